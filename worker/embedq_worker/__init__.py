@@ -1,0 +1,3 @@
+"""The headless half of embedq: schema, queue, providers, pipeline and service."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,53 @@
+"""What can go wrong, as the operator sees it: one line that says what, one that says what to do."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; scripts depend on them."""
+
+    OK = 0
+    NO = 1
+    USAGE = 2
+    UNREACHABLE = 3
+
+
+class EmbedqError(Exception):
+    """An expected failure: shown as one or two lines, never as a traceback.
+
+    Args:
+        message: What is wrong, one line, no secret in it.
+        advice: What to do about it, one line; empty when there is nothing to add.
+    """
+
+    exit_code: ExitCode = ExitCode.NO
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.advice}" if self.advice else self.message
+
+
+class UsageError(EmbedqError):
+    """The command line or a setting is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingsError(UsageError):
+    """A setting has a value that cannot be used; the message names the variable."""
+
+
+class Unreachable(EmbedqError):
+    """The database or the provider cannot be reached."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class SchemaError(EmbedqError):
+    """The schema of the database is not the one this version needs."""

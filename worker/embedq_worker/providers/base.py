@@ -1,0 +1,135 @@
+"""What every embedding provider offers, and the kinds of failure the queue treats differently."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from embedq_worker.errors import EmbedqError, ExitCode
+
+Vector: TypeAlias = "array[float]"
+"""One embedding: float32 components, ``array('f')``, length ``Provider.dimensions``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How much one request may carry.
+
+    Attributes:
+        inputs: Texts per request.
+        tokens: Estimated tokens per request (the sum over its texts).
+        input_tokens: Estimated tokens of one text before the model would cut it.
+    """
+
+    inputs: int
+    tokens: int
+    input_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Outcome of a provider round trip that worked.
+
+    Attributes:
+        model: Name stored with each vector, such as ``ollama/nomic-embed-text``.
+        dimensions: Components per vector.
+        seconds: Wall time of the round trip.
+        detail: One line for the operator (server version, endpoint).
+    """
+
+    model: str
+    dimensions: int
+    seconds: float
+    detail: str
+
+
+class ProviderError(EmbedqError):
+    """A request for embeddings failed; no secret is in the message."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class ProviderUnavailable(ProviderError):
+    """Not the text's fault: refused connection, timeout, 5xx, broken answer. Opens the circuit breaker."""
+
+
+class ProviderRateLimited(ProviderError):
+    """429, or 503 with Retry-After: wait, then go on; nobody is charged an attempt.
+
+    Args:
+        retry_after: Seconds to wait as the provider said, or None when it did not.
+    """
+
+    def __init__(self, message: str, advice: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message, advice)
+        self.retry_after = retry_after
+
+
+class ProviderMisconfigured(ProviderError):
+    """Bad key, missing model, wrong dimensions: every task would fail, so nobody is charged; the advice
+    says what to change."""
+
+
+class InputRejected(ProviderError):
+    """The provider refused what was sent (400, 413, 422): one of the texts is at fault.
+
+    Args:
+        too_long: The provider said that a text exceeds the model's context.
+    """
+
+    def __init__(self, message: str, advice: str = "", *, too_long: bool = False) -> None:
+        super().__init__(message, advice)
+        self.too_long = too_long
+
+
+class Provider(Protocol):
+    """A source of embeddings. One instance per process; safe for concurrent use by tasks of one loop."""
+
+    @property
+    def model(self) -> str:
+        """Name stored with each vector: ``provider/model``, with ``@dimensions`` where the model was asked
+        for other than its native size. Vectors of different names are never compared."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, without secrets; with ``model`` it is the key of the circuit breaker."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Components per vector."""
+        ...
+
+    @property
+    def limits(self) -> RequestLimits:
+        """What one request may carry."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Embed texts in one request.
+
+        Args:
+            texts: 1 to ``limits.inputs`` non-empty texts.
+
+        Returns:
+            One finite vector of ``dimensions`` components per text, in the order of the texts.
+
+        Raises:
+            ProviderError: one of its four kinds.
+        """
+        ...
+
+    async def check(self) -> CheckReport:
+        """Make one small round trip and compare what comes back with the settings.
+
+        Raises:
+            ProviderError: with the remedy as advice.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,395 @@
+"""Every setting of worker and console: its names, its range, what it is for. `configuration` reads them.
+
+A secret is held as SecretStr and is shown in clear to two readers only: `Settings.connect_arguments`, for the
+database driver, and the OpenAI provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ProviderName = Literal["ollama", "openai", "local"]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warn", "error"]
+
+DEFAULT_MODELS: Mapping[ProviderName, tuple[str, int]] = {
+    "ollama": ("nomic-embed-text", 768),
+    "openai": ("text-embedding-3-small", 1536),
+    "local": ("l2_supercat", 256),
+}
+"""Model and dimensions taken when EMBEDDING_MODEL and EMBEDDING_DIMENSIONS are not set."""
+
+
+def _names(*names: str) -> AliasChoices:
+    """Accept any of these spellings; the first is the one shown."""
+    return AliasChoices(*names)
+
+
+def _queue_names(name: str) -> AliasChoices:
+    """Article applications spell EMBEDDING_X also EMBEDDING_QUEUE_X."""
+    stem = name.removeprefix("EMBEDDING_").removeprefix("QUEUE_")
+    other = f"EMBEDDING_QUEUE_{stem}"
+    return AliasChoices(name, other) if name != other else AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """All settings of worker and console; read with `configuration.load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=False, populate_by_name=True
+    )
+
+    # -- what runs
+    semantic_search_enabled: bool = Field(
+        True,
+        validation_alias=_names("SEMANTIC_SEARCH_ENABLED"),
+        description="master switch of semantic search",
+    )
+    queue_enabled: bool = Field(
+        True,
+        validation_alias=_names("EMBEDDING_QUEUE_ENABLED"),
+        description="whether workers serve the queue",
+    )
+
+    # -- provider
+    provider: ProviderName = Field(
+        "ollama", validation_alias=_names("EMBEDDING_PROVIDER"), description="who computes the vectors"
+    )
+    ollama_base_url: str = Field(
+        "http://localhost:11434", validation_alias=_names("OLLAMA_BASE_URL"), description="Ollama server"
+    )
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias=_names("OPENAI_API_KEY"), description="key of the OpenAI-compatible server"
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1",
+        validation_alias=_names("OPENAI_BASE_URL"),
+        description="OpenAI or any compatible server",
+    )
+    model_name: str | None = Field(
+        None,
+        max_length=200,
+        validation_alias=_names("EMBEDDING_MODEL"),
+        description="embedding model; default by provider",
+    )
+    dimensions_wanted: int | None = Field(
+        None,
+        ge=1,
+        le=16_000,
+        validation_alias=_names("EMBEDDING_DIMENSIONS"),
+        description="components per vector; default by provider",
+    )
+    request_inputs: int | None = Field(
+        None,
+        ge=1,
+        le=2_048,
+        validation_alias=_names("EMBEDDING_REQUEST_INPUTS"),
+        description="texts per request; default by provider (ollama 32, openai 2048, local 256)",
+    )
+    request_timeout_ms: int = Field(
+        60_000,
+        ge=100,
+        le=3_600_000,
+        validation_alias=_names("EMBEDDING_REQUEST_TIMEOUT"),
+        description="one request to the provider, ms",
+    )
+    context_tokens: int | None = Field(
+        None,
+        ge=16,
+        le=1_000_000,
+        validation_alias=_names("EMBEDDING_CONTEXT_TOKENS"),
+        description="tokens the model takes per text (num_ctx for Ollama); default by provider",
+    )
+
+    # -- worker
+    worker_interval_ms: int = Field(
+        5_000,
+        ge=50,
+        le=3_600_000,
+        validation_alias=_queue_names("EMBEDDING_WORKER_INTERVAL"),
+        description="poll when nothing wakes the worker, ms",
+    )
+    max_retries: int = Field(
+        3,
+        ge=1,
+        le=1_000,
+        validation_alias=_queue_names("EMBEDDING_MAX_RETRIES"),
+        description="max_attempts of tasks we queue",
+    )
+    retry_backoff_base_ms: int = Field(
+        1_000,
+        ge=1,
+        le=3_600_000,
+        validation_alias=_queue_names("EMBEDDING_RETRY_BACKOFF_BASE"),
+        description="first retry delay, doubled each time, ms",
+    )
+    retry_backoff_max_ms: int = Field(
+        3_600_000,
+        ge=1,
+        le=604_800_000,
+        validation_alias=_queue_names("EMBEDDING_RETRY_BACKOFF_MAX"),
+        description="longest retry delay, ms",
+    )
+    batch_size: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        validation_alias=_queue_names("EMBEDDING_BATCH_SIZE"),
+        description="tasks per claim",
+    )
+    concurrency: int = Field(
+        1,
+        ge=1,
+        le=256,
+        validation_alias=_names("EMBEDDING_CONCURRENT_WORKERS"),
+        description="requests to the provider in flight",
+    )
+    cleanup_interval_h: float = Field(
+        24,
+        ge=0.01,
+        le=8_760,
+        validation_alias=_queue_names("EMBEDDING_CLEANUP_INTERVAL"),
+        description="between retention runs, h",
+    )
+    cleanup_retention_days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        validation_alias=_queue_names("EMBEDDING_CLEANUP_RETENTION_DAYS"),
+        description="completed tasks, audit rows and metrics are kept this long, days",
+    )
+    worker_timeout_ms: int = Field(
+        300_000,
+        ge=1_000,
+        le=86_400_000,
+        validation_alias=_names("EMBEDDING_WORKER_TIMEOUT"),
+        description="hard deadline of one batch, ms",
+    )
+    max_processing_time_ms: int = Field(
+        1_800_000,
+        ge=1_000,
+        le=604_800_000,
+        validation_alias=_queue_names("EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
+        description="a claim older than this is stuck, whoever holds it, ms",
+    )
+    stuck_cleanup_enabled: bool = Field(
+        True,
+        validation_alias=_queue_names("EMBEDDING_QUEUE_STUCK_TASK_CLEANUP_ENABLED"),
+        description="return stuck tasks to the queue",
+    )
+    heartbeat_interval_ms: int = Field(
+        30_000,
+        ge=300,
+        le=600_000,
+        validation_alias=_queue_names("EMBEDDING_QUEUE_HEARTBEAT_INTERVAL"),
+        description="a worker beats three times in it; silent for 1.5 of it, it is taken for dead, ms",
+    )
+    metrics_interval_ms: int = Field(
+        60_000,
+        ge=1_000,
+        le=3_600_000,
+        validation_alias=_queue_names("EMBEDDING_QUEUE_METRICS_INTERVAL"),
+        description="between samples of depth, throughput and utilization, ms",
+    )
+    shutdown_grace_ms: int = Field(
+        30_000,
+        ge=0,
+        le=600_000,
+        validation_alias=_names("EMBEDDING_SHUTDOWN_GRACE"),
+        description="time to finish what is in flight after SIGTERM, ms",
+    )
+
+    # -- chunks
+    chunk_size: int = Field(
+        500, ge=10, le=20_000, validation_alias=_names("CHUNK_SIZE"), description="words per chunk"
+    )
+    chunk_overlap: int = Field(
+        50, ge=0, le=10_000, validation_alias=_names("CHUNK_OVERLAP"), description="words two chunks share"
+    )
+
+    # -- logs
+    log_format: LogFormat = Field(
+        "text", validation_alias=_names("LOG_FORMAT"), description="log lines as text or JSON"
+    )
+    log_level: LogLevel = Field(
+        "info", validation_alias=_names("LOG_LEVEL"), description="least level that is logged"
+    )
+
+    # -- database
+    database_url: SecretStr | None = Field(
+        None, validation_alias=_names("DATABASE_URL"), description="PostgreSQL; wins over DB_* and PG*"
+    )
+    db_host: str | None = Field(
+        None, validation_alias=_names("DB_HOST", "PGHOST"), description="host or socket folder"
+    )
+    db_port: int | None = Field(
+        None, ge=1, le=65_535, validation_alias=_names("DB_PORT", "PGPORT"), description="port"
+    )
+    db_name: str | None = Field(
+        None, validation_alias=_names("DB_NAME", "PGDATABASE"), description="database"
+    )
+    db_user: str | None = Field(None, validation_alias=_names("DB_USER", "PGUSER"), description="role")
+    db_password: SecretStr | None = Field(
+        None, validation_alias=_names("DB_PASSWORD", "PGPASSWORD"), description="password of the role"
+    )
+    db_ssl: SslMode | None = Field(
+        None, validation_alias=_names("DB_SSL", "PGSSLMODE"), description="TLS mode; true means require"
+    )
+    db_pool_size: int | None = Field(
+        None,
+        ge=2,
+        le=500,
+        validation_alias=_names("DB_POOL_SIZE"),
+        description="connections of one worker; default from the concurrency",
+    )
+    db_statement_cache: int = Field(
+        200,
+        ge=0,
+        le=10_000,
+        validation_alias=_names("DB_STATEMENT_CACHE"),
+        description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
+    )
+
+    @field_validator("db_ssl", mode="before")
+    @classmethod
+    def _ssl_words(cls, value: object) -> object:
+        if isinstance(value, str):
+            words = {
+                "true": "require",
+                "1": "require",
+                "yes": "require",
+                "on": "require",
+                "no-verify": "require",
+            }
+            words |= {"false": "disable", "0": "disable", "no": "disable", "off": "disable"}
+            return words.get(value.lower(), value.lower())
+        return value
+
+    @field_validator("provider", "log_format", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("ollama_base_url", "openai_base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http:// or https:// URL")
+        return value.strip().rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        scheme = value.get_secret_value().split("://", 1)[0] if value else "postgres"
+        if scheme.split("+")[0] not in ("postgres", "postgresql"):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError(
+                f"CHUNK_OVERLAP={self.chunk_overlap} must be smaller than CHUNK_SIZE={self.chunk_size}"
+            )
+        if self.retry_backoff_max_ms < self.retry_backoff_base_ms:
+            raise ValueError(
+                "EMBEDDING_RETRY_BACKOFF_MAX must not be smaller than EMBEDDING_RETRY_BACKOFF_BASE"
+            )
+        if self.max_processing_time_ms < self.worker_timeout_ms:
+            raise ValueError(
+                "EMBEDDING_QUEUE_MAX_PROCESSING_TIME must not be shorter than EMBEDDING_WORKER_TIMEOUT: "
+                "claims would be taken away from workers that are still inside their deadline"
+            )
+        return self
+
+    @property
+    def model(self) -> str:
+        """Model asked of the provider."""
+        return self.model_name or DEFAULT_MODELS[self.provider][0]
+
+    @property
+    def dimensions(self) -> int:
+        """Components per vector."""
+        return self.dimensions_wanted or DEFAULT_MODELS[self.provider][1]
+
+    @property
+    def dead_after_s(self) -> float:
+        """Seconds of silence after which a worker is taken for dead."""
+        return self.heartbeat_interval_ms * 1.5 / 1000
+
+    @property
+    def beat_every_s(self) -> float:
+        """Seconds between two heartbeats of one worker."""
+        return self.heartbeat_interval_ms / 3000
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; holds the password.
+
+        Returns:
+            Keyword arguments; what is not set is left to libpq's PG* variables, which asyncpg reads.
+        """
+        if self.database_url:
+            return _connect_arguments_of_url(self.database_url.get_secret_value()) | {
+                "statement_cache_size": self.db_statement_cache
+            }
+        arguments: dict[str, Any] = {
+            "host": self.db_host,
+            "port": self.db_port,
+            "database": self.db_name,
+            "user": self.db_user,
+            "password": self.db_password.get_secret_value() if self.db_password else None,
+            "ssl": self.db_ssl,
+            "statement_cache_size": self.db_statement_cache,
+        }
+        return {name: value for name, value in arguments.items() if value is not None}
+
+    def warnings(self) -> list[str]:
+        """Combinations that work but are probably not meant, one line each."""
+        found = []
+        if self.provider == "openai" and not self.openai_api_key and "api.openai.com" in self.openai_base_url:
+            found.append("OPENAI_API_KEY is not set: OpenAI will refuse every request")
+        default_model, default_dimensions = DEFAULT_MODELS[self.provider]
+        if (
+            self.model == default_model
+            and self.provider != "openai"
+            and self.dimensions != default_dimensions
+        ):
+            found.append(
+                f"EMBEDDING_DIMENSIONS={self.dimensions}, but {self.model} gives {default_dimensions}: "
+                "`embedq-tui check` tells"
+            )
+        if self.chunk_overlap > self.chunk_size // 2:
+            found.append(
+                "CHUNK_OVERLAP is more than half of CHUNK_SIZE: most words are embedded twice or more"
+            )
+        if self.concurrency > 32 and self.provider == "ollama":
+            found.append("EMBEDDING_CONCURRENT_WORKERS is above what one Ollama server usually takes")
+        return found
+
+
+_PRISMA_ONLY = frozenset(
+    {"connection_limit", "pool_timeout", "socket_timeout", "sslaccept", "schema", "pgbouncer"}
+)
+
+
+def _connect_arguments_of_url(url: str) -> dict[str, Any]:
+    """Turn a DATABASE_URL into arguments, forgiving what other drivers put into it."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    arguments: dict[str, Any] = {}
+    if schema := query.get("schema"):
+        arguments["server_settings"] = {"search_path": schema}
+    if query.get("sslmode") == "no-verify":
+        query["sslmode"] = "require"
+    kept = {name: value for name, value in query.items() if name not in _PRISMA_ONLY}
+    arguments["dsn"] = urlunsplit(
+        ("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")
+    )
+    return arguments
