@@ -1,0 +1,47 @@
+-- Small functions that queries, indexes and triggers share.
+
+-- A random uuid that sorts by time (version 7, RFC 9562): neighbours in time are neighbours in the index.
+CREATE FUNCTION embedq_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                    FROM 1 FOR 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+-- Fingerprint of everything an article's embeddings are made from.
+CREATE FUNCTION embedq_source(title text, slug text, content text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT md5(coalesce(title, '') || E'\x01' || coalesce(slug, '') || E'\x01' || coalesce(content, ''))
+$$;
+
+-- An error text without what differs from one occurrence to the next: urls, uuids, paths, quoted words, numbers.
+CREATE FUNCTION embedq_normalise_error(message text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT left(btrim(
+        regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+            left(split_part(coalesce(message, ''), E'\n', 1), 600),
+            '[a-z][a-z0-9+.-]*://[^[:space:]''",)>]+', '<url>', 'gi'),
+            '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', '<uuid>', 'gi'),
+            '''[^'']*''|"[^"]*"|`[^`]*`', '<text>', 'g'),
+            '(^|[[:space:](=:])[~.]{0,2}/[^[:space:]:,)]+', '\1<path>', 'g'),
+            '\m[a-z0-9_]+(-[a-z0-9_]+){2,}\M', '<slug>', 'gi'),
+            '\m(0x)?[0-9a-f]*[0-9][0-9a-f]{7,}\M', '<hex>', 'gi'),
+            '[0-9]+([.,:][0-9]+)*', '<n>', 'g')
+    ), 200)
+$$;
+
+-- Eight hex digits that name a group of failures. The path is pinned because PostgreSQL 17 builds indexes with
+-- an empty one.
+CREATE FUNCTION embedq_fingerprint(message text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+    SELECT left(md5(embedq_normalise_error(message)), 8)
+$$;
+
+-- high before normal before low; anything else counts as normal.
+CREATE FUNCTION embedq_rank(priority text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE priority WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END
+$$;

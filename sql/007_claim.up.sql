@@ -1,0 +1,136 @@
+-- Claim: due tasks in order, each article in one hand only. One round trip, no sort, the same cost at any size.
+
+-- Why nobody may claim now: 'stopped', 'paused', or null.
+CREATE FUNCTION embedq_claim_block() RETURNS text
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT CASE
+        WHEN EXISTS (SELECT FROM embedding_worker_status WHERE id = 1 AND NOT is_running) THEN 'stopped'
+        WHEN EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL) THEN 'stopped'
+        WHEN EXISTS (SELECT FROM embedq_control WHERE paused_at IS NOT NULL) THEN 'paused'
+    END
+$$;
+
+-- Whether requests to this provider are held back: breaker open, or cooling down after a 429.
+CREATE FUNCTION embedq_provider_held(p_provider text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (
+        SELECT FROM embedq_providers
+        WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
+$$;
+
+-- Whether an article lies in one of these folders or below.
+CREATE FUNCTION embedq_in_folders(p_article int, p_folders text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (
+        SELECT FROM articles a, unnest(p_folders) AS f(folder)
+        WHERE a.id = p_article AND (a.folder = f.folder OR left(a.folder, length(f.folder) + 1) = f.folder || '/'))
+$$;
+
+-- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
+-- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast.
+CREATE FUNCTION embedq_claim(
+    p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[])
+RETURNS TABLE (
+    id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
+    claim_token bigint, claimed_at timestamptz, created_at timestamptz, scheduled_at timestamptz)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_ids uuid[];
+    v_articles int[];
+    v_crashes int[];
+    v_now timestamptz;
+BEGIN
+    IF embedq_claim_block() IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    -- 1. Candidates, locked; later priorities are read only while the earlier ones do not fill the batch.
+    IF embedq_provider_held(p_provider) THEN
+        SELECT array_agg(c.id), array_agg(c.article_id), array_agg(c.crashes) INTO v_ids, v_articles, v_crashes
+        FROM (SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
+              WHERE t.status = 'pending' AND t.operation = 'delete' AND t.scheduled_at <= now()
+                AND (p_priorities IS NULL OR t.priority = ANY (p_priorities))
+                AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+                AND NOT EXISTS (SELECT FROM embedding_tasks b
+                                WHERE b.article_id = t.article_id AND b.status = 'processing')
+              ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS c;
+    ELSE
+        WITH candidates AS MATERIALIZED (
+            SELECT * FROM (
+                SELECT * FROM (
+                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
+                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 0 AND t.scheduled_at <= now()
+                      AND (p_priorities IS NULL OR 'high' = ANY (p_priorities))
+                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+                      AND NOT EXISTS (SELECT FROM embedding_tasks b
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS high
+                UNION ALL
+                SELECT * FROM (
+                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
+                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 1 AND t.scheduled_at <= now()
+                      AND (p_priorities IS NULL OR 'normal' = ANY (p_priorities))
+                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+                      AND NOT EXISTS (SELECT FROM embedding_tasks b
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS normal
+                UNION ALL
+                SELECT * FROM (
+                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
+                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 2 AND t.scheduled_at <= now()
+                      AND (p_priorities IS NULL OR 'low' = ANY (p_priorities))
+                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+                      AND NOT EXISTS (SELECT FROM embedding_tasks b
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS low
+            ) AS by_rank LIMIT p_limit
+        )
+        SELECT array_agg(c.id), array_agg(c.article_id), array_agg(c.crashes) INTO v_ids, v_articles, v_crashes
+        FROM candidates c;
+    END IF;
+    IF v_ids IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- 2. A task that was in hand when a worker died is claimed alone: should it be the killer, it kills nobody else.
+    IF v_crashes[1] > 0 THEN
+        v_ids := v_ids[1:1];
+        v_articles := v_articles[1:1];
+    END IF;
+
+    -- 3. One task per article, and only under the article's lock: whoever claims it next sees ours as processing,
+    --    because the update below reads with a snapshot taken after the lock.
+    SELECT array_agg(c.id ORDER BY c.place) INTO v_ids
+    FROM (SELECT DISTINCT ON (coalesce(u.article::text, u.id::text)) u.id, u.article, u.place
+          FROM unnest(v_ids, v_articles, v_crashes) WITH ORDINALITY AS u(id, article, crashes, place)
+          WHERE u.id IS NOT NULL AND (u.crashes = 0 OR u.place = 1)
+          ORDER BY coalesce(u.article::text, u.id::text), u.place) AS c
+    WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
+
+    PERFORM set_config('embedq.quiet', 'on', true);
+    v_now := clock_timestamp();
+    RETURN QUERY
+        WITH claimed AS (
+            UPDATE embedding_tasks t
+            SET status = 'processing', processed_at = v_now, completed_at = NULL,
+                worker_id = p_worker, claim_token = coalesce(t.claim_token, 0) + 1, claimed_at = v_now
+            FROM unnest(v_ids) AS c(id)
+            WHERE t.id = c.id AND t.status = 'pending'
+              AND NOT EXISTS (SELECT FROM embedding_tasks b
+                              WHERE b.article_id = t.article_id AND b.status = 'processing')
+            RETURNING t.*
+        ), logged AS (
+            INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
+            SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id, c.article_id,
+                   jsonb_build_object('worker', p_worker, 'attempt', c.attempts + 1)
+            FROM claimed c
+        )
+        SELECT c.id, c.article_id, c.operation::text, c.priority::text, c.attempts, c.max_attempts,
+               coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at, c.created_at, c.scheduled_at
+        FROM claimed c;
+END
+$$;

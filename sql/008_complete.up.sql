@@ -1,0 +1,186 @@
+-- Completion: the embeddings of an article and the end of its task, in one transaction and one round trip.
+--
+-- Locks: articles first, then tasks, the order in which deleting an article takes them. Rows that somebody else
+-- holds are skipped and reported as 'contended', so this waits for nobody and cannot take part in a deadlock.
+--
+-- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the task says so)
+--            p_source  embedq_source() of the text that was read
+--            p_chunks  number of chunks, p_note a warning for the audit log or null
+-- Per chunk: c_heading the heading path joined by U+001F; c_vector null keeps the stored vector of the same hash
+-- Outcomes:  stored, skipped, removed: the task is completed
+--            gone       the article does not exist: the task is completed
+--            changed    the article is not what was read: the task is pending again, nobody is charged
+--            lost       the claim is not ours any more: nothing was written
+--            contended  somebody holds the article or the task: nothing was written, ask again
+CREATE FUNCTION embedq_complete(
+    p_worker uuid, p_model text,
+    p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
+    p_action text[], p_source text[], p_chunks int[], p_note text[],
+    c_article int[], c_index int[], c_chunk_id text[], c_heading text[], c_text text[], c_hash text[],
+    c_vector anyarray)
+RETURNS TABLE (task_id uuid, outcome text)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_locked int[];
+    v_held uuid[];
+    v_outcome text[];
+    v_store int[];
+    v_clear int[];
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+
+    SELECT array_agg(l.id) INTO v_locked
+    FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) ORDER BY a.id
+          FOR NO KEY UPDATE SKIP LOCKED) AS l;
+    SELECT array_agg(l.id) INTO v_held
+    FROM (SELECT t.id FROM unnest(p_task, p_token, p_claimed_at) AS f(id, token, claimed_at)
+          JOIN embedding_tasks t ON t.id = f.id
+          WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = f.token
+            AND t.claimed_at = f.claimed_at AND t.processed_at = f.claimed_at
+          FOR UPDATE OF t SKIP LOCKED) AS l;
+
+    -- Read again under the locks: this statement's snapshot is younger than they are.
+    SELECT array_agg(
+        CASE
+            WHEN p.id <> ALL (coalesce(v_held, '{}')) THEN
+                CASE WHEN t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = p.token
+                          AND t.processed_at = p.claimed_at THEN 'contended' ELSE 'lost' END
+            WHEN a.id IS NULL THEN 'gone'
+            WHEN a.id <> ALL (coalesce(v_locked, '{}')) THEN 'contended'
+            WHEN p.action = 'delete' THEN 'removed'
+            WHEN a.no_rag THEN 'skipped'
+            WHEN p.action = 'skip' OR p.source IS DISTINCT FROM embedq_source(a.title, a.slug, a.content)
+                THEN 'changed'
+            ELSE 'stored'
+        END ORDER BY p.place) INTO v_outcome
+    FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
+         AS p(id, token, claimed_at, article, action, source, place)
+    LEFT JOIN articles a ON a.id = p.article
+    LEFT JOIN embedding_tasks t ON t.id = p.id;
+
+    -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
+    SELECT array_agg(
+        CASE WHEN o.outcome = 'stored' AND EXISTS (
+            SELECT FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
+            WHERE c.article = o.article AND c.vector IS NULL
+              AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article
+                              AND e.content_hash = c.hash AND e.model = p_model))
+            THEN 'changed' ELSE o.outcome END ORDER BY o.place) INTO v_outcome
+    FROM unnest(p_article, v_outcome) WITH ORDINALITY AS o(article, outcome, place);
+
+    SELECT array_agg(o.article) FILTER (WHERE o.outcome = 'stored'),
+           array_agg(o.article) FILTER (WHERE o.outcome IN ('skipped', 'removed'))
+    INTO v_store, v_clear
+    FROM unnest(p_article, v_outcome) AS o(article, outcome);
+
+    IF v_clear IS NOT NULL THEN
+        DELETE FROM embeddings e WHERE e.article_id = ANY (v_clear);
+        DELETE FROM embedq_articles s WHERE s.article_id = ANY (v_clear);
+    END IF;
+
+    IF v_store IS NOT NULL THEN
+        IF pg_typeof(c_vector) IN ('jsonb[]'::regtype) THEN
+            INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
+                                         content_hash, vector_data, model, created_at)
+            SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
+                   coalesce(c.vector, (SELECT o.vector_data FROM embeddings o WHERE o.article_id = c.article
+                                       AND o.content_hash = c.hash AND o.model = p_model LIMIT 1)),
+                   p_model, v_now
+            FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
+                 AS c(article, index, chunk_id, heading, text, hash, vector)
+            WHERE c.article = ANY (v_store) ORDER BY c.article, c.index
+            ON CONFLICT (article_id, chunk_index) DO UPDATE
+            SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
+                text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
+                vector_data = EXCLUDED.vector_data, created_at = EXCLUDED.created_at
+            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model, e.vector_data)
+                IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
+                                  EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector_data);
+        ELSE
+            INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
+                                         content_hash, vector, model, created_at)
+            SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
+                   coalesce(c.vector, (SELECT o.vector FROM embeddings o WHERE o.article_id = c.article
+                                       AND o.content_hash = c.hash AND o.model = p_model LIMIT 1)),
+                   p_model, v_now
+            FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
+                 AS c(article, index, chunk_id, heading, text, hash, vector)
+            WHERE c.article = ANY (v_store) ORDER BY c.article, c.index
+            ON CONFLICT (article_id, chunk_index) DO UPDATE
+            SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
+                text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
+                vector = EXCLUDED.vector, created_at = EXCLUDED.created_at
+            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model, e.vector)
+                IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
+                                  EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector);
+        END IF;
+        DELETE FROM embeddings e USING unnest(p_article, p_chunks, v_outcome) AS o(article, chunks, outcome)
+        WHERE o.outcome = 'stored' AND e.article_id = o.article
+          AND (e.chunk_index >= o.chunks OR e.chunk_index < 0);
+        INSERT INTO embedq_articles AS s (article_id, source, model, chunks, embedded_at)
+        SELECT o.article, o.source, p_model, o.chunks, v_now
+        FROM unnest(p_article, p_source, p_chunks, v_outcome) AS o(article, source, chunks, outcome)
+        WHERE o.outcome = 'stored' ORDER BY o.article
+        ON CONFLICT (article_id) DO UPDATE
+        SET source = EXCLUDED.source, model = EXCLUDED.model, chunks = EXCLUDED.chunks,
+            embedded_at = EXCLUDED.embedded_at;
+    END IF;
+
+    WITH done AS (
+        UPDATE embedding_tasks t
+        SET status = CASE WHEN o.outcome = 'changed' THEN 'pending' ELSE 'completed' END,
+            processed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE t.processed_at END,
+            completed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE v_now END,
+            crash_count = NULL, error_message = NULL
+        FROM unnest(p_task, v_outcome, p_chunks, p_note) AS o(id, outcome, chunks, note)
+        WHERE t.id = o.id AND o.outcome NOT IN ('lost', 'contended')
+        RETURNING t.id, t.article_id, t.operation, t.attempts, t.created_at, t.claimed_at, o.outcome, o.chunks,
+                  o.note
+    ), spared AS (
+        -- What is stored is the current text, so every other pending task of the article is done as well: creates
+        -- and updates; and by a delete, or of deletes, those that are older than the task.
+        UPDATE embedding_tasks t
+        SET status = 'completed', completed_at = v_now, error_message = NULL,
+            metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
+        FROM (SELECT w.id, d.id AS done FROM done d JOIN embedding_tasks w ON w.article_id = d.article_id
+              WHERE w.status = 'pending' AND d.outcome IN ('stored', 'removed', 'skipped')
+                AND ((w.operation = 'delete') = (d.operation = 'delete') OR w.created_at <= d.created_at
+                     OR d.outcome = 'skipped')
+              FOR UPDATE OF w SKIP LOCKED) AS p
+        WHERE t.id = p.id
+        RETURNING t.id, t.article_id, p.done
+    ), audited AS (
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
+                                          duration)
+        SELECT embedq_uuid(), v_now,
+               CASE WHEN d.note IS NOT NULL THEN 'warn' ELSE 'info' END, 'task_lifecycle',
+               CASE d.outcome WHEN 'changed' THEN 'Task requeued: the article changed while it was embedded'
+                              WHEN 'skipped' THEN 'Task completed: the article is not to be embedded'
+                              WHEN 'removed' THEN 'Task completed: embeddings removed'
+                              WHEN 'gone' THEN 'Task completed: the article does not exist'
+                              ELSE 'Task completed' END,
+               d.id, d.article_id,
+               jsonb_strip_nulls(jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
+                                                    'note', d.note)),
+               round(extract(epoch FROM v_now - d.claimed_at)::numeric * 1000, 3)
+        FROM done d
+        UNION ALL
+        SELECT embedq_uuid(), v_now, 'info', 'task_lifecycle', 'Task completed with another of its article',
+               s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done), NULL
+        FROM spared s
+    )
+    INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
+    SELECT embedq_uuid(), v_now, 'task_processing_time',
+           round(avg(extract(epoch FROM v_now - d.claimed_at))::numeric * 1000, 3), 'ms',
+           jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
+                              'wait_ms', round(avg(extract(epoch FROM d.claimed_at - d.created_at))::numeric * 1000))
+    FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0;
+
+    RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome);
+END
+$$;

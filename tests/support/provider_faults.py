@@ -1,0 +1,104 @@
+"""What the provider stub can be told to do wrong, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+_REMEMBERED = 10_000
+
+
+class Fault(StrEnum):
+    """How an embedding request goes wrong."""
+
+    NONE = "none"
+    STATUS = "status"
+    DROP_BEFORE = "drop-before"
+    DROP_MIDDLE = "drop-middle"
+    MALFORMED = "malformed"
+    EMPTY_OBJECT = "empty-object"
+    WRONG_DIMENSIONS = "wrong-dimensions"
+    WRONG_COUNT = "wrong-count"
+    REVERSED = "reversed"
+    WRONG_INDEXES = "wrong-indexes"
+    NOT_FINITE = "not-finite"
+    HUGE = "huge"
+    TRICKLE = "trickle"
+    REDIRECT = "redirect"
+
+
+@dataclass(slots=True)
+class Faults:
+    """Knobs; may be turned while the stub runs. As made, nothing goes wrong.
+
+    Attributes:
+        fault: What happens to the embedding requests that are hit.
+        times: How many more requests are hit; None for no end. Counts itself down.
+        every: Only each nth request is hit (counted from the first the stub ever got).
+        status: Of `Fault.STATUS`.
+        headers: Sent along with the status.
+        body: Sent with the status; None for an error in the words of the protocol.
+        message: Message and code of an error in the words of the protocol.
+        code: Machine-readable code of that error (OpenAI).
+        latency_s: Seconds before the answer to each embedding request.
+        latency_per_input_s: Seconds more per text.
+        poison: A text that contains it spoils its whole request with 400.
+        poison_vector: A text that contains it gets a vector that is not finite.
+        max_characters: A longer text spoils its request in the way the protocol words it; 0 for no limit.
+        api_key: Anything else as bearer token gets 401; empty for no check.
+        model: Any other model gets 404; empty for no check.
+        max_inputs: More texts in a request are refused; 0 for no limit.
+        max_inputs_status: The status they are refused with.
+        encoding: What happens to ``encoding_format``.
+        hold: While set to an event, answers wait for it; lets a test look at requests in flight.
+    """
+
+    fault: Fault = Fault.NONE
+    times: int | None = None
+    every: int = 1
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str | None = None
+    message: str = "stub fault"
+    code: str | None = None
+    latency_s: float = 0.0
+    latency_per_input_s: float = 0.0
+    poison: str = ""
+    poison_vector: str = ""
+    max_characters: int = 0
+    api_key: str = ""
+    model: str = ""
+    max_inputs: int = 0
+    max_inputs_status: int = 400
+    encoding: Literal["obey", "ignore", "refuse"] = "obey"
+    hold: asyncio.Event | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the stub saw of embedding requests.
+
+    Attributes:
+        requests: Embedding requests, answered or not.
+        inputs: Texts in them.
+        connections: TCP connections accepted.
+        in_flight: Requests being answered now.
+        max_in_flight: The most there were at a time.
+        texts: The last 10,000 texts, oldest first.
+        sizes: Texts per request, of the last 10,000 requests.
+        payloads: The last 100 JSON bodies, without their texts.
+        authorizations: The last 100 values of the header; empty where there was none.
+    """
+
+    requests: int = 0
+    inputs: int = 0
+    connections: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    texts: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    payloads: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100))
+    authorizations: deque[str] = field(default_factory=lambda: deque(maxlen=100))

@@ -1,0 +1,310 @@
+"""Markdown cut into chunks along its headings, paragraphs and sentences.
+
+What is normalised, in chunks as in headings: a byte order mark and YAML front matter at the start are left
+out; CRLF and CR become LF; control characters other than tab and line feed become spaces; lone surrogates
+become U+FFFD. Nothing else is changed, so a chunk is a slice of the article, white space inside included.
+
+A *word* is what `count_words` counts: up to 16 characters between white space, one Chinese or Japanese
+character with its punctuation, or up to 4 characters of a script of south-east Asia that puts no space
+between words. A chunk of n words therefore has fewer than 32 n characters, whatever is in the article.
+
+Parsing takes time in proportion to the number of lines, about 10 microseconds each: run it in a thread when
+an event loop must go on beating.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from markdown_it import MarkdownIt
+
+MAX_HEADING = 200  # characters
+MAX_TITLE = 500  # characters, as in the table
+MERGED_BELOW = 2  # sections of headings deeper than this may share a chunk
+MAX_NESTING = 40  # levels of quotes, two for each list; headings after a list nested deeper are not seen
+
+# Scripts without spaces: a longer run must not pass as one word. Every alternative is bounded, white space
+# too, so that size in words bounds size in characters.
+_IDEOGRAPH = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u30ff\u3105-\u312f\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua48c\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
+_CLOSING = "、。，．：；！？）」』】》〉…"  # noqa: RUF001
+_WORD = re.compile(
+    rf"[{_IDEOGRAPH}][{_CLOSING}]{{0,3}}|[{_UNSPACED}]{{1,4}}|[^\s{_IDEOGRAPH}{_UNSPACED}]{{1,16}}|\s{{16}}"
+)
+_IDEOGRAPH_NEXT = re.compile(rf"[{_IDEOGRAPH}]")
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'’”»)\]」』）*_`]*\Z")  # noqa: RUF001
+
+_LINE_END = re.compile(r"\r\n?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Every line must look like YAML and none be blank: text between two thematic breaks is not front matter.
+_FRONT_MATTER = re.compile(
+    r"---[ \t]*\n(?=[\w\"'])(?:[\w\"'][^\n:]*:(?:[ \t][^\n]*)?\n|[ \t#][^\n]*\n|-[ \t][^\n]*\n)+?"
+    r"(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of an article that gets one vector.
+
+    Attributes:
+        index: 0, 1, 2, ... without gaps.
+        heading_path: Headings the text stands under, outermost first: plain text, one line, at most 200
+            characters each. Where several small sections share the chunk, what they have in common.
+        text: Slice of the normalised article; begins and ends with a character that is not white space.
+    """
+
+    index: int
+    heading_path: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    start: int
+    end: int
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """Text from a heading to the next; `level` is that of its highest heading, 7 where it has none."""
+
+    start: int
+    end: int
+    level: int
+    path: tuple[str, ...]
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What the Markdown parser tells: headings, and where code blocks begin and end."""
+
+    headings: list[_Heading]
+    code: list[tuple[int, int]]
+
+
+def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
+    """Cut an article into chunks.
+
+    A section goes from a heading to the next; headings that follow one another directly open one section, so
+    that no heading stands alone. Headings inside lists, quotes, code and HTML open none. Small neighbouring
+    sections share a chunk, but none reaches across a heading of level 1 or 2. A section of more than `size`
+    words is cut at the end of a paragraph, else of a sentence or line, else between words, whichever comes
+    last in the second half of the chunk; a code block that fits into one chunk stays whole.
+
+    Args:
+        text: Markdown; anything is accepted.
+        size: Words per chunk at most, see `count_words`.
+        overlap: Words at the end of a chunk that are repeated at the start of the next one of the same
+            section; taken as `size` - 1 where it is not smaller than `size`.
+
+    Returns:
+        Chunks in the order of the article; none where it is blank. Without overlap they hold all of its
+        text, each character once.
+
+    Raises:
+        ValueError: `size` is below 1, or `overlap` below 0.
+    """
+    if size < 1 or overlap < 0:
+        raise ValueError("size must be at least 1 and overlap at least 0")
+    overlap = min(overlap, size - 1)
+    body = _body(text)
+    outline = _outline(body)
+    pieces = (
+        (section.path, piece)
+        for section in _merged(_sections(body, outline.headings), size)
+        for piece in _pieces(body, section, outline.code, size, overlap)
+    )
+    return [Chunk(index, path, piece) for index, (path, piece) in enumerate(pieces)]
+
+
+def count_words(text: str) -> int:
+    """Count words as chunks are measured; see the module for what a word is.
+
+    White space counts nothing up to 15 characters in a row, and one word for each 16.
+    """
+    return len(_WORD.findall(text))
+
+
+def embedding_input(title: str, chunk: Chunk) -> str:
+    """What is sent to the provider for a chunk: title and headings on one line, then the text.
+
+    Args:
+        title: Of the article; left out where the outermost heading repeats it.
+        chunk: Of the same article.
+    """
+    name = _one_line(title)[:MAX_TITLE]
+    headings = chunk.heading_path
+    repeated = headings and headings[0].casefold() == name.casefold()
+    context = " > ".join(headings if repeated or not name else (name, *headings))
+    return f"{context}\n\n{chunk.text}" if context else chunk.text
+
+
+def content_hash(embedding_input: str) -> str:
+    """SHA-256 of what was sent, 64 hexadecimal digits: the same hash and model, the same vector."""
+    return hashlib.sha256(embedding_input.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _body(text: str) -> str:
+    body = _normalised(text.removeprefix("\ufeff"))
+    front_matter = _FRONT_MATTER.match(body)
+    return body[front_matter.end() :] if front_matter else body
+
+
+def _normalised(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", _LINE_END.sub("\n", text)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_normalised(text).split())
+
+
+def _outline(body: str) -> _Outline:
+    # A parser of its own for each call: its first parse compiles the rules, and threads may race in that.
+    tokens = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable("inline").parse(body)
+    inline_parser = MarkdownIt("commonmark")
+    lines = [0, *(match.end() for match in re.finditer("\n", body)), len(body)]
+    outline = _Outline([], [])
+    for token, following in zip(tokens, tokens[1:] + tokens[-1:], strict=True):
+        if token.map is None:
+            continue
+        start, end = lines[token.map[0]], lines[token.map[1]]
+        if token.type in ("fence", "code_block"):
+            outline.code.append((start, end))
+        elif token.type == "heading_open" and token.level == 0:
+            start += len(body[start:end]) - len(body[start:end].lstrip())
+            heading = _heading_text(inline_parser, following.content)
+            outline.headings.append(_Heading(start, end, int(token.tag[1:]), heading))
+    return outline
+
+
+def _heading_text(parser: MarkdownIt, markdown: str) -> str:
+    source = markdown[: 4 * MAX_HEADING]  # parsing a line is not linear in its length
+    spans = parser.parseInline(source)[0].children or []
+    plain = "".join(
+        " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
+    )
+    # What looks like a tag may be all there is: `# <Button>`.
+    return (_one_line(plain) or _one_line(source))[:MAX_HEADING].rstrip()
+
+
+def _sections(body: str, headings: Iterable[_Heading]) -> Iterator[_Section]:
+    above: list[_Heading] = []
+    start = content = len(body) - len(body.lstrip())
+    level, path = 7, tuple[str, ...]()
+    for heading in headings:
+        if body[content : heading.start].strip():
+            yield _section(body, start, heading.start, level, path)
+            start, level = heading.start, heading.level
+        level = min(level, heading.level)
+        content = heading.end
+        above = [*(outer for outer in above if outer.level < heading.level), heading]
+        path = tuple(outer.text for outer in above if outer.text)
+    if start < len(body):
+        yield _section(body, start, len(body), level, path)
+
+
+def _section(body: str, start: int, end: int, level: int, path: tuple[str, ...]) -> _Section:
+    return _Section(start, end, level, path, words=len(_WORD.findall(body, start, end)))
+
+
+def _merged(sections: Iterable[_Section], size: int) -> Iterator[_Section]:
+    group: _Section | None = None
+    for section in sections:
+        if group and section.level > MERGED_BELOW and group.words + section.words <= size:
+            path = _common(group.path, section.path)
+            group = replace(group, end=section.end, path=path, words=group.words + section.words)
+            continue
+        if group:
+            yield group
+        group = section
+    if group:
+        yield group
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(heading for heading, _ in pairs)
+
+
+def _pieces(
+    body: str, section: _Section, code: Sequence[tuple[int, int]], size: int, overlap: int
+) -> Iterator[str]:
+    if section.words <= size:
+        yield body[section.start : section.end].strip()
+        return
+    words = _Words(body, section, code, whole=size - overlap)
+    first = 0
+    while True:
+        cut = words.cut(first, size, overlap)
+        if piece := words.text(first, cut):
+            yield piece
+        if cut == len(words.starts):
+            return
+        first = cut - overlap
+
+
+class _Words:
+    """The words of a section that needs more than one chunk.
+
+    Args:
+        body: The article.
+        section: Part of it.
+        code: Offsets of the article's code blocks, in order.
+        whole: Words of the longest code block that is kept whole.
+    """
+
+    def __init__(self, body: str, section: _Section, code: Sequence[tuple[int, int]], *, whole: int) -> None:
+        self._body = body
+        spans = [match.span() for match in _WORD.finditer(body, section.start, section.end)]
+        self.starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
+        self._inside_code = bytearray(len(spans) + 1)
+        for start, end in code[bisect_left(code, (section.start, 0)) :]:
+            if start >= section.end:
+                break
+            first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
+            if last - first <= whole:
+                self._inside_code[first + 1 : last] = b"\1" * (last - first - 1)
+
+    def text(self, first: int, cut: int) -> str:
+        """The text of words `first` to `cut` - 1."""
+        return self._body[self.starts[first] : self._ends[cut - 1]].strip()
+
+    def cut(self, first: int, size: int, overlap: int) -> int:
+        """Where a chunk that begins with word `first` ends: the number of the first word after it.
+
+        It has more than `overlap` words, so that the next one, which repeats these, goes on.
+        """
+        latest = first + size
+        if latest >= len(self.starts):
+            return len(self.starts)
+        earliest = first + max(size // 2, overlap) + 1
+        candidates = [cut for cut in range(latest, earliest - 1, -1) if not self._inside_code[cut]]
+        if candidates:
+            return max(candidates, key=self._rank)
+        # A code block begins before the middle and ends after the chunk: it goes into the next one. It is
+        # no longer than size - overlap, therefore it cannot cover every cut that is left.
+        return next(cut for cut in range(earliest - 1, first + overlap, -1) if not self._inside_code[cut])
+
+    def _rank(self, cut: int) -> int:
+        """What ends before this word: 3 a paragraph, 2 a sentence or line, 1 a word, 0 nothing."""
+        end, start = self._ends[cut - 1], self.starts[cut]
+        breaks = self._body.count("\n", end, start)
+        if breaks:
+            return 3 if breaks > 1 else 2
+        if start == end and not _IDEOGRAPH_NEXT.match(self._body, start):
+            return 0
+        return 2 if _SENTENCE_END.search(self._body, max(0, end - 8), end) else 1

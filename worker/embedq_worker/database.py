@@ -1,0 +1,223 @@
+"""Connections to PostgreSQL: how they are opened, named, and how their failures are told to an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from struct import Struct
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
+from embedq_worker.providers.base import Vector
+from embedq_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+
+_VECTOR_HEADER = Struct(">HH")
+
+
+@asynccontextmanager
+async def connected(settings: Settings, application: str = "embedq-tui") -> AsyncIterator[DirectConnection]:
+    """One connection for the duration of a command; failures in the block are told as `explained` tells them.
+
+    Args:
+        settings: Where the database is.
+        application: Shown in pg_stat_activity.
+
+    Raises:
+        EmbedqError: The database cannot be reached, refuses us, or lacks our tables.
+    """
+    try:
+        connection = await connect(settings, application)
+        try:
+            yield connection
+        finally:
+            await _close(connection)
+    except EXPECTED_ERRORS as error:
+        raise explained(error, settings) from error
+
+
+async def connect(settings: Settings, application: str = "embedq-tui") -> DirectConnection:
+    """Open one connection; the caller closes it.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
+    """
+    return await asyncpg.connect(**_arguments(settings, application))
+
+
+@asynccontextmanager
+async def open_pool(
+    settings: Settings, application: str, *, size: int, min_size: int = 1
+) -> AsyncIterator[Pool]:
+    """A pool of connections that know how to send vectors.
+
+    Args:
+        settings: Where the database is.
+        application: Shown in pg_stat_activity.
+        size: Connections at most.
+        min_size: Connections opened at once.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
+    """
+    pool = asyncpg.create_pool(
+        **_arguments(settings, application),
+        min_size=min_size,
+        max_size=size,
+        max_inactive_connection_lifetime=300.0,
+        init=register_vectors,
+    )
+    try:
+        await pool
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(5.0):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+
+async def register_vectors(connection: Connection) -> None:
+    """Teach a connection pgvector's binary form; nothing happens where the extension is absent."""
+    schema = await connection.fetchval(
+        """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+           WHERE extname = 'vector'"""
+    )
+    if schema is not None:
+        await connection.set_type_codec(
+            "vector", schema=schema, encoder=_encode_vector, decoder=_decode_vector, format="binary"
+        )
+
+
+def where(settings: Settings) -> str:
+    """The database in words, without secrets: ``host:port/name``."""
+    arguments = settings.connect_arguments()
+    if dsn := arguments.get("dsn"):
+        parts = urlsplit(str(dsn))
+        host = parts.netloc.rpartition("@")[2]
+        return f"{host or 'the local socket'}{parts.path}"
+    host = arguments.get("host", "localhost")
+    return f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
+
+
+EXPECTED_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a database does to a caller who did nothing wrong; `explained` puts each into words."""
+
+_EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
+    (
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
+        Unreachable,
+        "PostgreSQL at {place} refuses the login: {text}",
+        "check user and password in DATABASE_URL, DB_* or PG*",
+    ),
+    (
+        (asyncpg.InvalidCatalogNameError,),
+        Unreachable,
+        "{text} at {place}",
+        "create the database, or name another one in DATABASE_URL",
+    ),
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
+        SchemaError,
+        "the schema of {place} is not up to date: {text}",
+        "run: embedq-tui --migrate",
+    ),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        EmbedqError,
+        "the role lacks a right at {place}: {text}",
+        "grant it, or use another role",
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        EmbedqError,
+        "{place} is read-only (a replica?): {text}",
+        "use the primary",
+    ),
+    (
+        (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError),
+        Unreachable,
+        "PostgreSQL at {place}: {text}",
+        "try again in a moment",
+    ),
+    (
+        (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError),
+        Unreachable,
+        "the connection to {place} was lost: {text}",
+        "is PostgreSQL running?",
+    ),
+    ((asyncpg.PostgresError,), EmbedqError, "PostgreSQL at {place}: {text}", ""),
+    ((TimeoutError,), Unreachable, "PostgreSQL at {place} did not answer in time", "is it overloaded?"),
+)
+
+
+def explained(error: BaseException, settings: Settings) -> EmbedqError:
+    """Put a failure of the database into one line that says what is wrong and one that says what to do.
+
+    Args:
+        error: One of `EXPECTED_ERRORS`.
+        settings: Where the database is.
+    """
+    if isinstance(error, EmbedqError):
+        return error
+    place, text = where(settings), _one_line(error)
+    for types, kind, message, advice in _EXPLANATIONS:
+        if isinstance(error, types):
+            return kind(message.format(place=place, text=text), advice)
+    return Unreachable(
+        f"PostgreSQL at {place} cannot be reached: {text}",
+        "is it running? DATABASE_URL, DB_* or PG* say where it is",
+    )
+
+
+def _arguments(settings: Settings, application: str) -> dict[str, Any]:
+    arguments = settings.connect_arguments()
+    server_settings = {"application_name": application, **arguments.pop("server_settings", {})}
+    return {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        **arguments,
+        "server_settings": server_settings,
+    }
+
+
+async def _close(connection: DirectConnection) -> None:
+    try:
+        await connection.close(timeout=2.0)
+    except EXPECTED_ERRORS:
+        connection.terminate()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _encode_vector(vector: Vector) -> bytes:
+    swapped = vector[:]
+    if sys.byteorder == "little":
+        swapped.byteswap()
+    return _VECTOR_HEADER.pack(len(vector), 0) + swapped.tobytes()
+
+
+def _decode_vector(data: bytes) -> Vector:
+    vector = array("f")
+    vector.frombytes(data[_VECTOR_HEADER.size :])
+    if sys.byteorder == "little":
+        vector.byteswap()
+    return vector

@@ -1,0 +1,285 @@
+"""Texts in, one outcome each: packs requests, isolates the text that spoils one, never fails as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from time import perf_counter
+from typing import TypeAlias
+
+from embedq_worker.providers.base import (
+    InputRejected,
+    Provider,
+    ProviderError,
+    ProviderMisconfigured,
+    RequestLimits,
+    Vector,
+)
+from embedq_worker.providers.tokens import estimate_tokens
+
+CONTROL_TEXT = "embedq control text"
+"""Every provider can embed this; one that refuses it refuses everything."""
+
+_SPLIT_LEVELS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStats:
+    """One request that was sent.
+
+    Attributes:
+        inputs: Texts in it.
+        seconds: Wall time.
+        error: Class name of the failure, None when it worked.
+    """
+
+    inputs: int
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A vector for a text.
+
+    Attributes:
+        vector: The embedding.
+        note: What an operator should know about it, such as that the text was embedded in parts.
+    """
+
+    vector: Vector
+    note: str = ""
+
+
+Outcome: TypeAlias = Embedded | ProviderError
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """What became of the texts of one call.
+
+    Attributes:
+        outcomes: One per text, in their order.
+        requests: Every request that was sent for them.
+    """
+
+    outcomes: list[Outcome]
+    requests: list[RequestStats]
+
+
+class Embedder:
+    """Embeds any number of texts with as few requests as the provider allows. Safe for concurrent use.
+
+    Args:
+        provider: Who computes the vectors; not closed by the embedder.
+        concurrency: Requests in flight at most, over all concurrent calls.
+    """
+
+    def __init__(self, provider: Provider, *, concurrency: int) -> None:
+        self._provider = provider
+        self._slots = asyncio.Semaphore(concurrency)
+
+    async def embed(self, texts: Sequence[str]) -> EmbedResult:
+        """Embed texts; identical ones are sent once.
+
+        A text that the provider refuses fails alone: the request it was in is bisected. A text that is too
+        long is embedded in parts. After a failure that is nobody's text (unavailable, rate limited,
+        misconfigured) nothing more is sent for this call: the texts without a vector get that error.
+
+        Args:
+            texts: Any number, of any length.
+
+        Returns:
+            An outcome per text. Failures of the provider are outcomes, never raised.
+        """
+        call = _Call(self._provider, self._slots)
+        await call.embed(texts)
+        return EmbedResult([call.outcomes[text] for text in texts], call.requests)
+
+
+def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
+    """Distribute texts over requests, first fit by decreasing size.
+
+    Args:
+        texts: Non-empty texts; one above the limit of tokens gets a request of its own.
+        limits: Of one request.
+
+    Returns:
+        Requests, each a non-empty list of texts within the limits.
+    """
+    sized = sorted(((estimate_tokens(text), text) for text in texts), key=lambda item: item[0], reverse=True)
+    packs: list[_Pack] = []
+    open_packs: list[_Pack] = []
+    for tokens, text in sized:
+        room = next((p for p in open_packs if p.tokens + tokens <= limits.tokens), None)
+        if room is None:
+            room = _Pack([], 0)
+            packs.append(room)
+            open_packs.append(room)
+        room.texts.append(text)
+        room.tokens += tokens
+        if len(room.texts) >= limits.inputs or room.tokens >= limits.tokens:
+            open_packs.remove(room)
+    return [p.texts for p in packs]
+
+
+@dataclass(slots=True, eq=False)
+class _Pack:
+    texts: list[str]
+    tokens: int
+
+
+class _Call:
+    """State of one `Embedder.embed`."""
+
+    def __init__(self, provider: Provider, slots: asyncio.Semaphore) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.requests: list[RequestStats] = []
+        self._provider = provider
+        self._slots = slots
+        self._stopped: ProviderError | None = None
+        self._proved = False
+        self._searching = asyncio.Lock()
+
+    async def embed(self, texts: Sequence[str]) -> None:
+        distinct = dict.fromkeys(texts)
+        self.outcomes.update((text, _empty()) for text in distinct if not text.strip())
+        to_send = [text for text in distinct if text not in self.outcomes]
+        async with asyncio.TaskGroup() as group:
+            for texts_of_request in pack(to_send, self._provider.limits):
+                group.create_task(self._settle(texts_of_request))
+
+    async def _settle(self, texts: Sequence[str]) -> None:
+        """Give each of these texts, at most one request's worth, its outcome."""
+        answer = await self._request(texts)
+        if isinstance(answer, InputRejected):
+            # One search for a culprit at a time: when the provider refuses everything, the first search
+            # finds that out and the others end.
+            async with self._searching:
+                await self._isolate(texts, answer)
+        else:
+            self._record(texts, answer)
+
+    async def _isolate(self, texts: Sequence[str], refusal: InputRejected) -> None:
+        """Bisect a refused request; depth first, so that the first culprit shows after log2 requests."""
+        if len(texts) == 1:
+            self.outcomes[texts[0]] = await self._settle_refused(texts[0], refusal)
+            return
+        middle = len(texts) // 2
+        for half in (texts[:middle], texts[middle:]):
+            answer = await self._request(half)
+            if isinstance(answer, InputRejected):
+                await self._isolate(half, answer)
+            else:
+                self._record(half, answer)
+
+    def _record(self, texts: Sequence[str], answer: list[Vector] | ProviderError) -> None:
+        if isinstance(answer, ProviderError):
+            self.outcomes.update(dict.fromkeys(texts, answer))
+        else:
+            self.outcomes.update((text, Embedded(v)) for text, v in zip(texts, answer, strict=True))
+
+    async def _request(self, texts: Sequence[str]) -> list[Vector] | ProviderError:
+        async with self._slots:
+            if self._stopped is not None:
+                return self._stopped
+            began = perf_counter()
+            try:
+                vectors = await self._provider.embed(texts)
+            except ProviderError as error:
+                self.requests.append(RequestStats(len(texts), perf_counter() - began, type(error).__name__))
+                if not isinstance(error, InputRejected):
+                    self._stopped = self._stopped or error
+                return error
+            self.requests.append(RequestStats(len(texts), perf_counter() - began, None))
+            self._proved = True
+            return vectors
+
+    async def _settle_refused(self, text: str, refusal: InputRejected) -> Outcome:
+        """Outcome of a text that was refused when it was sent alone."""
+        if not refusal.too_long:
+            return await self._verdict(refusal)
+        parts = await self._parts(text, refusal, _SPLIT_LEVELS)
+        if isinstance(parts, InputRejected):
+            return await self._verdict(parts)
+        if isinstance(parts, ProviderError):
+            return parts
+        note = f"too long for the model ({len(text)} characters): mean of {len(parts)} parts"
+        return Embedded(_mean([(len(part), vector) for part, vector in parts]), note)
+
+    async def _parts(
+        self, text: str, refusal: InputRejected, levels: int
+    ) -> list[tuple[str, Vector]] | ProviderError:
+        """Vectors of the parts of a text that is too long; the failure of a part is that of the text."""
+        halves = split_near_middle(text)
+        if levels == 0 or halves is None:
+            return refusal
+        parts: list[tuple[str, Vector]] = []
+        for half in halves:
+            answer: list[tuple[str, Vector]] | ProviderError
+            match await self._request([half]):
+                case [vector]:
+                    answer = [(half, vector)]
+                case InputRejected(too_long=True) as error:
+                    answer = await self._parts(half, error, levels - 1)
+                case ProviderError() as error:
+                    answer = error
+            if isinstance(answer, ProviderError):
+                return answer
+            parts += answer
+        return parts
+
+    async def _verdict(self, refusal: InputRejected) -> ProviderError:
+        """Decide whether the text is at fault, or a provider that refuses whatever it is sent."""
+        if self._proved:
+            return refusal
+        answer = await self._request([CONTROL_TEXT])
+        if isinstance(answer, InputRejected):
+            self._stopped = ProviderMisconfigured(
+                f"the provider refuses every text: {answer.message}",
+                answer.advice or "check EMBEDDING_MODEL and EMBEDDING_DIMENSIONS",
+            )
+            return self._stopped
+        return answer if isinstance(answer, ProviderError) else refusal
+
+
+def split_near_middle(text: str) -> tuple[str, str] | None:
+    """Split a text in two at the white space nearest to its middle.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Two non-blank halves; None when there are not two characters to part. Without white space in the
+        middle half of the text, it is cut in the middle.
+    """
+    text = text.strip()
+    if len(text) < 2:
+        return None
+    middle = len(text) // 2
+    reach = range(max(len(text) // 4, 1))
+    near = (at for step in reach for at in (middle - step, middle + step) if text[at].isspace())
+    cut = next(near, middle)
+    return text[:cut].rstrip(), text[cut:].lstrip()
+
+
+def _mean(weighted: Sequence[tuple[int, Vector]]) -> Vector:
+    """Mean by weight, scaled to the mean length of the vectors: means of unit vectors are shorter than 1."""
+    total = sum(weight for weight, _ in weighted)
+    rows = zip(*(vector for _, vector in weighted), strict=True)
+    weights = [weight / total for weight, _ in weighted]
+    mean = [sum(w * component for w, component in zip(weights, row, strict=True)) for row in rows]
+    wanted = sum(w * _norm(vector) for w, (_, vector) in zip(weights, weighted, strict=True))
+    scale = wanted / (_norm(mean) or 1.0)
+    return array("f", [component * scale for component in mean])
+
+
+def _norm(vector: Iterable[float]) -> float:
+    return sqrt(sum(component * component for component in vector))
+
+
+def _empty() -> InputRejected:
+    return InputRejected("the text is empty")

@@ -1,0 +1,33 @@
+"""The provider that the settings name. Libraries are imported only when theirs is the provider wanted."""
+
+from __future__ import annotations
+
+from embedq_worker.providers.base import Provider
+from embedq_worker.settings import Settings
+
+
+def open_provider(settings: Settings) -> Provider:
+    """Make the provider; nothing is sent and nothing is loaded before its first use.
+
+    Args:
+        settings: As loaded.
+
+    Returns:
+        A provider to be closed with `aclose`.
+
+    Raises:
+        ProviderMisconfigured: The settings alone show that it cannot work.
+    """
+    match settings.provider:
+        case "ollama":
+            from embedq_worker.providers.ollama import OllamaProvider
+
+            return OllamaProvider(settings)
+        case "openai":
+            from embedq_worker.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(settings)
+        case "local":
+            from embedq_worker.providers.local import LocalProvider
+
+            return LocalProvider(settings)

@@ -1,0 +1,164 @@
+"""What an HTTP error of a provider means to the queue."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+
+import httpx
+
+from embedq_worker.providers.base import (
+    InputRejected,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRateLimited,
+    ProviderUnavailable,
+)
+from embedq_worker.providers.http import Answer, JsonClient
+
+_LONGEST_WAIT_S = 86_400.0
+_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_PASSING = frozenset({408, 409, 425})
+_TOO_LONG = re.compile(
+    r"context (length|size|window)|context_length|n_ctx|input length|sequence length|too (long|large)"
+    r"|too many tokens|(less|fewer) than \d+ tokens|max(imum)? \S*tokens",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a provider said about a failure, not scrubbed.
+
+    Attributes:
+        message: Its words.
+        codes: Its machine-readable names for the failure, such as ``insufficient_quota``.
+    """
+
+    message: str
+    codes: frozenset[str]
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it says that a text exceeds the context of the model."""
+        return bool(_TOO_LONG.search(" ".join((self.message, *self.codes))))
+
+
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """Advice of one provider.
+
+    Attributes:
+        refused: For 401 and 403.
+        missing: For 404.
+    """
+
+    refused: str
+    missing: str
+
+
+def told_by(answer: Answer) -> Told:
+    """Find the message in the error bodies that OpenAI, Ollama, vLLM, TEI, llama.cpp and proxies write."""
+    text = answer.body.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return Told(text, frozenset())
+    if not isinstance(body, Mapping):
+        return Told(text, frozenset())
+    inner = body.get("error", body)
+    if not isinstance(inner, Mapping):
+        inner = {**body, "message": inner}
+    message = inner.get("message") or inner.get("detail") or text
+    codes = (inner.get(name) for name in ("code", "type", "error_type"))
+    return Told(str(message), frozenset(code for code in codes if isinstance(code, str)))
+
+
+def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> ProviderError:
+    """Say what an answer other than 2xx means.
+
+    Args:
+        answer: The answer.
+        client: Who got it; scrubs the provider's words.
+        remedies: Advice that depends on the provider.
+    """
+    told = told_by(answer)
+    message = f"{client.endpoint} answered {answer.status}: {client.scrub(told.message)}".rstrip(": ")
+    wait = retry_after(answer.headers)
+    match answer.status:
+        case 401 | 403:
+            return ProviderMisconfigured(message, remedies.refused)
+        case 404:
+            return ProviderMisconfigured(message, remedies.missing)
+        case 429 if told.codes & _NO_MONEY:
+            return ProviderMisconfigured(message, "the account has no quota left: check its plan and billing")
+        case 429:
+            return ProviderRateLimited(message, retry_after=wait)
+        case 503 if wait is not None:
+            return ProviderRateLimited(message, retry_after=wait)
+        case 400 | 413 | 422:
+            return InputRejected(message, too_long=answer.status == 413 or told.too_long)
+        case status if 300 <= status < 400:
+            return _redirected(answer, client)
+        case status if status >= 500 or status in _PASSING:
+            return ProviderUnavailable(message)
+    return ProviderMisconfigured(message, f"check {client.setting}: no embedding server answers like this")
+
+
+def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
+    try:
+        host = httpx.URL(answer.headers.get("location", "")).host
+    except httpx.InvalidURL:
+        host = ""
+    target = client.scrub(host) or "another path of the same host"
+    return ProviderMisconfigured(
+        f"{client.endpoint} redirects to {target}", f"set {client.setting} to the final address"
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read how long a provider wants to be left alone.
+
+    Args:
+        headers: With lower-case or case-insensitive names.
+
+    Returns:
+        Seconds, 0 to 86,400, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date, which is
+        taken against the provider's own clock when it sent one); None when absent or unreadable.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None:
+        return _bounded(seconds)
+    due = _date(value)
+    if due is None:
+        return None
+    return _bounded((due - (_date(headers.get("date")) or datetime.now(UTC))).total_seconds())
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _date(value: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

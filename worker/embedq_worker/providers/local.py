@@ -1,0 +1,165 @@
+"""Embeddings computed on this machine: static word embeddings, no server, no network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from embedq_worker.providers.base import (
+    CheckReport,
+    InputRejected,
+    ProviderMisconfigured,
+    RequestLimits,
+    Vector,
+)
+from embedq_worker.settings import Settings
+
+_MODEL = "l2_supercat"
+_NATIVE = 256
+_DIMENSIONS = (64, 128, 256)
+_INPUTS = 256
+_NO_LIMIT = 1_000_000
+_GROUP_TEXTS = 64
+_GROUP_CHARACTERS = 200_000
+"""Texts computed together are padded to the longest: about 70 MB per computation at 256 components."""
+
+
+class LocalProvider:
+    """`Provider` that computes in a thread of its own, so that the event loop stays free.
+
+    Args:
+        settings: Model and dimensions.
+
+    Raises:
+        ProviderMisconfigured: The package is missing, or has no such model or dimensions.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._dimensions = settings.dimensions
+        self._inputs = settings.request_inputs or _INPUTS
+        if find_spec("wordllama") is None:
+            raise _not_installed()
+        if settings.model != _MODEL:
+            raise ProviderMisconfigured(
+                f"EMBEDDING_MODEL={settings.model}: the local provider has only {_MODEL}",
+                f"set EMBEDDING_MODEL={_MODEL}, or another EMBEDDING_PROVIDER",
+            )
+        if self._dimensions not in _DIMENSIONS:
+            raise ProviderMisconfigured(
+                f"EMBEDDING_DIMENSIONS={self._dimensions}: {_MODEL} gives 64, 128 or 256",
+                f"set EMBEDDING_DIMENSIONS={_NATIVE}",
+            )
+        self._engine: Any = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedq-local")
+
+    @property
+    def model(self) -> str:
+        """Name stored with each vector."""
+        return f"local/{_MODEL}" + (f"@{self._dimensions}" if self._dimensions != _NATIVE else "")
+
+    @property
+    def endpoint(self) -> str:
+        """There is none; the word that stands for this machine."""
+        return "local"
+
+    @property
+    def dimensions(self) -> int:
+        """Components per vector."""
+        return self._dimensions
+
+    @property
+    def limits(self) -> RequestLimits:
+        """The model averages over the words: a text of any length fits."""
+        return RequestLimits(self._inputs, _NO_LIMIT, _NO_LIMIT)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Embed texts as unit vectors; see `Provider.embed`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, list(texts))
+
+    async def check(self) -> CheckReport:
+        """Load the model and embed one text; see `Provider.check`."""
+        began = perf_counter()
+        await self.embed(["embedq check"])
+        return CheckReport(self.model, self._dimensions, perf_counter() - began, "computed on this machine")
+
+    async def aclose(self) -> None:
+        """Wait for what is being computed, drop what is waiting."""
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def _compute(self, texts: list[str]) -> list[Vector]:
+        """Runs in the provider's thread."""
+        if self._engine is None:
+            self._engine = _load(self._dimensions)
+        # The tokenizer takes no lone surrogates.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        vectors: dict[int, Vector] = {}
+        for group in _groups(clean):
+            rows = self._engine.embed([clean[index] for index in group])
+            vectors.update((index, _unit(row)) for index, row in zip(group, rows, strict=True))
+        return [vectors[index] for index in range(len(texts))]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Indexes of texts of similar length, so that little is spent on padding and memory stays bounded."""
+    group: list[int] = []
+    for index in sorted(range(len(texts)), key=lambda i: len(texts[i])):
+        if len(group) == _GROUP_TEXTS or (len(group) + 1) * len(texts[index]) > _GROUP_CHARACTERS:
+            if group:
+                yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _unit(row: Any) -> Vector:
+    """A NumPy row scaled to length 1."""
+    length = float((row * row).sum()) ** 0.5
+    if not length > 0:
+        raise InputRejected("the text holds no word that the local model could embed")
+    return array("f", (row / length).astype("float32").tobytes())
+
+
+def _load(dimensions: int) -> Any:
+    try:
+        wordllama = _import_quietly()
+        return wordllama.WordLlama.load(
+            _MODEL,
+            cache_dir=Path(wordllama.__file__).parent,
+            disable_download=True,
+            dim=_NATIVE,
+            trunc_dim=dimensions,
+        )
+    except ImportError:
+        raise _not_installed() from None
+    except FileNotFoundError:
+        raise ProviderMisconfigured(
+            "the installed wordllama package comes without weights", "pip install --force-reinstall wordllama"
+        ) from None
+
+
+def _import_quietly() -> Any:
+    """Import wordllama, which calls `logging.basicConfig`: that does nothing where a handler exists."""
+    root, keeper = logging.getLogger(), logging.NullHandler()
+    root.addHandler(keeper)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import wordllama
+    finally:
+        root.removeHandler(keeper)
+    return wordllama
+
+
+def _not_installed() -> ProviderMisconfigured:
+    return ProviderMisconfigured(
+        "EMBEDDING_PROVIDER=local needs the package wordllama", "pip install 'embedq-tui[local]'"
+    )

@@ -1,0 +1,130 @@
+"""Embeddings from an Ollama server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from embedq_worker.providers.base import (
+    CheckReport,
+    InputRejected,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RequestLimits,
+    Vector,
+)
+from embedq_worker.providers.failures import Remedies, failure_of, told_by
+from embedq_worker.providers.http import Answer, JsonClient, answer_limit
+from embedq_worker.providers.vectors import checked, vector_of
+from embedq_worker.settings import Settings
+
+_INPUTS = 32
+_CONTEXT_TOKENS = 2_048
+_NO_MODEL = re.compile(r"model .*not found", re.IGNORECASE)
+_NO_EMBEDDINGS = re.compile(r"not support embedding", re.IGNORECASE)
+_NOT_FINITE = re.compile(r"unsupported value: (NaN|[+-]?Inf)", re.IGNORECASE)
+
+
+class OllamaProvider:
+    """`Provider` over ``POST /api/embed``.
+
+    Args:
+        settings: Model, dimensions, base URL, limits.
+
+    Raises:
+        ProviderMisconfigured: The base URL cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.model
+        self._dimensions = settings.dimensions
+        self._context = settings.context_tokens or _CONTEXT_TOKENS
+        self._inputs = settings.request_inputs or _INPUTS
+        self._client = JsonClient(
+            settings.ollama_base_url,
+            setting="OLLAMA_BASE_URL",
+            timeout_s=settings.request_timeout_ms / 1000,
+        )
+        self._pull = f"run `ollama pull {self._name}`, or check EMBEDDING_MODEL and OLLAMA_BASE_URL"
+        self._remedies = Remedies(
+            refused="the server asks for credentials: put USER:PASSWORD@ into OLLAMA_BASE_URL",
+            missing=self._pull,
+        )
+
+    @property
+    def model(self) -> str:
+        """Name stored with each vector."""
+        return f"ollama/{self._name}"
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL without secrets."""
+        return self._client.endpoint
+
+    @property
+    def dimensions(self) -> int:
+        """Components per vector."""
+        return self._dimensions
+
+    @property
+    def limits(self) -> RequestLimits:
+        """Ollama takes any number of texts and works through them; small requests keep it responsive."""
+        return RequestLimits(self._inputs, self._inputs * self._context, self._context)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Embed texts in one request; see `Provider.embed`."""
+        answer = await self._client.post(
+            "/api/embed",
+            {
+                "model": self._name,
+                "input": list(texts),
+                "truncate": False,
+                "options": {"num_ctx": self._context},
+            },
+            limit=answer_limit(len(texts), self._dimensions),
+        )
+        if answer.status != 200:
+            raise self._failure(answer)
+        match answer.json():
+            case {"embeddings": list(values)}:
+                vectors = [vector_of(value) for value in values]
+            case _:
+                raise ProviderUnavailable(f"{self.endpoint}: the answer holds no embeddings")
+        return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+
+    async def check(self) -> CheckReport:
+        """Ask for the version, embed one text; see `Provider.check`."""
+        began = perf_counter()
+        answer = await self._client.get("/api/version")
+        if answer.status == 404:
+            raise ProviderMisconfigured(
+                f"{self.endpoint} is not an Ollama server",
+                "set OLLAMA_BASE_URL, such as http://localhost:11434",
+            )
+        if answer.status != 200:
+            raise self._failure(answer)
+        body = answer.json()
+        version = body.get("version") if isinstance(body, Mapping) else None
+        await self.embed(["embedq check"])
+        detail = f"Ollama {self._client.scrub(str(version or '?'))} at {self.endpoint}"
+        return CheckReport(self.model, self._dimensions, perf_counter() - began, detail)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    def _failure(self, answer: Answer) -> ProviderError:
+        """Ollama tells some faults of one text, or of the settings, with a 500."""
+        told = told_by(answer)
+        failure = failure_of(answer, self._client, self._remedies)
+        if _NO_MODEL.search(told.message):
+            return ProviderMisconfigured(failure.message, self._pull)
+        if _NO_EMBEDDINGS.search(told.message):
+            return ProviderMisconfigured(failure.message, "set EMBEDDING_MODEL to an embedding model")
+        if answer.status == 500 and told.too_long:
+            return InputRejected(failure.message, too_long=True)
+        if _NOT_FINITE.search(told.message):
+            return InputRejected(failure.message)
+        return failure

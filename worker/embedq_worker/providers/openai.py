@@ -1,0 +1,136 @@
+"""Embeddings from OpenAI, or from any server that speaks its protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from embedq_worker.providers.base import (
+    CheckReport,
+    InputRejected,
+    ProviderError,
+    ProviderUnavailable,
+    RequestLimits,
+    Vector,
+)
+from embedq_worker.providers.failures import Remedies, failure_of, told_by
+from embedq_worker.providers.http import Answer, JsonClient, answer_limit
+from embedq_worker.providers.vectors import checked, vector_of
+from embedq_worker.settings import Settings
+
+_INPUTS = 2_048
+_REQUEST_TOKENS = 300_000
+_CONTEXT_TOKENS = 8_191
+_NATIVE = {"text-embedding-3-small": 1_536, "text-embedding-3-large": 3_072}
+"""Models that can be asked for fewer components than their own number."""
+_ENCODING_REFUSED = re.compile(r"encoding[ _]?format|base64", re.IGNORECASE)
+
+
+class OpenAIProvider:
+    """`Provider` over ``POST /embeddings``.
+
+    Args:
+        settings: Model, dimensions, base URL, key, limits.
+
+    Raises:
+        ProviderMisconfigured: Base URL or key cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.model
+        self._dimensions = settings.dimensions
+        native = _NATIVE.get(self._name.rpartition("/")[2])
+        self._asked = settings.dimensions_wanted if native else None
+        self._shortened = self._asked is not None and self._asked != native
+        self._inputs = settings.request_inputs or _INPUTS
+        self._context = settings.context_tokens or _CONTEXT_TOKENS
+        self._base64 = True
+        key = settings.openai_api_key.get_secret_value().strip() if settings.openai_api_key else None
+        self._client = JsonClient(
+            settings.openai_base_url,
+            setting="OPENAI_BASE_URL",
+            timeout_s=settings.request_timeout_ms / 1000,
+            key=key,
+        )
+        self._remedies = Remedies(
+            refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL",
+            missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
+        )
+
+    @property
+    def model(self) -> str:
+        """Name stored with each vector."""
+        return f"openai/{self._name}" + (f"@{self._dimensions}" if self._shortened else "")
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL without secrets."""
+        return self._client.endpoint
+
+    @property
+    def dimensions(self) -> int:
+        """Components per vector."""
+        return self._dimensions
+
+    @property
+    def limits(self) -> RequestLimits:
+        """What OpenAI accepts; a compatible server may take fewer texts (EMBEDDING_REQUEST_INPUTS)."""
+        return RequestLimits(self._inputs, _REQUEST_TOKENS, self._context)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Embed texts in one request; see `Provider.embed`."""
+        answer = await self._post(texts)
+        if answer.status in (400, 422) and self._base64 and _ENCODING_REFUSED.search(told_by(answer).message):
+            self._base64 = False
+            answer = await self._post(texts)
+        if answer.status != 200:
+            raise self._failure(answer)
+        vectors = _in_order(answer.json())
+        return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+
+    async def check(self) -> CheckReport:
+        """Embed one text; see `Provider.check`."""
+        began = perf_counter()
+        await self.embed(["embedq check"])
+        return CheckReport(self.model, self._dimensions, perf_counter() - began, self.endpoint)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def _post(self, texts: Sequence[str]) -> Answer:
+        payload: dict[str, Any] = {"model": self._name, "input": list(texts)}
+        if self._base64:
+            payload["encoding_format"] = "base64"
+        if self._asked is not None:
+            payload["dimensions"] = self._asked
+        return await self._client.post(
+            "/embeddings", payload, limit=answer_limit(len(texts), self._dimensions)
+        )
+
+    def _failure(self, answer: Answer) -> ProviderError:
+        failure = failure_of(answer, self._client, self._remedies)
+        # llama.cpp answers 500 to a text above its batch size.
+        if answer.status == 500 and told_by(answer).too_long:
+            return InputRejected(failure.message, too_long=True)
+        return failure
+
+
+def _in_order(body: object) -> list[Vector]:
+    """The vectors of an answer by their index, which the protocol does not promise to be ascending."""
+    found: dict[int, Vector] = {}
+    match body:
+        case {"data": list(items)}:
+            for item in items:
+                match item:
+                    case {"index": int(index), "embedding": value}:
+                        found[index] = vector_of(value)
+                    case _:
+                        raise ProviderUnavailable("the provider's answer holds an embedding without index")
+        case _:
+            raise ProviderUnavailable("the provider's answer holds no embeddings")
+    if sorted(found) != list(range(len(items))):
+        raise ProviderUnavailable("the provider's answer numbers its embeddings wrongly")
+    return [found[index] for index in range(len(items))]
