@@ -60,7 +60,7 @@ CREATE TABLE embedq_count_deltas (
     status text NOT NULL,
     priority text NOT NULL,
     delta bigint NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- emptied again and again
 
 CREATE VIEW embedq_live_counts AS
     SELECT status, priority, sum(n)::bigint AS n

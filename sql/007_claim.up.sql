@@ -1,10 +1,10 @@
 -- Claim: due tasks in order, each article in one hand only. One round trip, no sort, the same cost at any size.
 
--- Why nobody may claim now: 'stopped', 'paused', or null.
+-- Why nobody may claim now: 'stopped', 'paused', or null. An UPDATE of embedding_worker_status in psql comes here too,
+-- by the trigger of 014.
 CREATE FUNCTION embedq_claim_block() RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT CASE
-        WHEN EXISTS (SELECT FROM embedding_worker_status WHERE id = 1 AND NOT is_running) THEN 'stopped'
         WHEN EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL) THEN 'stopped'
         WHEN EXISTS (SELECT FROM embedq_control WHERE paused_at IS NOT NULL) THEN 'paused'
     END

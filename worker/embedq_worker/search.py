@@ -19,8 +19,8 @@ from typing import Any
 import asyncpg
 
 from embedq_worker.database import Connection
-from embedq_worker.errors import SchemaError
 from embedq_worker.providers.base import Vector
+from embedq_worker.storage import VectorStorage, inspect_storage
 
 SNIPPET_WIDTH = 160  # characters
 EXACT_BELOW = 50_000  # chunks; 30,000 of 256 dimensions take 40 ms, the index 17 ms
@@ -51,23 +51,6 @@ class SearchHit:
     chunk_index: int
     score: float
     snippet: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """How this database keeps vectors.
-
-    Attributes:
-        schema: Where pgvector lives, quoted; None where vectors are jsonb.
-        dimensions: As declared, or -1.
-        indexed: There is a vector index.
-        chunks: Rows as last estimated, -1 or 0 where the table was never analyzed.
-    """
-
-    schema: str | None
-    dimensions: int = -1
-    indexed: bool = False
-    chunks: float = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +119,7 @@ async def search(
     """
     if limit < 1:
         raise ValueError("limit must be at least 1")
-    storage = await _inspect(connection)
+    storage = await inspect_storage(connection)
     question = _Question(query_vector, model, any_model, (folder or "").strip("/"), limit)
     if not _has_direction(query_vector) or storage.dimensions not in (-1, len(query_vector)):
         return []
@@ -200,32 +183,6 @@ def _before_space(line: str, start: int, end: int) -> int:
     return space if space >= 0 else end
 
 
-_COLUMNS = """
-SELECT attname AS name, typname AS type, atttypmod AS dimensions, quote_ident(nspname) AS schema,
-       (SELECT reltuples FROM pg_class WHERE oid = attrelid) AS chunks,
-       EXISTS (SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
-               WHERE indrelid = attrelid AND indisvalid AND attnum = ANY (indkey)
-                 AND amname IN ('hnsw', 'ivfflat')) AS indexed
-FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid JOIN pg_namespace ON pg_namespace.oid = typnamespace
-WHERE attrelid = to_regclass('embeddings') AND NOT attisdropped
-  AND attname IN ('vector', 'vector_data', 'model')
-"""
-
-
-async def _inspect(connection: Connection) -> _Storage:
-    columns = {row["name"]: row for row in await connection.fetch(_COLUMNS)}
-    if "model" not in columns:
-        raise SchemaError(
-            "table embeddings is missing or older than this version", "Run: embedq-tui --migrate"
-        )
-    vector = columns.get("vector")
-    if vector and vector["type"] == "vector":
-        return _Storage(vector["schema"], vector["dimensions"], vector["indexed"], vector["chunks"])
-    if "vector_data" in columns:
-        return _Storage(None)
-    raise SchemaError("table embeddings has neither a column vector of pgvector nor vector_data")
-
-
 def _has_direction(vector: Vector) -> bool:
     return 0 < math.hypot(*vector) < math.inf
 
@@ -239,7 +196,7 @@ WHERE a.no_rag IS NOT TRUE
 """
 
 
-def _distance(storage: _Storage, dimensions: int) -> str:
+def _distance(storage: VectorStorage, dimensions: int) -> str:
     # The extension may live in a schema that is not in search_path.
     distance = f"e.vector OPERATOR({storage.schema}.<=>) $4::text::{storage.schema}.vector"
     if storage.dimensions != -1:
@@ -248,7 +205,7 @@ def _distance(storage: _Storage, dimensions: int) -> str:
     return f"CASE WHEN {storage.schema}.vector_dims(e.vector) = {dimensions:d} THEN {distance} END"
 
 
-async def _best_exactly(connection: Connection, storage: _Storage, question: _Question) -> list[_Chunk]:
+async def _best_exactly(connection: Connection, storage: VectorStorage, question: _Question) -> list[_Chunk]:
     distance = _distance(storage, len(question.vector))
     statement = f"""
         SELECT id, article_id, distance FROM (
@@ -259,7 +216,7 @@ async def _best_exactly(connection: Connection, storage: _Storage, question: _Qu
     return _chunks(await connection.fetch(statement, *question.filters, question.literal, question.limit))
 
 
-async def _best_by_index(connection: Connection, storage: _Storage, question: _Question) -> list[_Chunk]:
+async def _best_by_index(connection: Connection, storage: VectorStorage, question: _Question) -> list[_Chunk]:
     distance = _distance(storage, len(question.vector))
     statement = f"""
         SELECT e.id, e.article_id, {distance} AS distance {_CANDIDATES} AND e.vector IS NOT NULL

@@ -1,0 +1,133 @@
+-- Exact counts and signals, whoever writes: statement triggers append signed deltas, never touching a row that another
+-- writer touches. SECURITY DEFINER because the article program's role knows nothing of our tables.
+--
+-- A signal is sent at most once per transaction and only by one of those that commit at the same moment: NOTIFY takes
+-- a global lock at commit. It is decided by a deferred trigger, so just before the commit: whoever listens looks again
+-- 50 ms after each signal and so sees the commits that came with it. embedq.quiet is set by our own functions; workers
+-- announce their own changes, ten times a second at most.
+
+-- Moves the deltas into embedq_counts; whoever comes while another does it leaves it to the other.
+CREATE FUNCTION embedq_fold_counts() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF pg_try_advisory_xact_lock(1701667442, -2) THEN
+        WITH gone AS (DELETE FROM embedq_count_deltas RETURNING status, priority, delta)
+        INSERT INTO embedq_counts AS c (status, priority, n)
+        SELECT status, priority, sum(delta) FROM gone GROUP BY status, priority
+        ON CONFLICT (status, priority) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
+    END IF;
+END
+$$;
+
+-- Folds now and then inside the writers, for a queue that no worker serves. Under a stricter isolation the delete
+-- could fail, and the writer with it.
+CREATE FUNCTION embedq_fold_sometimes() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
+END
+$$;
+
+CREATE FUNCTION embedq_count_insert() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO embedq_count_deltas (status, priority, delta)
+    SELECT status, priority, count(*) FROM new_rows GROUP BY status, priority;
+    PERFORM embedq_fold_sometimes();
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION embedq_count_delete() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO embedq_count_deltas (status, priority, delta)
+    SELECT status, priority, -count(*) FROM old_rows GROUP BY status, priority;
+    PERFORM embedq_fold_sometimes();
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION embedq_count_update() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO embedq_count_deltas (status, priority, delta)
+    SELECT status, priority, sum(n)
+    FROM (SELECT status, priority, 1 AS n FROM new_rows
+          UNION ALL
+          SELECT status, priority, -1 FROM old_rows) AS moved
+    GROUP BY status, priority HAVING sum(n) <> 0;
+    IF NOT FOUND AND current_setting('embedq.quiet', true) IS DISTINCT FROM 'on' THEN
+        -- Nothing to count, but something to tell: a task brought forward, a text corrected.
+        INSERT INTO embedq_count_deltas (status, priority, delta)
+        SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC LIMIT 1;
+    END IF;
+    PERFORM embedq_fold_sometimes();
+    RETURN NULL;
+END
+$$;
+
+-- TRUNCATE waits for every writer of the table, so what is counted here is all there was.
+CREATE FUNCTION embedq_count_truncate() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO embedq_count_deltas (status, priority, delta)
+    SELECT status, priority, -n FROM embedq_live_counts WHERE n <> 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION embedq_signal() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    v_sent text := coalesce(current_setting('embedq.signalled', true), '');
+    v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;
+BEGIN
+    IF v_sent = 'work' OR (v_sent = 'changes' AND NOT v_work) THEN
+        RETURN NULL;
+    END IF;
+    IF v_sent = '' AND pg_try_advisory_xact_lock(1701667442, -1) THEN
+        PERFORM pg_notify('embedq_changes', 'tasks');
+    END IF;
+    IF v_work AND pg_try_advisory_xact_lock(1701667442, -3) THEN
+        PERFORM pg_notify('embedq_work', 'tasks');
+    END IF;
+    PERFORM set_config('embedq.signalled', CASE WHEN v_work THEN 'work' ELSE 'changes' END, true);
+    RETURN NULL;
+END
+$$;
+
+CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
+
+-- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their
+-- deltas come on top. Returns what was wrong.
+CREATE FUNCTION embedq_repair_counts() RETURNS TABLE (status text, priority text, kept bigint, counted bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    WITH compared AS (
+        SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
+               coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
+        FROM (SELECT l.status, l.priority, l.n FROM embedq_live_counts l) AS k
+        FULL JOIN (SELECT t.status::text, t.priority::text, count(*) AS n
+                   FROM embedding_tasks t GROUP BY t.status, t.priority) AS c
+             ON c.status = k.status AND c.priority = k.priority
+    ), repaired AS (
+        INSERT INTO embedq_count_deltas (status, priority, delta)
+        SELECT w.status, w.priority, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
+    )
+    SELECT w.status, w.priority, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted
+$$;
+
+-- CREATE TRIGGER waits for the writers there are and holds new ones off for a moment; from its commit on every change
+-- is counted. The rows of before are counted by 010.
+CREATE TRIGGER embedq_count_insert AFTER INSERT ON embedding_tasks
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION embedq_count_insert();
+CREATE TRIGGER embedq_count_update AFTER UPDATE ON embedding_tasks
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION embedq_count_update();
+CREATE TRIGGER embedq_count_delete AFTER DELETE ON embedding_tasks
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION embedq_count_delete();
+CREATE TRIGGER embedq_count_truncate BEFORE TRUNCATE ON embedding_tasks
+    FOR EACH STATEMENT EXECUTE FUNCTION embedq_count_truncate();

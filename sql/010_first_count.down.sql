@@ -1,0 +1,2 @@
+-- Nothing to undo: the counts go with their tables.
+SELECT 1;

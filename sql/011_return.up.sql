@@ -1,0 +1,156 @@
+-- The other ends of a claim: failed, given back, or taken from a worker that is gone.
+
+-- Ends claims that did not lead to embeddings, one round trip for a batch.
+--
+-- Per task:  p_kind      'retry'    an attempt was made and failed: pending again after the delay, or failed when the
+--                                   attempts are used up
+--                        'final'    another attempt would fail alike: failed now
+--                        'release'  nobody's fault: pending again after the delay, nothing is charged
+--                        'isolate'  one of a batch that ran into its deadline or an unexpected error: as release, but
+--                                   the next claim takes the task alone, so that only the culprit is charged
+--            p_error     one line, p_detail the stack trace or null, p_delay_ms from now, by the database's clock
+-- Outcomes:  requeued, failed; lost: the claim is not ours any more, nothing was written
+CREATE FUNCTION embedq_return(
+    p_worker uuid, p_task uuid[], p_token bigint[], p_claimed_at timestamptz[],
+    p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[])
+RETURNS TABLE (task_id uuid, outcome text)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    RETURN QUERY
+        WITH asked AS (
+            SELECT * FROM unnest(p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms)
+                AS a(id, token, claimed_at, kind, error, detail, delay_ms)
+        ), held AS (
+            SELECT t.id, a.kind, a.error, a.detail, a.delay_ms,
+                   a.kind = 'final' OR (a.kind = 'retry' AND t.attempts + 1 >= t.max_attempts) AS ends
+            FROM asked a JOIN embedding_tasks t ON t.id = a.id
+            WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
+              AND t.claimed_at = a.claimed_at AND t.processed_at = a.claimed_at
+            FOR UPDATE OF t
+        ), returned AS (
+            UPDATE embedding_tasks t
+            SET status = CASE WHEN h.ends THEN 'failed' ELSE 'pending' END,
+                attempts = t.attempts + (h.kind IN ('retry', 'final'))::int,
+                crash_count = CASE h.kind WHEN 'release' THEN t.crash_count
+                                          WHEN 'isolate' THEN coalesce(t.crash_count, 0) + 1 END,
+                processed_at = CASE WHEN h.ends THEN t.processed_at END,
+                completed_at = CASE WHEN h.ends THEN v_now END,
+                scheduled_at = CASE WHEN h.ends THEN t.scheduled_at
+                                    WHEN h.delay_ms > 0 THEN v_now + h.delay_ms * interval '1 millisecond'
+                                    ELSE t.scheduled_at END,
+                error_message = CASE WHEN h.kind = 'release' THEN t.error_message ELSE h.error END
+            FROM held h WHERE t.id = h.id
+            RETURNING t.id, t.article_id, t.attempts, t.max_attempts, t.claimed_at, h.kind, h.error, h.detail, h.ends,
+                      h.delay_ms
+        ), audited AS (
+            INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
+                                              duration, error, stack_trace)
+            SELECT embedq_uuid(), v_now,
+                   CASE WHEN r.ends THEN 'error' WHEN r.kind = 'release' THEN 'info' ELSE 'warn' END,
+                   CASE WHEN r.kind = 'release' THEN 'task_lifecycle' ELSE 'error_handling' END,
+                   CASE WHEN r.ends THEN 'Task failed' WHEN r.kind = 'release' THEN 'Task given back'
+                        WHEN r.kind = 'isolate' THEN 'Task given back, to be tried alone'
+                        ELSE 'Attempt failed, will be retried' END,
+                   r.id, r.article_id,
+                   jsonb_build_object('worker', p_worker, 'attempt', r.attempts, 'max_attempts', r.max_attempts,
+                                      'delay_ms', r.delay_ms),
+                   round(extract(epoch FROM v_now - r.claimed_at)::numeric * 1000, 3), r.error, r.detail
+            FROM returned r
+        )
+        SELECT a.id, CASE WHEN r.id IS NULL THEN 'lost' WHEN r.ends THEN 'failed' ELSE 'requeued' END
+        FROM asked a LEFT JOIN returned r ON r.id = a.id;
+END
+$$;
+
+-- Takes back what no living worker holds. Any worker calls it now and then; one at a time does the work.
+--
+-- A claim of ours is orphaned when its worker is gone or silent for p_dead_ms. Its tasks lose no attempt, for a dying
+-- worker takes a whole batch with it; they are claimed alone from then on, and one that has been in the hands of as
+-- many dying workers as it has attempts is failed. Any claim, also one of another program, is stuck when it is older
+-- than p_stuck_ms: that costs an attempt.
+CREATE FUNCTION embedq_rescue(p_dead_ms bigint, p_stuck_ms bigint, p_limit int)
+RETURNS TABLE (task_id uuid, outcome text, reason text)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1701667442, -4) THEN
+        RETURN;
+    END IF;
+    UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
+    WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
+    -- Not quiet: tasks come back, and every worker may take them.
+    RETURN QUERY
+        WITH orphans AS (
+            SELECT t.id, t.worker_id,
+                   CASE WHEN t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at
+                             AND NOT EXISTS (SELECT FROM embedq_workers w
+                                             WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping'))
+                        THEN 'worker gone' ELSE 'claim too old' END AS reason
+            FROM embedding_tasks t
+            WHERE t.status = 'processing'
+              AND ((t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at
+                    AND NOT EXISTS (SELECT FROM embedq_workers w
+                                    WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')))
+                   OR coalesce(t.processed_at, t.created_at) < v_now - p_stuck_ms * interval '1 millisecond')
+            ORDER BY t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
+        ), judged AS (
+            SELECT o.id, o.worker_id, o.reason,
+                   CASE WHEN o.reason = 'worker gone' THEN coalesce(t.crash_count, 0) + 1 >= greatest(t.max_attempts, 2)
+                        ELSE t.attempts + 1 >= t.max_attempts END AS ends
+            FROM orphans o JOIN embedding_tasks t ON t.id = o.id
+        ), rescued AS (
+            UPDATE embedding_tasks t
+            SET status = CASE WHEN j.ends THEN 'failed' ELSE 'pending' END,
+                attempts = CASE WHEN j.reason = 'worker gone' AND NOT j.ends THEN t.attempts ELSE t.attempts + 1 END,
+                crash_count = CASE WHEN j.reason = 'worker gone' THEN coalesce(t.crash_count, 0) + 1
+                                   ELSE t.crash_count END,
+                processed_at = CASE WHEN j.ends THEN t.processed_at END,
+                completed_at = CASE WHEN j.ends THEN v_now END,
+                worker_id = NULL,
+                error_message = CASE WHEN j.reason = 'worker gone'
+                                     THEN 'The worker that held this task died' ELSE 'The claim was held too long' END
+            FROM judged j WHERE t.id = j.id
+            RETURNING t.id, t.article_id, t.attempts, t.max_attempts, t.crash_count, t.error_message, j.worker_id,
+                      j.reason, j.ends
+        ), audited AS (
+            INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
+                                              error)
+            SELECT embedq_uuid(), v_now, CASE WHEN r.ends THEN 'error' ELSE 'warn' END, 'error_handling',
+                   CASE WHEN r.ends THEN 'Task failed: no worker survives it' ELSE 'Stuck task back in the queue' END,
+                   r.id, r.article_id,
+                   jsonb_build_object('worker', r.worker_id, 'reason', r.reason, 'attempt', r.attempts,
+                                      'max_attempts', r.max_attempts, 'crashes', r.crash_count), r.error_message
+            FROM rescued r
+        )
+        SELECT r.id, CASE WHEN r.ends THEN 'failed' ELSE 'requeued' END, r.reason FROM rescued r;
+END
+$$;
+
+-- Claims a worker has in the table but not in its memory: the answer to its claim was lost with a connection.
+CREATE FUNCTION embedq_disown(p_worker uuid, p_in_hand uuid[], p_older_ms bigint) RETURNS int
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    WITH disowned AS (
+        UPDATE embedding_tasks t SET status = 'pending', processed_at = NULL
+        WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claimed_at = t.processed_at
+          AND t.claimed_at < clock_timestamp() - p_older_ms * interval '1 millisecond'
+          AND t.id <> ALL (p_in_hand)
+        RETURNING t.id, t.article_id
+    ), audited AS (
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
+        SELECT embedq_uuid(), clock_timestamp(), 'warn', 'task_lifecycle', 'Task given back: its claim was never received',
+               d.id, d.article_id, jsonb_build_object('worker', p_worker)
+        FROM disowned d
+    )
+    SELECT count(*)::int FROM disowned
+$$;

@@ -1,0 +1,147 @@
+-- Workers: one row each, one heartbeat for all it holds, and the operator's word to all of them.
+
+-- An operator's UPDATE of is_running in psql stops or starts every worker. What a program writes when it starts, beats
+-- or ends changes other columns too and is only its own word about itself.
+CREATE FUNCTION embedq_running_changed() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE embedq_control
+    SET stopped_at = CASE WHEN NEW.is_running THEN NULL ELSE clock_timestamp() END,
+        stopped_by = CASE WHEN NEW.is_running THEN NULL ELSE session_user || ' (SQL)' END;
+    PERFORM pg_notify('embedq_work', 'control');
+    PERFORM pg_notify('embedq_changes', 'control');
+    RETURN NULL;
+END
+$$;
+
+-- The row has to be there to be updated.
+INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLICT (id) DO NOTHING;
+
+CREATE TRIGGER embedq_running_changed AFTER UPDATE ON embedding_worker_status FOR EACH ROW
+    WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on'
+          AND OLD.last_heartbeat IS NOT DISTINCT FROM NEW.last_heartbeat
+          AND OLD.started_at IS NOT DISTINCT FROM NEW.started_at
+          AND OLD.tasks_processed IS NOT DISTINCT FROM NEW.tasks_processed)
+    EXECUTE FUNCTION embedq_running_changed();
+
+-- Enters a worker; the row of the fleet says running unless an operator stopped it.
+CREATE FUNCTION embedq_worker_start(
+    p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state)
+    VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running')
+    ON CONFLICT (id) DO UPDATE SET state = 'running', heartbeat_at = clock_timestamp(), stopped_at = NULL, note = '';
+    INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
+    SELECT 1, c.stopped_at IS NULL, clock_timestamp(), clock_timestamp() FROM embedq_control c
+    ON CONFLICT (id) DO UPDATE
+    SET is_running = EXCLUDED.is_running, last_heartbeat = EXCLUDED.last_heartbeat, started_at = EXCLUDED.started_at;
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker started',
+            jsonb_build_object('worker', p_worker, 'host', p_host, 'pid', p_pid, 'version', p_version));
+    PERFORM pg_notify('embedq_changes', 'workers');
+END
+$$;
+
+-- Says that a worker lives and what it did since the last time, and hears what it is to do.
+--
+-- Returns: known       false: it was declared dead meanwhile, and has to start again
+--          block       'stopped', 'paused' or null
+--          block_since, block_by  of that
+--          stop_asked  'graceful', 'force' or null: this worker alone is to end
+CREATE FUNCTION embedq_worker_beat(
+    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int)
+RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_asked text;
+    v_known boolean;
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    UPDATE embedq_workers w
+    SET heartbeat_at = clock_timestamp(), state = p_state, note = p_note, in_hand = p_in_hand,
+        processed = w.processed + p_succeeded + p_failed, succeeded = w.succeeded + p_succeeded,
+        failed = w.failed + p_failed
+    WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
+    RETURNING w.stop_requested INTO v_asked;
+    v_known := FOUND;
+    -- The counters of the fleet are ints: they stop at the end instead of failing there.
+    UPDATE embedding_worker_status s
+    SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,
+        tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + p_succeeded + p_failed, 2147483647),
+        tasks_succeeded = least(coalesce(s.tasks_succeeded, 0)::bigint + p_succeeded, 2147483647),
+        tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + p_failed, 2147483647)
+    FROM embedq_control c WHERE s.id = 1;
+    RETURN QUERY SELECT v_known, embedq_claim_block(),
+        coalesce(c.stopped_at, c.paused_at), CASE WHEN c.stopped_at IS NULL THEN c.paused_by ELSE c.stopped_by END,
+        v_asked
+    FROM embedq_control c;
+END
+$$;
+
+-- Signs a worker off; the last one takes the fleet's row down with it.
+CREATE FUNCTION embedq_worker_stop(p_worker uuid, p_note text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    UPDATE embedq_workers SET state = 'stopped', stopped_at = clock_timestamp(), note = p_note, in_hand = 0
+    WHERE id = p_worker;
+    UPDATE embedding_worker_status SET is_running = false
+    WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker stopped',
+            jsonb_build_object('worker', p_worker, 'reason', p_note));
+    PERFORM pg_notify('embedq_changes', 'workers');
+END
+$$;
+
+-- Whether there is anything for a worker of this scope, and when: due now or within p_within_ms, and the milliseconds
+-- until the next task that is not due yet. A few index probes, whatever the size.
+CREATE FUNCTION embedq_outlook(p_priorities text[], p_folders text[], p_within_ms bigint)
+RETURNS TABLE (more boolean, next_ms bigint)
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT coalesce(bool_or(first_at <= clock_timestamp() + p_within_ms * interval '1 millisecond'), false),
+           (extract(epoch FROM min(next_at) - clock_timestamp()) * 1000)::bigint
+    FROM (VALUES (0, 'high'), (1, 'normal'), (2, 'low')) AS r(rank, name)
+    LEFT JOIN LATERAL (
+        SELECT t.scheduled_at AS first_at FROM embedding_tasks t
+        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank
+          AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+        ORDER BY t.scheduled_at LIMIT 1) AS f ON true
+    LEFT JOIN LATERAL (
+        SELECT t.scheduled_at AS next_at FROM embedding_tasks t
+        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at > clock_timestamp()
+          AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+        ORDER BY t.scheduled_at LIMIT 1) AS n ON true
+    WHERE p_priorities IS NULL OR r.name = ANY (p_priorities);
+END
+$$;
+
+-- What an operator says to all workers: 'start', 'stop', 'pause', 'resume'.
+CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    CASE p_command
+        WHEN 'stop' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
+        WHEN 'start' THEN UPDATE embedq_control SET stopped_at = NULL, stopped_by = NULL;
+        WHEN 'pause' THEN UPDATE embedq_control SET paused_at = clock_timestamp(), paused_by = p_by;
+        WHEN 'resume' THEN UPDATE embedq_control SET paused_at = NULL, paused_by = NULL;
+    END CASE;
+    UPDATE embedding_worker_status SET is_running = p_command = 'start'
+        AND EXISTS (SELECT FROM embedq_workers WHERE state = 'running')
+    WHERE id = 1 AND p_command IN ('start', 'stop');
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,
+            jsonb_build_object('operator', p_by));
+    PERFORM pg_notify('embedq_work', 'control');
+    PERFORM pg_notify('embedq_changes', 'control');
+END
+$$;

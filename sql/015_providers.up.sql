@@ -1,0 +1,100 @@
+-- The circuit breaker of each provider, shared by all workers that use it.
+--
+-- closed: requests flow. cooling: a 429 asked for patience until retry_at. open: down or misconfigured; nobody claims
+-- what needs it, and after retry_at one worker at a time probes.
+
+-- Enters a failure that is nobody's text; returns the state it led to and the milliseconds until it ends or is probed.
+-- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: what the provider asked for, or null.
+-- Unavailable opens after p_threshold failures in a row; probes come at 5 s, then ever rarer, 5 minutes at most.
+CREATE FUNCTION embedq_provider_failed(
+    p_key text, p_kind text, p_reason text, p_advice text, p_wait_ms bigint, p_threshold int)
+RETURNS TABLE (state text, wait_ms bigint, changed boolean)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_old embedq_providers;
+    v_state text;
+    v_failures int;
+    v_wait bigint;
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    INSERT INTO embedq_providers (key, state) VALUES (p_key, 'closed') ON CONFLICT (key) DO NOTHING;
+    SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
+    v_failures := v_old.failures + 1;
+    v_state := CASE WHEN p_kind = 'rate_limited' AND v_old.state <> 'open' THEN 'cooling'
+                    WHEN p_kind = 'misconfigured' OR v_old.state = 'open' OR v_failures >= p_threshold THEN 'open'
+                    ELSE v_old.state END;
+    v_wait := CASE
+        WHEN p_kind = 'rate_limited' THEN coalesce(p_wait_ms, 1000 * least(2 ^ least(v_failures, 10), 60))
+        WHEN v_state = 'open' THEN greatest(coalesce(p_wait_ms, 0),
+            least(5000 * 2 ^ least(greatest(v_failures - p_threshold, 0), 6), 300000))
+        ELSE coalesce(p_wait_ms, 0) END;
+    UPDATE embedq_providers
+    SET state = v_state, kind = p_kind, reason = p_reason, advice = p_advice, failures = v_failures,
+        opened_at = CASE WHEN v_state = 'open' THEN coalesce(v_old.opened_at, v_now) END,
+        retry_at = CASE WHEN v_state = 'closed' THEN NULL
+                        ELSE greatest(CASE WHEN v_state = 'cooling' THEN v_old.retry_at END,
+                                      v_now + v_wait * interval '1 millisecond') END,
+        updated_at = v_now
+    WHERE key = p_key;
+    IF v_state <> v_old.state THEN
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata, error)
+        VALUES (embedq_uuid(), v_now, CASE WHEN v_state = 'open' THEN 'error' ELSE 'warn' END, 'error_handling',
+                CASE WHEN v_state = 'open' THEN 'Provider held: claiming pauses' ELSE 'Provider asks for patience' END,
+                jsonb_build_object('provider', p_key, 'kind', p_kind, 'advice', p_advice, 'wait_ms', v_wait), p_reason);
+        PERFORM pg_notify('embedq_work', 'provider');
+        PERFORM pg_notify('embedq_changes', 'provider');
+    END IF;
+    RETURN QUERY SELECT v_state, v_wait, v_state <> v_old.state;
+END
+$$;
+
+-- Enters a success; true when it closed the breaker.
+CREATE FUNCTION embedq_provider_works(p_key text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    v_opened timestamptz;
+    v_state text;
+BEGIN
+    SELECT p.state, p.opened_at INTO v_state, v_opened FROM embedq_providers p
+    WHERE p.key = p_key AND (p.state <> 'closed' OR p.failures > 0) FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('embedq.quiet', 'on', true);
+    UPDATE embedq_providers
+    SET state = 'closed', kind = '', reason = '', advice = '', failures = 0, opened_at = NULL, retry_at = NULL,
+        updated_at = clock_timestamp()
+    WHERE key = p_key;
+    IF v_state = 'closed' THEN
+        RETURN false;
+    END IF;
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'info', 'error_handling', 'Provider works again',
+            jsonb_build_object('provider', p_key, 'down_ms',
+                               round(extract(epoch FROM clock_timestamp() - v_opened)::numeric * 1000)));
+    PERFORM pg_notify('embedq_work', 'provider');
+    PERFORM pg_notify('embedq_changes', 'provider');
+    RETURN true;
+END
+$$;
+
+-- The breaker as a worker has to know it: held or not, why, for how long, and whether this caller is the one to probe
+-- now. Whoever is told to probe has p_lease_ms for it before another is asked.
+CREATE FUNCTION embedq_provider_look(p_key text, p_lease_ms bigint)
+RETURNS TABLE (held boolean, state text, kind text, reason text, advice text, wait_ms bigint, probe boolean)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_probe boolean;
+BEGIN
+    UPDATE embedq_providers p SET retry_at = clock_timestamp() + p_lease_ms * interval '1 millisecond'
+    WHERE p.key = p_key AND p.state = 'open' AND p.retry_at <= clock_timestamp();
+    v_probe := FOUND;
+    RETURN QUERY
+    SELECT embedq_provider_held(p_key), p.state, p.kind, p.reason, p.advice,
+           greatest((extract(epoch FROM p.retry_at - clock_timestamp()) * 1000)::bigint, 0), v_probe
+    FROM embedq_providers p WHERE p.key = p_key;
+END
+$$;

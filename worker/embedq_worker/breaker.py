@@ -1,0 +1,91 @@
+"""The circuit breaker of the provider, in the database, so that all workers share it; see sql/015_providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embedq_worker.database import Pool
+from embedq_worker.providers.base import (
+    Provider,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRateLimited,
+)
+
+FAILURES_TO_OPEN = 5
+"""Requests in a row that found the provider unavailable."""
+
+PROBE_LEASE_S = 90.0
+"""A worker that was told to probe has this long before another one is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why requests are held back.
+
+    Attributes:
+        state: ``open`` or ``cooling``.
+        reason: One line, without secrets.
+        advice: What to do; may be empty.
+        wait_s: Seconds until it ends or is probed.
+        probe: The caller is the one to probe now.
+        misconfigured: Waiting will not help.
+    """
+
+    state: str
+    reason: str
+    advice: str
+    wait_s: float
+    probe: bool
+    misconfigured: bool
+
+
+def key_of(provider: Provider) -> str:
+    """Name of the breaker of a provider."""
+    return f"{provider.model} {provider.endpoint}"
+
+
+async def look(pool: Pool, key: str) -> Held | None:
+    """Ask whether requests are held back; None where they may flow."""
+    row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
+    if row is None or not (row["held"] or row["probe"]):
+        return None
+    return Held(
+        row["state"],
+        row["reason"],
+        row["advice"],
+        (row["wait_ms"] or 0) / 1000,
+        row["probe"],
+        row["kind"] == "misconfigured",
+    )
+
+
+async def failed(pool: Pool, key: str, error: ProviderError) -> float:
+    """Enter a failure that is nobody's text.
+
+    Returns:
+        Seconds to wait before the tasks are tried again.
+    """
+    wait_ms = None
+    kind = "unavailable"
+    if isinstance(error, ProviderRateLimited):
+        kind = "rate_limited"
+        wait_ms = None if error.retry_after is None else round(error.retry_after * 1000)
+    elif isinstance(error, ProviderMisconfigured):
+        kind = "misconfigured"
+    row = await pool.fetchrow(
+        "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6)",
+        key,
+        kind,
+        error.message,
+        error.advice,
+        wait_ms,
+        FAILURES_TO_OPEN,
+    )
+    assert row is not None
+    return float(row["wait_ms"]) / 1000
+
+
+async def works(pool: Pool, key: str) -> bool:
+    """Enter a success; True when it closed the breaker."""
+    return bool(await pool.fetchval("SELECT embedq_provider_works($1)", key))

@@ -1,0 +1,198 @@
+"""Workers as the database knows them: entering, heartbeats, orders, and what dead ones left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from embedq_worker import __version__
+from embedq_worker.database import Connection, Pool
+from embedq_worker.host import HostIdentity
+from embedq_worker.queue import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a worker hears when it beats.
+
+    Attributes:
+        known: False where it was declared dead meanwhile: it has to enter again.
+        block: ``stopped`` or ``paused`` while nobody may claim; empty otherwise.
+        block_since: Since when.
+        block_by: Who said so.
+        stop_asked: ``graceful`` or ``force`` where this worker is asked to end; empty otherwise.
+    """
+
+    known: bool
+    block: str
+    block_since: datetime | None
+    block_by: str
+    stop_asked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """A task taken back from a worker that is gone, or that held it too long."""
+
+    task_id: UUID
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is left for a worker of a scope.
+
+    Attributes:
+        more: A pending task is due, or will be within the time asked about.
+        next_s: Seconds until the next task that is not due yet; None where there is none.
+    """
+
+    more: bool
+    next_s: float | None
+
+
+class Order(StrEnum):
+    """What an operator says to all workers."""
+
+    START = "start"
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[str, object]) -> None:
+    """Make the worker known; also after it was declared dead.
+
+    Args:
+        pool: To the migrated database.
+        scope: Of the worker.
+        host: Where it runs.
+        settings: Without secrets, for the list of workers.
+    """
+    await pool.execute(
+        "SELECT embedq_worker_start($1, $2, $3, $4, $5, $6, $7)",
+        scope.worker,
+        host.name,
+        host.pid,
+        host.key,
+        __version__,
+        scope.provider,
+        json.dumps(settings),
+    )
+
+
+async def bury_local_dead(pool: Pool, host: HostIdentity) -> int:
+    """Declare dead the workers of this host whose processes are gone, without waiting for their silence.
+
+    Returns:
+        How many there were.
+    """
+    rows = await pool.fetch(
+        "SELECT id, pid FROM embedq_workers WHERE state IN ('running', 'stopping') AND host_key = $1",
+        host.key,
+    )
+    gone = [row["id"] for row in rows if not host.has_process(row["pid"])]
+    if gone:
+        await pool.execute(
+            """UPDATE embedq_workers
+               SET state = 'dead', stopped_at = clock_timestamp(), note = 'process is gone'
+               WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",
+            gone,
+        )
+    return len(gone)
+
+
+async def beat(
+    pool: Pool, worker: UUID, *, state: str, note: str, in_hand: int, succeeded: int, failed: int
+) -> Beat:
+    """Say that the worker lives, and what it did since the last beat.
+
+    Args:
+        pool: To the migrated database.
+        worker: Its id.
+        state: ``running`` or ``stopping``.
+        note: Why it is idle; empty when it is not.
+        in_hand: Tasks it holds now.
+        succeeded: Tasks completed since the last beat.
+        failed: Tasks failed for good since the last beat.
+    """
+    row = await pool.fetchrow(
+        "SELECT * FROM embedq_worker_beat($1, $2, $3, $4, $5, $6)",
+        worker,
+        state,
+        note,
+        in_hand,
+        succeeded,
+        failed,
+    )
+    assert row is not None
+    return Beat(
+        row["known"], row["block"] or "", row["block_since"], row["block_by"] or "", row["stop_asked"] or ""
+    )
+
+
+async def leave(pool: Pool, worker: UUID, reason: str) -> None:
+    """Sign the worker off."""
+    await pool.execute("SELECT embedq_worker_stop($1, $2)", worker, reason)
+
+
+async def rescue(pool: Pool, *, dead_s: float, stuck_s: float, limit: int) -> list[Rescued]:
+    """Take back what no living worker holds; nothing while another caller does it.
+
+    Args:
+        pool: To the migrated database.
+        dead_s: Seconds of silence after which a worker counts as dead.
+        stuck_s: Age in seconds above which any claim is stuck.
+        limit: Tasks at most; call again while it comes back full.
+    """
+    rows = await pool.fetch(
+        "SELECT * FROM embedq_rescue($1, $2, $3)", round(dead_s * 1000), round(stuck_s * 1000), limit
+    )
+    return [Rescued(row["task_id"], row["outcome"], row["reason"]) for row in rows]
+
+
+async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: float) -> int:
+    """Give back claims of this worker that it does not know of.
+
+    Args:
+        pool: To the migrated database.
+        worker: Its id.
+        in_hand: Tasks that it does know of.
+        older_s: Claims younger than this may still be on their way.
+
+    Returns:
+        How many there were.
+    """
+    return int(
+        await pool.fetchval("SELECT embedq_disown($1, $2, $3)", worker, list(in_hand), round(older_s * 1000))
+    )
+
+
+async def outlook(
+    pool: Pool, priorities: Sequence[str] | None, folders: Sequence[str] | None, *, within_s: float
+) -> Outlook:
+    """Ask what is left for a worker of this scope."""
+    row = await pool.fetchrow(
+        "SELECT more, next_ms FROM embedq_outlook($1, $2, $3)",
+        None if priorities is None else list(priorities),
+        None if folders is None else list(folders),
+        round(within_s * 1000),
+    )
+    assert row is not None
+    return Outlook(row["more"], None if row["next_ms"] is None else max(row["next_ms"], 0) / 1000)
+
+
+async def command(connection: Connection, order: Order, by: str) -> None:
+    """Give all workers an order; in the audit log with who gave it.
+
+    Args:
+        connection: To the migrated database.
+        order: What they are to do.
+        by: Operator as ``user@host``.
+    """
+    await connection.execute("SELECT embedq_command($1, $2)", order.value, by)
