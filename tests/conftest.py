@@ -1,0 +1,72 @@
+"""Fixtures that all tests share: a real PostgreSQL, and databases on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from embedq_worker.configuration import spellings_of
+from embedq_worker.settings import Settings
+from tests.support.databases import Connection, Database, Server, inspect
+from tests.support.postgres import embedded_binaries, running_server
+
+SERVER_VARIABLE = "EMBEDQ_TEST_DATABASE_URL"
+"""URL of an administrator on a running server; without it the tests start one of their own."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pgvector: needs the pgvector extension on the server")
+    for field in Settings.model_fields.values():  # what the developer has set must not change a test
+        for name in spellings_of(field):
+            os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The server of this test run."""
+    if url := os.environ.get(SERVER_VARIABLE):
+        yield asyncio.run(inspect(url))
+        return
+    with running_server(embedded_binaries()) as url:
+        yield asyncio.run(inspect(url))
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """Name of a database that was migrated once."""
+    asyncio.run(server.make_template())
+    yield server.template
+    asyncio.run(server.drop(server.template))
+
+
+@pytest.fixture(autouse=True)
+def _needs_pgvector(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("pgvector"):
+        server: Server = request.getfixturevalue("server")
+        if not server.has_pgvector:
+            pytest.skip("no pgvector on this server")
+
+
+@pytest.fixture
+async def database(server: Server, template: str) -> AsyncIterator[Database]:
+    """A fresh migrated database."""
+    async with server.new_database(template) as made:
+        yield made
+
+
+@pytest.fixture
+async def empty_database(server: Server) -> AsyncIterator[Database]:
+    """A fresh database with nothing in it."""
+    async with server.new_database() as made:
+        yield made
+
+
+@pytest.fixture
+async def connection(database: Database) -> AsyncIterator[Connection]:
+    """A connection to `database`."""
+    opened = await database.connect()
+    yield opened
+    await opened.close()

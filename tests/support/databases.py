@@ -1,0 +1,120 @@
+"""Databases of one server, made and dropped for single tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from embedq_worker import migrations
+from embedq_worker.settings import Settings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DIMENSIONS = 8
+"""Components per vector in the template database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database.
+
+    Attributes:
+        url: Where it is.
+        settings: Settings that lead there, with provider names and sizes for tests.
+    """
+
+    url: str
+    settings: Settings
+
+    async def connect(self) -> Connection:
+        """A new connection; the caller closes it, or the end of the test does."""
+        return await asyncpg.connect(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        url: Where it is, as superuser.
+        version: Major version.
+        has_pgvector: Whether the extension can be created.
+    """
+
+    url: str
+    version: int
+    has_pgvector: bool
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def template(self) -> str:
+        """Name of the migrated database that the others are copies of."""
+        return f"embedq_template_{self.token}"
+
+    def database(self, name: str) -> Database:
+        """The database of this name, existing or not."""
+        url = urlsplit(self.url)._replace(path=f"/{name}").geturl()
+        settings = Settings(_env_file=None, database_url=url, dimensions_wanted=DIMENSIONS)  # type: ignore[call-arg, arg-type]
+        return Database(url, settings)
+
+    @asynccontextmanager
+    async def new_database(self, template: str | None = None) -> AsyncIterator[Database]:
+        """Make a database, drop it at the end whoever is still connected.
+
+        Args:
+            template: What it is a copy of; None for an empty one.
+        """
+        name = f"embedq_{self.token}_{secrets.token_hex(4)}"
+        async with self.administration() as administration:
+            await administration.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        try:
+            yield self.database(name)
+        finally:
+            await self.drop(name)
+
+    async def drop(self, name: str) -> None:
+        """Drop a database and throw out who is in it."""
+        async with self.administration() as administration:
+            await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await administration.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+            )
+            await administration.execute(f"DROP DATABASE {name}")
+
+    async def make_template(self) -> None:
+        """Make and migrate the template."""
+        async with self.administration() as administration:
+            await administration.execute(f"CREATE DATABASE {self.template} TEMPLATE template0")
+        await migrations.up(self.database(self.template).settings)
+
+    @asynccontextmanager
+    async def administration(self) -> AsyncIterator[Connection]:
+        """A connection to the server's own database."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+async def inspect(url: str) -> Server:
+    """Find out what a running server is.
+
+    Args:
+        url: An administrator's, of any database there.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        version = connection.get_server_version().major
+        has_pgvector = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector')"
+        )
+    finally:
+        await connection.close()
+    return Server(url, version, has_pgvector)

