@@ -1,4 +1,4 @@
-"""The circuit breaker of the provider, in the database, so that all workers share it; see sql/015_providers."""
+"""The circuit breaker of the provider, shared by all workers through the database; see sql/015_providers."""
 
 from __future__ import annotations
 
@@ -60,8 +60,14 @@ async def look(pool: Pool, key: str) -> Held | None:
     )
 
 
-async def failed(pool: Pool, key: str, error: ProviderError) -> float:
+async def failed(pool: Pool, key: str, error: ProviderError, *, threshold: int = FAILURES_TO_OPEN) -> float:
     """Enter a failure that is nobody's text.
+
+    Args:
+        pool: To the migrated database.
+        key: Name of the breaker.
+        error: Its kind decides: misconfigured opens at once, rate limited only cools.
+        threshold: Failures in a row that open the breaker.
 
     Returns:
         Seconds to wait before the tasks are tried again.
@@ -80,7 +86,7 @@ async def failed(pool: Pool, key: str, error: ProviderError) -> float:
         error.message,
         error.advice,
         wait_ms,
-        FAILURES_TO_OPEN,
+        threshold,
     )
     assert row is not None
     return float(row["wait_ms"]) / 1000

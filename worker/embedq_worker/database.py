@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
 from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
@@ -94,15 +98,26 @@ async def open_pool(
 
 
 async def register_vectors(connection: Connection) -> None:
-    """Teach a connection pgvector's binary form; nothing happens where the extension is absent."""
+    """Teach a connection pgvector's binary form, see `encode_vector`; nothing where the extension is absent."""
     schema = await connection.fetchval(
         """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
            WHERE extname = 'vector'"""
     )
     if schema is not None:
         await connection.set_type_codec(
-            "vector", schema=schema, encoder=_encode_vector, decoder=_decode_vector, format="binary"
+            "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
         )
+
+
+def encode_vector(vector: Vector) -> bytes:
+    """A vector in pgvector's binary form.
+
+    asyncpg would take an array in an array for a second dimension: what it is given is this.
+    """
+    swapped = vector[:]
+    if sys.byteorder == "little":
+        swapped.byteswap()
+    return _VECTOR_HEADER.pack(len(vector), 0) + swapped.tobytes()
 
 
 def where(settings: Settings) -> str:
@@ -176,7 +191,7 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     """
     if isinstance(error, EmbedqError):
         return error
-    place, text = where(settings), _one_line(error)
+    place, text = where(settings), one_line(error)
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
@@ -184,6 +199,46 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
         f"PostgreSQL at {place} cannot be reached: {text}",
         "is it running? DATABASE_URL, DB_* or PG* say where it is",
     )
+
+
+_CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+_CONFLICT_TRIES = 8
+
+
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until the database answers it.
+
+    While the database cannot be reached it is repeated for ever, with growing delays, which the caller's
+    cancellation ends. It may have taken effect although its answer was lost: it must bear being repeated.
+
+    Args:
+        call: Makes the call anew.
+
+    Raises:
+        asyncpg.PostgresError: An answer that repeating would not change, or a conflict that does not end.
+    """
+    backoff = Backoff(0.1, 5.0)
+    for tries in count():
+        try:
+            return await call()
+        except _CONNECTION_ERRORS as error:
+            # asyncpg tells an argument that it cannot send as an InterfaceError that is a ValueError too.
+            refused = isinstance(error, ValueError)
+            if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
+                raise
+        except _CONFLICTS:
+            if tries >= _CONFLICT_TRIES:
+                raise
+        await asyncio.sleep(backoff.delay_s(tries))
+    raise AssertionError("unreachable")
 
 
 def _arguments(settings: Settings, application: str) -> dict[str, Any]:
@@ -204,15 +259,9 @@ async def _close(connection: DirectConnection) -> None:
         connection.terminate()
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _encode_vector(vector: Vector) -> bytes:
-    swapped = vector[:]
-    if sys.byteorder == "little":
-        swapped.byteswap()
-    return _VECTOR_HEADER.pack(len(vector), 0) + swapped.tobytes()
+def one_line(error: BaseException) -> str:
+    """The text of an error on one line of at most 500 characters; its type where it has none."""
+    return " ".join(str(error)[:2_000].split())[:500] or type(error).__name__
 
 
 def _decode_vector(data: bytes) -> Vector:

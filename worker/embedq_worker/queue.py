@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Pool
+from embedq_worker.database import Pool, encode_vector
 from embedq_worker.providers.base import Vector
 from embedq_worker.storage import VectorStorage
 
@@ -211,17 +211,22 @@ class _ChunkColumns:
     heading: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     hash: list[str] = field(default_factory=list)
-    vector: list[Vector | str | None] = field(default_factory=list)
+    vector: list[bytes | str | None] = field(default_factory=list)
 
     def add(self, article: ArticleText, chunk: StoredChunk, *, as_json: bool) -> None:
-        vector = chunk.vector
         self.article.append(article.id)
         self.index.append(chunk.index)
         self.chunk_id.append(chunk_id(article.slug, chunk.index))
         self.heading.append(HEADING_SEPARATOR.join(chunk.heading_path))
         self.text.append(chunk.text)
         self.hash.append(chunk.content_hash)
-        self.vector.append(json.dumps(vector.tolist()) if as_json and vector is not None else vector)
+        self.vector.append(_sent(chunk.vector, as_json=as_json))
+
+
+def _sent(vector: Vector | None, *, as_json: bool) -> bytes | str | None:
+    if vector is None:
+        return None
+    return json.dumps(vector.tolist()) if as_json else encode_vector(vector)
 
 
 def chunk_id(slug: str, index: int) -> str:

@@ -1,0 +1,115 @@
+"""The command `embedq-worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from embedq_worker import __version__
+from embedq_worker.configuration import load_settings
+from embedq_worker.errors import EmbedqError
+from embedq_worker.logs import open_log
+from embedq_worker.settings import Settings
+
+PRIORITIES = ("high", "normal", "low")
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: embedq-worker --concurrency 4 --batch-size 50   (docs/worker.md has the rest)",
+)
+@click.option("--drain", is_flag=True, help="End when the queue is empty.")
+@click.option(
+    "--concurrency", type=int, metavar="N", help="Requests in flight.  [EMBEDDING_CONCURRENT_WORKERS]"
+)
+@click.option("--batch-size", type=int, metavar="N", help="Tasks per claim.  [EMBEDDING_BATCH_SIZE]")
+@click.option(
+    "--priority",
+    "priorities",
+    type=click.Choice(PRIORITIES),
+    multiple=True,
+    help="Serve only this priority; may be repeated.",
+)
+@click.option(
+    "--folder",
+    "folders",
+    metavar="FOLDER",
+    multiple=True,
+    help="Serve only articles of this folder and those below; may be repeated.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Form of the log lines.  [LOG_FORMAT]"
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), help="[LOG_LEVEL]")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read settings from this file instead of .env; the environment wins.",
+)
+@click.option("--debug", is_flag=True, help="Show a traceback where the worker fails.")
+@click.version_option(__version__, prog_name="embedq-worker")
+def command(
+    drain: bool,
+    concurrency: int | None,
+    batch_size: int | None,
+    priorities: tuple[str, ...],
+    folders: tuple[str, ...],
+    log_format: str | None,
+    log_level: str | None,
+    env_file: Path | None,
+    debug: bool,
+) -> None:
+    """Compute the embeddings of queued articles.
+
+    SIGTERM or SIGINT: finish what is in flight (EMBEDDING_SHUTDOWN_GRACE), give back the rest, exit 0; a
+    second signal: at once.
+
+    Exit codes: 0 done, 1 cannot go on, 2 wrong use or setting, 3 database or provider not reached.
+    """
+    try:
+        settings = load_settings(
+            env_file,
+            concurrency=concurrency,
+            batch_size=batch_size,
+            log_format=log_format,
+            log_level=log_level,
+        )
+        _work(settings, drain=drain, priorities=priorities or None, folders=_trimmed(folders))
+    except EmbedqError as error:
+        if debug:
+            raise
+        click.echo(f"embedq-worker: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _work(
+    settings: Settings, *, drain: bool, priorities: tuple[str, ...] | None, folders: tuple[str, ...] | None
+) -> None:
+    log = open_log(settings.log_format, settings.log_level)
+    if not settings.semantic_search_enabled:
+        log.info("nothing to do: SEMANTIC_SEARCH_ENABLED is false")
+        return
+    if not settings.queue_enabled:
+        log.info("nothing to do: EMBEDDING_QUEUE_ENABLED is false")
+        return
+    for warning in settings.warnings():
+        log.warning(warning)
+    from embedq_worker.runtime import run_worker
+
+    asyncio.run(run_worker(settings, log, drain=drain, priorities=priorities, folders=folders))
+
+
+def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
+    return tuple(folder.strip("/") for folder in folders) or None
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)

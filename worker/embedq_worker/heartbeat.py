@@ -1,0 +1,140 @@
+"""The heartbeat of a worker: says that it lives and what it waits for, and hears what is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from embedq_worker import fleet
+from embedq_worker.breaker import Held
+from embedq_worker.database import EXPECTED_ERRORS, Pool, one_line
+from embedq_worker.host import HostIdentity
+from embedq_worker.logs import Log
+from embedq_worker.queue import Scope
+
+
+class StopOrder(Protocol):
+    """Asks the service to end."""
+
+    def __call__(self, reason: str, *, force: bool = False) -> None: ...
+
+
+class Heartbeat:
+    """Beats at a pace, and at once when there is news.
+
+    Args:
+        pool: To the migrated database.
+        scope: Of the worker.
+        host: Where it runs.
+        shown_settings: For the list of workers, where it has to enter again.
+        every_s: Seconds between beats.
+        in_hand: Tells how many tasks the worker holds.
+        on_order: Called when an operator asks this worker to end.
+        log: For what an operator should know.
+
+    Attributes:
+        block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; else empty.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        scope: Scope,
+        host: HostIdentity,
+        shown_settings: Mapping[str, object],
+        *,
+        every_s: float,
+        in_hand: Callable[[], int],
+        on_order: StopOrder,
+        log: Log,
+    ) -> None:
+        self.block = ""
+        self._pool = pool
+        self._scope = scope
+        self._host = host
+        self._shown_settings = shown_settings
+        self._every_s = every_s
+        self._in_hand = in_hand
+        self._on_order = on_order
+        self._log = log
+        self._state = "running"
+        self._note = ""
+        self._succeeded = 0
+        self._failed = 0
+        self._hurry = asyncio.Event()
+        self._ordered = ""
+
+    def count(self, succeeded: int, failed: int) -> None:
+        """Add tasks to what the next beat reports."""
+        self._succeeded += succeeded
+        self._failed += failed
+
+    def hurry(self) -> None:
+        """Beat now: an operator said something."""
+        self._hurry.set()
+
+    def stopping(self) -> None:
+        """The worker claims no more."""
+        self._state = "stopping"
+        self._hurry.set()
+
+    def provider(self, held: Held | None) -> None:
+        """What the worker waits for on the side of its provider."""
+        note = f"provider: {held.reason}" if held is not None else ""
+        if note != self._note:
+            self._note = note
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
+        while True:
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+            self._hurry.clear()
+            try:
+                await self.beat()
+            except EXPECTED_ERRORS as error:
+                self._log.warning("no heartbeat: the database does not answer", error=one_line(error))
+                await asyncio.sleep(min(1.0, self._every_s))
+                self._hurry.set()
+
+    async def beat(self) -> None:
+        """Beat once.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`: what was counted is kept for the next beat.
+        """
+        succeeded, failed = self._succeeded, self._failed
+        self._succeeded = self._failed = 0
+        try:
+            heard = await fleet.beat(
+                self._pool,
+                self._scope.worker,
+                state=self._state,
+                note=self._note[:500],
+                in_hand=self._in_hand(),
+                succeeded=succeeded,
+                failed=failed,
+            )
+        except BaseException:
+            self.count(succeeded, failed)
+            raise
+        if not heard.known:
+            self._log.warning("this worker was taken for dead; entering again")
+            await fleet.enter(self._pool, self._scope, self._host, self._shown_settings)
+        self._hear(heard)
+
+    def _hear(self, heard: fleet.Beat) -> None:
+        if heard.block != self.block:
+            self.block = heard.block
+            if heard.block:
+                self._log.info(f"workers are {heard.block}", by=heard.block_by, since=str(heard.block_since))
+            else:
+                self._log.info("workers may claim again")
+        if heard.stop_asked and heard.stop_asked != self._ordered:
+            self._ordered = heard.stop_asked
+            self._on_order("asked by an operator", force=heard.stop_asked == "force")

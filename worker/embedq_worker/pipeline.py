@@ -1,0 +1,248 @@
+"""From claimed tasks to stored vectors: plan, embed, settle. A batch goes as one, a task fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker import breaker, queue
+from embedq_worker.backoff import Backoff
+from embedq_worker.database import Pool, one_line, persist
+from embedq_worker.embedder import Embedded, Embedder, Outcome, RequestStats
+from embedq_worker.planning import Plan, plan_tasks, verdict
+from embedq_worker.providers.base import InputRejected, ProviderError
+from embedq_worker.queue import ClaimedTask, Completion, Return, ReturnKind, Scope
+from embedq_worker.storage import VectorStorage
+
+CONTENTION = Backoff(0.02, 0.5)
+CONTENTION_TRIES = 10
+"""About three seconds: an article locked for longer is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What the pipeline needs of the settings.
+
+    Attributes:
+        chunk_size: Words per chunk.
+        chunk_overlap: Words two chunks share.
+        deadline_s: Seconds a batch may take until it is embedded.
+        backoff: Between the attempts of a task.
+    """
+
+    chunk_size: int
+    chunk_overlap: int
+    deadline_s: float
+    backoff: Backoff
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        outcomes: How many tasks ended how: stored, skipped, removed, gone, changed, requeued, failed, lost.
+        requests: Sent to the provider.
+        errors: Why tasks were given back, and how many.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    requests: list[RequestStats] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def succeeded(self) -> int:
+        """Tasks completed."""
+        return sum(self.outcomes[name] for name in ("stored", "skipped", "removed", "gone"))
+
+    @property
+    def failed(self) -> int:
+        """Tasks failed for good."""
+        return self.outcomes["failed"]
+
+
+class Pipeline:
+    """Claims tasks and sees them through.
+
+    Args:
+        pool: To the migrated database.
+        scope: Who claims, and what.
+        storage: How the database keeps vectors.
+        embedder: Bounds the requests in flight over all batches.
+        settings: Sizes and times.
+
+    Attributes:
+        in_hand: Tasks claimed and not yet settled.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        scope: Scope,
+        storage: VectorStorage,
+        embedder: Embedder,
+        settings: PipelineSettings,
+    ) -> None:
+        self.in_hand: dict[UUID, ClaimedTask] = {}
+        self._pool = pool
+        self._scope = scope
+        self._storage = storage
+        self._embedder = embedder
+        self._settings = settings
+        self._provider_failed = False
+
+    async def claim(self, limit: int) -> list[ClaimedTask]:
+        """Take at most `limit` due tasks in hand.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`.
+        """
+        tasks = await queue.claim(self._pool, self._scope, limit)
+        self.in_hand.update((task.id, task) for task in tasks)
+        return tasks
+
+    async def run(self, tasks: Sequence[ClaimedTask]) -> BatchReport:
+        """See claimed tasks through until each is settled in the database.
+
+        Failures of texts, provider and database are outcomes or are waited out; only cancellation ends it
+        early, and then `release` gives back what is left.
+        """
+        report = BatchReport()
+        size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
+        plans = await asyncio.to_thread(plan_tasks, tasks, size, overlap)
+        texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                result = await self._embedder.embed(texts)
+        except TimeoutError:
+            error = f"not embedded within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
+            await self._give_back([self._spoilt(task, error, None, len(tasks)) for task in tasks], report)
+            return report
+        report.requests.extend(result.requests)
+        await self._settle(plans, dict(zip(texts, result.outcomes, strict=True)), report)
+        return report
+
+    async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
+        """Give back tasks that ran into an error of our own, with its stack trace."""
+        report = BatchReport()
+        detail = "".join(traceback.format_exception(error))
+        line = f"{type(error).__name__}: {one_line(error)}"
+        left = [task for task in tasks if task.id in self.in_hand]
+        await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
+        return report
+
+    async def release(self, reason: str) -> int:
+        """Give back everything in hand, charging nobody; one try.
+
+        Returns:
+            How many tasks there were.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`: their claims then end with the death of this worker.
+        """
+        left = list(self.in_hand.values())
+        if left:
+            await queue.give_back(
+                self._pool, self._scope, [Return(task, ReturnKind.RELEASE, reason) for task in left]
+            )
+            self.in_hand.clear()
+        return len(left)
+
+    # -- settling
+
+    async def _settle(self, plans: Sequence[Plan], outcomes: dict[str, Outcome], report: BatchReport) -> None:
+        completions: list[Completion] = []
+        returns: list[Return] = []
+        held: list[tuple[ClaimedTask, ProviderError]] = []
+        for plan in plans:
+            match verdict(plan, outcomes):
+                case Completion() as completion:
+                    completions.append(completion)
+                case InputRejected() as refusal:
+                    returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
+                case ProviderError() as error:
+                    held.append((plan.task, error))
+                case None:
+                    returns.append(self._spoilt(plan.task, plan.error, plan.detail, 1))
+        if completions:
+            await self._complete(completions, report)
+        delay_s = await self._tell_breaker(
+            held[0][1] if held else None, worked=any(isinstance(o, Embedded) for o in outcomes.values())
+        )
+        returns += [Return(task, ReturnKind.RELEASE, error.message, delay_s=delay_s) for task, error in held]
+        if returns:
+            await self._give_back(returns, report)
+
+    async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
+        """Seconds until tasks that the provider failed are due again."""
+        if error is not None:
+            self._provider_failed = True
+            wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+            # Held back by the breaker they keep their place; while it is closed they wait a little.
+            return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
+        if worked and self._provider_failed:
+            self._provider_failed = False
+            await persist(lambda: breaker.works(self._pool, self._scope.provider))
+        return 0.0
+
+    async def _complete(self, completions: Sequence[Completion], report: BatchReport) -> None:
+        left = list(completions)
+        for tries in range(CONTENTION_TRIES):
+            outcomes = await self._complete_once(left, report)
+            left = [item for item in left if outcomes.get(item.task.id) == "contended"]
+            if not left:
+                return
+            await asyncio.sleep(CONTENTION.delay_s(tries))
+        reason = "the article is locked by another session"
+        await self._give_back(
+            [Return(item.task, ReturnKind.RELEASE, reason, delay_s=1.0) for item in left], report
+        )
+
+    async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
+        """Complete together; where the database refuses what one of them holds, each for itself."""
+        try:
+            outcomes = await persist(
+                lambda: queue.complete(self._pool, self._scope, self._storage, completions)
+            )
+        except (asyncpg.PostgresError, ValueError, OverflowError) as error:
+            if len(completions) == 1:
+                task = completions[0].task
+                text = f"the database refuses the embeddings: {one_line(error)}"
+                await self._give_back(
+                    [Return(task, ReturnKind.RETRY, text, delay_s=self._delay_s(task))], report
+                )
+                return {}
+            outcomes = {}
+            for completion in completions:
+                outcomes |= await self._complete_once([completion], report)
+            return outcomes
+        for completion in completions:
+            outcome = outcomes[completion.task.id]
+            if outcome != "contended":
+                self._settled(completion.task, outcome, report)
+        return outcomes
+
+    async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
+        outcomes = await persist(lambda: queue.give_back(self._pool, self._scope, returns))
+        for item in returns:
+            self._settled(item.task, outcomes[item.task.id], report)
+            report.errors[item.error] += 1
+
+    def _settled(self, task: ClaimedTask, outcome: str, report: BatchReport) -> None:
+        self.in_hand.pop(task.id, None)
+        report.outcomes[outcome] += 1
+
+    def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
+        """An error that cannot be pinned on one task of a batch: each is tried alone before it is charged."""
+        if company > 1:
+            return Return(task, ReturnKind.ISOLATE, error, detail)
+        return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
+
+    def _delay_s(self, task: ClaimedTask) -> float:
+        return self._settings.backoff.delay_s(task.attempts)

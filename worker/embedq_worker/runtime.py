@@ -1,0 +1,93 @@
+"""Puts a worker together from the settings, runs it, and takes it apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+from embedq_worker import breaker, migrations
+from embedq_worker.backoff import Backoff
+from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.embedder import Embedder
+from embedq_worker.host import this_host
+from embedq_worker.logs import Log
+from embedq_worker.pipeline import Pipeline, PipelineSettings
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import Provider
+from embedq_worker.queue import Scope
+from embedq_worker.service import Parts, Service, shown_settings
+from embedq_worker.settings import Settings
+from embedq_worker.storage import inspect_storage
+
+_CHORES_CONNECTIONS = 3
+"""For heartbeat, chores and notifications, beside one per batch in flight."""
+
+
+async def run_worker(
+    settings: Settings,
+    log: Log,
+    *,
+    drain: bool = False,
+    priorities: tuple[str, ...] | None = None,
+    folders: tuple[str, ...] | None = None,
+) -> None:
+    """Run one worker in this process until it is asked to stop, or until the queue is drained.
+
+    Args:
+        settings: As loaded.
+        log: Where it reports.
+        drain: End when the queue is empty.
+        priorities: Served; None for all.
+        folders: Served, with those below them; None for all.
+
+    Raises:
+        EmbedqError: What keeps it from working, with what to do about it.
+    """
+    provider = open_provider(settings)
+    try:
+        size = settings.db_pool_size or settings.concurrency + _CHORES_CONNECTIONS
+        async with open_pool(settings, "embedq-worker", size=size, min_size=min(2, size)) as pool:
+            scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
+            parts = await _parts(settings, pool, provider, scope, log)
+            service = Service(parts, drain=drain, shown_settings=shown_settings(settings, provider, scope))
+            with _signals(service):
+                await service.run()
+    except EXPECTED_ERRORS as error:
+        raise explained(error, settings) from error
+    finally:
+        await provider.aclose()
+
+
+async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scope, log: Log) -> Parts:
+    async with pool.acquire() as connection:
+        await migrations.require_current(connection)
+        storage = await inspect_storage(connection)
+    storage.require(provider.dimensions)
+    backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
+    pipeline = Pipeline(
+        pool,
+        scope,
+        storage,
+        Embedder(provider, concurrency=settings.concurrency),
+        PipelineSettings(
+            settings.chunk_size, settings.chunk_overlap, settings.worker_timeout_ms / 1000, backoff
+        ),
+    )
+    return Parts(settings, pool, provider, pipeline, scope, this_host(), log)
+
+
+@contextmanager
+def _signals(service: Service) -> Iterator[None]:
+    """SIGTERM and SIGINT stop gracefully; a second one stops at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, service.stop, number.name)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,405 @@
+"""The worker as a service: claims while slots are free, beats, listens, does chores, and ends gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from embedq_worker import breaker, fleet
+from embedq_worker.database import EXPECTED_ERRORS, Pool, explained
+from embedq_worker.embedder import CONTROL_TEXT
+from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.heartbeat import Heartbeat
+from embedq_worker.host import HostIdentity
+from embedq_worker.listener import Listener
+from embedq_worker.logs import Log
+from embedq_worker.maintenance import Maintenance, rescue_all
+from embedq_worker.metrics import WorkerMetrics
+from embedq_worker.notifier import Notifier
+from embedq_worker.pipeline import BatchReport, Pipeline
+from embedq_worker.providers.base import Provider, ProviderError, ProviderRateLimited
+from embedq_worker.queue import ClaimedTask, Scope
+from embedq_worker.settings import Settings
+
+RESCAN_S = 0.05
+"""A signal speaks for all that commit at the same moment: look again for those that came a little later."""
+
+DRAIN_HORIZON_S = 60.0
+"""A drain waits for what becomes due within this time (retries), and leaves the rest."""
+
+RELEASE_WITHIN_S = 5.0
+DATABASE_PAUSE_S = 1.0
+PROVIDER_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service is made of; each part works alone and knows nothing of the service.
+
+    Attributes:
+        settings: Of this worker.
+        pool: To the migrated database.
+        provider: For probes; the pipeline has its own way to it.
+        pipeline: Claims and settles.
+        scope: Who claims, and what.
+        host: Where this is.
+        log: For what an operator should know.
+    """
+
+    settings: Settings
+    pool: Pool
+    provider: Provider
+    pipeline: Pipeline
+    scope: Scope
+    host: HostIdentity
+    log: Log
+
+
+class Service:
+    """One worker.
+
+    Args:
+        parts: What it works with.
+        drain: End when the queue is empty.
+        shown_settings: For the list of workers; no secrets.
+    """
+
+    def __init__(self, parts: Parts, *, drain: bool, shown_settings: Mapping[str, object]) -> None:
+        self._parts = parts
+        self._drain = drain
+        self._shown_settings = shown_settings
+        self._settings = parts.settings
+        self._pool = parts.pool
+        self._pipeline = parts.pipeline
+        self._log = parts.log
+        self._busy = 0
+        self._freed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._look_at_provider = asyncio.Event()
+        self._signalled = False
+        self._stopping = asyncio.Event()
+        self._forced = asyncio.Event()
+        self._stop_reason = ""
+        self._succeeded = self._failed = 0
+        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency)
+        self._notifier = Notifier(parts.pool)
+        self._heartbeat = Heartbeat(
+            parts.pool,
+            parts.scope,
+            parts.host,
+            shown_settings,
+            every_s=parts.settings.beat_every_s,
+            in_hand=lambda: len(parts.pipeline.in_hand),
+            on_order=self.stop,
+            log=parts.log,
+        )
+
+    def stop(self, reason: str, *, force: bool = False) -> None:
+        """Ask the service to end: what is in flight is finished within the grace time; at once with `force`.
+
+        A second call forces as well.
+        """
+        if self._stopping.is_set():
+            force = True
+        self._stop_reason = self._stop_reason or reason
+        self._stopping.set()
+        if force:
+            self._forced.set()
+        self._wake.set()
+        self._freed.set()
+
+    async def run(self) -> None:
+        """Work until asked to stop, or until the queue is drained.
+
+        Raises:
+            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work.
+            One of `database.EXPECTED_ERRORS`: the database failed while the worker was entering.
+        """
+        await self._enter()
+        failure: EmbedqError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(run) for run in self._background()]
+                try:
+                    await self._dispatch()
+                except EmbedqError as error:
+                    failure = error
+                finally:
+                    for task in background:
+                        task.cancel()
+        finally:
+            await self._leave(self._stop_reason or ("failed" if failure else "drained"))
+        if failure:
+            raise failure
+
+    def _background(self) -> Sequence[Coroutine[None, None, None]]:
+        worker = self._parts.scope.worker
+        listener = Listener(self._settings, worker, self._signal, self._log)
+        maintenance = Maintenance(
+            self._pool, self._settings, worker, lambda: self._pipeline.in_hand, self._metrics, self._log
+        )
+        return [
+            self._heartbeat.run(),
+            listener.run(),
+            maintenance.run(),
+            self._notifier.run(),
+            self._watch_provider(),
+        ]
+
+    # -- begin and end
+
+    async def _enter(self) -> None:
+        parts = self._parts
+        await fleet.bury_local_dead(self._pool, parts.host)
+        await fleet.enter(self._pool, parts.scope, parts.host, self._shown_settings)
+        self._log.info("worker started", worker=str(parts.scope.worker), **self._shown_settings)
+        await self._check_provider()
+        if self._settings.stuck_cleanup_enabled:
+            await rescue_all(self._pool, self._settings, self._log)
+        await self._heartbeat.beat()
+
+    async def _leave(self, reason: str) -> None:
+        """Give back what is left and sign off; where the database does not answer, others will rescue it."""
+        try:
+            async with asyncio.timeout(RELEASE_WITHIN_S):
+                released = await self._pipeline.release(f"worker ended: {reason}")
+                await self._heartbeat.beat()
+                await self._metrics.write(self._pool)
+                await fleet.leave(self._pool, self._parts.scope.worker, reason)
+                self._log.info(
+                    "worker stopped",
+                    reason=reason,
+                    succeeded=self._succeeded,
+                    failed=self._failed,
+                    released=released,
+                )
+        except EXPECTED_ERRORS as error:
+            self._log.error("could not sign off", error=explained(error, self._settings).message)
+
+    async def _check_provider(self) -> None:
+        """Find at start what would otherwise fail every task.
+
+        Raises:
+            ProviderError: Only for a drain.
+        """
+        key = self._parts.scope.provider
+        try:
+            report = await self._parts.provider.check()
+        except ProviderError as error:
+            await breaker.failed(self._pool, key, error, threshold=1)
+            self._log.error("the provider does not work", error=error.message, advice=error.advice)
+            if self._drain and not isinstance(error, ProviderRateLimited):
+                await self._leave("the provider does not work")
+                raise
+            return
+        await breaker.works(self._pool, key)
+        self._log.info(
+            "provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
+        )
+
+    # -- claiming
+
+    async def _dispatch(self) -> None:
+        """Claim while a slot is free and nobody said stop; then see the batches in flight to their end."""
+        failure: EmbedqError | None = None
+        try:
+            async with asyncio.timeout(None) as grace, asyncio.TaskGroup() as batches:
+                try:
+                    await self._claim_on(batches)
+                except EmbedqError as error:
+                    failure = error
+                if self._stopping.is_set():
+                    await self._see_out(grace)
+        except TimeoutError:
+            self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
+        if failure:
+            raise failure
+
+    async def _see_out(self, grace: asyncio.Timeout) -> None:
+        """Give the batches in flight their grace time; none when forced."""
+        self._log.info("stopping", reason=self._stop_reason, in_hand=len(self._pipeline.in_hand))
+        self._heartbeat.stopping()
+        loop = asyncio.get_running_loop()
+        grace.reschedule(loop.time() + self._settings.shutdown_grace_ms / 1000)
+        while self._busy and not self._forced.is_set():
+            self._freed.clear()
+            await self._freed.wait()
+        if self._forced.is_set():
+            grace.reschedule(loop.time())
+
+    async def _claim_on(self, batches: asyncio.TaskGroup) -> None:
+        while await self._free_slot():
+            self._wake.clear()
+            tasks = await self._claim()
+            if tasks:
+                self._busy += 1
+                batches.create_task(self._work(tasks))
+            elif self._drain and await self._drained():
+                return
+            else:
+                await self._idle()
+
+    async def _free_slot(self) -> bool:
+        """Wait until another batch may be claimed; False when asked to stop."""
+        while self._busy >= self._settings.concurrency and not self._stopping.is_set():
+            self._freed.clear()
+            await self._freed.wait()
+        return not self._stopping.is_set()
+
+    async def _claim(self) -> list[ClaimedTask]:
+        began = perf_counter()
+        try:
+            tasks = await self._pipeline.claim(self._settings.batch_size)
+        except EXPECTED_ERRORS as error:
+            self._log.warning("claiming failed", error=explained(error, self._settings).message)
+            await _first_of(self._stopping, timeout_s=DATABASE_PAUSE_S)
+            return []
+        self._metrics.claim(perf_counter() - began)
+        if tasks:
+            self._notifier.changed()
+        return tasks
+
+    async def _work(self, tasks: Sequence[ClaimedTask]) -> None:
+        began = perf_counter()
+        try:
+            try:
+                report = await self._pipeline.run(tasks)
+            except Exception as error:
+                # The edge of a batch: whatever it ran into, the worker goes on with the others.
+                self._log.error("a batch failed", exc_info=error, tasks=len(tasks))
+                report = await self._pipeline.fail(tasks, error)
+            self._account(report, perf_counter() - began)
+        finally:
+            self._busy -= 1
+            self._freed.set()
+            self._wake.set()
+
+    def _account(self, report: BatchReport, seconds: float) -> None:
+        self._metrics.batch(report, seconds)
+        self._succeeded += report.succeeded
+        self._failed += report.failed
+        self._heartbeat.count(report.succeeded, report.failed)
+        self._notifier.changed()
+        level = "warning" if report.errors else "debug"
+        getattr(self._log, level)(
+            "batch done", seconds=round(seconds, 3), **report.outcomes, **_sample(report.errors)
+        )
+
+    async def _idle(self) -> None:
+        """Wait for a signal, for the next task to become due, or for the time to poll."""
+        if self._signalled:
+            self._signalled = False
+            await _first_of(self._wake, timeout_s=RESCAN_S)
+            return
+        poll_s = self._settings.worker_interval_ms / 1000
+        try:
+            look = await self._outlook(within_s=0)
+        except EXPECTED_ERRORS:
+            look = fleet.Outlook(False, None)
+        if look.next_s is not None and not self._heartbeat.block:
+            poll_s = min(poll_s, look.next_s + 0.005)
+        await _first_of(self._wake, timeout_s=poll_s)
+
+    def _signal(self, payload: str) -> None:
+        self._signalled = True
+        self._wake.set()
+        if payload in ("control", "resync"):
+            self._heartbeat.hurry()
+        if payload in ("provider", "resync"):
+            self._look_at_provider.set()
+
+    async def _outlook(self, *, within_s: float) -> fleet.Outlook:
+        scope = self._parts.scope
+        return await fleet.outlook(self._pool, scope.priorities, scope.folders, within_s=within_s)
+
+    # -- draining
+
+    async def _drained(self) -> bool:
+        """Whether a drain has come to its end.
+
+        Raises:
+            EmbedqError: It cannot come to its end.
+        """
+        if self._pipeline.in_hand:
+            return False
+        try:
+            if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
+                return True
+            held = await breaker.look(self._pool, self._parts.scope.provider)
+        except EXPECTED_ERRORS:
+            return False
+        await self._heartbeat.beat()
+        if self._heartbeat.block:
+            raise EmbedqError(
+                f"not drained: the workers are {self._heartbeat.block}",
+                "`embedq-tui start` or `resume` lifts it",
+            )
+        if held is not None and held.state == "open":
+            raise Unreachable(f"not drained: {held.reason}", held.advice)
+        return False
+
+    # -- provider
+
+    async def _watch_provider(self) -> None:
+        """While requests are held back, probe when told to; wake the claiming when they may flow again."""
+        was_held = False
+        while True:
+            self._look_at_provider.clear()
+            pause_s = PROVIDER_PAUSE_S
+            try:
+                held = await breaker.look(self._pool, self._parts.scope.provider)
+                self._heartbeat.provider(held)
+                if held is not None and held.probe:
+                    await self._probe(self._parts.scope.provider)
+                    continue
+                if held is not None:
+                    pause_s = min(max(held.wait_s, 0.05), 1.0)
+                elif was_held:
+                    self._wake.set()
+                was_held = held is not None
+            except EXPECTED_ERRORS:
+                pause_s = DATABASE_PAUSE_S
+            await _first_of(self._look_at_provider, timeout_s=pause_s)
+
+    async def _probe(self, key: str) -> None:
+        try:
+            await self._parts.provider.embed([CONTROL_TEXT])
+        except ProviderError as error:
+            wait_s = await breaker.failed(self._pool, key, error)
+            self._log.warning(
+                "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
+            )
+            return
+        await breaker.works(self._pool, key)
+        self._log.info("the provider works again")
+
+
+def shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
+    """What the list of workers shows of a worker's settings."""
+    shown: dict[str, object] = {
+        "model": provider.model,
+        "endpoint": provider.endpoint,
+        "concurrency": settings.concurrency,
+        "batch_size": settings.batch_size,
+    }
+    if scope.priorities is not None:
+        shown["priorities"] = list(scope.priorities)
+    if scope.folders is not None:
+        shown["folders"] = list(scope.folders)
+    return shown
+
+
+def _sample(errors: Mapping[str, int]) -> dict[str, object]:
+    """The most frequent error of a batch, for its log line."""
+    return {"error": max(errors, key=lambda text: errors[text])} if errors else {}
+
+
+async def _first_of(event: asyncio.Event, *, timeout_s: float) -> None:
+    """Wait for an event, or for the time to pass."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return
