@@ -98,7 +98,7 @@ async def open_pool(
 
 
 async def register_vectors(connection: Connection) -> None:
-    """Teach a connection pgvector's binary form, see `encode_vector`; nothing where the extension is absent."""
+    """Teach a connection pgvector's binary form, see `encode_vector`; nothing where there is no pgvector."""
     schema = await connection.fetchval(
         """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
            WHERE extname = 'vector'"""

@@ -9,7 +9,6 @@ from time import perf_counter
 
 from embedq_worker import breaker, fleet
 from embedq_worker.database import EXPECTED_ERRORS, Pool, explained
-from embedq_worker.embedder import CONTROL_TEXT
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.heartbeat import Heartbeat
 from embedq_worker.host import HostIdentity
@@ -19,6 +18,7 @@ from embedq_worker.maintenance import Maintenance, rescue_all
 from embedq_worker.metrics import WorkerMetrics
 from embedq_worker.notifier import Notifier
 from embedq_worker.pipeline import BatchReport, Pipeline
+from embedq_worker.provider_watch import ProviderWatch
 from embedq_worker.providers.base import Provider, ProviderError, ProviderRateLimited
 from embedq_worker.queue import ClaimedTask, Scope
 from embedq_worker.settings import Settings
@@ -31,7 +31,6 @@ DRAIN_HORIZON_S = 60.0
 
 RELEASE_WITHIN_S = 5.0
 DATABASE_PAUSE_S = 1.0
-PROVIDER_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,6 @@ class Service:
         self._busy = 0
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._look_at_provider = asyncio.Event()
         self._signalled = False
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
@@ -85,6 +83,13 @@ class Service:
         self._succeeded = self._failed = 0
         self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency)
         self._notifier = Notifier(parts.pool)
+        self._provider = ProviderWatch(
+            parts.pool,
+            parts.provider,
+            parts.scope.provider,
+            on_change=self._provider_changed,
+            log=parts.log,
+        )
         self._heartbeat = Heartbeat(
             parts.pool,
             parts.scope,
@@ -145,7 +150,7 @@ class Service:
             listener.run(),
             maintenance.run(),
             self._notifier.run(),
-            self._watch_provider(),
+            self._provider.run(),
         ]
 
     # -- begin and end
@@ -155,7 +160,12 @@ class Service:
         await fleet.bury_local_dead(self._pool, parts.host)
         await fleet.enter(self._pool, parts.scope, parts.host, self._shown_settings)
         self._log.info("worker started", worker=str(parts.scope.worker), **self._shown_settings)
-        await self._check_provider()
+        try:
+            await self._provider.check_at_start()
+        except ProviderError as error:
+            if self._drain and not isinstance(error, ProviderRateLimited):
+                await self._leave("the provider does not work")
+                raise
         if self._settings.stuck_cleanup_enabled:
             await rescue_all(self._pool, self._settings, self._log)
         await self._heartbeat.beat()
@@ -177,27 +187,6 @@ class Service:
                 )
         except EXPECTED_ERRORS as error:
             self._log.error("could not sign off", error=explained(error, self._settings).message)
-
-    async def _check_provider(self) -> None:
-        """Find at start what would otherwise fail every task.
-
-        Raises:
-            ProviderError: Only for a drain.
-        """
-        key = self._parts.scope.provider
-        try:
-            report = await self._parts.provider.check()
-        except ProviderError as error:
-            await breaker.failed(self._pool, key, error, threshold=1)
-            self._log.error("the provider does not work", error=error.message, advice=error.advice)
-            if self._drain and not isinstance(error, ProviderRateLimited):
-                await self._leave("the provider does not work")
-                raise
-            return
-        await breaker.works(self._pool, key)
-        self._log.info(
-            "provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
-        )
 
     # -- claiming
 
@@ -308,7 +297,12 @@ class Service:
         if payload in ("control", "resync"):
             self._heartbeat.hurry()
         if payload in ("provider", "resync"):
-            self._look_at_provider.set()
+            self._provider.look()
+
+    def _provider_changed(self, held: breaker.Held | None) -> None:
+        self._heartbeat.provider(held)
+        if held is None:
+            self._wake.set()
 
     async def _outlook(self, *, within_s: float) -> fleet.Outlook:
         scope = self._parts.scope
@@ -339,41 +333,6 @@ class Service:
         if held is not None and held.state == "open":
             raise Unreachable(f"not drained: {held.reason}", held.advice)
         return False
-
-    # -- provider
-
-    async def _watch_provider(self) -> None:
-        """While requests are held back, probe when told to; wake the claiming when they may flow again."""
-        was_held = False
-        while True:
-            self._look_at_provider.clear()
-            pause_s = PROVIDER_PAUSE_S
-            try:
-                held = await breaker.look(self._pool, self._parts.scope.provider)
-                self._heartbeat.provider(held)
-                if held is not None and held.probe:
-                    await self._probe(self._parts.scope.provider)
-                    continue
-                if held is not None:
-                    pause_s = min(max(held.wait_s, 0.05), 1.0)
-                elif was_held:
-                    self._wake.set()
-                was_held = held is not None
-            except EXPECTED_ERRORS:
-                pause_s = DATABASE_PAUSE_S
-            await _first_of(self._look_at_provider, timeout_s=pause_s)
-
-    async def _probe(self, key: str) -> None:
-        try:
-            await self._parts.provider.embed([CONTROL_TEXT])
-        except ProviderError as error:
-            wait_s = await breaker.failed(self._pool, key, error)
-            self._log.warning(
-                "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
-            )
-            return
-        await breaker.works(self._pool, key)
-        self._log.info("the provider works again")
 
 
 def shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:

@@ -1,0 +1,106 @@
+"""Keeps an eye on the provider's circuit breaker, and probes the provider when it is this worker's turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from embedq_worker import breaker
+from embedq_worker.breaker import Held
+from embedq_worker.database import EXPECTED_ERRORS, Pool
+from embedq_worker.embedder import CONTROL_TEXT
+from embedq_worker.logs import Log
+from embedq_worker.providers.base import Provider, ProviderError
+
+LOOK_EVERY_S = 5.0
+LOOK_WHILE_HELD_S = 1.0
+
+
+class ProviderWatch:
+    """Watches one provider for one worker.
+
+    Args:
+        pool: To the migrated database.
+        provider: To probe.
+        key: Name of its breaker.
+        on_change: Called when requests begin or cease to be held back, and when the reason changes.
+        log: For what an operator should know.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        provider: Provider,
+        key: str,
+        *,
+        on_change: Callable[[Held | None], None],
+        log: Log,
+    ) -> None:
+        self._pool = pool
+        self._provider = provider
+        self._key = key
+        self._on_change = on_change
+        self._log = log
+        self._reason = ""
+        self._news = asyncio.Event()
+
+    def look(self) -> None:
+        """Look now: somebody said that the breaker changed."""
+        self._news.set()
+
+    async def check_at_start(self) -> None:
+        """Find at start what would otherwise fail every task, and enter it in the breaker.
+
+        Raises:
+            ProviderError: The provider does not work.
+        """
+        try:
+            report = await self._provider.check()
+        except ProviderError as error:
+            await breaker.failed(self._pool, self._key, error, threshold=1)
+            self._log.error("the provider does not work", error=error.message, advice=error.advice)
+            raise
+        await breaker.works(self._pool, self._key)
+        self._log.info(
+            "the provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
+        )
+
+    async def run(self) -> None:
+        """Watch for ever; ends by cancellation only."""
+        while True:
+            self._news.clear()
+            try:
+                held = await breaker.look(self._pool, self._key)
+                self._tell(held)
+                if held is not None and held.probe:
+                    await self._probe()
+                    continue
+            except EXPECTED_ERRORS:
+                held = None
+            await self._pause(held)
+
+    def _tell(self, held: Held | None) -> None:
+        reason = held.reason if held is not None else ""
+        if reason != self._reason:
+            self._reason = reason
+            self._on_change(held)
+
+    async def _pause(self, held: Held | None) -> None:
+        pause_s = LOOK_EVERY_S if held is None else min(max(held.wait_s, 0.05), LOOK_WHILE_HELD_S)
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _probe(self) -> None:
+        try:
+            await self._provider.embed([CONTROL_TEXT])
+        except ProviderError as error:
+            wait_s = await breaker.failed(self._pool, self._key, error)
+            self._log.warning(
+                "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
+            )
+            return
+        await breaker.works(self._pool, self._key)
+        self._log.info("the provider works again")
