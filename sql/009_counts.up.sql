@@ -19,23 +19,17 @@ BEGIN
 END
 $$;
 
--- Folds now and then inside the writers, for a queue that no worker serves. Under a stricter isolation the delete
+-- The triggers fold now and then, for a queue that no worker serves; not under a stricter isolation, where the delete
 -- could fail, and the writer with it.
-CREATE FUNCTION embedq_fold_sometimes() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
-BEGIN
-    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM embedq_fold_counts();
-    END IF;
-END
-$$;
 
 CREATE FUNCTION embedq_count_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, count(*) FROM new_rows GROUP BY status, priority;
-    PERFORM embedq_fold_sometimes();
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -45,7 +39,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, -count(*) FROM old_rows GROUP BY status, priority;
-    PERFORM embedq_fold_sometimes();
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -64,7 +60,9 @@ BEGIN
         INSERT INTO embedq_count_deltas (status, priority, delta)
         SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC LIMIT 1;
     END IF;
-    PERFORM embedq_fold_sometimes();
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -79,8 +77,8 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION embedq_signal() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+-- No search_path of its own: it names nothing of ours, and runs for every commit.
+CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_sent text := coalesce(current_setting('embedq.signalled', true), '');
     v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;

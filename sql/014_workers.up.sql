@@ -117,7 +117,7 @@ BEGIN
         ORDER BY t.scheduled_at LIMIT 1) AS f ON true
     LEFT JOIN LATERAL (
         SELECT t.scheduled_at AS next_at FROM embedding_tasks t
-        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at > clock_timestamp()
+        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at > now()  -- stable: the index ends the scan
           AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
         ORDER BY t.scheduled_at LIMIT 1) AS n ON true
     WHERE p_priorities IS NULL OR r.name = ANY (p_priorities);

@@ -1,0 +1,53 @@
+"""A scratch database for a measurement: made, migrated, dropped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from statistics import median, quantiles
+from urllib.parse import urlsplit
+
+import asyncpg
+from pydantic import SecretStr
+
+from embedq_worker import migrations
+from embedq_worker.settings import Settings
+
+
+@asynccontextmanager
+async def scratch_database(dimensions: int = 256) -> AsyncIterator[Settings]:
+    """A migrated database of its own on the server of BENCH_DATABASE_URL, whose role may create databases.
+
+    Args:
+        dimensions: Components per vector.
+    """
+    administration = os.environ.get("BENCH_DATABASE_URL")
+    if not administration:
+        sys.exit("set BENCH_DATABASE_URL to a PostgreSQL server on which databases may be created")
+    name = f"embedq_bench_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(administration)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = urlsplit(administration)._replace(path=f"/{name}").geturl()
+        settings = Settings(
+            _env_file=None,
+            database_url=SecretStr(url),
+            provider="local",
+            dimensions_wanted=dimensions,
+        )
+        try:
+            await migrations.up(settings)
+            yield settings
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+def milliseconds(seconds: Iterable[float]) -> str:
+    """Median and 95th percentile of durations, as text."""
+    values = [value * 1000 for value in seconds]
+    return f"{median(values):8.2f} ms median {quantiles(values, n=20)[-1]:8.2f} ms p95"
