@@ -28,7 +28,8 @@ BEGIN
             BEGIN
                 CREATE EXTENSION IF NOT EXISTS vector;
             EXCEPTION WHEN insufficient_privilege THEN
-                RAISE NOTICE 'pgvector is available but this role may not create it: vectors are stored as jsonb';
+                RAISE WARNING 'pgvector is there but this role may not create it: vectors will be stored as jsonb'
+                    USING HINT = 'To have them in pgvector, let a superuser run CREATE EXTENSION vector first.';
             END;
         END IF;
         IF EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN

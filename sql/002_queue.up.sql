@@ -5,6 +5,9 @@ BEGIN
     IF to_regprocedure('gen_random_uuid()') IS NULL THEN
         CREATE EXTENSION IF NOT EXISTS pgcrypto;  -- PostgreSQL 12 has no gen_random_uuid() of its own
     END IF;
+EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN
+    RAISE EXCEPTION 'PostgreSQL 12 needs the extension pgcrypto, which this role cannot create: %', SQLERRM
+        USING HINT = 'Let a superuser run CREATE EXTENSION pgcrypto in this database, then migrate again.';
 END
 $$;
 

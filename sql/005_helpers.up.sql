@@ -45,3 +45,6 @@ CREATE FUNCTION embedq_rank(priority text) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE priority WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END
 $$;
+
+-- Indexes call these in the name of whoever writes, also where new functions are not PUBLIC by default.
+GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;

@@ -104,12 +104,19 @@ class Library:
         return [hit.slug for hit in await self.search(folder=folder, any_model=any_model)]
 
 
-@pytest.fixture(params=["exact", "hnsw", "ivfflat", "undeclared", "jsonb"])
+NEEDS_PGVECTOR = [
+    pytest.param(storage, marks=pytest.mark.pgvector)
+    for storage in ("exact", "hnsw", "ivfflat", "undeclared")
+]
+
+
+@pytest.fixture(params=[*NEEDS_PGVECTOR, "jsonb"])
 async def library(request: pytest.FixtureRequest, connection: Connection) -> Library:
     storage: Storage = request.param
     if storage == "jsonb":
         await connection.execute(
-            "ALTER TABLE embeddings DROP COLUMN vector; ALTER TABLE embeddings ADD COLUMN vector_data jsonb"
+            """ALTER TABLE embeddings DROP COLUMN IF EXISTS vector;
+               ALTER TABLE embeddings ADD COLUMN IF NOT EXISTS vector_data jsonb"""
         )
     elif storage == "undeclared":
         await connection.execute("ALTER TABLE embeddings ALTER COLUMN vector TYPE vector")
@@ -226,6 +233,7 @@ async def test_an_empty_table_and_a_wrong_limit(library: Library) -> None:
         await library.search(limit=0)
 
 
+@pytest.mark.pgvector
 async def test_pgvector_outside_the_search_path(connection: Connection) -> None:
     library = Library(connection, "exact")
     await library.article("a", towards(0.5))
@@ -242,6 +250,7 @@ async def test_pgvector_outside_the_search_path(connection: Connection) -> None:
     assert await library.slugs() == ["a"]
 
 
+@pytest.mark.pgvector
 async def test_an_index_is_asked_where_the_table_is_big(connection: Connection) -> None:
     await connection.execute("CREATE INDEX near ON embeddings USING hnsw (vector vector_cosine_ops)")
     library = Library(connection, "hnsw")
@@ -276,6 +285,7 @@ def pieces(markdown: str, size: int = 200) -> list[str]:
     return [" ".join(words[at : at + size]) for words in sections for at in range(0, len(words), size)]
 
 
+@pytest.mark.pgvector
 async def test_the_reference_corpus_answers_questions(connection: Connection) -> None:
     wordllama = pytest.importorskip("wordllama")
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
