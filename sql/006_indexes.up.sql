@@ -18,8 +18,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_other_claim_idx
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_busy_idx
     ON embedding_tasks (article_id, processed_at) WHERE status = 'processing';
 
--- tasks of an article; the cascade when it is deleted
-CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_article_idx ON embedding_tasks (article_id);
+-- tasks of an article, the open ones among the many of before; the cascade when it is deleted
+CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_article_idx ON embedding_tasks (article_id, status);
 
 -- failures: newest first, and by group
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_failed_idx
@@ -33,7 +33,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_completed_idx
 
 -- progress and rollback of a bulk operation
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_bulk_idx
-    ON embedding_tasks ((metadata ->> 'bulkOperationId')) WHERE metadata ? 'bulkOperationId';
+    ON embedding_tasks ((metadata ->> 'bulkOperationId'), status) WHERE metadata ? 'bulkOperationId';
 
 -- audit: tail and retention; history of a task
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_time_idx ON embedding_audit_logs (timestamp, id);

@@ -74,7 +74,7 @@ class TestFinding:
         note = write(tmp_path, "sub/NOTES.txt", "# Notes")
         assert find_markdown([note]) == [(note.parent, note)]
         (draft,) = drafts(note)
-        assert (draft.slug, draft.title, draft.folder) == ("notes", "Notes", "")
+        assert (draft.slug, draft.title, draft.folder) == ("notes", "Notes", None)
 
     def test_a_file_reached_twice_is_read_once_below_the_first_root(self, tmp_path: Path) -> None:
         inner = write(tmp_path, "guide/install.md").parent
@@ -224,7 +224,7 @@ class TestFrontMatter:
     @pytest.mark.parametrize(
         ("header", "is_public"),
         [
-            ("x: 1", False),
+            ("x: 1", None),
             ("public: true", True),
             ("Is_Public: YES", True),
             ("is_public: off", False),
@@ -232,14 +232,14 @@ class TestFrontMatter:
             ("draft: true", False),
             ("draft: true\npublic: true", False),
             ("draft: false\npublic: false", False),
-            ("public: ~", False),
+            ("public: ~", None),
         ],
     )
-    def test_who_may_read(self, tmp_path: Path, header: str, is_public: bool) -> None:
+    def test_who_may_read(self, tmp_path: Path, header: str, is_public: bool | None) -> None:
         assert read_one(tmp_path, f"---\n{header}\n---\n").is_public is is_public
 
-    @pytest.mark.parametrize(("value", "no_rag"), [("true", True), ("no", False), ("", False)])
-    def test_no_rag(self, tmp_path: Path, value: str, no_rag: bool) -> None:
+    @pytest.mark.parametrize(("value", "no_rag"), [("true", True), ("no", False), ("", None)])
+    def test_no_rag(self, tmp_path: Path, value: str, no_rag: bool | None) -> None:
         assert read_one(tmp_path, f"---\nno_rag: {value}\n---\n").no_rag is no_rag
 
     def test_is_left_out_of_the_content_and_unknown_keys_are_ignored(self, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ class TestBytes:
         (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
         write(tmp_path, os.fsdecode(b"caf\xe9/\xff.md"))
         (draft,) = drafts(tmp_path)
-        for text in (draft.slug, draft.title, draft.folder, draft.source):
+        for text in (draft.slug, draft.title, draft.folder or "", draft.source):
             text.encode()
 
     @FEW

@@ -42,7 +42,7 @@ RootedFile: TypeAlias = tuple[Path, Path]
 
 @dataclass(frozen=True, slots=True)
 class ArticleDraft:
-    """An article as read, not yet stored.
+    """An article as read, not yet stored. What is None was not stated: an article that exists keeps its own.
 
     Attributes:
         slug: Unique within one run, at most 255 characters.
@@ -57,9 +57,9 @@ class ArticleDraft:
     slug: str
     title: str
     content: str
-    folder: str
-    is_public: bool
-    no_rag: bool
+    folder: str | None
+    is_public: bool | None
+    no_rag: bool | None
     source: str
 
 
@@ -80,7 +80,8 @@ def read_articles(paths: Sequence[Path]) -> Iterator[ArticleDraft | Skipped]:
 
     Front matter is optional YAML: ``title``, ``slug``, ``folder``, ``public`` or ``is_public``, ``draft``,
     ``no_rag``; other keys are ignored. ``draft: true`` makes an article private whatever else is said,
-    ``draft: false`` makes it public where nothing else is said; without any of them it is private.
+    ``draft: false`` makes it public where nothing else is said. The folder is, if the front matter does not
+    state it, where the file lies below the path that was named; right there it states none.
 
     Args:
         paths: Files, taken whatever their suffix, and folders, searched as `find_markdown` does.
@@ -186,7 +187,7 @@ def _read(root: Path, file: Path) -> ArticleDraft:
         content=content,
         folder=_folder(_text(meta, "folder"), relative),
         is_public=_is_public(meta),
-        no_rag=_flag(meta, "no_rag") or False,
+        no_rag=_flag(meta, "no_rag"),
         source=_shown(file),
     )
 
@@ -262,12 +263,12 @@ def _flag(meta: Mapping[str, object], key: str) -> bool | None:
     raise _UnusableError(f"front matter: {key} must be true or false")
 
 
-def _is_public(meta: Mapping[str, object]) -> bool:
+def _is_public(meta: Mapping[str, object]) -> bool | None:
     draft, public, is_public = (_flag(meta, key) for key in ("draft", "public", "is_public"))
-    if draft:
+    published = None if draft is None else not draft
+    if published is False:
         return False
-    stated = next((flag for flag in (is_public, public) if flag is not None), None)
-    return draft is False if stated is None else stated
+    return next((flag for flag in (is_public, public, published) if flag is not None), None)
 
 
 def _slug(stated: str | None, relative: Path) -> str:
@@ -277,7 +278,9 @@ def _slug(stated: str | None, relative: Path) -> str:
     return slugify(stated or path) or slugify(path) or f"article-{_short_hash(path)}"
 
 
-def _folder(stated: str | None, relative: Path) -> str:
+def _folder(stated: str | None, relative: Path) -> str | None:
+    if stated is None and relative.parent == Path():
+        return None
     folder = stated if stated is not None else relative.parent.as_posix()
     parts = (_one_line(part) for part in folder.split("/"))
     folder = "/".join(part for part in parts if part not in ("", ".", ".."))

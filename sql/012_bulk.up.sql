@@ -1,0 +1,363 @@
+-- Articles in and tasks out in batches: what import, backfill and the opt-in trigger on articles share.
+
+CREATE TABLE embedq_bulk_operations (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    operator text NOT NULL,
+    host text NOT NULL,
+    filter jsonb NOT NULL,
+    state text NOT NULL CHECK (state IN ('running', 'done', 'stopped', 'rolled_back')),
+    planned bigint NOT NULL,              -- tasks expected when it began
+    queued bigint NOT NULL DEFAULT 0,
+    cursor int NOT NULL DEFAULT -2147483648,  -- last article id looked at
+    runner uuid NOT NULL,                 -- who may go on with it; another one who takes it over writes its own
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz
+);
+CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, started_at DESC);
+
+-- Queues a task per article, except where a pending one will do the same at least as early; returns the articles
+-- queued. The caller holds the articles' row locks: so a worker that claimed one of those tasks meanwhile cannot
+-- complete it with the text of before (008), and tasks of one article have the order of its changes.
+--
+-- A task that is found is locked FOR KEY SHARE until the caller commits: claims (FOR UPDATE SKIP LOCKED) pass it by, so
+-- that no program reads the text of before for it, and nobody else waits. No such task is: one that failed before or is
+-- not due (the new text deserves its own attempts, now), one of a bulk operation (its rollback would take it away), any
+-- while a delete is on its way (which would remove what that task stored). Under a stricter isolation than READ
+-- COMMITTED what is seen may be gone already, so nothing is spared there.
+CREATE FUNCTION embedq_enqueue(
+    p_article int[], p_slug text[], p_operation text[], p_priority text, p_max_attempts int, p_metadata jsonb)
+RETURNS SETOF int
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_spared int[];
+BEGIN
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        SELECT array_agg(s.article) INTO v_spared
+        FROM (SELECT w.article FROM unnest(p_article, p_operation) AS w(article, operation)
+              JOIN embedding_tasks t ON t.article_id = w.article
+              WHERE t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
+                AND (t.operation = 'delete') = (w.operation = 'delete')
+                AND embedq_rank(t.priority) <= embedq_rank(p_priority)
+                AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
+                AND (w.operation = 'delete' OR NOT EXISTS (
+                     SELECT FROM embedding_tasks d
+                     WHERE d.article_id = w.article AND d.status IN ('pending', 'processing')
+                       AND d.operation = 'delete'))
+              FOR KEY SHARE OF t SKIP LOCKED) AS s;
+    END IF;
+    RETURN QUERY
+        INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
+                                     created_at, scheduled_at, metadata)
+        SELECT embedq_uuid(), w.article, w.slug, w.operation, p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
+               p_metadata
+        FROM unnest(p_article, p_slug, p_operation) AS w(article, slug, operation)
+        WHERE w.article <> ALL (coalesce(v_spared, '{}'))
+        RETURNING article_id;
+END
+$$;
+
+-- Compares drafts of articles with what is stored; a null is something the draft does not state.
+--
+-- outcome    created, updated, unchanged: what storing it comes to
+-- operation  the task it needs: create, update, delete (it is not to be embedded and has embeddings), or null
+CREATE FUNCTION embedq_compare_articles(
+    p_slug text[], p_title text[], p_content text[], p_folder text[], p_is_public boolean[], p_no_rag boolean[])
+RETURNS TABLE (place int, article_id int, outcome text, operation text)
+LANGUAGE sql STABLE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+    SELECT d.place::int, a.id, o.outcome,
+           CASE WHEN o.outcome = 'unchanged' THEN NULL
+                WHEN coalesce(d.no_rag, a.no_rag, false) THEN
+                    CASE WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id) THEN 'delete' END
+                WHEN o.outcome = 'created' THEN 'create'
+                WHEN (a.title, a.content) IS DISTINCT FROM (d.title, d.content) OR a.no_rag THEN 'update' END
+    FROM unnest(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag) WITH ORDINALITY
+         AS d(slug, title, content, folder, is_public, no_rag, place)
+    LEFT JOIN articles a ON a.slug = d.slug
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN a.id IS NULL THEN 'created'
+                    WHEN (a.title, a.content, a.folder, a.is_public, a.no_rag) IS DISTINCT FROM
+                         (d.title, d.content, coalesce(d.folder, a.folder), coalesce(d.is_public, a.is_public),
+                          coalesce(d.no_rag, a.no_rag)) THEN 'updated'
+                    ELSE 'unchanged' END AS outcome) AS o
+$$;
+
+-- Stores drafts by slug and queues what has to be embedded anew, in one round trip; p_dry_run only tells. An article
+-- that another program saves or deletes at the same time is waited for and compared again. Locks are taken in one
+-- order, new slugs first and then rows by id, so that two imports do not wait for each other.
+CREATE FUNCTION embedq_store_articles(
+    p_slug text[], p_title text[], p_content text[], p_folder text[], p_is_public boolean[], p_no_rag boolean[],
+    p_by text, p_priority text, p_max_attempts int, p_dry_run boolean)
+RETURNS TABLE (place int, outcome text, queued boolean)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_new int[] := '{}';
+    v_locked int[] := '{}';
+    v_articles int[];     -- from here on by place
+    v_outcomes text[];
+    v_operations text[];
+    v_queued int[];
+BEGIN
+    IF p_dry_run THEN
+        RETURN QUERY SELECT c.place, c.outcome, c.operation IS NOT NULL
+        FROM embedq_compare_articles(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag) c;
+        RETURN;
+    END IF;
+    PERFORM set_config('embedq.no_trigger', 'on', true);  -- tasks are queued here
+
+    LOOP
+        -- What is there is not tried: that would burn an id each time.
+        WITH made AS (
+            INSERT INTO articles AS a (slug, title, content, folder, is_public, no_rag, created_at, updated_at,
+                                       created_by, updated_by)
+            SELECT d.slug, d.title, d.content, coalesce(d.folder, ''), coalesce(d.is_public, false),
+                   coalesce(d.no_rag, false), now(), now(), p_by, p_by
+            FROM unnest(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag)
+                 AS d(slug, title, content, folder, is_public, no_rag)
+            WHERE NOT EXISTS (SELECT FROM articles o WHERE o.slug = d.slug)
+            ORDER BY d.slug
+            ON CONFLICT (slug) DO NOTHING
+            RETURNING a.id
+        )
+        SELECT v_new || coalesce(array_agg(m.id), '{}') INTO v_new FROM made m;
+
+        SELECT v_locked || coalesce(array_agg(l.id), '{}') INTO v_locked
+        FROM (SELECT a.id FROM articles a
+              WHERE a.id = ANY (ARRAY(
+                  SELECT c.article_id
+                  FROM embedq_compare_articles(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag) c
+                  WHERE c.outcome = 'updated'))
+              ORDER BY a.id FOR NO KEY UPDATE) AS l;
+
+        SELECT array_agg(c.article_id ORDER BY c.place), array_agg(c.outcome ORDER BY c.place),
+               array_agg(c.operation ORDER BY c.place)
+        INTO v_articles, v_outcomes, v_operations
+        FROM embedq_compare_articles(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag) c;
+
+        -- Again where one was deleted, or changed before it was locked.
+        EXIT WHEN NOT EXISTS (
+            SELECT FROM unnest(v_articles, v_outcomes) AS c(id, outcome)
+            WHERE c.outcome = 'created' OR c.outcome = 'updated' AND c.id <> ALL (v_locked) AND c.id <> ALL (v_new));
+    END LOOP;
+
+    SELECT array_agg(CASE WHEN c.id = ANY (v_new) THEN 'created' ELSE c.outcome END ORDER BY c.place),
+           array_agg(CASE WHEN c.id <> ALL (v_new) THEN c.operation
+                          WHEN c.no_rag IS NOT TRUE THEN 'create' END ORDER BY c.place)
+    INTO v_outcomes, v_operations
+    FROM unnest(v_articles, v_outcomes, v_operations, p_no_rag) WITH ORDINALITY
+         AS c(id, outcome, operation, no_rag, place);
+
+    UPDATE articles a
+    SET title = d.title, content = d.content, folder = coalesce(d.folder, a.folder),
+        is_public = coalesce(d.is_public, a.is_public), no_rag = coalesce(d.no_rag, a.no_rag),
+        updated_at = now(), updated_by = p_by
+    FROM unnest(v_articles, v_outcomes, p_title, p_content, p_folder, p_is_public, p_no_rag)
+         AS d(id, outcome, title, content, folder, is_public, no_rag)
+    WHERE a.id = d.id AND d.outcome = 'updated';
+
+    SELECT array_agg(q) INTO v_queued
+    FROM (SELECT array_agg(t.id) AS ids, array_agg(t.slug) AS slugs, array_agg(t.operation) AS operations
+          FROM unnest(v_articles, p_slug, v_operations) AS t(id, slug, operation)
+          WHERE t.operation IS NOT NULL) AS n
+    CROSS JOIN LATERAL embedq_enqueue(n.ids, n.slugs, n.operations, p_priority, p_max_attempts, NULL) AS q;
+
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Articles imported',
+           jsonb_build_object('operator', p_by, 'queued', coalesce(cardinality(v_queued), 0), 'priority', p_priority,
+                              'created', count(*) FILTER (WHERE o = 'created'),
+                              'updated', count(*) FILTER (WHERE o = 'updated'))
+    FROM unnest(v_outcomes) AS o WHERE o <> 'unchanged' HAVING count(*) > 0;
+
+    PERFORM set_config('embedq.no_trigger', '', true);
+    RETURN QUERY SELECT c.place::int, c.outcome, c.operation IS NOT NULL
+    FROM unnest(v_outcomes, v_operations) WITH ORDINALITY AS c(outcome, operation, place);
+END
+$$;
+
+-- What is wrong with the embeddings of the articles after an id, in the order of ids; always p_limit rows unless the
+-- table ends. Every part is found by index for this page alone, so a page costs the same wherever it is.
+--
+-- category  no_rag   it is not to be embedded and has embeddings
+--           failed   its last task failed
+--           missing  it has text and no embeddings
+--           stale    its embeddings are of another text; where another program made them: older than its last save
+--           model    its embeddings are by another model, or by an unknown one
+--           null     nothing, also where a blank article has no embeddings
+-- waiting   a task that will see to it is pending or in hand, or was the last word of p_operation on it
+CREATE FUNCTION embedq_backfill_page(p_after int, p_limit int, p_model text, p_operation uuid)
+RETURNS TABLE (article_id int, slug text, category text, waiting boolean, bytes int)
+LANGUAGE sql STABLE SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+    WITH page AS MATERIALIZED (
+        SELECT a.id, a.slug, a.title, a.content, a.no_rag, a.updated_at, s.source, s.chunks,
+               CASE WHEN s.source IS NOT NULL THEN s.source = embedq_source(a.title, a.slug, a.content) END AS current
+        FROM (SELECT * FROM articles WHERE id > p_after ORDER BY id LIMIT p_limit) AS a
+        LEFT JOIN embedq_articles s ON s.article_id = a.id
+    ), judged AS MATERIALIZED (
+        SELECT p.*, v.n, CASE
+            WHEN p.no_rag THEN CASE WHEN v.n > 0 THEN 'no_rag' END
+            WHEN p.current AND p.chunks = v.n AND v.others = 0 THEN NULL
+            WHEN v.n = 0 THEN CASE WHEN p.content ~ '\S' THEN 'missing' ELSE 'blank' END
+            WHEN NOT p.current OR p.chunks <> v.n THEN 'stale'
+            WHEN p.current IS NULL AND p.updated_at > v.newest THEN 'stale'
+            WHEN v.others > 0 THEN 'model'
+        END AS verdict
+        FROM page p
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n, max(e.created_at) AS newest,
+                   count(*) FILTER (WHERE e.model IS DISTINCT FROM p_model) AS others
+            FROM embeddings e WHERE e.article_id = p.id) AS v
+    )
+    SELECT j.id, j.slug,
+           CASE WHEN j.verdict <> 'no_rag' AND t.last = 'failed' THEN 'failed'
+                WHEN j.verdict <> 'blank' THEN j.verdict END,
+           coalesce(t.busy OR t.operation = p_operation::text, false),
+           octet_length(j.content)
+    FROM judged j
+    LEFT JOIN LATERAL (
+        SELECT bool_or(t.status IN ('pending', 'processing')) AS busy,
+               (array_agg(t.status ORDER BY t.created_at DESC, t.id DESC))[1] AS last,
+               (array_agg(t.metadata ->> 'bulkOperationId' ORDER BY t.created_at DESC, t.id DESC))[1] AS operation
+        FROM embedding_tasks t WHERE t.article_id = j.id AND j.verdict IS NOT NULL) AS t ON true
+    ORDER BY j.id
+$$;
+
+-- Begins a bulk operation, or goes on with one of the same kind and filter that was stopped or whose runner fell silent.
+--
+-- outcome  started; resumed; busy: another runner was heard of within p_silent_ms, and goes on
+CREATE FUNCTION embedq_bulk_start(
+    p_kind text, p_operator text, p_host text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint,
+    p_resume_ms bigint)
+RETURNS TABLE (outcome text, id uuid, operator text, host text, started_at timestamptz, silent_ms bigint)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz;
+    v_last embedq_bulk_operations;
+    v_outcome text;
+BEGIN
+    LOCK TABLE embedq_bulk_operations IN SHARE ROW EXCLUSIVE MODE;  -- one starts at a time; a batch ends first
+    v_now := clock_timestamp();
+    SELECT * INTO v_last FROM embedq_bulk_operations o
+    WHERE o.kind = p_kind ORDER BY o.started_at DESC LIMIT 1;
+    IF v_last.state = 'running' AND v_last.updated_at > v_now - p_silent_ms * interval '1 millisecond' THEN
+        v_outcome := 'busy';
+    ELSIF v_last.state IN ('running', 'stopped') AND v_last.filter = p_filter
+          AND v_last.updated_at > v_now - p_resume_ms * interval '1 millisecond' THEN
+        v_outcome := 'resumed';
+        UPDATE embedq_bulk_operations o
+        SET state = 'running', runner = p_runner, cursor = -2147483648, planned = o.queued + p_planned, updated_at = v_now,
+            finished_at = NULL
+        WHERE o.id = v_last.id;
+    ELSE
+        v_outcome := 'started';
+        UPDATE embedq_bulk_operations o SET state = 'stopped', finished_at = v_now
+        WHERE o.kind = p_kind AND o.state = 'running';
+        INSERT INTO embedq_bulk_operations AS o (id, kind, operator, host, filter, state, planned, runner)
+        VALUES (embedq_uuid(), p_kind, p_operator, p_host, p_filter, 'running', p_planned, p_runner)
+        RETURNING o.* INTO v_last;
+    END IF;
+    RETURN QUERY SELECT v_outcome, v_last.id, v_last.operator, v_last.host, v_last.started_at,
+                        (extract(epoch FROM v_now - v_last.updated_at) * 1000)::bigint;
+END
+$$;
+
+-- Queues the next page of a backfill and moves its cursor, in one transaction. Deleted articles, and those that are
+-- being deleted, are left out by locking them first; those that are not to be embedded are asked again under a lock
+-- that holds off whoever changes that, so that no delete is queued after the change.
+--
+-- state  running; done: that was the last page; anything else: this runner is no longer to go on, nothing was queued
+CREATE FUNCTION embedq_backfill_batch(
+    p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int)
+RETURNS TABLE (state text, last_id int, scanned int, queued int, waiting int)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_operation embedq_bulk_operations;
+    v_now timestamptz;
+    v_state text;
+    v_last_id int;
+    v_scanned int;
+    v_queued int := 0;
+    v_waiting int;
+    v_ids int[];
+    v_slugs text[];
+    v_categories text[];
+    v_held int[];
+BEGIN
+    SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
+    v_state := CASE WHEN v_operation.runner = p_runner THEN v_operation.state ELSE 'taken over' END;
+    IF v_state <> 'running' THEN
+        RETURN QUERY SELECT v_state, coalesce(v_operation.cursor, 0), 0, 0, 0;
+        RETURN;
+    END IF;
+
+    SELECT count(*), max(p.article_id), count(*) FILTER (WHERE p.waiting AND p.category = ANY (p_categories)),
+           array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
+           array_agg(p.slug) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
+           array_agg(p.category) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories))
+    INTO v_scanned, v_last_id, v_waiting, v_ids, v_slugs, v_categories
+    FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id) p;
+    v_last_id := coalesce(v_last_id, v_operation.cursor);
+    v_state := CASE WHEN v_scanned < p_limit THEN 'done' ELSE 'running' END;
+
+    IF v_ids IS NOT NULL THEN
+        SELECT array_agg(l.id) INTO v_held
+        FROM (SELECT a.id FROM articles a JOIN unnest(v_ids, v_categories) AS w(id, category) ON w.id = a.id
+              WHERE w.category = 'no_rag' AND a.no_rag ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED) AS l;
+        SELECT coalesce(v_held, '{}') || array_agg(l.id) INTO v_held
+        FROM (SELECT a.id FROM articles a JOIN unnest(v_ids, v_categories) AS w(id, category) ON w.id = a.id
+              WHERE w.category <> 'no_rag' ORDER BY a.id FOR KEY SHARE OF a SKIP LOCKED) AS l;
+        v_now := clock_timestamp();
+        INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
+                                     created_at, scheduled_at, metadata)
+        SELECT embedq_uuid(), w.id, w.slug,
+               CASE w.category WHEN 'no_rag' THEN 'delete' WHEN 'missing' THEN 'create' ELSE 'update' END,
+               p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
+               jsonb_build_object('bulkOperationId', p_id, 'reason', w.category)
+        FROM unnest(v_ids, v_slugs, v_categories) WITH ORDINALITY AS w(id, slug, category, place)
+        JOIN unnest(v_held) AS h(id) ON h.id = w.id
+        ORDER BY w.place;
+        GET DIAGNOSTICS v_queued = ROW_COUNT;
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
+        SELECT embedq_uuid(), v_now, 'info', 'bulk_operations', 'Backfill: tasks queued', p_id::text,
+               jsonb_build_object('operator', v_operation.operator, 'host', v_operation.host,
+                                  'filter', v_operation.filter, 'count', v_queued, 'up_to_article', v_last_id)
+        WHERE v_queued > 0;
+    END IF;
+
+    UPDATE embedq_bulk_operations o
+    SET state = v_state, cursor = v_last_id, queued = o.queued + v_queued, updated_at = clock_timestamp(),
+        finished_at = CASE WHEN v_state = 'done' THEN clock_timestamp() END
+    WHERE o.id = p_id;
+    RETURN QUERY SELECT v_state, v_last_id, v_scanned, v_queued, v_waiting;
+END
+$$;
+
+-- Takes back at most p_limit tasks of a bulk operation that are still pending, and ends it; returns how many. Less than
+-- p_limit: that was all, but for what is being claimed this very moment.
+CREATE FUNCTION embedq_bulk_rollback(p_id uuid, p_limit int, p_operator text) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_removed int;
+BEGIN
+    UPDATE embedq_bulk_operations
+    SET state = 'rolled_back', finished_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE id = p_id AND state <> 'rolled_back';
+    DELETE FROM embedding_tasks t USING (
+        SELECT o.id FROM embedding_tasks o
+        WHERE o.metadata ? 'bulkOperationId' AND o.metadata ->> 'bulkOperationId' = p_id::text
+          AND o.status = 'pending'
+        LIMIT p_limit FOR UPDATE SKIP LOCKED) AS gone
+    WHERE t.id = gone.id;
+    GET DIAGNOSTICS v_removed = ROW_COUNT;
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
+    SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Bulk operation taken back', p_id::text,
+           jsonb_build_object('operator', p_operator, 'count', v_removed)
+    WHERE v_removed > 0;
+    RETURN v_removed;
+END
+$$;
