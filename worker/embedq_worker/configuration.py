@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
-from urllib.parse import urlsplit, urlunsplit
+from typing import Self, get_args
 
 from annotated_types import Ge, Le
 from dotenv import dotenv_values
@@ -16,6 +15,12 @@ from pydantic.fields import FieldInfo
 
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+from embedq_worker.urls import MASK, masked_url
+
+_ENV_FILE = Path(".env")
+_ANY_TEXT = "text"
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class SettingRow:
         name: Variable as documented.
         spellings: Every accepted name, the documented one first.
         value: Value in force as text; secrets masked, passwords in URLs too.
-        source: Variable it came from, ``.env: NAME``, or ``default``.
+        source: Variable it came from, ``.env: NAME``, ``command line``, or ``default``.
         range: What is accepted, as text.
         description: What it is for, with its unit.
     """
@@ -52,12 +57,16 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"--env-file {env_file}: no such file")
     given = {name: value for name, value in overrides.items() if value is not None}
+    path = env_file or _ENV_FILE
     try:
-        return Settings(_env_file=env_file or Path(".env"), **given)  # type: ignore[arg-type]
+        return Settings(_env_file=path, **given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise SettingsError(_first_problem(error), "docs/configuration.md lists every setting") from None
+        problem = _first_problem(error, _Sources.read(path, given))
+        raise SettingsError(problem, "docs/configuration.md lists every setting") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{env_file or '.env'} is not UTF-8 text") from None
+        raise SettingsError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def describe_settings(settings: Settings, env_file: Path | None = None) -> list[SettingRow]:
@@ -67,27 +76,46 @@ def describe_settings(settings: Settings, env_file: Path | None = None) -> list[
         settings: As loaded.
         env_file: The file it was loaded with.
     """
-    environment = {name.upper(): name for name, value in os.environ.items() if value}
-    file = {name.upper() for name, value in dotenv_values(env_file or Path(".env")).items() if value}
-    return [
-        _describe(name, field, settings, environment, file) for name, field in Settings.model_fields.items()
-    ]
+    sources = _Sources.read(env_file or _ENV_FILE)
+    return [_describe(name, field, settings, sources) for name, field in Settings.model_fields.items()]
 
 
-def _describe(
-    attribute: str, field: FieldInfo, settings: Settings, environment: Mapping[str, str], file: set[str]
-) -> SettingRow:
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Names, in capitals, that are set to something: in the environment, in the file; fields set by flags."""
+
+    environment: frozenset[str]
+    file: frozenset[str]
+    flags: frozenset[str]
+
+    @classmethod
+    def read(cls, path: Path, flags: Iterable[str] = ()) -> Self:
+        values = dotenv_values(path) if path.is_file() else {}
+        return cls(_set_names(os.environ), _set_names(values), frozenset(flags))
+
+    def spelling(self, field: FieldInfo) -> tuple[str, str] | None:
+        """The name in force for a field and where it stands; None where the default is in force."""
+        for place, names in (("", self.environment), (".env: ", self.file)):
+            for name in spellings_of(field):
+                if name in names:
+                    return place, name
+        return None
+
+
+def _set_names(values: Mapping[str, str | None]) -> frozenset[str]:
+    return frozenset(name.upper() for name, value in values.items() if value)
+
+
+def _describe(attribute: str, field: FieldInfo, settings: Settings, sources: _Sources) -> SettingRow:
     spellings = spellings_of(field)
-    in_environment = next((name for name in spellings if name in environment), None)
-    in_file = next((name for name in spellings if name in file), None)
-    source = in_environment or (f".env: {in_file}" if in_file else "default")
+    found = sources.spelling(field)
+    default = "command line" if attribute in settings.model_fields_set else "default"
     shown = {"model_name": settings.model, "dimensions_wanted": settings.dimensions}
-    value = shown.get(attribute, getattr(settings, attribute))
     return SettingRow(
         name=spellings[0],
         spellings=spellings,
-        value=_masked(value),
-        source=source,
+        value=_masked(shown.get(attribute, getattr(settings, attribute))),
+        source="".join(found) if found else default,
         range=_range_of(field),
         description=field.description or "",
     )
@@ -104,18 +132,11 @@ def _masked(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, SecretStr):
-        return _masked_url(value.get_secret_value()) if "://" in value.get_secret_value() else "********"
+        secret = value.get_secret_value()
+        return masked_url(secret) if "://" in secret else MASK
     if isinstance(value, bool):
         return str(value).lower()
-    return _masked_url(value) if isinstance(value, str) and "://" in value else str(value)
-
-
-def _masked_url(url: str) -> str:
-    """A URL without its password and without its query, where secrets travel too."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    shown = f"{user.partition(':')[0]}:********{at}{host}" if ":" in user else parts.netloc
-    return urlunsplit((parts.scheme, shown, parts.path, "", ""))
+    return masked_url(value) if isinstance(value, str) and "://" in value else str(value)
 
 
 def _range_of(field: FieldInfo) -> str:
@@ -128,26 +149,30 @@ def _range_of(field: FieldInfo) -> str:
         choices.extend(c for c in get_args(inner) if isinstance(c, str))
     if choices:
         return " | ".join(choices)
-    return "true | false" if field.annotation is bool else "text"
+    return "true | false" if field.annotation is bool else _ANY_TEXT
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, sources: _Sources) -> str:
     """The first validation error as one line that names the variable; the value of a secret is left out."""
     problem = error.errors(include_url=False)[0]
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
         return reason
     name = str(problem["loc"][0])
-    field = next(
-        (f for key, f in Settings.model_fields.items() if name == key or name.upper() in spellings_of(f)),
-        None,
+    attribute, field = next(
+        (attribute, field)
+        for attribute, field in Settings.model_fields.items()
+        if name == attribute or name.upper() in spellings_of(field)
     )
-    secret = field is None or "SecretStr" in str(field.annotation)
-    value = "" if secret else f"={problem['input']}"
-    allowed = f" ({_range_of(field)})" if field else ""
-    return f"{name.upper() if field is None else _used_spelling(name, field)}{value}: {reason}{allowed}"
+    found = None if attribute in sources.flags else sources.spelling(field)
+    spelling = found[1] if found else spellings_of(field)[0]
+    range_ = _range_of(field)
+    allowed = "" if range_ == _ANY_TEXT or problem["type"] == "literal_error" else f" ({range_})"
+    return f"{spelling}{_shown_input(field, problem['input'])}: {reason}{allowed}"
 
 
-def _used_spelling(name: str, field: FieldInfo) -> str:
-    spellings = spellings_of(field)
-    return name.upper() if name.upper() in spellings else spellings[0]
+def _shown_input(field: FieldInfo, value: object) -> str:
+    # What was meant to be a URL may hold a password wherever it was miswritten.
+    if "SecretStr" in str(field.annotation) or spellings_of(field)[0].endswith("_URL"):
+        return ""
+    return f"={printable_line(str(value), _SHOWN_CHARACTERS)}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from embedq_worker.urls import check_http_url, check_postgres_url, connect_arguments_of, ssl_mode
 
 ProviderName = Literal["ollama", "openai", "local"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -42,7 +43,12 @@ class Settings(BaseSettings):
     """All settings of worker and console; read with `configuration.load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=False, populate_by_name=True
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        case_sensitive=False,
+        populate_by_name=True,
+        str_strip_whitespace=True,
     )
 
     # -- what runs
@@ -62,13 +68,17 @@ class Settings(BaseSettings):
         "ollama", validation_alias=_names("EMBEDDING_PROVIDER"), description="who computes the vectors"
     )
     ollama_base_url: str = Field(
-        "http://localhost:11434", validation_alias=_names("OLLAMA_BASE_URL"), description="Ollama server"
+        "http://localhost:11434",
+        repr=False,  # may hold a password
+        validation_alias=_names("OLLAMA_BASE_URL"),
+        description="Ollama server",
     )
     openai_api_key: SecretStr | None = Field(
         None, validation_alias=_names("OPENAI_API_KEY"), description="key of the OpenAI-compatible server"
     )
     openai_base_url: str = Field(
         "https://api.openai.com/v1",
+        repr=False,
         validation_alias=_names("OPENAI_BASE_URL"),
         description="OpenAI or any compatible server",
     )
@@ -226,21 +236,27 @@ class Settings(BaseSettings):
         None, validation_alias=_names("DATABASE_URL"), description="PostgreSQL; wins over DB_* and PG*"
     )
     db_host: str | None = Field(
-        None, validation_alias=_names("DB_HOST", "PGHOST"), description="host or socket folder"
+        None,
+        validation_alias=_names("DB_HOST"),
+        description="host or socket folder; each DB_* wins over its PG*",
     )
-    db_port: int | None = Field(
-        None, ge=1, le=65_535, validation_alias=_names("DB_PORT", "PGPORT"), description="port"
-    )
-    db_name: str | None = Field(
-        None, validation_alias=_names("DB_NAME", "PGDATABASE"), description="database"
-    )
-    db_user: str | None = Field(None, validation_alias=_names("DB_USER", "PGUSER"), description="role")
+    db_port: int | None = Field(None, ge=1, le=65_535, validation_alias=_names("DB_PORT"), description="port")
+    db_name: str | None = Field(None, validation_alias=_names("DB_NAME"), description="database")
+    db_user: str | None = Field(None, validation_alias=_names("DB_USER"), description="role")
     db_password: SecretStr | None = Field(
-        None, validation_alias=_names("DB_PASSWORD", "PGPASSWORD"), description="password of the role"
+        None, validation_alias=_names("DB_PASSWORD"), description="password of the role"
     )
     db_ssl: SslMode | None = Field(
-        None, validation_alias=_names("DB_SSL", "PGSSLMODE"), description="TLS mode; true means require"
+        None, validation_alias=_names("DB_SSL"), description="TLS mode; true means require"
     )
+    pg_host: str | None = Field(None, validation_alias=_names("PGHOST"), description="host or socket folder")
+    pg_port: int | None = Field(None, ge=1, le=65_535, validation_alias=_names("PGPORT"), description="port")
+    pg_database: str | None = Field(None, validation_alias=_names("PGDATABASE"), description="database")
+    pg_user: str | None = Field(None, validation_alias=_names("PGUSER"), description="role")
+    pg_password: SecretStr | None = Field(
+        None, validation_alias=_names("PGPASSWORD"), description="password of the role"
+    )
+    pg_sslmode: SslMode | None = Field(None, validation_alias=_names("PGSSLMODE"), description="TLS mode")
     db_pool_size: int | None = Field(
         None,
         ge=2,
@@ -256,20 +272,10 @@ class Settings(BaseSettings):
         description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
     )
 
-    @field_validator("db_ssl", mode="before")
+    @field_validator("db_ssl", "pg_sslmode", mode="before")
     @classmethod
     def _ssl_words(cls, value: object) -> object:
-        if isinstance(value, str):
-            words = {
-                "true": "require",
-                "1": "require",
-                "yes": "require",
-                "on": "require",
-                "no-verify": "require",
-            }
-            words |= {"false": "disable", "0": "disable", "no": "disable", "off": "disable"}
-            return words.get(value.lower(), value.lower())
-        return value
+        return ssl_mode(value) if isinstance(value, str) else value
 
     @field_validator("provider", "log_format", "log_level", mode="before")
     @classmethod
@@ -279,17 +285,13 @@ class Settings(BaseSettings):
     @field_validator("ollama_base_url", "openai_base_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http:// or https:// URL")
-        return value.strip().rstrip("/")
+        return check_http_url(value)
 
     @field_validator("database_url")
     @classmethod
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
-        scheme = value.get_secret_value().split("://", 1)[0] if value else "postgres"
-        if scheme.split("+")[0] not in ("postgres", "postgresql"):
-            raise ValueError("must begin with postgresql://")
+        if value is not None:
+            check_postgres_url(value.get_secret_value())
         return value
 
     @model_validator(mode="after")
@@ -335,20 +337,19 @@ class Settings(BaseSettings):
         Returns:
             Keyword arguments; what is not set is left to libpq's PG* variables, which asyncpg reads.
         """
+        cache = {"statement_cache_size": self.db_statement_cache}
         if self.database_url:
-            return _connect_arguments_of_url(self.database_url.get_secret_value()) | {
-                "statement_cache_size": self.db_statement_cache
-            }
+            return cache | connect_arguments_of(self.database_url.get_secret_value())
+        password = self.db_password or self.pg_password
         arguments: dict[str, Any] = {
-            "host": self.db_host,
-            "port": self.db_port,
-            "database": self.db_name,
-            "user": self.db_user,
-            "password": self.db_password.get_secret_value() if self.db_password else None,
-            "ssl": self.db_ssl,
-            "statement_cache_size": self.db_statement_cache,
+            "host": self.db_host or self.pg_host,
+            "port": self.db_port or self.pg_port,
+            "database": self.db_name or self.pg_database,
+            "user": self.db_user or self.pg_user,
+            "password": password.get_secret_value() if password else None,
+            "ssl": self.db_ssl or self.pg_sslmode,
         }
-        return {name: value for name, value in arguments.items() if value is not None}
+        return cache | {name: value for name, value in arguments.items() if value is not None}
 
     def warnings(self) -> list[str]:
         """Combinations that work but are probably not meant, one line each."""
@@ -371,25 +372,15 @@ class Settings(BaseSettings):
             )
         if self.concurrency > 32 and self.provider == "ollama":
             found.append("EMBEDDING_CONCURRENT_WORKERS is above what one Ollama server usually takes")
+        if self.request_timeout_ms >= self.worker_timeout_ms:
+            found.append(
+                "EMBEDDING_REQUEST_TIMEOUT is not shorter than EMBEDDING_WORKER_TIMEOUT: a batch that waits "
+                "for a slow provider is broken off before the provider is found unavailable"
+            )
+        if self.database_url and (unused := self._unused_with_url()):
+            found.append(f"DATABASE_URL is set: {', '.join(unused)} not used")
         return found
 
-
-_PRISMA_ONLY = frozenset(
-    {"connection_limit", "pool_timeout", "socket_timeout", "sslaccept", "schema", "pgbouncer"}
-)
-
-
-def _connect_arguments_of_url(url: str) -> dict[str, Any]:
-    """Turn a DATABASE_URL into arguments, forgiving what other drivers put into it."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    arguments: dict[str, Any] = {}
-    if schema := query.get("schema"):
-        arguments["server_settings"] = {"search_path": schema}
-    if query.get("sslmode") == "no-verify":
-        query["sslmode"] = "require"
-    kept = {name: value for name, value in query.items() if name not in _PRISMA_ONLY}
-    arguments["dsn"] = urlunsplit(
-        ("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")
-    )
-    return arguments
+    def _unused_with_url(self) -> list[str]:
+        names = ("db_host", "db_port", "db_name", "db_user", "db_password", "db_ssl")
+        return [name.upper() for name in names if getattr(self, name) is not None]

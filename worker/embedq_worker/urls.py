@@ -1,0 +1,161 @@
+"""URLs of the settings: taken apart, shown without their secrets, and DATABASE_URL made fit for asyncpg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+
+MASK = "********"
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SSL_WORDS = dict.fromkeys(("true", "1", "yes", "on", "no-verify"), "require") | dict.fromkeys(
+    ("false", "0", "no", "off"), "disable"
+)
+
+_HOSTS = re.compile(r"[^\s:@\[\]]*(:\d{1,5})?|\[[^\s\[\]@]+\](:\d{1,5})?")
+_SUPERFLUOUS = frozenset({
+    "async_fallback", "binary_parameters", "channel_binding", "client_encoding", "connect_timeout",
+    "connection_limit", "currentSchema", "fallback_application_name", "gssencmode", "keepalives",
+    "keepalives_count", "keepalives_idle", "keepalives_interval", "load_balance_hosts",
+    "max_cacheable_statement_size", "max_overflow", "pgbouncer", "pool_mode", "pool_size", "pool_timeout",
+    "prepareThreshold", "prepared_statement_cache_size", "prepared_statement_name_func",
+    "prepared_statements", "require_auth", "schema", "socket_timeout", "ssl", "sslaccept", "sslcompression",
+    "sslsni", "statement_cache_size", "supa", "tcp_user_timeout", "uselibpqcompat",
+})  # fmt: skip
+"""Parameters of libpq and of other drivers that asyncpg would send to the server, which refuses them."""
+
+
+def ssl_mode(word: str) -> str:
+    """What libpq calls a TLS mode that other programs call true, false or no-verify.
+
+    Args:
+        word: As written by the operator.
+
+    Returns:
+        One of `SSL_MODES`, or the word in lower case where it means none.
+    """
+    word = word.strip().lower()
+    return _SSL_WORDS.get(word, word)
+
+
+def split_url(url: str) -> SplitResult:
+    """Take a URL apart where that can be done in one way only.
+
+    A password with an unescaped delimiter would move into another part, be sent to the wrong place and be
+    shown where nobody masks it.
+
+    Args:
+        url: As written by the operator.
+
+    Raises:
+        ValueError: It cannot be taken apart; nothing of the URL is in the message.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        raise ValueError("is not a URL; [ and ] belong around IPv6 addresses only") from None
+    stray = "@" in parts.path or parts.fragment or "#" in url
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if stray or not all(_HOSTS.fullmatch(host) for host in hosts):
+        raise ValueError(
+            "is not a URL: in user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
+        )
+    return parts
+
+
+def check_http_url(url: str) -> str:
+    """Check the base URL of a provider.
+
+    Args:
+        url: As written by the operator.
+
+    Returns:
+        The URL without white space and slashes at its end.
+
+    Raises:
+        ValueError: It cannot be used; nothing of the URL is in the message.
+    """
+    parts = split_url(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "," in parts.netloc:
+        raise ValueError("must be an http:// or https:// URL")
+    return url.strip().rstrip("/")
+
+
+def check_postgres_url(url: str) -> None:
+    """Check a DATABASE_URL.
+
+    Args:
+        url: As written by the operator.
+
+    Raises:
+        ValueError: It cannot be used; nothing of the URL is in the message.
+    """
+    scheme, separator, _ = url.strip().partition("://")
+    if not separator or scheme.lower().partition("+")[0] not in ("postgres", "postgresql"):
+        raise ValueError("must begin with postgresql://")
+    parts = split_url(url)
+    if any("=" not in parameter for parameter in parts.query.split("&") if parameter):
+        raise ValueError("holds a parameter without a value; a ? in user or password is written %3F")
+    if _sslmode(dict(parse_qsl(parts.query))) not in (*SSL_MODES, None):
+        raise ValueError(f"holds an sslmode that is none of {', '.join(SSL_MODES)}")
+
+
+def masked_url(url: str) -> str:
+    """A URL without its password and without its query, where secrets travel too.
+
+    Args:
+        url: Any text; what cannot be taken apart is masked as a whole.
+    """
+    try:
+        parts = split_url(url)
+    except ValueError:
+        return MASK
+    userinfo, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    if not parts.scheme.startswith("postgres") and not colon:
+        user, colon = "", ""  # what stands alone before a web server's name is a token
+        shown = f"{MASK}@{host}" if at else host
+    else:
+        shown = f"{user}{colon and ':' + MASK}{at}{host}"
+    return f"{parts.scheme}://{shown}{parts.path}"
+
+
+def connect_arguments_of(url: str) -> dict[str, Any]:
+    """Turn a DATABASE_URL into arguments of asyncpg, forgiving what other drivers put into it.
+
+    Args:
+        url: As `check_postgres_url` let it through.
+
+    Returns:
+        ``dsn``, and where the URL asks for them ``server_settings``, ``timeout``, ``statement_cache_size``.
+    """
+    parts = split_url(url)
+    query = dict(parse_qsl(parts.query))
+    arguments: dict[str, Any] = {}
+    schema = query.get("schema") or query.get("currentSchema") or "public"
+    if schema != "public":  # found without our doing; PgBouncer refuses to be told a search_path
+        arguments["server_settings"] = {"search_path": '"' + schema.replace('"', '""') + '"'}
+    if (seconds := query.get("connect_timeout", "")).isdecimal() and int(seconds):
+        arguments["timeout"] = float(seconds)
+    if query.get("pgbouncer") == "true" or "0" in (
+        query.get("statement_cache_size"),
+        query.get("prepared_statement_cache_size"),
+    ):
+        arguments["statement_cache_size"] = 0
+    kept = {name: value for name, value in query.items() if name not in _SUPERFLUOUS}
+    if mode := _sslmode(query):
+        kept["sslmode"] = mode
+    # asyncpg ends user and password at the first @, others at the last.
+    userinfo, at, host = parts.netloc.rpartition("@")
+    netloc = userinfo.replace("@", "%40") + at + host
+    path = "" if parts.path == "/" else parts.path
+    parameters = urlencode(kept, quote_via=quote)
+    arguments["dsn"] = f"postgresql://{netloc}{path}{parameters and '?' + parameters}"
+    return arguments
+
+
+def _sslmode(query: Mapping[str, str]) -> str | None:
+    word = query.get("sslmode") or query.get("ssl")
+    return ssl_mode(word) if word else None
