@@ -27,9 +27,12 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
 $$;
 
 -- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
+-- p_after: by priority, look only at tasks due at or after this instant: a hint of the worker's, to spare it the dead
+-- index entries before the last task it claimed.
 -- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast.
 CREATE FUNCTION embedq_claim(
-    p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[])
+    p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[],
+    p_after timestamptz[] DEFAULT NULL)
 RETURNS TABLE (
     id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
     claim_token bigint, claimed_at timestamptz, created_at timestamptz, scheduled_at timestamptz)
@@ -64,6 +67,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 0 AND t.scheduled_at <= now()
+                      AND t.scheduled_at >= coalesce(p_after[1], '-infinity')
                       AND (p_priorities IS NULL OR 'high' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
@@ -73,6 +77,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 1 AND t.scheduled_at <= now()
+                      AND t.scheduled_at >= coalesce(p_after[2], '-infinity')
                       AND (p_priorities IS NULL OR 'normal' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
@@ -82,6 +87,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 2 AND t.scheduled_at <= now()
+                      AND t.scheduled_at >= coalesce(p_after[3], '-infinity')
                       AND (p_priorities IS NULL OR 'low' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b

@@ -14,15 +14,18 @@ import asyncpg
 from embedq_worker import breaker, queue
 from embedq_worker.backoff import Backoff
 from embedq_worker.database import Pool, one_line, persist
-from embedq_worker.embedder import Embedded, Embedder, Outcome, RequestStats
+from embedq_worker.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
+from embedq_worker.low_water import LowWater
 from embedq_worker.planning import Plan, plan_tasks, verdict
-from embedq_worker.providers.base import InputRejected, ProviderError
+from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.storage import VectorStorage
 
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds: an article locked for longer is given back."""
+
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class PipelineSettings:
     Attributes:
         chunk_size: Words per chunk.
         chunk_overlap: Words two chunks share.
-        deadline_s: Seconds a batch may take until it is embedded.
+        deadline_s: Seconds a batch may take until it is embedded; what is embedded by then is stored.
         backoff: Between the attempts of a task.
     """
 
@@ -95,7 +98,10 @@ class Pipeline:
         self._storage = storage
         self._embedder = embedder
         self._settings = settings
+        self._low_water = LowWater()
         self._provider_failed = False
+        self._doubted: set[UUID] = set()
+        """Tasks in whose company the provider failed: when it does so again, is it the provider or a text?"""
 
     async def claim(self, limit: int) -> list[ClaimedTask]:
         """Take at most `limit` due tasks in hand.
@@ -103,9 +109,20 @@ class Pipeline:
         Raises:
             One of `database.EXPECTED_ERRORS`.
         """
-        tasks = await queue.claim(self._pool, self._scope, limit)
-        self.in_hand.update((task.id, task) for task in tasks)
+        marks = self._low_water.marks()
+        tasks = await queue.claim(self._pool, self._scope, limit, marks)
+        self._take(tasks)
+        if len(tasks) == limit:
+            self._low_water.claimed(tasks)
+        elif marks is not None:
+            self._low_water.forget()
+            more = await queue.claim(self._pool, self._scope, limit - len(tasks))
+            self._take(more)
+            tasks += more
         return tasks
+
+    def _take(self, tasks: Sequence[ClaimedTask]) -> None:
+        self.in_hand.update((task.id, task) for task in tasks)
 
     async def run(self, tasks: Sequence[ClaimedTask]) -> BatchReport:
         """See claimed tasks through until each is settled in the database.
@@ -117,13 +134,7 @@ class Pipeline:
         size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
         plans = await asyncio.to_thread(plan_tasks, tasks, size, overlap)
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
-        try:
-            async with asyncio.timeout(self._settings.deadline_s):
-                result = await self._embedder.embed(texts)
-        except TimeoutError:
-            error = f"not embedded within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
-            await self._give_back([self._spoilt(task, error, None, len(tasks)) for task in tasks], report)
-            return report
+        result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
         report.requests.extend(result.requests)
         await self._settle(plans, dict(zip(texts, result.outcomes, strict=True)), report)
         return report
@@ -166,30 +177,54 @@ class Pipeline:
                     completions.append(completion)
                 case InputRejected() as refusal:
                     returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
-                case ProviderError() as error:
-                    held.append((plan.task, error))
+                case Unfinished() as late:
+                    error = f"{late.message} (EMBEDDING_WORKER_TIMEOUT)"
+                    returns.append(self._spoilt(plan.task, error, None, len(plans)))
+                case ProviderError() as failure:
+                    held.append((plan.task, failure))
                 case None:
                     returns.append(self._spoilt(plan.task, plan.error, plan.detail, 1))
         if completions:
             await self._complete(completions, report)
-        delay_s = await self._tell_breaker(
-            held[0][1] if held else None, worked=any(isinstance(o, Embedded) for o in outcomes.values())
-        )
-        returns += [Return(task, ReturnKind.RELEASE, error.message, delay_s=delay_s) for task, error in held]
+        worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
+        returns += await self._held(held, worked=worked)
         if returns:
             await self._give_back(returns, report)
 
+    async def _held(self, held: Sequence[tuple[ClaimedTask, ProviderError]], *, worked: bool) -> list[Return]:
+        """What becomes of tasks that the provider failed."""
+        error = held[0][1] if held else None
+        spoilt = isinstance(error, ProviderUnavailable) and await self._is_a_text([task for task, _ in held])
+        delay_s = await self._tell_breaker(None if spoilt else error, worked=worked or spoilt)
+        if spoilt:
+            return [self._spoilt(task, reason.message, None, len(held)) for task, reason in held]
+        return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
+
+    async def _is_a_text(self, tasks: Sequence[ClaimedTask]) -> bool:
+        """Whether it is a text of these that the provider breaks down on, again, while it embeds others.
+
+        Without this, such a text would come back to the head of the queue for ever, and hold everybody up.
+        """
+        ids = {task.id for task in tasks}
+        if self._doubted.isdisjoint(ids):
+            if len(self._doubted) > _REMEMBERED:
+                self._doubted.clear()
+            self._doubted |= ids
+            return False
+        control = await self._embedder.embed([CONTROL_TEXT])
+        return isinstance(control.outcomes[0], Embedded)
+
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
         """Seconds until tasks that the provider failed are due again."""
-        if error is not None:
-            self._provider_failed = True
-            wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
-            # Held back by the breaker they keep their place; while it is closed they wait a little.
-            return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
-        if worked and self._provider_failed:
+        if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
             self._provider_failed = False
             await persist(lambda: breaker.works(self._pool, self._scope.provider))
-        return 0.0
+        if error is None:
+            return 0.0
+        self._provider_failed = True
+        wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+        # Held back by the breaker they keep their place; while it is closed they wait a little.
+        return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 
     async def _complete(self, completions: Sequence[Completion], report: BatchReport) -> None:
         left = list(completions)
@@ -229,6 +264,7 @@ class Pipeline:
         return outcomes
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
+        self._low_water.forget()
         outcomes = await persist(lambda: queue.give_back(self._pool, self._scope, returns))
         for item in returns:
             self._settled(item.task, outcomes[item.task.id], report)
@@ -236,6 +272,8 @@ class Pipeline:
 
     def _settled(self, task: ClaimedTask, outcome: str, report: BatchReport) -> None:
         self.in_hand.pop(task.id, None)
+        if outcome != "requeued":
+            self._doubted.discard(task.id)
         report.outcomes[outcome] += 1
 
     def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:

@@ -18,6 +18,9 @@ from embedq_worker.database import Pool, encode_vector
 from embedq_worker.providers.base import Vector
 from embedq_worker.storage import VectorStorage
 
+PRIORITIES = ("high", "normal", "low")
+"""In the order in which they are served."""
+
 HEADING_SEPARATOR = "\x1f"
 
 
@@ -78,6 +81,7 @@ class ClaimedTask:
     token: int
     claimed_at: datetime
     created_at: datetime
+    scheduled_at: datetime
     article: ArticleText | None
 
 
@@ -143,8 +147,8 @@ class Return:
 
 _CLAIM = """
 SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
-       c.claimed_at, c.created_at, a.*, h.hashes
-FROM embedq_claim($1, $2, $3, $4, $5) AS c
+       c.claimed_at, c.created_at, c.scheduled_at, a.*, h.hashes
+FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
 LEFT JOIN LATERAL (
     SELECT true AS found, title, slug, content, coalesce(no_rag, false) AS no_rag,
            embedq_source(title, slug, content) AS source
@@ -156,13 +160,16 @@ LEFT JOIN LATERAL (
 """
 
 
-async def claim(pool: Pool, scope: Scope, limit: int) -> list[ClaimedTask]:
+async def claim(
+    pool: Pool, scope: Scope, limit: int, after: Sequence[datetime | None] | None = None
+) -> list[ClaimedTask]:
     """Take due tasks, each with its article, at most one per article.
 
     Args:
         pool: To the migrated database.
         scope: Who claims, and what.
         limit: Tasks at most.
+        after: By priority, look only at tasks due at or after this instant; see `low_water`.
 
     Returns:
         Tasks in their order: high before normal before low, then by the time they are due. Empty when
@@ -170,7 +177,9 @@ async def claim(pool: Pool, scope: Scope, limit: int) -> list[ClaimedTask]:
     """
     priorities = None if scope.priorities is None else list(scope.priorities)
     folders = None if scope.folders is None else list(scope.folders)
-    rows = await pool.fetch(_CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model)
+    rows = await pool.fetch(
+        _CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model, after
+    )
     return [_claimed(row) for row in rows]
 
 
@@ -197,6 +206,7 @@ def _claimed(row: asyncpg.Record) -> ClaimedTask:
         token=row["claim_token"],
         claimed_at=row["claimed_at"],
         created_at=row["created_at"],
+        scheduled_at=row["scheduled_at"],
         article=article,
     )
 

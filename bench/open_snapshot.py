@@ -1,0 +1,66 @@
+"""What a claim costs while a transaction elsewhere keeps every finished task in the index."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from statistics import median
+from time import perf_counter
+from uuid import uuid4
+
+import asyncpg
+
+from bench.scratch import scratch_database
+from embedq_worker import queue
+from embedq_worker.database import open_pool
+from embedq_worker.low_water import LowWater
+from embedq_worker.queue import Action, Completion, Scope
+from embedq_worker.storage import inspect_storage
+
+BATCH = 50
+
+
+async def main(tasks: int) -> None:
+    """Finish many tasks under an old snapshot, then claim with and without the low-water mark."""
+    async with scratch_database() as settings:
+        arguments = settings.connect_arguments()
+        connection = await asyncpg.connect(**arguments)
+        await connection.execute(
+            """INSERT INTO embedding_tasks (id, slug, operation, scheduled_at)
+               SELECT gen_random_uuid(), 'bench', 'update', now() - interval '1 day' + i * interval '1 ms'
+               FROM generate_series(1, $1::int) AS i""",
+            tasks,
+        )
+        old = await asyncpg.connect(**arguments)
+        transaction = old.transaction(isolation="repeatable_read")
+        await transaction.start()
+        await old.fetchval("SELECT count(*) FROM articles")
+        storage = await inspect_storage(connection)
+        scope = Scope(uuid4(), "bench", "bench/none")
+        marked, plain = LowWater(), LowWater()
+        seconds: dict[str, list[float]] = {"with": [], "without": []}
+        async with open_pool(settings, "bench", size=2) as pool:
+            for number in range((tasks - 1) // BATCH):
+                hint = "without" if number % 10 == 9 else "with"
+                water = marked if hint == "with" else plain
+                began = perf_counter()
+                claimed = await queue.claim(pool, scope, BATCH, water.marks())
+                seconds[hint].append(perf_counter() - began)
+                marked.claimed(claimed)
+                await queue.complete(
+                    pool, scope, storage, [Completion(task, Action.DELETE) for task in claimed]
+                )
+        for hint, values in seconds.items():
+            last = median(values[-20:]) * 1000
+            print(
+                f"claim {BATCH} after {tasks:,} tasks, {hint} the mark: {last:.2f} ms (median of the last 20)"
+            )
+        await transaction.rollback()
+        await old.close()
+        await connection.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    asyncio.run(main(parser.parse_args().tasks))
