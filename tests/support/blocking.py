@@ -1,0 +1,24 @@
+"""Tell when a session waits for a lock, so that a test goes on at the right moment."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.databases import Connection
+
+
+async def until_blocked(observer: Connection, waiting: Connection, *, within_s: float = 5.0) -> None:
+    """Return as soon as a session waits for another one.
+
+    Args:
+        observer: Another session, idle.
+        waiting: The session that is expected to wait.
+        within_s: Seconds to give it.
+
+    Raises:
+        TimeoutError: It did not wait.
+    """
+    pid = waiting.get_server_pid()
+    async with asyncio.timeout(within_s):
+        while not await observer.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):
+            pass
