@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
+from pydantic import SecretStr
 
 from embedq_worker import migrations
 from embedq_worker.settings import Settings
@@ -26,15 +27,30 @@ class Database:
 
     Attributes:
         url: Where it is.
-        settings: Settings that lead there, with provider names and sizes for tests.
+        settings: Settings that lead there, with the dimensions of tests.
+        opened: Connections made here, ended with the database.
     """
 
     url: str
     settings: Settings
+    opened: list[Connection] = field(default_factory=list)
 
     async def connect(self) -> Connection:
         """A new connection; the caller closes it, or the end of the test does."""
-        return await asyncpg.connect(self.url)
+        connection = await asyncpg.connect(self.url)
+        self.opened.append(connection)
+        return connection
+
+    def in_schema(self, schema: str) -> Settings:
+        """Settings that lead to another schema of this database."""
+        return self._with_url(f"{self.url}?schema={quote(schema)}")
+
+    def as_role(self, role: str) -> Settings:
+        """Settings that lead here as another role."""
+        return self._with_url(self.url.replace("://postgres@", f"://{quote(role)}@"))
+
+    def _with_url(self, url: str) -> Settings:
+        return self.settings.model_copy(update={"database_url": SecretStr(url)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,7 @@ class Server:
     def database(self, name: str) -> Database:
         """The database of this name, existing or not."""
         url = urlsplit(self.url)._replace(path=f"/{name}").geturl()
-        settings = Settings(_env_file=None, database_url=url, dimensions_wanted=DIMENSIONS)  # type: ignore[call-arg, arg-type]
+        settings = Settings(_env_file=None, database_url=url, dimensions_wanted=DIMENSIONS)
         return Database(url, settings)
 
     @asynccontextmanager
@@ -73,9 +89,13 @@ class Server:
         name = f"embedq_{self.token}_{secrets.token_hex(4)}"
         async with self.administration() as administration:
             await administration.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        database = self.database(name)
         try:
-            yield self.database(name)
+            yield database
         finally:
+            for connection in database.opened:
+                if not connection.is_closed():
+                    connection.terminate()
             await self.drop(name)
 
     async def drop(self, name: str) -> None:

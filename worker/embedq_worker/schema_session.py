@@ -37,13 +37,9 @@ _BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _NO_LIMIT_S = 30 * 86_400.0
 _REPORT_EVERY_S = 10.0
 
-_LIMITS = (
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "transaction_timeout",
-)
+_LATER_LIMITS = ("idle_session_timeout", "transaction_timeout")
+"""From PostgreSQL 14 and 17 on."""
+
 _BUILDS_INDEX = re.compile(
     r"(?:--[^\n]*\n|\s)*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(\w+)", re.I
 )
@@ -202,9 +198,13 @@ class SchemaSession:
             dimensions: Components per vector, for the tables that are made.
         """
         await self.connection.execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY ($1::text[])", _LIMITS
+            "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
+            "SET default_transaction_isolation = 'read committed'"
         )
-        await self.connection.execute("SET default_transaction_isolation = 'read committed'")
+        await self.connection.execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY ($1::text[])",
+            _LATER_LIMITS,
+        )
         # So that the lock of a migrator whose host vanished is let go of, and what it was doing ends.
         await self.connection.execute("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10")
         with suppress(asyncpg.PostgresError):  # from 14 on, and not on every platform

@@ -1,0 +1,234 @@
+"""Migrations on databases that another program made and goes on using."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from embedq_worker import migrations
+from embedq_worker.backoff import Backoff
+from embedq_worker.errors import EmbedqError, SchemaError
+from embedq_worker.schema_check import PUBLIC_COLUMNS
+from embedq_worker.schema_session import Patience
+from tests.support.catalog import catalog
+from tests.support.databases import Connection, Database, Server
+from tests.support.legacy import every_variant, make_legacy, public_rows
+from tests.support.waiting import until
+from tests.support.writers import busy_writers
+
+pytestmark = pytest.mark.matrix
+
+QUICK = Patience(lock_s=0.2, total_s=60, between=Backoff(0.05, 0.2))
+HASTY = Patience(lock_s=0.1, total_s=0.5, between=Backoff(0.05, 0.1))
+
+
+@pytest.fixture
+async def legacy(empty_database: Database) -> Database:
+    """A database of another program, with its tables and 200 tasks."""
+    await make_legacy(await empty_database.connect())
+    return empty_database
+
+
+@asynccontextmanager
+async def open_transaction(database: Database, *statements: str, mode: str = "") -> AsyncIterator[Connection]:
+    """A transaction of another session that did something and stays open."""
+    connection = await database.connect()
+    await connection.execute(f"BEGIN {mode}; {'; '.join(statements)}")
+    yield connection
+    await connection.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("variant", every_variant())
+async def test_nothing_public_is_renamed_or_lost(empty_database: Database, variant: str) -> None:
+    connection = await empty_database.connect()
+    await make_legacy(connection, variant)
+    rows, objects = await public_rows(connection), await catalog(connection)
+
+    await migrations.up(empty_database.settings)
+    assert await migrations.verify(connection) == []
+    after = await public_rows(connection)
+    if variant == "extended":  # it had no row of the fleet, and gets one
+        rows["embedding_worker_status"] = after["embedding_worker_status"]
+    assert after == rows
+    assert objects <= await catalog(connection)
+    counted = await connection.fetch(
+        "SELECT status::text, priority::text, count(*) AS n FROM embedding_tasks GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    kept = await connection.fetch("SELECT * FROM embedq_live_counts WHERE n <> 0 ORDER BY 1, 2")
+    assert [tuple(row) for row in kept] == [tuple(row) for row in counted]
+
+    await migrations.rollback(empty_database.settings, 2)
+    left = {line for line in await catalog(connection) if "embedq_migrations" not in line}
+    assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
+    assert await public_rows(connection) == rows
+
+
+async def test_a_public_column_that_is_missing_is_named(legacy: Database) -> None:
+    connection = await legacy.connect()
+    await connection.execute("ALTER TABLE embedding_tasks DROP COLUMN scheduled_at, DROP COLUMN metadata")
+    with pytest.raises(SchemaError) as raised:
+        await migrations.up(legacy.settings)
+    assert "scheduled_at" in raised.value.message
+    assert "metadata" in raised.value.message
+    await connection.execute(
+        """ALTER TABLE embedding_tasks ADD COLUMN scheduled_at timestamptz DEFAULT now(),
+               ADD COLUMN metadata jsonb"""
+    )
+    await migrations.up(legacy.settings)
+    assert await migrations.verify(connection) == []
+
+
+async def test_writers_are_not_kept_waiting(legacy: Database) -> None:
+    async with busy_writers(legacy) as waits:
+        await migrations.up(legacy.settings)
+    assert waits.writes > 50
+    assert waits.longest_s < 1.5
+    await assert_counts_are_exact(legacy)
+
+
+async def test_a_long_transaction_delays_the_migration_and_nobody_else(legacy: Database) -> None:
+    lines: list[str] = []
+    touch = "UPDATE embedding_tasks SET slug = slug WHERE id = md5('task 1')::uuid"
+    async with busy_writers(legacy) as waits:
+        async with open_transaction(legacy, touch) as holder:
+            running = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
+            pid = holder.get_server_pid()
+            await until(lambda: any(f"session {pid} " in line for line in lines), within_s=20)
+            before = waits.writes
+            await until(lambda: waits.writes > before + 100, within_s=30)
+            assert not running.done()
+        await running
+    assert waits.longest_s < 1.5
+    await assert_counts_are_exact(legacy)
+    assert await migrations.verify(await legacy.connect()) == []
+
+
+async def test_who_is_in_the_way_for_too_long_is_named(legacy: Database) -> None:
+    connection = await legacy.connect()
+    touch = "LOCK TABLE embedding_tasks IN ROW EXCLUSIVE MODE"
+    async with open_transaction(legacy, touch) as holder:
+        with pytest.raises(SchemaError) as raised:
+            await migrations.up(legacy.settings, patience=HASTY)
+        assert f"session {holder.get_server_pid()} " in raised.value.message
+        assert [
+            state.version for state in await migrations.status(connection) if state.state == "applied"
+        ] == [1, 2]
+    assert (await migrations.up(legacy.settings))[0] == 3
+
+
+async def test_an_old_snapshot_delays_indexes_and_what_is_left_of_them_is_rebuilt(legacy: Database) -> None:
+    lines: list[str] = []
+    connection = await legacy.connect()
+    look = "SELECT count(*) FROM pg_class"
+    await migrations.up(legacy.settings, target=5)
+    async with open_transaction(legacy, look, mode="ISOLATION LEVEL REPEATABLE READ") as holder:
+        with pytest.raises(SchemaError) as raised:
+            await migrations.up(legacy.settings, patience=HASTY)
+        assert f"session {holder.get_server_pid()} " in raised.value.message
+        assert any(problem.code == "pending" for problem in await migrations.verify(connection))
+        assert await invalid_indexes(connection) == 1
+        running = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
+        await until(lambda: any(f"session {holder.get_server_pid()} " in line for line in lines), within_s=20)
+    assert (await running)[0] == 6
+    assert await invalid_indexes(connection) == 0
+    assert await migrations.verify(connection) == []
+
+
+async def test_a_second_migrator_waits_for_the_first(legacy: Database) -> None:
+    lines: list[str] = []
+    touch = "LOCK TABLE embedding_tasks IN ROW EXCLUSIVE MODE"
+    async with open_transaction(legacy, touch):
+        first = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
+        await until(lambda: any("002" in line for line in lines), within_s=20)
+        second = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
+        seen = len(lines)
+        await until(lambda: len(lines) >= seen + 2, within_s=20)
+    assert (await first)[0] == 1
+    assert await second == []
+
+
+async def test_a_lock_that_got_lost_stops_the_migration(legacy: Database) -> None:
+    connection = await legacy.connect()
+    await connection.execute(
+        """CREATE FUNCTION lose() RETURNS event_trigger LANGUAGE plpgsql AS
+           'BEGIN PERFORM pg_advisory_unlock_all(); END';
+           CREATE EVENT TRIGGER lose ON ddl_command_end WHEN TAG IN ('CREATE VIEW') EXECUTE FUNCTION lose()"""
+    )
+    with pytest.raises(SchemaError):
+        await migrations.up(legacy.settings)
+    await connection.execute("DROP EVENT TRIGGER lose")
+    assert (await migrations.up(legacy.settings))[0] == 5
+
+
+async def test_limits_of_the_role_do_not_stop_it(legacy: Database) -> None:
+    lines: list[str] = []
+    connection = await legacy.connect()
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    async with open_transaction(legacy, "LOCK TABLE articles IN ROW EXCLUSIVE MODE"):
+        await connection.execute(
+            f"""ALTER DATABASE {name} SET statement_timeout = '150ms';
+                ALTER DATABASE {name} SET lock_timeout = '10ms';
+                ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '100ms';
+                ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"""
+        )
+        running = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
+        await until(lambda: any("waits" in line for line in lines) or running.done(), within_s=20)
+    await running
+    assert await migrations.verify(connection) == []
+
+
+async def test_by_the_owner_of_the_tables_who_is_no_superuser(server: Server, legacy: Database) -> None:
+    connection = await legacy.connect()
+    role, writer = f"owner_{server.token}", f"writer_{server.token}"
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(f"CREATE ROLE {role} LOGIN; CREATE ROLE {writer} LOGIN")
+    try:
+        await connection.execute(
+            f"GRANT CREATE ON DATABASE {name} TO {role}; GRANT ALL ON SCHEMA public TO {role}"
+        )
+        with pytest.raises(EmbedqError):  # it owns none of the tables yet
+            await migrations.up(legacy.as_role(role))
+        for table in PUBLIC_COLUMNS:
+            await connection.execute(f"ALTER TABLE {table} OWNER TO {role}")
+        if server.version == 12:
+            with pytest.raises(SchemaError) as raised:
+                await migrations.up(legacy.as_role(role))
+            assert "pgcrypto" in raised.value.message
+            await connection.execute("CREATE EXTENSION pgcrypto")
+        await connection.execute(
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+        )
+        await migrations.up(legacy.as_role(role))
+        assert await migrations.verify(connection) == []
+
+        # The article program's role, which knows nothing of our tables, goes on.
+        await connection.execute(
+            f"""GRANT SELECT, INSERT, UPDATE, DELETE
+                ON articles, embedding_tasks, embedding_worker_status TO {writer}; SET ROLE {writer}"""
+        )
+        await connection.execute(
+            """INSERT INTO embedding_tasks (id, article_id, slug, operation) VALUES
+                   (md5('new')::uuid, 1, 'article-1', 'create');
+               UPDATE embedding_tasks SET status = 'failed', error_message = 'x' WHERE id = md5('new')::uuid;
+               UPDATE embedding_worker_status SET is_running = false;
+               DELETE FROM embedding_tasks WHERE status = 'completed';
+               DELETE FROM articles WHERE id = 3;
+               RESET ROLE"""
+        )
+        await assert_counts_are_exact(legacy)
+    finally:
+        await connection.execute(
+            f"RESET ROLE; DROP OWNED BY {role}, {writer} CASCADE; DROP ROLE {role}, {writer}"
+        )
+
+
+async def invalid_indexes(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+
+
+async def assert_counts_are_exact(database: Database) -> None:
+    connection = await database.connect()
+    assert await connection.fetch("SELECT * FROM embedq_repair_counts()") == []
