@@ -143,15 +143,20 @@ BEGIN
         RETURNING t.id, t.article_id, t.operation, t.attempts, t.created_at, t.claimed_at, o.outcome, o.chunks,
                   o.note
     ), spared AS (
-        -- What is stored is the current text, so every other pending task of the article is done as well: creates
-        -- and updates; and by a delete, or of deletes, those that are older than the task.
+        -- What is stored is the current text, so every other pending task of the article is done as well: those that
+        -- are older, and of the newer ones those of the same kind, up to one that will undo this (a delete after an
+        -- update, an update after a delete).
         UPDATE embedding_tasks t
         SET status = 'completed', completed_at = v_now, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
         FROM (SELECT w.id, d.id AS done FROM done d JOIN embedding_tasks w ON w.article_id = d.article_id
               WHERE w.status = 'pending' AND d.outcome IN ('stored', 'removed', 'skipped')
-                AND ((w.operation = 'delete') = (d.operation = 'delete') OR w.created_at <= d.created_at
-                     OR d.outcome = 'skipped')
+                AND (w.created_at <= d.created_at OR d.outcome = 'skipped'
+                     OR (w.operation = 'delete') = (d.operation = 'delete') AND NOT EXISTS (
+                        SELECT FROM embedding_tasks u
+                        WHERE u.article_id = w.article_id AND u.status = 'pending'
+                          AND (u.operation = 'delete') <> (w.operation = 'delete')
+                          AND u.created_at > d.created_at AND u.created_at <= w.created_at))
               FOR UPDATE OF w SKIP LOCKED) AS p
         WHERE t.id = p.id
         RETURNING t.id, t.article_id, p.done

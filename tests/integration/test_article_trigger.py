@@ -1,0 +1,393 @@
+"""The opt-in trigger on `articles`: every save is queued, and no save suffers from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import product
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from embedq_worker import article_trigger, migrations
+from embedq_worker.articles import ImportOptions, store_articles
+from embedq_worker.backfill import BackfillOptions, Category, plan
+from embedq_worker.errors import EmbedqError
+from embedq_worker.reference_corpus import python_topics
+from tests.support.blocking import until_blocked
+from tests.support.content import add_articles, statuses, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.piping import bench
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def editor(database: Database, connection: Connection) -> AsyncIterator[Connection]:
+    """The article program's connection, the trigger being installed."""
+    await article_trigger.install(connection, max_attempts=5)
+    opened = await database.connect()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def queued(connection: Connection) -> list[tuple[str, str]]:
+    """Slug and operation of the pending tasks; takes them away."""
+    rows = await connection.fetch(
+        "DELETE FROM embedding_tasks WHERE status = 'pending' RETURNING slug, operation, created_at"
+    )
+    return [(row["slug"], row["operation"]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
+
+
+async def embed(connection: Connection, *articles: int) -> None:
+    await connection.executemany(
+        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+           VALUES ($1, 'x.md#0', 0, 'words')""",
+        [(article,) for article in articles],
+    )
+
+
+# -- what is queued
+
+
+async def test_a_new_article(connection: Connection, editor: Connection) -> None:
+    (article,) = await add_articles(editor, ["text"])
+    (task,) = await connection.fetch("SELECT * FROM embedding_tasks")
+    assert (task["article_id"], task["slug"]) == (article, "article-0")
+    assert (task["operation"], task["status"], task["priority"]) == ("create", "pending", "normal")
+    assert (task["attempts"], task["max_attempts"]) == (0, 5)
+
+
+async def test_many_at_once(connection: Connection, editor: Connection) -> None:
+    await editor.copy_records_to_table(
+        "articles", records=[("T", f"copied-{number}", "text") for number in range(500)],
+        columns=["title", "slug", "content"],
+    )  # fmt: skip
+    assert len(await queued(connection)) == 500
+    await editor.execute("UPDATE articles SET content = content || '!' WHERE slug = 'copied-7'")
+    assert await queued(connection) == [("copied-7", "update")]
+    await editor.execute(
+        """INSERT INTO articles (title, slug, content)
+           VALUES ('T', 'copied-1', 'other'), ('T', 'new', 'text'), ('T', 'copied-2', 'text')
+           ON CONFLICT (slug) DO UPDATE SET content = EXCLUDED.content"""
+    )
+    assert await queued(connection) == [("copied-1", "update"), ("new", "create")]
+
+
+@pytest.mark.parametrize(
+    ("change", "operations"),
+    [
+        ("content = 'other'", ["update"]),
+        ("title = 'other'", ["update"]),
+        ("slug = 'other'", ["update"]),
+        ("content = content, title = title, updated_at = now()", []),
+        ("folder = 'x', is_public = true, updated_by = 'y'", []),
+        ("no_rag = NULL", []),
+        ("no_rag = true", ["delete"]),
+        ("no_rag = true, content = 'other'", ["delete"]),
+    ],
+)
+async def test_a_change(
+    connection: Connection, editor: Connection, change: str, operations: list[str]
+) -> None:
+    await embed(connection, *await add_articles(editor, ["text"]))
+    await queued(connection)
+    await editor.execute(f"UPDATE articles SET {change}")
+    assert [operation for _, operation in await queued(connection)] == operations
+
+
+async def test_no_rag_articles_are_not_embedded_and_come_back(
+    connection: Connection, editor: Connection
+) -> None:
+    await add_articles(editor, ["text"], no_rag=True)
+    await editor.execute("UPDATE articles SET content = 'other'")
+    assert await queued(connection) == []
+    await editor.execute("UPDATE articles SET no_rag = false")
+    assert await queued(connection) == [("article-0", "update")]
+    await editor.execute("UPDATE articles SET no_rag = true")
+    assert await queued(connection) == []  # it has no embeddings
+
+
+async def test_a_change_that_comes_by_cascade(connection: Connection, editor: Connection) -> None:
+    await connection.execute(
+        """CREATE TABLE pages (slug varchar(255) PRIMARY KEY);
+           INSERT INTO pages VALUES ('article-0');
+           ALTER TABLE articles ADD FOREIGN KEY (slug) REFERENCES pages ON UPDATE CASCADE ON DELETE CASCADE"""
+    )
+    await add_articles(editor, ["text"])
+    await queued(connection)
+    await editor.execute("UPDATE pages SET slug = 'renamed'")
+    assert await queued(connection) == [("renamed", "update")]
+    await editor.execute("DELETE FROM pages")
+    assert await queued(connection) == [("renamed", "delete")]
+
+
+async def test_a_deletion_is_queued_and_completed(
+    database: Database, connection: Connection, editor: Connection, stub: ProviderStub
+) -> None:
+    await add_articles(editor, ["one", "two"])
+    async with bench(database, stub) as it:
+        await it.work_off()
+        await editor.execute("DELETE FROM articles WHERE slug = 'article-0'")
+        (task,) = await connection.fetch("SELECT * FROM embedding_tasks WHERE status = 'pending'")
+        assert (task["article_id"], task["slug"], task["operation"]) == (None, "article-0", "delete")
+        assert await it.work_off() == {"gone": 1}
+    assert await statuses(connection) == {"completed": 2}
+    assert await wrong_articles(connection) == []
+
+
+async def test_truncating_articles_leaves_nothing_to_do(connection: Connection, editor: Connection) -> None:
+    await add_articles(editor, ["one", "two"])
+    await editor.execute("TRUNCATE articles CASCADE")
+    assert await queued(connection) == []
+
+
+async def test_an_import_queues_by_itself(connection: Connection, editor: Connection) -> None:
+    options = ImportOptions("me@here", 3, priority="high")
+    async for _ in store_articles(editor, python_topics()[:5], options):
+        pass
+    await add_articles(editor, ["text"])
+    rows = await connection.fetch("SELECT priority, count(*) FROM embedding_tasks GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("high", 5), ("normal", 1)]
+
+
+# -- one task is enough, as long as it is certain that it will see the text
+
+
+async def test_saving_again_and_again_is_one_task(connection: Connection, editor: Connection) -> None:
+    await add_articles(editor, ["text"])
+    for number in range(5):
+        await editor.execute("UPDATE articles SET content = $1", f"text {number}")
+    assert await statuses(connection) == {"pending": 1}
+
+
+@pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
+async def test_under_stricter_isolation_every_save_is_queued(
+    connection: Connection, editor: Connection, isolation: Any
+) -> None:
+    (article,) = await add_articles(editor, ["text"])
+    async with editor.transaction(isolation=isolation):
+        await editor.execute("SELECT count(*) FROM embedding_tasks")  # its snapshot shows the task as pending
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed'")
+        await editor.execute("UPDATE articles SET content = 'other'")
+    assert await queued(connection) == [("article-0", "update")]
+
+    await embed(connection, article)
+    async with editor.transaction(isolation=isolation):
+        await editor.execute("UPDATE articles SET content = 'third', no_rag = true")
+    assert await queued(connection) == [("article-0", "delete")]
+
+
+async def test_a_task_that_a_save_counts_on_cannot_be_claimed_before_the_save_is_seen(
+    database: Database, connection: Connection, editor: Connection, stub: ProviderStub
+) -> None:
+    await add_articles(editor, ["text"])
+    async with bench(database, stub) as it:
+        async with editor.transaction():
+            await editor.execute("UPDATE articles SET content = 'other'")
+            assert await it.pipeline.claim(10) == []
+            # The article program's own claim:
+            assert not await connection.fetch(
+                "SELECT id FROM embedding_tasks WHERE status = 'pending' FOR UPDATE SKIP LOCKED"
+            )
+            # An operator does not wait for the save.
+            await connection.execute("UPDATE embedding_tasks SET priority = 'high' WHERE status = 'pending'")
+        (task,) = await it.pipeline.claim(10)
+        assert task.article is not None
+        assert task.article.content == "other"
+
+
+async def test_a_task_that_is_being_claimed_does_not_count(
+    database: Database, connection: Connection, editor: Connection
+) -> None:
+    await add_articles(editor, ["text"])
+    async with connection.transaction():
+        await connection.execute("SELECT FROM embedding_tasks FOR UPDATE")
+        await editor.execute("UPDATE articles SET content = 'other'")
+    assert await queued(connection) == [("article-0", "create"), ("article-0", "update")]
+
+
+async def test_a_save_while_the_article_is_being_embedded(
+    database: Database, connection: Connection, editor: Connection, stub: ProviderStub
+) -> None:
+    await add_articles(editor, ["one", "two", "three"])
+    stub.faults.hold = asyncio.Event()
+    async with bench(database, stub) as it:
+        working = asyncio.create_task(it.work())
+        await until(lambda: stub.seen.in_flight > 0)
+        await editor.execute("UPDATE articles SET content = content || ' more' WHERE slug <> 'article-0'")
+        await editor.execute("DELETE FROM articles WHERE slug = 'article-1'")
+        stub.faults.hold.set()
+        await working
+        await it.work_off()
+    assert await wrong_articles(connection) == []
+    assert set(await statuses(connection)) == {"completed"}
+
+
+async def test_no_rag_on_and_off_again_ends_with_embeddings(
+    database: Database, connection: Connection, editor: Connection, stub: ProviderStub
+) -> None:
+    await add_articles(editor, ["text"])
+    async with bench(database, stub) as it:
+        await it.work_off()
+        await editor.execute("UPDATE articles SET content = 'other'")
+        await editor.execute("UPDATE articles SET no_rag = true")
+        await editor.execute("UPDATE articles SET no_rag = false")
+        assert len(await connection.fetch("SELECT FROM embedding_tasks WHERE status = 'pending'")) == 3
+        await it.work_off(limit=1)
+    assert await wrong_articles(connection) == []
+
+
+async def test_whatever_their_order_the_last_task_of_an_article_decides(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    steps = [(operation, priority) for operation in ("update", "delete") for priority in ("normal", "low")]
+    stories = list(product(steps, repeat=3))
+    articles = await add_articles(connection, ["text"] * len(stories))
+    for step in range(3):
+        await connection.executemany(
+            """INSERT INTO embedding_tasks (article_id, operation, priority, created_at, scheduled_at)
+               SELECT $1, $2, $3, at, at FROM (SELECT now() - $4 * interval '1 second' AS at) AS t""",
+            [(article, *story[step], 10 - step) for article, story in zip(articles, stories, strict=True)],
+        )
+    async with bench(database, stub) as it:
+        await it.work_off()
+    embedded = {row[0] for row in await connection.fetch("SELECT article_id FROM embeddings")}
+    wanted = {article for article, story in zip(articles, stories, strict=True) if story[-1][0] == "update"}
+    assert embedded == wanted
+    assert await statuses(connection) == {"completed": 3 * len(stories)}
+
+
+# -- a save comes first
+
+
+async def test_a_save_succeeds_when_its_task_cannot_be_queued_and_a_backfill_finds_it(
+    connection: Connection, editor: Connection
+) -> None:
+    warnings: list[str] = []
+    editor.add_log_listener(lambda _, message: warnings.append(str(message)))
+    await connection.execute("ALTER TABLE embedding_tasks ADD CONSTRAINT closed CHECK (false) NOT VALID")
+    (article,) = await add_articles(editor, ["text"])
+    await editor.execute("DELETE FROM articles WHERE id < 0")
+    assert await connection.fetchval("SELECT count(*) FROM articles") == 1
+    await until(lambda: bool(warnings))
+    (row,) = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE level = 'error'")
+    assert "closed" in row["error"]
+    assert str(article) in row["metadata"]
+    found = await plan(connection, BackfillOptions("local/test", 3), words_per_chunk=450)
+    assert found.counts[Category.MISSING].to_queue == 1
+
+
+async def test_a_save_succeeds_when_not_even_that_can_be_told(
+    connection: Connection, editor: Connection
+) -> None:
+    warnings: list[str] = []
+    editor.add_log_listener(lambda _, message: warnings.append(str(message)))
+    await connection.execute("DROP TABLE embedding_tasks, embedding_audit_logs CASCADE")
+    await add_articles(editor, ["text"])
+    await until(lambda: len(warnings) == 2)
+
+
+async def test_a_save_does_not_wait_for_a_locked_queue(connection: Connection, editor: Connection) -> None:
+    warnings: list[str] = []
+    editor.add_log_listener(lambda _, message: warnings.append(str(message)))
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedding_tasks")
+        began = monotonic()
+        await add_articles(editor, ["text"])
+        assert monotonic() - began < 4
+    await until(lambda: bool(warnings))
+
+
+async def test_a_role_that_knows_nothing_of_the_queue_can_save(
+    connection: Connection, editor: Connection
+) -> None:
+    await connection.execute(
+        """DO $$ BEGIN CREATE ROLE embedq_test_author; EXCEPTION WHEN duplicate_object THEN END $$;
+           GRANT SELECT, INSERT, UPDATE, DELETE ON articles TO embedq_test_author;
+           GRANT USAGE ON SEQUENCE articles_id_seq TO embedq_test_author"""
+    )
+    try:
+        await editor.execute("SET ROLE embedq_test_author; SET search_path = pg_catalog")
+        await editor.execute("INSERT INTO public.articles (title, slug, content) VALUES ('T', 's', 'text')")
+        assert await queued(connection) == [("s", "create")]
+    finally:
+        await connection.execute("DROP OWNED BY embedq_test_author; DROP ROLE embedq_test_author")
+
+
+# -- installing
+
+
+async def test_install_and_remove(connection: Connection) -> None:
+    state = await article_trigger.status(connection)
+    assert (state.installed, state.enabled, state.max_attempts) == (False, False, None)
+    assert await article_trigger.install(connection, max_attempts=4)
+    assert not await article_trigger.install(connection, max_attempts=4)
+    state = await article_trigger.status(connection)
+    assert (state.installed, state.enabled, state.max_attempts) == (True, True, 4)
+    assert set(state.events) == {"insert", "update", "delete"}
+
+    assert await article_trigger.remove(connection)
+    assert not await article_trigger.remove(connection)
+    assert not (await article_trigger.status(connection)).installed
+    await add_articles(connection, ["text"])
+    assert await queued(connection) == []
+
+
+async def test_installing_again_puts_right_what_is_there(connection: Connection) -> None:
+    await article_trigger.install(connection, max_attempts=4)
+    await connection.execute(
+        """ALTER TABLE articles DISABLE TRIGGER embedq_article_update;
+           DROP TRIGGER embedq_article_delete ON articles"""
+    )
+    state = await article_trigger.status(connection)
+    assert (state.installed, state.enabled, state.disabled) == (True, False, ("update",))
+    assert await article_trigger.install(connection, max_attempts=4)
+    state = await article_trigger.status(connection)
+    assert state.enabled
+    assert len(state.events) == 3
+    assert await article_trigger.install(connection, max_attempts=7)
+    assert (await article_trigger.status(connection)).max_attempts == 7
+
+
+async def test_where_a_task_needs_an_article_deletions_are_not_queued(connection: Connection) -> None:
+    await connection.execute("ALTER TABLE embedding_tasks ALTER article_id SET NOT NULL")
+    await article_trigger.install(connection, max_attempts=3)
+    assert set((await article_trigger.status(connection)).events) == {"insert", "update"}
+    assert not await article_trigger.install(connection, max_attempts=3)
+    await add_articles(connection, ["text"])
+    await connection.execute("DELETE FROM articles")
+    assert await queued(connection) == []
+
+
+async def test_installing_waits_for_writers_a_little_and_holds_nobody_up_for_long(
+    database: Database, connection: Connection
+) -> None:
+    editor, other = await database.connect(), await database.connect()
+    transaction = editor.transaction()
+    await transaction.start()
+    await add_articles(editor, ["text"])
+    with pytest.raises(EmbedqError):
+        await article_trigger.install(connection, max_attempts=3, tries=1)
+    installing = asyncio.create_task(article_trigger.install(connection, max_attempts=3))
+    await until_blocked(other, connection)
+    await other.execute("INSERT INTO articles (title, slug, content) VALUES ('T', 's', 'text')", timeout=4)
+    await transaction.commit()
+    assert await installing
+
+
+async def test_taking_the_migration_back_takes_the_trigger_along(
+    database: Database, connection: Connection
+) -> None:
+    await article_trigger.install(connection, max_attempts=3)
+    await migrations.rollback(database.settings, 12)
+    await add_articles(connection, ["text"])
+    await migrations.up(database.settings)
+    assert not (await article_trigger.status(connection)).installed
