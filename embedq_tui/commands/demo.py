@@ -1,0 +1,182 @@
+"""`embedq-tui demo`: everything at work on real articles, with nothing installed beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from embedq_tui.commands.search import find, hit_lines
+from embedq_tui.commands.status import look, status_lines
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import count, print_json, say
+from embedq_worker import migrations
+from embedq_worker.articles import ImportCounts, ImportOptions, store_articles
+from embedq_worker.configuration import load_settings
+from embedq_worker.database import DirectConnection, connected, where
+from embedq_worker.embedded import default_folder, embedded_server
+from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.insights.coverage import Coverage, coverage
+from embedq_worker.insights.overview import Overview
+from embedq_worker.reference_corpus import FOLDER, python_topics
+from embedq_worker.search import SearchHit
+from embedq_worker.settings import DEFAULT_MODELS, Settings
+
+QUESTION = "how do I catch an exception"
+HITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the demo came to.
+
+    Attributes:
+        imported: What became of the reference articles.
+        coverage: Of the reference articles.
+        status: Afterwards.
+        hits: Of the question.
+    """
+
+    imported: ImportCounts
+    coverage: Coverage
+    status: Overview
+    hits: list[SearchHit]
+
+
+@click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
+@click.option(
+    "--headless", is_flag=True, help="No screen: drain, print status, search. (The only form yet.)"
+)
+@click.option("--path", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the database there.")
+@click.option("--fresh", is_flag=True, help="Start over: delete what earlier demos left in the folder.")
+@click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL although it holds other articles.")
+@operator_command
+def command(invocation: Invocation, headless: bool, path: Path | None, fresh: bool, yes: bool) -> ExitCode:
+    """Embed real articles with a local model, and search them.
+
+    Starts a PostgreSQL of its own in a folder that is kept for the next time, imports the language reference
+    that Python carries, lets a worker embed it and asks a question. Where DATABASE_URL or DB_HOST is set,
+    that server is used instead.
+    """
+    quiet = invocation.as_json
+    with _settings(invocation, path, fresh) as settings:
+        shown = asyncio.run(_show(settings, quiet=quiet, other_articles_allowed=yes))
+    if quiet:
+        print_json(
+            {
+                "database": where(settings),
+                "articles": shown.coverage.articles,
+                "embedded": shown.coverage.embedded,
+                "failed": shown.status.queue.counts.failed,
+                "question": QUESTION,
+                "hits": shown.hits,
+            }
+        )
+    complete = shown.coverage.embedded == shown.coverage.articles
+    failed = shown.status.queue.counts.failed
+    return ExitCode.OK if complete and not failed and shown.hits else ExitCode.NO
+
+
+@contextmanager
+def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterator[Settings]:
+    """Settings of the demo: the local model, on a server of its own or on the one that was named."""
+    model, dimensions = DEFAULT_MODELS["local"]
+    local = {"provider": "local", "model_name": model, "dimensions_wanted": dimensions}
+    named = invocation.settings()
+    if named.database_url or named.db_host:
+        if path or fresh:
+            raise click.UsageError(
+                "--path and --fresh are for the demo's own server; DATABASE_URL is set"
+            )
+        yield load_settings(invocation.env_file, **local)
+        return
+    with embedded_server(path or default_folder(), fresh=fresh) as server:
+        if not invocation.as_json:
+            say(f"PostgreSQL in {server.folder}{' (new)' if server.is_new else ''}")
+        yield load_settings(invocation.env_file, database_url=server.url, **local)
+
+
+async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool) -> Shown:
+    def tell(line: str) -> None:
+        if not quiet:
+            say(line)
+
+    applied = await migrations.up(settings)
+    tell(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
+    async with connected(settings) as connection:
+        if not other_articles_allowed:
+            await _refuse_other_articles(connection, settings)
+        imported = ImportCounts()
+        options = ImportOptions(operator(), settings.max_retries)
+        async for batch in store_articles(connection, python_topics(), options):
+            imported.add(batch)
+    tell(
+        f"Articles: {imported.created} created, {imported.updated} updated, {imported.unchanged} unchanged; "
+        f"{imported.queued} queued"
+    )
+    tell("Worker: drains the queue")
+    await _drain(settings)
+    async with connected(settings) as connection:
+        covered = await coverage(connection, FOLDER)
+    status = await look(settings)
+    hits, _, _ = await find(settings, QUESTION, HITS)
+    tell("")
+    for line in status_lines(status, settings):
+        tell(line)
+    tell(f"Articles embedded: {covered.embedded} of {covered.articles}")
+    tell(f'\nembedq-tui search "{QUESTION}"')
+    for number, hit in enumerate(hits, start=1):
+        for line in hit_lines(number, hit):
+            tell(line)
+    return Shown(imported, covered, status, hits)
+
+
+async def _refuse_other_articles(connection: DirectConnection, settings: Settings) -> None:
+    """Keep the demo's articles out of a database that somebody else uses.
+
+    Raises:
+        EmbedqError: There are other articles.
+    """
+    others = (await coverage(connection)).articles - (await coverage(connection, FOLDER)).articles
+    if others:
+        raise EmbedqError(
+            f"{where(settings)} holds {count(others, 'article')} that the demo did not make",
+            "unset DATABASE_URL for a server of the demo's own, or add --yes",
+        )
+
+
+async def _drain(settings: Settings) -> None:
+    """Run a worker as an operator would, until the queue is empty.
+
+    Raises:
+        EmbedqError: It failed.
+    """
+    assert settings.database_url or settings.db_host
+    environment = os.environ | {
+        "EMBEDDING_PROVIDER": settings.provider,
+        "EMBEDDING_MODEL": settings.model,
+        "EMBEDDING_DIMENSIONS": str(settings.dimensions),
+    }
+    if settings.database_url:
+        environment["DATABASE_URL"] = settings.database_url.get_secret_value()
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-m", "embedq_worker", "--drain", "--concurrency", "2", "--batch-size", "20"),
+        *("--log-level", "warn"),
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        code = await worker.wait()
+    except asyncio.CancelledError:
+        worker.terminate()
+        await worker.wait()
+        raise
+    if code:
+        raise EmbedqError(f"the worker ended with exit code {code}", "its last lines are above")
