@@ -45,6 +45,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？][\"'’”»)\]」』）*_`]*\Z") 
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\`*_\[\]<>&]")
 # Every line must look like YAML and none be blank: text between two thematic breaks is not front matter.
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?=[\w\"'])(?:[\w\"'][^\n:]*:(?:[ \t][^\n]*)?\n|[ \t#][^\n]*\n|-[ \t][^\n]*\n)+?"
@@ -192,6 +193,8 @@ def _outline(body: str) -> _Outline:
 
 def _heading_text(parser: MarkdownIt, markdown: str) -> str:
     source = markdown[: 4 * MAX_HEADING]  # parsing a line is not linear in its length
+    if not _MARKUP.search(source):
+        return _one_line(source)[:MAX_HEADING].rstrip()
     spans = parser.parseInline(source)[0].children or []
     plain = "".join(
         " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
