@@ -1,0 +1,202 @@
+"""A backfill that is stopped, killed, started twice, taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from embedq_worker import backfill, bulk
+from embedq_worker.backfill import BackfillBusy, BackfillOptions, Progress, Run
+from embedq_worker.database import EXPECTED_ERRORS
+from tests.support.backfilling import BY, OPTIONS, queue_all
+from tests.support.blocking import until_blocked
+from tests.support.content import add_articles, queue_tasks, statuses
+from tests.support.databases import Connection, Database
+from tests.support.piping import Bench, bench
+from tests.support.provider_stub import ProviderStub
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+@pytest.fixture
+async def worker(database: Database, connection: Connection, stub: ProviderStub) -> AsyncIterator[Bench]:
+    async with bench(database, stub) as it:
+        assert it.scope.model == OPTIONS.model
+        yield it
+
+
+# -- stopping and going on
+
+
+async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connection, worker: Bench) -> None:
+    await add_articles(connection, ["Text."] * 50)
+    stop = asyncio.Event()
+    seen: list[Progress] = []
+
+    def after_two(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) == 2:
+            stop.set()
+
+    options = replace(OPTIONS, batch_size=10)
+    first = await backfill.run(connection, options, by=BY, planned=50, progress=after_two, stop=stop)
+    assert (first.state, first.progress.queued) == ("stopped", 20)
+    assert [progress.queued for progress in seen] == [10, 20]
+    operation = await bulk.status(connection)
+    assert operation is not None
+    assert (operation.state, operation.queued, operation.planned) == ("stopped", 20, 50)
+
+    await worker.work(limit=10)
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'failed' WHERE id IN (
+               SELECT id FROM embedding_tasks WHERE status = 'pending' LIMIT 5)"""
+    )
+    second = await backfill.run(connection, options, by=BY, planned=30)
+    assert (second.operation_id, second.resumed, second.state) == (first.operation_id, True, "done")
+    assert second.progress.queued == 30  # not those that this operation has seen fail
+    assert await connection.fetchval("SELECT count(DISTINCT article_id) FROM embedding_tasks") == 50
+    assert await connection.fetchval("SELECT count(*) FROM embedding_tasks") == 50
+    operation = await bulk.status(connection)
+    assert operation is not None
+    assert (operation.state, operation.queued, operation.planned) == ("done", 50, 50)
+    assert operation.tasks == {"pending": 35, "completed": 10, "failed": 5}
+
+    third = await backfill.run(connection, options, by=BY, planned=5)  # another operation: they get a chance
+    assert (third.resumed, third.progress.queued) == (False, 5)
+
+
+async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 50)
+    blocker, runner = await database.connect(), await database.connect()
+    transaction = blocker.transaction()
+    await transaction.start()
+    await blocker.execute("LOCK TABLE embedding_tasks")
+    running = asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=50))
+    await until_blocked(connection, runner)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await transaction.rollback()
+    again = await queue_all(connection)
+    assert (again.resumed, again.state, again.progress.queued) == (True, "done", 50)
+    assert await statuses(connection) == {"pending": 50}
+
+
+async def test_another_filter_is_another_operation(connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 3)
+    stop = asyncio.Event()
+    stop.set()
+    first = await backfill.run(connection, OPTIONS, by=BY, planned=3, stop=stop)
+    second = await queue_all(connection, replace(OPTIONS, priority="high"))
+    assert (second.resumed, second.operation_id != first.operation_id) == (False, True)
+
+
+async def test_a_second_run_is_refused_until_the_first_is_silent_for_a_while(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    blocker, runner = await database.connect(), await database.connect()
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE embedding_tasks")
+        running = asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=30))
+        await until_blocked(connection, runner)
+        await connection.execute("SELECT pg_terminate_backend($1)", runner.get_server_pid())
+        with pytest.raises(EXPECTED_ERRORS):
+            await running
+    with pytest.raises(BackfillBusy) as raised:
+        await queue_all(connection)
+    assert BY in str(raised.value)
+    await connection.execute(
+        "UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '1 minute'"
+    )
+    again = await queue_all(connection)
+    assert (again.resumed, again.state, again.progress.queued) == (True, "done", 30)
+
+
+@asynccontextmanager
+async def after_one_batch(
+    database: Database, connection: Connection, options: BackfillOptions
+) -> AsyncIterator[tuple[Connection, asyncio.Task[Run]]]:
+    """A run that has done one batch and stands before the next, until the block ends.
+
+    Yields:
+        A connection in a transaction that holds the run off, and the run.
+    """
+    gate, holder, runner = [await database.connect() for _ in range(3)]
+    async with holder.transaction():
+        async with gate.transaction():
+            await gate.execute("LOCK TABLE embedding_tasks")
+            running = asyncio.create_task(backfill.run(runner, options, by=BY, planned=30))
+            await until_blocked(connection, runner)
+            holding = asyncio.create_task(holder.execute("SELECT FROM embedq_bulk_operations FOR UPDATE"))
+            await until_blocked(connection, holder)  # by the batch: it comes before the next one
+        await holding
+        yield holder, running
+
+
+async def test_a_run_that_was_taken_for_dead_ends_when_it_wakes(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    options = replace(OPTIONS, batch_size=10)
+    async with after_one_batch(database, connection, options) as (other, running):
+        await other.execute("UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '1 minute'")
+        second = await backfill.run(other, options, by="bob@example", planned=20)
+    first = await running
+    assert (first.state, first.progress.queued) == ("taken over", 10)
+    assert (second.state, second.progress.queued) == ("done", 20)
+    assert second.operation_id == first.operation_id
+    assert await statuses(connection) == {"pending": 30}
+
+
+# -- taking back
+
+
+async def test_taking_back_what_nobody_has_begun(connection: Connection, worker: Bench) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    own = await add_articles(connection, ["Text."], slug="saved")
+    await queue_tasks(connection, own)
+    run = await queue_all(connection)
+    assert run.progress.queued == 30
+    await worker.work(limit=11)  # the saved one first, for it is more urgent
+    held = await worker.pipeline.claim(5)
+    seen: list[int] = []
+    removed = await bulk.rollback(connection, run.operation_id, by=BY, batch_size=6, progress=seen.append)
+    assert (removed, seen) == (15, [6, 12, 15])
+    operation = await bulk.status(connection, run.operation_id)
+    assert operation is not None
+    assert operation.state == "rolled_back"
+    assert operation.tasks == {"completed": 10, "processing": 5}
+    assert await bulk.rollback(connection, run.operation_id, by=BY) == 0
+    assert len(held) == 5
+    assert await connection.fetchval(
+        """SELECT sum((metadata ->> 'count')::int) FROM embedding_audit_logs
+           WHERE operation_id = $1 AND metadata ->> 'operator' = $2""",
+        str(run.operation_id),
+        BY,
+    ) == 15  # fmt: skip
+
+
+async def test_a_run_ends_when_it_is_taken_back(database: Database, connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    async with after_one_batch(database, connection, replace(OPTIONS, batch_size=10)) as (other, running):
+        operation = await bulk.status(other)
+        assert operation is not None
+        assert await bulk.rollback(other, operation.id, by=BY) == 10
+    run = await running
+    assert (run.operation_id, run.state, run.progress.queued) == (operation.id, "rolled_back", 10)
+    assert await statuses(connection) == {}
+    again = await queue_all(connection)
+    assert (again.resumed, again.progress.queued) == (False, 30)
+
+
+async def test_there_may_be_no_operation(connection: Connection) -> None:
+    assert await bulk.status(connection) is None

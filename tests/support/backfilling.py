@@ -1,0 +1,25 @@
+"""Backfills as an operator runs them: plan first, then queue what was found."""
+
+from __future__ import annotations
+
+from embedq_worker import backfill
+from embedq_worker.backfill import BackfillOptions, Plan, Run
+from tests.support.databases import Connection
+
+OPTIONS = BackfillOptions(model="openai/stub", max_attempts=4)
+BY = "ada@example"
+
+
+async def look(connection: Connection, options: BackfillOptions = OPTIONS, *, page: int = 7) -> Plan:
+    return await backfill.plan(connection, options, words_per_chunk=450, page=page)
+
+
+async def found(connection: Connection, options: BackfillOptions = OPTIONS) -> dict[str, int]:
+    """What is to be queued, by category."""
+    plan = await look(connection, options)
+    return {category.value: count.to_queue for category, count in plan.counts.items() if count.to_queue}
+
+
+async def queue_all(connection: Connection, options: BackfillOptions = OPTIONS) -> Run:
+    planned = (await look(connection, options)).of(options).to_queue
+    return await backfill.run(connection, options, by=BY, planned=planned)
