@@ -3,6 +3,7 @@ DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_claim_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_delete_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_other_claim_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_busy_idx;
+DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_suspect_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_article_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_failed_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_failure_group_idx;

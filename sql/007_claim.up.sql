@@ -47,7 +47,11 @@ DECLARE
     v_crashes int[];
     v_now timestamptz;
 BEGIN
-    IF embedq_claim_block() IS NOT NULL THEN
+    -- A worker that holds a suspect (see 2) takes nothing beside it.
+    IF embedq_claim_block() IS NOT NULL OR EXISTS (
+        SELECT FROM embedding_tasks t
+        WHERE t.status = 'processing' AND t.crash_count > 0 AND t.worker_id = p_worker
+          AND t.claimed_at = t.processed_at) THEN
         RETURN;
     END IF;
 
@@ -102,8 +106,13 @@ BEGIN
         RETURN;
     END IF;
 
-    -- 2. A task that was in hand when a worker died is claimed alone: should it be the killer, it kills nobody else.
+    -- 2. A task that was in hand when a worker died is claimed alone, by a worker that holds nothing: should it be the
+    --    killer, it kills nobody else. A worker that holds something lets it end first.
     IF v_crashes[1] > 0 THEN
+        IF EXISTS (SELECT FROM embedding_tasks t
+                   WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claimed_at = t.processed_at) THEN
+            RETURN;
+        END IF;
         v_ids := v_ids[1:1];
         v_articles := v_articles[1:1];
     END IF;
@@ -124,11 +133,11 @@ BEGIN
             UPDATE embedding_tasks t
             SET status = 'processing', processed_at = v_now, completed_at = NULL,
                 worker_id = p_worker, claim_token = coalesce(t.claim_token, 0) + 1, claimed_at = v_now
-            FROM unnest(v_ids) AS c(id)
+            FROM unnest(v_ids) WITH ORDINALITY AS c(id, place)
             WHERE t.id = c.id AND t.status = 'pending'
               AND NOT EXISTS (SELECT FROM embedding_tasks b
                               WHERE b.article_id = t.article_id AND b.status = 'processing')
-            RETURNING t.*
+            RETURNING t.*, c.place
         ), logged AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
             SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id, c.article_id,
@@ -137,6 +146,30 @@ BEGIN
         )
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, c.attempts, c.max_attempts,
                coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at, c.created_at, c.scheduled_at
-        FROM claimed c;
+        FROM claimed c ORDER BY c.place;
+END
+$$;
+
+-- The articles of a claim, with the hashes of the chunks whose vectors can be kept. VOLATILE, to be called by the
+-- statement that claims: its own snapshot is older than the claim, so it might see the text of before, or no article.
+CREATE FUNCTION embedq_claimed_articles(p_articles int[], p_model text)
+RETURNS TABLE (id int, title text, slug text, content text, no_rag boolean, source text, hashes text[])
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = 'embeddings'::regclass AND attname = 'vector' AND NOT attisdropped) THEN
+        RETURN QUERY SELECT a.id, a.title::text, a.slug::text, a.content, a.no_rag,
+            embedq_source(a.title, a.slug, a.content),
+            ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = a.id AND e.model = p_model
+                  AND e.content_hash IS NOT NULL AND e.vector IS NOT NULL)
+        FROM articles a WHERE a.id = ANY (p_articles);
+    ELSE
+        RETURN QUERY SELECT a.id, a.title::text, a.slug::text, a.content, a.no_rag,
+            embedq_source(a.title, a.slug, a.content),
+            ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = a.id AND e.model = p_model
+                  AND e.content_hash IS NOT NULL AND e.vector_data IS NOT NULL)
+        FROM articles a WHERE a.id = ANY (p_articles);
+    END IF;
 END
 $$;

@@ -52,9 +52,9 @@ BEGIN
                           AND t.processed_at = p.claimed_at THEN 'contended' ELSE 'lost' END
             WHEN a.id IS NULL THEN 'gone'
             WHEN a.id <> ALL (coalesce(v_locked, '{}')) THEN 'contended'
-            WHEN p.action = 'delete' THEN 'removed'
+            WHEN p.action = 'delete' AND t.operation = 'delete' THEN 'removed'
             WHEN a.no_rag THEN 'skipped'
-            WHEN p.action = 'skip' OR p.source IS DISTINCT FROM embedq_source(a.title, a.slug, a.content)
+            WHEN p.action <> 'store' OR p.source IS DISTINCT FROM embedq_source(a.title, a.slug, a.content)
                 THEN 'changed'
             ELSE 'stored'
         END ORDER BY p.place) INTO v_outcome

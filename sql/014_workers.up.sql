@@ -1,7 +1,7 @@
 -- Workers: one row each, one heartbeat for all it holds, and the operator's word to all of them.
 
--- An operator's UPDATE of is_running in psql stops or starts every worker. What a program writes when it starts, beats
--- or ends changes other columns too and is only its own word about itself.
+-- An operator's UPDATE of is_running in psql stops or starts every worker, even if it says what is so already. What a
+-- program writes when it starts, beats or ends changes other columns too and is only its own word about itself.
 CREATE FUNCTION embedq_running_changed() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -17,7 +17,7 @@ $$;
 -- The row has to be there to be updated.
 INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLICT (id) DO NOTHING;
 
-CREATE TRIGGER embedq_running_changed AFTER UPDATE ON embedding_worker_status FOR EACH ROW
+CREATE TRIGGER embedq_running_changed AFTER UPDATE OF is_running ON embedding_worker_status FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on'
           AND OLD.last_heartbeat IS NOT DISTINCT FROM NEW.last_heartbeat
           AND OLD.started_at IS NOT DISTINCT FROM NEW.started_at

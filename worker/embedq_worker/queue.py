@@ -146,17 +146,13 @@ class Return:
 
 
 _CLAIM = """
-SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
-       c.claimed_at, c.created_at, c.scheduled_at, a.*, h.hashes
-FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
-LEFT JOIN LATERAL (
-    SELECT true AS found, title, slug, content, coalesce(no_rag, false) AS no_rag,
-           embedq_source(title, slug, content) AS source
-    FROM articles WHERE articles.id = c.article_id OFFSET 0) AS a ON true
-LEFT JOIN LATERAL (
-    SELECT array_agg(content_hash) AS hashes FROM embeddings
-    WHERE embeddings.article_id = c.article_id AND model = $6 AND content_hash IS NOT NULL
-    OFFSET 0) AS h ON true
+WITH claimed AS MATERIALIZED (
+    SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
+)
+SELECT c.*, a.id AS found, a.title, a.slug, a.content, a.no_rag, a.source, a.hashes
+FROM claimed AS c
+LEFT JOIN embedq_claimed_articles((SELECT array_agg(article_id) FROM claimed), $6) AS a ON a.id = c.article_id
+ORDER BY c.place
 """
 
 
@@ -185,15 +181,15 @@ async def claim(
 
 def _claimed(row: asyncpg.Record) -> ClaimedTask:
     article = None
-    if row["found"]:
+    if row["found"] is not None:
         article = ArticleText(
             id=row["article_id"],
             title=row["title"] or "",
             slug=row["slug"] or "",
             content=row["content"] or "",
-            no_rag=row["no_rag"],
+            no_rag=bool(row["no_rag"]),
             source=row["source"],
-            hashes=frozenset(row["hashes"] or ()),
+            hashes=frozenset(row["hashes"]),
         )
     return ClaimedTask(
         id=row["id"],

@@ -1,0 +1,338 @@
+"""Claims: who gets which tasks, and when nobody gets any."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from embedq_worker import fleet, queue
+from embedq_worker.fleet import Order
+from embedq_worker.queue import ClaimedTask, Scope
+from tests.support.queue_world import World, completion_of, waiters
+
+
+async def claimed(world: World, scope: Scope, limit: int = 100) -> list[UUID]:
+    return [task.id for task in await world.claim(scope, limit)]
+
+
+# -- order
+
+
+async def test_high_comes_before_normal_before_low(world: World) -> None:
+    articles = await world.articles(6)
+    priorities = ["low", "normal", "high", "low", "normal", "high"]
+    ids = [
+        await world.task(article, priority=priority, due_s=-60 + place)
+        for place, (article, priority) in enumerate(zip(articles, priorities, strict=True))
+    ]
+    expected = [ids[place] for place in (2, 5, 1, 4, 0, 3)]
+    assert await claimed(world, await world.worker()) == expected
+
+
+async def test_within_a_priority_the_longest_due_comes_first_and_one_by_one_too(world: World) -> None:
+    articles = await world.articles(40)
+    due = {
+        await world.task(article, due_s=-1 - (place * 7 % 40)): place * 7 % 40
+        for place, article in enumerate(articles)
+    }
+    scope = await world.worker()
+    seen: list[UUID] = []
+    for limit in (1, 5, 2, 100):
+        seen += await claimed(world, scope, limit)
+    assert [due[task] for task in seen] == sorted(due.values(), reverse=True)
+
+
+async def test_a_claim_in_a_well_filled_and_analyzed_table_keeps_the_order(world: World) -> None:
+    await world.psql.execute(
+        """INSERT INTO articles (title, slug) SELECT 'T', 's' || n FROM generate_series(1, 3000) n;
+           INSERT INTO embedding_tasks (article_id, operation, priority, scheduled_at)
+           SELECT id, 'update', (ARRAY['high', 'normal', 'low'])[1 + id % 3], now() - id * interval '1 second'
+           FROM articles;
+           ANALYZE"""
+    )
+    scope = await world.worker()
+    for limit in (1000, 7, 1, 1000):
+        tasks = await world.claim(scope, limit)
+        assert len(tasks) == limit
+        rows = {row["id"]: row["scheduled_at"] for row in await world.psql.fetch("TABLE embedding_tasks")}
+        rank = {"high": 0, "normal": 1, "low": 2}
+        order = [(rank[task.priority], rows[task.id]) for task in tasks]
+        assert order == sorted(order)
+
+
+async def test_nothing_is_claimed_before_it_is_due_by_the_clock_of_the_database(world: World) -> None:
+    soon, later = await world.tasks(await world.articles(2), due_s=3600)
+    scope = await world.worker()
+    assert await claimed(world, scope) == []
+    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = now() WHERE id = $1", soon)
+    assert await claimed(world, scope) == [soon]
+    assert await world.status(later) == "pending"
+
+
+# -- limits
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 11])
+async def test_never_more_than_asked_for(world: World, limit: int) -> None:
+    for priority in ("high", "normal", "low"):
+        await world.tasks(await world.articles(4), priority=priority)
+    tasks = await claimed(world, await world.worker(), limit)
+    assert len(tasks) == limit
+    assert (
+        await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'processing'") == limit
+    )
+
+
+async def test_a_worker_of_some_priorities_takes_no_others(world: World) -> None:
+    high, normal, low = [
+        await world.task(await world.article(), priority=priority) for priority in ("high", "normal", "low")
+    ]
+    assert await claimed(world, await world.worker(priorities=("low", "high"))) == [high, low]
+    assert await claimed(world, await world.worker(priorities=("low",))) == []
+    assert await claimed(world, await world.worker(priorities=("normal",))) == [normal]
+
+
+async def test_a_folder_includes_those_below_it_and_no_neighbour(world: World) -> None:
+    folders = ["a", "a/b", "a/b/c", "ab", "b", "", "a%b", "A"]
+    tasks = {folder: await world.task(await world.article(folder=folder)) for folder in folders}
+    await world.task(None, "delete")
+    mine = await claimed(world, await world.worker(folders=("a", "a%")))
+    assert sorted(mine) == sorted(tasks[folder] for folder in ("a", "a/b", "a/b/c"))
+    rest = await claimed(world, await world.worker(folders=("b", "ab")))
+    assert sorted(rest) == sorted(tasks[folder] for folder in ("b", "ab"))
+
+
+# -- one article, one hand
+
+
+async def test_of_several_tasks_of_an_article_one_is_claimed_the_most_urgent(world: World) -> None:
+    article = await world.article()
+    low = await world.task(article, priority="low", due_s=-100)
+    high = await world.task(article, priority="high")
+    other = await world.task(await world.article())
+    scope, second = await world.worker(), await world.worker()
+    assert await claimed(world, scope) == [high, other]
+    assert await claimed(world, second) == []
+    assert await world.status(low) == "pending"
+
+
+async def test_an_article_in_the_hands_of_a_foreign_worker_is_left_alone(world: World) -> None:
+    article = await world.article()
+    first, second = [await world.task(article, due_s=due) for due in (-60, -30)]
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", first
+    )
+    assert await claimed(world, await world.worker()) == []
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", first)
+    assert await claimed(world, await world.worker()) == [second]
+
+
+async def test_many_claimers_never_share_a_task_or_an_article(world: World) -> None:
+    articles = await world.articles(150)
+    for priority in ("low", "high", "normal"):
+        await world.tasks(articles, priority=priority)
+    held: Counter[int | None] = Counter()
+    tasks: Counter[UUID] = Counter()
+
+    async def work(limit: int) -> None:
+        scope = await world.worker()
+        empty = 0
+        while empty < 5:
+            batch = await world.claim(scope, limit)
+            empty = 0 if batch else empty + 1
+            await settle(scope, batch)
+
+    async def settle(scope: Scope, batch: list[ClaimedTask]) -> None:
+        held.update(task.article_id for task in batch)
+        tasks.update(task.id for task in batch)
+        assert max(held.values(), default=0) <= 1, "one article in two hands"
+        await asyncio.sleep(0)
+        held.subtract(task.article_id for task in batch)
+        if batch:
+            outcomes = await world.complete(scope, *batch)
+            assert set(outcomes) <= {"stored", "contended"}
+            left = [task for task, outcome in zip(batch, outcomes, strict=True) if outcome == "contended"]
+            if left:
+                await world.give_back(scope, *left, kind=queue.ReturnKind.RELEASE)
+
+    await asyncio.gather(*(work(limit) for limit in (1, 2, 3, 5, 8, 13, 21, 34)))
+    done = await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'completed'")
+    assert done == 450
+    assert await world.psql.fetchval("SELECT count(*) FROM embedq_articles") == 150
+
+
+async def test_what_another_session_has_locked_is_passed_by(world: World) -> None:
+    first, second = await world.tasks(await world.articles(2))
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", first)
+        async with asyncio.timeout(2):
+            assert await claimed(world, await world.worker()) == [second]
+    await other.close()
+
+
+# -- nobody claims
+
+
+async def test_is_running_false_in_psql_stops_every_claim_and_true_lets_it_go_on(world: World) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
+    assert await claimed(world, scope) == []
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")  # said twice
+    late = await world.worker()
+    assert await claimed(world, late) == []
+    beat = await fleet.beat(
+        world.pool, late.worker, state="running", note="", in_hand=0, succeeded=0, failed=0
+    )
+    assert beat.block == "stopped"
+    assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = true WHERE id = 1")
+    assert len(await claimed(world, scope)) == 1
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_a_program_says_of_itself_neither_stops_nor_starts_others(
+    world: World, running: bool
+) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    said = [
+        f"is_running = {running}, last_heartbeat = now()",
+        f"is_running = {running}, last_heartbeat = now(), started_at = now()",
+        "tasks_processed = tasks_processed + 1, tasks_failed = tasks_failed + 1",
+        "tasks_succeeded = 0, tasks_failed = 0",
+        "last_heartbeat = now()",
+    ]
+    if running:
+        await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
+    for values in said:
+        await world.psql.execute(f"UPDATE embedding_worker_status SET {values} WHERE id = 1")
+        assert await world.psql.fetchval("SELECT embedq_claim_block()") == ("stopped" if running else None)
+    assert bool(await claimed(world, scope)) is not running
+
+
+async def test_pause_and_stop_are_two_things(world: World) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    for order in (Order.PAUSE, Order.STOP, Order.START):
+        await fleet.command(world.psql, order, "me@here")
+        assert await claimed(world, scope) == []
+    await fleet.command(world.psql, Order.RESUME, "me@here")
+    assert len(await claimed(world, scope)) == 1
+    assert (
+        await world.psql.fetchval("SELECT count(*) FROM embedding_audit_logs WHERE metadata ? 'operator'")
+        == 4
+    )
+
+
+@pytest.mark.parametrize("state", ["open", "cooling"])
+async def test_while_the_provider_is_held_only_deletes_are_claimed(world: World, state: str) -> None:
+    update, delete = (
+        await world.task(await world.article()),
+        await world.task(await world.article(), "delete"),
+    )
+    foreign = await world.task(await world.article(), "delete", "low", due_s=-100)
+    scope = await world.worker()
+    await world.hold_provider(state)
+    assert await claimed(world, await world.worker(priorities=("high", "normal"))) == [delete]
+    assert await claimed(world, scope) == [foreign]
+    assert await claimed(world, scope) == []
+    other = Scope(uuid4(), "another provider", "another/model")
+    assert await claimed(world, other) == [update]
+
+
+async def test_patience_that_is_over_holds_nobody(world: World) -> None:
+    task = await world.task(await world.article())
+    await world.hold_provider("cooling", seconds=-1)
+    assert await claimed(world, await world.worker()) == [task]
+
+
+# -- what a claim brings
+
+
+async def test_the_text_comes_with_the_claim_however_late_it_was_committed(world: World) -> None:
+    """The claim waits in the middle, while an article and its task are committed."""
+    scope = await world.worker()
+    edited = await world.article("Old.")
+    writer = await world.database.connect()
+    writing = writer.transaction()
+    await writing.start()
+    assert await writer.fetchval("SELECT now()")
+    async with world.psql.transaction():
+        await world.psql.execute("LOCK TABLE embedq_control IN ACCESS EXCLUSIVE MODE")
+        claim = asyncio.create_task(world.claim(scope))
+        await waiters(world, 1)
+        await writer.execute("UPDATE articles SET content = 'New.' WHERE id = $1", edited)
+        await writer.execute(
+            """WITH made AS (INSERT INTO articles (title, slug, content) VALUES ('T', 'made', 'New.')
+                             RETURNING id)
+               INSERT INTO embedding_tasks (article_id, operation)
+               SELECT id, 'create' FROM made UNION ALL SELECT $1, 'update'""",
+            edited,
+        )
+        await writing.commit()
+    tasks = await claim
+    assert [task.article and task.article.content for task in tasks] == ["New.", "New."]
+    assert await world.complete(scope, *tasks) == ["stored", "stored"]
+
+
+async def test_a_claim_brings_the_article_and_the_hashes_of_our_model(world: World) -> None:
+    article = await world.article("First.\nSecond.", folder="a")
+    await world.embed(article)
+    await world.psql.execute("UPDATE embeddings SET model = NULL WHERE chunk_index = 1")
+    await world.task(article, max_attempts=5)
+    task = await world.claim_one(await world.worker())
+    assert task.article is not None
+    assert (task.article.content, task.article.no_rag) == ("First.\nSecond.", False)
+    assert task.article.hashes == {completion_of(task).chunks[0].content_hash}
+    assert (task.attempts, task.max_attempts, task.crash_count, task.operation) == (0, 5, 0, "update")
+    assert task.claimed_at - task.created_at > timedelta(seconds=59)
+
+
+async def test_a_task_without_an_article_is_claimed_too(world: World) -> None:
+    ids = [await world.task(None, operation) for operation in ("delete", "update")]
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    assert sorted(task.id for task in tasks) == sorted(ids)
+    assert await world.complete(scope, *tasks) == ["gone", "gone"]
+
+
+# -- suspects
+
+
+async def test_what_was_in_the_hands_of_a_dying_worker_is_claimed_alone(world: World) -> None:
+    tasks = await world.tasks(await world.articles(6))
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET crash_count = 1 WHERE id = ANY ($1::uuid[])", tasks[2:4]
+    )
+    sizes = []
+    for _ in range(5):
+        scope = await world.worker()
+        batch = await world.claim(scope)
+        sizes.append((len(batch), {task.crash_count for task in batch}))
+        await world.complete(scope, *batch)
+    assert sorted(sizes[:3]) == [(1, {1}), (1, {1}), (4, {0})]
+    assert sizes[3:] == [(0, set()), (0, set())]
+
+
+async def test_a_worker_that_holds_a_suspect_holds_nothing_else(world: World) -> None:
+    ordinary, suspect, later = [
+        await world.task(article, due_s=due)
+        for article, due in zip(await world.articles(3), (-90, -60, -30), strict=True)
+    ]
+    await world.psql.execute("UPDATE embedding_tasks SET crash_count = 1 WHERE id = $1", suspect)
+    scope = await world.worker()
+    first = await world.claim(scope, 1)
+    assert [task.id for task in first] == [ordinary]
+    assert await claimed(world, scope) == [], "it would take the suspect beside what it holds"
+    await world.complete(scope, *first)
+    second = await world.claim(scope)
+    assert [task.id for task in second] == [suspect]
+    assert await claimed(world, scope) == [], "it would take others beside the suspect"
+    assert await claimed(world, await world.worker()) == [later]
+    await world.complete(scope, *second)

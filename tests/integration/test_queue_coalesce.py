@@ -1,0 +1,118 @@
+"""Several pending tasks of one article: done once, in whichever order they are claimed."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations, product
+
+from tests.support.queue_world import World
+
+
+async def test_several_updates_of_an_article_are_done_once(world: World) -> None:
+    article = await world.article()
+    first = await world.task(article, due_s=-90)
+    others = [
+        await world.task(article, "create", "low"),
+        await world.task(article, "update", made_s=60),
+        await world.task(article, "update", due_s=3600),
+    ]
+    failed = await world.task(article)
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed' WHERE id = $1", failed)
+    elsewhere = await world.task(await world.article(), due_s=3600)
+    scope = await world.worker()
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    for task in others:
+        row = await world.row(task)
+        assert (row["status"], row["error_message"], row["attempts"]) == ("completed", None, 0)
+        assert row["completed_at"] is not None
+        assert json.loads(row["metadata"]) == {"coalesced_into": str(first)}
+        assert await world.audited(task) == 1
+    assert [await world.status(task) for task in (first, failed, elsewhere)] == [
+        "completed",
+        "failed",
+        "pending",
+    ]
+
+
+async def test_what_the_task_carried_is_kept(world: World) -> None:
+    article = await world.article()
+    await world.task(article, due_s=-90)
+    other = await world.task(article)
+    await world.psql.execute("""UPDATE embedding_tasks SET metadata = '{"bulkOperationId": "b"}'""")
+    scope = await world.worker()
+    await world.complete(scope, await world.claim_one(scope))
+    assert set(json.loads((await world.row(other))["metadata"])) == {"bulkOperationId", "coalesced_into"}
+
+
+async def test_a_task_that_another_session_holds_is_left(world: World) -> None:
+    article = await world.article()
+    await world.task(article, due_s=-90)
+    other = await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    session = await world.database.connect()
+    async with session.transaction():
+        await session.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR KEY SHARE", other)
+        assert await world.complete(scope, held) == ["stored"]
+    assert await world.status(other) == "pending"
+
+
+async def test_a_task_of_a_failed_or_changed_article_spares_nobody(world: World) -> None:
+    article = await world.article()
+    await world.task(article, due_s=-90)
+    other = await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET content = 'Other.'")
+    assert await world.complete(scope, held) == ["changed"]
+    assert await world.status(other) == "pending"
+
+
+SEQUENCES = [
+    ("update", "delete", "update"),
+    ("delete", "update", "delete"),
+    ("create", "update", "delete"),
+    ("delete", "delete", "update"),
+    ("delete", "update", "update"),
+    ("update", "delete", "delete"),
+]
+
+
+async def test_the_last_word_holds_in_whichever_order_tasks_are_claimed(world: World) -> None:
+    """Every sequence of three tasks, claimed in every order, each for an article of its own."""
+    cases = list(product(SEQUENCES, permutations(range(3))))
+    articles = await world.articles(len(cases))
+    await world.tasks(articles)
+    scope = await world.worker()
+    assert set(await world.complete(scope, *await world.claim(scope))) == {"stored"}
+    for article, (operations, order) in zip(articles, cases, strict=True):
+        for age, (operation, place) in enumerate(zip(operations, order, strict=True)):
+            await world.task(article, operation, made_s=-50 + age * 10, due_s=-90 + place * 10)
+    rounds = 0
+    while tasks := await world.claim(scope):
+        rounds += 1
+        assert set(await world.complete(scope, *tasks)) <= {"stored", "removed"}
+    assert rounds <= 3
+    for article, case in zip(articles, cases, strict=True):
+        assert await world.texts(article) == ([] if case[0][-1] == "delete" else ["One line."]), case
+
+
+async def test_a_delete_spares_older_updates_and_no_younger_ones(world: World) -> None:
+    article = await world.article()
+    older = await world.task(article, made_s=-90)
+    await world.task(article, "delete", made_s=-60, due_s=-600)
+    younger = await world.task(article, made_s=-30)
+    scope = await world.worker()
+    assert await world.complete(scope, await world.claim_one(scope)) == ["removed"]
+    assert [await world.status(task) for task in (older, younger)] == ["completed", "pending"]
+
+
+async def test_nothing_is_left_to_do_for_an_article_that_is_not_to_be_embedded(world: World) -> None:
+    article = await world.article(no_rag=True)
+    for operation in ("update", "delete", "create", "delete"):
+        await world.task(article, operation)
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    assert len(tasks) == 1
+    await world.complete(scope, *tasks)
+    assert await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status <> 'completed'") == 0

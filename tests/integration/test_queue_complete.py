@@ -1,0 +1,319 @@
+"""Completion: vectors and the end of the task together, and only of the text that is there."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from dataclasses import replace
+from random import Random
+
+import asyncpg
+import pytest
+
+from tests.support.queue_world import BOTH_STORAGES, MODEL, World, chunks_of, completion_of, vector_of
+
+
+@BOTH_STORAGES
+async def test_vectors_and_the_end_of_the_task_are_there_together(world: World) -> None:
+    article = await world.article("First.\nSecond.")
+    task = await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    watch = await world.database.connect()
+    assert await world.complete(scope, completion_of(held, note="shortened")) == ["stored"]
+    row = await world.row(task)
+    assert (row["status"], row["attempts"], row["error_message"]) == ("completed", 1, None)
+    assert row["completed_at"] >= row["processed_at"]
+    rows = await world.embeddings(article)
+    slug = held.article.slug if held.article else ""
+    assert [tuple(row)[1:7] for row in rows] == [
+        (f"{slug}.md#{chunk.index}", chunk.index, ["Heading"], chunk.text, chunk.content_hash, MODEL)
+        for chunk in chunks_of("First.\nSecond.")
+    ]
+    for row in rows:
+        components = [float(text) for text in row["vector"].strip("[]").split(",")]
+        assert components == pytest.approx(vector_of(row["text_content"]).tolist(), rel=1e-6)
+    assert await watch.fetchval("SELECT count(*) FROM embedding_audit_logs WHERE level = 'warn'") == 1
+    assert await watch.fetchval("SELECT source FROM embedq_articles") == (
+        held.article and held.article.source
+    )
+    metric = await watch.fetchrow("SELECT metric_type, unit, value FROM performance_metrics")
+    assert metric is not None
+    assert metric["metric_type"] == "task_processing_time"
+    assert metric["value"] > 0
+
+
+# -- what became of the article meanwhile
+
+
+async def test_a_text_that_changed_is_embedded_again_and_nobody_is_charged(world: World) -> None:
+    article = await world.article("First.")
+    task = await world.task(article, max_attempts=1)
+    scope = await world.worker()
+    for change in ("content = 'Other.'", "title = 'Other'", "slug = 'other'", "content = content || E'\\n'"):
+        held = await world.claim_one(scope)
+        await world.psql.execute(f"UPDATE articles SET {change}")
+        assert await world.complete(scope, held) == ["changed"]
+        row = await world.row(task)
+        assert (row["status"], row["attempts"], row["processed_at"]) == ("pending", 0, None)
+        assert await world.embeddings(article) == []
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+
+
+async def test_what_is_no_part_of_the_text_changes_nothing(world: World) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET folder = 'elsewhere', is_public = true, updated_at = now()")
+    assert await world.complete(scope, held) == ["stored"]
+
+
+@BOTH_STORAGES
+async def test_an_article_that_must_not_be_embedded_any_more_loses_its_vectors(world: World) -> None:
+    article, read_late = await world.articles(2)
+    await world.embed(article)
+    await world.psql.execute("UPDATE articles SET no_rag = true WHERE id = $1", read_late)
+    await world.tasks([article, read_late])
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    await world.psql.execute("UPDATE articles SET no_rag = true")
+    assert await world.complete(scope, *tasks) == ["skipped", "skipped"]
+    assert await world.embeddings(article) == []
+    assert await world.psql.fetchval("SELECT count(*) FROM embedq_articles") == 0
+
+
+async def test_an_article_that_may_be_embedded_again_meanwhile_is(world: World) -> None:
+    article = await world.article(no_rag=True)
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET no_rag = NULL")
+    assert await world.complete(scope, held) == ["changed"]
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+
+
+@BOTH_STORAGES
+async def test_a_delete_removes_the_vectors_and_no_text_is_compared(world: World) -> None:
+    article, other = await world.articles(2)
+    for one in (article, other):
+        await world.embed(one)
+    task = await world.task(article, "delete")
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET content = 'Other.'")
+    assert await world.complete(scope, held) == ["removed"]
+    assert await world.embeddings(article) == []
+    assert len(await world.embeddings(other)) == 1
+    assert await world.status(task) == "completed"
+
+
+async def test_an_article_that_was_not_found_is_not_taken_for_deleted(world: World) -> None:
+    """A worker that saw no article says so as a delete; it is there, so the task has to come again."""
+    article = await world.article()
+    await world.embed(article)
+    await world.task(article, "update")
+    scope = await world.worker()
+    held = replace(await world.claim_one(scope), article=None)
+    assert await world.complete(scope, held) == ["changed"]
+    assert len(await world.embeddings(article)) == 1
+
+
+# -- chunks
+
+
+@BOTH_STORAGES
+async def test_an_article_that_shrinks_loses_the_chunks_behind_its_end(world: World) -> None:
+    article = await world.article("A.\nB.\nC.\nD.")
+    await world.embed(article)
+    for text in ("A.\nB.", "", "E."):
+        await world.psql.execute("UPDATE articles SET content = $1", text)
+        await world.embed(article)
+        assert await world.texts(article) == [line for line in text.splitlines() if line]
+    assert await world.psql.fetchval("SELECT chunks FROM embedq_articles") == 1
+
+
+@BOTH_STORAGES
+async def test_unchanged_chunks_keep_their_rows_and_vectors(world: World) -> None:
+    article = await world.article("A.\nB.\nC.")
+    await world.embed(article)
+    before = await world.embeddings(article)
+    await world.psql.execute("UPDATE articles SET content = E'A.\nX.\nC.'")
+    await world.embed(article)
+    after = await world.embeddings(article)
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert (after[1]["id"], after[1]["text_content"]) == (before[1]["id"], "X.")
+    assert after[1]["vector"] != before[1]["vector"]
+
+
+@BOTH_STORAGES
+async def test_a_chunk_that_moves_takes_its_vector_along(world: World) -> None:
+    article = await world.article("A.\nB.\nC.")
+    await world.embed(article)
+    vectors = {row["text_content"]: row["vector"] for row in await world.embeddings(article)}
+    for text in ("C.\nA.\nB.", "New.\nB.\nC.\nA.", "A.\nA.\nC."):
+        await world.psql.execute("UPDATE articles SET content = $1", text)
+        await world.embed(article)
+        rows = await world.embeddings(article)
+        assert [row["text_content"] for row in rows] == text.splitlines()
+        for row in rows:
+            assert row["vector"] == vectors.setdefault(row["text_content"], row["vector"])
+
+
+@BOTH_STORAGES
+async def test_a_vector_that_is_gone_when_it_is_wanted_is_asked_for_again(world: World) -> None:
+    article = await world.article("A.\nB.")
+    scope = await world.worker()
+    for loss in ("DELETE FROM embeddings", "UPDATE embeddings SET model = 'other'"):
+        await world.embed(article)
+        task = await world.task(article)
+        held = await world.claim_one(scope)
+        await world.psql.execute(loss)
+        assert await world.complete(scope, held) == ["changed"]
+        assert (await world.row(task))["attempts"] == 0
+        assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+        assert all(row["vector"] for row in await world.embeddings(article))
+
+
+@BOTH_STORAGES
+async def test_a_chunk_without_a_vector_is_not_taken_for_embedded(world: World) -> None:
+    """As after ALTER TABLE embeddings ALTER vector TYPE vector(8) USING NULL."""
+    article = await world.article("A.\nB.")
+    await world.embed(article)
+    column = "vector_data" if world.storage.schema is None else "vector"
+    await world.psql.execute(f"UPDATE embeddings SET {column} = NULL")
+    await world.embed(article)
+    assert all(row["vector"] for row in await world.embeddings(article))
+
+
+@BOTH_STORAGES
+async def test_chunks_of_a_foreign_worker_are_replaced(world: World) -> None:
+    article = await world.article("A.\nB.")
+    await world.psql.execute(
+        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, content_hash)
+           SELECT id, slug || '.md#' || n, n, 'foreign', 'foreign' FROM articles, generate_series(-1, 7) n"""
+    )
+    await world.embed(article)
+    assert await world.texts(article) == ["A.", "B."]
+    assert {row["model"] for row in await world.embeddings(article)} == {MODEL}
+
+
+async def test_a_long_slug_fits(world: World) -> None:
+    article = await world.article("A.\nB.")
+    await world.psql.execute("UPDATE articles SET slug = repeat('ü', 255)")
+    await world.embed(article)
+    assert [len(row["chunk_id"]) for row in await world.embeddings(article)] == [255, 255]
+
+
+# -- what is wrong with a vector
+
+
+@pytest.mark.pgvector
+async def test_a_vector_that_cannot_be_stored_leaves_no_trace_of_its_batch(world: World) -> None:
+    articles = await world.articles(3)
+    await world.tasks(articles)
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    good, bad, other = [completion_of(task) for task in tasks]
+    for spoilt in ([1.0] * 7, [1.0] * 9, [float("nan")] * 8, []):
+        bad = replace(bad, chunks=[replace(bad.chunks[0], vector=array("f", spoilt))])
+        with pytest.raises(asyncpg.DataError):
+            await world.complete(scope, good, bad, other)
+        for task in tasks:
+            assert await world.status(task.id) == "processing"
+            assert await world.audited(task.id) == 1
+        assert await world.psql.fetchval("SELECT count(*) FROM embeddings") == 0
+        assert await world.psql.fetchval("SELECT count(*) FROM performance_metrics") == 0
+    assert await world.complete(scope, good, other) == ["stored", "stored"]
+
+
+# -- others at the same article
+
+
+@BOTH_STORAGES
+async def test_a_locked_article_or_task_is_reported_and_nobody_waits(world: World) -> None:
+    articles = await world.articles(3)
+    await world.tasks(articles)
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    other = await world.database.connect()
+    async with asyncio.timeout(5), other.transaction():
+        await other.execute("UPDATE articles SET content = 'Other.' WHERE id = $1", tasks[0].article_id)
+        await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", tasks[1].id)
+        assert await world.complete(scope, *tasks) == ["contended", "contended", "stored"]
+    assert await world.complete(scope, *tasks[:2]) == ["changed", "stored"]
+
+
+async def test_an_article_that_is_being_deleted_is_contended_and_then_gone(world: World) -> None:
+    article = await world.article()
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute("DELETE FROM articles")
+        assert await world.complete(scope, held) == ["contended"]
+    assert await world.complete(scope, held) == ["lost"]
+    assert await world.embeddings(article) == []
+
+
+async def test_saving_a_task_or_chunk_of_an_article_does_not_hold_up_its_completion(world: World) -> None:
+    """A foreign key takes the article's key, which completion leaves alone."""
+    article = await world.article()
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute(
+            "INSERT INTO embedding_tasks (article_id, operation) VALUES ($1, 'update')", article
+        )
+        assert await world.complete(scope, held) == ["stored"]
+
+
+# -- under load
+
+
+async def test_completions_and_deletions_of_the_same_articles_never_lock_each_other_out(world: World) -> None:
+    dice = Random(7)
+    articles = await world.articles(160, "A.\nB.\nC.")
+    for priority in ("normal", "high"):
+        await world.tasks(articles, priority=priority)
+    ended: list[str] = []
+
+    async def work(seed: int) -> None:
+        scope = await world.worker()
+        while tasks := await world.claim(scope, 12):
+            Random(seed).shuffle(tasks)
+            ended.extend(await world.complete(scope, *tasks))
+
+    async def delete(numbers: list[int]) -> None:
+        session = await world.database.connect()
+        while numbers:
+            some, numbers = numbers[:5], numbers[5:]
+            await session.execute("DELETE FROM articles WHERE id = ANY ($1::int[])", some)
+        await session.close()
+
+    async def save() -> None:
+        session = await world.database.connect()
+        for _ in range(30):
+            some = dice.sample(articles, 4)
+            await session.execute(
+                "UPDATE articles SET content = content || E'\nX.' WHERE id = ANY ($1::int[])", some
+            )
+            await session.execute(
+                """INSERT INTO embedding_tasks (article_id, operation)
+                   SELECT id, 'update' FROM articles WHERE id = ANY ($1::int[])""",
+                some,
+            )
+        await session.close()
+
+    doomed = dice.sample(articles, 120)
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            *(work(seed) for seed in range(4)), delete(doomed[:60]), delete(doomed[60:][::-1]), save()
+        )
+    assert ended.count("stored") > 20
+    left = await world.psql.fetchval(
+        "SELECT count(*) FROM embeddings WHERE article_id = ANY ($1::int[])", doomed
+    )
+    assert left == 0
