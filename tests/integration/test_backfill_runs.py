@@ -136,7 +136,7 @@ async def after_one_batch(
             await gate.execute("LOCK TABLE embedding_tasks")
             running = asyncio.create_task(backfill.run(runner, options, by=BY, planned=30))
             await until_blocked(connection, runner)
-            holding = asyncio.create_task(holder.execute("SELECT FROM embedq_bulk_operations FOR UPDATE"))
+            holding = asyncio.create_task(holder.execute("LOCK TABLE embedq_bulk_operations"))
             await until_blocked(connection, holder)  # by the batch: it comes before the next one
         await holding
         yield holder, running
