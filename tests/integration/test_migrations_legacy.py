@@ -225,6 +225,24 @@ async def test_by_the_owner_of_the_tables_who_is_no_superuser(server: Server, le
         )
 
 
+async def test_by_a_role_that_may_create_no_extension(server: Server, empty_database: Database) -> None:
+    connection = await empty_database.connect()
+    role, lines = f"guest_{server.token}", list[str]()
+    await connection.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        await connection.execute(f"GRANT ALL ON SCHEMA public TO {role}")
+        if server.version == 12:
+            with pytest.raises(SchemaError) as raised:
+                await migrations.up(empty_database.as_role(role))
+            assert "CREATE EXTENSION pgcrypto" in raised.value.advice
+            await connection.execute("CREATE EXTENSION pgcrypto")
+        await migrations.up(empty_database.as_role(role), lines.append)
+        assert await migrations.verify(connection) == []
+        assert any("CREATE EXTENSION vector" in line for line in lines) == server.has_pgvector
+    finally:
+        await connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
 async def invalid_indexes(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
 

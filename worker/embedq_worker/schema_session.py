@@ -247,16 +247,24 @@ class SchemaSession:
             )
 
     async def release(self) -> None:
-        """Let go of the lock, also where a pooler gave it to a server session that outlives this one."""
-        if not await self.connection.fetchval(f"SELECT pg_advisory_unlock({_LOCK})"):
-            await self.connection.execute(
-                f"SELECT pg_terminate_backend($1) WHERE {_HELD.format(pid='$1')}", self._pid
-            )
+        """Let go of the lock, also where a pooler keeps the server session that has it."""
         await self.connection.execute("RESET ALL")
+        if await self.connection.fetchval(f"SELECT pg_advisory_unlock({_LOCK})"):
+            return
+        idle = f"a.pid = $1 AND a.state = 'idle' AND {_HELD.format(pid='a.pid')}"
+        for _ in range(100):  # not while another client of the pooler is using it
+            if await self.watch.fetchval(
+                f"SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE {idle}", self._pid
+            ):
+                return
+            if not await self._lock_holders():
+                return
+            await asyncio.sleep(0.05)
 
     def _on_notice(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if message.severity_en in ("WARNING", "ERROR"):
-            self.report(_plain(str(message.message)))
+            hint = getattr(message, "hint", None)
+            self.report(_plain(f"{message.message}. {hint}" if hint else str(message.message)))
 
 
 @asynccontextmanager
