@@ -141,11 +141,12 @@ BEGIN
         ), logged AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
             SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id, c.article_id,
-                   jsonb_build_object('worker', p_worker, 'attempt', c.attempts + 1)
+                   jsonb_build_object('worker', p_worker, 'attempt', coalesce(c.attempts, 0) + 1)
             FROM claimed c
         )
-        SELECT c.id, c.article_id, c.operation::text, c.priority::text, c.attempts, c.max_attempts,
-               coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at, c.created_at, c.scheduled_at
+        SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
+               coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
+               coalesce(c.created_at, c.scheduled_at), c.scheduled_at
         FROM claimed c ORDER BY c.place;
 END
 $$;

@@ -136,7 +136,7 @@ BEGIN
         SET status = CASE WHEN o.outcome = 'changed' THEN 'pending' ELSE 'completed' END,
             processed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE t.processed_at END,
             completed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE v_now END,
-            attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE t.attempts + 1 END,
+            attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE coalesce(t.attempts, 0) + 1 END,
             crash_count = NULL, error_message = NULL
         FROM unnest(p_task, v_outcome, p_chunks, p_note) AS o(id, outcome, chunks, note)
         WHERE t.id = o.id AND o.outcome NOT IN ('lost', 'contended')

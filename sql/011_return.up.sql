@@ -9,7 +9,9 @@
 --                        'isolate'  one of a batch that ran into its deadline or an unexpected error: as release, but
 --                                   the next claim takes the task alone, so that only the culprit is charged
 --            p_error     one line, p_detail the stack trace or null, p_delay_ms from now, by the database's clock
--- Outcomes:  requeued, failed; lost: the claim is not ours any more, nothing was written
+-- Outcomes:  requeued, failed; lost: the claim is not ours any more, nothing was written; contended: somebody holds the
+--            task, nothing was written. A task that is returned alone waits instead: it holds nothing meanwhile, so no
+--            operator's statement that locks many tasks can end in a deadlock with it.
 CREATE FUNCTION embedq_return(
     p_worker uuid, p_task uuid[], p_token bigint[], p_claimed_at timestamptz[],
     p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[])
@@ -20,24 +22,29 @@ SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
+    IF cardinality(p_task) = 1 THEN
+        PERFORM FROM embedding_tasks t WHERE t.id = p_task[1] FOR UPDATE;
+    END IF;
+    v_now := clock_timestamp();
     RETURN QUERY
         WITH asked AS (
             SELECT * FROM unnest(p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms)
                 AS a(id, token, claimed_at, kind, error, detail, delay_ms)
         ), held AS (
             SELECT t.id, a.kind, a.error, a.detail, a.delay_ms,
-                   a.kind = 'final' OR (a.kind = 'retry' AND t.attempts + 1 >= t.max_attempts) AS ends
+                   a.kind = 'final' OR (a.kind = 'retry'
+                       AND coalesce(t.attempts, 0) + 1 >= coalesce(t.max_attempts, 3)) AS ends
             FROM asked a JOIN embedding_tasks t ON t.id = a.id
             WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
               AND t.claimed_at = a.claimed_at AND t.processed_at = a.claimed_at
-            FOR UPDATE OF t
+            FOR UPDATE OF t SKIP LOCKED
         ), returned AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN h.ends THEN 'failed' ELSE 'pending' END,
-                attempts = t.attempts + (h.kind IN ('retry', 'final'))::int,
+                attempts = coalesce(t.attempts, 0) + (h.kind IN ('retry', 'final'))::int,
                 crash_count = CASE h.kind WHEN 'release' THEN t.crash_count
                                           WHEN 'isolate' THEN coalesce(t.crash_count, 0) + 1 END,
                 processed_at = CASE WHEN h.ends THEN t.processed_at END,
@@ -64,8 +71,11 @@ BEGIN
                    round(extract(epoch FROM v_now - r.claimed_at)::numeric * 1000, 3), r.error, r.detail
             FROM returned r
         )
-        SELECT a.id, CASE WHEN r.id IS NULL THEN 'lost' WHEN r.ends THEN 'failed' ELSE 'requeued' END
-        FROM asked a LEFT JOIN returned r ON r.id = a.id;
+        SELECT a.id, CASE WHEN r.ends THEN 'failed' WHEN r.id IS NOT NULL THEN 'requeued'
+                          WHEN t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
+                               AND t.processed_at = a.claimed_at THEN 'contended'
+                          ELSE 'lost' END
+        FROM asked a LEFT JOIN returned r ON r.id = a.id LEFT JOIN embedding_tasks t ON t.id = a.id;
 END
 $$;
 
@@ -78,7 +88,8 @@ $$;
 CREATE FUNCTION embedq_rescue(p_dead_ms bigint, p_stuck_ms bigint, p_limit int)
 RETURNS TABLE (task_id uuid, outcome text, reason text)
 LANGUAGE plpgsql VOLATILE
-SET search_path FROM CURRENT SET jit = off
+SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -106,13 +117,15 @@ BEGIN
             ORDER BY t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
         ), judged AS (
             SELECT o.id, o.worker_id, o.reason,
-                   CASE WHEN o.reason = 'worker gone' THEN coalesce(t.crash_count, 0) + 1 >= greatest(t.max_attempts, 2)
-                        ELSE t.attempts + 1 >= t.max_attempts END AS ends
+                   CASE WHEN o.reason = 'worker gone'
+                        THEN coalesce(t.crash_count, 0) + 1 >= greatest(coalesce(t.max_attempts, 3), 2)
+                        ELSE coalesce(t.attempts, 0) + 1 >= coalesce(t.max_attempts, 3) END AS ends
             FROM orphans o JOIN embedding_tasks t ON t.id = o.id
         ), rescued AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN j.ends THEN 'failed' ELSE 'pending' END,
-                attempts = CASE WHEN j.reason = 'worker gone' AND NOT j.ends THEN t.attempts ELSE t.attempts + 1 END,
+                attempts = CASE WHEN j.reason = 'worker gone' AND NOT j.ends THEN t.attempts
+                                ELSE coalesce(t.attempts, 0) + 1 END,
                 crash_count = CASE WHEN j.reason = 'worker gone' THEN coalesce(t.crash_count, 0) + 1
                                    ELSE t.crash_count END,
                 processed_at = CASE WHEN j.ends THEN t.processed_at END,
@@ -139,12 +152,15 @@ $$;
 
 -- Claims a worker has in the table but not in its memory: the answer to its claim was lost with a connection.
 CREATE FUNCTION embedq_disown(p_worker uuid, p_in_hand uuid[], p_older_ms bigint) RETURNS int
-LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
     WITH disowned AS (
         UPDATE embedding_tasks t SET status = 'pending', processed_at = NULL
-        WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claimed_at = t.processed_at
-          AND t.claimed_at < clock_timestamp() - p_older_ms * interval '1 millisecond'
-          AND t.id <> ALL (p_in_hand)
+        FROM (SELECT o.id FROM embedding_tasks o
+              WHERE o.status = 'processing' AND o.worker_id = p_worker AND o.claimed_at = o.processed_at
+                AND o.claimed_at < clock_timestamp() - p_older_ms * interval '1 millisecond'
+                AND o.id <> ALL (p_in_hand)
+              FOR UPDATE SKIP LOCKED) AS d
+        WHERE t.id = d.id
         RETURNING t.id, t.article_id
     ), audited AS (
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)

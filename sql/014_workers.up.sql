@@ -89,6 +89,7 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_workers SET state = 'stopped', stopped_at = clock_timestamp(), note = p_note, in_hand = 0
     WHERE id = p_worker;
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- of two at once the second sees the first
     UPDATE embedding_worker_status SET is_running = false
     WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
@@ -129,6 +130,7 @@ CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- first, as an UPDATE of it in psql takes it first
     CASE p_command
         WHEN 'stop' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
         WHEN 'start' THEN UPDATE embedq_control SET stopped_at = NULL, stopped_by = NULL;

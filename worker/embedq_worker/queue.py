@@ -287,11 +287,19 @@ async def complete(
 
 
 async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
-    """End claims that did not lead to embeddings.
+    """End claims that did not lead to embeddings; waits for whoever holds one of the tasks.
 
     Returns:
         Outcome by task id: requeued, failed, or lost where the claim was not ours any more.
     """
+    outcomes = await _return(pool, scope, returns)
+    for item in returns:
+        if outcomes[item.task.id] == "contended":
+            outcomes |= await _return(pool, scope, [item])
+    return outcomes
+
+
+async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
     rows = await pool.fetch(
         "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8)",
         scope.worker,

@@ -1,0 +1,242 @@
+"""Tasks that no living worker holds come back, and killers end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from uuid import UUID
+
+from embedq_worker import fleet
+from embedq_worker.host import HostIdentity
+from tests.support.queue_world import World
+
+
+async def held_by_the_dead(world: World, count: int = 3) -> list[UUID]:
+    """Tasks in the hands of a worker that is silent."""
+    tasks = await world.tasks(await world.articles(count))
+    scope = await world.worker()
+    assert len(await world.claim(scope)) == count
+    await world.die(scope)
+    return tasks
+
+
+async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world: World) -> None:
+    tasks = await held_by_the_dead(world)
+    rescued = await world.rescue()
+    assert sorted(item.task_id for item in rescued) == sorted(tasks)
+    assert {(item.outcome, item.reason) for item in rescued} == {("requeued", "worker gone")}
+    for task in tasks:
+        row = await world.row(task)
+        assert (row["status"], row["attempts"], row["crash_count"]) == ("pending", 0, 1)
+        assert (row["worker_id"], row["processed_at"], row["completed_at"]) == (None, None, None)
+        assert await world.audited(task) == 2
+    assert await world.psql.fetchval("SELECT state FROM embedq_workers") == "dead"
+    assert await world.rescue() == []
+
+
+async def test_tasks_of_a_living_worker_stay_with_it(world: World) -> None:
+    await world.tasks(await world.articles(2))
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    assert await world.rescue() == []
+    await world.psql.execute("UPDATE embedq_workers SET state = 'stopping'")
+    assert await world.rescue() == []
+    assert await world.complete(scope, *tasks) == ["stored", "stored"]
+
+
+async def test_a_worker_that_signed_off_or_was_forgotten_holds_nothing(world: World) -> None:
+    for statement in ("UPDATE embedq_workers SET state = 'stopped'", "DELETE FROM embedq_workers"):
+        await world.task(await world.article(), max_attempts=9)
+        await world.claim(await world.worker())
+        await world.psql.execute(statement)
+        (rescued,) = await world.rescue()
+        assert rescued.reason == "worker gone"
+        await world.psql.execute("DELETE FROM embedding_tasks")
+
+
+async def test_a_worker_that_was_taken_for_dead_enters_again_and_keeps_what_was_not_rescued(
+    world: World,
+) -> None:
+    await world.tasks(await world.articles(3))
+    scope = await world.worker()
+    tasks = await world.claim(scope)
+    await world.die(scope)
+    assert len(await world.rescue(limit=1)) == 1
+    beat = await fleet.beat(
+        world.pool, scope.worker, state="running", note="", in_hand=3, succeeded=0, failed=0
+    )
+    assert not beat.known
+    await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {})
+    assert await world.rescue() == []
+    assert Counter(await world.complete(scope, *tasks)) == {"stored": 2, "lost": 1}
+
+
+async def test_a_foreign_claim_comes_back_by_its_age_alone_and_is_charged(world: World) -> None:
+    young, old, unstamped, new_unstamped = await world.tasks(await world.articles(4), made_s=-3600)
+    await world.psql.execute(
+        """UPDATE embedding_tasks SET status = 'processing', processed_at =
+               CASE id WHEN $1 THEN now() - interval '29 minutes'
+                       WHEN $2 THEN now() - interval '31 minutes' END""",
+        young,
+        old,
+    )
+    await world.psql.execute("UPDATE embedding_tasks SET created_at = now() WHERE id = $1", new_unstamped)
+    rescued = await world.rescue()
+    assert {item.task_id for item in rescued} == {old, unstamped}
+    assert {item.reason for item in rescued} == {"claim too old"}
+    assert [(await world.row(task))["attempts"] for task in (young, old, unstamped)] == [0, 1, 1]
+    assert {await world.status(task) for task in (young, new_unstamped)} == {"processing"}
+
+
+async def test_our_own_claim_comes_back_when_it_is_too_old_although_its_worker_lives(world: World) -> None:
+    task = await world.task(await world.article(), max_attempts=1)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute(
+        """UPDATE embedding_tasks SET processed_at = processed_at - interval '1 hour',
+                                      claimed_at = claimed_at - interval '1 hour'"""
+    )
+    (rescued,) = await world.rescue()
+    assert (rescued.outcome, rescued.reason) == ("failed", "claim too old")
+    assert (await world.row(task))["attempts"] == 1
+    assert await world.complete(scope, held) == ["lost"]
+
+
+async def test_a_foreign_worker_that_took_over_our_dead_claim_is_not_disturbed(world: World) -> None:
+    (task,) = await held_by_the_dead(world, 1)
+    await world.psql.execute("UPDATE embedding_tasks SET processed_at = now()")
+    assert await world.rescue() == []
+    assert await world.status(task) == "processing"
+
+
+async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(world: World) -> None:
+    """Each worker has two batches in hand when the killer kills it."""
+    killer, *others = await world.tasks(await world.articles(8))
+    killed = 0
+    while await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'pending'"):
+        scope = await world.worker()
+        batches = [await world.claim(scope, 3) for _ in range(2)]
+        tasks = [task for batch in batches for task in batch]
+        if killer in {task.id for task in tasks}:
+            killed += 1
+            await world.die(scope)
+            await world.rescue()
+        else:
+            await world.complete(scope, *tasks)
+        assert killed < 10
+    assert killed == 3
+    assert await world.status(killer) == "failed"
+    assert {await world.status(task) for task in others} == {"completed"}
+
+
+async def test_many_rescuers_take_each_task_back_once_and_wait_for_nobody(world: World) -> None:
+    tasks = await held_by_the_dead(world, 40)
+
+    async def rescuer() -> list[UUID]:
+        found: list[UUID] = []
+        for _ in range(12):
+            found += [item.task_id for item in await world.rescue(limit=7)]
+        return found
+
+    rescued = [task for found in await asyncio.gather(*(rescuer() for _ in range(6))) for task in found]
+    assert sorted(rescued) == sorted(tasks)
+    assert {(await world.row(task))["crash_count"] for task in tasks} == {1}
+
+
+async def test_a_task_that_an_operator_has_locked_is_rescued_later(world: World) -> None:
+    first, second = await held_by_the_dead(world, 2)
+    session = await world.database.connect()
+    async with session.transaction():
+        await session.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", first)
+        assert [item.task_id for item in await world.rescue()] == [second]
+    assert [item.task_id for item in await world.rescue()] == [first]
+
+
+async def test_a_worker_disowns_what_it_never_heard_of(world: World) -> None:
+    known, unknown, foreign = await world.tasks(await world.articles(3))
+    scope = await world.worker()
+    await world.claim(scope)
+    await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() WHERE id = $1", foreign)
+    assert await fleet.disown(world.pool, scope.worker, [known], older_s=30) == 0
+    session = await world.database.connect()
+    async with session.transaction():
+        await session.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", unknown)
+        assert await fleet.disown(world.pool, scope.worker, [known], older_s=0) == 0
+    assert await fleet.disown(world.pool, scope.worker, [known], older_s=0) == 1
+    row = await world.row(unknown)
+    assert (row["status"], row["attempts"], row["crash_count"]) == ("pending", 0, None)
+    assert await world.status(foreign) == "processing"
+
+
+# -- the fleet
+
+
+async def test_workers_of_this_host_whose_processes_are_gone_are_dead_at_once(world: World) -> None:
+    here = HostIdentity("here", os.getpid(), "this host")
+    pids = [os.getpid(), 2**22 - 1]
+    for key in ("this host", "another"):
+        for pid in pids:
+            scope = await world.worker()
+            await world.psql.execute(
+                "UPDATE embedq_workers SET pid = $2, host_key = $3 WHERE id = $1", scope.worker, pid, key
+            )
+    assert await fleet.bury_local_dead(world.pool, here) == 1
+    assert await fleet.bury_local_dead(world.pool, here) == 0
+    dead = await world.psql.fetch("SELECT pid, host_key FROM embedq_workers WHERE state = 'dead'")
+    assert [tuple(row) for row in dead] == [(pids[1], "this host")]
+
+
+async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: World) -> None:
+    for _ in range(5):
+        scopes = [await world.worker() for _ in range(8)]
+        assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
+        await asyncio.gather(*(fleet.leave(world.pool, scope.worker, "drained") for scope in scopes))
+        assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
+    assert await world.psql.fetchval("SELECT embedq_claim_block()") is None
+
+
+async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: World) -> None:
+    scopes = [await world.worker() for _ in range(3)]
+
+    async def command() -> None:
+        session = await world.database.connect()
+        for number in range(40):
+            await fleet.command(session, list(fleet.Order)[number % 4], "me@here")
+        await session.close()
+
+    async def psql() -> None:
+        session = await world.database.connect()
+        for number in range(40):
+            await session.execute(f"UPDATE embedding_worker_status SET is_running = {number % 2 == 0}")
+        await session.close()
+
+    async def beat(worker: UUID) -> None:
+        for _ in range(20):
+            await fleet.beat(world.pool, worker, state="running", note="", in_hand=1, succeeded=1, failed=1)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(command(), command(), psql(), psql(), *(beat(scope.worker) for scope in scopes))
+    row = await world.psql.fetchrow("SELECT * FROM embedding_worker_status")
+    assert row is not None
+    assert (row["tasks_processed"], row["tasks_succeeded"], row["tasks_failed"]) == (120, 60, 60)
+
+
+async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None:
+    scope = await world.worker()
+    await world.psql.execute("UPDATE embedding_worker_status SET tasks_processed = 2147483640")
+    for _ in range(2):
+        await fleet.beat(world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=9, failed=1)
+    row = await world.psql.fetchrow("SELECT tasks_processed, tasks_succeeded FROM embedding_worker_status")
+    assert row is not None
+    assert tuple(row) == (2147483647, 18)
+
+
+async def test_a_worker_alone_is_asked_to_end(world: World) -> None:
+    scope, other = await world.worker(), await world.worker()
+    await world.psql.execute("UPDATE embedq_workers SET stop_requested = 'force' WHERE id = $1", scope.worker)
+    asked = [
+        (await fleet.beat(world.pool, one.worker, state="running", note="", in_hand=0, succeeded=0, failed=0))
+        for one in (scope, other)
+    ]
+    assert [beat.stop_asked for beat in asked] == ["force", ""]
