@@ -14,6 +14,7 @@ import httpx
 
 from embedq_worker.providers.base import (
     InputRejected,
+    Provider,
     ProviderError,
     ProviderMisconfigured,
     ProviderRateLimited,
@@ -23,6 +24,7 @@ from embedq_worker.providers.http import Answer, JsonClient
 
 _LONGEST_WAIT_S = 86_400.0
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_HOST_NAME = re.compile(r"[\w.:-]+")
 _PASSING = frozenset({408, 409, 425})
 _TOO_LONG = re.compile(
     r"context (length|size|window)|context_length|n_ctx|input length|sequence length|too (long|large)"
@@ -115,10 +117,29 @@ def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
         host = httpx.URL(answer.headers.get("location", "")).host
     except httpx.InvalidURL:
         host = ""
-    target = client.scrub(host) or "another path of the same host"
+    target = client.scrub(host) if _HOST_NAME.fullmatch(host) else "another path"
     return ProviderMisconfigured(
         f"{client.endpoint} redirects to {target}", f"set {client.setting} to the final address"
     )
+
+
+async def embed_check_text(provider: Provider) -> None:
+    """Embed one text that no provider has a reason to refuse.
+
+    Args:
+        provider: To be checked.
+
+    Raises:
+        ProviderError: With the remedy as advice; never `InputRejected`.
+    """
+    try:
+        await provider.embed(["embedq check"])
+    except InputRejected as refusal:
+        raise ProviderMisconfigured(
+            f"the provider refuses every text: {refusal.message}",
+            "is EMBEDDING_MODEL a model for embeddings, and are EMBEDDING_DIMENSIONS and "
+            "EMBEDDING_CONTEXT_TOKENS right for it?",
+        ) from None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -5,30 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import Iterable
+import logging
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
 
 import httpx
 
 from embedq_worker import __version__
 from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavailable
+from embedq_worker.providers.scrubbing import Scrubber, secrets_of
+from embedq_worker.providers.vectors import BrokenAnswer
+
+# They log whole URLs and headers, and with them what is secret there.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _CONNECT_TIMEOUT_S = 10.0
-_KEEP_ALIVE_S = 30.0
+_KEEP_ALIVE_S = 4.0
+"""Shorter than the 5 s after which uvicorn and Node.js close: a request must not cross with their closing."""
 _ERROR_BYTES = 65_536
 _SLACK_BYTES = 4 * 1024 * 1024
 _BYTES_PER_COMPONENT = 32
-_QUOTED_CHARACTERS = 300
-_SECRET_QUERY_CHARACTERS = 16
-_HIDDEN = "[hidden]"
-_SECRET_LOOKS = (
-    (re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE), rf"\1 {_HIDDEN}"),
-    (re.compile(r"\b(basic)\s+[\w+/=]{16,}", re.IGNORECASE), rf"\1 {_HIDDEN}"),
-    (re.compile(r"\bsk-[\w*.-]+"), _HIDDEN),
-    (re.compile(r"://[^/\s@]+@"), f"://{_HIDDEN}@"),
-)
 # A proxy of the environment is for the outside; a provider on this machine is asked directly.
 _DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
     "all://localhost": None,
@@ -55,33 +51,12 @@ class Answer:
         """The body as JSON.
 
         Raises:
-            ProviderUnavailable: It is not JSON.
+            BrokenAnswer: It is not JSON.
         """
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise ProviderUnavailable("the provider's answer is not JSON") from None
-
-
-class Scrubber:
-    """Makes foreign text fit for a log line: one line, at most 300 characters, no secret.
-
-    Args:
-        secrets: Texts that must never be shown, as known from the settings.
-    """
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), unquote(secret))}
-        self._secrets = sorted(forms - {""}, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        """Return ``text`` scrubbed."""
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        for pattern, shown in _SECRET_LOOKS:
-            text = pattern.sub(shown, text)
-        return text if len(text) <= _QUOTED_CHARACTERS else text[: _QUOTED_CHARACTERS - 1] + "…"
+            raise BrokenAnswer("is not JSON") from None
 
 
 def answer_limit(texts: int, dimensions: int) -> int:
@@ -112,7 +87,7 @@ class JsonClient:
         self._base = url.copy_with(username=None, password=None)
         self._timeout_s = timeout_s
         self.endpoint = str(self._base.copy_with(query=None, fragment=None)).rstrip("/")
-        self.scrub = Scrubber([key or "", *_secrets_of(url)])
+        self.scrub = Scrubber([key or "", *secrets_of(url)])
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -127,6 +102,8 @@ class JsonClient:
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
             mounts=_DIRECT,
+            # To read the certificates takes longer than a command should: not where nothing is encrypted.
+            verify=url.scheme == "https",
             follow_redirects=False,
         )
 
@@ -155,6 +132,12 @@ class JsonClient:
         # A lone surrogate cannot be sent; a question mark in its place loses nothing a model could use.
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         return await self._send("POST", path, body, limit)
+
+    def broken(self, answer: BrokenAnswer) -> ProviderUnavailable:
+        """Say that an answer with a good status is of no use."""
+        return ProviderUnavailable(
+            f"{self.endpoint}: the answer {answer}", f"is {self.setting} the address of an embedding server?"
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -202,12 +185,6 @@ def _parsed(base_url: str, setting: str) -> httpx.URL:
         return httpx.URL(base_url)
     except httpx.InvalidURL:
         raise ProviderMisconfigured(f"{setting} is not a URL", f"set {setting} to http://HOST:PORT") from None
-
-
-def _secrets_of(url: httpx.URL) -> list[str]:
-    """What may be secret in a URL; short query values (versions, flags) are left readable."""
-    values = [value for value in url.params.values() if len(value) >= _SECRET_QUERY_CHARACTERS]
-    return [url.password or url.username, *values]
 
 
 def _header_safe(key: str) -> str:

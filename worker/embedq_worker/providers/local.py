@@ -82,6 +82,9 @@ class LocalProvider:
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts as unit vectors; see `Provider.embed`."""
+        if max(map(len, texts)) > _GROUP_CHARACTERS:
+            # In parts it gives the same vector, but for rounding, in a bounded memory.
+            raise InputRejected(f"a text has more than {_GROUP_CHARACTERS} characters", too_long=True)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, list(texts))
 
     async def check(self) -> CheckReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 
 from embedq_worker.providers.base import (
@@ -11,13 +11,12 @@ from embedq_worker.providers.base import (
     InputRejected,
     ProviderError,
     ProviderMisconfigured,
-    ProviderUnavailable,
     RequestLimits,
     Vector,
 )
-from embedq_worker.providers.failures import Remedies, failure_of, told_by
+from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
-from embedq_worker.providers.vectors import checked, vector_of
+from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
 from embedq_worker.settings import Settings
 
 _INPUTS = 32
@@ -50,7 +49,7 @@ class OllamaProvider:
         self._pull = f"run `ollama pull {self._name}`, or check EMBEDDING_MODEL and OLLAMA_BASE_URL"
         self._remedies = Remedies(
             refused="the server asks for credentials: put USER:PASSWORD@ into OLLAMA_BASE_URL",
-            missing=self._pull,
+            missing="is OLLAMA_BASE_URL an Ollama server of version 0.3 or later?",
         )
 
     @property
@@ -87,12 +86,11 @@ class OllamaProvider:
         )
         if answer.status != 200:
             raise self._failure(answer)
-        match answer.json():
-            case {"embeddings": list(values)}:
-                vectors = [vector_of(value) for value in values]
-            case _:
-                raise ProviderUnavailable(f"{self.endpoint}: the answer holds no embeddings")
-        return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+        try:
+            vectors = [vector_of(value) for value in _embeddings(answer.json())]
+            return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+        except BrokenAnswer as broken:
+            raise self._client.broken(broken) from None
 
     async def check(self) -> CheckReport:
         """Ask for the version, embed one text; see `Provider.check`."""
@@ -105,10 +103,12 @@ class OllamaProvider:
             )
         if answer.status != 200:
             raise self._failure(answer)
-        body = answer.json()
-        version = body.get("version") if isinstance(body, Mapping) else None
-        await self.embed(["embedq check"])
-        detail = f"Ollama {self._client.scrub(str(version or '?'))} at {self.endpoint}"
+        try:
+            version = _version(answer.json())
+        except BrokenAnswer as broken:
+            raise self._client.broken(broken) from None
+        await embed_check_text(self)
+        detail = f"Ollama {self._client.scrub(version)} at {self.endpoint}"
         return CheckReport(self.model, self._dimensions, perf_counter() - began, detail)
 
     async def aclose(self) -> None:
@@ -128,3 +128,17 @@ class OllamaProvider:
         if _NOT_FINITE.search(told.message):
             return InputRejected(failure.message)
         return failure
+
+
+def _embeddings(body: object) -> list[object]:
+    match body:
+        case {"embeddings": list(values)}:
+            return values
+    raise BrokenAnswer("holds no embeddings")
+
+
+def _version(body: object) -> str:
+    match body:
+        case {"version": str(version)}:
+            return version
+    raise BrokenAnswer("holds no version of Ollama")

@@ -11,13 +11,12 @@ from embedq_worker.providers.base import (
     CheckReport,
     InputRejected,
     ProviderError,
-    ProviderUnavailable,
     RequestLimits,
     Vector,
 )
-from embedq_worker.providers.failures import Remedies, failure_of, told_by
+from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
-from embedq_worker.providers.vectors import checked, vector_of
+from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
 from embedq_worker.settings import Settings
 
 _INPUTS = 2_048
@@ -81,28 +80,32 @@ class OpenAIProvider:
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request; see `Provider.embed`."""
-        answer = await self._post(texts)
-        if answer.status in (400, 422) and self._base64 and _ENCODING_REFUSED.search(told_by(answer).message):
+        in_base64 = self._base64
+        answer = await self._post(texts, in_base64=in_base64)
+        if answer.status in (400, 422) and in_base64 and _ENCODING_REFUSED.search(told_by(answer).message):
             self._base64 = False
-            answer = await self._post(texts)
+            answer = await self._post(texts, in_base64=False)
         if answer.status != 200:
             raise self._failure(answer)
-        vectors = _in_order(answer.json())
-        return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+        try:
+            vectors = _in_order(answer.json())
+            return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+        except BrokenAnswer as broken:
+            raise self._client.broken(broken) from None
 
     async def check(self) -> CheckReport:
         """Embed one text; see `Provider.check`."""
         began = perf_counter()
-        await self.embed(["embedq check"])
+        await embed_check_text(self)
         return CheckReport(self.model, self._dimensions, perf_counter() - began, self.endpoint)
 
     async def aclose(self) -> None:
         """Close connections."""
         await self._client.aclose()
 
-    async def _post(self, texts: Sequence[str]) -> Answer:
+    async def _post(self, texts: Sequence[str], *, in_base64: bool) -> Answer:
         payload: dict[str, Any] = {"model": self._name, "input": list(texts)}
-        if self._base64:
+        if in_base64:
             payload["encoding_format"] = "base64"
         if self._asked is not None:
             payload["dimensions"] = self._asked
@@ -128,9 +131,9 @@ def _in_order(body: object) -> list[Vector]:
                     case {"index": int(index), "embedding": value}:
                         found[index] = vector_of(value)
                     case _:
-                        raise ProviderUnavailable("the provider's answer holds an embedding without index")
+                        raise BrokenAnswer("holds an embedding without index")
         case _:
-            raise ProviderUnavailable("the provider's answer holds no embeddings")
+            raise BrokenAnswer("holds no embeddings")
     if sorted(found) != list(range(len(items))):
-        raise ProviderUnavailable("the provider's answer numbers its embeddings wrongly")
+        raise BrokenAnswer("numbers its embeddings wrongly")
     return [found[index] for index in range(len(items))]

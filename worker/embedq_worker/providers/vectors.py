@@ -9,7 +9,11 @@ from base64 import b64decode
 from collections.abc import Sequence
 from math import isfinite
 
-from embedq_worker.providers.base import InputRejected, ProviderMisconfigured, ProviderUnavailable, Vector
+from embedq_worker.providers.base import InputRejected, ProviderMisconfigured, Vector
+
+
+class BrokenAnswer(Exception):
+    """An answer that is not what the protocol says; the message goes on from "the answer ..."."""
 
 
 def vector_of(value: object) -> Vector:
@@ -19,7 +23,7 @@ def vector_of(value: object) -> Vector:
         value: A list of numbers, or base64 of little-endian float32.
 
     Raises:
-        ProviderUnavailable: It is neither.
+        BrokenAnswer: It is neither.
     """
     try:
         if isinstance(value, str):
@@ -28,7 +32,7 @@ def vector_of(value: object) -> Vector:
             return array("f", value)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ProviderUnavailable("the provider's answer holds something that is not an embedding")
+    raise BrokenAnswer("holds something that is not an embedding")
 
 
 def _from_base64(text: str) -> Vector:
@@ -52,12 +56,12 @@ def checked(vectors: Sequence[Vector], *, texts: int, dimensions: int, model: st
         model: Name for the error message.
 
     Raises:
-        ProviderUnavailable: There are more or fewer vectors than texts.
+        BrokenAnswer: There are more or fewer vectors than texts.
         ProviderMisconfigured: The model gives another number of components.
         InputRejected: A vector is empty or not finite, which some models answer to some texts.
     """
     if len(vectors) != texts:
-        raise ProviderUnavailable(f"{model}: the provider answered {len(vectors)} vectors for {texts} texts")
+        raise BrokenAnswer(f"holds {len(vectors)} vectors for {texts} texts")
     lengths = {len(vector) for vector in vectors} - {0}
     if wrong := lengths - {dimensions}:
         given = min(wrong)

@@ -1,0 +1,85 @@
+"""An HTTP server that gives whatever answers a test wants, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import h11
+
+from tests.support.http_line import Line, Reply, receive
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked; names of headers in small letters."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class OddServer:
+    """Where it is and what it was asked."""
+
+    port: int = 0
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def odd_server(answer: Callable[[Request], Reply]) -> AsyncIterator[OddServer]:
+    """Run a server on a free port.
+
+    Args:
+        answer: Called for each request.
+    """
+    served = OddServer()
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        try:
+            with suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+                await _serve(served, answer, reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    served.port = server.sockets[0].getsockname()[1]
+    try:
+        yield served
+    finally:
+        server.close()
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def _serve(
+    served: OddServer,
+    answer: Callable[[Request], Reply],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    connection = h11.Connection(h11.SERVER)
+    while (received := await receive(connection, reader)) is not None:
+        head, body = received
+        headers = {name.decode(): value.decode() for name, value in head.headers}
+        request = Request(head.method.decode(), head.target.decode(), headers, body)
+        served.requests.append(request)
+        await Line(connection, writer).send(answer(request))
+        if connection.our_state is not h11.DONE:
+            return
+        connection.start_next_cycle()
