@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
@@ -254,6 +255,32 @@ async def test_a_provider_on_this_machine_is_asked_without_the_proxy(
             assert await provider.embed(["a"]) == [stub_vector("a", 8)]
         async with opened(protocol, "http://example.invalid") as provider:
             assert isinstance(await failure(provider), ProviderUnavailable)
+
+
+@both
+@pytest.mark.parametrize("proxy", ["socks5://joe:geheim@h:1", "geheim:///", "http://joe:geheim@[::1"])
+async def test_a_proxy_that_cannot_be_used_is_told_where_it_is_needed(
+    protocol: Protocol, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    async with ProviderStub() as stub, opened(protocol, stub.base_url) as provider:
+        assert await provider.embed(["a"]) == [stub_vector("a", 8)]
+    with pytest.raises(ProviderMisconfigured) as caught:
+        async with opened(protocol, "http://example.invalid") as provider:
+            await provider.embed(["a"])
+    assert "ALL_PROXY" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+@both
+async def test_certificates_that_cannot_be_read_are_told(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(ProviderMisconfigured) as caught:
+        async with opened(protocol, "https://127.0.0.1:1"):
+            pass
+    assert "SSL_CERT_FILE" in str(caught.value)
 
 
 # -- broken answers

@@ -25,7 +25,7 @@ TABLE: list[tuple[str, list[str], str, str, object, list[str]]] = [
         "http://localhost:11434",
         "http://gpu:1/",
         "http://gpu:1",
-        ["gpu:11434", "ftp://gpu", "http://", "http://gpu:port", "http://gpu:99999999", "http://[::1"],
+        ["gpu:11434", "ftp://gpu", "http://", "http://gpu:port", "http://gpu:65536", "http://[::1"],
     ),
     (
         "openai_base_url",
@@ -122,6 +122,7 @@ BAD_URLS = [  # each with "geheim" where a secret would be
     "postgresql://user:a?geheim@host/db",
     "postgresql://user:1?geheim@host/db",
     "postgresql://user:geheim@host:54x/db",
+    "postgresql://user:geheim@host:65536/db",
     "postgresql://user:[geheim@host/db",
     "postgresql://user:geheim@host/db?sslmode=sometimes",
 ]

@@ -14,7 +14,7 @@ _SSL_WORDS = dict.fromkeys(("true", "1", "yes", "on", "no-verify"), "require") |
     ("false", "0", "no", "off"), "disable"
 )
 
-_HOSTS = re.compile(r"[^\s:@\[\]]*(:\d{1,5})?|\[[^\s\[\]@]+\](:\d{1,5})?")
+_HOST = re.compile(r"(?:[^\s:@\[\]]*|\[[^\s\[\]@]+\])(?::(?P<port>\d{1,5}))?", re.ASCII)
 _SUPERFLUOUS = frozenset({
     "async_fallback", "binary_parameters", "channel_binding", "client_encoding", "connect_timeout",
     "connection_limit", "currentSchema", "fallback_application_name", "gssencmode", "keepalives",
@@ -58,7 +58,8 @@ def split_url(url: str) -> SplitResult:
         raise ValueError("is not a URL; [ and ] belong around IPv6 addresses only") from None
     stray = "@" in parts.path or parts.fragment or "#" in url
     hosts = parts.netloc.rpartition("@")[2].split(",")
-    if stray or not all(_HOSTS.fullmatch(host) for host in hosts):
+    matches = [_HOST.fullmatch(host) for host in hosts]
+    if stray or not all(match and int(match["port"] or 0) <= 65_535 for match in matches):
         raise ValueError(
             "is not a URL: in user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
         )

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import httpx
 
@@ -25,12 +27,6 @@ _KEEP_ALIVE_S = 4.0
 _ERROR_BYTES = 65_536
 _SLACK_BYTES = 4 * 1024 * 1024
 _BYTES_PER_COMPONENT = 32
-# A proxy of the environment is for the outside; a provider on this machine is asked directly.
-_DIRECT: dict[str, httpx.AsyncBaseTransport | None] = {
-    "all://localhost": None,
-    "all://127.0.0.1": None,
-    "all://[::1]": None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +92,23 @@ class JsonClient:
         }
         if key:
             headers["Authorization"] = f"Bearer {_header_safe(key)}"
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            auth=httpx.BasicAuth(url.username, url.password) if url.userinfo and not key else None,
-            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
-            mounts=_DIRECT,
-            # To read the certificates takes longer than a command should: not where nothing is encrypted.
-            verify=url.scheme == "https",
-            follow_redirects=False,
-        )
+        verify = _certificates(url)
+        try:
+            self._client = httpx.AsyncClient(
+                headers=headers,
+                auth=httpx.BasicAuth(url.username, url.password) if url.userinfo and not key else None,
+                timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
+                follow_redirects=False,
+                verify=verify,
+                # A proxy of the environment is for the outside; this machine is asked directly.
+                trust_env=not _is_this_machine(url.host),
+            )
+        except (ImportError, ValueError, httpx.InvalidURL):
+            raise ProviderMisconfigured(
+                "a proxy of the environment cannot be used",
+                "set HTTP_PROXY, HTTPS_PROXY and ALL_PROXY to http://HOST:PORT, or unset them",
+            ) from None
 
     async def get(self, path: str) -> Answer:
         """Ask for a small JSON document.
@@ -185,6 +188,26 @@ def _parsed(base_url: str, setting: str) -> httpx.URL:
         return httpx.URL(base_url)
     except httpx.InvalidURL:
         raise ProviderMisconfigured(f"{setting} is not a URL", f"set {setting} to http://HOST:PORT") from None
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _certificates(url: httpx.URL) -> ssl.SSLContext | bool:
+    """What a server must prove itself with. To read it takes a command's time, so only where it is needed."""
+    if url.scheme != "https":
+        return False
+    try:
+        return httpx.create_ssl_context()
+    except OSError:  # ssl.SSLError is one
+        raise ProviderMisconfigured(
+            "the certificates of the environment cannot be read",
+            "set SSL_CERT_FILE and SSL_CERT_DIR to what there is, or unset them",
+        ) from None
 
 
 def _header_safe(key: str) -> str:
