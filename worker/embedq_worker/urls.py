@@ -61,7 +61,8 @@ def split_url(url: str) -> SplitResult:
     matches = [_HOST.fullmatch(host) for host in hosts]
     if stray or not all(match and int(match["port"] or 0) <= 65_535 for match in matches):
         raise ValueError(
-            "is not a URL: in user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
+            "is not a URL: a port is a number up to 65535; in user and password write @ as %40, : as %3A, "
+            "/ as %2F, ? as %3F, # as %23"
         )
     return parts
 
