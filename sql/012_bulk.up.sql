@@ -17,8 +17,8 @@ CREATE TABLE embedq_bulk_operations (
 );
 CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, started_at DESC);
 
--- Queues a task per article, except where a pending one will do the same at least as early; returns the articles
--- queued. The caller holds the articles' row locks: so a worker that claimed one of those tasks meanwhile cannot
+-- Queues a task per article, except where a pending one will do the same at least as early (a new article, operation
+-- create, has none); returns the articles queued. The caller holds the articles' row locks: so a worker that claimed one of those tasks meanwhile cannot
 -- complete it with the text of before (008), and tasks of one article have the order of its changes.
 --
 -- A task that is found is locked FOR KEY SHARE until the caller commits: claims (FOR UPDATE SKIP LOCKED) pass it by, so
@@ -34,19 +34,21 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_spared int[];
 BEGIN
-    IF current_setting('transaction_isolation') = 'read committed' THEN
-        SELECT array_agg(s.article) INTO v_spared
-        FROM (SELECT w.article FROM unnest(p_article, p_operation) AS w(article, operation)
-              JOIN embedding_tasks t ON t.article_id = w.article
-              WHERE t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
-                AND (t.operation = 'delete') = (w.operation = 'delete')
-                AND embedq_rank(t.priority) <= embedq_rank(p_priority)
-                AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
-                AND (w.operation = 'delete' OR NOT EXISTS (
-                     SELECT FROM embedding_tasks d
-                     WHERE d.article_id = w.article AND d.status IN ('pending', 'processing')
-                       AND d.operation = 'delete'))
-              FOR KEY SHARE OF t SKIP LOCKED) AS s;
+    IF NOT p_operation <@ ARRAY['create'] AND current_setting('transaction_isolation') = 'read committed' THEN
+        -- Article by article, so that whatever the statistics say only tasks of theirs are read.
+        SELECT array_agg(s.article_id) INTO v_spared
+        FROM unnest(p_article, p_operation) AS w(article, operation)
+        CROSS JOIN LATERAL (
+            SELECT t.article_id FROM embedding_tasks t
+            WHERE w.operation <> 'create' AND t.article_id = w.article AND t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
+              AND (t.operation = 'delete') = (w.operation = 'delete')
+              AND embedq_rank(t.priority) <= embedq_rank(p_priority)
+              AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
+              AND (w.operation = 'delete' OR NOT EXISTS (
+                   SELECT FROM embedding_tasks d
+                   WHERE d.article_id = w.article AND d.status IN ('pending', 'processing')
+                     AND d.operation = 'delete'))
+            LIMIT 1 FOR KEY SHARE OF t SKIP LOCKED) AS s;
     END IF;
     RETURN QUERY
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
@@ -54,7 +56,7 @@ BEGIN
         SELECT embedq_uuid(), w.article, w.slug, w.operation, p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
                p_metadata
         FROM unnest(p_article, p_slug, p_operation) AS w(article, slug, operation)
-        WHERE w.article <> ALL (coalesce(v_spared, '{}'))
+        WHERE NOT EXISTS (SELECT FROM unnest(v_spared) AS s(article) WHERE s.article = w.article)
         RETURNING article_id;
 END
 $$;
@@ -286,6 +288,7 @@ DECLARE
     v_ids int[];
     v_slugs text[];
     v_categories text[];
+    v_clear int[];
     v_held int[];
 BEGIN
     SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
@@ -298,19 +301,21 @@ BEGIN
     SELECT count(*), max(p.article_id), count(*) FILTER (WHERE p.waiting AND p.category = ANY (p_categories)),
            array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
            array_agg(p.slug) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
-           array_agg(p.category) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories))
-    INTO v_scanned, v_last_id, v_waiting, v_ids, v_slugs, v_categories
+           array_agg(p.category) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
+           array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)
+                                             AND p.category = 'no_rag')
+    INTO v_scanned, v_last_id, v_waiting, v_ids, v_slugs, v_categories, v_clear
     FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id) p;
     v_last_id := coalesce(v_last_id, v_operation.cursor);
     v_state := CASE WHEN v_scanned < p_limit THEN 'done' ELSE 'running' END;
 
     IF v_ids IS NOT NULL THEN
         SELECT array_agg(l.id) INTO v_held
-        FROM (SELECT a.id FROM articles a JOIN unnest(v_ids, v_categories) AS w(id, category) ON w.id = a.id
-              WHERE w.category = 'no_rag' AND a.no_rag ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED) AS l;
+        FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_clear) AND a.no_rag
+              ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED) AS l;
         SELECT coalesce(v_held, '{}') || array_agg(l.id) INTO v_held
-        FROM (SELECT a.id FROM articles a JOIN unnest(v_ids, v_categories) AS w(id, category) ON w.id = a.id
-              WHERE w.category <> 'no_rag' ORDER BY a.id FOR KEY SHARE OF a SKIP LOCKED) AS l;
+        FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_ids) AND a.id <> ALL (coalesce(v_clear, '{}'))
+              ORDER BY a.id FOR KEY SHARE SKIP LOCKED) AS l;
         v_now := clock_timestamp();
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                      created_at, scheduled_at, metadata)
@@ -319,8 +324,7 @@ BEGIN
                p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
                jsonb_build_object('bulkOperationId', p_id, 'reason', w.category)
         FROM unnest(v_ids, v_slugs, v_categories) WITH ORDINALITY AS w(id, slug, category, place)
-        JOIN unnest(v_held) AS h(id) ON h.id = w.id
-        ORDER BY w.place;
+        WHERE EXISTS (SELECT FROM unnest(v_held) AS h(id) WHERE h.id = w.id) ORDER BY w.place;
         GET DIAGNOSTICS v_queued = ROW_COUNT;
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
         SELECT embedq_uuid(), v_now, 'info', 'bulk_operations', 'Backfill: tasks queued', p_id::text,

@@ -141,6 +141,12 @@ class TestTitle:
         assert len(title) == 500
         assert title.startswith("word word")
 
+    @FEW
+    @given(st.text(st.sampled_from("# =ab*_`\\<&!~\t\n\r\x01"), max_size=20))
+    def test_is_the_same_whether_or_not_the_whole_has_to_be_parsed(self, tmp_path: Path, text: str) -> None:
+        # The comment is no heading, and ends before the text; nothing else comes before it.
+        assert read_one(tmp_path, text).title == read_one(tmp_path, "<!-- <b> -->\n\n" + text).title
+
 
 class TestSlug:
     @pytest.mark.parametrize(

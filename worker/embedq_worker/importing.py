@@ -36,6 +36,12 @@ MAX_DERIVED_SLUG = 240
 # A title stands at the top; parsing all of a big file for it would be waste.
 TITLE_SEARCHED = 64 * 1024  # characters
 
+# Most files begin with a heading without markup, or have none at all: parsing takes many times longer.
+_PLAIN_FIRST_HEADING = re.compile(
+    r"(?:[ \t]*\r?\n)* {0,3}#[ \t]+(?P<text>[^\n\r#`*_\[\]<>&!\\~]+)(?:\r?\n|\Z)"
+)
+_MAYBE_HEADING = re.compile(r"(?:^|\r) {0,3}(?:#(?:[ \t\r]|$)|=)", re.MULTILINE)
+
 RootedFile: TypeAlias = tuple[Path, Path]
 """The folder a file's slug and folder are relative to, and the file."""
 
@@ -291,6 +297,10 @@ def _folder(stated: str | None, relative: Path) -> str | None:
 
 def _first_heading(content: str) -> str | None:
     """Text of the first heading of level 1 that is in no list, quote, code or HTML block."""
+    if plain := _PLAIN_FIRST_HEADING.match(content):
+        return _one_line(plain["text"]) or None
+    if not _MAYBE_HEADING.search(content, 0, TITLE_SEARCHED):
+        return None
     blocks = MarkdownIt("commonmark").disable("inline").parse(content[:TITLE_SEARCHED])
     for token, inline in pairwise(blocks):
         if token.type == "heading_open" and token.tag == "h1" and token.level == 0:
