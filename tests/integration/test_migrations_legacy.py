@@ -81,6 +81,19 @@ async def test_a_public_column_that_is_missing_is_named(legacy: Database) -> Non
     assert await migrations.verify(connection) == []
 
 
+async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Database) -> None:
+    connection = await legacy.connect()
+    await connection.execute(
+        """ALTER TABLE embeddings DROP CONSTRAINT embeddings_article_id_chunk_index_key;
+           CREATE UNIQUE INDEX ON embeddings (article_id, chunk_index) WHERE chunk_index > 0"""
+    )
+    with pytest.raises(SchemaError) as raised:
+        await migrations.up(legacy.settings)
+    await connection.execute(raised.value.advice)
+    await migrations.up(legacy.settings)
+    assert await migrations.verify(connection) == []
+
+
 async def test_writers_are_not_kept_waiting(legacy: Database) -> None:
     async with busy_writers(legacy) as waits:
         await migrations.up(legacy.settings)

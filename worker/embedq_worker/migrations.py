@@ -11,13 +11,13 @@ from typing import Literal
 from embedq_worker import __version__
 from embedq_worker.database import Connection
 from embedq_worker.errors import SchemaError, UsageError
-from embedq_worker.schema_check import Problem, missing_objects, missing_public_columns
+from embedq_worker.schema_check import Problem, missing_objects, public_problems
 from embedq_worker.schema_files import Migration, load_migrations
 from embedq_worker.schema_session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.settings import Settings
 
 _FIRST_OF_OURS = 3
-"""001 and 002 make the public tables where they are absent; what comes then counts on their columns."""
+"""001 and 002 make the public tables where absent; what comes then counts on their columns and keys."""
 
 _MAKE_TABLE = """
 CREATE TABLE IF NOT EXISTS embedq_migrations (
@@ -77,8 +77,8 @@ async def up(
         Versions applied now.
 
     Raises:
-        SchemaError: The database was migrated by another version of the program, lacks public columns, or
-            somebody was in the way for too long.
+        SchemaError: The database was migrated by another version of the program, lacks public columns or
+            keys, or somebody was in the way for too long.
         EmbedqError: The database cannot be reached or refuses.
     """
     files = load_migrations()
@@ -91,7 +91,7 @@ async def up(
         for migration in files:
             if migration.version in pending and (target is None or migration.version <= target):
                 if migration.version == _FIRST_OF_OURS:
-                    await _require_public_columns(session.connection)
+                    await _require_public_tables(session.connection)
                 await _apply(session, migration, report)
                 applied.append(migration.version)
     return applied
@@ -181,7 +181,7 @@ async def verify(connection: Connection) -> list[Problem]:
     problems = [problem for state in states if (problem := _problem_of(state))]
     applied = {state.version for state in states if state.state in ("applied", "changed")}
     files = [migration for migration in load_migrations() if migration.version in applied]
-    problems += await missing_public_columns(connection)
+    problems += await public_problems(connection)
     problems += await missing_objects(connection, files)
     return problems
 
@@ -216,11 +216,11 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
     report(f"{migration.label} applied in {time.monotonic() - started:.1f} s")
 
 
-async def _require_public_columns(connection: Connection) -> None:
-    if problems := await missing_public_columns(connection):
+async def _require_public_tables(connection: Connection) -> None:
+    if problems := await public_problems(connection):
         raise SchemaError(
             "; ".join(problem.message for problem in problems),
-            "the tables of the article application are not the ones embedq knows: add what is missing",
+            "; ".join(sorted({problem.advice for problem in problems})),
         )
 
 

@@ -26,6 +26,8 @@ PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {
 }
 """What the operator's tables have, whoever made them; vectors are in `vector` or in `vector_data`."""
 
+_KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
+
 Kind = Literal["table", "column", "index", "trigger", "function"]
 
 
@@ -141,8 +143,8 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
     ]
 
 
-async def missing_public_columns(connection: Connection) -> list[Problem]:
-    """What the operator's tables lack of the columns that everybody counts on.
+async def public_problems(connection: Connection) -> list[Problem]:
+    """What the operator's tables lack of the columns and keys that everybody counts on.
 
     Raises:
         asyncpg.PostgresError: The database refuses.
@@ -164,8 +166,37 @@ async def missing_public_columns(connection: Connection) -> list[Problem]:
             problems.append(Problem("missing", f"there is no table {table}", "run: embedq-tui --migrate"))
         elif lacking:
             message = f"the table {table} has no column {', '.join(lacking)}"
-            problems.append(Problem("missing", message, "add it as docs/schema.md describes it"))
+            problems.append(
+                Problem("missing", message, "add it; sql/001 and sql/002 of embedq show its type")
+            )
+        elif not await _is_unique(connection, table):
+            columns_text = ", ".join(_KEYS[table])
+            problems.append(
+                Problem(
+                    "missing",
+                    f"nothing makes ({columns_text}) unique in the table {table}",
+                    f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns_text})",
+                )
+            )
     return problems
+
+
+async def _is_unique(connection: Connection, table: str) -> bool:
+    """Whether ON CONFLICT finds the key that storing into this table counts on."""
+    if table not in _KEYS:
+        return True
+    found: bool = await connection.fetchval(
+        """SELECT EXISTS (
+               SELECT FROM pg_index i
+               WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
+                 AND i.indpred IS NULL AND $2::text[] = ARRAY(
+                     SELECT a.attname::text FROM pg_attribute a
+                     WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+                     ORDER BY a.attname))""",
+        table,
+        sorted(_KEYS[table]),
+    )
+    return found
 
 
 def _problem(what: SchemaObject, fault: str, files: Iterable[Migration]) -> Problem:
