@@ -1,0 +1,172 @@
+"""The command `embedq-tui`: finds the command asked for, and puts what goes wrong into one or two lines."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from embedq_tui.invocation import Invocation, common_options
+from embedq_tui.output import print_error
+from embedq_worker import __version__
+from embedq_worker.errors import EmbedqError, ExitCode
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells tell it."""
+
+READER_GONE = 141
+"""Exit code when whoever read the output closed the pipe, as shells tell it."""
+
+BUG = 70
+"""Exit code when this program is wrong; none of the answers that scripts depend on."""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Real articles, a server of its own, a local model: see it work."),
+    "status": ("status", "Workers and queue at a glance."),
+    "failed": ("failed", "Failed tasks, grouped by error."),
+    "stuck": ("stuck", "Tasks whose claim is too old or whose worker is gone."),
+    "verify": ("verify", "Prove counts and embeddings right, repair the counts."),
+    "search": ("search", "Search the articles by meaning."),
+    "import": ("import_articles", "Read Markdown files into articles, and queue them."),
+    "backfill": ("backfill", "Queue the articles that need embedding."),
+    "triggers": ("triggers", "Queue what any program saves, by a trigger on the articles."),
+    "config": ("config", "Every setting with value, source and range."),
+    "check": ("check", "Try database and provider as a worker would use them."),
+    "migrate": ("migrate", "Bring the schema up to date, look at it, take it back."),
+}
+"""Module under `embedq_tui.commands` and summary of each command. A module is imported when its command runs,
+so that listing them all costs nothing."""
+
+
+class LazyGroup(click.Group):
+    """The group of all commands; click's recipe for loading them late, with the summaries kept apart."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            # click proposes what was meant from those it holds.
+            self.commands.update({name: click.Command(name) for name in COMMANDS})
+            return None
+        command = import_module(f"embedq_tui.commands.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Propose commands, then options."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong use or setting, 3 database or provider not "
+    "reached. Example: embedq-tui status --json",
+)
+@click.option("--migrate", is_flag=True, help="Bring the schema up to date, and exit.")
+@common_options
+@click.version_option(__version__, prog_name="embedq-tui")
+@click.pass_context
+def cli(context: click.Context, migrate: bool) -> None:
+    """Operate a PostgreSQL queue of embedding tasks."""
+    if migrate:
+        if context.invoked_subcommand is not None:
+            raise click.UsageError("--migrate stands alone")
+        command = cli.get_command(context, "migrate")
+        assert command is not None
+        context.invoke(command)
+    elif context.invoked_subcommand is None:
+        click.echo("This version has no screen yet; the commands below do the work.\n")
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line in this process.
+
+    Returns:
+        Its exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal of one byte per character shows the rest as "?"
+    invocation = Invocation()
+    try:
+        outcome = cli.main(arguments, prog_name="embedq-tui", obj=invocation, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        # The edge of the program: nobody sees a traceback who did not ask for it.
+        if invocation.debug:
+            raise
+        return _told(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # how click and rich answer a closed pipe
+            return _reader_gone()
+        return end.code if isinstance(end.code, int) else int(ExitCode.OK)
+    return outcome if isinstance(outcome, int) else int(ExitCode.OK)
+
+
+def _told(error: Exception) -> int:
+    """Tell an error as the operator needs it.
+
+    Returns:
+        The exit code that follows from it.
+    """
+    match error:
+        case EmbedqError():
+            print_error(error.message, error.advice)
+            return int(error.exit_code)
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+            return int(ExitCode.USAGE)
+        case click.ClickException():
+            ctx = error.ctx if isinstance(error, click.UsageError) else None
+            print_error(error.format_message(), f"try: {ctx.command_path} --help" if ctx else "")
+            return int(ExitCode.USAGE)
+        case click.Abort():
+            return INTERRUPTED
+        case BrokenPipeError():
+            return _reader_gone()
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            _reader_gone()
+            print_error(f"the output cannot be written: {error.strerror}")
+            return int(ExitCode.NO)
+        case _:
+            print_error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug")
+            return BUG
+
+
+def _reader_gone() -> int:
+    """Let what is still buffered go nowhere: Python flushes once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE

@@ -1,0 +1,242 @@
+"""`embedq-tui backfill`: queue the articles that need embedding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import click
+
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import age, confirm, count, print_json, progress, say
+from embedq_worker import backfill, bulk, migrations
+from embedq_worker.articles import Priority
+from embedq_worker.backfill import PAGE, BackfillOptions, Category, Plan, Progress, Run
+from embedq_worker.bulk import Operation
+from embedq_worker.database import connected
+from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.providers import open_provider
+from embedq_worker.settings import Settings
+
+_WORDS = {
+    Category.MISSING: "without embeddings",
+    Category.FAILED: "whose last task failed",
+    Category.STALE: "changed since they were embedded",
+    Category.MODEL: "embedded by another model",
+    Category.NO_RAG: "not to be embedded, embeddings to be removed",
+}
+
+
+class Categories(click.ParamType[frozenset[Category]]):
+    """A list such as ``missing,stale,no-rag``."""
+
+    name = "list"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[Category]:
+        """Read the list."""
+        words = [word.strip().replace("-", "_") for word in str(value).split(",")]
+        try:
+            return frozenset(Category(word) for word in words)
+        except ValueError:
+            known = ", ".join(category.replace("_", "-") for category in _WORDS)
+            self.fail(f"{value!r} is not a list of {known}", param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    plan: Plan
+    options: BackfillOptions
+    requests: int
+
+    @property
+    def tasks(self) -> int:
+        return self.plan.of(self.options).to_queue
+
+
+@click.group("backfill", invoke_without_command=True, epilog="Example: embedq-tui backfill --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be queued.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    default="low",
+    show_default=True,
+    help="Of the tasks.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 10_000),
+    default=PAGE,
+    metavar="N",
+    show_default=True,
+    help="Articles looked at per transaction.",
+)
+@click.option(
+    "--only",
+    "categories",
+    type=Categories(),
+    metavar="LIST",
+    help="Some of missing,failed,stale,model,no-rag; all where not given.",
+)
+@operator_command
+def command(
+    invocation: Invocation,
+    dry_run: bool,
+    yes: bool,
+    priority: Priority,
+    batch_size: int,
+    categories: frozenset[Category] | None,
+) -> ExitCode:
+    """Queue the articles whose embeddings are missing, out of date, or by another model.
+
+    Tells how many there are, asks, and queues them in batches. Ctrl-C stops it between two batches; run
+    again, it goes on, and nothing is queued twice. Nothing is deleted before the new embeddings are there.
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return ExitCode.OK
+    settings = invocation.settings()
+    planned = asyncio.run(_plan(settings, priority, batch_size, categories or frozenset(Category)))
+    if not invocation.as_json:
+        for line in _plan_lines(planned):
+            say(line)
+    if dry_run or not planned.tasks:
+        _document(invocation, planned, None, dry_run=dry_run)
+        return ExitCode.OK
+    if not yes and not confirm(f"Queue {count(planned.tasks, 'task')} with priority {priority}?"):
+        return ExitCode.NO
+    try:
+        ended = asyncio.run(_run(settings, planned))
+    except KeyboardInterrupt:
+        say("Stopped. Run it again to go on, or take it back: embedq-tui backfill rollback", error=True)
+        raise
+    _document(invocation, planned, ended, dry_run=False)
+    return ExitCode.OK if ended.state == "done" else ExitCode.NO
+
+
+async def _plan(
+    settings: Settings, priority: Priority, batch_size: int, categories: frozenset[Category]
+) -> _Planned:
+    provider = open_provider(settings)
+    try:
+        options = BackfillOptions(provider.model, settings.max_retries, categories, priority, batch_size)
+        inputs = provider.limits.inputs
+    finally:
+        await provider.aclose()
+    words = settings.chunk_size - settings.chunk_overlap
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        with progress("Articles looked at") as reached:
+            plan = await backfill.plan(connection, options, words_per_chunk=words, progress=reached)
+    requests = backfill.estimate_requests(plan.of(options), inputs=inputs, batch_size=settings.batch_size)
+    return _Planned(plan, options, requests)
+
+
+async def _run(settings: Settings, planned: _Planned) -> Run:
+    async with connected(settings) as connection:
+        with progress("Tasks queued", planned.tasks) as reached:
+
+            def told(so_far: Progress) -> None:
+                reached(so_far.queued)
+
+            return await backfill.run(
+                connection, planned.options, by=operator(), planned=planned.tasks, progress=told
+            )
+
+
+def _plan_lines(planned: _Planned) -> Iterator[str]:
+    yield f"{count(planned.plan.articles, 'article')} compared with {planned.options.model}"
+    for category, words in _WORDS.items():
+        if category in planned.options.categories:
+            found = planned.plan.counts[category]
+            waiting = f", {found.waiting:,} queued already" if found.waiting else ""
+            yield f"  {category.replace('_', '-'):<8} {found.to_queue:>9,}  {words}{waiting}"
+    wanted = planned.plan.of(planned.options)
+    if not wanted.to_queue:
+        yield "Nothing to queue."
+    else:
+        yield (
+            f"To queue: {count(wanted.to_queue, 'task')}, about {count(wanted.chunks, 'chunk')} "
+            f"in {count(planned.requests, 'request')}"
+        )
+
+
+def _document(invocation: Invocation, planned: _Planned, ended: Run | None, *, dry_run: bool) -> None:
+    """The outcome, as JSON or as a line."""
+    if invocation.as_json:
+        wanted = planned.plan.of(planned.options)
+        print_json(
+            {
+                "dry_run": dry_run,
+                "model": planned.options.model,
+                "articles": planned.plan.articles,
+                "categories": {category.value: planned.plan.counts[category] for category in Category},
+                "to_queue": wanted.to_queue,
+                "chunks": wanted.chunks,
+                "requests": planned.requests,
+                "operation_id": ended.operation_id if ended else None,
+                "state": ended.state if ended else "planned",
+                "resumed": ended.resumed if ended else False,
+                "queued": ended.progress.queued if ended else 0,
+            }
+        )
+    elif ended:
+        words = "continued and " if ended.resumed else ""
+        say(f"{count(ended.progress.queued, 'task')} queued; {words}{ended.state} ({ended.operation_id})")
+
+
+@command.command("status", epilog="Example: embedq-tui backfill status --json")
+@click.argument("operation", type=click.UUID, required=False, metavar="[ID]")
+@operator_command
+def status(invocation: Invocation, operation: UUID | None) -> None:
+    """Tell how far the last backfill is, or the one named."""
+    settings = invocation.settings()
+    found = asyncio.run(_status(settings, operation))
+    if invocation.as_json:
+        print_json(found)
+        return
+    say(f"Backfill {found.id}: {found.state}")
+    say(f"  begun {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
+    say(f"  queued {found.queued:,} of {found.planned:,} planned, last heard of {age(found.silent_s)} ago")
+    for name in ("pending", "processing", "completed", "failed"):
+        say(f"  {name:<10} {found.tasks.get(name, 0):>9,}")
+
+
+async def _status(settings: Settings, operation: UUID | None) -> Operation:
+    async with connected(settings) as connection:
+        found = await bulk.status(connection, operation)
+    if found is None:
+        raise EmbedqError("there is no such backfill" if operation else "no backfill has been run yet")
+    return found
+
+
+@command.command("rollback", epilog="Example: embedq-tui backfill rollback --yes")
+@click.argument("operation", type=click.UUID, required=False, metavar="[ID]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@operator_command
+def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitCode:
+    """Take back the tasks of the last backfill, or of the one named, that nobody has begun.
+
+    What is in hand or done stays.
+    """
+    settings = invocation.settings()
+    found = asyncio.run(_status(settings, operation))
+    pending = found.tasks.get("pending", 0)
+    question = f"Take back {count(pending, 'pending task')} of the backfill {found.id}?"
+    if pending and not yes and not confirm(question):
+        return ExitCode.NO
+    removed = asyncio.run(_rollback(settings, found.id, pending))
+    if invocation.as_json:
+        print_json({"operation_id": found.id, "removed": removed})
+    else:
+        say(f"{count(removed, 'task')} taken back")
+    return ExitCode.OK
+
+
+async def _rollback(settings: Settings, operation: UUID, pending: int) -> int:
+    async with connected(settings) as connection:
+        with progress("Tasks taken back", pending) as reached:
+            return await bulk.rollback(connection, operation, by=operator(), progress=reached)

@@ -1,0 +1,99 @@
+"""`embedq-tui failed`: failed tasks, grouped by error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import Column, count, moment, print_json, print_table, say
+from embedq_worker.database import connected
+from embedq_worker.insights.failures import FailureGroup, Failures, failures
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+DETAILED = 3
+"""Tasks shown of each group with --details."""
+
+
+@click.command("failed", epilog="Example: embedq-tui failed --details --limit 5")
+@click.option("--details", is_flag=True, help="Show errors in full, the newest tasks and what to do.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    metavar="N",
+    show_default=True,
+    help="Groups, the biggest first.",
+)
+@operator_command
+def command(invocation: Invocation, details: bool, limit: int) -> None:
+    """Show failed tasks, grouped by error.
+
+    Errors that differ only in numbers, names, addresses and quoted text are one group, and its fingerprint
+    stays the same from day to day. Exits 0 whether or not anything has failed.
+    """
+    settings = invocation.settings()
+    found = asyncio.run(_find(settings, limit, DETAILED if details else 1))
+    if invocation.as_json:
+        print_json(found)
+    elif not found.groups:
+        say("No task has failed.")
+    elif details:
+        for line in _details(found):
+            say(line)
+    else:
+        _table(found)
+
+
+async def _find(settings: Settings, limit: int, samples: int) -> Failures:
+    async with connected(settings) as connection:
+        return await failures(connection, limit=limit, samples=samples)
+
+
+def _table(found: Failures) -> None:
+    columns = [
+        Column("Group"),
+        Column("Tasks", right=True),
+        Column("Share", right=True),
+        Column("Last seen"),
+        Column("Error", wrap=True, least=20),
+    ]
+    rows = [
+        [group.fingerprint, _size(group), f"{group.share:.0%}", _last(group, found.at), group.error]
+        for group in found.groups
+    ]
+    print_table(columns, rows)
+    say()
+    say(f"{_summary(found)}. What to do about each: embedq-tui failed --details")
+
+
+def _details(found: Failures) -> Iterator[str]:
+    yield _summary(found)
+    for group in found.groups:
+        yield ""
+        yield f"{group.fingerprint}  {_size(group)} of {found.failed:,} ({group.share:.0%})"
+        yield f"  first seen  {moment(group.first_seen, found.at)}"
+        yield f"  last seen   {moment(group.last_seen, found.at)}"
+        yield f"  error       {printable_line(group.newest[0].error if group.newest else group.error)}"
+        yield f"  advice      {group.advice}"
+        for task in group.newest:
+            what = printable_line(task.slug or f"article {task.article_id}", 60)
+            attempts = f"{task.attempts} of {task.max_attempts} attempts"
+            yield f"  task        {task.id}  {task.operation} {what}, {attempts}"
+
+
+def _summary(found: Failures) -> str:
+    text = f"{count(found.failed, 'failed task')} in {count(len(found.groups), 'group')}"
+    return f"{text}, and more groups (--limit)" if found.more else text
+
+
+def _size(group: FailureGroup) -> str:
+    return f"{group.count:,}{'' if group.exact else '+'}"
+
+
+def _last(group: FailureGroup, now: datetime) -> str:
+    return moment(group.last_seen, now).partition("(")[2].rstrip(")") or "never"

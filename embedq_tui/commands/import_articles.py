@@ -1,0 +1,112 @@
+"""`embedq-tui import`: Markdown files into articles, and articles into the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import print_json, progress, say
+from embedq_worker import migrations
+from embedq_worker.articles import ImportCounts, ImportOptions, Item, Priority, StoredBatch, store_articles
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.importing import MAX_FOLDER, ArticleDraft, Skipped, find_markdown, read_articles
+from embedq_worker.settings import Settings
+
+
+@click.command("import", epilog="Example: embedq-tui import docs/ --folder handbook --dry-run")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen, file by file; write nothing.")
+@click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and below it.")
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Of the tasks.",
+)
+@operator_command
+def command(
+    invocation: Invocation, paths: tuple[Path, ...], dry_run: bool, folder: str | None, priority: Priority
+) -> ExitCode:
+    """Read Markdown files, and folders of them, into articles, and queue what has to be embedded.
+
+    An article is found again by its slug, from front matter or file name: it is updated in place, or left
+    alone where nothing changed. Interrupted, it can be run again. Exits 1 when no file gave an article.
+    """
+    settings = invocation.settings()
+    prefix = (folder or "").strip("/")
+    if len(prefix) > MAX_FOLDER:
+        raise click.BadParameter(f"is longer than {MAX_FOLDER} characters", param_hint="--folder")
+    options = ImportOptions(operator(), settings.max_retries, priority, dry_run)
+    counts, skipped = asyncio.run(_import(settings, paths, prefix, options, quiet=invocation.as_json))
+    if invocation.as_json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "created": counts.created,
+                "updated": counts.updated,
+                "unchanged": counts.unchanged,
+                "queued": counts.queued,
+                "skipped": [{"source": item.source, "reason": item.reason} for item in skipped],
+            }
+        )
+    else:
+        _summary(counts, dry_run)
+    stored = counts.created + counts.updated + counts.unchanged
+    return ExitCode.OK if stored else ExitCode.NO
+
+
+async def _import(
+    settings: Settings, paths: tuple[Path, ...], prefix: str, options: ImportOptions, *, quiet: bool
+) -> tuple[ImportCounts, list[Skipped]]:
+    files = len(await asyncio.to_thread(find_markdown, paths))
+    counts = ImportCounts()
+    skipped: list[Skipped] = []
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        with progress("Files read", files) as reached:
+            done = 0
+            async for batch in store_articles(connection, _items(paths, prefix), options):
+                counts.add(batch)
+                skipped += batch.skipped
+                done += len(batch.articles) + len(batch.skipped)
+                reached(done)
+                if not quiet:
+                    _tell(batch, options.dry_run)
+    return counts, skipped
+
+
+def _items(paths: tuple[Path, ...], prefix: str) -> Iterator[Item]:
+    for item in read_articles(paths):
+        if isinstance(item, ArticleDraft) and prefix:
+            folder = f"{prefix}/{item.folder}" if item.folder else prefix
+            if len(folder) > MAX_FOLDER:
+                yield Skipped(item.source, f"folder name longer than {MAX_FOLDER} characters")
+                continue
+            item = replace(item, folder=folder)
+        yield item
+
+
+def _tell(batch: StoredBatch, dry_run: bool) -> None:
+    """Each file in a dry run; otherwise only what gave no article."""
+    if dry_run:
+        for article in batch.articles:
+            note = ", to be embedded" if article.queued else ""
+            say(f"{article.outcome:<9}  {article.slug}{note}  ({article.source})")
+    for item in batch.skipped:
+        say(f"skipped    {item.source}: {item.reason}", error=not dry_run)
+
+
+def _summary(counts: ImportCounts, dry_run: bool) -> None:
+    would = "Would be " if dry_run else ""
+    numbers = (
+        f"created {counts.created:,}, updated {counts.updated:,}, unchanged {counts.unchanged:,}, "
+        f"skipped {counts.skipped:,}; queued {counts.queued:,}"
+    )
+    say(f"{would}{numbers}" if would else numbers.capitalize())

@@ -1,0 +1,118 @@
+"""`embedq-tui migrate`: bring the schema up to date, look at it, take it back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import Column, confirm, print_json, print_table, say
+from embedq_worker import migrations
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.migrations import MigrationState
+from embedq_worker.schema_check import Problem
+from embedq_worker.settings import Settings
+
+QUEUE_VERSION = 2
+"""What is taken back from here on down holds data of the operator's, not only of ours."""
+
+
+@click.group("migrate", invoke_without_command=True, epilog="Example: embedq-tui migrate status")
+@operator_command
+def command(invocation: Invocation) -> None:
+    """Bring the schema up to date, look at it, take it back.
+
+    Without a command: as `up`. Other programs go on reading and writing meanwhile.
+    """
+    if click.get_current_context().invoked_subcommand is None:
+        _up(invocation)
+
+
+@command.command("up", epilog="Example: embedq-tui migrate up")
+@operator_command
+def up(invocation: Invocation) -> None:
+    """Apply what is missing, in order. Can be started twice, and again after it was killed."""
+    _up(invocation)
+
+
+def _up(invocation: Invocation) -> None:
+    settings = invocation.settings()
+    applied = asyncio.run(migrations.up(settings, lambda line: say(line, error=invocation.as_json)))
+    if invocation.as_json:
+        print_json({"applied": applied})
+    elif not applied:
+        say("The schema is up to date.")
+
+
+@command.command("status", epilog="Example: embedq-tui migrate status --json")
+@operator_command
+def status(invocation: Invocation) -> None:
+    """List every version and whether it is applied."""
+    states = asyncio.run(_states(invocation.settings()))
+    if invocation.as_json:
+        print_json({"current": all(state.state == "applied" for state in states), "migrations": states})
+        return
+    columns = [Column("Version", right=True), Column("Name"), Column("State"), Column("Applied", wrap=True)]
+    print_table(columns, [_row(state) for state in states])
+
+
+async def _states(settings: Settings) -> list[MigrationState]:
+    async with connected(settings) as connection:
+        return await migrations.status(connection)
+
+
+def _row(state: MigrationState) -> list[str]:
+    when = ""
+    if state.applied_at:
+        when = f"{state.applied_at.astimezone():%Y-%m-%d %H:%M:%S} by {state.applied_by} with {state.program}"
+    return [f"{state.version:03}", state.name, state.state, when]
+
+
+@command.command("verify", epilog="Example: embedq-tui migrate verify")
+@operator_command
+def verify(invocation: Invocation) -> ExitCode:
+    """Look whether everything the migrations made is there. Exits 1 when something is not."""
+    problems = asyncio.run(_problems(invocation.settings()))
+    if invocation.as_json:
+        print_json({"ok": not problems, "problems": problems})
+    elif not problems:
+        say("The schema is as this program makes it.")
+    else:
+        for problem in problems:
+            say(problem.message)
+            say(f"  {problem.advice}")
+    return ExitCode.NO if problems else ExitCode.OK
+
+
+async def _problems(settings: Settings) -> list[Problem]:
+    async with connected(settings) as connection:
+        return await migrations.verify(connection)
+
+
+@command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
+@click.option(
+    "--to", "version", type=click.IntRange(0), required=True, metavar="N", help="Last version to stay."
+)
+@click.option("--yes", is_flag=True, help="Do not ask, also where tables with data are removed (N below 2).")
+@operator_command
+def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
+    """Take steps back, the latest first.
+
+    --to 2 removes what embedq added and leaves the public tables as they were; --to 1 removes the queue and
+    what is in it; --to 0 removes also the article tables, where embedq made them and they hold no article.
+    """
+    settings = invocation.settings()
+    what = "the queue and every task in it" + (
+        ", and the embeddings, if embedq made them" if version == 0 else ""
+    )
+    if version < QUEUE_VERSION and not yes and not confirm(f"This removes {what}. Go on?"):
+        return ExitCode.NO
+    report = lambda line: say(line, error=invocation.as_json)  # noqa: E731 - one line, used once
+    undone = asyncio.run(migrations.rollback(settings, version, report))
+    if invocation.as_json:
+        print_json({"taken_back": undone})
+    elif not undone:
+        say("There is nothing to take back.")
+    return ExitCode.OK

@@ -1,0 +1,106 @@
+"""`embedq-tui search`: rank the articles by meaning."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import count, print_json, say
+from embedq_worker.database import connected
+from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.insights.models import Models, models
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import Provider
+from embedq_worker.search import SearchHit, search
+from embedq_worker.settings import Settings
+
+
+@click.command("search", epilog='Example: embedq-tui search "how do I catch an exception" --limit 3')
+@click.argument("query")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=10, metavar="N", show_default=True, help="Articles."
+)
+@click.option("--folder", metavar="FOLDER", help="Only this folder and those below it.")
+@click.option(
+    "--any-model", is_flag=True, help="Also vectors that another program stored without their model."
+)
+@operator_command
+def command(invocation: Invocation, query: str, limit: int, folder: str | None, any_model: bool) -> ExitCode:
+    """Search the articles by meaning.
+
+    The query is embedded by the provider of the settings and compared with the vectors of the same model.
+    Exits 1 when nothing is found, and says why.
+    """
+    if not query.strip():
+        raise click.BadParameter("is empty", param_hint="QUERY")
+    settings = invocation.settings()
+    hits, model, why = asyncio.run(find(settings, query, limit, folder=folder, any_model=any_model))
+    if invocation.as_json:
+        print_json({"query": query, "model": model, "hits": hits, "reason": why.message if why else None})
+    else:
+        for number, hit in enumerate(hits, start=1):
+            for line in hit_lines(number, hit):
+                say(line)
+        if why:
+            raise why
+    return ExitCode.OK if hits else ExitCode.NO
+
+
+async def find(
+    settings: Settings, query: str, limit: int, *, folder: str | None = None, any_model: bool = False
+) -> tuple[list[SearchHit], str, EmbedqError | None]:
+    """Embed the query and search.
+
+    Returns:
+        The hits, the model they were found with, and why there are none.
+    """
+    async with connected(settings) as connection:
+        provider = open_provider(settings)
+        try:
+            [vector] = await provider.embed([query])
+        finally:
+            await provider.aclose()
+        hits = await search(
+            connection,
+            vector,
+            model=provider.model,
+            limit=limit,
+            folder=folder,
+            any_model=any_model,
+            query=query,
+        )
+        why = None if hits else _why_nothing(provider, folder, any_model, await models(connection))
+        return hits, provider.model, why
+
+
+def _why_nothing(provider: Provider, folder: str | None, any_model: bool, stored: Models) -> EmbedqError:
+    own = dict(stored.articles).get(provider.model)
+    if own:
+        place = f" in the folder {folder}" if folder else ""
+        return EmbedqError(
+            f"nothing found{place}; {count(own, 'article')} embedded by {provider.model} overall",
+            "try without --folder" if folder else "are they all no_rag? embedq-tui verify tells",
+        )
+    others = [f"{model} ({count(n, 'article')})" for model, n in stored.articles]
+    if stored.unknown and not any_model:
+        others.append("an unknown model (--any-model compares with those)")
+    if others:
+        return EmbedqError(
+            f"there are no vectors of {provider.model}, but of {', '.join(others)}",
+            "set EMBEDDING_MODEL to that model, or embed all again: embedq-tui backfill",
+        )
+    return EmbedqError(
+        "no article has been embedded yet", "embedq-tui backfill queues them, embedq-worker embeds them"
+    )
+
+
+def hit_lines(number: int, hit: SearchHit) -> Iterator[str]:
+    """A hit for people, line by line."""
+    path = " > ".join(part for part in hit.heading_path if part != hit.title)
+    yield f"{number:>2}. {hit.score:.3f}  {hit.title}  ({hit.slug})"
+    if path:
+        yield f"           {path}"
+    yield f"           {hit.snippet}"

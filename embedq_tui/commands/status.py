@@ -1,0 +1,148 @@
+"""`embedq-tui status`: workers and queue at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import age, count, moment, print_json, say
+from embedq_worker.database import connected, where
+from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
+from embedq_worker.settings import Settings
+
+
+@click.command("status", epilog="Example: embedq-tui status --json")
+@operator_command
+def command(invocation: Invocation) -> None:
+    """Show workers and queue at a glance.
+
+    The first six lines are a contract: scripts may read them. "Running" means that a worker beats and that no
+    operator stopped the workers.
+    """
+    settings = invocation.settings()
+    seen = asyncio.run(look(settings))
+    if invocation.as_json:
+        print_json(_document(seen, settings))
+        return
+    for line in status_lines(seen, settings):
+        say(line)
+
+
+async def look(settings: Settings) -> Overview:
+    """Ask for the overview over a connection of its own."""
+    async with connected(settings) as connection:
+        return await overview(connection, settings)
+
+
+def _document(seen: Overview, settings: Settings) -> dict[str, object]:
+    queue = seen.queue
+    counts = queue.counts
+    return {
+        "at": seen.at,
+        "database": where(settings),
+        "migrated": seen.migrated,
+        "worker": {
+            "running": seen.running,
+            "stopped_at": seen.control.stopped_at,
+            "stopped_by": seen.control.stopped_by,
+            "paused_at": seen.control.paused_at,
+            "paused_by": seen.control.paused_by,
+            "workers": seen.workers,
+            "fleet": seen.fleet,
+        },
+        "queue": {
+            "pending": counts.pending,
+            "processing": counts.processing,
+            "completed": counts.completed,
+            "failed": counts.failed,
+            "total": queue.total,
+            "by_priority": queue.by_priority,
+            "oldest_pending_at": queue.oldest_pending_at,
+            "oldest_due_at": queue.oldest_due_at,
+            "next_due_at": queue.next_due_at,
+            "last_completed_at": queue.last_completed_at,
+        },
+        "providers": seen.providers,
+    }
+
+
+def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
+    """The answer for people, line by line."""
+    queue = seen.queue
+    yield f"Worker Status: {'Running' if seen.running else 'Stopped'}"
+    yield "Queue Statistics:"
+    yield f"Pending: {queue.counts.pending}"
+    yield f"Processing: {queue.counts.processing}"
+    yield f"Completed: {queue.counts.completed}"
+    yield f"Failed: {queue.counts.failed}"
+    yield ""
+    yield f"Database: {where(settings)}"
+    if not seen.migrated:
+        yield "Schema: not up to date, only the counts can be told; run: embedq-tui --migrate"
+    yield from _orders(seen)
+    yield from _workers(seen)
+    if seen.migrated:
+        yield from _times(queue, seen.at)
+    for provider in seen.providers:
+        yield from _provider(provider, seen.at)
+
+
+def _orders(seen: Overview) -> Iterator[str]:
+    control = seen.control
+    if control.stopped_at:
+        yield f"Stopped: {moment(control.stopped_at, seen.at)} by {control.stopped_by or 'unknown'}"
+    if control.paused_at:
+        yield f"Paused: {moment(control.paused_at, seen.at)} by {control.paused_by or 'unknown'}"
+
+
+def _workers(seen: Overview) -> Iterator[str]:
+    if not seen.workers:
+        if seen.fleet and seen.fleet.last_heartbeat:
+            yield f"Workers: none of ours; last heartbeat {moment(seen.fleet.last_heartbeat, seen.at)}"
+        else:
+            yield "Workers: none"
+        return
+    yield f"Workers: {len(seen.workers)}"
+    for worker in seen.workers:
+        yield f"  {_worker(worker, seen.at)}"
+
+
+def _worker(worker: WorkerRow, now: datetime) -> str:
+    beat = age((now - worker.heartbeat_at).total_seconds())
+    parts = [
+        f"{worker.host}/{worker.pid}",
+        worker.state if worker.liveness == "alive" else f"{worker.liveness}",
+        f"heartbeat {beat} ago",
+        f"{worker.in_hand} in hand",
+        f"{worker.succeeded:,} done",
+        f"{worker.failed:,} failed",
+    ]
+    return "  ".join(parts) + (f"  ({worker.note})" if worker.note else "")
+
+
+def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:
+    if queue.oldest_pending_at:
+        yield f"Oldest pending: {moment(queue.oldest_pending_at, now)}"
+    if queue.oldest_due_at:
+        yield f"Waiting since: {moment(queue.oldest_due_at, now)}"
+    elif queue.next_due_at:
+        yield f"Next due: {moment(queue.next_due_at, now)}"
+    yield f"Last completed: {moment(queue.last_completed_at, now)}"
+
+
+def _provider(provider: ProviderRow, now: datetime) -> Iterator[str]:
+    words = {"closed": "works", "cooling": "asks for patience", "open": "held, nobody claims"}
+    line = f"Provider: {provider.key}: {words.get(provider.state, provider.state)}"
+    if provider.retry_at and provider.state != "closed":
+        line += f", next try in {age((provider.retry_at - now).total_seconds())}"
+    if provider.failures:
+        line += f", {count(provider.failures, 'failure')} in a row"
+    yield line
+    if provider.reason:
+        yield f"  {provider.reason}"
+    if provider.advice:
+        yield f"  {provider.advice}"

@@ -1,0 +1,79 @@
+"""`embedq-tui stuck`: tasks in hand that nobody will finish."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import Column, age, count, print_json, print_table, say
+from embedq_worker.database import connected
+from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
+from embedq_worker.settings import Settings
+
+
+@click.command("stuck", epilog="Example: embedq-tui stuck --json")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    metavar="N",
+    show_default=True,
+    help="Tasks, the oldest claims first.",
+)
+@operator_command
+def command(invocation: Invocation, limit: int) -> None:
+    """Show tasks whose claim is too old, or whose worker is silent or gone.
+
+    A running worker takes such tasks back by itself within seconds; without one they stay as they are.
+    Exits 0 whether or not there are any.
+    """
+    settings = invocation.settings()
+    found = asyncio.run(_find(settings, limit))
+    if invocation.as_json:
+        print_json(found)
+    elif not found.tasks:
+        say("No task is stuck.")
+    else:
+        _table(found)
+
+
+async def _find(settings: Settings, limit: int) -> StuckTasks:
+    async with connected(settings) as connection:
+        return await stuck(connection, settings, limit=limit)
+
+
+def _table(found: StuckTasks) -> None:
+    columns = [
+        Column("Task", least=8),
+        Column("Article", least=10),
+        Column("Operation"),
+        Column("Attempts", right=True),
+        Column("Claimed", right=True),
+        Column("Worker"),
+        Column("Why"),
+    ]
+    print_table(columns, [_row(task) for task in found.tasks])
+    say()
+    more = f", {len(found.tasks):,} shown" if found.total > len(found.tasks) else ""
+    say(
+        f"{count(found.total, 'stuck task')}{more}. A claim is too old after {age(found.older_than_s)}, "
+        f"a worker silent after {age(found.silent_after_s)}. Any running worker takes them back."
+    )
+
+
+def _row(task: StuckTask) -> list[str]:
+    if task.worker is None:
+        worker = "another program's"
+    else:
+        worker = f"{task.worker_place or str(task.worker)[:8]} {task.liveness or ''}".rstrip()
+    return [
+        str(task.id),
+        task.slug or f"article {task.article_id}",
+        task.operation,
+        f"{task.attempts}/{task.max_attempts}",
+        f"{age(task.claim_age_s)} ago",
+        worker,
+        task.reason.value,
+    ]

@@ -1,0 +1,90 @@
+"""`embedq-tui triggers`: queue what any program saves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import print_json, say
+from embedq_worker import article_trigger, migrations
+from embedq_worker.article_trigger import ArticleTrigger
+from embedq_worker.database import Connection, connected
+from embedq_worker.settings import Settings
+
+
+@click.group("triggers", epilog="Example: embedq-tui triggers install")
+def command() -> None:
+    """Queue what any program saves, changes or deletes, by a trigger on the table `articles`.
+
+    Without it an article is queued by whoever saves it, by `embedq-tui import` or by `embedq-tui backfill`. A
+    save never fails because of the trigger.
+    """
+
+
+@command.command("install", epilog="Example: embedq-tui triggers install")
+@operator_command
+def install(invocation: Invocation) -> None:
+    """Install the trigger, or put right what is there."""
+    settings = invocation.settings()
+
+    async def act(connection: Connection) -> bool:
+        await migrations.require_current(connection)
+        return await article_trigger.install(connection, max_attempts=settings.max_retries)
+
+    _act(invocation, settings, act)
+
+
+@command.command("remove", epilog="Example: embedq-tui triggers remove")
+@operator_command
+def remove(invocation: Invocation) -> None:
+    """Remove the trigger; tasks that it queued stay."""
+    _act(invocation, invocation.settings(), article_trigger.remove)
+
+
+@command.command("status", epilog="Example: embedq-tui triggers status --json")
+@operator_command
+def status(invocation: Invocation) -> None:
+    """Tell whether the trigger is installed."""
+    _act(invocation, invocation.settings(), None)
+
+
+def _act(
+    invocation: Invocation, settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
+) -> None:
+    """Do something to the trigger, or nothing, and tell how it is now."""
+    changed, state = asyncio.run(_run(settings, act))
+    if invocation.as_json:
+        print_json(
+            {
+                "changed": changed,
+                "installed": state.installed,
+                "enabled": state.enabled,
+                "events": state.events,
+                "disabled": state.disabled,
+                "max_attempts": state.max_attempts,
+            }
+        )
+    else:
+        say(_words(state))
+
+
+async def _run(
+    settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
+) -> tuple[bool, ArticleTrigger]:
+    async with connected(settings) as connection:
+        changed = await act(connection) if act else False
+        return changed, await article_trigger.status(connection)
+
+
+def _words(state: ArticleTrigger) -> str:
+    if not state.events:
+        return "The trigger is not installed."
+    events = ", ".join(state.events)
+    if state.disabled:
+        return f"The trigger is installed for {events}, but switched off for {', '.join(state.disabled)}."
+    if not state.installed:
+        return f"Only a part of the trigger is there ({events}): embedq-tui triggers install"
+    return f"The trigger is installed for {events}; its tasks have {state.max_attempts} attempts."

@@ -1,0 +1,84 @@
+"""What every command takes: where the settings are, in which form it answers, how it tells its failures."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from embedq_worker.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One run of the program.
+
+    Attributes:
+        env_file: File of settings that was named.
+        debug: Failures are shown with their traceback.
+        as_json: The answer is JSON.
+    """
+
+    env_file: Path | None = None
+    debug: bool = False
+    as_json: bool = False
+
+    def settings(self) -> Settings:
+        """Read the settings.
+
+        Raises:
+            SettingsError: A value cannot be used.
+        """
+        from embedq_worker.configuration import load_settings
+
+        return load_settings(self.env_file)
+
+
+def common_options(function: F) -> F:
+    """Add --env-file and --debug."""
+    function = _remembered(
+        "--env-file",
+        "env_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read settings from this file instead of .env; the environment wins.",
+    )(function)
+    return _remembered("--debug", "debug", is_flag=True, help="Show failures with a traceback.")(function)
+
+
+def json_option(function: F) -> F:
+    """Add --json."""
+    return _remembered("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+
+
+def operator_command(function: F) -> F:
+    """Add the options of every command: --json, --env-file, --debug; the function gets an `Invocation`."""
+    return json_option(common_options(click.pass_obj(function)))  # type: ignore[return-value]
+
+
+def _remembered(flag: str, attribute: str, **options: Any) -> Callable[[F], F]:
+    """An option that is kept in the invocation, wherever on the command line it stands."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value:
+            setattr(context.find_object(Invocation), attribute, value)
+
+    return click.option(flag, attribute, expose_value=False, callback=remember, **options)
+
+
+def operator() -> str:
+    """Who runs this, for the audit log: ``user@host``."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user without an entry in passwd, as in containers
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"

@@ -1,0 +1,192 @@
+"""How commands speak: text for people, JSON for scripts, errors on standard error.
+
+Every text that this program did not make itself passes `printable` on its way to a terminal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, TextIO
+from uuid import UUID
+
+import click
+
+from embedq_worker.text import printable, printable_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 10_000
+"""Columns of an output that is no terminal: nothing is cut, a table takes what it needs."""
+
+
+def say(line: str = "", *, error: bool = False) -> None:
+    """Write a line for people."""
+    click.echo(printable(line), err=error)
+
+
+def print_error(message: str, advice: str = "") -> None:
+    """Tell what is wrong, and what to do about it, on standard error."""
+    say(f"embedq-tui: {printable_line(message)}", error=True)
+    if advice:
+        say(f"  {printable_line(advice)}", error=True)
+
+
+def print_json(value: object, *, compact: bool = False) -> None:
+    """Write one JSON document.
+
+    Args:
+        value: Dataclasses become objects by their fields, times ISO 8601 in UTC, enums their value.
+        compact: On one line, for a list of documents.
+    """
+    # ASCII only: no control character and no bidi mark gets through, whatever the terminal's encoding.
+    click.echo(json.dumps(plain(value), indent=None if compact else 2, allow_nan=False))
+
+
+def plain(value: object) -> object:
+    """Turn a value into what JSON has."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Enum():
+            return plain(value.value)
+        case str():
+            return value
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case UUID():
+            return str(value)
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case Sequence() | frozenset() | set():
+            return [plain(item) for item in value]
+        case _ if dataclasses.is_dataclass(value):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def age(seconds: float) -> str:
+    """A duration in its two biggest units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
+    if hours == 0:
+        return f"{minutes} min"
+    big, small, unit = (hours, minutes % 60, "h min") if days == 0 else (days, hours % 24, "d h")
+    names = unit.split()
+    return f"{big} {names[0]} {small} {names[1]}" if small else f"{big} {names[0]}"
+
+
+def moment(when: datetime | None, now: datetime) -> str:
+    """A time in the local zone with its age: ``2026-11-24 15:04:35 (12 min ago)``.
+
+    Args:
+        when: The time; None for never.
+        now: The database's time, against which ages are told.
+    """
+    if when is None:
+        return "never"
+    seconds = (now - when).total_seconds()
+    told = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({told})"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: ``1 task``, ``1,204 tasks``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there; a stream that was closed at the start is None."""
+    return stream is not None and stream.isatty()
+
+
+def console() -> Console:
+    """Standard output by rich: colour only on a terminal without NO_COLOR; nothing is cut in a pipe."""
+    from rich.console import Console
+
+    width = None if _is_terminal(sys.stdout) else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading.
+        right: For numbers.
+        wrap: Long texts take several lines; otherwise they are cut with an ellipsis.
+        least: Columns it keeps on a narrow terminal.
+    """
+
+    title: str
+    right: bool = False
+    wrap: bool = False
+    least: int | None = None
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table that fits the terminal.
+
+    Args:
+        columns: What they are.
+        rows: Texts, taken literally: no markup, control characters replaced.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            Text(column.title),
+            justify="right" if column.right else "left",
+            no_wrap=not column.wrap,
+            overflow="fold" if column.wrap else "ellipsis",
+            min_width=column.least,
+        )
+    for row in rows:
+        table.add_row(*(Text(printable_line(cell)) for cell in row))
+    console().print(table)
+
+
+def confirm(question: str) -> bool:
+    """Ask on a terminal; the answer is no by default, and where nobody can be asked.
+
+    Args:
+        question: Says exactly what will happen.
+    """
+    if not _is_terminal(sys.stdin):
+        print_error(f"not done without a yes: {question}", "add --yes where nobody can be asked")
+        return False
+    return click.confirm(printable(question), default=False, err=True)
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something takes its time; nothing where that is no terminal.
+
+    Args:
+        label: What is counted.
+        total: How much there is; None where nobody knows.
+
+    Yields:
+        To be told how far it is.
+    """
+    if not _is_terminal(sys.stderr):
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)

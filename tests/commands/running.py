@@ -1,0 +1,102 @@
+"""Commands run as an operator runs them, in this process and as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedq_tui.cli import run
+from tests.commands.shapes import assert_shape, documented_shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said.
+
+    Attributes:
+        code: Its exit code.
+        out: Standard output.
+        err: Standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> list[str]:
+        """Lines of standard error."""
+        return self.err.splitlines()
+
+    def document(self, shape: str) -> Any:
+        """The JSON answer, which has the shape that the guide gives it."""
+        value = json.loads(self.out)
+        assert_shape(value, documented_shapes()[shape])
+        return value
+
+
+class Tui:
+    """Runs commands against one database.
+
+    Args:
+        variables: The environment of the commands, beside that of a provider that is not there.
+        capture: Takes what they print.
+        monkeypatch: Sets the environment.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        capture: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.variables = {
+            "EMBEDDING_PROVIDER": "openai",
+            "EMBEDDING_MODEL": "stub",
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+            **variables,
+        }
+        self._capture = capture
+        self._monkeypatch = monkeypatch
+
+    async def __call__(self, *arguments: str | Path, **variables: object) -> Answer:
+        """Run a command in this process.
+
+        Args:
+            arguments: Its command line.
+            variables: More of its environment.
+        """
+        with self._monkeypatch.context() as patch:
+            for name, value in (self.variables | variables).items():
+                patch.setenv(name, str(value))
+            self._capture.readouterr()
+            code = await asyncio.to_thread(run, [str(argument) for argument in arguments])
+            out, err = self._capture.readouterr()
+        return Answer(code, out, err)
+
+    async def process(self, *arguments: str | Path, **variables: object) -> Answer:
+        """Run a command as a process of its own."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "embedq_tui",
+            *map(str, arguments),
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+            | {name: str(value) for name, value in (self.variables | variables).items()},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return Answer(process.returncode, out.decode(), err.decode())

@@ -1,0 +1,123 @@
+"""`embedq-tui failed`: groups, sizes, samples, advice."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from embedq_worker.errors import ExitCode
+from embedq_worker.insights.advice import UNKNOWN, advice_for
+from embedq_worker.insights.failures import failures
+from tests.commands.running import Tui
+from tests.support.databases import Connection
+
+
+async def fail(connection: Connection, error: str | None, count: int = 1, *, completed: bool = True) -> None:
+    """Insert failed tasks whose errors differ in the number that replaces ``{}``."""
+    await connection.execute(
+        """INSERT INTO embedding_tasks (slug, operation, status, attempts, error_message, completed_at)
+           SELECT 'slug-' || n, 'update', 'failed', 3, replace($1, '{}', n::text),
+                  CASE WHEN $3 THEN now() - n * interval '1 minute' END
+           FROM generate_series(1, $2::int) AS n""",
+        error,
+        count,
+        completed,
+    )
+
+
+async def test_nothing_has_failed(tui: Tui) -> None:
+    answer = await tui("failed")
+    assert (answer.code, answer.err) == (ExitCode.OK, "")
+    document = (await tui("failed", "--json")).document("failed")
+    assert (document["failed"], document["groups"], document["more"]) == (0, [], False)
+
+
+async def test_errors_that_differ_in_numbers_are_one_group(tui: Tui, connection: Connection) -> None:
+    await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 6)
+    await fail(connection, 'model "m{}" not found', 3)
+    await fail(connection, None)
+    document = (await tui("failed", "--json")).document("failed")
+    assert document["failed"] == 10
+    assert [group["count"] for group in document["groups"]] == [6, 3, 1]
+    assert [group["share"] for group in document["groups"]] == [0.6, 0.3, 0.1]
+    first = document["groups"][0]
+    assert first["exact"] is True
+    assert first["newest"][0]["slug"] == "slug-1"
+    assert first["newest"][0]["error"] == "connect ECONNREFUSED 10.0.0.1:11434"
+    assert first["first_seen"] < first["last_seen"]
+    assert all(group["advice"] for group in document["groups"])
+    assert (await tui("failed", "--json")).document("failed")["groups"][0]["fingerprint"] == (
+        first["fingerprint"]
+    )
+
+
+async def test_details_show_tasks_and_advice(tui: Tui, connection: Connection) -> None:
+    await fail(connection, "boom {}", 5)
+    answer = await tui("failed", "--details")
+    assert answer.code == ExitCode.OK
+    ids = await connection.fetch("SELECT id::text FROM embedding_tasks ORDER BY completed_at DESC LIMIT 3")
+    assert all(row["id"] in answer.out for row in ids)
+    assert UNKNOWN in answer.out
+    document = (await tui("failed", "--details", "--json")).document("failed")
+    assert [task["id"] for task in document["groups"][0]["newest"]] == [row["id"] for row in ids]
+
+
+async def test_a_limit_says_that_there_are_more(tui: Tui, connection: Connection) -> None:
+    for name, count in (("alpha", 2), ("beta", 3), ("gamma", 1)):
+        await fail(connection, f"{name} broke", count)
+    document = (await tui("failed", "--json", "--limit", "1")).document("failed")
+    assert [group["error"] for group in document["groups"]] == ["beta broke"]
+    assert document["more"] is True
+    assert document["failed"] == 6
+
+
+async def test_what_sql_failed_has_a_time_too(tui: Tui, connection: Connection) -> None:
+    await fail(connection, "Cancelled by administrator", 2, completed=False)
+    await fail(connection, "Cancelled by administrator", 2)
+    group = (await tui("failed", "--json")).document("failed")["groups"][0]
+    assert group["count"] == 4
+    assert group["last_seen"] is not None
+    await connection.execute("DELETE FROM embedding_tasks WHERE completed_at IS NOT NULL")
+    group = (await tui("failed", "--json")).document("failed")["groups"][0]
+    assert group["last_seen"] is not None
+
+
+async def test_a_group_too_big_to_be_counted(connection: Connection) -> None:
+    await fail(connection, "alpha {}", 7)
+    await fail(connection, "beta", 2)
+    found = await failures(connection, counted=3)
+    assert [(group.count, group.exact) for group in found.groups] == [(7, True), (2, True)]
+    await fail(connection, "gamma", 6)
+    found = await failures(connection, counted=3)
+    assert sorted((group.count, group.exact) for group in found.groups) == [(2, True), (3, False), (3, False)]
+
+
+async def test_text_of_others_is_neither_markup_nor_a_command(tui: Tui, connection: Connection) -> None:
+    await fail(connection, "[/red] \x1b]52;c;aGk=\x07 \u202e [@click=app.bell]x[/]")
+    for arguments in (["failed"], ["failed", "--details"], ["failed", "--json"]):
+        answer = await tui(*arguments)
+        assert answer.code == ExitCode.OK
+        assert "[/red]" in answer.out
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", answer.out)
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        ("HTTP 404: model 'nomic-embed-text' not found, try pulling it first", "ollama pull"),
+        ("401 Incorrect API key provided", "OPENAI_API_KEY"),
+        ("expected 768 dimensions, not 384", "EMBEDDING_DIMENSIONS"),
+        ("connect ECONNREFUSED 127.0.0.1:11434", "embedq-tui check"),
+        ("http://localhost:11434: All connection attempts failed", "embedq-tui check"),
+        ("http://h:1 did not answer within 60 s", "embedq-tui check"),
+        ("429 Too Many Requests", "EMBEDDING_CONCURRENT_WORKERS"),
+        ("chunk 3: input length exceeds the context length", "CHUNK_SIZE"),
+        ("The worker that held this task died", "memory"),
+        ("The claim was held too long", "EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
+        ("Cancelled by administrator", "operator"),
+        ("could not extend file: No space left on device", "space"),
+    ],
+)
+def test_advice_fits_the_error(error: str, word: str) -> None:
+    assert word in advice_for(error)

@@ -1,0 +1,232 @@
+"""The program as a process: exit codes, what it writes where, what it loads, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+
+import click
+import pytest
+
+from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE, cli
+from embedq_worker.errors import ExitCode
+from tests.commands.running import Answer, Tui
+from tests.commands.shapes import GUIDE
+from tests.support.databases import Connection
+
+
+def leaf_commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Command lines of all commands and of the commands below them."""
+    context = click.Context(group)
+    found: list[tuple[str, ...]] = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += leaf_commands(command, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("line", leaf_commands(), ids=" ".join)
+async def test_help_has_an_example(anywhere: Tui, line: tuple[str, ...]) -> None:
+    answer = await anywhere(*line, "--help")
+    assert (answer.code, answer.err) == (ExitCode.OK, "")
+    assert f"Example: embedq-tui {' '.join(line)}" in " ".join(answer.out.split())
+
+
+async def test_the_guide_knows_every_command(anywhere: Tui) -> None:
+    guide = GUIDE.read_text("utf-8")
+    help_text = (await anywhere("--help")).out
+    for name in COMMANDS:
+        assert f"## `{name}" in guide
+        assert name in help_text
+
+
+async def test_without_a_command_it_shows_its_help(anywhere: Tui) -> None:
+    answer = await anywhere()
+    assert (answer.code, answer.err) == (ExitCode.OK, "")
+    assert all(name in answer.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "word"),
+    [
+        (["status"], {}, ExitCode.UNREACHABLE, "127.0.0.1:1/nothing"),
+        (["failed", "--json"], {}, ExitCode.UNREACHABLE, "127.0.0.1:1/nothing"),
+        (["status"], {"CHUNK_SIZE": "1"}, ExitCode.USAGE, "CHUNK_SIZE"),
+        (["statos"], {}, ExitCode.USAGE, "statos"),
+        (["status", "--verbose"], {}, ExitCode.USAGE, "embedq-tui status --help"),
+        (["failed", "--limit", "0"], {}, ExitCode.USAGE, "--limit"),
+    ],
+)
+async def test_errors_are_two_lines_and_an_exit_code(
+    anywhere: Tui, arguments: list[str], variables: dict[str, str], code: int, word: str
+) -> None:
+    answer = await anywhere.process(*arguments, **variables)
+    assert (answer.code, answer.out) == (code, "")
+    assert 1 <= len(answer.complaint) <= 2
+    assert word in answer.err
+
+
+async def test_debug_shows_a_traceback(anywhere: Tui) -> None:
+    for arguments in (["status", "--debug"], ["--debug", "status"]):
+        answer = await anywhere.process(*arguments)
+        assert answer.code != ExitCode.OK
+        assert "Traceback" in answer.err
+
+
+async def test_status_loads_nothing_it_does_not_need(tui: Tui) -> None:
+    # The console may be installed with everything: what is not imported costs nothing.
+    heavy = ["textual", "rich", "httpx", "wordllama", "numpy", "markdown_it", "plotext", "structlog"]
+    program = (
+        "import sys; from embedq_tui.cli import run; code = run(['status']);"
+        f"print([name for name in {heavy} if name in sys.modules], code)"
+    )
+    answer = await _python(tui, "-c", program)
+    assert answer.out.splitlines()[-1] == "[] 0", answer.err
+
+
+async def test_no_command_loads_textual(tui: Tui) -> None:
+    program = (
+        "import sys, importlib; from embedq_tui.cli import COMMANDS;"
+        "[importlib.import_module('embedq_tui.commands.' + module) for module, _ in COMMANDS.values()];"
+        "print('textual' in sys.modules)"
+    )
+    answer = await _python(tui, "-c", program)
+    assert answer.out == "False\n", answer.err
+
+
+async def test_a_reader_that_goes_away(anywhere: Tui) -> None:
+    process = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui config; echo $? >&2", "| true")
+    assert process.complaint == [str(READER_GONE)]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("command", ["config", "config --json"])
+async def test_a_full_disk(anywhere: Tui, command: str) -> None:
+    answer = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui {command} >/dev/full", "")
+    assert answer.code == ExitCode.NO
+    assert len(answer.complaint) == 1
+
+
+async def test_closed_output_and_odd_encodings(anywhere: Tui) -> None:
+    answer = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui config >&-", "")
+    assert (answer.code, answer.err) == (ExitCode.OK, "")
+    answer = await anywhere.process("config", PYTHONIOENCODING="ascii", EMBEDDING_MODEL="modèle")
+    assert answer.code == ExitCode.OK
+    assert "mod?le" in answer.out
+
+
+async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedq_control")  # status waits for it
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "embedq_tui",
+            "status",
+            env={"PATH": os.environ["PATH"], **tui.variables},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        waiting = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'embedq_control'::regclass AND NOT granted)"
+        )
+        async with asyncio.timeout(30):
+            while not await connection.fetchval(waiting):  # noqa: ASYNC110 - the condition is the server's
+                await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == INTERRUPTED
+    assert (out, err.strip()) == (b"", b"")
+
+
+@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("command", ["failed", "stuck", "config", "migrate status"])
+async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command: str, width: int) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (slug, operation, status, error_message, completed_at, processed_at)
+           SELECT repeat('long-slug-', 12), 'update', s.name, repeat('something broke ', 20), now(),
+                  now() - interval '2 h'
+           FROM unnest('{failed,processing}'::text[]) AS s(name)"""
+    )
+    shown = await _terminal(tui, command.split(), width)
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    table = lines[: next((n for n, line in enumerate(lines) if not line.strip()), len(lines))]
+    assert len(table) > 1
+    assert all(len(line) <= width for line in table), shown
+
+
+async def test_colour_only_where_it_is_wanted(tui: Tui) -> None:
+    assert "\x1b[" in await _terminal(tui, ["config"], 80)
+    plain = await _terminal(tui, ["config"], 80, NO_COLOR="1")
+    assert not re.search("\x1b\\[[0-9;]*(3[0-9]|4[0-9]|9[0-9])", plain)
+    assert "\x1b[" not in (await tui.process("config")).out
+
+
+async def _python(tui: Tui, *arguments: str) -> Answer:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        *arguments,
+        env={"PATH": os.environ["PATH"], **tui.variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Answer(process.returncode or 0, out.decode(), err.decode())
+
+
+async def _shell(tui: Tui, command: str, tail: str) -> Answer:
+    process = await asyncio.create_subprocess_shell(
+        f"({command}) {tail}" if tail else command,
+        env={"PATH": os.environ["PATH"], **tui.variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Answer(process.returncode or 0, out.decode(), err.decode())
+
+
+async def _terminal(tui: Tui, arguments: list[str], width: int, **variables: str) -> str:
+    """What a command writes to a terminal of this width."""
+    ours, its = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "embedq_tui",
+        *arguments,
+        env={
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm-256color",
+            "COLUMNS": str(width),
+            **tui.variables,
+            **variables,
+        },
+        stdout=its,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(its)
+    shown = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                data = os.read(ours, 65_536)
+            except OSError:  # how Linux tells that the other side is closed
+                return
+            if not data:
+                return
+            shown.extend(data)
+
+    await asyncio.gather(asyncio.to_thread(read), process.wait())
+    os.close(ours)
+    assert process.stderr is not None
+    assert process.returncode in (0, 1), (await process.stderr.read()).decode()
+    return shown.decode()

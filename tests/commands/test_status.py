@@ -1,0 +1,148 @@
+"""`embedq-tui status` as scripts and operators read it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from embedq_worker import migrations
+from embedq_worker.errors import ExitCode
+from tests.commands.actors import start_worker
+from tests.commands.running import Tui
+from tests.support.content import add_articles, queue_tasks, queued_articles
+from tests.support.databases import Connection, Database
+
+
+async def test_the_first_six_lines_are_the_contract(tui: Tui, connection: Connection) -> None:
+    articles = await queued_articles(connection, 5)
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'completed', completed_at = now() WHERE article_id = $1",
+        articles[0],
+    )
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'failed', completed_at = now() WHERE article_id = $1",
+        articles[1],
+    )
+    answer = await tui("status")
+    assert answer.code == ExitCode.OK
+    assert answer.out.splitlines()[:6] == [
+        "Worker Status: Stopped",
+        "Queue Statistics:",
+        "Pending: 3",
+        "Processing: 0",
+        "Completed: 1",
+        "Failed: 1",
+    ]
+    await start_worker(connection)
+    assert (await tui("status")).out.startswith("Worker Status: Running\n")
+
+
+async def test_the_document(tui: Tui, connection: Connection, database: Database) -> None:
+    worker = await start_worker(connection)
+    articles = await add_articles(connection, ["a", "b", "c"])
+    await queue_tasks(connection, articles[:2])
+    await queue_tasks(connection, articles[2:], priority="high")
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'completed', completed_at = now() WHERE article_id = $1",
+        articles[0],
+    )
+    await connection.execute(
+        "SELECT * FROM embedq_provider_failed('m e', 'unavailable', 'down', 'start it', NULL, 1)"
+    )
+    document = (await tui("status", "--json")).document("status")
+    assert document["worker"]["running"] is True
+    assert [row["id"] for row in document["worker"]["workers"]] == [str(worker)]
+    assert document["worker"]["workers"][0]["settings"] == {"batch_size": 5}
+    queue = document["queue"]
+    assert (queue["pending"], queue["completed"], queue["total"]) == (2, 1, 3)
+    assert queue["by_priority"]["high"] == {"pending": 1, "processing": 0, "completed": 0, "failed": 0}
+    assert queue["oldest_pending_at"] is not None
+    assert queue["oldest_due_at"] is not None
+    assert queue["last_completed_at"] is not None
+    assert [(row["key"], row["state"]) for row in document["providers"]] == [("m e", "open")]
+    assert database.url.rpartition("/")[2] in document["database"]
+
+
+async def test_a_task_that_is_not_due_does_not_wait(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 2)
+    await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour'")
+    queue = (await tui("status", "--json")).document("status")["queue"]
+    assert queue["oldest_due_at"] is None
+    assert queue["next_due_at"] is not None
+    assert queue["oldest_pending_at"] is not None
+
+
+async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection, silent="60 s")
+    document = (await tui("status", "--json")).document("status")
+    assert document["worker"]["running"] is False
+    assert document["worker"]["workers"][0]["liveness"] == "silent"
+    patient = await tui("status", "--json", EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000)
+    assert patient.document("status")["worker"]["running"] is True
+
+
+@pytest.mark.parametrize(("order", "running"), [("stop", False), ("pause", True)])
+async def test_orders_in_force(tui: Tui, connection: Connection, order: str, running: bool) -> None:
+    await start_worker(connection)
+    await connection.execute("SELECT embedq_command($1, 'ann@ops')", order)
+    answer = await tui("status", "--json")
+    worker = answer.document("status")["worker"]
+    assert worker["running"] is running
+    assert (worker["stopped_by"] or worker["paused_by"]) == "ann@ops"
+    assert "ann@ops" in (await tui("status")).out
+
+
+async def test_another_programs_worker_counts(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """UPDATE embedding_worker_status
+           SET is_running = true, last_heartbeat = now(), started_at = now(), tasks_processed = 7"""
+    )
+    worker = (await tui("status", "--json")).document("status")["worker"]
+    assert worker["running"] is True
+    assert worker["workers"] == []
+    assert worker["fleet"]["tasks_processed"] == 7
+
+
+async def test_an_operators_stop_in_sql_is_seen(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection)
+    await connection.execute("UPDATE embedding_worker_status SET is_running = false")
+    worker = (await tui("status", "--json")).document("status")["worker"]
+    assert worker["running"] is False
+    assert worker["stopped_at"] is not None
+
+
+async def test_before_the_migration_the_public_tables_are_counted(
+    bare_tui: Tui, empty_database: Database
+) -> None:
+    await migrations.up(empty_database.settings, target=2)
+    connection = await empty_database.connect()
+    await queued_articles(connection, 4)
+    await connection.execute(
+        "INSERT INTO embedding_worker_status (id, is_running, last_heartbeat) VALUES (1, true, now())"
+    )
+    await connection.close()
+    document = (await bare_tui("status", "--json")).document("status")
+    assert document["migrated"] is False
+    assert document["queue"]["pending"] == document["queue"]["total"] == 4
+    assert document["worker"]["running"] is True
+    answer = await bare_tui("status")
+    assert "Pending: 4" in answer.out.splitlines()
+    assert "--migrate" in answer.out
+
+
+async def test_a_database_without_a_queue(bare_tui: Tui) -> None:
+    answer = await bare_tui("status")
+    assert answer.code == ExitCode.NO
+    assert answer.out == ""
+    assert len(answer.complaint) == 2
+    assert "--migrate" in answer.err
+
+
+async def test_text_of_others_commands_no_terminal(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET note = E'\\x1b]52;c;aGk=\\x07 \\u202e [/red]'")
+    await connection.execute("SELECT embedq_command('stop', E'ann\\x1b[2J')")
+    answer = await tui("status")
+    assert "[/red]" in answer.out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", answer.out)

@@ -1,0 +1,100 @@
+"""`embedq-tui verify`: whether what is kept is what is there, and what repairs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embedq_worker.errors import ExitCode
+from tests.commands.actors import embed
+from tests.commands.running import Tui
+from tests.support.content import add_articles, queue_tasks, queued_articles
+from tests.support.databases import Connection
+
+
+async def verified(tui: Tui, *arguments: str) -> tuple[int, Any]:
+    answer = await tui("verify", "--json", *arguments)
+    return answer.code, answer.document("verify")
+
+
+def counts(document: Any) -> dict[str, tuple[int, int]]:
+    return {finding["code"]: (finding["count"], finding["waiting"]) for finding in document["findings"]}
+
+
+async def test_everything_is_right(tui: Tui, connection: Connection) -> None:
+    for article in await queued_articles(connection, 3):
+        await embed(connection, article)
+    code, document = await verified(tui)
+    assert (code, document["ok"], document["drift"], document["findings"]) == (ExitCode.OK, True, [], [])
+    assert document["articles"] == 3
+    answer = await tui("verify")
+    assert (answer.code, answer.err) == (ExitCode.OK, "")
+
+
+async def test_drift_is_found_and_repaired(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")  # no trigger sees this
+        await connection.execute("DELETE FROM embedding_tasks WHERE slug = 'article-0'")
+    code, document = await verified(tui)
+    assert code == ExitCode.NO
+    assert document["drift"] == [{"status": "pending", "priority": "normal", "kept": 3, "counted": 2}]
+    assert "verify --repair" in (await tui("verify")).out
+
+    code, document = await verified(tui, "--repair")
+    assert document["repaired"] is True
+    assert len(document["drift"]) == 1
+    code, document = await verified(tui)
+    assert document["drift"] == []
+    assert (await tui("status", "--json")).document("status")["queue"]["pending"] == 2
+
+
+async def test_what_another_worker_left(tui: Tui, connection: Connection) -> None:
+    articles = await add_articles(connection, ["text"] * 7)
+    missing, stale, other_model, unknown_model, hidden, right, waiting = articles
+    await queue_tasks(connection, articles[:6])
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'completed', completed_at = now(), processed_at = now()"
+    )
+    for article in articles[1:6]:
+        await embed(connection, article)
+    await connection.execute("UPDATE articles SET content = 'other' WHERE id = $1", stale)
+    await connection.execute("UPDATE embeddings SET model = 'x/y' WHERE article_id = $1", other_model)
+    await connection.execute("UPDATE embeddings SET model = NULL WHERE article_id = $1", unknown_model)
+    await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", hidden)
+    await queue_tasks(connection, [waiting])
+    code, document = await verified(tui)
+    assert code == ExitCode.NO
+    assert counts(document) == {"missing": (1, 1), "stale": (1, 0), "model": (2, 0), "no_rag": (1, 0)}
+    assert missing != right
+    text = (await tui("verify")).out
+    assert "embedq-tui backfill --only no-rag" in text
+
+
+async def test_failed_rows_with_too_many_attempts(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 2)
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'failed', attempts = 4, completed_at = now()"
+    )
+    code, document = await verified(tui)
+    assert code == ExitCode.NO
+    assert counts(document) == {"failed": (2, 0), "overspent": (2, 0)}
+
+
+async def test_what_is_queued_is_no_damage(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 2)
+    code, document = await verified(tui)
+    assert code == ExitCode.OK
+    assert counts(document) == {"missing": (0, 2)}
+
+
+async def test_a_trigger_that_was_switched_off(tui: Tui, connection: Connection) -> None:
+    await connection.execute("ALTER TABLE embedding_tasks DISABLE TRIGGER embedq_count_insert")
+    code, document = await verified(tui)
+    assert code == ExitCode.NO
+    assert [problem["code"] for problem in document["schema"]] == ["disabled"]
+
+
+async def test_an_old_schema(bare_tui: Tui) -> None:
+    answer = await bare_tui("verify")
+    assert answer.code == ExitCode.NO
+    assert "--migrate" in answer.err

@@ -1,0 +1,159 @@
+"""Whether a worker could work with this database: schema, rights, vectors, signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from embedq_worker import migrations
+from embedq_worker.database import Connection, DirectConnection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.listener import probe_listen
+from embedq_worker.settings import Settings
+from embedq_worker.storage import inspect_storage
+
+OLDEST_SERVER = 12
+"""Major version of PostgreSQL that the SQL is written for."""
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: For scripts: settings, server, schema, rights, vectors, listen, provider.
+        message: What was found, one line.
+        advice: What to do about it; empty when there is nothing to do.
+    """
+
+    name: str
+    verdict: Verdict
+    message: str
+    advice: str = ""
+
+
+async def examine(connection: DirectConnection, settings: Settings) -> list[Check]:
+    """Look at everything a worker needs of the database.
+
+    Args:
+        connection: Its own, not in a transaction.
+        settings: What the worker would run with.
+    """
+    checks = [await _server(connection)]
+    schema = await _schema(connection)
+    checks.append(schema)
+    if schema.verdict is not Verdict.FAIL:
+        checks.append(await _rights(connection))
+        checks.append(await _vectors(connection, settings))
+    checks.append(await _listen(connection))
+    return checks
+
+
+async def _server(connection: DirectConnection) -> Check:
+    row = await connection.fetchrow(
+        """SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS replica,
+                  current_setting('transaction_read_only') = 'on' AS read_only,
+                  (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector"""
+    )
+    assert row is not None
+    found = f"PostgreSQL {row['version'].split()[0]}, " + (
+        f"pgvector {row['pgvector']}" if row["pgvector"] else "without pgvector"
+    )
+    if row["replica"] or row["read_only"]:
+        return Check("server", Verdict.FAIL, f"{found}, read-only (a replica?)", "use the primary")
+    if connection.get_server_version().major < OLDEST_SERVER:
+        return Check("server", Verdict.FAIL, found, f"PostgreSQL {OLDEST_SERVER} or newer is needed")
+    return Check("server", Verdict.OK, found)
+
+
+async def _schema(connection: Connection) -> Check:
+    try:
+        await migrations.require_current(connection)
+    except EmbedqError as error:
+        return Check("schema", Verdict.FAIL, error.message, error.advice)
+    problems = await migrations.verify(connection)
+    if problems:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more: embedq-tui migrate verify)" if len(problems) > 1 else ""
+        return Check("schema", Verdict.WARN, first.message + more, first.advice)
+    return Check("schema", Verdict.OK, "the schema is up to date")
+
+
+# A lock on a row (FOR NO KEY UPDATE) needs UPDATE on one column at least.
+_RIGHTS = """
+SELECT n.tab || ': ' || string_agg(p.privilege, ', ' ORDER BY p.privilege) AS lacking
+FROM (VALUES ('articles', '{SELECT}'::text[]),
+             ('embeddings', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('embedding_tasks', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('embedding_worker_status', '{SELECT,INSERT,UPDATE}'),
+             ('embedding_audit_logs', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('performance_metrics', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('embedq_workers', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('embedq_control', '{SELECT,UPDATE}'),
+             ('embedq_providers', '{SELECT,INSERT,UPDATE}'),
+             ('embedq_articles', '{SELECT,INSERT,UPDATE,DELETE}'),
+             ('embedq_live_counts', '{SELECT}')) AS n(tab, privileges),
+     unnest(n.privileges) AS p(privilege)
+WHERE to_regclass(n.tab) IS NULL OR NOT has_table_privilege(to_regclass(n.tab), p.privilege)
+GROUP BY n.tab
+UNION ALL
+SELECT 'articles: UPDATE (of a column, to lock rows)' WHERE NOT has_any_column_privilege('articles', 'UPDATE')
+UNION ALL
+SELECT pg_get_serial_sequence('embeddings', 'id') || ': USAGE'
+WHERE NOT has_sequence_privilege(pg_get_serial_sequence('embeddings', 'id'), 'USAGE')
+UNION ALL
+SELECT 'function ' || p.proname || ': EXECUTE' FROM pg_proc p
+WHERE p.proname LIKE 'embedq\\_%' AND pg_function_is_visible(p.oid)
+  AND NOT has_function_privilege(p.oid, 'EXECUTE')
+"""
+
+
+async def _rights(connection: Connection) -> Check:
+    lacking = [row["lacking"] for row in await connection.fetch(_RIGHTS)]
+    role = await connection.fetchval("SELECT current_user")
+    if lacking:
+        more = f" and {len(lacking) - 4} more" if len(lacking) > 4 else ""
+        return Check(
+            "rights",
+            Verdict.FAIL,
+            f"the role {role} lacks rights: {'; '.join(lacking[:4])}{more}",
+            f"grant them to {role}, or let the worker use the role that owns the tables",
+        )
+    return Check("rights", Verdict.OK, f"the role {role} has the rights a worker needs")
+
+
+async def _vectors(connection: Connection, settings: Settings) -> Check:
+    try:
+        storage = await inspect_storage(connection)
+        storage.require(settings.dimensions)
+    except EmbedqError as error:
+        return Check("vectors", Verdict.FAIL, error.message, error.advice)
+    if storage.schema is None:
+        return Check(
+            "vectors",
+            Verdict.OK,
+            f"vectors of {settings.dimensions} components are kept as jsonb; search compares them one by one",
+        )
+    declared = "vector" if storage.dimensions == -1 else f"vector({storage.dimensions})"
+    return Check(
+        "vectors", Verdict.OK, f"embeddings.vector is {declared}, EMBEDDING_DIMENSIONS {settings.dimensions}"
+    )
+
+
+async def _listen(connection: DirectConnection) -> Check:
+    if await probe_listen(connection):
+        return Check("listen", Verdict.OK, "LISTEN works: a worker is woken in milliseconds")
+    return Check(
+        "listen",
+        Verdict.WARN,
+        "LISTEN does not work through this connection (a transaction-pooling PgBouncer?): workers poll",
+        "give workers and console a direct connection; EMBEDDING_WORKER_INTERVAL is how often they poll",
+    )

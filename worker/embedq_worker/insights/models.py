@@ -1,0 +1,34 @@
+"""Which models the stored vectors come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embedq_worker.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where the stored vectors come from.
+
+    Attributes:
+        articles: Articles by the model that embedded them, most first.
+        unknown: There are vectors of another program, which does not tell its model.
+    """
+
+    articles: tuple[tuple[str, int], ...]
+    unknown: bool
+
+
+async def models(connection: Connection) -> Models:
+    """Ask for the models of the stored vectors.
+
+    Args:
+        connection: To the migrated database.
+    """
+    rows = await connection.fetch(
+        """SELECT model, count(*) AS n FROM embedq_articles WHERE chunks > 0
+           GROUP BY model ORDER BY n DESC, model"""
+    )
+    unknown = await connection.fetchval("SELECT EXISTS (SELECT FROM embeddings WHERE model IS NULL)")
+    return Models(tuple((row["model"], row["n"]) for row in rows), unknown)

@@ -1,0 +1,279 @@
+"""The queue and those who serve it, at a glance: a handful of index probes whatever the size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.errors import SchemaError
+from embedq_worker.settings import Settings
+
+STATUSES = ("pending", "processing", "completed", "failed")
+PRIORITIES = ("high", "normal", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCounts:
+    """Tasks by status."""
+
+    pending: int = 0
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """The queue in numbers.
+
+    Attributes:
+        counts: Tasks by status.
+        total: Of every status.
+        by_priority: The same for high, normal and low.
+        oldest_pending_at: When the oldest pending task was made.
+        oldest_due_at: Since when a task has been due that nobody has claimed; None where none is due.
+        next_due_at: When the next task becomes due that is not due yet (a retry, mostly).
+        last_completed_at: When a task was last completed.
+    """
+
+    counts: StatusCounts
+    total: int
+    by_priority: Mapping[str, StatusCounts]
+    oldest_pending_at: datetime | None
+    oldest_due_at: datetime | None
+    next_due_at: datetime | None
+    last_completed_at: datetime | None
+
+
+class Liveness(StrEnum):
+    """What a worker's heartbeat says."""
+
+    ALIVE = "alive"
+    SILENT = "silent"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that has not signed off.
+
+    Attributes:
+        liveness: From the age of its heartbeat.
+        state: As it said itself: running or stopping.
+        note: Why it is idle; empty when it is not.
+        in_hand: Tasks it holds.
+        provider: Key of its provider's breaker.
+        settings: What it runs with; no secrets.
+    """
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    state: str
+    liveness: Liveness
+    note: str
+    in_hand: int
+    processed: int
+    succeeded: int
+    failed: int
+    provider: str
+    settings: Mapping[str, object]
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The public row about all workers, in which another program's worker shows too."""
+
+    is_running: bool
+    last_heartbeat: datetime | None
+    tasks_processed: int
+    tasks_succeeded: int
+    tasks_failed: int
+    started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the operator said to all workers."""
+
+    stopped_at: datetime | None
+    stopped_by: str | None
+    paused_at: datetime | None
+    paused_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """The circuit breaker of a provider.
+
+    Attributes:
+        state: closed, cooling (a 429 asked for patience) or open (nobody claims).
+        retry_at: When it ends or is probed.
+    """
+
+    key: str
+    state: str
+    kind: str
+    reason: str
+    advice: str
+    failures: int
+    opened_at: datetime | None
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, of one moment.
+
+    Attributes:
+        at: The database's time.
+        migrated: Our tables are there; without them only `queue.counts` and `fleet` are told.
+        running: Somebody serves the queue and no stop is in force.
+    """
+
+    at: datetime
+    migrated: bool
+    running: bool
+    queue: QueueFigures
+    workers: tuple[WorkerRow, ...]
+    fleet: Fleet | None
+    control: Control
+    providers: tuple[ProviderRow, ...]
+
+
+async def overview(connection: Connection, settings: Settings) -> Overview:
+    """Look at the queue and those who serve it, in one snapshot.
+
+    Args:
+        connection: To a database with the public tables; ours may be missing.
+        settings: How long a worker may be silent.
+
+    Raises:
+        SchemaError: There is no queue in this database.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        place = await connection.fetchrow(_PLACE)
+        assert place is not None
+        if not place["public"]:
+            raise SchemaError("this database has no table embedding_tasks", "run: embedq-tui --migrate")
+        migrated: bool = place["ours"]
+        counts = await connection.fetch(_LIVE_COUNTS if migrated else _COUNTED)
+        times = await connection.fetchrow(_TIMES) if migrated else None
+        workers = await connection.fetch(_WORKERS, settings.dead_after_s) if migrated else []
+        control = await connection.fetchrow(_CONTROL) if migrated else None
+        providers = await connection.fetch(_PROVIDERS) if migrated else []
+        fleet = await connection.fetchrow(_FLEET, settings.dead_after_s)
+    rows = tuple(_worker(row) for row in workers)
+    orders = Control(**control) if control else Control(None, None, None, None)
+    return Overview(
+        at=place["at"],
+        migrated=migrated,
+        running=orders.stopped_at is None
+        and (any(row.liveness is Liveness.ALIVE for row in rows) or bool(fleet and fleet["serves"])),
+        queue=_figures(counts, times),
+        workers=rows,
+        fleet=_fleet(fleet) if fleet else None,
+        control=orders,
+        providers=tuple(ProviderRow(**row) for row in providers),
+    )
+
+
+# The counts are exact once the rows of before the triggers are counted: what is made after that tells it.
+_PLACE = """
+SELECT clock_timestamp() AS at, to_regclass('embedding_tasks') IS NOT NULL AS public,
+       to_regproc('embedq_worker_beat') IS NOT NULL AND to_regproc('embedq_provider_look') IS NOT NULL AS ours
+"""
+
+_LIVE_COUNTS = "SELECT status, priority, n FROM embedq_live_counts"
+_COUNTED = "SELECT status, priority, count(*) AS n FROM embedding_tasks GROUP BY status, priority"
+
+_TIMES = """
+SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL (
+            SELECT created_at FROM embedding_tasks
+            WHERE status = 'pending'
+              AND (CASE priority WHEN 'high' THEN 1 WHEN 'normal' THEN 2 WHEN 'low' THEN 3 END) = r.rank
+            ORDER BY created_at LIMIT 1) AS t) AS oldest_pending_at,
+       (SELECT min(t.scheduled_at) FROM (VALUES (0), (1), (2)) AS r(rank), LATERAL (
+            SELECT scheduled_at FROM embedding_tasks
+            WHERE status = 'pending' AND embedq_rank(priority) = r.rank AND scheduled_at <= now()
+            ORDER BY scheduled_at LIMIT 1) AS t) AS oldest_due_at,
+       (SELECT min(t.scheduled_at) FROM (VALUES (0), (1), (2)) AS r(rank), LATERAL (
+            SELECT scheduled_at FROM embedding_tasks
+            WHERE status = 'pending' AND embedq_rank(priority) = r.rank AND scheduled_at > now()
+            ORDER BY scheduled_at LIMIT 1) AS t) AS next_due_at,
+       (SELECT completed_at FROM embedding_tasks
+        WHERE status = 'completed' AND completed_at IS NOT NULL
+        ORDER BY completed_at DESC LIMIT 1) AS last_completed_at
+"""
+
+_WORKERS = """
+SELECT id, host, pid, version, state, note, in_hand, processed, succeeded, failed, provider, settings,
+       started_at, heartbeat_at, heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive
+FROM embedq_workers WHERE state IN ('running', 'stopping') ORDER BY started_at, id
+"""
+
+_CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_control"
+
+_PROVIDERS = """
+SELECT key, state, kind, reason, advice, failures, opened_at, retry_at FROM embedq_providers
+WHERE state <> 'closed' OR key IN (SELECT provider FROM embedq_workers WHERE state IN ('running', 'stopping'))
+ORDER BY key
+"""
+
+_FLEET = """
+SELECT is_running, last_heartbeat, tasks_processed, tasks_succeeded, tasks_failed, started_at,
+       is_running AND last_heartbeat > clock_timestamp() - make_interval(secs => $1) AS serves
+FROM embedding_worker_status ORDER BY id LIMIT 1
+"""
+
+
+def _figures(rows: Iterable[asyncpg.Record], times: asyncpg.Record | None) -> QueueFigures:
+    cells = [(row["status"], row["priority"], row["n"]) for row in rows]
+    return QueueFigures(
+        counts=_sums((status, n) for status, _, n in cells),
+        total=sum(n for _, _, n in cells),
+        by_priority={
+            name: _sums((status, n) for status, priority, n in cells if priority == name)
+            for name in PRIORITIES
+        },
+        oldest_pending_at=times["oldest_pending_at"] if times else None,
+        oldest_due_at=times["oldest_due_at"] if times else None,
+        next_due_at=times["next_due_at"] if times else None,
+        last_completed_at=times["last_completed_at"] if times else None,
+    )
+
+
+def _sums(cells: Iterable[tuple[str, int]]) -> StatusCounts:
+    sums = dict.fromkeys(STATUSES, 0)
+    for status, n in cells:
+        if status in sums:
+            sums[status] += n
+    return StatusCounts(**sums)
+
+
+def _worker(row: asyncpg.Record) -> WorkerRow:
+    values = dict(row)
+    alive = values.pop("alive")
+    values["settings"] = json.loads(values["settings"])
+    return WorkerRow(**values, liveness=Liveness.ALIVE if alive else Liveness.SILENT)
+
+
+def _fleet(row: asyncpg.Record) -> Fleet:
+    return Fleet(
+        is_running=bool(row["is_running"]),
+        last_heartbeat=row["last_heartbeat"],
+        tasks_processed=row["tasks_processed"] or 0,
+        tasks_succeeded=row["tasks_succeeded"] or 0,
+        tasks_failed=row["tasks_failed"] or 0,
+        started_at=row["started_at"],
+    )
