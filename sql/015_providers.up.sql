@@ -5,9 +5,11 @@
 
 -- Enters a failure that is nobody's text; returns the state it led to and the milliseconds until it ends or is probed.
 -- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: what the provider asked for, or null.
--- Unavailable opens after p_threshold failures in a row; probes come at 5 s, then ever rarer, 5 minutes at most.
+-- Unavailable opens after p_threshold failures in a row; probes come at 5 s, then ever rarer, 5 minutes at most. While
+-- requests are held only a probe that fails (p_probe) counts: what was in flight then tells nothing new.
 CREATE FUNCTION embedq_provider_failed(
-    p_key text, p_kind text, p_reason text, p_advice text, p_wait_ms bigint, p_threshold int)
+    p_key text, p_kind text, p_reason text, p_advice text, p_wait_ms bigint, p_threshold int,
+    p_probe boolean DEFAULT false)
 RETURNS TABLE (state text, wait_ms bigint, changed boolean)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -21,7 +23,8 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     INSERT INTO embedq_providers (key, state) VALUES (p_key, 'closed') ON CONFLICT (key) DO NOTHING;
     SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
-    v_failures := v_old.failures + 1;
+    v_failures := v_old.failures
+        + (p_probe OR v_old.state = 'closed' OR v_old.state = 'cooling' AND v_old.retry_at <= v_now)::int;
     v_state := CASE WHEN p_kind = 'rate_limited' AND v_old.state <> 'open' THEN 'cooling'
                     WHEN p_kind = 'misconfigured' OR v_old.state = 'open' OR v_failures >= p_threshold THEN 'open'
                     ELSE v_old.state END;
@@ -34,6 +37,7 @@ BEGIN
     SET state = v_state, kind = p_kind, reason = p_reason, advice = p_advice, failures = v_failures,
         opened_at = CASE WHEN v_state = 'open' THEN coalesce(v_old.opened_at, v_now) END,
         retry_at = CASE WHEN v_state = 'closed' THEN NULL
+                        WHEN v_old.state = 'open' AND NOT p_probe THEN v_old.retry_at
                         ELSE greatest(CASE WHEN v_state = 'cooling' THEN v_old.retry_at END,
                                       v_now + v_wait * interval '1 millisecond') END,
         updated_at = v_now

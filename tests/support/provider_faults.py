@@ -46,6 +46,8 @@ class Faults:
         latency_s: Seconds before the answer to each embedding request.
         latency_per_input_s: Seconds more per text.
         poison: A text that contains it spoils its whole request with 400.
+        crash: A text that contains it makes the server fail with 500.
+        slow: A text that contains it is never answered.
         poison_vector: A text that contains it gets a vector that is not finite.
         max_characters: A longer text spoils its request in the way the protocol words it; 0 for no limit.
         api_key: Anything else as bearer token gets 401; empty for no check.
@@ -67,6 +69,8 @@ class Faults:
     latency_s: float = 0.0
     latency_per_input_s: float = 0.0
     poison: str = ""
+    crash: str = ""
+    slow: str = ""
     poison_vector: str = ""
     max_characters: int = 0
     api_key: str = ""

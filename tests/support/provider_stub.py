@@ -144,7 +144,7 @@ class ProviderStub:
         self.seen.in_flight += 1
         self.seen.max_in_flight = max(self.seen.max_in_flight, self.seen.in_flight)
         try:
-            await self._delay(len(asked.texts))
+            await self._delay(asked.texts)
             refusal = self._refusal(asked)
             await (
                 line.send(refusal) if refusal else self._comply(line, asked, self._fault_of_this_request())
@@ -160,10 +160,12 @@ class ProviderStub:
         self.seen.payloads.append(asked.options)
         self.seen.authorizations.append(asked.authorization)
 
-    async def _delay(self, inputs: int) -> None:
+    async def _delay(self, texts: Sequence[str]) -> None:
         if self.faults.hold is not None:
             await self.faults.hold.wait()
-        seconds = self.faults.latency_s + inputs * self.faults.latency_per_input_s
+        if self.faults.slow and any(self.faults.slow in text for text in texts):
+            await asyncio.Event().wait()
+        seconds = self.faults.latency_s + len(texts) * self.faults.latency_per_input_s
         if seconds:
             await asyncio.sleep(seconds)
 
@@ -189,6 +191,8 @@ class ProviderStub:
             return asked.error(faults.max_inputs_status, f"batch size above {faults.max_inputs}", None)
         if faults.poison and any(faults.poison in text for text in asked.texts):
             return asked.error(400, "'$.input' is invalid", "invalid_value")
+        if faults.crash and any(faults.crash in text for text in asked.texts):
+            return asked.error(500, "llama runner process has terminated", None)
         if faults.max_characters and longest > faults.max_characters:
             return asked.error(400, _TOO_LONG[asked.openai].format(faults.max_characters, longest), None)
         if not asked.openai and self._spoilt(asked.texts):

@@ -60,7 +60,9 @@ async def look(pool: Pool, key: str) -> Held | None:
     )
 
 
-async def failed(pool: Pool, key: str, error: ProviderError, *, threshold: int = FAILURES_TO_OPEN) -> float:
+async def failed(
+    pool: Pool, key: str, error: ProviderError, *, threshold: int = FAILURES_TO_OPEN, probe: bool = False
+) -> float:
     """Enter a failure that is nobody's text.
 
     Args:
@@ -68,6 +70,8 @@ async def failed(pool: Pool, key: str, error: ProviderError, *, threshold: int =
         key: Name of the breaker.
         error: Its kind decides: misconfigured opens at once, rate limited only cools.
         threshold: Failures in a row that open the breaker.
+        probe: It was a probe: the next one comes later. Requests that were still in flight when the breaker
+            opened tell nothing new.
 
     Returns:
         Seconds to wait before the tasks are tried again.
@@ -80,13 +84,14 @@ async def failed(pool: Pool, key: str, error: ProviderError, *, threshold: int =
     elif isinstance(error, ProviderMisconfigured):
         kind = "misconfigured"
     row = await pool.fetchrow(
-        "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6)",
+        "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
         key,
         kind,
         error.message,
         error.advice,
         wait_ms,
         threshold,
+        probe,
     )
     assert row is not None
     return float(row["wait_ms"]) / 1000

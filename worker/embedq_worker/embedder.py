@@ -57,6 +57,10 @@ class Embedded:
 Outcome: TypeAlias = Embedded | ProviderError
 
 
+class Unfinished(ProviderError):
+    """The time for a call was over before this text had its vector."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedResult:
     """What became of the texts of one call.
@@ -82,7 +86,7 @@ class Embedder:
         self._provider = provider
         self._slots = asyncio.Semaphore(concurrency)
 
-    async def embed(self, texts: Sequence[str]) -> EmbedResult:
+    async def embed(self, texts: Sequence[str], *, within_s: float | None = None) -> EmbedResult:
         """Embed texts; identical ones are sent once.
 
         A text that the provider refuses fails alone: the request it was in is bisected. A text that is too
@@ -91,12 +95,19 @@ class Embedder:
 
         Args:
             texts: Any number, of any length.
+            within_s: Seconds after which the texts that have no vector yet are `Unfinished`; None for no
+                such time.
 
         Returns:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
         call = _Call(self._provider, self._slots)
-        await call.embed(texts)
+        try:
+            async with asyncio.timeout(within_s):
+                await call.embed(texts)
+        except TimeoutError:
+            late = Unfinished(f"not embedded within {within_s:g} s")
+            return EmbedResult([call.outcomes.get(text, late) for text in texts], call.requests)
         return EmbedResult([call.outcomes[text] for text in texts], call.requests)
 
 

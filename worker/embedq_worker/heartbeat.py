@@ -12,6 +12,7 @@ from embedq_worker.database import EXPECTED_ERRORS, Pool, one_line
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
 from embedq_worker.queue import Scope
+from embedq_worker.waits import first_of
 
 
 class StopOrder(Protocol):
@@ -89,11 +90,7 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
         while True:
-            try:
-                async with asyncio.timeout(self._every_s):
-                    await self._hurry.wait()
-            except TimeoutError:
-                pass
+            await first_of(self._hurry, timeout_s=self._every_s)
             self._hurry.clear()
             try:
                 await self.beat()

@@ -14,6 +14,7 @@ from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connect, e
 from embedq_worker.errors import EmbedqError
 from embedq_worker.logs import Log
 from embedq_worker.settings import Settings
+from embedq_worker.waits import first_of
 
 CHANNEL = "embedq_work"
 PING_EVERY_S = 20.0
@@ -35,10 +36,23 @@ class Listener:
         on_signal: Called with the payload of each signal, and with ``resync`` after every gap: something may
             have been missed.
         log: For what an operator should know.
+        ping_every_s: Seconds between two notifications to ourselves.
+        ping_within_s: Seconds one may take.
     """
 
-    def __init__(self, settings: Settings, worker: UUID, on_signal: Callable[[str], None], log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        worker: UUID,
+        on_signal: Callable[[str], None],
+        log: Log,
+        *,
+        ping_every_s: float = PING_EVERY_S,
+        ping_within_s: float = PING_WITHIN_S,
+    ) -> None:
         self._settings = settings
+        self._ping_every_s = ping_every_s
+        self._ping_within_s = ping_within_s
         self._ping_channel = f"embedq_ping_{worker.hex}"
         self._on_signal = on_signal
         self._log = log
@@ -49,14 +63,14 @@ class Listener:
         tries = 0
         while True:
             try:
-                async with self._session() as (connection, pong):
+                async with self._session() as (connection, pong, closed):
                     await self._ping(connection, pong)
                     if tries:
                         self._log.info("listening again")
                     tries = self._lost_at_once = 0
                     self._on_signal("resync")
                     while True:
-                        await asyncio.sleep(PING_EVERY_S)
+                        await first_of(closed, timeout_s=self._ping_every_s)
                         await self._ping(connection, pong)
             except _PingLost:
                 tries += 1
@@ -70,8 +84,8 @@ class Listener:
                 await asyncio.sleep(_RECONNECT.delay_s(tries))
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[tuple[DirectConnection, asyncio.Event]]:
-        pong = asyncio.Event()
+    async def _session(self) -> AsyncIterator[tuple[DirectConnection, asyncio.Event, asyncio.Event]]:
+        pong, closed = asyncio.Event(), asyncio.Event()
 
         def heard(_connection: object, _pid: int, channel: str, payload: object) -> None:
             if channel == CHANNEL:
@@ -80,10 +94,11 @@ class Listener:
                 pong.set()
 
         connection = await connect(self._settings, "embedq-worker listener")
+        connection.add_termination_listener(lambda _: closed.set())
         try:
             await connection.add_listener(CHANNEL, heard)
             await connection.add_listener(self._ping_channel, heard)
-            yield connection, pong
+            yield connection, pong, closed
         finally:
             # Without its farewell: the server may be gone, and this must not wait for it.
             connection.terminate()
@@ -92,7 +107,7 @@ class Listener:
         """Send a notification through the session that has to hear it."""
         pong.clear()
         try:
-            async with asyncio.timeout(PING_WITHIN_S):
+            async with asyncio.timeout(self._ping_within_s):
                 await connection.execute("SELECT pg_notify($1, '')", self._ping_channel)
                 await pong.wait()
         except TimeoutError:
@@ -101,6 +116,7 @@ class Listener:
     def _wait_s(self, tries: int) -> float:
         self._lost_at_once += 1
         if self._lost_at_once == 1:
+            self._log.warning("a notification to ourselves did not come back: listening anew")
             return _RECONNECT.delay_s(tries)
         if self._lost_at_once == 2:
             self._log.warning(

@@ -13,7 +13,7 @@ import asyncpg
 
 from embedq_worker import breaker, queue
 from embedq_worker.backoff import Backoff
-from embedq_worker.database import Pool, one_line, persist
+from embedq_worker.database import EXPECTED_ERRORS, Pool, one_line, persist
 from embedq_worker.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.low_water import LowWater
 from embedq_worker.planning import Plan, plan_tasks, verdict
@@ -115,10 +115,11 @@ class Pipeline:
         if len(tasks) == limit:
             self._low_water.claimed(tasks)
         elif marks is not None:
+            # A short batch is left short: what comes alone is to be tried alone.
             self._low_water.forget()
-            more = await queue.claim(self._pool, self._scope, limit - len(tasks))
-            self._take(more)
-            tasks += more
+            if not tasks:
+                tasks = await queue.claim(self._pool, self._scope, limit)
+                self._take(tasks)
         return tasks
 
     def _take(self, tasks: Sequence[ClaimedTask]) -> None:
@@ -145,7 +146,12 @@ class Pipeline:
         detail = "".join(traceback.format_exception(error))
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
-        await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
+        try:
+            await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
+        except EXPECTED_ERRORS:
+            # The database refuses that too. Not in hand any more, their claims are disowned in a while.
+            for task in left:
+                self._settled(task, "lost", report)
         return report
 
     async def release(self, reason: str) -> int:

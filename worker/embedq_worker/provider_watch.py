@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from embedq_worker import breaker
 from embedq_worker.breaker import Held
-from embedq_worker.database import EXPECTED_ERRORS, Pool
+from embedq_worker.database import EXPECTED_ERRORS, Pool, persist
 from embedq_worker.embedder import CONTROL_TEXT
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider, ProviderError
+from embedq_worker.waits import first_of
 
 LOOK_EVERY_S = 5.0
 LOOK_WHILE_HELD_S = 1.0
@@ -23,6 +24,7 @@ class ProviderWatch:
         pool: To the migrated database.
         provider: To probe.
         key: Name of its breaker.
+        on_checked: Called when the provider was checked at start, with what is wrong or None.
         on_change: Called when requests begin or cease to be held back, and when the reason changes.
         log: For what an operator should know.
     """
@@ -33,12 +35,14 @@ class ProviderWatch:
         provider: Provider,
         key: str,
         *,
+        on_checked: Callable[[ProviderError | None], None],
         on_change: Callable[[Held | None], None],
         log: Log,
     ) -> None:
         self._pool = pool
         self._provider = provider
         self._key = key
+        self._on_checked = on_checked
         self._on_change = on_change
         self._log = log
         self._reason = ""
@@ -48,25 +52,9 @@ class ProviderWatch:
         """Look now: somebody said that the breaker changed."""
         self._news.set()
 
-    async def check_at_start(self) -> None:
-        """Find at start what would otherwise fail every task, and enter it in the breaker.
-
-        Raises:
-            ProviderError: The provider does not work.
-        """
-        try:
-            report = await self._provider.check()
-        except ProviderError as error:
-            await breaker.failed(self._pool, self._key, error, threshold=1)
-            self._log.error("the provider does not work", error=error.message, advice=error.advice)
-            raise
-        await breaker.works(self._pool, self._key)
-        self._log.info(
-            "the provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
-        )
-
     async def run(self) -> None:
-        """Watch for ever; ends by cancellation only."""
+        """Check the provider, then watch for ever; ends by cancellation only."""
+        self._on_checked(await self._check())
         while True:
             self._news.clear()
             try:
@@ -79,6 +67,21 @@ class ProviderWatch:
                 held = None
             await self._pause(held)
 
+    async def _check(self) -> ProviderError | None:
+        """Find at start what would otherwise fail every task, and enter it in the breaker."""
+        try:
+            report = await self._provider.check()
+        except ProviderError as error:
+            self._log.error("the provider does not work", error=error.message, advice=error.advice)
+            fault = error
+            await persist(lambda: breaker.failed(self._pool, self._key, fault, threshold=1))
+            return fault
+        await persist(lambda: breaker.works(self._pool, self._key))
+        self._log.info(
+            "the provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
+        )
+        return None
+
     def _tell(self, held: Held | None) -> None:
         reason = held.reason if held is not None else ""
         if reason != self._reason:
@@ -87,17 +90,13 @@ class ProviderWatch:
 
     async def _pause(self, held: Held | None) -> None:
         pause_s = LOOK_EVERY_S if held is None else min(max(held.wait_s, 0.05), LOOK_WHILE_HELD_S)
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._news.wait()
-        except TimeoutError:
-            return
+        await first_of(self._news, timeout_s=pause_s)
 
     async def _probe(self) -> None:
         try:
             await self._provider.embed([CONTROL_TEXT])
         except ProviderError as error:
-            wait_s = await breaker.failed(self._pool, self._key, error)
+            wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
             self._log.warning(
                 "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
             )

@@ -22,6 +22,7 @@ from embedq_worker.provider_watch import ProviderWatch
 from embedq_worker.providers.base import Provider, ProviderError, ProviderRateLimited
 from embedq_worker.queue import ClaimedTask, Scope
 from embedq_worker.settings import Settings
+from embedq_worker.waits import first_of
 
 RESCAN_S = 0.05
 """A signal speaks for all that commit at the same moment: look again for those that came a little later."""
@@ -79,6 +80,8 @@ class Service:
         self._signalled = False
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._fault: ProviderError | None = None
         self._stop_reason = ""
         self._succeeded = self._failed = 0
         self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency)
@@ -87,6 +90,7 @@ class Service:
             parts.pool,
             parts.provider,
             parts.scope.provider,
+            on_checked=self._provider_checked,
             on_change=self._provider_changed,
             log=parts.log,
         )
@@ -112,8 +116,8 @@ class Service:
         self._stopping.set()
         if force:
             self._forced.set()
-        self._wake.set()
-        self._freed.set()
+        for waited_for in (self._ready, self._wake, self._freed):
+            waited_for.set()
 
     async def run(self) -> None:
         """Work until asked to stop, or until the queue is drained.
@@ -124,18 +128,21 @@ class Service:
         """
         await self._enter()
         failure: EmbedqError | None = None
+        reason = "crashed"
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(run) for run in self._background()]
                 try:
+                    await self._begin()
                     await self._dispatch()
                 except EmbedqError as error:
                     failure = error
                 finally:
                     for task in background:
                         task.cancel()
+            reason = self._stop_reason or (failure.message if failure else "drained")
         finally:
-            await self._leave(self._stop_reason or ("failed" if failure else "drained"))
+            await self._leave(reason)
         if failure:
             raise failure
 
@@ -160,21 +167,26 @@ class Service:
         await fleet.bury_local_dead(self._pool, parts.host)
         await fleet.enter(self._pool, parts.scope, parts.host, self._shown_settings)
         self._log.info("worker started", worker=str(parts.scope.worker), **self._shown_settings)
-        try:
-            await self._provider.check_at_start()
-        except ProviderError as error:
-            if self._drain and not isinstance(error, ProviderRateLimited):
-                await self._leave("the provider does not work")
-                raise
         if self._settings.stuck_cleanup_enabled:
             await rescue_all(self._pool, self._settings, self._log)
         await self._heartbeat.beat()
+
+    async def _begin(self) -> None:
+        """Wait until the provider was checked; a drain cannot do without it.
+
+        Raises:
+            ProviderError: It does not work.
+        """
+        await self._ready.wait()
+        if self._drain and self._fault and not isinstance(self._fault, ProviderRateLimited):
+            raise self._fault
 
     async def _leave(self, reason: str) -> None:
         """Give back what is left and sign off; where the database does not answer, others will rescue it."""
         try:
             async with asyncio.timeout(RELEASE_WITHIN_S):
                 released = await self._pipeline.release(f"worker ended: {reason}")
+                released += await self._disown()
                 await self._heartbeat.beat()
                 await self._metrics.write(self._pool)
                 await fleet.leave(self._pool, self._parts.scope.worker, reason)
@@ -243,7 +255,7 @@ class Service:
             tasks = await self._pipeline.claim(self._settings.batch_size)
         except EXPECTED_ERRORS as error:
             self._log.warning("claiming failed", error=explained(error, self._settings).message)
-            await _first_of(self._stopping, timeout_s=DATABASE_PAUSE_S)
+            await first_of(self._stopping, timeout_s=DATABASE_PAUSE_S)
             return []
         self._metrics.claim(perf_counter() - began)
         if tasks:
@@ -280,7 +292,7 @@ class Service:
         """Wait for a signal, for the next task to become due, or for the time to poll."""
         if self._signalled:
             self._signalled = False
-            await _first_of(self._wake, timeout_s=RESCAN_S)
+            await first_of(self._wake, timeout_s=RESCAN_S)
             return
         poll_s = self._settings.worker_interval_ms / 1000
         try:
@@ -289,7 +301,7 @@ class Service:
             look = fleet.Outlook(False, None)
         if look.next_s is not None and not self._heartbeat.block:
             poll_s = min(poll_s, look.next_s + 0.005)
-        await _first_of(self._wake, timeout_s=poll_s)
+        await first_of(self._wake, timeout_s=poll_s)
 
     def _signal(self, payload: str) -> None:
         self._signalled = True
@@ -299,6 +311,10 @@ class Service:
         if payload in ("provider", "resync"):
             self._provider.look()
 
+    def _provider_checked(self, fault: ProviderError | None) -> None:
+        self._fault = fault
+        self._ready.set()
+
     def _provider_changed(self, held: breaker.Held | None) -> None:
         self._heartbeat.provider(held)
         if held is None:
@@ -307,6 +323,10 @@ class Service:
     async def _outlook(self, *, within_s: float) -> fleet.Outlook:
         scope = self._parts.scope
         return await fleet.outlook(self._pool, scope.priorities, scope.folders, within_s=within_s)
+
+    async def _disown(self) -> int:
+        """Give back claims whose answer was lost; only while nothing is in hand and no claim under way."""
+        return await fleet.disown(self._pool, self._parts.scope.worker, (), older_s=0)
 
     # -- draining
 
@@ -319,6 +339,8 @@ class Service:
         if self._pipeline.in_hand:
             return False
         try:
+            if await self._disown():
+                return False
             if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
                 return True
             held = await breaker.look(self._pool, self._parts.scope.provider)
@@ -353,12 +375,3 @@ def shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict
 def _sample(errors: Mapping[str, int]) -> dict[str, object]:
     """The most frequent error of a batch, for its log line."""
     return {"error": max(errors, key=lambda text: errors[text])} if errors else {}
-
-
-async def _first_of(event: asyncio.Event, *, timeout_s: float) -> None:
-    """Wait for an event, or for the time to pass."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -1,0 +1,169 @@
+"""The whole way of an operator who attaches embedq to another program's database, with psql at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.content import wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.legacy import make_legacy
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
+
+RESET = """UPDATE embedding_tasks SET status='pending', processed_at=NULL
+           WHERE status='processing' AND processed_at < NOW() - INTERVAL '30 minutes'"""
+CANCEL = """UPDATE embedding_tasks SET status='failed', error_message='Cancelled by administrator'
+            WHERE status='pending'"""
+STOP = "UPDATE embedding_worker_status SET is_running = false"
+START = "UPDATE embedding_worker_status SET is_running = true"
+DELETE = "DELETE FROM embedding_tasks"
+
+
+class Site:
+    """A database of another program, and embedq's commands on it."""
+
+    def __init__(self, database: Database, connection: Connection, stub: ProviderStub) -> None:
+        self.connection = connection
+        self.stub = stub
+        self.variables = environment(database, stub, EMBEDDING_DIMENSIONS=stub.dimensions)
+
+    async def tui(self, *arguments: str) -> tuple[int, Any]:
+        """Run a command; its exit code and its JSON."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "embedq_tui", *arguments, "--json"),
+            env=self.variables,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        return process.returncode or 0, json.loads(out)
+
+    async def counts(self) -> dict[str, int]:
+        rows = await self.connection.fetch("SELECT status, count(*) FROM embedding_tasks GROUP BY status")
+        return {row["status"]: row["count"] for row in rows}
+
+    async def psql(self, statement: str) -> int:
+        """Type a statement; the number of rows it changed."""
+        return int((await self.connection.execute(statement)).split()[-1])
+
+    async def drain(self) -> None:
+        code, worker = await run_worker_process(self.variables, "--drain", "--batch-size", "5")
+        assert code == 0, worker.text
+
+
+@pytest.fixture(params=["plain", pytest.param("pgvector", marks=pytest.mark.pgvector)])
+async def site(request: pytest.FixtureRequest, empty_database: Database) -> AsyncIterator[Site]:
+    connection = await empty_database.connect()
+    await make_legacy(connection, request.param)
+    async with ProviderStub(dimensions=768) as stub:
+        site = Site(empty_database, connection, stub)
+        yield site
+    await connection.close()
+
+
+async def test_from_migrate_to_a_clean_verify(site: Site) -> None:
+    before = await site.counts()
+    assert sum(before.values()) == 200
+    assert (await site.tui("migrate"))[0] == 0
+    code, status = await site.tui("status")
+    assert (code, {name: status["queue"][name] for name in before}) == (0, before)
+    _, failed = await site.tui("failed")
+    assert [group["count"] for group in failed["groups"]] == [before["failed"]]
+    _, stuck = await site.tui("stuck")
+    assert stuck["total"] == before["processing"]
+
+    await site.drain()  # takes back what the other program left in hand, and does all that is due
+    assert (await site.counts()).get("processing", 0) == 0
+    await site.psql("UPDATE embedding_tasks SET scheduled_at = now() WHERE status = 'pending'")
+    assert (await site.tui("backfill", "--yes"))[0] == 0
+    await site.drain()
+    assert await wrong_articles(site.connection, dimensions=site.stub.dimensions) == []
+    assert (await site.tui("verify"))[1]["drift"] == []
+
+
+async def test_every_statement_of_psql_means_what_it_says(site: Site) -> None:
+    assert (await site.tui("migrate"))[0] == 0
+    await site.psql(DELETE)
+    await site.psql("""INSERT INTO embedding_tasks (id, article_id, slug, operation)
+                       SELECT md5('new ' || id)::uuid, id, slug, 'update' FROM articles""")
+    site.stub.faults.latency_s = 0.15
+    arguments = ("--concurrency", "2", "--batch-size", "3")
+    async with worker_process(site.variables, *arguments) as worker:
+        await worker.started()
+        await _stop_and_start(site)
+        await _reset(site)
+        await _cancel(site, worker)
+        await _delete(site, worker)
+        assert await worker.stop() == 0, worker.text
+    site.stub.faults.latency_s = 0
+    await site.psql("UPDATE embedding_tasks SET scheduled_at = now() WHERE status = 'pending'")
+    assert (await site.tui("backfill", "--yes"))[0] == 0
+    await site.drain()
+    assert await wrong_articles(site.connection, dimensions=site.stub.dimensions) == []
+    assert (await site.tui("verify"))[1]["drift"] == []
+
+
+async def _stop_and_start(site: Site) -> None:
+    """Not one claim after it, until it is lifted; what was in hand is finished."""
+    await site.psql(STOP)
+    claimed = "SELECT count(*) FROM embedding_audit_logs WHERE message = 'Task claimed'"
+    claims = await site.connection.fetchval(claimed)
+    async with asyncio.timeout(10):
+        while (await site.counts()).get("processing"):  # noqa: ASYNC110 - another program's state
+            await asyncio.sleep(0.05)
+    assert await site.connection.fetchval(claimed) == claims
+    _, status = await site.tui("status")
+    assert not status["worker"]["running"]
+    assert (await site.counts())["pending"] > 0
+    await site.psql(START)
+    async with asyncio.timeout(10):
+        while await site.connection.fetchval(claimed) == claims:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def _reset(site: Site) -> None:
+    """What is in hand is taken away and given out again; the late write of the first claim stores nothing."""
+    site.stub.faults.hold = asyncio.Event()
+    await until(lambda: site.stub.seen.in_flight == 2)
+    aged = await site.psql("""UPDATE embedding_tasks SET processed_at = now() - interval '31 minutes'
+                              WHERE status = 'processing'""")
+    assert await site.psql(RESET) == aged > 0
+    site.stub.faults.hold.set()
+    site.stub.faults.hold = None
+
+
+async def _cancel(site: Site, worker: WorkerProcess) -> None:
+    cancelled = await site.psql(CANCEL)
+    assert cancelled > 0
+    async with asyncio.timeout(10):
+        while (await site.counts()).get("processing"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    counts = await site.counts()
+    assert counts["failed"] == cancelled, worker.text
+    assert not counts.get("pending")
+
+
+async def _delete(site: Site, worker: WorkerProcess) -> None:
+    """With a batch in hand: its late write neither brings a task back nor stores a vector."""
+    site.stub.faults.hold = asyncio.Event()
+    seen = site.stub.seen.requests
+    await site.psql("""UPDATE articles SET content = content || 'More.'""")
+    await site.psql(
+        "UPDATE embedding_tasks SET status = 'pending', scheduled_at = now() WHERE status = 'failed'"
+    )
+    await until(lambda: site.stub.seen.requests > seen)
+    await site.psql(DELETE)
+    newest = "SELECT max(created_at) FROM embeddings"
+    stored = await site.connection.fetchval(newest)
+    site.stub.faults.hold.set()
+    site.stub.faults.hold = None
+    await until(lambda: site.stub.seen.in_flight == 0)
+    await worker.until_heard("lost")
+    assert await site.counts() == {}
+    assert await site.connection.fetchval(newest) == stored

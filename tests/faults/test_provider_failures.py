@@ -1,0 +1,192 @@
+"""What the pipeline makes of a provider that fails: nobody's task pays for it, and claiming pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import pytest
+
+from embedq_worker import breaker
+from embedq_worker.breaker import Held
+from tests.support.content import queued_articles, statuses, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.piping import Bench, bench
+from tests.support.provider_stub import Fault, ProviderStub
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def held(it: Bench) -> Held:
+    """Why requests are held back."""
+    found = await breaker.look(it.pool, it.scope.provider)
+    assert found is not None
+    return found
+
+
+async def nobody_was_charged(connection: Connection) -> bool:
+    """Whether no attempt of a task that is not done is on record."""
+    return not await connection.fetchval(
+        "SELECT count(*) FROM embedding_tasks WHERE status <> 'completed' AND attempts > 0"
+    )
+
+
+async def test_too_many_requests_hold_claiming_for_as_long_as_asked(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 20)
+    stub.faults.fault, stub.faults.status, stub.faults.times = Fault.STATUS, 429, 1
+    stub.faults.headers = {"Retry-After": "1"}
+    async with bench(database, stub) as it:
+        began = monotonic()
+        assert await it.work() == {"requeued": 20}
+        assert (await held(it)).state == "cooling"
+        assert await it.pipeline.claim(100) == []
+        assert await nobody_was_charged(connection)
+        while not (tasks := await it.pipeline.claim(100)):  # noqa: ASYNC110 - it is the database's clock
+            await asyncio.sleep(0.02)
+        assert 1 <= monotonic() - began < 2
+        assert (await it.pipeline.run(tasks)).outcomes == {"stored": 20}
+        assert await breaker.look(it.pool, it.scope.provider) is None
+    assert stub.seen.requests == 2
+    assert await wrong_articles(connection) == []
+
+
+DOWN = {
+    "500": {"fault": Fault.STATUS, "status": 500},
+    "503": {"fault": Fault.STATUS, "status": 503},
+    "cut": {"fault": Fault.DROP_BEFORE},
+    "cut in the middle": {"fault": Fault.DROP_MIDDLE},
+    "no JSON": {"fault": Fault.MALFORMED},
+    "no embeddings": {"fault": Fault.EMPTY_OBJECT},
+    "too few vectors": {"fault": Fault.WRONG_COUNT},
+    "silent": {"latency_s": 60.0},
+    "without end": {"fault": Fault.TRICKLE},
+}
+
+
+@pytest.mark.parametrize("fault", DOWN.values(), ids=DOWN.keys())
+async def test_a_provider_that_is_down_opens_the_breaker_and_costs_nobody_an_attempt(
+    database: Database, connection: Connection, stub: ProviderStub, fault: dict[str, object]
+) -> None:
+    await queued_articles(connection, 10)
+    for name, value in fault.items():
+        setattr(stub.faults, name, value)
+    async with bench(database, stub, request_timeout_ms=100) as it:
+        outcomes = await it.work_off(rounds=breaker.FAILURES_TO_OPEN + 1)
+        assert outcomes == {"requeued": 10 * breaker.FAILURES_TO_OPEN}
+        opened = await held(it)
+        assert opened.state == "open"
+        assert not opened.misconfigured
+        assert await it.pipeline.claim(10) == []
+    assert await nobody_was_charged(connection)
+    assert await statuses(connection) == {"pending": 10}
+
+
+MISCONFIGURED = {
+    "wrong key": {"api_key": "another"},
+    "no such model": {"model": "another"},
+    "wrong dimensions": {"fault": Fault.WRONG_DIMENSIONS},
+    "redirected": {"fault": Fault.REDIRECT},
+    "refuses every text": {"fault": Fault.STATUS, "status": 400},
+    "no money": {"fault": Fault.STATUS, "status": 429, "code": "insufficient_quota"},
+    "no such page": {"fault": Fault.STATUS, "status": 405},
+}
+
+
+@pytest.mark.parametrize("fault", MISCONFIGURED.values(), ids=MISCONFIGURED.keys())
+async def test_a_configuration_fault_pauses_everybody_at_once_with_advice(
+    database: Database, connection: Connection, stub: ProviderStub, fault: dict[str, object]
+) -> None:
+    await queued_articles(connection, 10)
+    for name, value in fault.items():
+        setattr(stub.faults, name, value)
+    async with bench(database, stub) as it:
+        assert await it.work() == {"requeued": 10}
+        opened = await held(it)
+        assert opened.misconfigured
+        assert opened.advice
+        assert await it.pipeline.claim(10) == []
+    assert await nobody_was_charged(connection)
+
+
+async def test_deletes_go_on_while_the_provider_is_held(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 3)
+    stub.faults.api_key = "another"
+    async with bench(database, stub) as it:
+        await it.work()
+        await connection.execute(
+            "UPDATE embedding_tasks SET operation = 'delete' WHERE article_id = $1", articles[1]
+        )
+        assert await it.work() == {"removed": 1}
+
+
+async def test_what_was_embedded_before_the_failure_is_stored(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 30)
+    stub.faults.fault, stub.faults.every, stub.faults.times = Fault.STATUS, 3, 1
+    async with bench(database, stub, request_inputs=10, concurrency=1) as it:
+        assert await it.work() == {"stored": 20, "requeued": 10}
+    assert await nobody_was_charged(connection)
+
+
+async def test_a_provider_that_fails_now_and_then_is_not_taken_for_down(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 200)
+    stub.faults.fault, stub.faults.every = Fault.STATUS, 7
+    async with bench(database, stub, request_inputs=5, concurrency=1) as it:
+        outcomes = await it.work_off(20)
+        assert await breaker.look(it.pool, it.scope.provider) is None
+    assert outcomes["stored"] == 200
+    assert await wrong_articles(connection) == []
+
+
+async def test_many_requests_that_fail_together_are_one_failure_to_the_next_probe(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 20)
+    stub.faults.fault = Fault.STATUS
+    stub.faults.hold = asyncio.Event()
+    async with bench(database, stub, concurrency=20) as it:
+        batches = [asyncio.create_task(it.pipeline.run(await it.pipeline.claim(1))) for _ in range(20)]
+        stub.faults.hold.set()
+        for batch in batches:
+            await batch
+        assert 4 < (await held(it)).wait_s <= 5
+
+
+async def test_a_batch_that_takes_too_long_is_tried_task_by_task(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 4)
+    await connection.execute("UPDATE articles SET content = 'SLOW' WHERE id = $1", articles[1])
+    stub.faults.slow = "SLOW"
+    async with bench(database, stub, deadline_s=0.3) as it:
+        assert await it.work() == {"requeued": 4}
+        assert await nobody_was_charged(connection)
+        outcomes: Counter[str] = await it.work_off()
+    assert outcomes == {"stored": 3, "requeued": 2, "failed": 1}
+    assert await wrong_articles(connection) == [articles[1]]
+
+
+async def test_what_is_done_at_the_deadline_is_kept(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 40)
+    stub.faults.latency_s = 0.1
+    async with bench(database, stub, deadline_s=0.35, request_inputs=10, concurrency=1) as it:
+        outcomes = await it.work()
+        assert outcomes["stored"] >= 20
+        assert outcomes["stored"] + outcomes["requeued"] == 40
+        await it.work_off()
+    assert await wrong_articles(connection) == []

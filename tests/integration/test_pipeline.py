@@ -1,0 +1,255 @@
+"""`Pipeline` through its public door: a real database, a real HTTP provider that misbehaves on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from math import ceil, log2
+
+import pytest
+
+from embedq_worker import breaker
+from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.piping import bench
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def charged(connection: Connection) -> int:
+    """Attempts on record, over all tasks."""
+    return int(await connection.fetchval("SELECT coalesce(sum(attempts), 0) FROM embedding_tasks"))
+
+
+# -- what works
+
+
+async def test_many_tasks_travel_in_few_requests(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 60)
+    async with bench(database, stub, request_inputs=32) as it:
+        assert await it.work() == {"stored": 60}
+    assert sorted(stub.seen.sizes) == [28, 32]
+    assert await statuses(connection) == {"completed": 60}
+    assert await wrong_articles(connection) == []
+    assert await charged(connection) == 60
+
+
+async def test_several_requests_are_in_flight_and_no_more_than_allowed(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 40)
+    stub.faults.hold = asyncio.Event()
+    async with bench(database, stub, concurrency=3, request_inputs=4) as it:
+        batches = [asyncio.create_task(it.pipeline.run(await it.pipeline.claim(20))) for _ in range(2)]
+        await until(lambda: stub.seen.in_flight == 3)
+        stub.faults.hold.set()
+        assert [(await batch).outcomes for batch in batches] == [{"stored": 20}, {"stored": 20}]
+    assert stub.seen.max_in_flight == 3
+
+
+async def test_of_an_edited_article_only_the_changed_chunk_is_sent(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    sections = [f"# Part {number}\n\nText of part {number}.\n\n" for number in range(5)]
+    (article,) = await add_articles(connection, ["".join(sections)])
+    async with bench(database, stub) as it:
+        await queue_tasks(connection, [article])
+        await it.work()
+        assert stub.seen.inputs == 5
+
+        await queue_tasks(connection, [article], operation="update")
+        assert await it.work() == {"stored": 1}
+        assert stub.seen.inputs == 5  # nothing changed, nothing sent
+
+        sections[3] = "# Part 3\n\nOther words.\n\n"
+        edited = "".join(sections)
+        await connection.execute("UPDATE articles SET content = $2 WHERE id = $1", article, edited)
+        await queue_tasks(connection, [article], operation="update")
+        assert await it.work() == {"stored": 1}
+        assert stub.seen.inputs == 6
+
+        del sections[0]  # every chunk moves up: their places change, their texts do not
+        moved = "".join(sections)
+        await connection.execute("UPDATE articles SET content = $2 WHERE id = $1", article, moved)
+        await queue_tasks(connection, [article], operation="update")
+        assert await it.work() == {"stored": 1}
+        assert stub.seen.inputs == 6
+    assert await wrong_articles(connection) == []
+
+
+async def test_an_article_of_another_model_is_embedded_anew(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 2)
+    async with bench(database, stub) as it:
+        await it.work()
+    await queue_tasks(connection, articles)
+    async with bench(database, stub, model_name="other") as it:
+        await it.work()
+    assert stub.seen.inputs == 4
+    assert await connection.fetchval("SELECT array_agg(DISTINCT model) FROM embeddings") == ["openai/other"]
+
+
+ODD_TEXTS = {
+    "empty": "",
+    "blank": " \r\n\t\r\n",
+    "headings only": "# One\n\n## Two\n\n### Three\n",
+    "control characters": "a\x01b\x08c\x1bd\x7fe\x85f \x0b\x0c g",
+    "windows line ends": "# Title\r\n\r\nOne line.\r\nAnother.\r\n",
+    "old mac line ends": "# Title\r\rOne line.\rAnother.\r",
+    "chinese": "# 标题\n\n" + "机器学习是人工智能的一个分支。" * 200,
+    "thai": "การเรียนรู้ของเครื่อง" * 200,
+    "arabic": "# عنوان\n\nالتعلم الآلي هو فرع من الذكاء الاصطناعي.",  # noqa: RUF001
+    "emoji": "👩‍👩‍👧‍👦" * 500,
+    "private use and specials": "\ue000\ufeff\ufffe\uffff\U0010fffd",
+    "one long line": "x" * 100_000,
+    "code fence": "```python\n# not a heading\n" + "call()\n" * 1000 + "```\n",
+    "unclosed fence": "```\n# still code",
+    "front matter only": "---\ntitle: x\n---\n",
+    "unit separator in a heading": "# a\x1fb\n\ntext",
+    "quotes and braces": '# {"a": \'\\\'} \\ NULL\n\n{NULL,"x\\\\"}',
+}
+
+
+async def test_whatever_an_article_holds_it_ends_completed(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await add_articles(connection, ODD_TEXTS.values())
+    await queue_tasks(connection, articles)
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": len(ODD_TEXTS)}
+    assert await wrong_articles(connection) == []
+
+
+async def test_a_huge_article_is_embedded_whole(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    words = " ".join(f"word{number}" for number in range(60_000))
+    await queue_tasks(connection, await add_articles(connection, [words]))
+    async with bench(database, stub, request_inputs=32) as it:
+        assert await it.work() == {"stored": 1}
+    assert await connection.fetchval("SELECT count(*) FROM embeddings") > 120
+    assert await wrong_articles(connection) == []
+
+
+async def test_names_of_chunks_fit_whatever_the_slug(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    text = "\n\n".join(f"# Part {number}\n\ntext {number}" for number in range(12))
+    await connection.execute(
+        "INSERT INTO articles (title, slug, content) VALUES ('', $1, $2), (repeat('t', 500), $3, $2)",
+        "s" * 255,
+        text,
+        "ü" * 255,
+    )
+    await queue_tasks(connection, [row["id"] for row in await connection.fetch("SELECT id FROM articles")])
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 2}
+    names = [row["chunk_id"] for row in await connection.fetch("SELECT chunk_id FROM embeddings")]
+    assert len(names) == len(set(names)) == 24
+    assert max(map(len, names)) == 255
+
+
+async def test_an_article_without_title_slug_or_content_is_no_obstacle(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    for column in ("title", "slug", "content"):
+        await connection.execute(f"ALTER TABLE articles ALTER COLUMN {column} DROP NOT NULL")
+    article = await connection.fetchval("INSERT INTO articles DEFAULT VALUES RETURNING id")
+    await queue_tasks(connection, [article])
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 1}
+
+
+async def test_articles_not_to_be_embedded_lose_their_embeddings_without_a_request(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 3)
+    async with bench(database, stub) as it:
+        await it.work()
+        await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", articles[0])
+        await queue_tasks(connection, articles[:1], operation="update")
+        await queue_tasks(connection, articles[1:2], operation="delete")
+        await connection.execute("DELETE FROM articles WHERE id = $1", articles[2])
+        assert await it.work() == {"skipped": 1, "removed": 1}
+    assert stub.seen.requests == 1
+    assert await connection.fetchval("SELECT count(*) FROM embeddings") == 0
+
+
+# -- texts that the provider does not like
+
+
+async def test_one_poisoned_text_of_thirty_fails_alone(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 30)
+    await connection.execute("UPDATE articles SET content = 'POISON' WHERE id = $1", articles[17])
+    stub.faults.poison = "POISON"
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 29, "failed": 1}
+    assert stub.seen.requests <= 1 + 2 * ceil(log2(30))
+    failed = await connection.fetch(
+        "SELECT article_id, attempts, error_message FROM embedding_tasks WHERE status = 'failed'"
+    )
+    assert [(row["article_id"], row["attempts"]) for row in failed] == [(articles[17], 1)]
+    assert "400" in failed[0]["error_message"]
+    assert await wrong_articles(connection) == [articles[17]]
+
+
+async def test_a_poisoned_chunk_leaves_the_stored_embeddings_of_its_article_alone(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    (article,) = await queued_articles(connection, 1)
+    async with bench(database, stub) as it:
+        await it.work()
+        before = await connection.fetch("SELECT * FROM embeddings")
+        await connection.execute("UPDATE articles SET content = content || E'\\n# Two\\nPOISON'")
+        await queue_tasks(connection, [article])
+        stub.faults.poison = "POISON"
+        assert await it.work() == {"failed": 1}
+    assert await connection.fetch("SELECT * FROM embeddings") == before
+
+
+async def test_a_vector_that_is_not_finite_fails_its_text_alone(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 8)
+    await connection.execute("UPDATE articles SET content = 'SPOILT' WHERE id = $1", articles[3])
+    stub.faults.poison_vector = "SPOILT"
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 7, "failed": 1}
+
+
+async def test_a_text_too_long_for_the_model_is_embedded_in_parts_with_a_warning(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["word " * 300, "short"]))
+    stub.faults.max_characters = 400
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 2}
+    warnings = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE level = 'warn'")
+    assert len(warnings) == 1
+    assert "too long" in warnings[0]["metadata"]
+
+
+async def test_a_text_that_breaks_the_provider_does_not_hold_up_the_others(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 10)
+    await connection.execute("UPDATE articles SET content = 'CRASH' WHERE id = $1", articles[0])
+    stub.faults.crash = "CRASH"
+    async with bench(database, stub) as it:
+        outcomes = await it.work_off()
+        assert await breaker.look(it.pool, it.scope.provider) is None
+    assert outcomes["stored"] == 9
+    assert outcomes["failed"] == 1
+    assert await charged(connection) == 9 + 3
+    assert await wrong_articles(connection) == [articles[0]]

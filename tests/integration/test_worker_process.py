@@ -1,0 +1,330 @@
+"""`embedq-worker` as a process: how it begins, drains and ends, and what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from embedq_worker import fleet
+from embedq_worker.fleet import Order
+from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import Fault, ProviderStub
+from tests.support.waiting import until
+from tests.support.worker_process import environment, run_worker_process, worker_process
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# -- draining
+
+
+async def test_a_drain_ends_when_everything_is_embedded(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 50)
+    code, worker = await run_worker_process(
+        environment(database, stub), "--drain", "--batch-size", "20", "--concurrency", "2"
+    )
+    assert (code, worker.plain_lines) == (0, [])
+    assert await statuses(connection) == {"completed": 50}
+    assert await wrong_articles(connection) == []
+    row = await connection.fetchrow("SELECT * FROM embedding_worker_status")
+    assert row is not None
+    assert (row["is_running"], row["tasks_processed"], row["tasks_succeeded"]) == (False, 50, 50)
+    assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
+
+
+async def test_a_drain_waits_for_retries_that_come_soon(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    stub.faults.fault, stub.faults.times = Fault.DROP_BEFORE, 3
+    stub.faults.every = 2  # the check at start works
+    code, worker = await run_worker_process(environment(database, stub), "--drain", "--batch-size", "3")
+    assert (code, worker.plain_lines) == (0, [])
+    assert await wrong_articles(connection) == []
+
+
+async def test_a_drain_of_an_empty_queue_ends_at_once(database: Database, stub: ProviderStub) -> None:
+    code, worker = await run_worker_process(environment(database, stub), "--drain")
+    assert (code, worker.plain_lines) == (0, [])
+
+
+async def test_a_drain_with_failed_tasks_ends_too(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["POISON", "fine"]))
+    stub.faults.poison = "POISON"
+    code, _ = await run_worker_process(environment(database, stub), "--drain")
+    assert code == 0
+    assert await statuses(connection) == {"completed": 1, "failed": 1}
+
+
+async def test_a_drain_serves_only_its_priorities_and_folders(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    for folder in ("", "docs", "docs/api", "docsother", "news"):
+        for priority in ("high", "normal", "low"):
+            slug = f"{folder.replace('/', '-')}-{priority}"
+            articles = await add_articles(connection, ["Text."], slug=slug, folder=folder)
+            await queue_tasks(connection, articles, priority=priority)
+    code, _ = await run_worker_process(
+        environment(database, stub),
+        "--drain",
+        "--priority",
+        "high",
+        "--priority",
+        "low",
+        "--folder",
+        "/docs/",
+    )
+    assert code == 0
+    done = await connection.fetch("SELECT slug FROM embedding_tasks WHERE status = 'completed' ORDER BY slug")
+    assert [row["slug"] for row in done] == ["docs-api-high-0", "docs-api-low-0", "docs-high-0", "docs-low-0"]
+
+
+@pytest.mark.parametrize("order", [Order.STOP, Order.PAUSE])
+async def test_a_drain_against_an_operators_order_says_so(
+    database: Database, connection: Connection, stub: ProviderStub, order: Order
+) -> None:
+    await queued_articles(connection, 3)
+    await fleet.command(connection, order, "me@here")
+    code, worker = await run_worker_process(environment(database, stub), "--drain")
+    assert code == 1
+    assert len(worker.plain_lines) == 2
+    assert await statuses(connection) == {"pending": 3}
+    assert stub.seen.inputs == 1
+
+
+# -- what keeps it from working
+
+
+async def test_without_a_database_it_ends_with_3(database: Database, stub: ProviderStub) -> None:
+    variables = environment(database, stub) | {
+        "DATABASE_URL": f"postgresql://me:geheim@127.0.0.1:{free_port()}/x"
+    }
+    code, worker = await run_worker_process(variables)
+    assert code == 3
+    assert len(worker.plain_lines) == 2
+    assert "geheim" not in worker.text
+
+
+async def test_without_the_database_of_that_name_it_ends_with_3(
+    database: Database, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub) | {"DATABASE_URL": f"{database.url}_not"}
+    code, worker = await run_worker_process(variables)
+    assert (code, len(worker.plain_lines)) == (3, 2)
+
+
+async def test_a_drain_without_a_provider_ends_with_3(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    variables = environment(database, OPENAI_BASE_URL=f"http://127.0.0.1:{free_port()}/v1")
+    code, worker = await run_worker_process(variables, "--drain")
+    assert (code, len(worker.plain_lines)) == (3, 2)
+    assert await statuses(connection) == {"pending": 3}
+    assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
+
+
+async def test_a_drain_with_a_wrong_key_ends_with_3_and_the_remedy(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    stub.faults.api_key = "sk-right"
+    code, worker = await run_worker_process(environment(database, stub), "--drain")
+    assert (code, len(worker.plain_lines)) == (3, 2)
+    assert "OPENAI_API_KEY" in worker.plain_lines[1]
+    assert await statuses(connection) == {"pending": 3}
+
+
+async def test_on_a_database_not_migrated_it_ends_with_1_and_the_remedy(
+    empty_database: Database, stub: ProviderStub
+) -> None:
+    code, worker = await run_worker_process(environment(empty_database, stub))
+    assert (code, len(worker.plain_lines)) == (1, 2)
+    assert "--migrate" in worker.text
+
+
+@pytest.mark.pgvector
+async def test_vectors_that_do_not_fit_the_column_end_it_with_2(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute("ALTER TABLE embeddings ALTER COLUMN vector TYPE vector(768)")
+    code, worker = await run_worker_process(environment(database, stub, EMBEDDING_DIMENSIONS=256))
+    assert (code, len(worker.plain_lines)) == (2, 2)
+    assert "768" in worker.text
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {"EMBEDDING_BATCH_SIZE": "0"},
+        {"EMBEDDING_QUEUE_BATCH_SIZE": "many"},
+        {"EMBEDDING_PROVIDER": "nobody"},
+        {"EMBEDDING_WORKER_INTERVAL": "-1"},
+        {"OPENAI_BASE_URL": "localhost:8080"},
+        {"CHUNK_OVERLAP": "500"},
+    ],
+    ids=lambda variable: next(iter(variable)),
+)
+async def test_a_bad_setting_ends_it_with_2_and_its_name(
+    database: Database, stub: ProviderStub, variable: dict[str, str]
+) -> None:
+    code, worker = await run_worker_process(environment(database, stub, **variable))
+    assert code == 2
+    assert 1 <= len(worker.plain_lines) <= 2
+    assert next(iter(variable)) in worker.plain_lines[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--nonsense"], ["--priority", "urgent"], ["--batch-size", "0"], ["--concurrency", "x"], ["extra"]],
+)
+async def test_a_wrong_command_line_ends_it_with_2(
+    database: Database, stub: ProviderStub, arguments: list[str]
+) -> None:
+    code, worker = await run_worker_process(environment(database, stub), *arguments)
+    assert code == 2
+    assert "Traceback" not in worker.text
+
+
+@pytest.mark.parametrize("switch", ["SEMANTIC_SEARCH_ENABLED", "EMBEDDING_QUEUE_ENABLED"])
+async def test_switched_off_it_says_so_and_ends_with_0(
+    database: Database, connection: Connection, stub: ProviderStub, switch: str
+) -> None:
+    await queued_articles(connection, 1)
+    code, worker = await run_worker_process(environment(database, stub, **{switch: "false"}))
+    assert code == 0
+    assert worker.heard(switch)
+    assert await statuses(connection) == {"pending": 1}
+    assert stub.seen.requests == 0
+
+
+# -- ending
+
+
+async def test_after_sigterm_what_is_in_flight_is_finished(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 30)
+    async with worker_process(
+        environment(database, stub), "--batch-size", "5", "--concurrency", "2"
+    ) as worker:
+        await worker.started()
+        stub.faults.latency_s = 0.5
+        await connection.execute("UPDATE embedding_tasks SET priority = 'high'")
+        await until(lambda: stub.seen.in_flight == 2)
+        assert await worker.stop() == 0
+    left = await statuses(connection)
+    assert left["completed"] >= 10
+    assert left["completed"] + left.get("pending", 0) == 30
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == left["completed"]
+    assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGINT] * 2])
+async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_is_given_back(
+    database: Database, connection: Connection, stub: ProviderStub, signals: list[signal.Signals]
+) -> None:
+    grace_ms = 300 if len(signals) == 1 else 60_000
+    variables = environment(database, stub, EMBEDDING_SHUTDOWN_GRACE=grace_ms)
+    async with worker_process(variables, "--batch-size", "5", "--concurrency", "2") as worker:
+        await worker.started()
+        stub.faults.latency_s = 60.0
+        await queued_articles(connection, 30)
+        await until(lambda: stub.seen.in_flight == 2)
+        worker.signal(signals[0])
+        await worker.until_heard("stopping")
+        for number in signals[1:]:
+            worker.signal(number)
+        assert await worker.ended(within_s=10) == 0
+        assert worker.plain_lines == []
+    assert await statuses(connection) == {"pending": 30}
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
+
+
+async def test_a_signal_is_obeyed_while_the_provider_is_being_checked(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.latency_s = 60.0
+    async with worker_process(environment(database, stub)) as worker:
+        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(within_s=10) == 0
+    assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
+
+
+async def test_a_worker_beats_while_the_provider_is_being_checked(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.latency_s = 60.0
+    async with worker_process(environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300)):
+        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        first = await connection.fetchval("SELECT heartbeat_at FROM embedq_workers")
+        for _ in range(200):
+            if await connection.fetchval("SELECT heartbeat_at > $1 FROM embedq_workers", first):
+                break
+        else:
+            pytest.fail("no heartbeat")
+
+
+# -- what it says
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
+async def test_no_secret_comes_out(database: Database, connection: Connection) -> None:
+    secret = "sk-geheimnis-1234567890"
+    await queued_articles(connection, 3)
+    async with ProviderStub() as stub:
+        stub.faults.fault, stub.faults.status = Fault.STATUS, 500
+        stub.faults.body = json.dumps({"error": {"message": f"bad key {secret} in Bearer {secret}"}})
+        variables = environment(database, stub, OPENAI_API_KEY=secret, LOG_LEVEL="debug")
+        async with worker_process(variables) as worker:
+            await worker.started()
+            arguments = command_line(worker.pid)
+            stub.faults.body = f"{secret} is not {secret}"
+            await connection.execute("UPDATE embedq_providers SET state = 'closed'")
+            await queued_articles(connection, 1, slug="more")
+            await until(lambda: stub.seen.requests > 2, within_s=15)
+            stub.faults.status = 401
+            await worker.stop()
+    assert stub.seen.authorizations[-1] == f"Bearer {secret}"
+    assert secret not in worker.text
+    assert secret not in arguments
+    tables = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^embed'")
+    for table in tables:
+        rows = await connection.fetch(f"SELECT t::text AS row FROM {table['relname']} t")
+        assert not any(secret in row["row"] for row in rows), table["relname"]
+
+
+async def test_logs_are_json_line_by_line(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["POISON\x1b[31m", "fine"]))
+    stub.faults.poison = "POISON"
+    variables = environment(database, stub, LOG_LEVEL="debug")
+    code, worker = await run_worker_process(variables, "--drain", "--batch-size", "2")
+    assert code == 0
+    assert worker.plain_lines == []
+    assert {"event", "level", "timestamp"} <= set.intersection(*(set(log) for log in worker.logs))

@@ -1,0 +1,125 @@
+"""Articles and tasks as another program writes them, and the question whether their embeddings are right."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from embedq_worker.chunking import embedding_input, split_markdown
+from tests.support.databases import DIMENSIONS, Connection
+from tests.support.provider_stub import stub_vector
+
+
+async def add_articles(
+    connection: Connection,
+    contents: Iterable[str],
+    *,
+    slug: str = "article",
+    folder: str = "",
+    no_rag: bool = False,
+) -> list[int]:
+    """Insert articles named ``SLUG-0``, ``SLUG-1``, ...
+
+    Returns:
+        Their ids, in order.
+    """
+    texts = list(contents)
+    rows = await connection.fetch(
+        """INSERT INTO articles (title, slug, content, folder, no_rag)
+           SELECT 'Title of ' || $2::text || '-' || place - 1, $2 || '-' || place - 1, content, $3, $4
+           FROM unnest($1::text[]) WITH ORDINALITY AS t(content, place) ORDER BY place RETURNING id""",
+        texts,
+        slug,
+        folder,
+        no_rag,
+    )
+    return sorted(row["id"] for row in rows)
+
+
+async def queue_tasks(
+    connection: Connection,
+    articles: Sequence[int],
+    *,
+    operation: str = "create",
+    priority: str = "normal",
+    max_attempts: int = 3,
+) -> list[UUID]:
+    """Queue a task per article, in this order.
+
+    Returns:
+        Their ids, in order.
+    """
+    rows = await connection.fetch(
+        """INSERT INTO embedding_tasks (article_id, slug, operation, priority, max_attempts, scheduled_at)
+           SELECT a.id, a.slug, $2, $3, $4, now() - interval '1 minute' + place * interval '1 microsecond'
+           FROM unnest($1::int[]) WITH ORDINALITY AS t(article, place) JOIN articles a ON a.id = article
+           ORDER BY place RETURNING id, article_id""",
+        list(articles),
+        operation,
+        priority,
+        max_attempts,
+    )
+    by_article = {row["article_id"]: row["id"] for row in rows}
+    return [by_article[article] for article in articles]
+
+
+async def queued_articles(
+    connection: Connection, count: int, *, slug: str = "article", priority: str = "normal"
+) -> list[int]:
+    """Insert short articles, each with a task.
+
+    Returns:
+        Ids of the articles.
+    """
+    contents = [f"Text number {number} of {slug}." for number in range(count)]
+    articles = await add_articles(connection, contents, slug=slug)
+    await queue_tasks(connection, articles, priority=priority)
+    return articles
+
+
+async def statuses(connection: Connection) -> dict[str, int]:
+    """Tasks by status, as they are."""
+    rows = await connection.fetch("SELECT status, count(*) AS n FROM embedding_tasks GROUP BY status")
+    return {row["status"]: row["n"] for row in rows}
+
+
+async def wrong_articles(
+    connection: Connection, *, size: int = 500, overlap: int = 50, dimensions: int = DIMENSIONS
+) -> list[int]:
+    """Articles whose embeddings are not exactly what the stub gives for their current text.
+
+    Args:
+        connection: To the database.
+        size: CHUNK_SIZE of the worker.
+        overlap: CHUNK_OVERLAP of the worker.
+        dimensions: Components per vector.
+    """
+    wrong = []
+    stored = await _stored(connection)
+    for row in await connection.fetch("SELECT id, title, slug, content, no_rag FROM articles ORDER BY id"):
+        wanted: dict[int, tuple[str, list[float]]] = {}
+        if not row["no_rag"]:
+            for chunk in split_markdown(row["content"] or "", size=size, overlap=overlap):
+                text = embedding_input(row["title"] or "", chunk)
+                wanted[chunk.index] = (chunk.text, list(stub_vector(text, dimensions)))
+        if stored.get(row["id"], {}) != wanted:
+            wrong.append(row["id"])
+    return wrong
+
+
+async def _stored(connection: Connection) -> dict[int, dict[int, tuple[str, list[float]]]]:
+    columns = await connection.fetch(
+        """SELECT attname FROM pg_attribute WHERE attrelid = 'embeddings'::regclass
+           AND attname IN ('vector', 'vector_data')"""
+    )
+    column = "vector_data" if "vector_data" in {row["attname"] for row in columns} else "vector"
+    rows = await connection.fetch(
+        f"SELECT article_id, chunk_index, text_content, {column}::text AS vector FROM embeddings"
+    )
+    stored: dict[int, dict[int, tuple[str, list[float]]]] = {}
+    for row in rows:
+        vector = list(array("f", json.loads(row["vector"] or "[]")))  # as text it is rounded
+        stored.setdefault(row["article_id"], {})[row["chunk_index"]] = (row["text_content"], vector)
+    return stored

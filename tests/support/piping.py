@@ -1,0 +1,108 @@
+"""A `Pipeline` as the worker puts it together, on a test database and the provider stub."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from embedq_worker import breaker, fleet
+from embedq_worker.backoff import Backoff
+from embedq_worker.database import Pool, open_pool
+from embedq_worker.embedder import Embedder
+from embedq_worker.host import HostIdentity
+from embedq_worker.pipeline import Pipeline, PipelineSettings
+from embedq_worker.providers import open_provider
+from embedq_worker.queue import Scope
+from embedq_worker.storage import inspect_storage
+from tests.support.databases import DIMENSIONS, Database
+from tests.support.provider_stub import ProviderStub
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A pipeline and what it stands on.
+
+    Attributes:
+        pipeline: Under test.
+        pool: Its pool.
+        scope: Who it is.
+        stub: Its provider.
+    """
+
+    pipeline: Pipeline
+    pool: Pool
+    scope: Scope
+    stub: ProviderStub
+
+    async def work(self, limit: int = 100) -> Counter[str]:
+        """Claim once, see it through.
+
+        Returns:
+            Tasks by outcome.
+        """
+        return (await self.pipeline.run(await self.pipeline.claim(limit))).outcomes
+
+    async def work_off(self, limit: int = 100, *, rounds: int = 200) -> Counter[str]:
+        """Claim and see through until nothing is pending, whenever it is due.
+
+        Returns:
+            Tasks by outcome, over all rounds.
+        """
+        total: Counter[str] = Counter()
+        for _ in range(rounds):
+            await self.pool.execute(
+                """UPDATE embedding_tasks SET scheduled_at = now()
+                   WHERE status = 'pending' AND scheduled_at > now()"""
+            )
+            tasks = await self.pipeline.claim(limit)
+            if not tasks:
+                return total
+            total += (await self.pipeline.run(tasks)).outcomes
+        raise AssertionError(f"no end after {rounds} rounds: {total}")
+
+
+@asynccontextmanager
+async def bench(
+    database: Database, stub: ProviderStub, *, deadline_s: float = 30.0, concurrency: int = 2, **values: Any
+) -> AsyncIterator[Bench]:
+    """Make a pipeline, known to the database as a worker.
+
+    Args:
+        database: Migrated.
+        stub: Its provider, as an OpenAI-compatible server.
+        deadline_s: Of a batch.
+        concurrency: Requests in flight.
+        values: Settings by field name.
+    """
+    settings = database.settings.model_copy(
+        update={
+            "provider": "openai",
+            "openai_base_url": stub.openai_url,
+            "model_name": "stub",
+            "dimensions_wanted": DIMENSIONS,
+            **values,
+        }
+    )
+    provider = open_provider(settings)
+    try:
+        async with open_pool(settings, "embedq-test", size=concurrency + 2) as pool:
+            scope = Scope(uuid4(), breaker.key_of(provider), provider.model)
+            async with pool.acquire() as connection:
+                storage = await inspect_storage(connection)
+            await fleet.enter(pool, scope, HostIdentity("here", 1, ""), {})
+            pipeline = Pipeline(
+                pool,
+                scope,
+                storage,
+                Embedder(provider, concurrency=concurrency),
+                PipelineSettings(
+                    settings.chunk_size, settings.chunk_overlap, deadline_s, Backoff(0.001, 0.001)
+                ),
+            )
+            yield Bench(pipeline, pool, scope, stub)
+    finally:
+        await provider.aclose()
