@@ -6,6 +6,9 @@
 -- 50 ms after each signal and so sees the commits that came with it. embedq.quiet is set by our own functions; workers
 -- announce their own changes, ten times a second at most.
 
+-- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
+
 -- Moves the deltas into embedq_counts; whoever comes while another does it leaves it to the other.
 CREATE FUNCTION embedq_fold_counts() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -102,21 +105,29 @@ CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
 
 -- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their
--- deltas come on top. Returns what was wrong.
+-- deltas come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong.
 CREATE FUNCTION embedq_repair_counts() RETURNS TABLE (status text, priority text, kept bigint, counted bigint)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    WITH compared AS (
-        SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
-               coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
-        FROM (SELECT l.status, l.priority, l.n FROM embedq_live_counts l) AS k
-        FULL JOIN (SELECT t.status::text, t.priority::text, count(*) AS n
-                   FROM embedding_tasks t GROUP BY t.status, t.priority) AS c
-             ON c.status = k.status AND c.priority = k.priority
-    ), repaired AS (
-        INSERT INTO embedq_count_deltas (status, priority, delta)
-        SELECT w.status, w.priority, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
-    )
-    SELECT w.status, w.priority, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'embedq_repair_counts needs READ COMMITTED: it has to see what was repaired before it';
+    END IF;
+    PERFORM pg_advisory_xact_lock(1701667442, -6);
+    RETURN QUERY
+        WITH compared AS (
+            SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
+                   coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
+            FROM (SELECT l.status, l.priority, l.n FROM embedq_live_counts l) AS k
+            FULL JOIN (SELECT t.status::text, t.priority::text, count(*) AS n
+                       FROM embedding_tasks t GROUP BY t.status, t.priority) AS c
+                 ON c.status = k.status AND c.priority = k.priority
+        ), repaired AS (
+            INSERT INTO embedq_count_deltas (status, priority, delta)
+            SELECT w.status, w.priority, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
+        )
+        SELECT w.status, w.priority, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
+END
 $$;
 
 -- CREATE TRIGGER waits for the writers there are and holds new ones off for a moment; from its commit on every change

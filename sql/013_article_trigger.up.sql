@@ -8,6 +8,9 @@
 -- TRUNCATE articles has to take embeddings and embedding_tasks with it (foreign keys): nothing is left to queue.
 -- embedq.no_trigger is set, for its transaction, by who queues the tasks of what it saves.
 
+-- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
+
 CREATE FUNCTION embedq_article_saved() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
 DECLARE

@@ -1,5 +1,8 @@
 -- Workers: one row each, one heartbeat for all it holds, and the operator's word to all of them.
 
+-- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
+
 -- An operator's UPDATE of is_running in psql stops or starts every worker, even if it says what is so already. What a
 -- program writes when it starts, beats or ends changes other columns too and is only its own word about itself.
 CREATE FUNCTION embedq_running_changed() RETURNS trigger

@@ -302,7 +302,7 @@ async def test_completions_and_deletions_of_the_same_articles_never_lock_each_ot
             )
             await session.execute(
                 """INSERT INTO embedding_tasks (article_id, operation)
-                   SELECT id, 'update' FROM articles WHERE id = ANY ($1::int[])""",
+                   SELECT id, 'update' FROM articles WHERE id = ANY ($1::int[]) FOR KEY SHARE""",
                 some,
             )
         await session.close()

@@ -68,12 +68,12 @@ async def test_numbers_that_another_program_left_out_have_their_defaults(world: 
                 assert len(await world.rescue()) == 1
             else:
                 await world.give_back(scope, task)
-    for task, status, attempts in (
+    for ended, status, attempts in (
         (returned, "failed", 3),
         (foreign, "failed", 3),
         (completed, "completed", 1),
     ):
-        row = await world.row(task)
+        row = await world.row(ended)
         assert (row["status"], row["attempts"]) == (status, attempts)
 
 

@@ -1,0 +1,247 @@
+"""Counts are exact, whoever writes and however."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import asyncpg
+import pytest
+
+from tests.support.databases import Connection
+from tests.support.queue_world import World, waiters
+
+WRITER = "embedq_test_writer"
+"""A role of the article program: rights on the public tables, none on ours."""
+
+
+async def kept(session: Connection) -> dict[tuple[str, str], int]:
+    """The counts as they are kept."""
+    rows = await session.fetch("SELECT status, priority, n FROM embedq_live_counts WHERE n <> 0")
+    return {(row["status"], row["priority"]): row["n"] for row in rows}
+
+
+async def test_every_kind_of_statement_is_counted(world: World) -> None:
+    articles = await world.articles(6)
+    tasks = await world.tasks(articles)
+    statements = [
+        "INSERT INTO embedding_tasks (article_id, operation, priority) "
+        "SELECT id, 'update', 'high' FROM articles",
+        "UPDATE embedding_tasks SET status = 'failed' WHERE priority = 'high'",
+        "UPDATE embedding_tasks SET priority = 'low', status = 'pending' WHERE article_id % 2 = 0",
+        "UPDATE embedding_tasks SET metadata = '{}'",
+        "UPDATE embedding_tasks SET status = 'failed' WHERE false",
+        "INSERT INTO embedding_tasks (id, operation) SELECT id, 'update' FROM embedding_tasks "
+        "ON CONFLICT (id) DO UPDATE SET status = 'completed'",
+        "INSERT INTO embedding_tasks (id, operation) SELECT id, 'update' FROM embedding_tasks "
+        "ON CONFLICT DO NOTHING",
+        "WITH gone AS (DELETE FROM embedding_tasks WHERE priority = 'high' RETURNING article_id) "
+        "INSERT INTO embedding_tasks (article_id, operation, priority) "
+        "SELECT article_id, 'create', 'low' FROM gone",
+        "DELETE FROM articles WHERE id % 3 = 0",
+        "TRUNCATE articles CASCADE",
+    ]
+    assert await kept(world.psql) == {("pending", "normal"): len(tasks)}
+    for statement in statements:
+        await world.psql.execute(statement)
+        assert await world.miscounted() == [], statement
+    assert await kept(world.psql) == {}
+
+
+async def test_a_copy_is_counted(world: World) -> None:
+    article = await world.article()
+    rows = [(article, "update", "low", "failed")] * 300 + [(None, "delete", "high", "pending")]
+    await world.psql.copy_records_to_table(
+        "embedding_tasks", records=rows, columns=["article_id", "operation", "priority", "status"]
+    )
+    assert await kept(world.psql) == {("failed", "low"): 300, ("pending", "high"): 1}
+
+
+async def test_what_is_rolled_back_was_never_there(world: World) -> None:
+    await world.tasks(await world.articles(3))
+    before = await kept(world.psql)
+    outer = world.psql.transaction()
+    await outer.start()
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed'")
+    inner = world.psql.transaction()
+    await inner.start()
+    await world.psql.execute("TRUNCATE embedding_tasks")
+    await world.psql.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
+    assert await kept(world.psql) == {("pending", "normal"): 1}
+    await inner.rollback()
+    assert await kept(world.psql) == {("failed", "normal"): 3}
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    await outer.rollback()
+    assert await kept(world.psql) == before
+    assert await world.miscounted() == []
+
+
+async def test_folding_changes_no_count_and_leaves_few_rows(world: World) -> None:
+    for _ in range(20):
+        await world.task(await world.article())
+    before = await kept(world.psql)
+    for _ in range(2):
+        await world.psql.execute("SELECT embedq_fold_counts()")
+        assert await kept(world.psql) == before
+        assert await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") == 0
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_a_stricter_isolation_is_counted_too(world: World, isolation: str) -> None:
+    await world.tasks(await world.articles(3))
+    async with world.psql.transaction(isolation=isolation.replace(" ", "_")):  # type: ignore[arg-type]
+        await world.psql.fetch("TABLE articles")
+        other = await world.database.connect()
+        await other.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
+        await other.execute("SELECT embedq_fold_counts()")
+        await world.psql.execute("UPDATE embedding_tasks SET status = 'failed'")
+        await world.psql.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
+    assert await world.miscounted() == []
+
+
+# -- the other program's role
+
+
+@pytest.fixture
+async def writer(world: World) -> Connection:
+    """A session of a role that knows nothing of our tables."""
+    await world.psql.execute(
+        f"""DO $$ BEGIN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{WRITER}') THEN
+                    CREATE ROLE {WRITER} LOGIN;
+                END IF;
+            END $$;
+            GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON embedding_tasks, articles, embeddings,
+                embedding_worker_status TO {WRITER};
+            GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {WRITER}"""
+    )
+    return await asyncpg.connect(world.database.url, user=WRITER)
+
+
+async def test_a_role_with_rights_on_the_public_tables_alone_can_go_on(
+    world: World, writer: Connection
+) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await writer.execute("TABLE embedq_counts")
+    article = await writer.fetchval("INSERT INTO articles (title, slug) VALUES ('T', 's') RETURNING id")
+    for statement in (
+        "INSERT INTO embedding_tasks (article_id, operation) SELECT $1, 'update' FROM generate_series(1, 5)",
+        "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE article_id = $1",
+        "UPDATE embedding_tasks SET scheduled_at = now() WHERE article_id = $1",
+        "DELETE FROM articles WHERE id = $1",
+    ):
+        await writer.execute(statement, article)
+        assert await world.miscounted() == []
+    await writer.execute("UPDATE embedding_worker_status SET is_running = false")
+    assert await world.psql.fetchval("SELECT embedq_claim_block()") == "stopped"
+    assert WRITER in await world.psql.fetchval("SELECT stopped_by FROM embedq_control")
+    await writer.execute("UPDATE embedding_worker_status SET last_heartbeat = now(), is_running = true")
+    await writer.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
+    await writer.execute("TRUNCATE embedding_tasks")
+    assert await kept(world.psql) == {}
+    await writer.close()
+
+
+async def test_a_role_cannot_slip_tables_of_its_own_under_our_triggers(
+    world: World, writer: Connection
+) -> None:
+    """They run with the rights of their owner, so what they name must be ours."""
+    await writer.execute(
+        """CREATE TEMP TABLE embedq_count_deltas (status text, priority text, delta bigint);
+           CREATE TEMP TABLE embedq_control (stopped_at timestamptz, stopped_by text);
+           INSERT INTO embedding_tasks (operation) VALUES ('delete');
+           UPDATE embedding_worker_status SET is_running = false"""
+    )
+    assert await world.miscounted() == []
+    assert await writer.fetchval("SELECT count(*) FROM pg_temp.embedq_count_deltas") == 0
+    assert await world.psql.fetchval("SELECT embedq_claim_block()") == "stopped"
+    await writer.close()
+
+
+# -- many at once
+
+
+async def test_counts_are_exact_after_many_writers_at_once(world: World) -> None:
+    articles = await world.articles(40)
+    done = asyncio.Event()
+
+    async def write(seed: int) -> None:
+        dice = Random(seed)
+        session = await world.database.connect()
+        for _ in range(40):
+            article = dice.choice(articles)
+            statement = dice.choice(
+                [
+                    f"""INSERT INTO embedding_tasks (article_id, operation, priority) SELECT id, 'update',
+                        (ARRAY['high', 'normal', 'low'])[1 + id % 3]
+                        FROM articles WHERE id >= {article} LIMIT 5""",
+                    f"UPDATE embedding_tasks SET status = 'failed' WHERE article_id = {article}",
+                    f"""UPDATE embedding_tasks SET status = 'pending', priority = 'high'
+                        WHERE article_id = {article}""",
+                    f"DELETE FROM embedding_tasks WHERE article_id = {article}",
+                    f"""BEGIN; DELETE FROM embedding_tasks WHERE article_id = {article};
+                        INSERT INTO embedding_tasks (article_id, operation) VALUES ({article}, 'create');
+                        ROLLBACK""",
+                    "TRUNCATE embedding_tasks" if dice.random() < 0.1 else "SELECT embedq_fold_counts()",
+                ]
+            )
+            await session.execute(statement)
+        await session.close()
+
+    async def fold() -> None:
+        while not done.is_set():
+            await world.pool.execute("SELECT embedq_fold_counts()")
+            await asyncio.sleep(0.005)
+
+    folding = [asyncio.create_task(fold()) for _ in range(2)]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(write(seed) for seed in range(8)))
+    done.set()
+    await asyncio.gather(*folding)
+    assert await world.miscounted() == []
+
+
+async def test_counts_are_repaired_while_others_write(world: World) -> None:
+    await world.tasks(await world.articles(9))
+    drifting = await world.database.connect()
+    await drifting.execute(
+        """SET session_replication_role = replica;
+           UPDATE embedding_tasks SET status = 'failed', priority = 'low' WHERE article_id % 2 = 0;
+           DELETE FROM embedding_tasks WHERE article_id % 3 = 0;
+           INSERT INTO embedding_tasks (operation, status) VALUES ('delete', 'completed')"""
+    )
+    assert await world.miscounted()
+    done = asyncio.Event()
+
+    async def write() -> None:
+        session = await world.database.connect()
+        while not done.is_set():
+            await session.execute(
+                """INSERT INTO embedding_tasks (operation) VALUES ('delete');
+                   UPDATE embedding_tasks SET status = 'completed' WHERE operation = 'delete'"""
+            )
+            await session.execute("SELECT embedq_fold_counts()")
+        await session.close()
+
+    writers = [asyncio.create_task(write()) for _ in range(2)]
+    repairs = []
+    for _ in range(5):
+        repairs.append(len(await world.psql.fetch("SELECT * FROM embedq_repair_counts()")))
+        await asyncio.sleep(0.01)
+    done.set()
+    await asyncio.gather(*writers)
+    assert repairs == [repairs[0], 0, 0, 0, 0]
+    assert repairs[0] >= 2
+    assert await world.miscounted() == []
+
+
+async def test_two_repairs_at_once_do_not_repair_twice(world: World) -> None:
+    await world.tasks(await world.articles(9))
+    drifting = await world.database.connect()
+    await drifting.execute("SET session_replication_role = replica; DELETE FROM embedding_tasks")
+    async with drifting.transaction():
+        assert await drifting.fetch("SELECT * FROM embedq_repair_counts()")
+        second = asyncio.create_task(world.psql.fetch("SELECT * FROM embedq_repair_counts()"))
+        await waiters(world, 1)
+    assert await second == []
+    assert await world.miscounted() == []
