@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
+from embedq_worker.storage import inspect_storage
 from tests.support.databases import DIMENSIONS, Connection
 
 MODEL = "openai/stub"
@@ -33,11 +34,13 @@ async def start_worker(connection: Connection, *, silent: str = "0 s") -> UUID:
 
 async def embed(connection: Connection, article: int, *, model: str = MODEL) -> None:
     """Store one vector for an article, as if a worker of ours had embedded its current text."""
+    pgvector = (await inspect_storage(connection)).schema is not None
+    column, kind = ("vector", "vector") if pgvector else ("vector_data", "jsonb")
     await connection.execute(
-        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, heading_path, text_content,
-                                   content_hash, vector, model)
-           SELECT id, slug || '.md#0', 0, ARRAY['Part'], content, 'hash', $2::text::vector, $3
-           FROM articles WHERE id = $1""",
+        f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, heading_path, text_content,
+                                    content_hash, {column}, model)
+            SELECT id, slug || '.md#0', 0, ARRAY['Part'], content, 'hash', $2::text::{kind}, $3
+            FROM articles WHERE id = $1""",
         article,
         str([1.0] + [0.0] * (DIMENSIONS - 1)),
         model,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
-
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import embed
 from tests.commands.running import Tui
 from tests.support.content import add_articles, statuses
 from tests.support.databases import Connection
-
-pytestmark = pytest.mark.pgvector
 
 
 async def damage(connection: Connection) -> None:

@@ -13,8 +13,6 @@ from tests.support.content import add_articles
 from tests.support.databases import Connection
 from tests.support.provider_stub import Fault, ProviderStub
 
-pytestmark = pytest.mark.pgvector
-
 
 @pytest.fixture(autouse=True)
 async def stub(tui: Tui) -> AsyncIterator[ProviderStub]:
