@@ -283,7 +283,7 @@ class Service:
         self._failed += report.failed
         self._heartbeat.count(report.succeeded, report.failed)
         self._notifier.changed()
-        level = "warning" if report.errors else "debug"
+        level = "warning" if report.errors or report.outcomes["lost"] else "debug"
         getattr(self._log, level)(
             "batch done", seconds=round(seconds, 3), **report.outcomes, **_sample(report.errors)
         )
