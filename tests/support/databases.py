@@ -88,7 +88,11 @@ class Server:
         """
         name = f"embedq_{self.token}_{secrets.token_hex(4)}"
         async with self.administration() as administration:
-            await administration.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+            # The default from 15 on writes it all to the log first, which takes twice as long here.
+            strategy = "STRATEGY FILE_COPY" if self.version >= 15 else ""
+            await administration.execute(
+                f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} {strategy}"
+            )
         database = self.database(name)
         try:
             yield database
