@@ -60,7 +60,7 @@ async def clean_up(pool: Pool, *, days: int, pause_s: float = RETENTION_PAUSE_S)
         pause_s: Between two batches, so that others get their turn.
 
     Returns:
-        What was deleted; None where another session was at it.
+        What was deleted, also where another session went on with it; None where that was nothing.
 
     Raises:
         One of `database.EXPECTED_ERRORS`: what was deleted until then stays deleted.
@@ -70,7 +70,7 @@ async def clean_up(pool: Pool, *, days: int, pause_s: float = RETENTION_PAUSE_S)
         while True:
             async with pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
-                    return None
+                    return Cleaned(*counts) if any(counts) else None
                 await connection.execute("SELECT set_config('embedq.quiet', 'on', true)")
                 deleted = int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
             counts[number] += deleted
