@@ -18,8 +18,9 @@ CREATE TABLE embedq_bulk_operations (
 CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, started_at DESC);
 
 -- Queues a task per article, except where a pending one will do the same at least as early (a new article, operation
--- create, has none); returns the articles queued. The caller holds the articles' row locks: so a worker that claimed one of those tasks meanwhile cannot
--- complete it with the text of before (008), and tasks of one article have the order of its changes.
+-- create, has none); returns the articles queued. The caller holds the articles' row locks: so a worker that claimed
+-- one of those tasks meanwhile cannot complete it with the text of before (008), and tasks of one article have the
+-- order of its changes.
 --
 -- A task that is found is locked FOR KEY SHARE until the caller commits: claims (FOR UPDATE SKIP LOCKED) pass it by, so
 -- that no program reads the text of before for it, and nobody else waits. No such task is: one that failed before or is
@@ -40,7 +41,8 @@ BEGIN
         FROM unnest(p_article, p_operation) AS w(article, operation)
         CROSS JOIN LATERAL (
             SELECT t.article_id FROM embedding_tasks t
-            WHERE w.operation <> 'create' AND t.article_id = w.article AND t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
+            WHERE w.operation <> 'create' AND t.article_id = w.article
+              AND t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
               AND (t.operation = 'delete') = (w.operation = 'delete')
               AND embedq_rank(t.priority) <= embedq_rank(p_priority)
               AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
@@ -227,7 +229,8 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
     ORDER BY j.id
 $$;
 
--- Begins a bulk operation, or goes on with one of the same kind and filter that was stopped or whose runner fell silent.
+-- Begins a bulk operation, or goes on with one of the same kind and filter that was stopped or whose runner fell
+-- silent. It looks at every article again: those it has queued are passed over by embedq_backfill_page.
 --
 -- outcome  started; resumed; busy: another runner was heard of within p_silent_ms, and goes on
 CREATE FUNCTION embedq_bulk_start(
@@ -251,8 +254,8 @@ BEGIN
           AND v_last.updated_at > v_now - p_resume_ms * interval '1 millisecond' THEN
         v_outcome := 'resumed';
         UPDATE embedq_bulk_operations o
-        SET state = 'running', runner = p_runner, cursor = -2147483648, planned = o.queued + p_planned, updated_at = v_now,
-            finished_at = NULL
+        SET state = 'running', runner = p_runner, cursor = -2147483648, planned = o.queued + p_planned,
+            updated_at = v_now, finished_at = NULL
         WHERE o.id = v_last.id;
     ELSE
         v_outcome := 'started';
