@@ -32,14 +32,16 @@ timezone = 'Asia/Kathmandu'
 """
 """A server that forgets everything, in a time zone that nobody's arithmetic is right in by accident."""
 
-# Lives as long as its standard input: however the tests end, the server does not stay behind.
+# Lives as long as its standard input: however the tests end, neither server nor files stay behind.
 _KEEPER = """
 trap '' INT TERM HUP
-cd "$3" || exit 1
-"$1/pg_ctl" -s -w -t 60 -D data -l log start >log.ctl 2>&1 </dev/null && echo ready
+cd "$2" || exit 1
+"$1/pg_ctl" -s -w -t 60 -D data -l log start >log.ctl 2>&1 </dev/null || exit 1
+echo ready
 exec >/dev/null
 read -r _
 "$1/pg_ctl" -s -D data -m immediate stop >log.ctl 2>&1 </dev/null
+cd / && rm -rf "$2"
 """
 
 
@@ -121,7 +123,7 @@ def _initialise(programs: Path, folder: Path, user: str | None) -> None:
 
 def _start(programs: Path, folder: Path, user: str | None, port: int) -> subprocess.Popen[str] | None:
     keeper = subprocess.Popen(
-        ["/bin/sh", "-c", _KEEPER, "sh", programs, str(port), folder],
+        ["/bin/sh", "-c", _KEEPER, "sh", programs, folder],
         user=user,
         env={"PATH": os.defpath, "PGPORT": str(port)},
         stdin=subprocess.PIPE,
