@@ -157,6 +157,21 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     console().print(table)
 
 
+def print_wrapped(line: str, *, quiet: bool = False) -> None:
+    """Write a line, wrapped between words where the terminal is narrower; further lines keep its indent.
+
+    Args:
+        line: Taken literally; control characters replaced.
+        quiet: Less bright, for what is secondary.
+    """
+    from rich.padding import Padding
+    from rich.text import Text
+
+    text = line.lstrip(" ")
+    shown = Text(printable_line(text), style="dim" if quiet else "")
+    console().print(Padding(shown, (0, 0, 0, len(line) - len(text))))
+
+
 def confirm(question: str) -> bool:
     """Ask on a terminal; the answer is no by default, and where nobody can be asked.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, console, print_json, print_table, say
+from embedq_tui.output import Column, console, print_json, print_table, print_wrapped, say
 from embedq_worker.configuration import SettingRow, describe_settings
 
-DESCRIBED_FROM = 150
-"""Columns of a terminal on which the descriptions have room too."""
+WIDE = 170
+"""Columns of a terminal on which all of it fits into a table."""
 
 
 @click.command("config", epilog="Example: embedq-tui config --env-file /etc/embedq.env")
@@ -26,26 +26,29 @@ def command(invocation: Invocation) -> None:
     if invocation.as_json:
         print_json({"settings": rows, "warnings": warnings})
         return
-    _table(rows)
+    (_table if console().width >= WIDE else _list)(rows)
     for warning in warnings:
         say()
         say(f"Warning: {warning}")
 
 
 def _table(rows: list[SettingRow]) -> None:
-    described = console().width >= DESCRIBED_FROM
     columns = [
-        Column("Setting", wrap=True, least=22),
+        Column("Setting"),
         Column("Value", wrap=True, least=12),
         Column("Source", wrap=True),
         Column("Accepts", wrap=True),
+        Column("For", wrap=True),
     ]
-    if described:
-        columns.append(Column("For", wrap=True))
-    print_table(columns, [_row(row, described) for row in rows])
+    print_table(columns, [[row.name, row.value, _source(row), row.range, row.description] for row in rows])
 
 
-def _row(row: SettingRow, described: bool) -> list[str]:
-    source = "as named" if row.source == row.name else row.source
-    cells = [row.name, row.value, source, row.range]
-    return [*cells, row.description] if described else cells
+def _list(rows: list[SettingRow]) -> None:
+    """Two lines each: names are too long for columns on a usual terminal."""
+    for row in rows:
+        print_wrapped(f"{row.name} = {row.value}")
+        print_wrapped(f"    {_source(row)}; accepts {row.range}; {row.description}", quiet=True)
+
+
+def _source(row: SettingRow) -> str:
+    return "as named" if row.source == row.name else row.source

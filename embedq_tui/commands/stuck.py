@@ -7,10 +7,13 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, age, count, print_json, print_table, say
+from embedq_tui.output import Column, age, console, count, print_json, print_table, say
 from embedq_worker.database import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
 from embedq_worker.settings import Settings
+
+WIDE = 120
+"""Columns of a terminal on which worker, operation and attempts have room too."""
 
 
 @click.command("stuck", epilog="Example: embedq-tui stuck --json")
@@ -45,16 +48,12 @@ async def _find(settings: Settings, limit: int) -> StuckTasks:
 
 
 def _table(found: StuckTasks) -> None:
-    columns = [
-        Column("Task", least=8),
-        Column("Article", least=10),
-        Column("Operation"),
-        Column("Attempts", right=True),
-        Column("Claimed", right=True),
-        Column("Worker"),
-        Column("Why"),
-    ]
-    print_table(columns, [_row(task) for task in found.tasks])
+    columns = [Column("Task"), Column("Article", least=8), Column("Claimed", right=True), Column("Why")]
+    rows = [_row(task) for task in found.tasks]
+    if console().width >= WIDE:
+        columns += [Column("Worker"), Column("Operation"), Column("Attempts", right=True)]
+        rows = [[*row, *_more(task)] for row, task in zip(rows, found.tasks, strict=True)]
+    print_table(columns, rows)
     say()
     more = f", {len(found.tasks):,} shown" if found.total > len(found.tasks) else ""
     say(
@@ -64,16 +63,14 @@ def _table(found: StuckTasks) -> None:
 
 
 def _row(task: StuckTask) -> list[str]:
+    article = task.slug or f"article {task.article_id}"
+    return [str(task.id), article, f"{age(task.claim_age_s)} ago", task.reason.value]
+
+
+def _more(task: StuckTask) -> list[str]:
+    """What there is room for on a wide terminal."""
     if task.worker is None:
         worker = "another program's"
     else:
         worker = f"{task.worker_place or str(task.worker)[:8]} {task.liveness or ''}".rstrip()
-    return [
-        str(task.id),
-        task.slug or f"article {task.article_id}",
-        task.operation,
-        f"{task.attempts}/{task.max_attempts}",
-        f"{age(task.claim_age_s)} ago",
-        worker,
-        task.reason.value,
-    ]
+    return [worker, task.operation, f"{task.attempts}/{task.max_attempts}"]

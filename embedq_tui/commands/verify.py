@@ -126,7 +126,7 @@ def _findings(plan: Plan, overspent: int) -> list[Finding]:
             category.value,
             plan.counts[category].to_queue,
             plan.counts[category].waiting,
-            f"{count(plan.counts[category].to_queue, 'article')}: {words}",
+            f"{count(plan.counts[category].to_queue or plan.counts[category].waiting, 'article')}: {words}",
             f"run: embedq-tui backfill --only {category.value.replace('_', '-')}",
         )
         for category, words in _DAMAGE.items()
@@ -158,8 +158,8 @@ def _lines(verified: Verified) -> Iterator[str]:
     else:
         yield "Counts: equal to COUNT(*)"
     for finding in verified.findings:
-        waiting = f" ({finding.waiting:,} more are queued already)" if finding.waiting else ""
-        yield f"{finding.message}{waiting}"
+        waiting = f"{finding.waiting:,} more are" if finding.count else "all are"
+        yield finding.message + (f" ({waiting} queued already)" if finding.waiting else "")
         if finding.count:
             yield f"  {finding.advice}"
     if not verified.findings:

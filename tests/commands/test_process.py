@@ -159,7 +159,7 @@ async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
     assert (out, err.strip()) == (b"", b"")
 
 
-@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("width", [60, 180])
 @pytest.mark.parametrize("command", ["failed", "stuck", "config", "migrate status"])
 async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command: str, width: int) -> None:
     await connection.execute(
@@ -177,7 +177,7 @@ async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command
 
 async def test_colour_only_where_it_is_wanted(tui: Tui) -> None:
     assert "\x1b[" in await _terminal(tui, ["config"], 80)
-    plain = await _terminal(tui, ["config"], 80, NO_COLOR="1")
+    plain = await _terminal(tui, ["config"], 200, NO_COLOR="1")
     assert not re.search("\x1b\\[[0-9;]*(3[0-9]|4[0-9]|9[0-9])", plain)
     assert "\x1b[" not in (await tui.process("config")).out
 
