@@ -12,7 +12,7 @@ from embedq_worker.database import connected, where
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check, Verdict, examine
 from embedq_worker.providers import open_provider
-from embedq_worker.providers.base import ProviderError, ProviderMisconfigured
+from embedq_worker.providers.base import ProviderError
 from embedq_worker.settings import Settings
 
 _WORDS = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
@@ -74,7 +74,7 @@ async def _provider(settings: Settings) -> tuple[Check, bool]:
             await provider.aclose()
     except ProviderError as error:
         check = Check("provider", Verdict.FAIL, error.message, error.advice)
-        return check, isinstance(error, ProviderMisconfigured)
+        return check, error.exit_code is not ExitCode.UNREACHABLE
     text = f"{report.model} gives {report.dimensions} components in {report.seconds * 1000:.0f} ms"
     return Check("provider", Verdict.OK, f"{text} ({report.detail})"), True
 

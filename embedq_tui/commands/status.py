@@ -102,7 +102,7 @@ def _orders(seen: Overview) -> Iterator[str]:
 def _workers(seen: Overview) -> Iterator[str]:
     if not seen.workers:
         if seen.fleet and seen.fleet.last_heartbeat:
-            yield f"Workers: none of ours; last heartbeat {moment(seen.fleet.last_heartbeat, seen.at)}"
+            yield f"Workers: none running; last heartbeat {moment(seen.fleet.last_heartbeat, seen.at)}"
         else:
             yield "Workers: none"
         return

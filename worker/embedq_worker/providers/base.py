@@ -71,6 +71,8 @@ class ProviderMisconfigured(ProviderError):
     """Bad key, missing model, wrong dimensions: every task would fail, so nobody is charged; the advice
     says what to change."""
 
+    exit_code = ExitCode.NO
+
 
 class InputRejected(ProviderError):
     """The provider refused what was sent (400, 413, 422): one of the texts is at fault.
