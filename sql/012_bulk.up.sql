@@ -90,12 +90,13 @@ $$;
 
 -- Stores drafts by slug and queues what has to be embedded anew, in one round trip; p_dry_run only tells. An article
 -- that another program saves or deletes at the same time is waited for and compared again. Locks are taken in one
--- order, new slugs first and then rows by id, so that two imports do not wait for each other.
+-- order, new slugs first and then rows by id, so that two imports do not wait for each other. For a program that
+-- takes them in another order lock_timeout is shorter than deadlock_timeout: it is never the one that has to give way.
 CREATE FUNCTION embedq_store_articles(
     p_slug text[], p_title text[], p_content text[], p_folder text[], p_is_public boolean[], p_no_rag boolean[],
     p_by text, p_priority text, p_max_attempts int, p_dry_run boolean)
 RETURNS TABLE (place int, outcome text, queued boolean)
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET lock_timeout = '500ms' AS $$
 #variable_conflict use_column
 DECLARE
     v_new int[] := '{}';

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from embedq_worker.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
+from embedq_worker.errors import EmbedqError
 from embedq_worker.importing import ArticleDraft, Skipped
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles
@@ -297,6 +298,34 @@ async def test_two_imports_of_the_same_files_do_not_wait_for_each_other_for_ever
     assert sum(counts.created for counts in all_counts) == 200
     assert sum(counts.updated for counts in all_counts) == 200
     assert len(await open_tasks(connection)) == 400
+
+
+async def test_whoever_saves_articles_in_another_order_is_not_the_victim_of_an_import(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["old"] * 2, slug="note")
+    editor, importer = await database.connect(), await database.connect()
+    save = "UPDATE articles SET is_public = true WHERE slug = $1"
+    async with editor.transaction():
+        await editor.execute(save, "note-1")
+        importing = asyncio.create_task(store(importer, draft("note-0", "new"), draft("note-1", "new")))
+        await until_blocked(connection, importer)  # holds note-0, and waits for note-1
+        await editor.execute(save, "note-0")
+    assert (await importing)[0] == {"note-0": ("updated", True), "note-1": ("updated", True)}
+    assert await connection.fetchval("SELECT count(*) FROM articles WHERE is_public AND content = 'new'") == 2
+
+
+async def test_an_article_that_stays_locked_ends_an_import_with_advice(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.articles.LOCK_TRIES", 2)
+    await add_articles(connection, ["old"], slug="note")
+    editor = await database.connect()
+    async with editor.transaction():
+        await editor.execute("UPDATE articles SET is_public = true")
+        with pytest.raises(EmbedqError):
+            await store(connection, draft("note-0", "new"))
+    assert (await store(connection, draft("note-0", "new")))[0] == {"note-0": ("updated", True)}
 
 
 # -- tables of another program

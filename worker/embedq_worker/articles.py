@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import asyncpg
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.database import Connection, one_line
+from embedq_worker.errors import EmbedqError
 from embedq_worker.importing import ArticleDraft, Skipped
 
 Outcome = Literal["created", "updated", "unchanged"]
@@ -24,6 +27,9 @@ BATCH_CHARACTERS = (
     4_000_000  # so that a batch of big files is a statement of some megabytes, not of gigabytes
 )
 MAX_NAME = 255
+LOCK_TRIES = 20
+"""Each waits half a second at most: about half a minute in all."""
+_PAUSE = Backoff(0.05, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ async def store_articles(
         What became of each batch.
 
     Raises:
+        EmbedqError: Another session kept an article locked all the time; batches before are stored.
         asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`; batches before are stored.
     """
     batches = _batches(iter(items))
@@ -137,7 +144,7 @@ async def _store(
 ) -> StoredBatch:
     """Store together; where the database refuses what one of them holds, each for itself."""
     try:
-        return StoredBatch(await _store_once(connection, drafts, options), ())
+        return StoredBatch(await _store_patiently(connection, drafts, options), ())
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
         if len(drafts) == 1:
             return StoredBatch(
@@ -147,6 +154,21 @@ async def _store(
     return StoredBatch(
         [article for batch in single for article in batch.articles],
         [skipped for batch in single for skipped in batch.skipped],
+    )
+
+
+async def _store_patiently(
+    connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
+) -> list[StoredArticle]:
+    """Store; where another session holds one of the articles, let go of all of them and come back."""
+    for tries in range(LOCK_TRIES):
+        if tries:
+            await asyncio.sleep(_PAUSE.delay_s(tries - 1))
+        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            return await _store_once(connection, drafts, options)
+    raise EmbedqError(
+        f"another session keeps an article locked, of the {len(drafts)} from {drafts[0].source} on",
+        "end long transactions (pg_stat_activity tells which), then import again",
     )
 
 
