@@ -23,20 +23,21 @@ RETENTION_PAUSE_S = 0.2
 RETENTION_LOCK = 1_701_667_442
 _FIRST_RETENTION_S = 60.0
 
+# now() and not clock_timestamp(): of what is stable the index knows where to end.
 _RETENTION = (
     """DELETE FROM embedding_tasks WHERE id = ANY (ARRAY(
            SELECT id FROM embedding_tasks
-           WHERE status = 'completed' AND completed_at < clock_timestamp() - $1 * interval '1 day'
+           WHERE status = 'completed' AND completed_at < now() - $1 * interval '1 day'
            ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED))""",
     """DELETE FROM embedding_audit_logs WHERE id = ANY (ARRAY(
            SELECT id FROM embedding_audit_logs
-           WHERE timestamp < clock_timestamp() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
+           WHERE timestamp < now() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
     """DELETE FROM performance_metrics WHERE id = ANY (ARRAY(
            SELECT id FROM performance_metrics
-           WHERE timestamp < clock_timestamp() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
+           WHERE timestamp < now() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
     """DELETE FROM embedq_workers WHERE id = ANY (ARRAY(
            SELECT id FROM embedq_workers
-           WHERE state IN ('stopped', 'dead') AND stopped_at < clock_timestamp() - $1 * interval '1 day'
+           WHERE state IN ('stopped', 'dead') AND stopped_at < now() - $1 * interval '1 day'
            LIMIT $2))""",
 )
 
@@ -71,7 +72,9 @@ async def clean_up(pool: Pool, *, days: int, pause_s: float = RETENTION_PAUSE_S)
             async with pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
                     return Cleaned(*counts) if any(counts) else None
-                await connection.execute("SELECT set_config('embedq.quiet', 'on', true)")
+                await connection.execute(
+                    "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"
+                )
                 deleted = int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
             counts[number] += deleted
             if deleted < RETENTION_BATCH:

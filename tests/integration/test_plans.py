@@ -1,0 +1,181 @@
+"""No statement of the queue reads a whole table, whatever the planner believes of its size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+
+from embedq_worker import fleet, queue
+from embedq_worker.database import Pool, open_pool, register_vectors
+from embedq_worker.maintenance import clean_up
+from embedq_worker.queue import Return, ReturnKind, Scope
+from tests.support.databases import Connection
+from tests.support.queue_world import World, completion_of
+
+TABLES = ["embedding_tasks", "embeddings", "articles", "embedding_audit_logs", "performance_metrics"]
+
+FILL = """
+INSERT INTO articles (title, slug, content, folder)
+SELECT 'Title', 'slug-' || n, 'One line.', 'folder-' || n % 10 FROM generate_series(1, {0} / 10) n;
+INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+SELECT id, slug || '.md#0', 0, 'old' FROM articles;
+INSERT INTO embedding_tasks (id, article_id, operation, priority, status,
+                             created_at, scheduled_at, completed_at)
+SELECT embedq_uuid(), 1 + n % ({0} / 10), 'update', (ARRAY['high', 'normal', 'low'])[1 + n % 3],
+       CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
+       now() - interval '1 hour', now() - interval '1 hour', now() - n * interval '1 second'
+FROM generate_series(1, {0}) n;
+INSERT INTO embedding_tasks (id, article_id, operation, priority, created_at, scheduled_at)
+SELECT embedq_uuid(), n, CASE WHEN n % 100 = 0 THEN 'delete' ELSE 'update' END,
+       (ARRAY['high', 'normal', 'low'])[1 + n % 3], now() - interval '1 minute',
+       now() - interval '1 minute' + n * interval '1 millisecond'
+FROM generate_series(1, {0} / 10) n;
+INSERT INTO embedding_tasks (id, article_id, operation, priority, scheduled_at)
+SELECT embedq_uuid(), 1 + n % ({0} / 10), 'update', (ARRAY['high', 'normal', 'low'])[1 + n % 3],
+       now() + interval '1 day'
+FROM generate_series(1, {0} / 2) n;
+INSERT INTO embedding_audit_logs (id, timestamp, level, category, message)
+SELECT embedq_uuid(), now() - n * interval '1 second', 'info', 'performance', 'm'
+FROM generate_series(1, {0}) n;
+INSERT INTO performance_metrics (id, timestamp, metric_type, value)
+SELECT embedq_uuid(), now() - n * interval '1 second', 'queue_depth', 1 FROM generate_series(1, {0}) n;
+"""
+"""So many ended tasks, audit rows and metrics; a tenth of it due; half of it deferred."""
+
+
+@asynccontextmanager
+async def no_whole_table(session: Connection) -> AsyncIterator[Pool]:
+    """A pool of one session, in one transaction, that must not read a table from end to end."""
+    asked = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname = ANY ($1::text[])"
+    transaction = session.transaction()
+    await transaction.start()
+    before = {row["relname"]: row["seq_scan"] for row in await session.fetch(asked, TABLES)}
+    yield cast("Pool", session)
+    after = {row["relname"]: row["seq_scan"] for row in await session.fetch(asked, TABLES)}
+    await transaction.rollback()
+    assert after == before
+
+
+@asynccontextmanager
+async def worker_session(world: World, *settings: str) -> AsyncIterator[Connection]:
+    """A session as the pool of a worker has it."""
+    session = await world.database.connect()
+    await register_vectors(session)
+    for setting in settings:
+        await session.execute(f"SET {setting}")
+    yield session
+    await session.close()
+
+
+async def use(session: Connection, world: World, scope: Scope) -> None:
+    """All that workers do all day, twice: the second time with plans from the first."""
+    for _ in range(2):
+        async with no_whole_table(session) as pool:
+            tasks = await queue.claim(pool, scope, 60)
+            assert len(tasks) == 60
+            for limited in (
+                Scope(scope.worker, "p", "m", ("low",)),
+                Scope(scope.worker, "p", "m", None, ("folder-3",)),
+            ):
+                tasks += await queue.claim(pool, limited, 10)
+            assert len(tasks) == 80
+        async with no_whole_table(session) as pool:
+            tasks = await queue.claim(pool, scope, 60)
+            done = [completion_of(task) for task in tasks[:50]]
+            outcomes = await queue.complete(pool, scope, world.storage, done)
+            assert set(outcomes.values()) <= {"stored", "removed"}
+            returns = [Return(task, kind, "e") for task, kind in zip(tasks[50:54], ReturnKind, strict=True)]
+            await queue.give_back(pool, scope, returns)
+            assert await fleet.disown(pool, scope.worker, [], older_s=0) == 6
+            await queue.claim(pool, scope, 60)
+            await session.execute("DELETE FROM embedq_workers")
+            assert await fleet.rescue(pool, dead_s=45, stuck_s=1_800, limit=500)
+        async with no_whole_table(session) as pool:
+            for folders in (None, ["folder-3"]):
+                outlook = await fleet.outlook(pool, None, folders, within_s=0)
+                assert outlook.more
+                assert outlook.next_s is not None
+            await session.execute(
+                "INSERT INTO embedq_providers (key, state) VALUES ($1, 'open')", scope.provider
+            )
+            assert {task.operation for task in await queue.claim(pool, scope, 60)} == {"delete"}
+        async with no_whole_table(session) as pool:
+            await session.fetch("SELECT * FROM embedq_live_counts")
+            await session.execute("SELECT embedq_fold_counts()")
+            await fleet.beat(pool, scope.worker, state="running", note="", in_hand=0, succeeded=1, failed=1)
+
+
+@pytest.mark.parametrize("rows", [10_000, pytest.param(200_000, marks=pytest.mark.slow)])
+async def test_nothing_reads_a_whole_table(world: World, rows: int) -> None:
+    scope = await world.worker()
+    await world.task(await world.article())
+    await world.psql.execute("ANALYZE")
+    await world.psql.execute("TRUNCATE articles RESTART IDENTITY CASCADE")
+    await world.psql.execute(
+        "ANALYZE"
+    )  # of almost nothing: what the planner believes of the tables from here on
+    await world.psql.execute(FILL.format(rows))
+    for setting in ("plan_cache_mode = force_generic_plan", "plan_cache_mode = auto"):
+        async with worker_session(world, setting) as session:
+            await use(session, world, scope)
+    await world.psql.execute("ANALYZE")
+    async with worker_session(world) as session:
+        await use(session, world, scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What was read of a table so far: from end to end, entries of its indexes; and rows deleted."""
+
+    scans: int
+    entries: int
+    deleted: int
+
+
+async def reads(world: World) -> dict[str, Reads]:
+    """By table, of those that retention is for."""
+    rows = await world.psql.fetch(
+        """SELECT t.relname, t.seq_scan, t.n_tup_del,
+                  (SELECT sum(i.idx_tup_read) FROM pg_stat_user_indexes i
+                   WHERE i.relid = t.relid)::bigint AS entries
+           FROM pg_stat_user_tables t
+           WHERE t.relname IN ('embedding_tasks', 'embedding_audit_logs', 'performance_metrics')"""
+    )
+    return {row["relname"]: Reads(row["seq_scan"], row["entries"], row["n_tup_del"]) for row in rows}
+
+
+async def test_retention_reads_what_it_deletes_and_no_more(world: World) -> None:
+    session = await world.database.connect()
+    await session.execute(FILL.format(20_000))
+    await session.execute(
+        """UPDATE embedding_tasks SET completed_at = now() - interval '1 year' WHERE id IN
+               (SELECT id FROM embedding_tasks WHERE status = 'completed' LIMIT 100);
+           UPDATE embedding_audit_logs SET timestamp = now() - interval '1 year' WHERE id IN
+               (SELECT id FROM embedding_audit_logs LIMIT 100);
+           UPDATE performance_metrics SET timestamp = now() - interval '1 year' WHERE id IN
+               (SELECT id FROM performance_metrics LIMIT 100)"""
+    )
+    await session.execute("VACUUM ANALYZE")
+    await session.close()
+    before = await reads(world)
+    async with asyncio.timeout(10):
+        while not before["performance_metrics"].scans:  # what a session did is known when it has ended
+            before = await reads(world)
+            await asyncio.sleep(0.02)
+    async with open_pool(world.database.settings, "embedq-test", size=1) as pool:
+        cleaned = await clean_up(pool, days=30)
+    assert cleaned is not None
+    assert (cleaned.tasks, cleaned.audit_rows, cleaned.metrics) == (100, 100, 100)
+    after = await reads(world)
+    async with asyncio.timeout(10):
+        while any(after[table].deleted < 100 for table in after):
+            after = await reads(world)
+            await asyncio.sleep(0.02)
+    for table, seen in after.items():
+        assert seen.scans == before[table].scans, table
+        assert seen.entries - before[table].entries < 1_000, table
