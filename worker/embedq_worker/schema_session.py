@@ -295,11 +295,14 @@ async def schema_session(
 
 
 def _described(row: asyncpg.Record) -> str:
-    if row["state"] is None:
-        return "a prepared transaction" if row["pid"] == 0 else f"session {row['pid']}"
-    name = f"{row['usename']}, {row['application_name']}" if row["application_name"] else row["usename"]
-    since = "" if row["seconds"] is None else f" for {row['seconds']:.0f} s"
-    return _plain(f"session {row['pid']} ({name}: {row['state']}{since})")
+    if row["pid"] == 0:
+        return "a prepared transaction (pg_prepared_xacts)"
+    # What the session of another role is doing is not shown to everybody.
+    words = [row["usename"], row["application_name"], row["state"]]
+    if row["seconds"] is not None:
+        words.append(f"for {row['seconds']:.0f} s")
+    known = ", ".join(word for word in words if word)
+    return _plain(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")
 
 
 def _plain(text: str) -> str:
