@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from array import array
 from collections.abc import Iterable, Sequence
@@ -123,3 +124,14 @@ async def _stored(connection: Connection) -> dict[int, dict[int, tuple[str, list
         vector = list(array("f", json.loads(row["vector"] or "[]")))  # as text it is rounded
         stored.setdefault(row["article_id"], {})[row["chunk_index"]] = (row["text_content"], vector)
     return stored
+
+
+async def until_tasks(connection: Connection, *, within_s: float = 20.0, **wanted: int) -> None:
+    """Wait until the tasks are these by status, no more and no less.
+
+    Raises:
+        TimeoutError: They were not in time.
+    """
+    async with asyncio.timeout(within_s):
+        while await statuses(connection) != wanted:  # noqa: ASYNC110 - it is another program's work
+            await asyncio.sleep(0.02)

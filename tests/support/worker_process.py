@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,8 +64,9 @@ class WorkerProcess:
 
     async def until_heard(self, word: str, *, within_s: float = 15.0) -> None:
         """Wait for a log line that holds a text; an end of the process ends the waiting."""
-        await until(lambda: self.heard(word) or not self.running, within_s=within_s)
-        assert self.heard(word), self.text
+        with suppress(TimeoutError):
+            await until(lambda: self.heard(word) or not self.running, within_s=within_s)
+        assert self.heard(word), f"{word!r} is not in:\n{self.text}"
 
     async def started(self) -> None:
         """Wait until it listens and is ready to claim."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
-from embedq_worker.logs import open_log
+from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.settings import Settings
 
 PRIORITIES = ("high", "normal", "low")
@@ -100,7 +101,14 @@ def _work(
         log.warning(warning)
     from embedq_worker.runtime import run_worker
 
-    asyncio.run(run_worker(settings, log, drain=drain, priorities=priorities, folders=folders))
+    logging.getLogger().addHandler(LibraryLogs(log))
+    try:
+        asyncio.run(run_worker(settings, log, drain=drain, priorities=priorities, folders=folders))
+    except EmbedqError:
+        raise
+    except Exception as error:
+        log.error("the worker crashed", exc_info=error)
+        raise EmbedqError("the worker crashed", "its log says where; what it held goes to others") from error
 
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
 from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -131,7 +132,13 @@ def where(settings: Settings) -> str:
     return f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
 
 
-EXPECTED_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+EXPECTED_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also where a connection is cut between two steps of a query
+    OSError,
+    TimeoutError,
+)
 """What a database does to a caller who did nothing wrong; `explained` puts each into words."""
 
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
@@ -172,7 +179,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "try again in a moment",
     ),
     (
-        (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError),
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.AdminShutdownError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ),
         Unreachable,
         "the connection to {place} was lost: {text}",
         "is PostgreSQL running?",
@@ -209,7 +221,12 @@ _CONNECTION_ERRORS = (
     OSError,
     TimeoutError,
 )
-_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+_CONFLICTS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InternalClientError,
+)
 _CONFLICT_TRIES = 8
 
 
@@ -261,7 +278,7 @@ async def _close(connection: DirectConnection) -> None:
 
 def one_line(error: BaseException) -> str:
     """The text of an error on one line of at most 500 characters; its type where it has none."""
-    return " ".join(str(error)[:2_000].split())[:500] or type(error).__name__
+    return printable_line(str(error)[:2_000], 500) or type(error).__name__
 
 
 def _decode_vector(data: bytes) -> Vector:

@@ -8,11 +8,17 @@ from typing import TextIO
 
 import structlog
 
+from embedq_worker.database import one_line
 from embedq_worker.settings import LogFormat, LogLevel
 
 Log = structlog.typing.FilteringBoundLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    # The values of local variables are articles, and may be secrets.
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> Log:
@@ -36,10 +42,29 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.dict_tracebacks] if form == "json" else []),
+            *([_TRACEBACKS] if form == "json" else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         cache_logger_on_first_use=True,
     )
     return log
+
+
+class LibraryLogs(logging.Handler):
+    """Makes lines of ours of what libraries log, which would else go to standard error in their own form.
+
+    Args:
+        log: Where the lines go.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record: errors with their traceback, warnings with the text of their exception."""
+        exception = record.exc_info[1] if record.exc_info else None
+        told = {} if exception is None else {"error": f"{type(exception).__name__}: {one_line(exception)}"}
+        trace = exception if record.levelno >= logging.ERROR else None
+        self._log.log(record.levelno, record.getMessage(), library=record.name, exc_info=trace, **told)

@@ -20,6 +20,7 @@ from embedq_worker.planning import Plan, plan_tasks, verdict
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.storage import VectorStorage
+from embedq_worker.text import printable
 
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
@@ -143,7 +144,7 @@ class Pipeline:
     async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
         """Give back tasks that ran into an error of our own, with its stack trace."""
         report = BatchReport()
-        detail = "".join(traceback.format_exception(error))
+        detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
         try:

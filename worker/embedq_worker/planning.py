@@ -10,6 +10,7 @@ from embedq_worker.chunking import Chunk, content_hash, embedding_input, split_m
 from embedq_worker.embedder import Embedded, Outcome
 from embedq_worker.providers.base import InputRejected, ProviderError
 from embedq_worker.queue import Action, ArticleText, ClaimedTask, Completion, StoredChunk
+from embedq_worker.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def _plan(task: ClaimedTask, size: int, overlap: int) -> Plan:
     except Exception as error:
         # The edge of a task: whatever its text does to us, the others of the batch go on.
         text = f"the article could not be cut into chunks: {type(error).__name__}"
-        return Plan(task, Action.STORE, error=text, detail=traceback.format_exc())
+        return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
 
 
 def _chunks(article: ArticleText, size: int, overlap: int) -> list[PlannedChunk]:

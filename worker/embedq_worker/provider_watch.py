@@ -84,9 +84,16 @@ class ProviderWatch:
 
     def _tell(self, held: Held | None) -> None:
         reason = held.reason if held is not None else ""
-        if reason != self._reason:
-            self._reason = reason
-            self._on_change(held)
+        if reason == self._reason:
+            return
+        self._reason = reason
+        if held is None:
+            self._log.info("requests to the provider go on")
+        else:
+            self._log.warning(
+                "requests to the provider are held", state=held.state, reason=reason, advice=held.advice
+            )
+        self._on_change(held)
 
     async def _pause(self, held: Held | None) -> None:
         pause_s = LOOK_EVERY_S if held is None else min(max(held.wait_s, 0.05), LOOK_WHILE_HELD_S)
@@ -102,4 +109,3 @@ class ProviderWatch:
             )
             return
         await breaker.works(self._pool, self._key)
-        self._log.info("the provider works again")

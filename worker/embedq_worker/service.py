@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from embedq_worker import breaker, fleet
-from embedq_worker.database import EXPECTED_ERRORS, Pool, explained
+from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, persist
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.heartbeat import Heartbeat
 from embedq_worker.host import HostIdentity
@@ -185,11 +185,11 @@ class Service:
         """Give back what is left and sign off; where the database does not answer, others will rescue it."""
         try:
             async with asyncio.timeout(RELEASE_WITHIN_S):
-                released = await self._pipeline.release(f"worker ended: {reason}")
-                released += await self._disown()
-                await self._heartbeat.beat()
-                await self._metrics.write(self._pool)
-                await fleet.leave(self._pool, self._parts.scope.worker, reason)
+                released = await persist(lambda: self._pipeline.release(f"worker ended: {reason}"))
+                released += await persist(self._disown)
+                await persist(self._heartbeat.beat)
+                await persist(lambda: self._metrics.write(self._pool))
+                await persist(lambda: fleet.leave(self._pool, self._parts.scope.worker, reason))
                 self._log.info(
                     "worker stopped",
                     reason=reason,

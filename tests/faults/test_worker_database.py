@@ -1,0 +1,174 @@
+"""A worker whose database goes away, comes back, or is only pretended to be there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import sleep
+
+import asyncpg
+import pytest
+
+from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.databases import Connection, Database, inspect
+from tests.support.postgres import embedded_binaries, running_server
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+from tests.support.worker_process import environment, worker_process
+
+BATCHES = ("--batch-size", "10", "--concurrency", "2")
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def cut_off(connection: Connection, name: str = "embedq-worker%") -> int:
+    """End all connections of workers to this database.
+
+    Returns:
+        How many there were.
+    """
+    ended = await connection.fetchval(
+        """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name LIKE $1""",
+        name,
+    )
+    return int(ended)
+
+
+async def test_connections_cut_again_and_again_cost_nothing(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 300)
+    variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)
+    async with worker_process(variables, "--drain", *BATCHES) as worker:
+        await worker.started()
+        cuts = 0
+        while worker.running and cuts < 12:
+            cuts += await cut_off(connection) > 0
+            await asyncio.sleep(0.15)
+        assert await worker.ended() == 0, worker.text
+        assert worker.plain_lines == []
+    assert cuts > 2
+    assert await statuses(connection) == {"completed": len(articles)}
+    assert await wrong_articles(connection) == []
+
+
+async def cut_off_while_completing(connection: Connection) -> None:
+    async with asyncio.timeout(15):
+        while not await connection.fetchval(  # noqa: ASYNC110 - it is another program's work
+            """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event = 'PgSleep'
+                 AND query LIKE '%embedq_complete(%'"""
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_completion_cut_in_the_middle_is_made_again(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+           CREATE TRIGGER slow AFTER INSERT ON embeddings FOR EACH STATEMENT EXECUTE FUNCTION slow()"""
+    )
+    await queued_articles(connection, 10)
+    async with worker_process(environment(database, stub), *BATCHES) as worker:
+        for _ in range(3):
+            await cut_off_while_completing(connection)
+        await until_tasks(connection, completed=10)
+        assert await worker.stop() == 0
+    assert await wrong_articles(connection) == []
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 10
+    assert stub.seen.inputs == 11  # one is the check at start: nothing was embedded twice
+
+
+@pytest.mark.slow
+async def test_a_database_that_turns_read_only_is_waited_for(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    name = await connection.fetchval("SELECT current_database()")
+    async with worker_process(environment(database, stub, EMBEDDING_WORKER_INTERVAL=200), *BATCHES) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 10)
+        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await cut_off(connection)
+        stub.faults.hold.set()
+        await worker.until_heard("a batch failed")
+        await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await cut_off(connection)
+        # What it could not give back is not its own any more after a while; make the while pass.
+        await connection.execute(
+            """UPDATE embedding_tasks SET claimed_at = claimed_at - interval '1 minute',
+                      processed_at = processed_at - interval '1 minute' WHERE status = 'processing'"""
+        )
+        await until_tasks(connection, completed=10, within_s=30)
+        assert await worker.stop() == 0
+    assert await wrong_articles(connection) == []
+
+
+# -- a server of its own
+
+
+def restarted(folder: Path, port: str, *, down_s: float) -> subprocess.Popen[bytes]:
+    """Stop the server as a machine does, wait, and start it as it was started."""
+    command = shlex.split((folder / "postmaster.opts").read_text())
+    owner = folder.stat().st_uid
+    os.kill(int((folder / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
+    while (folder / "postmaster.pid").exists():
+        sleep(0.02)
+    sleep(down_s)
+    return subprocess.Popen(
+        command,
+        user=owner,
+        cwd=folder.parent,
+        env={"PATH": os.defpath, "PGPORT": port},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+async def reconnected(database: Database) -> Connection:
+    """Connect as soon as the server takes connections again."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await database.connect()
+            except (OSError, asyncpg.CannotConnectNowError):
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_server_that_is_restarted_is_waited_for(stub: ProviderStub) -> None:
+    with running_server(embedded_binaries()) as url:
+        server = await inspect(url)
+        await server.make_template()
+        async with server.new_database(server.template) as database:
+            connection = await database.connect()
+            await queued_articles(connection, 400)
+            stub.faults.latency_s = 0.02
+            variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)
+            async with worker_process(variables, *BATCHES) as worker:
+                await worker.started()
+                folder, port = [await connection.fetchval(f"SHOW {n}") for n in ("data_directory", "port")]
+                postmaster = await asyncio.to_thread(restarted, Path(folder), port, down_s=2.0)
+                connection = await reconnected(database)
+                await until_tasks(connection, completed=400, within_s=40)
+                await worker.until_heard("listening again")
+                assert await worker.stop() == 0
+                assert worker.plain_lines == []
+            assert await wrong_articles(connection) == []
+            await connection.close()
+    postmaster.wait(20)

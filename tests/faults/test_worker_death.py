@@ -1,0 +1,119 @@
+"""Workers that die, freeze, or are taken for dead: what they held is done by others, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
+
+BATCHES = ("--batch-size", "10", "--concurrency", "2")
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def caught_at_work(connection: Connection, stub: ProviderStub, worker: WorkerProcess) -> None:
+    """Let a worker claim ten tasks and wait for the provider in vain."""
+    await worker.started()
+    stub.faults.hold = asyncio.Event()
+    await queued_articles(connection, 10)
+    await until(lambda: stub.seen.in_flight == 1, within_s=15)
+
+
+def mended(stub: ProviderStub) -> None:
+    assert stub.faults.hold is not None
+    stub.faults.hold.set()
+    stub.faults.hold = None
+
+
+async def test_the_next_worker_on_a_host_takes_over_from_a_killed_one_at_once(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub), *BATCHES) as worker:
+        await caught_at_work(connection, stub, worker)
+        os.kill(worker.pid, signal.SIGKILL)
+        await worker.ended()
+    assert await statuses(connection) == {"processing": 10}
+    mended(stub)
+    async with asyncio.timeout(15):
+        code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
+    assert code == 0
+    assert await statuses(connection) == {"completed": 10}
+    assert await wrong_articles(connection) == []
+    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1] * 10
+    states = await connection.fetchval("SELECT array_agg(state ORDER BY started_at) FROM embedq_workers")
+    assert states == ["dead", "stopped"]
+
+
+async def test_a_worker_killed_on_another_host_is_taken_for_dead_after_its_silence(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub), *BATCHES) as worker:
+        await caught_at_work(connection, stub, worker)
+        await worker.kill()
+    await connection.execute("UPDATE embedq_workers SET host_key = 'elsewhere'")
+    mended(stub)
+    code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
+    assert code == 0
+    assert await statuses(connection) == {"processing": 10}  # it may live: nobody can tell yet
+    await connection.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '46 seconds'")
+    code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
+    assert code == 0
+    assert await statuses(connection) == {"completed": 10}
+    assert await wrong_articles(connection) == []
+
+
+async def test_a_task_that_kills_its_workers_ends_as_failed(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 4)
+    await connection.execute("UPDATE articles SET content = 'KILLER' WHERE id = 2")
+    stub.faults.slow = "KILLER"
+    for _ in range(3):
+        async with worker_process(environment(database, stub), "--batch-size", "10") as worker:
+            await worker.started()
+            await until(lambda: "KILLER" in "".join(stub.seen.texts), within_s=15)
+            await worker.kill()
+        stub.seen.texts.clear()
+    code, _ = await run_worker_process(environment(database, stub), "--drain", "--batch-size", "10")
+    assert code == 0
+    assert await statuses(connection) == {"completed": 3, "failed": 1}
+    assert await wrong_articles(connection) == [2]
+
+
+async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_on(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, LOG_LEVEL="debug"), *BATCHES) as frozen:
+        await caught_at_work(connection, stub, frozen)
+        frozen.signal(signal.SIGSTOP)
+        mended(stub)  # its answer waits in the socket
+        await connection.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 minute'")
+        await connection.execute("UPDATE embedq_workers SET host_key = 'elsewhere'")
+        code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
+        assert code == 0
+        assert await statuses(connection) == {"completed": 10}
+        await connection.execute("UPDATE embeddings SET text_content = 'written by the other'")
+
+        frozen.signal(signal.SIGCONT)
+        await frozen.until_heard('"lost": 10')
+        written = await connection.fetchval("SELECT array_agg(DISTINCT text_content) FROM embeddings")
+        assert written == ["written by the other"]
+        await queued_articles(connection, 10, slug="more")
+        await until_tasks(connection, completed=20)
+        await frozen.until_heard("entering again")
+        assert await connection.fetchval("SELECT count(*) FROM embedq_workers WHERE state = 'running'") == 1
+        assert await frozen.stop() == 0
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 20

@@ -1,0 +1,133 @@
+"""Several workers at once, an operator's word to them, and a provider that goes and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
+from tests.support.worker_process import environment, worker_process
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def until_true(connection: Connection, question: str, *, within_s: float = 15.0) -> None:
+    """Wait until a question to the database is answered with true."""
+    async with asyncio.timeout(within_s):
+        while not await connection.fetchval(question):  # noqa: ASYNC110 - it is another program's work
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
+async def test_workers_side_by_side_do_each_task_once(
+    database: Database, connection: Connection, stub: ProviderStub, workers: int
+) -> None:
+    await queued_articles(connection, 2000)
+    variables = environment(database, stub)
+    async with AsyncExitStack() as stack:
+        fleet = [
+            await stack.enter_async_context(
+                worker_process(variables, "--drain", "--batch-size", "20", "--concurrency", "2")
+            )
+            for _ in range(workers)
+        ]
+        for worker in fleet:
+            assert await worker.ended(within_s=90) == 0
+            assert worker.plain_lines == []
+    assert await statuses(connection) == {"completed": 2000}
+    assert await wrong_articles(connection) == []
+    assert stub.seen.inputs == 2000 + workers
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 2000
+    row = await connection.fetchrow("SELECT is_running, tasks_succeeded FROM embedding_worker_status")
+    assert row is not None
+    assert tuple(row) == (False, 2000)
+    shares = await connection.fetchval("SELECT array_agg(succeeded) FROM embedq_workers")
+    assert min(shares) > 0
+
+
+async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 500)
+    stub.faults.latency_s = 0.05
+    async with worker_process(environment(database, stub), "--batch-size", "5") as worker:
+        await worker.started()
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedding_tasks WHERE status = 'completed')")
+        await connection.execute("UPDATE embedding_worker_status SET is_running = false")
+        await until_true(
+            connection, "SELECT NOT EXISTS (SELECT FROM embedding_tasks WHERE status = 'processing')"
+        )
+        await worker.until_heard("workers are stopped")
+        before = await statuses(connection)
+        assert 0 < before["pending"] < 500
+        await queued_articles(connection, 1, slug="more", priority="high")
+        await until_true(connection, "SELECT NOT is_running FROM embedding_worker_status")
+        assert (await statuses(connection))["completed"] == before["completed"]
+
+        await connection.execute("UPDATE embedding_worker_status SET is_running = true")
+        await worker.until_heard("workers may claim again")
+        await until_tasks(connection, completed=501)
+
+
+@pytest.mark.parametrize("order", ["graceful", "force"])
+async def test_one_worker_can_be_asked_to_end(
+    database: Database, connection: Connection, stub: ProviderStub, order: str
+) -> None:
+    async with worker_process(environment(database, stub), "--batch-size", "5") as worker:
+        await worker.started()
+        if order == "force":
+            stub.faults.latency_s = 60
+            await queued_articles(connection, 5)
+            await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await connection.execute("UPDATE embedq_workers SET stop_requested = $1", order)
+        await connection.execute("SELECT pg_notify('embedq_work', 'control')")
+        assert await worker.ended(within_s=10) == 0
+    assert not (await statuses(connection)).get("processing")
+
+
+async def test_a_provider_that_is_killed_and_comes_back(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_RETRY_BACKOFF_BASE=10, EMBEDDING_WORKER_INTERVAL=100)
+    async with worker_process(variables, "--batch-size", "10", "--concurrency", "2") as worker:
+        await worker.started()
+        await stub.stop()
+        await queued_articles(connection, 100)
+        opened = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state = 'open' AND reason <> '')"
+        await until_true(connection, opened)
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note ~ 'provider')")
+        assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
+        async with stub:
+            await connection.execute("UPDATE embedq_providers SET retry_at = now()")
+            await worker.until_heard("requests to the provider go on")
+            await until_tasks(connection, completed=100)
+            await until_true(connection, "SELECT NOT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
+            assert await worker.stop() == 0
+    assert await wrong_articles(connection) == []
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 100
+
+
+async def test_a_worker_that_starts_without_a_provider_waits_for_it(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await stub.stop()
+    await queued_articles(connection, 3)
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.until_heard("the provider does not work")
+        async with stub:
+            await connection.execute("UPDATE embedq_providers SET retry_at = now()")
+            await until_tasks(connection, completed=3)
+            worker.signal(signal.SIGINT)
+            assert await worker.ended() == 0

@@ -1,0 +1,125 @@
+"""How a worker is woken, and what it does when nobody can wake it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from uuid import uuid4
+
+import pytest
+
+from embedq_worker.configuration import load_settings
+from embedq_worker.listener import Listener
+from embedq_worker.logs import open_log
+from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import Fault, ProviderStub
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import until
+from tests.support.worker_process import environment, worker_process
+
+NEVER = {"EMBEDDING_WORKER_INTERVAL": 3_600_000}
+"""So that polling helps nobody."""
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def test_a_worker_is_woken_by_whoever_queues_a_task(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        for number in range(5):
+            await queued_articles(connection, 1, slug=f"round-{number}")
+            await until_tasks(connection, completed=number + 1)
+        assert await worker.stop() == 0
+
+
+async def test_a_failed_task_is_tried_again_when_it_is_due(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_RETRY_BACKOFF_BASE=400, **NEVER)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        stub.faults.fault, stub.faults.times = Fault.STATUS, 1
+        began = monotonic()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, completed=1)
+        assert 0.2 <= monotonic() - began < 5
+
+
+async def test_a_task_queued_for_later_is_done_then(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        articles = await add_articles(connection, ["Text."])
+        async with connection.transaction():
+            await queue_tasks(connection, articles)
+            await connection.execute(
+                "UPDATE embedding_tasks SET scheduled_at = now() + interval '0.5 seconds'"
+            )
+        began = monotonic()
+        await until_tasks(connection, completed=1)
+        assert 0.3 <= monotonic() - began < 5
+
+
+async def test_a_listening_connection_that_is_cut_is_replaced_at_once(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        await connection.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'embedq-worker listener'"""
+        )
+        await queued_articles(connection, 1)  # while nobody listens
+        await worker.until_heard("listening again")
+        await until_tasks(connection, completed=1)
+
+
+async def test_where_listen_cannot_work_the_worker_says_so_and_polls(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url, deaf=True) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url, EMBEDDING_WORKER_INTERVAL=200)
+        async with worker_process(variables) as worker:
+            await worker.started()
+            await queued_articles(connection, 3)
+            await until_tasks(connection, completed=3)
+            await worker.until_heard("LISTEN does not work", within_s=25)
+            assert await worker.stop() == 0
+
+
+@pytest.fixture
+async def listening(database: Database) -> AsyncIterator[tuple[TcpProxy, list[str]]]:
+    """A listener behind a proxy, and what it signalled."""
+    signals: list[str] = []
+    async with TcpProxy(database.url) as proxy:
+        settings = load_settings(database_url=proxy.url)
+        log = open_log("json", "info")
+        listener = Listener(settings, uuid4(), signals.append, log, ping_every_s=0.2, ping_within_s=0.2)
+        task = asyncio.create_task(listener.run())
+        await until(lambda: signals == ["resync"])
+        yield proxy, signals
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_listening_connection_that_is_silently_dead_is_replaced(
+    connection: Connection, listening: tuple[TcpProxy, list[str]]
+) -> None:
+    proxy, signals = listening
+    await connection.execute("NOTIFY embedq_work, 'one'")
+    await until(lambda: signals == ["resync", "one"])
+    proxy.swallow()
+    await connection.execute("NOTIFY embedq_work, 'lost'")
+    await until(lambda: signals == ["resync", "one", "resync"], within_s=10)
+    await connection.execute("NOTIFY embedq_work, 'two'")
+    await until(lambda: signals == ["resync", "one", "resync", "two"])
+    assert proxy.connections == 2
