@@ -30,6 +30,7 @@ BUG = 70
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Real articles, a server of its own, a local model: see it work."),
     "status": ("status", "Workers and queue at a glance."),
+    "health": ("health", "Whether the queue is served as it should be; for cron and monitoring."),
     "failed": ("failed", "Failed tasks, grouped by error."),
     "stuck": ("stuck", "Tasks whose claim is too old or whose worker is gone."),
     "verify": ("verify", "Prove counts and embeddings right, repair the counts."),

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import click
 
+from embedq_worker.text import age as age
 from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
@@ -69,19 +70,6 @@ def plain(value: object) -> object:
         case _ if dataclasses.is_dataclass(value):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def age(seconds: float) -> str:
-    """A duration in its two biggest units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
-    if hours == 0:
-        return f"{minutes} min"
-    big, small, unit = (hours, minutes % 60, "h min") if days == 0 else (days, hours % 24, "d h")
-    names = unit.split()
-    return f"{big} {names[0]} {small} {names[1]}" if small else f"{big} {names[0]}"
 
 
 def moment(when: datetime | None, now: datetime) -> str:
@@ -169,7 +157,7 @@ def print_wrapped(line: str, *, quiet: bool = False) -> None:
 
     text = line.lstrip(" ")
     shown = Text(printable_line(text), style="dim" if quiet else "")
-    console().print(Padding(shown, (0, 0, 0, len(line) - len(text))))
+    console().print(Padding(shown, (0, 0, 0, len(line) - len(text)), expand=False))
 
 
 def confirm(question: str) -> bool:

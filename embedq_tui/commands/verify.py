@@ -81,7 +81,7 @@ def command(invocation: Invocation, repair: bool) -> ExitCode:
     embeddings of articles that are not to be embedded. Reads whole tables. Exits 1 when something is wrong.
     """
     settings = invocation.settings()
-    verified = asyncio.run(_verify(settings, repair))
+    verified = asyncio.run(prove(settings, repair=repair))
     if invocation.as_json:
         print_json(verified)
     else:
@@ -90,7 +90,13 @@ def command(invocation: Invocation, repair: bool) -> ExitCode:
     return ExitCode.OK if verified.ok else ExitCode.NO
 
 
-async def _verify(settings: Settings, repair: bool) -> Verified:
+async def prove(settings: Settings, *, repair: bool) -> Verified:
+    """Compare what is kept with what is there.
+
+    Args:
+        settings: Where the database is, and by which model articles are to be embedded.
+        repair: Make the counts right.
+    """
     provider = open_provider(settings)
     try:
         model = provider.model

@@ -17,6 +17,7 @@ from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 from embedq_worker.urls import MASK, masked_url
+from embedq_worker.watch_settings import WatchSettings
 
 _ENV_FILE = Path(".env")
 _ANY_TEXT = "text"
@@ -77,7 +78,9 @@ def describe_settings(settings: Settings, env_file: Path | None = None) -> list[
         env_file: The file it was loaded with.
     """
     sources = _Sources.read(env_file or _ENV_FILE)
-    return [_describe(name, field, settings, sources) for name, field in Settings.model_fields.items()]
+    fields = Settings.model_fields
+    ordered = sorted(fields, key=lambda name: name in WatchSettings.model_fields)  # inherited ones come last
+    return [_describe(name, fields[name], settings, sources) for name in ordered]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from embedq_worker.urls import check_http_url, check_postgres_url, connect_arguments_of, ssl_mode
+from embedq_worker.watch_settings import WatchSettings
 
 ProviderName = Literal["ollama", "openai", "local"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -39,7 +40,7 @@ def _queue_names(name: str) -> AliasChoices:
     return AliasChoices(name, other) if name != other else AliasChoices(name)
 
 
-class Settings(BaseSettings):
+class Settings(WatchSettings):
     """All settings of worker and console; read with `configuration.load_settings`."""
 
     model_config = SettingsConfigDict(

@@ -36,3 +36,16 @@ def printable_line(text: str, width: int | None = None) -> str:
     if width is None or len(line) <= width:
         return line
     return f"{line[: max(width - 1, 0)].rstrip()}…"
+
+
+def age(seconds: float) -> str:
+    """A duration in its two biggest units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
+    if hours == 0:
+        return f"{minutes} min"
+    big, small, unit = (hours, minutes % 60, "h min") if days == 0 else (days, hours % 24, "d h")
+    names = unit.split()
+    return f"{big} {names[0]} {small} {names[1]}" if small else f"{big} {names[0]}"

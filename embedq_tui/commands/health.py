@@ -1,0 +1,144 @@
+"""`embedq-tui health`: whether the queue is served as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import count, print_json, print_wrapped, say
+from embedq_worker.configuration import load_settings
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.insights.health import Code, Health, Issue, Measure, health
+from embedq_worker.settings import Settings
+from embedq_worker.text import age, printable_line
+
+
+@click.command("health", epilog="Example: embedq-tui health --max-backlog 50000 --ignore paused")
+@click.option("--max-backlog", type=int, metavar="N", help="Pending tasks.  [EMBEDDING_HEALTH_BACKLOG]")
+@click.option(
+    "--max-wait", type=int, metavar="SECONDS", help="Age of the oldest due task.  [EMBEDDING_HEALTH_WAIT]"
+)
+@click.option(
+    "--max-stall", type=int, metavar="SECONDS", help="Busy, and nothing ends.  [EMBEDDING_HEALTH_STALL]"
+)
+@click.option("--max-stuck", type=int, metavar="N", help="Stuck tasks.  [EMBEDDING_HEALTH_STUCK]")
+@click.option(
+    "--max-failure-rate", type=float, metavar="SHARE", help="0 to 1.  [EMBEDDING_HEALTH_FAILURE_RATE]"
+)
+@click.option("--max-dead-rows", type=float, metavar="SHARE", help="0 to 1.  [EMBEDDING_HEALTH_DEAD_ROWS]")
+@click.option(
+    "--ignore",
+    type=click.Choice([code.value for code in Code]),
+    metavar="CODE",
+    multiple=True,
+    help="Do not object to this; may be repeated.",
+)
+@click.option("--deep", is_flag=True, help="Also all that `verify` proves; reads whole tables.")
+@click.option("--nagios", is_flag=True, help="One line with performance data, for monitoring plugins.")
+@operator_command
+def command(
+    invocation: Invocation,
+    max_backlog: int | None,
+    max_wait: int | None,
+    max_stall: int | None,
+    max_stuck: int | None,
+    max_failure_rate: float | None,
+    max_dead_rows: float | None,
+    ignore: tuple[str, ...],
+    deep: bool,
+    nagios: bool,
+) -> ExitCode:
+    """Tell whether the queue is served as it should be, and what to do where it is not.
+
+    The first line is OK or UNHEALTHY. Exits 0 or 1; 3 where the database cannot be reached.
+    """
+    settings = load_settings(
+        invocation.env_file,
+        health_backlog=max_backlog,
+        health_wait_s=max_wait,
+        health_stall_s=max_stall,
+        health_stuck=max_stuck,
+        health_failure_rate=max_failure_rate,
+        health_dead_rows=max_dead_rows,
+    )
+    found = _without(asyncio.run(_look(settings, deep=deep)), ignore)
+    if invocation.as_json:
+        print_json(found)
+    elif nagios:
+        say(_plugin_line(found))
+    else:
+        _show(found)
+    return ExitCode.OK if found.healthy else ExitCode.NO
+
+
+async def _look(settings: Settings, *, deep: bool) -> Health:
+    async with connected(settings) as connection:
+        found = await health(connection, settings)
+    if not deep or any(issue.code == Code.SCHEMA for issue in found.issues):
+        return found
+    issues = (*found.issues, *await _damage(settings))
+    return replace(found, issues=issues, healthy=not issues)
+
+
+async def _damage(settings: Settings) -> list[Issue]:
+    """What only reading everything finds."""
+    from embedq_tui.commands.verify import prove  # with what it needs of a provider
+
+    proven = await prove(settings, repair=False)
+    issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]
+    if proven.drift:
+        off = sum(abs(each.kept - each.counted) for each in proven.drift)
+        message = f"the kept counts are off by {off:,} tasks"
+        issues.append(Issue(Code.COUNT_DRIFT, message, "run: embedq-tui verify --repair", off, 0, "tasks"))
+    for finding in proven.findings:
+        if finding.count:
+            subject, unit = ("tasks", "tasks") if finding.code == "overspent" else ("articles", "articles")
+            code = f"{subject}_{finding.code}"
+            issues.append(Issue(code, finding.message, finding.advice, finding.count, 0, unit))
+    return issues
+
+
+def _without(found: Health, ignored: Sequence[str]) -> Health:
+    issues = tuple(issue for issue in found.issues if issue.code not in ignored)
+    return replace(found, issues=issues, healthy=not issues)
+
+
+def _summary(found: Health) -> str:
+    value = {measure.name: measure.value for measure in found.measures}
+    parts = [f"{value['pending']:,} pending", f"{value['processing']:,} in hand"]
+    if value["oldest_pending"]:
+        parts.append(f"the oldest due for {age(value['oldest_pending'])}")
+    parts.append(f"{value['failure_rate_hour']:.1%} failed in the last hour")
+    return f"OK: {', '.join(parts)}, {count(int(value['workers']), 'worker')}"
+
+
+def _show(found: Health) -> None:
+    if found.healthy:
+        say(_summary(found))
+        return
+    print_wrapped(f"UNHEALTHY: {', '.join(issue.code for issue in found.issues)}")
+    for issue in found.issues:
+        say()
+        print_wrapped(f"{issue.code}: {issue.message}")
+        print_wrapped(f"  {issue.advice}", quiet=True)
+
+
+def _plugin_line(found: Health) -> str:
+    """One line as the guidelines for monitoring plugins have it: text, a bar, label=value;threshold."""
+    if found.healthy:
+        text = _summary(found)
+    else:
+        messages = "; ".join(issue.message for issue in found.issues)
+        text = f"UNHEALTHY: {printable_line(messages.replace('|', '/'), 1_000)}"
+    return f"{text} | {' '.join(map(_figure, found.measures))}" if found.measures else text
+
+
+def _figure(measure: Measure) -> str:
+    unit = "s" if measure.unit == "s" else ""
+    threshold = "" if measure.threshold is None else f";{measure.threshold:g}"
+    return f"{measure.name}={measure.value:.10g}{unit}{threshold}"

@@ -1,0 +1,133 @@
+"""The figures that `health` judges beside the overview: index probes, or a bounded number of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.insights.stuck import stuck
+from embedq_worker.settings import Settings
+
+COUNTED = 20_000
+"""Tasks of a window that are counted for its failure rate, the newest of each kind: a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ended last.
+
+    Attributes:
+        completed: Tasks.
+        failed: Tasks, without those that an operator cancelled.
+        seconds: What they span: the window, or less where more has ended in it than is counted.
+    """
+
+    completed: int
+    failed: int
+    seconds: float
+
+    @property
+    def failure_rate(self) -> float:
+        """Failures among them, 0 to 1."""
+        ended = self.completed + self.failed
+        return self.failed / ended if ended else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The figures.
+
+    Attributes:
+        hour: What ended in the last hour.
+        day: What ended in the last day.
+        stuck: Tasks in a hand that will not finish them.
+        last_failed_at: When a task last failed.
+        oldest_claim_at: Since when the task is in hand that is so for the longest time.
+        claimed_due_at: When the first of those in hand was due.
+        counted: The triggers that keep the counts are there and enabled.
+        below_zero: A kept count is.
+        live_rows: Of the queue table, as the server estimates them.
+        dead_rows: The same.
+    """
+
+    hour: Ended
+    day: Ended
+    stuck: int
+    last_failed_at: datetime | None
+    oldest_claim_at: datetime | None
+    claimed_due_at: datetime | None
+    counted: bool
+    below_zero: bool
+    live_rows: int
+    dead_rows: int
+
+    @property
+    def dead_share(self) -> float:
+        """Dead rows among all, 0 to 1."""
+        rows = self.live_rows + self.dead_rows
+        return self.dead_rows / rows if rows else 0.0
+
+
+async def vitals(connection: Connection, settings: Settings) -> Vitals:
+    """Take the figures.
+
+    Args:
+        connection: To the migrated database.
+        settings: What counts as stuck.
+    """
+    stuck_tasks = await stuck(connection, settings, limit=1)
+    async with connection.transaction(readonly=True):
+        # For plans that do not depend on when the table was last analysed.
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        facts = await connection.fetchrow(_FACTS)
+        hour = await connection.fetchrow(_ENDED, 3_600.0, COUNTED)
+        day = await connection.fetchrow(_ENDED, 86_400.0, COUNTED)
+    assert facts is not None
+    return Vitals(hour=_ended(hour), day=_ended(day), stuck=stuck_tasks.total, **facts)
+
+
+def _ended(row: asyncpg.Record | None) -> Ended:
+    assert row is not None
+    return Ended(row["completed"], row["failed"], row["seconds"])
+
+
+_FACTS = """
+SELECT (SELECT completed_at FROM embedding_tasks
+        WHERE status = 'failed' AND completed_at IS NOT NULL
+        ORDER BY completed_at DESC LIMIT 1) AS last_failed_at,
+       busy.oldest_claim_at, busy.claimed_due_at,
+       (SELECT count(*) = 4 FROM pg_trigger
+        WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE 'embedq\\_count\\_%'
+          AND tgenabled IN ('O', 'A')) AS counted,
+       EXISTS (SELECT FROM embedq_live_counts WHERE n < 0) AS below_zero,
+       coalesce(stat.n_live_tup, 0) AS live_rows, coalesce(stat.n_dead_tup, 0) AS dead_rows
+FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
+      FROM embedding_tasks WHERE status = 'processing') AS busy
+LEFT JOIN pg_stat_user_tables AS stat ON stat.relid = 'embedding_tasks'::regclass
+"""
+
+# Where more has ended than is counted, the window shrinks to what the newest of them span: a rate in which
+# one kind is cut off and the other is not would be none. Many may end at one instant, hence LIMIT.
+_ENDED = """
+WITH bounds AS (
+    SELECT greatest(
+        now() - make_interval(secs => $1),
+        (SELECT completed_at FROM embedding_tasks
+         WHERE status = 'completed' AND completed_at > now() - make_interval(secs => $1)
+         ORDER BY completed_at DESC OFFSET $2 LIMIT 1),
+        (SELECT completed_at FROM embedding_tasks
+         WHERE status = 'failed' AND completed_at > now() - make_interval(secs => $1)
+         ORDER BY completed_at DESC OFFSET $2 LIMIT 1)) AS since)
+SELECT extract(epoch FROM now() - since)::float8 AS seconds,
+       (SELECT count(*) FROM (SELECT FROM embedding_tasks
+                              WHERE status = 'completed' AND completed_at >= since
+                              LIMIT 5 * $2) AS c) AS completed,
+       (SELECT count(*) FROM (SELECT FROM embedding_tasks
+                              WHERE status = 'failed' AND completed_at >= since
+                                AND coalesce(error_message, '') NOT ILIKE 'cancelled by%'
+                              LIMIT 5 * $2) AS f) AS failed
+FROM bounds
+"""
