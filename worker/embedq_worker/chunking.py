@@ -19,6 +19,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import takewhile
 
 from markdown_it import MarkdownIt
@@ -173,9 +174,8 @@ def _one_line(text: str) -> str:
 
 
 def _outline(body: str) -> _Outline:
-    # A parser of its own for each call: its first parse compiles the rules, and threads may race in that.
-    tokens = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable("inline").parse(body)
-    inline_parser = MarkdownIt("commonmark")
+    blocks, inline_parser = _parsers()
+    tokens = blocks.parse(body)
     lines = [0, *(match.end() for match in re.finditer("\n", body)), len(body)]
     outline = _Outline([], [])
     for token, following in zip(tokens, tokens[1:] + tokens[-1:], strict=True):
@@ -189,6 +189,19 @@ def _outline(body: str) -> _Outline:
             heading = _heading_text(inline_parser, following.content)
             outline.headings.append(_Heading(start, end, int(token.tag[1:]), heading))
     return outline
+
+
+@cache
+def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
+    """For blocks, and for the inside of a heading; to make them takes longer than to cut a short article.
+
+    The first use compiles the rules, and threads must not race in that; from then on they are only read.
+    """
+    blocks = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable("inline")
+    inline = MarkdownIt("commonmark")
+    blocks.parse("a")
+    inline.parseInline("a")
+    return blocks, inline
 
 
 def _heading_text(parser: MarkdownIt, markdown: str) -> str:
