@@ -25,24 +25,28 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_suspect_idx
 -- tasks of an article, the open ones among the many of before; the cascade when it is deleted
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_article_idx ON embedding_tasks (article_id, status);
 
--- failures: newest first, and by group
+-- failures: newest first, and by group; both ways, page by page, for lists and for an operator's actions
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_failed_idx
-    ON embedding_tasks (completed_at DESC, id) WHERE status = 'failed';
+    ON embedding_tasks (completed_at DESC, id DESC) WHERE status = 'failed';
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_failure_group_idx
-    ON embedding_tasks (embedq_fingerprint(error_message), completed_at DESC) WHERE status = 'failed';
+    ON embedding_tasks (embedq_fingerprint(error_message), completed_at DESC, id DESC) WHERE status = 'failed';
 
 -- retention; what was done last
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_completed_idx
     ON embedding_tasks (completed_at, id) WHERE status = 'completed';
 
--- progress and rollback of a bulk operation
+-- progress and rollback of a bulk operation; its tasks page by page
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_bulk_idx
-    ON embedding_tasks ((metadata ->> 'bulkOperationId'), status) WHERE metadata ? 'bulkOperationId';
+    ON embedding_tasks ((metadata ->> 'bulkOperationId'), status, id) WHERE metadata ? 'bulkOperationId';
 
 -- audit: tail and retention; history of a task
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_time_idx ON embedding_audit_logs (timestamp, id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_task_idx
     ON embedding_audit_logs (task_id, timestamp) WHERE task_id IS NOT NULL;
+
+-- audit: what an operator's action changed, to undo it
+CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_operation_idx
+    ON embedding_audit_logs (operation_id, id) WHERE operation_id IS NOT NULL;
 
 -- metrics: one type over a time; retention
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_metrics_type_idx ON performance_metrics (metric_type, timestamp);

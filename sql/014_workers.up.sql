@@ -107,7 +107,7 @@ $$;
 CREATE FUNCTION embedq_outlook(p_priorities text[], p_folders text[], p_within_ms bigint)
 RETURNS TABLE (more boolean, next_ms bigint)
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -128,25 +128,45 @@ BEGIN
 END
 $$;
 
--- What an operator says to all workers: 'start', 'stop', 'pause', 'resume'.
-CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS void
+-- What an operator says to all workers: 'start', 'stop', 'stop now', 'pause', 'resume'. A stop keeps all from claiming and
+-- asks those that run to end, when they have finished what they hold or at once; start lifts it, also for those that
+-- have not heard it yet. Returns the workers that were asked to end.
+CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS SETOF uuid
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    v_asked uuid[];
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- first, as an UPDATE of it in psql takes it first
+    -- Workers first, then the row of the fleet, the order in which a heartbeat takes them.
+    WITH workers AS (
+        SELECT w.id FROM embedq_workers w
+        WHERE w.state IN ('running', 'stopping') AND p_command IN ('stop', 'stop now')
+        ORDER BY w.id FOR UPDATE
+    ), asked AS (
+        UPDATE embedq_workers w
+        SET stop_requested = CASE WHEN p_command = 'stop' THEN coalesce(w.stop_requested, 'graceful') ELSE 'force' END
+        FROM workers a WHERE w.id = a.id RETURNING w.id
+    )
+    SELECT array_agg(a.id) INTO v_asked FROM asked a;
+    UPDATE embedq_workers w SET stop_requested = NULL
+    FROM (SELECT o.id FROM embedq_workers o WHERE o.state = 'running' AND o.stop_requested = 'graceful'
+                                              AND p_command = 'start' ORDER BY o.id FOR UPDATE) AS spared
+    WHERE w.id = spared.id;
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- then control, as an UPDATE of it in psql does
     CASE p_command
-        WHEN 'stop' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
+        WHEN 'stop', 'stop now' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
         WHEN 'start' THEN UPDATE embedq_control SET stopped_at = NULL, stopped_by = NULL;
         WHEN 'pause' THEN UPDATE embedq_control SET paused_at = clock_timestamp(), paused_by = p_by;
         WHEN 'resume' THEN UPDATE embedq_control SET paused_at = NULL, paused_by = NULL;
     END CASE;
     UPDATE embedding_worker_status SET is_running = p_command = 'start'
         AND EXISTS (SELECT FROM embedq_workers WHERE state = 'running')
-    WHERE id = 1 AND p_command IN ('start', 'stop');
+    WHERE id = 1 AND p_command IN ('start', 'stop', 'stop now');
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,
-            jsonb_build_object('operator', p_by));
+            jsonb_build_object('operator', p_by, 'workers', coalesce(cardinality(v_asked), 0)));
     PERFORM pg_notify('embedq_work', 'control');
     PERFORM pg_notify('embedq_changes', 'control');
+    RETURN QUERY SELECT unnest(v_asked);
 END
 $$;

@@ -61,6 +61,7 @@ class Order(StrEnum):
 
     START = "start"
     STOP = "stop"
+    STOP_NOW = "stop now"
     PAUSE = "pause"
     RESUME = "resume"
 
@@ -187,12 +188,70 @@ async def outlook(
     return Outlook(row["more"], None if row["next_ms"] is None else max(row["next_ms"], 0) / 1000)
 
 
-async def command(connection: Connection, order: Order, by: str) -> None:
+async def command(connection: Connection, order: Order, by: str) -> list[UUID]:
     """Give all workers an order; in the audit log with who gave it.
 
     Args:
         connection: To the migrated database.
         order: What they are to do.
         by: Operator as ``user@host``.
+
+    Returns:
+        The workers that a stop asked to end, silent ones too; none for other orders.
     """
-    await connection.execute("SELECT embedq_command($1, $2)", order.value, by)
+    rows = await connection.fetch("SELECT embedq_command($1, $2) AS id", order.value, by)
+    return [row["id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedWorker:
+    """A worker that was asked to end.
+
+    Attributes:
+        place: ``host/pid``.
+        state: As it said itself, ``dead`` where others said so.
+        silent: It has not ended, and has not beaten for longer than a living worker would not.
+        in_hand: Tasks it held by its own word.
+    """
+
+    id: UUID
+    place: str
+    state: str
+    silent: bool
+    in_hand: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self.state in ("stopped", "dead")
+
+
+async def asked_workers(
+    connection: Connection, workers: Sequence[UUID], *, dead_s: float
+) -> list[AskedWorker]:
+    """What became of workers that were asked to end.
+
+    Args:
+        connection: To the migrated database.
+        workers: Their ids.
+        dead_s: Seconds without heartbeat after which a worker is silent.
+    """
+    rows = await connection.fetch(
+        """SELECT id, host || '/' || pid AS place, state, in_hand,
+                  state IN ('running', 'stopping')
+                  AND heartbeat_at < clock_timestamp() - make_interval(secs => $2) AS silent
+           FROM embedq_workers WHERE id = ANY ($1::uuid[]) ORDER BY host, pid, id""",
+        list(workers),
+        dead_s,
+    )
+    return [AskedWorker(**row) for row in rows]
+
+
+async def declare_dead(connection: Connection, workers: Sequence[UUID], note: str) -> None:
+    """Strike off workers that did not end; one that lives after all enters again, and hears its order."""
+    await connection.execute(
+        """UPDATE embedq_workers SET state = 'dead', stopped_at = clock_timestamp(), note = $2
+           WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",
+        list(workers),
+        note,
+    )

@@ -1,0 +1,284 @@
+"""What an operator does to tasks: how they are afterwards, what the audit log keeps, what can be undone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from embedq_worker.actions import (
+    CANCEL,
+    CANCELLED,
+    PRIORITISE,
+    RELEASE,
+    RETRY,
+    Action,
+    Outcome,
+    Run,
+    carry_out,
+    left_out,
+    plan,
+)
+from embedq_worker.selection import TaskFilter
+from embedq_worker.undo import undo
+from tests.support.blocking import until_blocked
+from tests.support.queue_world import World
+
+BY = "ann@ops"
+
+
+async def do(world: World, action: Action, wanted: TaskFilter, **values: Any) -> Outcome:
+    """Plan and carry out."""
+    planned = await plan(world.psql, action, wanted)
+    return await carry_out(Run(world.psql, planned, BY, **values))
+
+
+async def failed(world: World, number: int = 1, *, error: str = "boom", **values: Any) -> list[UUID]:
+    """Tasks that failed, one minute apart, the last one just now."""
+    tasks = [await world.task(await world.article(), **values) for _ in range(number)]
+    await world.psql.execute(
+        """UPDATE embedding_tasks t
+           SET status = 'failed', attempts = 4, error_message = $2, crash_count = 1, processed_at = now(),
+               completed_at = now() - ($3 - place) * interval '1 minute'
+           FROM unnest($1::uuid[]) WITH ORDINALITY AS f(id, place) WHERE t.id = f.id""",
+        tasks,
+        error,
+        number,
+    )
+    return tasks
+
+
+async def audit(world: World, operation: UUID, *, of_tasks: bool) -> list[asyncpg.Record]:
+    """Rows of an operation, about tasks or about batches, in order."""
+    return await world.psql.fetch(
+        """SELECT *, metadata ->> 'count' AS n FROM embedding_audit_logs
+           WHERE operation_id = $1 AND (task_id IS NOT NULL) = $2 ORDER BY id""",
+        str(operation),
+        of_tasks,
+    )
+
+
+# -- what each action does
+
+
+async def test_a_retried_task_starts_afresh(world: World) -> None:
+    [task] = await failed(world)
+    outcome = await do(world, RETRY, TaskFilter(ids=(task,)))
+    assert (outcome.changed, outcome.ids) == (1, [task])
+    row = await world.row(task)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    for column in ("processed_at", "completed_at", "error_message", "crash_count", "worker_id"):
+        assert row[column] is None, column
+    claimed = await world.claim_one(await world.worker())
+    assert claimed.id == task
+    assert await world.miscounted() == []
+
+
+async def test_what_was_named_in_vain_is_told(world: World) -> None:
+    [task] = await failed(world)
+    waiting, unknown = await world.task(await world.article()), uuid4()
+    [stale] = await failed(world, operation="delete", made_s=-100)
+    article = await world.psql.fetchval("SELECT article_id FROM embedding_tasks WHERE id = $1", stale)
+    await world.task(article)
+    [busy] = await failed(world)
+    planned = await plan(world.psql, RETRY, TaskFilter(ids=(task, waiting, unknown, stale, busy)))
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", busy)
+        outcome = await carry_out(Run(world.psql, planned, BY))
+    assert outcome.ids == [task]
+    assert [(one.id, one.reason) for one in await left_out(world.psql, planned, outcome)] == [
+        (waiting, "pending"),
+        (unknown, "unknown"),
+        (stale, "superseded"),
+        (busy, "busy"),
+    ]
+
+
+async def test_a_cancelled_task_in_hand_takes_no_late_write(world: World) -> None:
+    waiting = await world.task(await world.article(), due_s=3_600)
+    held = await world.task(article := await world.article())
+    scope = await world.worker()
+    claim = await world.claim_one(scope)
+    assert claim.id == held
+    outcome = await do(world, CANCEL, TaskFilter(ids=(waiting, held)))
+    assert outcome.changed == 2
+    for task in (waiting, held):
+        row = await world.row(task)
+        assert (row["status"], row["error_message"]) == ("failed", CANCELLED)
+        assert row["completed_at"] is not None
+    assert await world.complete(scope, claim) == ["lost"]
+    assert await world.embeddings(article) == []
+
+
+async def test_claims_of_anybody_are_taken_back_by_their_age(world: World) -> None:
+    scope = await world.worker()
+    held = [await world.task(await world.article()) for _ in range(3)]
+    claims = await world.claim(scope)
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET processed_at = now() - interval '31 m' WHERE id = $1", held[0]
+    )
+    await world.psql.execute(
+        """UPDATE embedding_tasks SET processed_at = NULL, worker_id = NULL,
+                  created_at = now() - interval '1 h'
+           WHERE id = $1""",
+        held[1],
+    )
+    outcome = await do(world, RELEASE, TaskFilter(until=timedelta(minutes=30)))
+    assert sorted(outcome.ids) == sorted(held[:2])
+    row = await world.row(held[0])
+    assert (row["status"], row["processed_at"], row["attempts"]) == ("pending", None, 0)
+    by_id = {claim.id: claim for claim in claims}
+    assert await world.complete(scope, by_id[held[0]]) == ["lost"]
+    assert await world.complete(scope, by_id[held[2]]) == ["stored"]
+
+
+async def test_a_priority_changes_where_it_differs(world: World) -> None:
+    tasks = [
+        await world.task(await world.article(), priority=priority) for priority in ("low", "high", "normal")
+    ]
+    outcome = await do(world, PRIORITISE["high"], TaskFilter())
+    assert sorted(outcome.ids) == sorted([tasks[0], tasks[2]])
+    assert {(await world.row(task))["priority"] for task in tasks} == {"high"}
+    assert await world.miscounted() == []
+
+
+# -- any number, in batches
+
+
+async def test_batches_leave_one_row_each_and_a_summary(world: World) -> None:
+    tasks = await failed(world, 25)
+    seen: list[int] = []
+    outcome = await do(world, RETRY, TaskFilter(error="BOOM"), batch_size=10, progress=seen.append)
+    assert (outcome.changed, outcome.batches) == (25, 3)
+    assert seen == [10, 20, 25]
+    rows = await audit(world, outcome.operation_id, of_tasks=False)
+    assert [row["n"] for row in rows] == ["10", "10", "5", "25"]
+    assert {row["category"] for row in rows} == {"bulk_operations"}
+    for row in rows:
+        document = json.loads(row["metadata"])
+        assert (document["operator"], document["host"], document["action"]) == ("ann", "ops", "retry")
+        assert document["filter"] == {"statuses": ["failed"], "error": "BOOM"}
+    told = await audit(world, outcome.operation_id, of_tasks=True)
+    assert sorted(row["task_id"] for row in told) == sorted(tasks)
+
+
+async def test_a_second_run_does_the_rest(world: World) -> None:
+    tasks = await failed(world, 12)
+    planned = await plan(world.psql, RETRY, TaskFilter())
+    run = Run(world.psql, planned, BY, batch_size=5)
+    assert (await carry_out(run, limit=4)).changed == 4
+    assert [await world.status(task) for task in tasks[:5]] == ["pending"] * 4 + [
+        "failed"
+    ]  # the oldest first
+    assert (await carry_out(run, limit=5)).changed == 9
+    assert (await carry_out(run)).changed == 12
+    assert (await do(world, RETRY, TaskFilter())).changed == 0
+
+
+async def test_an_interruption_ends_with_a_whole_batch(world: World) -> None:
+    await failed(world, 30)
+    planned = await plan(world.psql, RETRY, TaskFilter())
+    session = await world.database.connect()
+    reached: list[int] = []
+    run = Run(session, planned, BY, batch_size=10, progress=reached.append)
+    await world.psql.execute(
+        """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END';
+           CREATE TRIGGER hold BEFORE UPDATE ON embedding_tasks FOR EACH ROW EXECUTE FUNCTION hold()"""
+    )
+    blocker = await world.database.connect()
+    async with blocker.transaction():
+        await blocker.execute("SELECT pg_advisory_xact_lock(42)")  # the first task waits here
+        work = asyncio.ensure_future(carry_out(run))
+        await until_blocked(world.psql, session)
+        work.cancel()
+        await asyncio.sleep(0)
+        assert not work.done()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert (run.outcome.changed, reached) == (10, [10])
+    assert await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'pending'") == 10
+    *_, summary = await audit(world, run.outcome.operation_id, of_tasks=False)
+    assert json.loads(summary["metadata"])["state"] == "interrupted"
+    assert (await do(world, RETRY, TaskFilter())).changed == 20
+
+
+async def test_what_others_hold_is_passed_by(world: World) -> None:
+    tasks = await failed(world, 6)
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM embedding_tasks WHERE id = ANY ($1::uuid[]) FOR UPDATE", tasks[:2])
+        outcome = await do(world, RETRY, TaskFilter(), batch_size=2)
+    assert outcome.changed == 4
+    assert (await do(world, RETRY, TaskFilter())).changed == 2
+
+
+async def test_what_fails_again_meanwhile_is_not_retried_again(world: World) -> None:
+    await failed(world, 4)
+    planned = await plan(world.psql, RETRY, TaskFilter())
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET completed_at = clock_timestamp() WHERE status = 'failed'"
+    )
+    assert (await carry_out(Run(world.psql, planned, BY))).changed == 0
+
+
+async def test_two_at_once_share_the_work(world: World) -> None:
+    await failed(world, 60)
+    sessions = [await world.database.connect() for _ in range(2)]
+    plans = [await plan(session, RETRY, TaskFilter()) for session in sessions]
+    outcomes = await asyncio.gather(
+        *(
+            carry_out(Run(session, planned, BY, batch_size=7))
+            for session, planned in zip(sessions, plans, strict=True)
+        )
+    )
+    assert sum(outcome.changed for outcome in outcomes) == 60
+    assert await world.miscounted() == []
+
+
+# -- undo
+
+
+@pytest.mark.parametrize("action", [CANCEL, PRIORITISE["high"]], ids=["cancel", "priority"])
+async def test_undo_makes_tasks_what_they_were(world: World, action: Action) -> None:
+    tasks = [await world.task(await world.article(), priority=p) for p in ("low", "normal", "low", "normal")]
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET error_message = 'before', attempts = 1 WHERE id = $1", tasks[0]
+    )
+    before = [dict(await world.row(task)) for task in tasks]
+    outcome = await do(world, action, TaskFilter(), batch_size=3)
+    assert outcome.changed == 4
+    undone = await undo(world.psql, outcome.operation_id, BY, batch_size=3)
+    assert (undone.changed, undone.kept) == (4, 0)
+    assert [dict(await world.row(task)) for task in tasks] == before
+    assert (await undo(world.psql, outcome.operation_id, BY)).changed == 0
+    assert await world.miscounted() == []
+
+
+async def test_undo_leaves_alone_what_something_happened_to(world: World) -> None:
+    tasks = [await world.task(await world.article()) for _ in range(4)]
+    cancelled = await do(world, CANCEL, TaskFilter())
+    await do(world, RETRY, TaskFilter(ids=(tasks[0],)))
+    await do(world, CANCEL, TaskFilter(ids=(tasks[0],)))
+    await world.psql.execute("UPDATE embedding_tasks SET completed_at = now() WHERE id = $1", tasks[1])
+    await world.psql.execute("DELETE FROM embedding_tasks WHERE id = $1", tasks[2])
+    undone = await undo(world.psql, cancelled.operation_id, BY)
+    assert (undone.changed, undone.kept) == (1, 3)
+    assert await world.status(tasks[3]) == "pending"
+    assert (await undo(world.psql, uuid4(), BY)).changed == 0
+
+
+async def test_a_claim_that_was_cancelled_and_undone_stays_lost(world: World) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    claim = await world.claim_one(scope)
+    cancelled = await do(world, CANCEL, TaskFilter())
+    assert (await undo(world.psql, cancelled.operation_id, BY)).changed == 1
+    assert await world.complete(scope, claim) == ["lost"]
+    assert (await world.claim_one(scope)).id == claim.id

@@ -1,0 +1,180 @@
+"""Which tasks a filter means, in lists and in actions, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from embedq_worker.actions import CANCEL, Run, carry_out, plan
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.tasks import TaskRow, list_tasks
+from embedq_worker.selection import Cursor, Direction, TaskFilter, count, parse_moment, select
+from tests.support.queue_world import World
+
+BULK = UUID("00000000-0000-0000-0000-000000000001")
+DIRECTIONS: Sequence[Direction] = ("newest", "oldest")
+
+
+@pytest.fixture
+async def various(world: World) -> World:
+    """Tasks of each status, with and without their times, with many ties."""
+    await world.articles(3)
+    worker = (await world.worker()).worker
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, created_at,
+                                        scheduled_at, processed_at, completed_at, error_message, metadata,
+                                        worker_id, claimed_at)
+           SELECT embedq_uuid(), 1 + n % 3, CASE WHEN n % 4 > 0 THEN 'slug_' || n % 5 || '%' END, 'update',
+                  (ARRAY['high', 'normal', 'low'])[1 + n % 3], s.name,
+                  now() - n % 3 * interval '1 hour', now() - n % 6 * interval '1 hour',
+                  CASE WHEN s.name <> 'pending' AND n % 5 > 0 THEN now() - n % 4 * interval '1 hour' END,
+                  CASE WHEN s.name IN ('completed', 'failed') AND n % 7 > 0
+                       THEN now() - n % 5 * interval '1 hour' END,
+                  CASE WHEN s.name = 'failed' THEN 'Broke 100%_' || n % 2 || repeat('x', n % 2) END,
+                  CASE WHEN n % 3 = 0 THEN jsonb_build_object('bulkOperationId', ($2::uuid[])[1 + n % 2]) END,
+                  CASE WHEN s.name = 'processing' THEN $1::uuid END,
+                  CASE WHEN s.name = 'processing' AND n % 5 > 0 THEN now() - n % 4 * interval '1 hour' END
+           FROM generate_series(1, 40) AS n,
+                unnest('{pending,processing,completed,failed}'::text[]) AS s(name)""",
+        worker,
+        [uuid4(), BULK],
+    )
+    return world
+
+
+FILTERS: Sequence[tuple[TaskFilter, str]] = [
+    (TaskFilter(), "true"),
+    (TaskFilter(statuses=("pending",)), "status = 'pending'"),
+    (
+        TaskFilter(statuses=("pending", "failed"), priority="low"),
+        "status IN ('pending', 'failed') AND priority = 'low'",
+    ),
+    (TaskFilter(error="broke 100%_1"), r"error_message LIKE 'Broke 100\%\_1%'"),
+    (TaskFilter(error="100_"), "false"),
+    (TaskFilter(statuses=("completed",), slug="UG_3%"), "status = 'completed' AND slug = 'slug_3%'"),
+    (TaskFilter(slug="many-"), "slug IS NULL"),
+    (TaskFilter(operation=BULK), f"metadata ->> 'bulkOperationId' = '{BULK}'"),
+    (
+        TaskFilter(operation=BULK, statuses=("failed",)),
+        f"status = 'failed' AND metadata ->> 'bulkOperationId' = '{BULK}'",
+    ),
+    (TaskFilter(article=2), "article_id = 2"),
+    (
+        TaskFilter(article=2, statuses=("failed",), priority="normal"),
+        "article_id = 2 AND status = 'failed' AND priority = 'normal'",
+    ),
+    (
+        TaskFilter(statuses=("failed", "pending"), since=timedelta(minutes=150), until=timedelta(minutes=30)),
+        """CASE status WHEN 'pending' THEN scheduled_at
+                       WHEN 'failed' THEN coalesce(completed_at, processed_at, created_at) END
+           BETWEEN now() - interval '150 min' AND now() - interval '30 min'""",
+    ),
+    (TaskFilter(group="ffffffff"), "false"),
+    (TaskFilter(worker=uuid4()), "false"),
+    (TaskFilter(statuses=("pending",), group="ffffffff"), "false"),
+    (TaskFilter(ids=()), "false"),
+]
+
+
+async def test_pages_hold_each_task_once_and_in_order(various: World) -> None:
+    for wanted, sql in FILTERS:
+        rows = await various.psql.fetch(f"SELECT id FROM embedding_tasks WHERE {sql}")
+        assert bool(rows) == (sql != "false"), wanted.describe()
+        for direction in DIRECTIONS:
+            found = await pages(various, wanted, direction)
+            assert len(found) == len(rows), wanted.describe()
+            assert {task.id for task in found} == {row["id"] for row in rows}, wanted.describe()
+            times = [task.at for task in found if task.at]
+            if wanted.operation is None:
+                assert times == sorted(times, reverse=direction == "newest"), wanted.describe()
+        chosen = await select(various.psql, wanted)
+        assert await count(various.psql, wanted, chosen) == len(rows), wanted.describe()
+
+
+async def pages(world: World, wanted: TaskFilter, direction: Direction) -> list[TaskRow]:
+    """All pages of a list."""
+    found: list[TaskRow] = []
+    after = None
+    while True:
+        page = await list_tasks(world.psql, wanted, limit=7, after=after, direction=direction)
+        found += page.tasks
+        if page.next is None:
+            return found
+        assert len(page.tasks) == 7
+        after = Cursor.parse(str(page.next))
+
+
+async def test_a_group_and_a_worker(various: World) -> None:
+    rows = await various.psql.fetch(
+        """SELECT embedq_fingerprint(error_message) AS name, count(*) AS n FROM embedding_tasks
+           WHERE status = 'failed' GROUP BY 1"""
+    )
+    assert len(rows) == 2
+    for row in rows:
+        page = await list_tasks(various.psql, TaskFilter(group=row["name"]), limit=100)
+        assert len(page.tasks) == row["n"]
+    worker = await various.psql.fetchval("SELECT id FROM embedq_workers")
+    held = await list_tasks(various.psql, TaskFilter(worker=worker), limit=100)
+    assert {task.worker for task in held.tasks} == {worker}
+    assert len(held.tasks) == 32
+
+
+@pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(operation=BULK), TaskFilter(article=3)])
+async def test_actions_reach_what_a_list_shows(various: World, wanted: TaskFilter) -> None:
+    pending = wanted.only("pending")
+    listed = await list_tasks(various.psql, pending, limit=1_000)
+    planned = await plan(various.psql, CANCEL, pending)
+    assert planned.matched == len(listed.tasks) > 0
+    outcome = await carry_out(Run(various.psql, planned, "ann@ops", batch_size=4))
+    assert sorted(outcome.ids) == sorted(task.id for task in listed.tasks)
+    assert (await list_tasks(various.psql, pending)).tasks == ()
+    assert await various.miscounted() == []
+
+
+async def test_a_place_of_another_list_is_refused(various: World) -> None:
+    place = Cursor(datetime.now(UTC), uuid4())
+    with pytest.raises(UsageError):
+        await list_tasks(various.psql, TaskFilter(operation=BULK), after=place)
+
+
+async def test_tasks_without_a_due_time_are_listed_too(world: World) -> None:
+    await world.psql.execute("ALTER TABLE embedding_tasks ALTER scheduled_at DROP NOT NULL")
+    tasks = [await world.task(await world.article()) for _ in range(3)]
+    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = NULL WHERE id <> $1", tasks[0])
+    for direction in DIRECTIONS:
+        page = await list_tasks(world.psql, TaskFilter(), direction=direction)
+        assert {task.id for task in page.tasks} == set(tasks)
+    assert (await plan(world.psql, CANCEL, TaskFilter(slug="article-"))).matched == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("5 min", timedelta(minutes=5)),
+        ("5m", timedelta(minutes=5)),
+        (" 2h", timedelta(hours=2)),
+        ("3D", timedelta(days=3)),
+        ("1w", timedelta(days=7)),
+        ("2026-11-24T15:00:00Z", datetime(2026, 11, 24, 15, tzinfo=UTC)),
+        ("2026-11-24T15:00:00+02:00", datetime(2026, 11, 24, 13, tzinfo=UTC)),
+        ("2026-11-24", datetime(2026, 11, 24).astimezone()),
+    ],
+)
+def test_moments(text: str, moment: datetime | timedelta) -> None:
+    assert parse_moment(text) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "h", "-2h", "2 fortnights", "999999999999999d"])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_moment(text)
+
+
+def test_nonsense_is_refused() -> None:
+    for values in ({"statuses": ("waiting",)}, {"priority": "urgent"}, {"group": "xyz"}):
+        with pytest.raises(UsageError):
+            TaskFilter(**values)

@@ -1,0 +1,274 @@
+"""All that is known of one task, and of one article."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.insights.advice import advice_for
+from embedq_worker.insights.tasks import COLUMNS, TaskRow, task_of
+from embedq_worker.selection import PLAN
+
+TIMELINE = 200
+"""Events shown of a task, the newest."""
+
+RELATED = 20
+"""Tasks shown of an article, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a task, as the audit log has it.
+
+    Attributes:
+        level: debug, info, warn or error.
+        worker: Who did it; None for what no worker did.
+        operator: ``user@host`` of an operator's action; empty otherwise.
+        attempt: Number of the attempt, where the event is about one.
+        duration_ms: Of the attempt that ended.
+    """
+
+    at: datetime
+    level: str
+    category: str
+    message: str
+    worker: str | None
+    operator: str
+    attempt: int | None
+    duration_ms: float | None
+    error: str
+    stack_trace: str
+    metadata: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleState:
+    """An article and what is stored of it.
+
+    Attributes:
+        state: ``embedded``, ``empty`` (embedded, no text in it), ``stale`` (changed since), ``missing`` (no
+            embeddings), ``unknown`` (embeddings by another program), ``excluded`` (no_rag).
+        chunks: Embeddings that are stored.
+        models: Of these; empty text where another program did not say.
+    """
+
+    id: int
+    slug: str
+    title: str
+    folder: str
+    characters: int
+    no_rag: bool
+    state: str
+    chunks: int
+    models: tuple[str, ...]
+    embedded_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDetail:
+    """All that is known of a task.
+
+    Attributes:
+        at: The database's time.
+        metadata: As stored.
+        advice: What to do about its error; empty where it has not failed.
+        stack_trace: Of its last attempt that left one.
+        article: None where it does not exist (any more).
+        timeline: What happened to it, in order; the first that is known may be cut off.
+        related: Other tasks of its article, the newest first.
+    """
+
+    at: datetime
+    task: TaskRow
+    metadata: object
+    advice: str
+    stack_trace: str
+    article: ArticleState | None
+    timeline: tuple[Event, ...]
+    related: tuple[TaskRow, ...]
+
+
+async def task_detail(connection: Connection, task: UUID) -> TaskDetail | None:
+    """Look at one task.
+
+    Args:
+        connection: To the migrated database.
+        task: Its id.
+
+    Returns:
+        None where there is no such task.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(PLAN)
+        row = await connection.fetchrow(_ONE, task)
+        if row is None:
+            return None
+        events = await connection.fetch(_EVENTS, task, TIMELINE)
+        found = task_of(row)
+        article: ArticleState | None = None
+        related: tuple[TaskRow, ...] = ()
+        if found.article_id is not None:
+            article = await _article(connection, "a.id = $1", found.article_id)
+            related = await _tasks_of(connection, found.article_id, RELATED + 1)
+    timeline = tuple(_event(event) for event in reversed(events))
+    return TaskDetail(
+        at=row["now"],
+        task=found,
+        metadata=json.loads(row["metadata"]) if row["metadata"] else None,
+        advice=advice_for(found.error) if found.status == "failed" else "",
+        stack_trace=next((event.stack_trace for event in reversed(timeline) if event.stack_trace), ""),
+        article=article,
+        timeline=timeline,
+        related=tuple(other for other in related if other.id != task)[:RELATED],
+    )
+
+
+_ONE = f"""
+SELECT {COLUMNS}, t.metadata, clock_timestamp() AS now,
+       coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
+FROM embedding_tasks t WHERE t.id = $1
+"""
+
+_EVENTS = """
+SELECT timestamp, level, category, message, metadata, duration, error, stack_trace
+FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DESC LIMIT $2
+"""
+
+
+def _event(row: asyncpg.Record) -> Event:
+    metadata = json.loads(row["metadata"]) if row["metadata"] else {}
+    if not isinstance(metadata, dict):  # another program's
+        metadata = {"metadata": metadata}
+    attempt, operator = metadata.get("attempt"), metadata.get("operator")
+    host, worker = metadata.get("host"), metadata.get("worker")
+    return Event(
+        at=row["timestamp"],
+        level=row["level"],
+        category=row["category"],
+        message=row["message"],
+        worker=str(worker) if worker else None,
+        operator=f"{operator}@{host}" if operator and host else str(operator or ""),
+        attempt=attempt if isinstance(attempt, int) else None,
+        duration_ms=None if row["duration"] is None else float(row["duration"]),
+        error=row["error"] or "",
+        stack_trace=row["stack_trace"] or "",
+        metadata=metadata,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stored embedding, without its vector.
+
+    Attributes:
+        model: Empty where another program did not say.
+        characters: Of its text.
+    """
+
+    index: int
+    chunk_id: str
+    heading_path: tuple[str, ...]
+    characters: int
+    content_hash: str
+    model: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleDetail:
+    """An article with its tasks and embeddings.
+
+    Attributes:
+        at: The database's time.
+        tasks: The newest first.
+        chunks: In their order.
+    """
+
+    at: datetime
+    article: ArticleState
+    tasks: tuple[TaskRow, ...]
+    chunks: tuple[Chunk, ...]
+
+
+async def article_detail(connection: Connection, key: int | str) -> ArticleDetail | None:
+    """Look at one article.
+
+    Args:
+        connection: To the migrated database.
+        key: Its id, or its slug.
+
+    Returns:
+        None where there is no such article.
+    """
+    condition = "a.id = $1" if isinstance(key, int) else "a.slug = $1"
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(PLAN)
+        article = await _article(connection, condition, key)
+        if article is None:
+            return None
+        at = await connection.fetchval("SELECT clock_timestamp()")
+        tasks = await _tasks_of(connection, article.id, RELATED)
+        chunks = await connection.fetch(_CHUNKS, article.id)
+    return ArticleDetail(at, article, tasks, tuple(_chunk(row) for row in chunks))
+
+
+async def _article(connection: Connection, condition: str, key: int | str) -> ArticleState | None:
+    row = await connection.fetchrow(_ARTICLE.format(condition=condition), key)
+    if row is None:
+        return None
+    return ArticleState(**{**row, "models": tuple(row["models"] or ())})
+
+
+_ARTICLE = """
+SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS folder,
+       coalesce(length(a.content), 0) AS characters, coalesce(a.no_rag, false) AS no_rag,
+       CASE WHEN a.no_rag THEN 'excluded'
+            WHEN s.article_id IS NULL THEN CASE WHEN e.chunks > 0 THEN 'unknown' ELSE 'missing' END
+            WHEN s.source <> embedq_source(a.title, a.slug, a.content) THEN 'stale'
+            WHEN s.chunks = 0 THEN 'empty'
+            WHEN e.chunks < s.chunks THEN 'missing'
+            ELSE 'embedded' END AS state,
+       e.chunks, e.models, s.embedded_at, a.updated_at
+FROM articles a
+LEFT JOIN embedq_articles s ON s.article_id = a.id
+CROSS JOIN LATERAL (
+    SELECT count(*)::int AS chunks, array_agg(DISTINCT coalesce(model, '')::text) AS models
+    FROM embeddings WHERE article_id = a.id) AS e
+WHERE {condition}
+"""
+
+_CHUNKS = """
+SELECT chunk_index AS index, chunk_id, heading_path, coalesce(length(text_content), 0) AS characters,
+       content_hash, model, created_at
+FROM embeddings WHERE article_id = $1 ORDER BY article_id, chunk_index
+"""
+
+
+def _chunk(row: asyncpg.Record) -> Chunk:
+    return Chunk(
+        index=row["index"],
+        chunk_id=row["chunk_id"] or "",
+        heading_path=tuple(part or "" for part in row["heading_path"] or ()),
+        characters=row["characters"],
+        content_hash=row["content_hash"] or "",
+        model=row["model"] or "",
+        created_at=row["created_at"],
+    )
+
+
+async def _tasks_of(connection: Connection, article: int, limit: int) -> tuple[TaskRow, ...]:
+    rows = await connection.fetch(_OF_ARTICLE, article, limit)
+    return tuple(task_of(row) for row in rows)
+
+
+_OF_ARTICLE = f"""
+SELECT {COLUMNS}, coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
+FROM embedding_tasks t WHERE t.article_id = $1 ORDER BY t.created_at DESC NULLS LAST, t.id DESC LIMIT $2
+"""

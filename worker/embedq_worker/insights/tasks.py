@@ -1,0 +1,159 @@
+"""Lists of tasks of any size, page by page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.errors import UsageError
+from embedq_worker.selection import PLAN, Branch, Cursor, Direction, Selection, TaskFilter, select
+
+LISTING_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task.
+
+    Attributes:
+        slug: Of the task, else of its article.
+        at: When it is due (pending), was claimed (processing) or ended; None where that is not known.
+        error: As stored; empty where there is none.
+        worker: In whose hands it is; None for another program's, and while it is in nobody's.
+    """
+
+    id: UUID
+    article_id: int | None
+    slug: str | None
+    operation: str
+    priority: str
+    status: str
+    attempts: int
+    max_attempts: int
+    created_at: datetime | None
+    scheduled_at: datetime | None
+    processed_at: datetime | None
+    completed_at: datetime | None
+    at: datetime | None
+    error: str
+    worker: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """A page of a list.
+
+    Attributes:
+        at: The database's time.
+        next: Where the next page begins; None on the last one.
+    """
+
+    at: datetime
+    tasks: tuple[TaskRow, ...]
+    next: Cursor | None
+
+
+async def list_tasks(
+    connection: Connection,
+    wanted: TaskFilter,
+    *,
+    limit: int = 50,
+    after: Cursor | None = None,
+    direction: Direction = "newest",
+) -> TaskPage:
+    """List tasks by the time natural for their status, page by page.
+
+    Costs an index walk of a page for each status. A text that few tasks contain is looked for in all of the
+    others until the page is full.
+
+    Args:
+        connection: To the migrated database.
+        wanted: Which tasks.
+        limit: Tasks per page.
+        after: `TaskPage.next` of the page before, of the same filter and direction.
+        direction: The newest or the oldest first.
+
+    Raises:
+        UsageError: `after` is not of such a list.
+    """
+    chosen = await select(connection, wanted)
+    statement, arguments = _page(chosen, limit + 1, after, direction)
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN)
+        rows = await connection.fetch(statement, *arguments, timeout=LISTING_S) if statement else []
+    found = tuple(task_of(row) for row in rows[:limit])
+    if len(rows) <= limit:
+        return TaskPage(chosen.at, found, None)
+    return TaskPage(chosen.at, found, Cursor(rows[limit - 1]["key"], found[-1].id))
+
+
+async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
+    """The tasks to which something happened last: ended, claimed, or become due.
+
+    Args:
+        connection: To the migrated database.
+        limit: Tasks wanted.
+    """
+    return await list_tasks(connection, TaskFilter(until=timedelta(0)), limit=limit)
+
+
+def _page(
+    chosen: Selection, size: int, after: Cursor | None, direction: Direction
+) -> tuple[str, list[object]]:
+    """The statement of a page and its arguments; empty where nothing can be in it."""
+    if after and after.time and not any(branch.time for branch in chosen.branches):
+        raise UsageError("--after is not of this list")
+    arguments = [*chosen.arguments, size]
+    size_at, place_at = len(arguments), len(arguments) + 1
+    parts = []
+    for branch in chosen.branches:
+        beyond = branch.beyond(after, direction, place_at) if after else "true"
+        if beyond is not None:
+            parts.append(_part(branch, beyond, direction, size_at))
+    if not parts:
+        return "", []
+    order = "l.key DESC NULLS LAST, l.id DESC" if direction == "newest" else "l.key NULLS FIRST, l.id"
+    statement = f"""
+        SELECT l.*, coalesce(l.task_slug, a.slug) AS slug
+        FROM (SELECT * FROM ({" UNION ALL ".join(parts)}) AS t ORDER BY {order.replace("l.", "t.")}
+              LIMIT ${size_at}::int) AS l
+        LEFT JOIN articles a ON a.id = l.article_id ORDER BY {order}"""
+    return statement, [*arguments, *(after.arguments if after else ())]
+
+
+def _part(branch: Branch, beyond: str, direction: Direction, size_at: int) -> str:
+    return f"""(SELECT {COLUMNS}, {branch.time or "NULL::timestamptz"} AS key FROM embedding_tasks t
+                WHERE {branch.where} AND {beyond}
+                ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
+
+
+COLUMNS = """t.id, t.article_id, t.slug AS task_slug, t.operation, t.priority, t.status,
+    coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
+    t.created_at, t.scheduled_at, t.processed_at, t.completed_at, coalesce(t.error_message, '') AS error,
+    CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""
+
+
+def task_of(row: asyncpg.Record) -> TaskRow:
+    """A task from `COLUMNS` and ``slug``."""
+    times = {"pending": "scheduled_at", "processing": "processed_at"}
+    return TaskRow(
+        id=row["id"],
+        article_id=row["article_id"],
+        slug=row["slug"],
+        operation=row["operation"],
+        priority=row["priority"],
+        status=row["status"],
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        created_at=row["created_at"],
+        scheduled_at=row["scheduled_at"],
+        processed_at=row["processed_at"],
+        completed_at=row["completed_at"],
+        at=row[times.get(row["status"], "completed_at")],
+        error=row["error"],
+        worker=row["worker"],
+    )
