@@ -29,7 +29,10 @@ $$;
 -- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
 -- p_after: by priority, look only at tasks due at or after this instant: a hint of the worker's, to spare it the dead
 -- index entries before the last task it claimed.
--- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast.
+-- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast. They
+-- say nothing, too: an index on what is pending was empty when it was analyzed, and reading all of it for one row looks
+-- as cheap as a look-up. So here and in what follows, rows that are known by id or article are asked for in words that
+-- leave the planner no such index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', '').
 CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[],
     p_after timestamptz[] DEFAULT NULL)
@@ -63,7 +66,7 @@ BEGIN
                 AND (p_priorities IS NULL OR t.priority = ANY (p_priorities))
                 AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                 AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                WHERE b.article_id = t.article_id AND b.status = 'processing')
+                                WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
               ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS c;
     ELSE
         WITH candidates AS MATERIALIZED (
@@ -75,7 +78,7 @@ BEGIN
                       AND (p_priorities IS NULL OR 'high' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
                     ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS high
                 UNION ALL
                 SELECT * FROM (
@@ -85,7 +88,7 @@ BEGIN
                       AND (p_priorities IS NULL OR 'normal' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
                     ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS normal
                 UNION ALL
                 SELECT * FROM (
@@ -95,7 +98,7 @@ BEGIN
                       AND (p_priorities IS NULL OR 'low' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing')
+                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
                     ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS low
             ) AS by_rank LIMIT p_limit
         )
@@ -133,11 +136,10 @@ BEGIN
             UPDATE embedding_tasks t
             SET status = 'processing', processed_at = v_now, completed_at = NULL,
                 worker_id = p_worker, claim_token = coalesce(t.claim_token, 0) + 1, claimed_at = v_now
-            FROM unnest(v_ids) WITH ORDINALITY AS c(id, place)
-            WHERE t.id = c.id AND t.status = 'pending'
+            WHERE t.id = ANY (v_ids)  -- locked above, so pending still
               AND NOT EXISTS (SELECT FROM embedding_tasks b
-                              WHERE b.article_id = t.article_id AND b.status = 'processing')
-            RETURNING t.*, c.place
+                              WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
+            RETURNING t.*
         ), logged AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
             SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id, c.article_id,
@@ -147,7 +149,7 @@ BEGIN
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
                coalesce(c.created_at, c.scheduled_at), c.scheduled_at
-        FROM claimed c ORDER BY c.place;
+        FROM claimed c ORDER BY array_position(v_ids, c.id);
 END
 $$;
 

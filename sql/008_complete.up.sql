@@ -60,8 +60,8 @@ BEGIN
         END ORDER BY p.place) INTO v_outcome
     FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
          AS p(id, token, claimed_at, article, action, source, place)
-    LEFT JOIN articles a ON a.id = p.article
-    LEFT JOIN embedding_tasks t ON t.id = p.id;
+    LEFT JOIN LATERAL (SELECT * FROM articles WHERE articles.id = p.article OFFSET 0) AS a ON true
+    LEFT JOIN LATERAL (SELECT * FROM embedding_tasks WHERE embedding_tasks.id = p.id OFFSET 0) AS t ON true;
 
     -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
     SELECT array_agg(
@@ -69,7 +69,7 @@ BEGIN
             SELECT FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
             WHERE c.article = o.article AND c.vector IS NULL
               AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article
-                              AND e.content_hash = c.hash AND e.model = p_model))
+                              AND e.content_hash = c.hash AND e.model = p_model OFFSET 0))
             THEN 'changed' ELSE o.outcome END ORDER BY o.place) INTO v_outcome
     FROM unnest(p_article, v_outcome) WITH ORDINALITY AS o(article, outcome, place);
 
@@ -119,9 +119,12 @@ BEGIN
                 IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
                                   EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector);
         END IF;
-        DELETE FROM embeddings e USING unnest(p_article, p_chunks, v_outcome) AS o(article, chunks, outcome)
-        WHERE o.outcome = 'stored' AND e.article_id = o.article
-          AND (e.chunk_index >= o.chunks OR e.chunk_index < 0);
+        DELETE FROM embeddings WHERE id = ANY (ARRAY(
+            SELECT e.id FROM unnest(p_article, p_chunks, v_outcome) AS o(article, chunks, outcome)
+            CROSS JOIN LATERAL (
+                SELECT s.id FROM embeddings s
+                WHERE s.article_id = o.article AND (s.chunk_index >= o.chunks OR s.chunk_index < 0) OFFSET 0) AS e
+            WHERE o.outcome = 'stored'));
         INSERT INTO embedq_articles AS s (article_id, source, model, chunks, embedded_at)
         SELECT o.article, o.source, p_model, o.chunks, v_now
         FROM unnest(p_article, p_source, p_chunks, v_outcome) AS o(article, source, chunks, outcome)
@@ -139,7 +142,7 @@ BEGIN
             attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE coalesce(t.attempts, 0) + 1 END,
             crash_count = NULL, error_message = NULL
         FROM unnest(p_task, v_outcome, p_chunks, p_note) AS o(id, outcome, chunks, note)
-        WHERE t.id = o.id AND o.outcome NOT IN ('lost', 'contended')
+        WHERE t.id = o.id AND t.id = ANY (p_task) AND o.outcome NOT IN ('lost', 'contended')
         RETURNING t.id, t.article_id, t.operation, t.attempts, t.created_at, t.claimed_at, o.outcome, o.chunks,
                   o.note
     ), spared AS (
@@ -149,15 +152,18 @@ BEGIN
         UPDATE embedding_tasks t
         SET status = 'completed', completed_at = v_now, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
-        FROM (SELECT w.id, d.id AS done FROM done d JOIN embedding_tasks w ON w.article_id = d.article_id
-              WHERE w.status = 'pending' AND d.outcome IN ('stored', 'removed', 'skipped')
-                AND (w.created_at <= d.created_at OR d.outcome = 'skipped'
-                     OR (w.operation = 'delete') = (d.operation = 'delete') AND NOT EXISTS (
-                        SELECT FROM embedding_tasks u
-                        WHERE u.article_id = w.article_id AND u.status = 'pending'
-                          AND (u.operation = 'delete') <> (w.operation = 'delete')
-                          AND u.created_at > d.created_at AND u.created_at <= w.created_at))
-              FOR UPDATE OF w SKIP LOCKED) AS p
+        FROM (SELECT w.id, d.id AS done FROM done d CROSS JOIN LATERAL (
+                  SELECT min(u.created_at) AS undone_at FROM embedding_tasks u
+                  WHERE u.article_id = d.article_id AND u.status IN ('pending', '') AND u.created_at > d.created_at
+                    AND (u.operation = 'delete') <> (d.operation = 'delete')) AS u
+              CROSS JOIN LATERAL (
+                  SELECT o.id FROM embedding_tasks o
+                  WHERE o.article_id = d.article_id AND o.status IN ('pending', '')
+                    AND d.outcome IN ('stored', 'removed', 'skipped')
+                    AND (o.created_at <= d.created_at OR d.outcome = 'skipped'
+                         OR (o.operation = 'delete') = (d.operation = 'delete')
+                            AND (u.undone_at IS NULL OR o.created_at < u.undone_at))
+                  FOR UPDATE SKIP LOCKED) AS w) AS p
         WHERE t.id = p.id
         RETURNING t.id, t.article_id, p.done
     ), audited AS (

@@ -53,7 +53,7 @@ BEGIN
                                     WHEN h.delay_ms > 0 THEN v_now + h.delay_ms * interval '1 millisecond'
                                     ELSE t.scheduled_at END,
                 error_message = CASE WHEN h.kind = 'release' THEN t.error_message ELSE h.error END
-            FROM held h WHERE t.id = h.id
+            FROM held h WHERE t.id = h.id AND t.id = ANY (p_task)
             RETURNING t.id, t.article_id, t.attempts, t.max_attempts, t.claimed_at, h.kind, h.error, h.detail, h.ends,
                       h.delay_ms
         ), audited AS (

@@ -36,20 +36,21 @@ DECLARE
     v_spared int[];
 BEGIN
     IF NOT p_operation <@ ARRAY['create'] AND current_setting('transaction_isolation') = 'read committed' THEN
-        -- Article by article, so that whatever the statistics say only tasks of theirs are read.
+        -- Article by article, and in words that leave out the indexes on what is pending or due (see embedq_claim), so
+        -- that whatever the statistics say only tasks of theirs are read.
         SELECT array_agg(s.article_id) INTO v_spared
         FROM unnest(p_article, p_operation) AS w(article, operation)
         CROSS JOIN LATERAL (
             SELECT t.article_id FROM embedding_tasks t
             WHERE w.operation <> 'create' AND t.article_id = w.article
-              AND t.status = 'pending' AND t.attempts = 0 AND t.scheduled_at <= v_now
+              AND t.status IN ('pending', '') AND t.attempts = 0 AND v_now - t.scheduled_at >= interval '0'
               AND (t.operation = 'delete') = (w.operation = 'delete')
               AND embedq_rank(t.priority) <= embedq_rank(p_priority)
               AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
               AND (w.operation = 'delete' OR NOT EXISTS (
                    SELECT FROM embedding_tasks d
                    WHERE d.article_id = w.article AND d.status IN ('pending', 'processing')
-                     AND d.operation = 'delete'))
+                     AND d.operation = 'delete' OFFSET 0))
             LIMIT 1 FOR KEY SHARE OF t SKIP LOCKED) AS s;
     END IF;
     RETURN QUERY
