@@ -57,6 +57,7 @@ async def test_the_next_worker_on_a_host_takes_over_from_a_killed_one_at_once(
     assert states == ["dead", "stopped"]
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_on_another_host_is_taken_for_dead_after_its_silence(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -75,6 +76,7 @@ async def test_a_worker_killed_on_another_host_is_taken_for_dead_after_its_silen
     assert await wrong_articles(connection) == []
 
 
+@pytest.mark.slow
 async def test_a_task_that_kills_its_workers_ends_as_failed(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -96,7 +98,8 @@ async def test_a_task_that_kills_its_workers_ends_as_failed(
 async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_on(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with worker_process(environment(database, stub, LOG_LEVEL="debug"), *BATCHES) as frozen:
+    variables = environment(database, stub, LOG_LEVEL="debug", EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=3000)
+    async with worker_process(variables, *BATCHES) as frozen:
         await caught_at_work(connection, stub, frozen)
         frozen.signal(signal.SIGSTOP)
         mended(stub)  # its answer waits in the socket

@@ -60,7 +60,7 @@ async def test_workers_side_by_side_do_each_task_once(
 async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    await queued_articles(connection, 500)
+    await queued_articles(connection, 150)
     stub.faults.latency_s = 0.05
     async with worker_process(environment(database, stub), "--batch-size", "5") as worker:
         await worker.started()
@@ -71,14 +71,15 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
         )
         await worker.until_heard("workers are stopped")
         before = await statuses(connection)
-        assert 0 < before["pending"] < 500
+        assert 0 < before["pending"] < 150
         await queued_articles(connection, 1, slug="more", priority="high")
         await until_true(connection, "SELECT NOT is_running FROM embedding_worker_status")
         assert (await statuses(connection))["completed"] == before["completed"]
 
+        stub.faults.latency_s = 0
         await connection.execute("UPDATE embedding_worker_status SET is_running = true")
         await worker.until_heard("workers may claim again")
-        await until_tasks(connection, completed=501)
+        await until_tasks(connection, completed=151)
 
 
 @pytest.mark.parametrize("order", ["graceful", "force"])
@@ -131,3 +132,24 @@ async def test_a_worker_that_starts_without_a_provider_waits_for_it(
             await until_tasks(connection, completed=3)
             worker.signal(signal.SIGINT)
             assert await worker.ended() == 0
+
+
+async def test_a_provider_that_hangs_longer_than_a_batch_may_take_costs_nobody_an_attempt(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(
+        database,
+        stub,
+        EMBEDDING_WORKER_TIMEOUT=1000,
+        EMBEDDING_RETRY_BACKOFF_BASE=1,
+        EMBEDDING_WORKER_INTERVAL=50,
+    )
+    async with worker_process(variables, "--batch-size", "10", "--concurrency", "4") as worker:
+        await worker.started()
+        stub.faults.latency_s = 60
+        await queued_articles(connection, 40)
+        opened = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state = 'open')"
+        await until_true(connection, opened, within_s=30)
+    attempts = await connection.fetchrow("SELECT sum(attempts), sum(crash_count) FROM embedding_tasks")
+    assert attempts is not None
+    assert tuple(attempts) == (0, None)

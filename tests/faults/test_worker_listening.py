@@ -83,6 +83,7 @@ async def test_a_listening_connection_that_is_cut_is_replaced_at_once(
         await until_tasks(connection, completed=1)
 
 
+@pytest.mark.slow
 async def test_where_listen_cannot_work_the_worker_says_so_and_polls(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

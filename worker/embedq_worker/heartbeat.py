@@ -89,15 +89,22 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
+        silent = False
         while True:
             await first_of(self._hurry, timeout_s=self._every_s)
             self._hurry.clear()
             try:
                 await self.beat()
             except EXPECTED_ERRORS as error:
-                self._log.warning("no heartbeat: the database does not answer", error=one_line(error))
+                if not silent:
+                    self._log.warning("no heartbeat: the database does not answer", error=one_line(error))
+                silent = True
                 await asyncio.sleep(min(1.0, self._every_s))
                 self._hurry.set()
+                continue
+            if silent:
+                self._log.info("the database answers again")
+            silent = False
 
     async def beat(self) -> None:
         """Beat once.
@@ -112,7 +119,7 @@ class Heartbeat:
                 self._pool,
                 self._scope.worker,
                 state=self._state,
-                note=self._note[:500],
+                note=(self._note or (f"{self.block} by an operator" if self.block else ""))[:500],
                 in_hand=self._in_hand(),
                 succeeded=succeeded,
                 failed=failed,
@@ -128,10 +135,13 @@ class Heartbeat:
     def _hear(self, heard: fleet.Beat) -> None:
         if heard.block != self.block:
             self.block = heard.block
+            self._hurry.set()  # with the note about it
             if heard.block:
                 self._log.info(f"workers are {heard.block}", by=heard.block_by, since=str(heard.block_since))
             else:
                 self._log.info("workers may claim again")
         if heard.stop_asked and heard.stop_asked != self._ordered:
             self._ordered = heard.stop_asked
+            if self._state == "stopping" and heard.stop_asked == "graceful":
+                return  # as it does already; asking twice would force it
             self._on_order("asked by an operator", force=heard.stop_asked == "force")

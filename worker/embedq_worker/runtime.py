@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from embedq_worker import breaker, migrations
@@ -21,6 +23,9 @@ from embedq_worker.queue import Scope
 from embedq_worker.service import Parts, Service, shown_settings
 from embedq_worker.settings import Settings
 from embedq_worker.storage import inspect_storage
+
+if TYPE_CHECKING:
+    from embedq_worker.exposition import WorkerTelemetry
 
 _CHORES_CONNECTIONS = 3
 """For heartbeat, chores and notifications, beside one per batch in flight."""
@@ -46,19 +51,53 @@ async def run_worker(
     Raises:
         EmbedqError: What keeps it from working, with what to do about it.
     """
-    provider = open_provider(settings)
+    provider = open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or settings.concurrency + _CHORES_CONNECTIONS
         async with open_pool(settings, "embedq-worker", size=size, min_size=min(2, size)) as pool:
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, provider, scope, log)
-            service = Service(parts, drain=drain, shown_settings=shown_settings(settings, provider, scope))
+            telemetry = _telemetry(settings, parts)
+            service = Service(
+                replace(parts, recorder=telemetry),
+                drain=drain,
+                shown_settings=shown_settings(settings, provider, scope),
+            )
             with _signals(service):
-                await service.run()
+                async with _metrics_port(settings, telemetry, service, log):
+                    await service.run()
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error
     finally:
         await provider.aclose()
+
+
+def _telemetry(settings: Settings, parts: Parts) -> WorkerTelemetry | None:
+    """What the metrics port tells of this worker; without a port nothing is counted, and nothing loaded."""
+    if settings.metrics_port is None:
+        return None
+    from embedq_worker.exposition import WorkerTelemetry
+
+    return WorkerTelemetry(parts.provider.model, settings.concurrency, lambda: len(parts.pipeline.in_hand))
+
+
+def _metrics_port(
+    settings: Settings, telemetry: WorkerTelemetry | None, service: Service, log: Log
+) -> AbstractAsyncContextManager[None]:
+    if telemetry is None:
+        return nullcontext()
+    from embedq_worker.http_port import Answers, StateReader, served
+
+    return served(settings, Answers(telemetry, StateReader(settings), lambda: service.stopping, log))
+
+
+def _inside_deadline(settings: Settings) -> Settings:
+    """A request that would outlast its batch is given up before: then it is the provider that is late.
+
+    At the deadline of a batch nobody could tell a provider that hangs from a text that takes too long.
+    """
+    longest_ms = settings.worker_timeout_ms * 3 // 4
+    return settings.model_copy(update={"request_timeout_ms": min(settings.request_timeout_ms, longest_ms)})
 
 
 async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scope, log: Log) -> Parts:

@@ -15,7 +15,7 @@ from embedq_worker.host import HostIdentity
 from embedq_worker.listener import Listener
 from embedq_worker.logs import Log
 from embedq_worker.maintenance import Maintenance, rescue_all
-from embedq_worker.metrics import WorkerMetrics
+from embedq_worker.metrics import Recorder, WorkerMetrics
 from embedq_worker.notifier import Notifier
 from embedq_worker.pipeline import BatchReport, Pipeline
 from embedq_worker.provider_watch import ProviderWatch
@@ -46,6 +46,7 @@ class Parts:
         scope: Who claims, and what.
         host: Where this is.
         log: For what an operator should know.
+        recorder: Told of each batch and claim.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class Parts:
     scope: Scope
     host: HostIdentity
     log: Log
+    recorder: Recorder | None = None
 
 
 class Service:
@@ -83,8 +85,9 @@ class Service:
         self._ready = asyncio.Event()
         self._fault: ProviderError | None = None
         self._stop_reason = ""
+        self._claiming_failed = False
         self._succeeded = self._failed = 0
-        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency)
+        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.recorder)
         self._notifier = Notifier(parts.pool)
         self._provider = ProviderWatch(
             parts.pool,
@@ -118,6 +121,11 @@ class Service:
             self._forced.set()
         for waited_for in (self._ready, self._wake, self._freed):
             waited_for.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping.is_set()
 
     async def run(self) -> None:
         """Work until asked to stop, or until the queue is drained.
@@ -254,10 +262,13 @@ class Service:
         try:
             tasks = await self._pipeline.claim(self._settings.batch_size)
         except EXPECTED_ERRORS as error:
-            self._log.warning("claiming failed", error=explained(error, self._settings).message)
+            if not self._claiming_failed:
+                self._log.warning("claiming failed", error=explained(error, self._settings).message)
+            self._claiming_failed = True
             await first_of(self._stopping, timeout_s=DATABASE_PAUSE_S)
             return []
-        self._metrics.claim(perf_counter() - began)
+        self._claiming_failed = False
+        self._metrics.claim(perf_counter() - began, len(tasks))
         if tasks:
             self._notifier.changed()
         return tasks
