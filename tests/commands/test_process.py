@@ -160,7 +160,7 @@ async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 180])
-@pytest.mark.parametrize("command", ["failed", "stuck", "config", "migrate status"])
+@pytest.mark.parametrize("command", ["failed", "stuck", "list", "recent", "config", "migrate status"])
 async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command: str, width: int) -> None:
     await connection.execute(
         """INSERT INTO embedding_tasks (slug, operation, status, error_message, completed_at, processed_at)

@@ -6,6 +6,11 @@ import asyncio
 
 from tests.support.databases import Connection
 
+_ANY = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+
 
 async def until_blocked(observer: Connection, waiting: Connection, *, within_s: float = 5.0) -> None:
     """Return as soon as a session waits for another one.
@@ -22,3 +27,18 @@ async def until_blocked(observer: Connection, waiting: Connection, *, within_s: 
     async with asyncio.timeout(within_s):
         while not await observer.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):
             pass
+
+
+async def until_any_blocked(observer: Connection, *, within_s: float = 5.0) -> None:
+    """Return as soon as another session of this database waits for a lock.
+
+    Args:
+        observer: Another session, in a transaction or not.
+        within_s: Seconds to give it.
+
+    Raises:
+        TimeoutError: None did.
+    """
+    async with asyncio.timeout(within_s):
+        while not await observer.fetchval(_ANY):  # noqa: ASYNC110 - the condition is the server's
+            await asyncio.sleep(0.01)

@@ -182,7 +182,7 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
                 left = await _walk(run, branch, left)
         state = "done"
     finally:
-        if outcome.batches > 1 or (state == "interrupted" and outcome.batches):
+        if (outcome.batches > 1 and limit is None) or (outcome.batches and state == "interrupted"):
             await whole(_summarise(run, state))
     return outcome
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from embedq_worker import fleet
-from embedq_worker.database import EXPECTED_ERRORS, Pool, explained
+from embedq_worker.counts import COUNTING_S
+from embedq_worker.database import EXPECTED_ERRORS, Connection, Pool, explained
 from embedq_worker.logs import Log
 from embedq_worker.metrics import WorkerMetrics
 from embedq_worker.settings import Settings
@@ -51,14 +53,67 @@ class Cleaned:
     metrics: int
     workers: int
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.tasks + self.audit_rows + self.metrics + self.workers
 
-async def clean_up(pool: Pool, *, days: int, pause_s: float = RETENTION_PAUSE_S) -> Cleaned | None:
+
+_EXPIRED = """
+SELECT (SELECT count(*) FROM embedding_tasks
+        WHERE status = 'completed' AND completed_at < now() - $1 * interval '1 day') AS tasks,
+       (SELECT count(*) FROM embedding_audit_logs
+        WHERE timestamp < now() - $1 * interval '1 day') AS audit_rows,
+       (SELECT count(*) FROM performance_metrics WHERE timestamp < now() - $1 * interval '1 day') AS metrics,
+       (SELECT count(*) FROM embedq_workers
+        WHERE state IN ('stopped', 'dead') AND stopped_at < now() - $1 * interval '1 day') AS workers
+"""
+
+
+async def count_expired(connection: Connection, *, days: int) -> Cleaned:
+    """Count what `clean_up` would delete.
+
+    Args:
+        connection: To the migrated database.
+        days: Age in days.
+    """
+    row = await connection.fetchrow(_EXPIRED, days, timeout=COUNTING_S)
+    assert row is not None
+    return Cleaned(**row)
+
+
+async def note_cleanup(connection: Connection, *, days: int, found: Cleaned, by: str) -> None:
+    """Enter into the audit log that an operator cleans up.
+
+    Args:
+        connection: To the migrated database.
+        days: Age in days.
+        found: What is about to be deleted.
+        by: Operator as ``user@host``.
+    """
+    operator, _, host = by.rpartition("@")
+    document = {"operator": operator or by, "host": host, "days": days, "count": found.total, **asdict(found)}
+    await connection.execute(
+        """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+           VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: cleanup', $1)""",
+        json.dumps(document),
+    )
+
+
+async def clean_up(
+    pool: Pool,
+    *,
+    days: int,
+    pause_s: float = RETENTION_PAUSE_S,
+    progress: Callable[[int], None] = lambda deleted: None,
+) -> Cleaned | None:
     """Delete completed tasks, audit rows, metrics and ended workers that are older than the retention.
 
     Args:
         pool: To the migrated database.
         days: Age in days.
         pause_s: Between two batches, so that others get their turn.
+        progress: Told after each batch how many rows are deleted.
 
     Returns:
         What was deleted, also where another session went on with it; None where that was nothing.
@@ -77,6 +132,7 @@ async def clean_up(pool: Pool, *, days: int, pause_s: float = RETENTION_PAUSE_S)
                 )
                 deleted = int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
             counts[number] += deleted
+            progress(sum(counts))
             if deleted < RETENTION_BATCH:
                 break
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from embedq_worker.database import Connection
 from embedq_worker.errors import UsageError
+from embedq_worker.text import age
 
 STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
@@ -124,7 +125,7 @@ class TaskFilter:
 def _told(value: object) -> str | int:
     match value:
         case timedelta():
-            return f"{value} ago"
+            return f"{age(value.total_seconds())} ago"
         case datetime():
             return value.isoformat(timespec="seconds")
         case int():

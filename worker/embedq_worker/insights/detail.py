@@ -117,7 +117,7 @@ async def task_detail(connection: Connection, task: UUID) -> TaskDetail | None:
         if found.article_id is not None:
             article = await _article(connection, "a.id = $1", found.article_id)
             related = await _tasks_of(connection, found.article_id, RELATED + 1)
-    timeline = tuple(_event(event) for event in reversed(events))
+    timeline = tuple(event_of(event) for event in reversed(events))
     return TaskDetail(
         at=row["now"],
         task=found,
@@ -142,7 +142,8 @@ FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DE
 """
 
 
-def _event(row: asyncpg.Record) -> Event:
+def event_of(row: asyncpg.Record) -> Event:
+    """An event from the columns of the audit log that `Event` tells of."""
     metadata = json.loads(row["metadata"]) if row["metadata"] else {}
     if not isinstance(metadata, dict):  # another program's
         metadata = {"metadata": metadata}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -99,6 +101,19 @@ async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
         limit: Tasks wanted.
     """
     return await list_tasks(connection, TaskFilter(until=timedelta(0)), limit=limit)
+
+
+async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[str]:
+    """Count tasks by status.
+
+    Args:
+        connection: To the migrated database.
+        tasks: Their ids; those that are gone are not counted.
+    """
+    rows = await connection.fetch(
+        "SELECT status FROM embedding_tasks WHERE id = ANY ($1::uuid[])", list(tasks)
+    )
+    return Counter(row["status"] for row in rows)
 
 
 def _page(

@@ -1,0 +1,147 @@
+"""How commands act on tasks: the number first, a question where it is due, progress, the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from embedq_tui.invocation import Invocation, operator
+from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_worker import migrations
+from embedq_worker.actions import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.selection import TaskFilter
+from embedq_worker.settings import Settings
+
+Way = Callable[[Run], Awaitable[str]]
+"""How a plan is carried out; comes back with what it came to."""
+
+LEFT_OUT_SHOWN = 20
+
+_REASONS = {
+    "unknown": "there is no such task",
+    "superseded": "a later task of its article stands, and this one would take away what that stored",
+    "busy": "somebody holds it this moment, try again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command did.
+
+    Attributes:
+        state: ``done``, ``interrupted``, ``refused``, ``nothing`` (there was nothing to do), ``halted``.
+    """
+
+    planned: Plan
+    outcome: Outcome
+    left_out: Sequence[LeftOut]
+    state: str
+
+
+async def _plain(run: Run) -> str:
+    await carry_out(run)
+    return "done"
+
+
+def act(
+    invocation: Invocation,
+    action: Action,
+    wanted: TaskFilter,
+    *,
+    verb: str,
+    ask: bool = False,
+    allowed: bool = True,
+    nothing: ExitCode = ExitCode.NO,
+    way: Way = _plain,
+) -> ExitCode:
+    """Plan an action, tell how many tasks it is about, carry it out and tell what came of it.
+
+    Args:
+        invocation: Of the command.
+        action: What is to be done.
+        wanted: To which tasks.
+        verb: For questions: ``Cancel``.
+        ask: Not without a yes.
+        allowed: False: tell the number, and do nothing.
+        nothing: Exit code where there is nothing to do.
+        way: How it is carried out.
+
+    Returns:
+        The exit code of the command.
+    """
+    settings = invocation.settings()
+    planned = asyncio.run(_plan(settings, action, wanted))
+    run_outcome = Outcome()
+    if not invocation.as_json and (planned.matched or wanted.ids is None):
+        say(f"{planned.wanted.describe()}: {planned.matched:,} to be {action.done}")
+    if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
+        _tell(invocation, Done(planned, run_outcome, (), "refused"))
+        return ExitCode.NO
+    if not planned.matched and wanted.ids is None:
+        _tell(invocation, Done(planned, run_outcome, (), "nothing"))
+        return nothing
+    try:
+        done = asyncio.run(_carry_out(settings, planned, run_outcome, way))
+    except KeyboardInterrupt:
+        _tell(invocation, Done(planned, run_outcome, (), "interrupted"))
+        raise
+    _tell(invocation, done)
+    return ExitCode.OK if done.outcome.changed and done.state == "done" else ExitCode.NO
+
+
+def _question(planned: Plan, verb: str) -> str:
+    return f"{verb} {count(planned.matched, 'task')} ({planned.wanted.describe()})?"
+
+
+async def _plan(settings: Settings, action: Action, wanted: TaskFilter) -> Plan:
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        return await plan(connection, action, wanted)
+
+
+async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: Way) -> Done:
+    async with connected(settings) as connection:
+        with progress(f"Tasks {planned.action.done}", planned.matched) as reached:
+            state = await way(Run(connection, planned, operator(), progress=reached, outcome=outcome))
+        missed = await left_out(connection, planned, outcome) if planned.wanted.ids is not None else []
+    return Done(planned, outcome, missed, state)
+
+
+def _tell(invocation: Invocation, done: Done) -> None:
+    outcome, action = done.outcome, done.planned.action
+    if invocation.as_json:
+        print_json(
+            {
+                "action": action.name,
+                "state": done.state,
+                "filter": done.planned.wanted.document(),
+                "matched": done.planned.matched,
+                "changed": outcome.changed,
+                "batches": outcome.batches,
+                "operation_id": outcome.operation_id if outcome.changed else None,
+                "left_out": done.left_out,
+            }
+        )
+        return
+    for missed in done.left_out[:LEFT_OUT_SHOWN]:
+        say(
+            f"{missed.id} not {action.done}: {_REASONS.get(missed.reason, f'it is {missed.reason}')}",
+            error=True,
+        )
+    if len(done.left_out) > LEFT_OUT_SHOWN:
+        say(f"and {len(done.left_out) - LEFT_OUT_SHOWN:,} more not {action.done}", error=True)
+    match done.state:
+        case "refused" | "nothing":
+            say(f"Nothing was {action.done}.")
+        case "interrupted":
+            say(
+                f"Stopped: {outcome.changed:,} of {done.planned.matched:,} {action.done}; "
+                "run it again to go on",
+                error=True,
+            )
+        case _:
+            operation = f" (operation {outcome.operation_id})" if outcome.changed else ""
+            say(f"{count(outcome.changed, 'task')} {action.done}{operation}")

@@ -1,0 +1,62 @@
+"""`embedq-tui article`: an article with its tasks and embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from embedq_tui.commands.show import article_lines
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import Column, print_json, print_table, say
+from embedq_tui.task_table import print_tasks
+from embedq_worker.database import connected
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail
+from embedq_worker.settings import Settings
+
+
+@click.command("article", epilog="Example: embedq-tui article getting-started")
+@click.argument("article", metavar="ID|SLUG")
+@operator_command
+def command(invocation: Invocation, article: str) -> None:
+    """Show an article with its newest tasks and what is stored of it. Exits 1 when it does not exist."""
+    settings = invocation.settings()
+    found = asyncio.run(_find(settings, article))
+    if found is None:
+        raise EmbedqError(f"there is no article {article!r}", "give its id or its whole slug")
+    if invocation.as_json:
+        print_json(found)
+        return
+    for line in article_lines(found.article, found.at):
+        say(line)
+    if found.tasks:
+        say()
+        print_tasks(found.tasks, found.at)
+    if found.chunks:
+        say()
+        columns = [
+            Column("Chunk", right=True),
+            Column("Heading"),
+            Column("Characters", right=True),
+            Column("Model"),
+        ]
+        print_table(columns, [_row(chunk) for chunk in found.chunks])
+
+
+async def _find(settings: Settings, article: str) -> ArticleDetail | None:
+    async with connected(settings) as connection:
+        # A slug may consist of digits too, and slugs are what people know.
+        found = await article_detail(connection, article)
+        if found is None and article.isascii() and article.isdigit() and int(article) < 2**31:
+            found = await article_detail(connection, int(article))
+    return found
+
+
+def _row(chunk: Chunk) -> list[str]:
+    return [
+        str(chunk.index),
+        " > ".join(chunk.heading_path),
+        f"{chunk.characters:,}",
+        chunk.model or "unknown",
+    ]

@@ -1,0 +1,45 @@
+"""`embedq-tui cancel`: end tasks before they are done."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import click
+
+from embedq_tui.acting import act
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.task_filter import filter_of, filter_options
+from embedq_worker.actions import CANCEL
+from embedq_worker.errors import ExitCode
+
+
+@click.command("cancel", epilog="Example: embedq-tui cancel --priority low --since 2h")
+@click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice(CANCEL.statuses),
+    multiple=True,
+    help="May be given more than once.  [default: pending]",
+)
+@filter_options("priority", "slug", "article", "worker", "operation", "since", "until")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@operator_command
+def command(
+    invocation: Invocation, tasks: tuple[UUID, ...], statuses: tuple[str, ...], yes: bool, **values: Any
+) -> ExitCode:
+    """Cancel the tasks named, or all that fulfil the options; all pending ones: `embedq-tui clear`.
+
+    They stay, as failed with "Cancelled by administrator". A task that is named, or wanted with --status
+    processing, is cancelled in a worker's hands too: what that worker has done for it is thrown away.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if tasks and (given or statuses):
+        raise click.UsageError("name tasks or describe them, not both")
+    if tasks:
+        return act(invocation, CANCEL, filter_of(tasks), verb="Cancel")
+    if not given and not statuses:
+        raise click.UsageError("name tasks, or say which: --priority, --slug, --article, --since, ..")
+    wanted = filter_of(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
+    return act(invocation, CANCEL, wanted, verb="Cancel", ask=not yes)

@@ -1,0 +1,75 @@
+"""`embedq-tui cleanup`: delete what is older than the retention."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_worker import migrations
+from embedq_worker.database import EXPECTED_ERRORS, connected, explained, open_pool
+from embedq_worker.errors import ExitCode
+from embedq_worker.maintenance import Cleaned, clean_up, count_expired, note_cleanup
+from embedq_worker.settings import Settings
+
+
+@click.command("cleanup", epilog="Example: embedq-tui cleanup --days 90 --yes")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36_500),
+    metavar="N",
+    help="Older than this.  [default: EMBEDDING_CLEANUP_RETENTION_DAYS]",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@operator_command
+def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
+    """Delete completed tasks, audit rows, metrics and ended workers that are older than the retention.
+
+    Any running worker does so by itself every EMBEDDING_CLEANUP_INTERVAL. Failed tasks stay. Exits 0 when
+    there was nothing to delete.
+    """
+    settings = invocation.settings()
+    days = settings.cleanup_retention_days if days is None else days
+    found = asyncio.run(_count(settings, days))
+    state, cleaned = "nothing", Cleaned(0, 0, 0, 0)
+    if not invocation.as_json:
+        say(f"Older than {count(days, 'day')}: {_words(found)}")
+    if found.total:
+        if not yes and not confirm(f"Delete {_words(found)}?"):
+            state = "refused"
+        else:
+            ended = asyncio.run(_clean(settings, days, found))
+            state, cleaned = ("done", ended) if ended else ("busy", cleaned)
+    if invocation.as_json:
+        print_json({"days": days, "state": state, "found": found, "deleted": cleaned})
+    elif state == "busy":
+        say("A worker is at it already; nothing was deleted here.")
+    elif found.total:
+        say(f"Deleted: {_words(cleaned)}")
+    return ExitCode.NO if state == "refused" else ExitCode.OK
+
+
+def _words(rows: Cleaned) -> str:
+    return (
+        f"{count(rows.tasks, 'completed task')}, {count(rows.audit_rows, 'audit row')}, "
+        f"{count(rows.metrics, 'metric')}, {count(rows.workers, 'ended worker')}"
+    )
+
+
+async def _count(settings: Settings, days: int) -> Cleaned:
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        return await count_expired(connection, days=days)
+
+
+async def _clean(settings: Settings, days: int, found: Cleaned) -> Cleaned | None:
+    try:
+        async with open_pool(settings, "embedq-tui", size=1) as pool:
+            async with pool.acquire() as connection:
+                await note_cleanup(connection, days=days, found=found, by=operator())
+            with progress("Rows deleted", found.total) as reached:
+                return await clean_up(pool, days=days, progress=reached)
+    except EXPECTED_ERRORS as error:
+        raise explained(error, settings) from error

@@ -1,0 +1,28 @@
+"""`embedq-tui clear`: cancel all pending tasks."""
+
+from __future__ import annotations
+
+import click
+
+from embedq_tui.acting import act
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import print_error
+from embedq_worker.actions import CANCEL
+from embedq_worker.errors import ExitCode
+from embedq_worker.selection import TaskFilter
+
+
+@click.command("clear", epilog="Example: embedq-tui clear --confirm")
+@click.option("--confirm", "confirmed", is_flag=True, help="Do it; without this only the number is told.")
+@operator_command
+def command(invocation: Invocation, confirmed: bool) -> ExitCode:
+    """Cancel all pending tasks.
+
+    They stay, as failed with "Cancelled by administrator". Without --confirm nothing is done, and the exit
+    code is 1.
+    """
+    wanted = TaskFilter(statuses=("pending",))
+    code = act(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
+    if not confirmed and code is ExitCode.NO:
+        print_error("not done without --confirm")
+    return code

@@ -1,0 +1,72 @@
+"""`embedq-tui list`: tasks that fulfil conditions, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import print_json, say
+from embedq_tui.task_filter import filter_of, filter_options
+from embedq_tui.task_table import print_tasks
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.insights.tasks import TaskPage, list_tasks
+from embedq_worker.selection import Cursor, Direction, TaskFilter
+from embedq_worker.settings import Settings
+
+
+class Place(click.ParamType[Cursor]):
+    """What a page before called its next one."""
+
+    name = "cursor"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Cursor:
+        """Read it."""
+        try:
+            return Cursor.parse(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not what a page called its next one", param, ctx)
+
+
+@click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
+@filter_options(
+    "status", "priority", "slug", "error", "group", "article", "worker", "operation", "since", "until"
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", show_default=True, help="Per page."
+)
+@click.option("--after", type=Place(), metavar="CURSOR", help="The next page: `next` of the page before.")
+@click.option(
+    "--sort", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True, help="First."
+)
+@operator_command
+def command(
+    invocation: Invocation, limit: int, after: Cursor | None, sort: Direction, **values: Any
+) -> ExitCode:
+    """List tasks that fulfil all of the options.
+
+    By the time natural for their status: when they are due (pending), were claimed (processing), or ended.
+    Exits 1 when there are none.
+    """
+    settings = invocation.settings()
+    page = asyncio.run(_look(settings, filter_of(**values), limit, after, sort))
+    if invocation.as_json:
+        print_json({"at": page.at, "tasks": page.tasks, "next": str(page.next) if page.next else None})
+    elif not page.tasks:
+        say("There are no such tasks.")
+    else:
+        print_tasks(page.tasks, page.at)
+        if page.next:
+            say()
+            say(f"More: --after {page.next}")
+    return ExitCode.OK if page.tasks else ExitCode.NO
+
+
+async def _look(
+    settings: Settings, wanted: TaskFilter, limit: int, after: Cursor | None, sort: Direction
+) -> TaskPage:
+    async with connected(settings) as connection:
+        return await list_tasks(connection, wanted, limit=limit, after=after, direction=sort)

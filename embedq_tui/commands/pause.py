@@ -1,0 +1,19 @@
+"""`embedq-tui pause`: keep the workers up but idle."""
+
+from __future__ import annotations
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.orders import give
+from embedq_worker.fleet import Order
+
+
+@click.command("pause", epilog="Example: embedq-tui pause")
+@operator_command
+def command(invocation: Invocation) -> None:
+    """Keep the workers up but idle.
+
+    They finish what they hold and claim nothing more until `resume`.
+    """
+    give(invocation, Order.PAUSE, "Paused.")

@@ -1,0 +1,39 @@
+"""`embedq-tui recent`: tasks to which something happened last."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import print_json, say
+from embedq_tui.task_table import print_tasks
+from embedq_worker.database import connected
+from embedq_worker.insights.tasks import TaskPage, recent
+from embedq_worker.settings import Settings
+
+
+@click.command("recent", epilog="Example: embedq-tui recent --limit 5")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, metavar="N", show_default=True, help="Tasks."
+)
+@operator_command
+def command(invocation: Invocation, limit: int) -> None:
+    """Show the tasks that last ended, were claimed, or became due.
+
+    Retries that are not due yet are left out. Exits 0 whether or not there are any.
+    """
+    settings = invocation.settings()
+    page = asyncio.run(_look(settings, limit))
+    if invocation.as_json:
+        print_json({"at": page.at, "tasks": page.tasks})
+    elif not page.tasks:
+        say("There are no tasks.")
+    else:
+        print_tasks(page.tasks, page.at)
+
+
+async def _look(settings: Settings, limit: int) -> TaskPage:
+    async with connected(settings) as connection:
+        return await recent(connection, limit=limit)

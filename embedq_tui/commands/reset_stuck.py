@@ -1,0 +1,33 @@
+"""`embedq-tui reset-stuck`: put what has been in hand for too long back into the queue."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from embedq_tui.acting import act
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_worker.actions import RELEASE
+from embedq_worker.errors import ExitCode
+from embedq_worker.selection import TaskFilter
+
+
+@click.command("reset-stuck", epilog="Example: embedq-tui reset-stuck --minutes 30")
+@click.option(
+    "--minutes",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
+)
+@operator_command
+def command(invocation: Invocation, minutes: int | None) -> ExitCode:
+    """Put tasks that have been in hand for too long back into the queue.
+
+    Whoever holds one, a worker of another program too, can write nothing of it any more. No attempt is
+    charged. Exits 0 when there was nothing to reset.
+    """
+    longest_ms = invocation.settings().max_processing_time_ms
+    oldest = timedelta(minutes=minutes) if minutes is not None else timedelta(milliseconds=longest_ms)
+    wanted = TaskFilter(statuses=("processing",), until=oldest)
+    return act(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)

@@ -1,0 +1,16 @@
+"""`embedq-tui resume`: let paused workers claim again."""
+
+from __future__ import annotations
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.orders import give
+from embedq_worker.fleet import Order
+
+
+@click.command("resume", epilog="Example: embedq-tui resume")
+@operator_command
+def command(invocation: Invocation) -> None:
+    """Let paused workers claim again."""
+    give(invocation, Order.RESUME, "Resumed.")

@@ -1,0 +1,119 @@
+"""`embedq-tui show`: all that is known of a task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import age, count, moment, print_json, say
+from embedq_tui.task_table import article_of, when
+from embedq_worker.database import connected
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.detail import ArticleState, Event, TaskDetail, task_detail
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+
+@click.command("show", epilog="Example: embedq-tui show 01a20e58-c777-73ab-9609-1ff580477dd1")
+@click.argument("task", type=click.UUID, metavar="TASK_ID")
+@operator_command
+def command(invocation: Invocation, task: UUID) -> None:
+    """Show a task with its history, its article and the article's other tasks.
+
+    Exits 1 when it does not exist.
+    """
+    settings = invocation.settings()
+    found = asyncio.run(_find(settings, task))
+    if found is None:
+        raise EmbedqError(f"there is no task {task}", "done ones are deleted after the retention")
+    if invocation.as_json:
+        print_json(found)
+        return
+    for line in _lines(found):
+        say(line)
+
+
+async def _find(settings: Settings, task: UUID) -> TaskDetail | None:
+    async with connected(settings) as connection:
+        return await task_detail(connection, task)
+
+
+def _lines(found: TaskDetail) -> Iterator[str]:
+    yield from _task(found)
+    if found.article:
+        yield from article_lines(found.article, found.at)
+    elif found.task.article_id is not None:
+        yield f"Article {found.task.article_id} does not exist any more"
+    if found.timeline:
+        yield "History"
+    for event in found.timeline:
+        yield from _event(event)
+    if found.stack_trace:
+        yield "Stack trace"
+        yield from (f"  {line}" for line in found.stack_trace.splitlines())
+    if found.related:
+        yield "Other tasks of the article, the newest first"
+    for other in found.related:
+        yield f"  {other.id}  {other.status:<10} {other.operation:<6} {when(other, found.at)}"
+
+
+def _task(found: TaskDetail) -> Iterator[str]:
+    task, now = found.task, found.at
+    yield f"Task {task.id}: {task.status}"
+    yield f"  {task.operation} of {printable_line(article_of(task))}, priority {task.priority}"
+    yield f"  attempts   {task.attempts} of {task.max_attempts}"
+    for name, time in (
+        ("made", task.created_at),
+        ("due", task.scheduled_at),
+        ("claimed", task.processed_at),
+        ("ended", task.completed_at),
+    ):
+        if time is not None:
+            yield f"  {name:<10} {moment(time, now)}"
+    if task.worker:
+        yield f"  worker     {task.worker}"
+    if task.error:
+        yield f"  error      {printable_line(task.error)}"
+    if found.advice:
+        yield f"  advice     {found.advice}"
+    if found.metadata is not None:
+        yield f"  metadata   {json.dumps(found.metadata)}"
+
+
+def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
+    """An article in words."""
+    yield f"Article {article.id}: {printable_line(article.slug)}"
+    yield f"  title      {printable_line(article.title)}"
+    if article.folder:
+        yield f"  folder     {printable_line(article.folder)}"
+    yield f"  text       {count(article.characters, 'character')}, changed {moment(article.updated_at, now)}"
+    models = printable_line(", ".join(model or "unknown model" for model in article.models))
+    by = f" by {models}" if models else ""
+    yield f"  embeddings {article.state}, {count(article.chunks, 'chunk')}{by}"
+    if article.embedded_at:
+        yield f"  embedded   {moment(article.embedded_at, now)}"
+
+
+def _event(event: Event) -> Iterator[str]:
+    parts = [
+        f"  {event.at.astimezone():%Y-%m-%d %H:%M:%S}",
+        f"{event.level:<5}",
+        printable_line(event.message),
+    ]
+    if event.attempt is not None:
+        parts.append(f"attempt {event.attempt}")
+    if event.duration_ms is not None:
+        parts.append(f"after {age(event.duration_ms / 1000)}")
+    if event.operator:
+        parts.append(f"by {printable_line(event.operator)}")
+    elif event.worker:
+        parts.append(f"worker {printable_line(event.worker)[:8]}")
+    yield "  ".join(parts)
+    if event.error:
+        yield f"    {printable_line(event.error)}"

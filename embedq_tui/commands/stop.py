@@ -1,0 +1,141 @@
+"""`embedq-tui stop`: end the workers, on any host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import click
+
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import count, print_json, progress, say
+from embedq_worker import fleet, migrations
+from embedq_worker.actions import RELEASE, Run, carry_out, plan
+from embedq_worker.database import Connection, connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.fleet import AskedWorker, Order
+from embedq_worker.selection import TaskFilter
+from embedq_worker.settings import Settings
+
+FORCED_S = 10.0
+"""Time that a forced worker has to answer, beside the time to hear of it."""
+
+LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What came of a stop.
+
+    Attributes:
+        workers: Those that were asked to end.
+        taken_back: Claims that were put back into the queue.
+    """
+
+    forced: bool
+    workers: Sequence[AskedWorker]
+    taken_back: int
+
+    @property
+    def left(self) -> int:
+        """Workers that have not ended."""
+        return sum(not worker.ended for worker in self.workers)
+
+
+@click.command("stop", epilog="Example: embedq-tui stop --force")
+@click.option("--force", is_flag=True, help="At once: take back what they hold, whether or not they answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Wait so long for them to end.  [default: their grace time, or 10, and one heartbeat]",
+)
+@operator_command
+def command(invocation: Invocation, force: bool, timeout: float | None) -> ExitCode:
+    """End the workers, on any host: they finish what they hold, claim nothing more, and exit.
+
+    The order stands until `embedq-tui start`: a worker that is started meanwhile idles. Exits 1 when a worker
+    has not ended in time. With --force the tasks in hand, those of other programs too, are pending again at
+    once, late writes are refused, and workers that do not answer are struck off.
+    """
+    settings = invocation.settings()
+    if timeout is None:
+        timeout = (FORCED_S if force else settings.shutdown_grace_ms / 1000) + settings.beat_every_s
+    stopped = asyncio.run(_stop(settings, force=force, timeout_s=timeout))
+    if invocation.as_json:
+        print_json(
+            {
+                "forced": force,
+                "workers": [
+                    {
+                        "id": worker.id,
+                        "place": worker.place,
+                        "state": worker.state,
+                        "silent": worker.silent,
+                        "in_hand": worker.in_hand,
+                    }
+                    for worker in stopped.workers
+                ],
+                "left": stopped.left,
+                "taken_back": stopped.taken_back,
+            }
+        )
+    else:
+        _tell(stopped)
+    return ExitCode.NO if stopped.left else ExitCode.OK
+
+
+async def _stop(settings: Settings, *, force: bool, timeout_s: float) -> Stopped:
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        asked = await fleet.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
+        taken = await _take_back(connection) if force else 0
+        workers = await _wait(connection, settings, asked, timeout_s)
+        left = [worker.id for worker in workers if not worker.ended]
+        if force:
+            if left:
+                await fleet.declare_dead(connection, left, "did not answer a forced stop")
+                workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
+            taken += await _take_back(connection)  # what was being claimed when the order came
+    return Stopped(force, workers, taken)
+
+
+async def _take_back(connection: Connection) -> int:
+    planned = await plan(connection, RELEASE, TaskFilter())
+    with progress("Claims taken back", planned.matched) as reached:
+        return (await carry_out(Run(connection, planned, operator(), progress=reached))).changed
+
+
+async def _wait(
+    connection: Connection, settings: Settings, asked: Sequence[UUID], timeout_s: float
+) -> list[AskedWorker]:
+    """Wait for the end of the workers that can be expected to answer."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    with progress("Workers ended", len(asked)) as reached:
+        while True:
+            workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
+            reached(sum(worker.ended for worker in workers))
+            if all(worker.ended or worker.silent for worker in workers) or loop.time() >= deadline:
+                return workers
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _tell(stopped: Stopped) -> None:
+    if not stopped.workers:
+        say("Stopped; no worker was running.")
+    for worker in stopped.workers:
+        if worker.state == "stopped":
+            say(f"{worker.place} ended")
+        elif worker.ended:
+            say(f"{worker.place} did not answer and was struck off")
+        else:
+            why = "is silent" if worker.silent else "has not ended yet"
+            say(f"{worker.place} {why}, {worker.in_hand:,} in hand")
+    if stopped.taken_back:
+        say(f"{count(stopped.taken_back, 'task')} put back into the queue")
+    if stopped.left:
+        say("They end when they have finished; embedq-tui stop --force does not wait for them", error=True)
+    say("Nobody claims until: embedq-tui start")

@@ -1,0 +1,50 @@
+"""Tables of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from embedq_tui.output import Column, age, console, print_table
+from embedq_worker.insights.tasks import TaskRow
+
+WIDE = 130
+"""Columns from which on there is room for everything."""
+
+
+def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
+    """Write a table of tasks; less of each on a narrow terminal.
+
+    Args:
+        tasks: In their order.
+        now: The database's time.
+    """
+    wide = console().width >= WIDE
+    columns = [
+        Column("Task", least=8),
+        Column("Status"),
+        Column("Article", least=8),
+        Column("When", right=True),
+    ]
+    rows = [[str(task.id), task.status, article_of(task), when(task, now)] for task in tasks]
+    if wide:
+        columns += [Column("Priority"), Column("Operation"), Column("Attempts", right=True), Column("Error")]
+        rows = [[*row, *_more(task)] for row, task in zip(rows, tasks, strict=True)]
+    print_table(columns, rows)
+
+
+def article_of(task: TaskRow) -> str:
+    """Slug, else id, of a task's article."""
+    return task.slug or ("no article" if task.article_id is None else f"article {task.article_id}")
+
+
+def when(task: TaskRow, now: datetime) -> str:
+    """Age of a task's time; ``in 5 min`` where it is not due yet."""
+    if task.at is None:
+        return "unknown"
+    seconds = (now - task.at).total_seconds()
+    return f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
+
+
+def _more(task: TaskRow) -> list[str]:
+    return [task.priority, task.operation, f"{task.attempts}/{task.max_attempts}", task.error]

@@ -1,0 +1,271 @@
+"""`retry`, `cancel`, `clear`, `reset-stuck`, `cleanup`: what is told, what is done, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from embedq_tui.cli import INTERRUPTED
+from embedq_worker.actions import CANCELLED
+from embedq_worker.errors import ExitCode
+from tests.commands.actors import start_worker
+from tests.commands.running import Tui
+from tests.support.blocking import until_any_blocked
+from tests.support.content import queued_articles, statuses
+from tests.support.databases import Connection, Database
+
+
+async def fail(connection: Connection, count: int, error: str = "boom") -> list[UUID]:
+    """Articles whose tasks failed.
+
+    Returns:
+        Ids of the tasks.
+    """
+    articles = await queued_articles(connection, count, slug=f"failed-{uuid4().hex[:6]}")
+    rows = await connection.fetch(
+        """UPDATE embedding_tasks SET status = 'failed', attempts = 3, error_message = $2,
+                  completed_at = now()
+           WHERE article_id = ANY ($1::int[]) RETURNING id""",
+        articles,
+        error,
+    )
+    return [row["id"] for row in rows]
+
+
+async def act(tui: Tui, *arguments: object, code: int = ExitCode.OK, **expected: Any) -> Any:
+    """Run an action for its JSON; compare some of its values."""
+    answer = await tui(*map(str, arguments), "--json")
+    assert answer.code == code, answer.err
+    document = answer.document("action")
+    assert {key: document[key] for key in expected} == expected
+    assert (document["operation_id"] is None) == (document["changed"] == 0)
+    return document
+
+
+# -- retry
+
+
+async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Connection) -> None:
+    [failed] = await fail(connection, 1)
+    await queued_articles(connection, 1)
+    waiting = await connection.fetchval("SELECT id FROM embedding_tasks WHERE id <> $1", failed)
+    unknown = uuid4()
+    document = await act(tui, "retry", failed, waiting, unknown, failed, matched=1, changed=1, state="done")
+    assert document["left_out"] == [
+        {"id": str(waiting), "reason": "pending"},
+        {"id": str(unknown), "reason": "unknown"},
+    ]
+    assert await statuses(connection) == {"pending": 2}
+    answer = await tui("retry", str(failed))
+    assert answer.code == ExitCode.NO
+    assert str(failed) in answer.err
+
+
+async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
+    await fail(connection, 3, "connect ECONNREFUSED 10.0.0.7:11434")
+    await fail(connection, 2, 'model "m" not found')
+    groups = (await tui("failed", "--json")).document("failed")["groups"]
+    await act(tui, "retry", "--failed", "--group", groups[0]["fingerprint"], matched=3, changed=3, batches=1)
+    assert await statuses(connection) == {"pending": 3, "failed": 2}
+    await act(tui, "retry", "--failed", "--error", "nothing like it", code=ExitCode.NO, state="nothing")
+    answer = await tui("retry", "--failed")
+    assert answer.code == ExitCode.OK
+    assert await statuses(connection) == {"pending": 5}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["retry"],
+        ["retry", str(uuid4()), "--failed"],
+        ["retry", "17"],
+        ["retry", "--failed", "--group", "xyz"],
+        ["retry", "--failed", "--since", "yesterday"],
+        ["cancel"],
+        ["cancel", str(uuid4()), "--priority", "low"],
+        ["cancel", "--status", "failed"],
+        ["reset-stuck", "--minutes", "-1"],
+        ["cleanup", "--days", "0"],
+        ["list", "--after", "here"],
+        ["list", "--status", "waiting"],
+    ],
+    ids=" ".join,
+)
+async def test_wrong_use(anywhere: Tui, arguments: list[str]) -> None:
+    answer = await anywhere(*arguments)
+    assert (answer.code, answer.out) == (ExitCode.USAGE, "")
+    assert 1 <= len(answer.complaint) <= 2
+
+
+async def work(connection: Connection, *, failing: bool) -> None:
+    """End what is pending, for ever, as a worker would."""
+    while True:
+        await connection.execute(
+            """UPDATE embedding_tasks
+               SET status = $1, completed_at = clock_timestamp(), error_message = 'again'
+               WHERE status = 'pending'""",
+            "failed" if failing else "completed",
+        )
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_stages(tui: Tui, database: Database, connection: Connection, failing: bool) -> None:
+    await fail(connection, 150)
+    worker = asyncio.ensure_future(work(await database.connect(), failing=failing))
+    expected: dict[str, Any] = {"state": "done", "changed": 150, "batches": 3}
+    if failing:
+        expected = {"state": "halted", "changed": 10, "batches": 1}
+    await act(tui, "retry", "--failed", "--staged", code=int(failing), matched=150, **expected)
+    worker.cancel()
+
+
+async def test_a_stage_that_nobody_works_on_halts(tui: Tui, connection: Connection) -> None:
+    await fail(connection, 12)
+    await act(
+        tui,
+        "retry",
+        "--failed",
+        "--staged",
+        "--stage-timeout",
+        0,
+        code=ExitCode.NO,
+        state="halted",
+        changed=10,
+    )
+
+
+# -- cancel and clear
+
+
+async def test_cancel_by_id_reaches_a_task_in_hand(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    held, waiting = [
+        row["id"]
+        for row in await connection.fetch("SELECT id FROM embedding_tasks ORDER BY scheduled_at LIMIT 2")
+    ]
+    await connection.execute("UPDATE embedding_tasks SET status = 'processing' WHERE id = $1", held)
+    await act(tui, "cancel", held, waiting, changed=2, left_out=[])
+    assert await statuses(connection) == {"failed": 2, "pending": 1}
+    errors = await connection.fetchval("SELECT array_agg(DISTINCT error_message) FROM embedding_tasks")
+    assert set(errors) == {None, CANCELLED}
+    await act(
+        tui, "cancel", held, code=ExitCode.NO, changed=0, left_out=[{"id": str(held), "reason": "failed"}]
+    )
+
+
+async def test_cancel_by_description_asks(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3, slug="a", priority="low")
+    await queued_articles(connection, 2, slug="b", priority="high")
+    await connection.execute("UPDATE embedding_tasks SET status = 'processing' WHERE slug = 'a-0'")
+    await act(tui, "cancel", "--priority", "low", code=ExitCode.NO, state="refused", matched=2, changed=0)
+    answer = await tui("cancel", "--priority", "low")
+    assert answer.code == ExitCode.NO
+    assert "2" in answer.out
+    assert "--yes" in answer.err
+    assert await statuses(connection) == {"pending": 4, "processing": 1}
+    await act(tui, "cancel", "--priority", "low", "--yes", matched=2, changed=2)
+    await act(tui, "cancel", "--status", "processing", "--yes", matched=1, changed=1)
+    assert await statuses(connection) == {"failed": 3, "pending": 2}
+
+
+async def test_clear_refuses_without_its_flag_and_tells_the_number(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 4)
+    answer = await tui("clear")
+    assert answer.code == ExitCode.NO
+    assert "4" in answer.out
+    assert "--confirm" in answer.err
+    await act(tui, "clear", code=ExitCode.NO, state="refused", matched=4, changed=0)
+    assert await statuses(connection) == {"pending": 4}
+    await act(tui, "clear", "--confirm", state="done", changed=4)
+    assert await statuses(connection) == {"failed": 4}
+    await act(tui, "clear", "--confirm", state="nothing", matched=0)
+
+
+async def test_reset_stuck_goes_by_age(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    worker = await start_worker(connection)
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'processing', worker_id = $1, attempts = 1,
+                  processed_at = now() - right(slug, 1)::int * interval '20 min'""",
+        worker,
+    )
+    await act(tui, "reset-stuck", matched=1, changed=1)
+    assert (
+        await connection.fetchval(
+            """SELECT slug FROM embedding_tasks
+           WHERE status = 'pending' AND processed_at IS NULL AND attempts = 1 AND worker_id IS NULL"""
+        )
+        == "article-2"
+    )
+    await act(tui, "reset-stuck", state="nothing")
+    await act(tui, "reset-stuck", "--minutes", 10, changed=1)
+    await act(tui, "reset-stuck", "--minutes", 0, changed=1)
+
+
+async def test_actions_on_a_database_without_our_tables(bare_tui: Tui) -> None:
+    for line in ("retry --failed", "clear --confirm", "list", "recent", "stop", "pause", "cleanup --yes"):
+        answer = await bare_tui(*line.split())
+        assert (answer.code, answer.out) == (ExitCode.NO, ""), line
+        assert 1 <= len(answer.complaint) <= 2
+
+
+async def test_ctrl_c_ends_after_a_batch_and_tells_how_many(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, status, completed_at)
+           SELECT 'update', 'failed', now() - n * interval '1 s' FROM generate_series(1, 1500) n;
+           CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END';
+           CREATE TRIGGER hold BEFORE UPDATE ON embedding_tasks FOR EACH ROW EXECUTE FUNCTION hold()"""
+    )
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(42)")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "embedq_tui",
+            "retry",
+            "--failed",
+            env={"PATH": os.environ["PATH"], **tui.variables},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await until_any_blocked(connection, within_s=30)
+        process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == INTERRUPTED
+    assert b"1,000 of 1,500" in err
+    assert await statuses(connection) == {"pending": 1000, "failed": 500}
+    await act(tui, "retry", "--failed", changed=500)
+
+
+# -- cleanup
+
+
+async def test_cleanup(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, status, completed_at)
+           SELECT 'update', s.name, now() - n * interval '10 days'
+           FROM generate_series(1, 6) n, unnest('{completed,failed}'::text[]) AS s(name);
+           INSERT INTO embedding_audit_logs (level, category, message, timestamp)
+           SELECT 'info', 'performance', 'm', now() - n * interval '10 days' FROM generate_series(1, 5) n"""
+    )
+    answer = await tui("cleanup")
+    assert answer.code == ExitCode.NO
+    assert "--yes" in answer.err
+    refused = (await tui("cleanup", "--json")).document("cleanup")
+    assert (refused["days"], refused["state"], refused["found"]["tasks"]) == (30, "refused", 4)
+    done = (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")
+    assert done["state"] == "done"
+    assert done["deleted"] == {"tasks": 2, "audit_rows": 1, "metrics": 0, "workers": 0}
+    assert await statuses(connection) == {"completed": 4, "failed": 6}
+    assert (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")["state"] == "nothing"
+    noted = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
+    assert len(noted) == 1

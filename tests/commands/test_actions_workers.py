@@ -1,0 +1,160 @@
+"""`start`, `stop`, `pause`, `resume`: with workers that answer, that do not, and none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from embedq_worker.errors import ExitCode
+from tests.commands.actors import start_worker
+from tests.commands.running import Tui
+from tests.support.content import queued_articles, statuses, until_tasks
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import ProviderStub
+from tests.support.worker_process import environment, worker_process
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with ProviderStub() as running:
+        yield running
+
+
+async def test_a_stop_ends_workers_and_stands_until_start(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 1)
+    variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)
+    async with worker_process(variables) as first, worker_process(variables) as second:
+        await asyncio.gather(first.started(), second.started())
+        await until_tasks(connection, completed=1)
+        document = (await tui("stop", "--json")).document("stop")
+        assert [worker["state"] for worker in document["workers"]] == ["stopped", "stopped"]
+        assert (document["left"], document["taken_back"], document["forced"]) == (0, 0, False)
+        assert {await first.ended(), await second.ended()} == {0}
+    await queued_articles(connection, 1, slug="later")
+    async with worker_process(variables) as third:
+        await third.until_heard("workers are stopped")
+        assert await statuses(connection) == {"completed": 1, "pending": 1}
+        assert (await tui("start", "--json")).document("order") == {
+            "order": "start",
+            "stopped": False,
+            "paused": False,
+            "workers": 1,
+        }
+        await until_tasks(connection, completed=2)
+        assert third.running
+
+
+async def test_a_graceful_stop_lets_a_worker_finish(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, processing=1)
+        stop = asyncio.ensure_future(tui("stop"))
+        await worker.until_heard("stopping")
+        stub.faults.hold.set()
+        assert (await stop).code == ExitCode.OK
+        assert await worker.ended() == 0
+    assert await statuses(connection) == {"completed": 1}
+
+
+async def test_pause_keeps_workers_up(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        document = (await tui("pause", "--json")).document("order")
+        assert (document["paused"], document["workers"]) == (True, 1)
+        await worker.until_heard("workers are paused")
+        await queued_articles(connection, 1)
+        assert "Paused" in (await tui("status")).out
+        assert (await tui("resume", "--json")).document("order")["paused"] is False
+        await until_tasks(connection, completed=1)
+        assert worker.running
+
+
+async def hold(connection: Connection, slug: str, worker: UUID | None) -> None:
+    """Put a task into a worker's hands; None: another program's."""
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'processing', attempts = 1, processed_at = now(),
+                  worker_id = $2, claimed_at = CASE WHEN $2::uuid IS NOT NULL THEN now() END
+           WHERE slug = $1""",
+        slug,
+        worker,
+    )
+
+
+async def test_force_works_when_nobody_answers(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    silent = await start_worker(connection, silent="10 min")
+    deaf = await start_worker(connection)
+    for number, worker in enumerate((silent, deaf, None)):
+        await hold(connection, f"article-{number}", worker)
+    answer = await tui("stop", "--timeout", "0", "--json")
+    assert answer.code == ExitCode.NO
+    document = answer.document("stop")
+    assert (document["left"], document["taken_back"]) == (2, 0)
+    assert {worker["silent"] for worker in document["workers"]} == {True, False}
+    assert await statuses(connection) == {"processing": 3}
+
+    document = (await tui("stop", "--force", "--timeout", "0", "--json")).document("stop")
+    assert (document["left"], document["taken_back"]) == (0, 3)
+    assert {worker["state"] for worker in document["workers"]} == {"dead"}
+    assert (
+        await connection.fetchval(
+            """SELECT count(*) FROM embedding_tasks
+           WHERE status = 'pending' AND processed_at IS NULL AND worker_id IS NULL AND attempts = 1"""
+        )
+        == 3
+    )
+    for worker in (silent, deaf):  # one that lives after all enters again, and hears that it is to end
+        await connection.execute(
+            "SELECT embedq_worker_start($1, 'build-7', 4711, 'key', '0.1.0', 'm e', '{}')", worker
+        )
+        heard = await connection.fetchrow(
+            "SELECT * FROM embedq_worker_beat($1, 'running', '', 0, 0, 0)", worker
+        )
+        assert heard is not None
+        assert (heard["block"], heard["stop_asked"]) == ("stopped", "force")
+
+
+async def test_force_interrupts_a_worker_that_answers(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, processing=1)
+        document = (await tui("stop", "--force", "--json")).document("stop")
+        assert [worker["state"] for worker in document["workers"]] == ["stopped"]
+        assert await worker.ended() == 0
+        stub.faults.hold.set()
+    assert await connection.fetchval("SELECT attempts FROM embedding_tasks WHERE status = 'pending'") == 0
+
+
+async def test_start_spares_who_has_not_heard_the_stop(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection)
+    assert (await tui("stop", "--timeout", "0")).code == ExitCode.NO
+    assert await connection.fetchval("SELECT stop_requested FROM embedq_workers") == "graceful"
+    assert (await tui("start")).code == ExitCode.OK
+    assert await connection.fetchval("SELECT stop_requested FROM embedq_workers") is None
+
+
+async def test_orders_without_workers(tui: Tui, connection: Connection) -> None:
+    for order in ("stop", "start", "pause", "resume", "stop --force"):
+        answer = await tui(*order.split())
+        assert (answer.code, answer.err) == (ExitCode.OK, ""), order
+        assert answer.out
+    noted = await connection.fetchval(
+        """SELECT count(*) FROM embedding_audit_logs
+           WHERE category = 'queue_operations' AND metadata ? 'operator'"""
+    )
+    assert noted == 5
