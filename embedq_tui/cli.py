@@ -30,6 +30,8 @@ BUG = 70
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Real articles, a server of its own, a local model: see it work."),
     "status": ("status", "Workers and queue at a glance."),
+    "stats": ("stats", "The queue in numbers, on one screen."),
+    "metrics": ("metrics", "Throughput, times and depth by hour or day; plots; Prometheus."),
     "health": ("health", "Whether the queue is served as it should be; for cron and monitoring."),
     "failed": ("failed", "Failed tasks, grouped by error."),
     "stuck": ("stuck", "Tasks whose claim is too old or whose worker is gone."),

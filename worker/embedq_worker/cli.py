@@ -42,6 +42,17 @@ PRIORITIES = ("high", "normal", "low")
     help="Serve only articles of this folder and those below; may be repeated.",
 )
 @click.option(
+    "--metrics-port",
+    type=int,
+    metavar="N",
+    help="Serve /metrics, /healthz and /readyz there.  [EMBEDDING_METRICS_PORT]",
+)
+@click.option(
+    "--metrics-host",
+    metavar="HOST",
+    help="On this address instead of 127.0.0.1.  [EMBEDDING_METRICS_HOST]",
+)
+@click.option(
     "--log-format", type=click.Choice(["text", "json"]), help="Form of the log lines.  [LOG_FORMAT]"
 )
 @click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), help="[LOG_LEVEL]")
@@ -59,6 +70,8 @@ def command(
     batch_size: int | None,
     priorities: tuple[str, ...],
     folders: tuple[str, ...],
+    metrics_port: int | None,
+    metrics_host: str | None,
     log_format: str | None,
     log_level: str | None,
     env_file: Path | None,
@@ -76,6 +89,8 @@ def command(
             env_file,
             concurrency=concurrency,
             batch_size=batch_size,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
             log_format=log_format,
             log_level=log_level,
         )

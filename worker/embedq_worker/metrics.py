@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Protocol
 from uuid import UUID
 
 from embedq_worker.database import Pool
@@ -27,17 +28,29 @@ class _Interval:
     busy_s: float = 0.0
 
 
+class Recorder(Protocol):
+    """Whoever else wants to know each measurement."""
+
+    def batch(self, report: BatchReport, seconds: float) -> None:
+        """A batch and the seconds it kept a slot busy."""
+
+    def claim(self, seconds: float, tasks: int) -> None:
+        """A claim and what it brought."""
+
+
 class WorkerMetrics:
     """Adds up what a worker does.
 
     Args:
         worker: Its id, kept with each row.
         slots: Batches it can work on at once: utilization is measured against them.
+        recorder: Told of each measurement too.
     """
 
-    def __init__(self, worker: UUID, slots: int) -> None:
+    def __init__(self, worker: UUID, slots: int, recorder: Recorder | None = None) -> None:
         self._worker = worker
         self._slots = slots
+        self._recorder = recorder
         self._interval = _Interval()
 
     def batch(self, report: BatchReport, seconds: float) -> None:
@@ -51,11 +64,15 @@ class WorkerMetrics:
             now.inputs += request.inputs
             now.request_s += request.seconds
             now.request_errors += request.error is not None
+        if self._recorder:
+            self._recorder.batch(report, seconds)
 
-    def claim(self, seconds: float) -> None:
-        """Add the seconds a claim took."""
+    def claim(self, seconds: float, tasks: int) -> None:
+        """Add the seconds a claim took, and the tasks it brought."""
         self._interval.claims += 1
         self._interval.claim_s += seconds
+        if self._recorder:
+            self._recorder.claim(seconds, tasks)
 
     async def write(self, pool: Pool) -> None:
         """Write a sample of the interval and begin the next; an idle interval writes the depth alone.

@@ -1,0 +1,282 @@
+"""How fast the queue is worked off, by minute, hour or day.
+
+What ended is counted from the tasks, whoever did them, up to `COUNTED` of a period. Times are of our own
+workers: each batch leaves a row with the processing time its tasks share and their mean wait; percentiles are
+weighted by tasks and taken over the newest `SAMPLED` batches of a period. Utilization and depth come from
+the samples that each worker writes; an interval without work counts as not utilized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.errors import UsageError
+
+COUNTED = 100_000
+"""Tasks of a period that are counted one by one; beyond that the workers' own samples are added up."""
+
+SAMPLED = 5_000
+"""Batches of a period that percentiles are taken over."""
+
+SAMPLES = 50_000
+"""Samples of the workers that are read of a period: one a minute of each."""
+
+MOST_PERIODS = 400
+
+
+class Span(StrEnum):
+    """The length of a period."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Percentiles, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What happened in a time; None where nothing was measured.
+
+    Attributes:
+        completed: Tasks.
+        failed: Tasks, without those that an operator cancelled.
+        exact: False where there are more than was counted, at least those.
+        per_minute: Both, in a minute.
+        error_rate: Failures among both, 0 to 1.
+        processing_ms: From claim to stored.
+        wait_ms: From queued to claimed, the mean of a batch.
+        embedding_ms: One request to the provider, mean.
+        claim_ms: One claim, mean.
+        utilization: Share of the workers' slots that were busy, 0 to 1.
+        depth_mean: Tasks pending or in hand.
+        depth_max: The same.
+    """
+
+    since: datetime
+    until: datetime
+    completed: int
+    failed: int
+    exact: bool
+    per_minute: float
+    error_rate: float | None
+    processing_ms: Spread | None
+    wait_ms: Spread | None
+    embedding_ms: float | None
+    claim_ms: float | None
+    utilization: float | None
+    depth_mean: float | None
+    depth_max: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The pace of the queue.
+
+    Attributes:
+        at: The database's time.
+        periods: Oldest first; the last one is not over.
+        total: All of them together.
+    """
+
+    at: datetime
+    by: Span
+    periods: tuple[Period, ...]
+    total: Period
+
+
+async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metrics:
+    """Measure the queue over a time, in periods that begin at full minutes, hours or days of the local zone.
+
+    Args:
+        connection: To the migrated database.
+        by: Length of a period.
+        since: How far back; the period in which that lies is seen as a whole.
+
+    Raises:
+        UsageError: These would be too many periods.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        at: datetime = await connection.fetchval("SELECT now()")
+        edges = _edges(at, by, since)
+        spans = [*pairwise(edges), (edges[0], edges[-1])]
+        periods = await measure(connection, spans)
+    return Metrics(at, by, tuple(periods[:-1]), _with_sums(periods[-1], periods[:-1]))
+
+
+async def measure(connection: Connection, spans: Sequence[tuple[datetime, datetime]]) -> list[Period]:
+    """Measure spans of time.
+
+    Args:
+        connection: To the migrated database, in a transaction of repeatable read.
+        spans: From and until.
+    """
+    # For plans that do not depend on when the tables were last analysed.
+    await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    since, until = [span[0] for span in spans], [span[1] for span in spans]
+    ended = await connection.fetch(_ENDED, since, until, COUNTED)
+    spreads = await connection.fetch(_SPREADS, since, until, SAMPLED)
+    samples = await connection.fetch(_SAMPLES, since, until, SAMPLES)
+    by_place: dict[int, dict[str, asyncpg.Record]] = {place: {} for place in range(len(spans))}
+    for row in [*spreads, *samples]:
+        by_place[row["place"] - 1][row["kind"]] = row
+    return [_period(span, row, by_place[row["place"] - 1]) for span, row in zip(spans, ended, strict=True)]
+
+
+def start_of_day(when: datetime) -> datetime:
+    """Midnight of the local zone before this time."""
+    return datetime.combine(when.astimezone().date(), datetime.min.time()).astimezone()
+
+
+def _edges(at: datetime, by: Span, since: timedelta) -> list[datetime]:
+    edge = _floor(at - since, by)
+    edges = [edge]
+    while (edge := _next(edge, by)) < at:
+        edges.append(edge)
+        if len(edges) > MOST_PERIODS:
+            raise UsageError(
+                f"these are more than {MOST_PERIODS} periods", "a longer period, or a shorter time"
+            )
+    return [*edges, at]
+
+
+def _floor(when: datetime, by: Span) -> datetime:
+    """The beginning of the minute, hour or day of the local zone."""
+    if by is Span.DAY:
+        return start_of_day(when)
+    local = when.astimezone()
+    return local.replace(minute=0 if by is Span.HOUR else local.minute, second=0, microsecond=0)
+
+
+def _next(edge: datetime, by: Span) -> datetime:
+    if by is Span.DAY:  # a day may have 23 or 25 hours
+        return datetime.combine(edge.date() + timedelta(days=1), datetime.min.time()).astimezone()
+    return edge + (timedelta(hours=1) if by is Span.HOUR else timedelta(minutes=1))
+
+
+def _period(
+    span: tuple[datetime, datetime], ended: asyncpg.Record, found: dict[str, asyncpg.Record]
+) -> Period:
+    exact = max(ended["completed"], ended["failed"]) < COUNTED
+    completed, failed = ended["completed"], ended["failed"]
+    if not exact and (throughput := found.get("queue_throughput")):
+        completed = max(completed, int(throughput["n"] or 0) - failed)
+    minutes = max((span[1] - span[0]).total_seconds() / 60, 1 / 60)
+    depth = found.get("queue_depth")
+    return Period(
+        since=span[0],
+        until=span[1],
+        completed=completed,
+        failed=failed,
+        exact=exact,
+        per_minute=round((completed + failed) / minutes, 3),
+        error_rate=round(failed / (completed + failed), 4) if completed + failed else None,
+        processing_ms=_spread(found.get("processing")),
+        wait_ms=_spread(found.get("wait")),
+        embedding_ms=_mean(found.get("embedding_generation_time")),
+        claim_ms=_mean(found.get("database_query_time")),
+        utilization=_utilization(found.get("worker_utilization"), depth),
+        depth_mean=None if depth is None else round(depth["total"] / depth["rows"], 1),
+        depth_max=None if depth is None else int(depth["most"]),
+    )
+
+
+def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
+    """The whole, its counts added up from the parts: more is exact of them."""
+    completed, failed = sum(one.completed for one in periods), sum(one.failed for one in periods)
+    ended, minutes = completed + failed, (total.until - total.since).total_seconds() / 60
+    return replace(
+        total,
+        completed=completed,
+        failed=failed,
+        exact=all(one.exact for one in periods),
+        per_minute=round(ended / max(minutes, 1 / 60), 3),
+        error_rate=round(failed / ended, 4) if ended else None,
+    )
+
+
+def _spread(row: asyncpg.Record | None) -> Spread | None:
+    return None if row is None else Spread(*(round(row[name], 1) for name in ("p50", "p95", "p99")))
+
+
+def _mean(row: asyncpg.Record | None) -> float | None:
+    return None if row is None or not row["n"] else round(row["weighted"] / row["n"], 2)
+
+
+def _utilization(busy: asyncpg.Record | None, intervals: asyncpg.Record | None) -> float | None:
+    """Every interval writes the depth, only those with work write the utilization."""
+    if intervals is None:
+        return None
+    return round(min(busy["total"] / intervals["rows"], 1.0), 4) if busy else 0.0
+
+
+_ENDED = """
+SELECT b.place,
+       (SELECT count(*) FROM (
+            SELECT FROM embedding_tasks
+            WHERE status = 'completed' AND completed_at >= b.since AND completed_at < b.until
+            LIMIT $3) AS c) AS completed,
+       (SELECT count(*) FROM (
+            SELECT FROM embedding_tasks
+            WHERE status = 'failed' AND completed_at >= b.since AND completed_at < b.until
+              AND coalesce(error_message, '') NOT ILIKE 'cancelled by%'
+            LIMIT $3) AS f) AS failed
+FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place)
+ORDER BY b.place
+"""
+
+# All tasks of a batch are claimed and stored together, so its row speaks for each of them. Another program's
+# rows have neither key and speak for one task.
+_SPREADS = """
+WITH measured AS (
+    SELECT b.place, v.kind, v.ms, s.tasks
+    FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
+    LATERAL (SELECT CASE m.unit WHEN 's' THEN m.value * 1000 ELSE m.value END::float8 AS ms,
+                    CASE jsonb_typeof(m.metadata -> 'tasks') WHEN 'number'
+                         THEN (m.metadata ->> 'tasks')::float8 ELSE 1 END AS tasks,
+                    CASE jsonb_typeof(m.metadata -> 'wait_ms') WHEN 'number'
+                         THEN (m.metadata ->> 'wait_ms')::float8 END AS wait_ms
+             FROM performance_metrics m
+             WHERE m.metric_type = 'task_processing_time' AND m.value BETWEEN 0 AND 1e12
+               AND m.timestamp >= b.since AND m.timestamp < b.until
+             ORDER BY m.timestamp DESC LIMIT $3) AS s,
+    LATERAL (VALUES ('processing', s.ms), ('wait', s.wait_ms)) AS v(kind, ms)
+    WHERE v.ms IS NOT NULL
+), ranked AS (
+    SELECT place, kind, ms, sum(tasks) OVER (PARTITION BY place, kind ORDER BY ms) AS upto,
+           sum(tasks) OVER (PARTITION BY place, kind) AS total
+    FROM measured
+)
+SELECT place, kind, min(ms) FILTER (WHERE upto >= 0.50 * total) AS p50,
+       min(ms) FILTER (WHERE upto >= 0.95 * total) AS p95, min(ms) FILTER (WHERE upto >= 0.99 * total) AS p99
+FROM ranked GROUP BY place, kind
+"""
+
+# What another program writes under the same names has no worker in its metadata.
+_SAMPLES = """
+SELECT b.place, t.kind, count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,
+       sum(s.n) AS n, sum(s.value * s.n) AS weighted
+FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
+     (VALUES ('queue_throughput'), ('queue_depth'), ('worker_utilization'), ('embedding_generation_time'),
+             ('database_query_time')) AS t(kind),
+LATERAL (SELECT m.value::float8 AS value, (m.metadata ->> 'n')::float8 AS n
+         FROM performance_metrics m
+         WHERE m.metric_type = t.kind AND m.timestamp >= b.since AND m.timestamp < b.until
+           AND m.metadata ? 'worker'
+         ORDER BY m.timestamp DESC LIMIT $3) AS s
+GROUP BY b.place, t.kind
+"""

@@ -1,0 +1,60 @@
+"""The queue in numbers: what there is, what was done today and in a week, what fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from embedq_worker.database import Connection
+from embedq_worker.insights.failures import FailureGroup, failures
+from embedq_worker.insights.metrics import Period, measure, start_of_day
+from embedq_worker.insights.overview import QueueFigures, overview
+from embedq_worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The queue in numbers.
+
+    Attributes:
+        at: The database's time.
+        queue: What there is.
+        success_rate: Completed among what is completed or failed now, 0 to 1; None where nothing is.
+        today: Since midnight of the local zone.
+        week: The last seven days.
+        failing: The biggest groups of failed tasks.
+    """
+
+    at: datetime
+    queue: QueueFigures
+    success_rate: float | None
+    today: Period
+    week: Period
+    failing: tuple[FailureGroup, ...]
+
+
+async def stats(connection: Connection, settings: Settings, *, groups: int = 3) -> Stats:
+    """Put the queue in numbers.
+
+    Args:
+        connection: To the migrated database.
+        settings: How long a worker may be silent.
+        groups: Groups of failures wanted.
+
+    Raises:
+        SchemaError: There is no queue in this database.
+    """
+    queue = (await overview(connection, settings)).queue
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        at: datetime = await connection.fetchval("SELECT now()")
+        today, week = await measure(connection, [(start_of_day(at), at), (at - timedelta(days=7), at)])
+    failing = await failures(connection, limit=groups)
+    ended = queue.counts.completed + queue.counts.failed
+    return Stats(
+        at=at,
+        queue=queue,
+        success_rate=round(queue.counts.completed / ended, 4) if ended else None,
+        today=today,
+        week=week,
+        failing=failing.groups,
+    )
