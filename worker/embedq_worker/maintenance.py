@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
+from time import monotonic
 from uuid import UUID
 
 from embedq_worker import fleet
 from embedq_worker.counts import COUNTING_S
 from embedq_worker.database import EXPECTED_ERRORS, Connection, Pool, explained
+from embedq_worker.errors import Unreachable
 from embedq_worker.logs import Log
 from embedq_worker.metrics import WorkerMetrics
 from embedq_worker.settings import Settings
@@ -166,6 +169,7 @@ class Maintenance:
         self._in_hand = in_hand
         self._metrics = metrics
         self._log = log
+        self._away_at = -math.inf
 
     async def run(self) -> None:
         """Do the chores for ever; ends by cancellation only."""
@@ -189,17 +193,20 @@ class Maintenance:
             try:
                 await chore()
             except EXPECTED_ERRORS as error:
+                failure = explained(error, self._settings)
+                if isinstance(failure, Unreachable):
+                    self._away_at = monotonic()
                 self._log.warning(
-                    "a chore could not be done",
-                    chore=chore.__name__.strip("_"),
-                    error=explained(error, self._settings).message,
+                    "a chore could not be done", chore=chore.__name__.strip("_"), error=failure.message
                 )
 
     async def _rescue(self) -> None:
         disowned = await fleet.disown(self._pool, self._worker, self._in_hand(), older_s=DISOWN_AFTER_S)
         if disowned:
             self._log.warning("gave back claims whose answer was lost", tasks=disowned)
-        if self._settings.stuck_cleanup_enabled:
+        # While the database was away nobody could beat: the others get time for it before they count as dead.
+        steady = monotonic() - self._away_at > self._settings.dead_after_s
+        if self._settings.stuck_cleanup_enabled and steady:
             await rescue_all(self._pool, self._settings, self._log)
 
     async def _fold(self) -> None:
