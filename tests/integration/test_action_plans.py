@@ -1,0 +1,144 @@
+"""Lists and actions read the tasks they are about, by index, whatever the planner believes of the table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from embedq_worker.actions import CANCEL, PRIORITISE, RELEASE, RETRY, Action, Run, carry_out, plan
+from embedq_worker.insights.detail import article_detail, task_detail
+from embedq_worker.insights.tasks import list_tasks, recent
+from embedq_worker.maintenance import count_expired
+from embedq_worker.selection import Direction, TaskFilter
+from embedq_worker.undo import undo
+from tests.support.databases import Connection
+from tests.support.queue_world import World
+
+BULK = UUID(int=1)
+BATCH = 100
+
+FILL = """
+INSERT INTO articles (title, slug, content) SELECT 'T', 's-' || n, 'x' FROM generate_series(1, {0} / 10) n;
+INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, created_at, scheduled_at,
+                             processed_at, completed_at, error_message, metadata)
+SELECT embedq_uuid(), 1 + n % ({0} / 10), 's', 'update', (ARRAY['high', 'normal', 'low'])[1 + n % 3], s.name,
+       at, at, CASE WHEN s.name <> 'pending' THEN at END,
+       CASE WHEN s.name IN ('completed', 'failed') AND n % 1000 > 1 THEN at END,
+       CASE WHEN s.name = 'failed' THEN (ARRAY['alpha', 'beta'])[1 + (n % 50 = 0)::int] END,
+       CASE WHEN n % 40 < 2 THEN jsonb_build_object('bulkOperationId', $1::uuid) END
+FROM (SELECT n, now() - n * interval '1 second' AS at,
+             CASE WHEN n % 10 = 0 THEN 'failed' WHEN n % 10 = 1 THEN 'pending' ELSE 'completed' END AS name
+      FROM generate_series(1, {0}) n) AS s;
+INSERT INTO embedding_audit_logs (level, category, message, task_id, timestamp)
+SELECT 'info', 'task_lifecycle', 'm', id, created_at FROM embedding_tasks;
+"""
+
+PAGES = [
+    TaskFilter(),
+    TaskFilter(statuses=("failed",)),
+    TaskFilter(statuses=("pending",), priority="low"),
+    TaskFilter(statuses=("completed",), since=timedelta(hours=2), until=timedelta(hours=1)),
+    TaskFilter(since=timedelta(hours=1)),
+    TaskFilter(operation=BULK),
+    TaskFilter(article=5),
+    TaskFilter(worker=uuid4()),
+]
+
+ACTIONS = [
+    (RETRY, TaskFilter()),
+    (RETRY, TaskFilter(since=timedelta(minutes=30))),
+    (CANCEL, TaskFilter(statuses=("pending",))),
+    (CANCEL, TaskFilter(operation=BULK)),
+    (CANCEL, TaskFilter(article=1)),
+    (PRIORITISE["high"], TaskFilter(priority="low")),
+    (RELEASE, TaskFilter(until=timedelta(minutes=30))),
+]
+
+
+async def read(session: Connection) -> tuple[int, int]:
+    """Scans of whole tables and rows fetched by index, in this transaction so far."""
+    row: asyncpg.Record | None = await session.fetchrow(
+        """SELECT sum(seq_scan) AS scans, sum(idx_tup_fetch) AS rows FROM pg_stat_xact_user_tables
+           WHERE relname IN ('embedding_tasks', 'embedding_audit_logs', 'articles', 'embeddings')"""
+    )
+    assert row is not None
+    return int(row["scans"]), int(row["rows"])
+
+
+@asynccontextmanager
+async def reading_at_most(
+    session: Connection, rows: int, what: str, *, frozen: bool = False
+) -> AsyncIterator[None]:
+    """A transaction that is rolled back, and that must read no table from end to end and few rows."""
+    transaction = session.transaction(isolation="repeatable_read" if frozen else "read_committed")
+    await transaction.start()
+    before = await read(session)
+    yield
+    after = await read(session)
+    await transaction.rollback()
+    assert after[0] == before[0], what
+    assert after[1] - before[1] <= rows, what
+
+
+async def list_pages(session: Connection, wanted: TaskFilter, direction: Direction) -> None:
+    """Two pages."""
+    page = await list_tasks(session, wanted, limit=BATCH, direction=direction)
+    if page.next:
+        await list_tasks(session, wanted, limit=BATCH, after=page.next, direction=direction)
+
+
+async def act(session: Connection, action: Action, wanted: TaskFilter) -> int:
+    """Three batches.
+
+    Returns:
+        How many tasks were counted.
+    """
+    planned = await plan(session, action, wanted)
+    run = Run(session, planned, "ann@ops", batch_size=BATCH)
+    await carry_out(run, limit=3 * BATCH)
+    if action is CANCEL and planned.matched:
+        assert (await undo(session, run.outcome.operation_id, "ann@ops")).changed == run.outcome.changed
+    return planned.matched
+
+
+async def use(session: Connection, rows: int) -> None:
+    """All lists and actions."""
+    group: str = await session.fetchval("SELECT embedq_fingerprint('beta')")
+    for wanted in (*PAGES, TaskFilter(group=group)):
+        for direction in ("newest", "oldest"):
+            async with reading_at_most(session, 20 * BATCH, wanted.describe()):
+                await list_pages(session, wanted, direction)  # type: ignore[arg-type]
+    for action, wanted in (*ACTIONS, (RETRY, TaskFilter(group=group))):
+        # What is counted is read once, and what is changed a few times.
+        async with reading_at_most(session, rows // 4 + 40 * BATCH, f"{action.name} {wanted.describe()}"):
+            await act(session, action, wanted)
+    task, article = await session.fetchval("SELECT (id, article_id) FROM embedding_tasks LIMIT 1")
+    async with reading_at_most(session, 500, "details", frozen=True):
+        assert await task_detail(session, task)
+        assert await article_detail(session, article)
+        assert await article_detail(session, "s-7")
+    async with reading_at_most(session, 500, "retention"):
+        assert (await recent(session)).tasks
+        assert (await count_expired(session, days=365)).tasks == 0
+
+
+@pytest.mark.parametrize("rows", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+async def test_lists_and_actions_read_what_they_are_about(world: World, rows: int) -> None:
+    await world.task(await world.article())
+    await world.psql.execute("ANALYZE")
+    await world.psql.execute("TRUNCATE articles RESTART IDENTITY CASCADE")
+    await world.psql.execute("ANALYZE")  # of almost nothing: what the planner believes from here on
+    for statement in FILL.format(rows).strip().split(";\n"):
+        await world.psql.execute(statement.rstrip(";"), *([BULK] if "$1" in statement else []))
+    for setting in ("force_generic_plan", "auto"):
+        session = await world.database.connect()
+        await session.execute(f"SET plan_cache_mode = {setting}")
+        await use(session, rows)
+        await session.close()
+    await world.psql.execute("ANALYZE")
+    await use(world.psql, rows)
