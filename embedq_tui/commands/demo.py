@@ -50,9 +50,7 @@ class Shown:
 
 
 @click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
-@click.option(
-    "--headless", is_flag=True, help="No screen: drain, print status, search. (The only form yet.)"
-)
+@click.option("--headless", is_flag=True, help="No screen: drain, print status, search. (The only form yet.)")
 @click.option("--path", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the database there.")
 @click.option("--fresh", is_flag=True, help="Start over: delete what earlier demos left in the folder.")
 @click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL although it holds other articles.")
@@ -91,9 +89,7 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
     named = invocation.settings()
     if named.database_url or named.db_host:
         if path or fresh:
-            raise click.UsageError(
-                "--path and --fresh are for the demo's own server; DATABASE_URL is set"
-            )
+            raise click.UsageError("--path and --fresh are for the demo's own server; DATABASE_URL is set")
         yield load_settings(invocation.env_file, **local)
         return
     with embedded_server(path or default_folder(), fresh=fresh) as server:
