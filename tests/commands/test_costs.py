@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from embedq_worker.insights.failures import failures
+from embedq_worker.insights.health import health
+from embedq_worker.insights.metrics import Span, metrics
 from embedq_worker.insights.overview import overview
+from embedq_worker.insights.stats import stats
 from embedq_worker.insights.stuck import stuck
 from tests.support.databases import Connection, Database
 
@@ -42,4 +47,7 @@ async def test_no_whole_table_is_read(database: Database, connection: Connection
     found = await failures(connection)
     assert sum(group.count for group in found.groups) == found.failed == 5_000
     assert (await stuck(connection, database.settings)).total == 0
+    assert not (await health(connection, database.settings)).healthy
+    assert (await metrics(connection, by=Span.HOUR, since=timedelta(hours=24))).total.failed == 5_000
+    assert (await stats(connection, database.settings)).week.completed == 10_000
     assert await scans() == before

@@ -118,10 +118,11 @@ async def test_where_more_ended_than_is_counted_the_samples_are_added_up(
     at = await hour(connection, 1)
     await connection.execute(ENDED, "completed", at, 12, None)
     last = (await look(connection)).periods[-2]
-    assert (last.completed, last.exact) == (5, False)
+    assert (last.completed, last.exact, last.error_rate) == (5, False, None)
     await measured(connection, "queue_throughput", 6, at, OURS % 12)
     found = await look(connection)
     assert (found.periods[-2].completed, found.total.completed, found.total.exact) == (12, 12, False)
+    assert found.periods[-2].error_rate == found.total.error_rate == 0
 
 
 @pytest.mark.parametrize(("by", "since"), [(Span.MINUTE, timedelta(hours=1)), (Span.DAY, timedelta(days=9))])

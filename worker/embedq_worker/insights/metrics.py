@@ -57,7 +57,7 @@ class Period:
         failed: Tasks, without those that an operator cancelled.
         exact: False where there are more than was counted, at least those.
         per_minute: Both, in a minute.
-        error_rate: Failures among both, 0 to 1.
+        error_rate: Failures among both, 0 to 1; None also where one of them was not counted to its end.
         processing_ms: From claim to stored.
         wait_ms: From queued to claimed, the mean of a batch.
         embedding_ms: One request to the provider, mean.
@@ -114,17 +114,11 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
         at: datetime = await connection.fetchval("SELECT now()")
         edges = _edges(at, by, since)
         spans = [*pairwise(edges), (edges[0], edges[-1])]
-        periods = await measure(connection, spans)
+        periods = await _measure(connection, spans)
     return Metrics(at, by, tuple(periods[:-1]), _with_sums(periods[-1], periods[:-1]))
 
 
-async def measure(connection: Connection, spans: Sequence[tuple[datetime, datetime]]) -> list[Period]:
-    """Measure spans of time.
-
-    Args:
-        connection: To the migrated database, in a transaction of repeatable read.
-        spans: From and until.
-    """
+async def _measure(connection: Connection, spans: Sequence[tuple[datetime, datetime]]) -> list[Period]:
     # For plans that do not depend on when the tables were last analysed.
     await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
     since, until = [span[0] for span in spans], [span[1] for span in spans]
@@ -137,7 +131,7 @@ async def measure(connection: Connection, spans: Sequence[tuple[datetime, dateti
     return [_period(span, row, by_place[row["place"] - 1]) for span, row in zip(spans, ended, strict=True)]
 
 
-def start_of_day(when: datetime) -> datetime:
+def _start_of_day(when: datetime) -> datetime:
     """Midnight of the local zone before this time."""
     return datetime.combine(when.astimezone().date(), datetime.min.time()).astimezone()
 
@@ -157,7 +151,7 @@ def _edges(at: datetime, by: Span, since: timedelta) -> list[datetime]:
 def _floor(when: datetime, by: Span) -> datetime:
     """The beginning of the minute, hour or day of the local zone."""
     if by is Span.DAY:
-        return start_of_day(when)
+        return _start_of_day(when)
     local = when.astimezone()
     return local.replace(minute=0 if by is Span.HOUR else local.minute, second=0, microsecond=0)
 
@@ -171,10 +165,11 @@ def _next(edge: datetime, by: Span) -> datetime:
 def _period(
     span: tuple[datetime, datetime], ended: asyncpg.Record, found: dict[str, asyncpg.Record]
 ) -> Period:
-    exact = max(ended["completed"], ended["failed"]) < COUNTED
     completed, failed = ended["completed"], ended["failed"]
+    exact = max(completed, failed) < COUNTED
     if not exact and (throughput := found.get("queue_throughput")):
         completed = max(completed, int(throughput["n"] or 0) - failed)
+    cut_off = not exact and (completed == COUNTED or failed == COUNTED)
     minutes = max((span[1] - span[0]).total_seconds() / 60, 1 / 60)
     depth = found.get("queue_depth")
     return Period(
@@ -184,7 +179,7 @@ def _period(
         failed=failed,
         exact=exact,
         per_minute=round((completed + failed) / minutes, 3),
-        error_rate=round(failed / (completed + failed), 4) if completed + failed else None,
+        error_rate=None if cut_off or not completed + failed else round(failed / (completed + failed), 4),
         processing_ms=_spread(found.get("processing")),
         wait_ms=_spread(found.get("wait")),
         embedding_ms=_mean(found.get("embedding_generation_time")),
@@ -199,13 +194,14 @@ def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
     """The whole, its counts added up from the parts: more is exact of them."""
     completed, failed = sum(one.completed for one in periods), sum(one.failed for one in periods)
     ended, minutes = completed + failed, (total.until - total.since).total_seconds() / 60
+    known = ended and all(one.error_rate is not None for one in periods if one.completed + one.failed)
     return replace(
         total,
         completed=completed,
         failed=failed,
         exact=all(one.exact for one in periods),
         per_minute=round(ended / max(minutes, 1 / 60), 3),
-        error_rate=round(failed / ended, 4) if ended else None,
+        error_rate=round(failed / ended, 4) if known else None,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from embedq_worker.database import Connection
 from embedq_worker.insights.failures import FailureGroup, failures
-from embedq_worker.insights.metrics import Period, measure, start_of_day
+from embedq_worker.insights.metrics import Period, Span, metrics
 from embedq_worker.insights.overview import QueueFigures, overview
 from embedq_worker.settings import Settings
 
@@ -21,7 +21,7 @@ class Stats:
         queue: What there is.
         success_rate: Completed among what is completed or failed now, 0 to 1; None where nothing is.
         today: Since midnight of the local zone.
-        week: The last seven days.
+        week: Today and the six days before.
         failing: The biggest groups of failed tasks.
     """
 
@@ -45,16 +45,14 @@ async def stats(connection: Connection, settings: Settings, *, groups: int = 3) 
         SchemaError: There is no queue in this database.
     """
     queue = (await overview(connection, settings)).queue
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        at: datetime = await connection.fetchval("SELECT now()")
-        today, week = await measure(connection, [(start_of_day(at), at), (at - timedelta(days=7), at)])
+    days = await metrics(connection, by=Span.DAY, since=timedelta(days=6))
     failing = await failures(connection, limit=groups)
     ended = queue.counts.completed + queue.counts.failed
     return Stats(
-        at=at,
+        at=days.at,
         queue=queue,
         success_rate=round(queue.counts.completed / ended, 4) if ended else None,
-        today=today,
-        week=week,
+        today=days.periods[-1],
+        week=days.total,
         failing=failing.groups,
     )

@@ -11,7 +11,7 @@ from embedq_worker.database import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.settings import Settings
 
-COUNTED = 20_000
+COUNTED = 5_000
 """Tasks of a window that are counted for its failure rate, the newest of each kind: a few milliseconds."""
 
 
