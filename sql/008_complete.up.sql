@@ -38,11 +38,12 @@ BEGIN
     FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) ORDER BY a.id
           FOR NO KEY UPDATE SKIP LOCKED) AS l;
     SELECT array_agg(l.id) INTO v_held
-    FROM (SELECT t.id FROM unnest(p_task, p_token, p_claimed_at) AS f(id, token, claimed_at)
-          JOIN embedding_tasks t ON t.id = f.id
-          WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = f.token
-            AND t.claimed_at = f.claimed_at AND t.processed_at = f.claimed_at
-          FOR UPDATE OF t SKIP LOCKED) AS l;
+    FROM unnest(p_task, p_token, p_claimed_at) AS f(id, token, claimed_at)
+    CROSS JOIN LATERAL (
+        SELECT t.id FROM embedding_tasks t
+        WHERE t.id = f.id AND t.status IN ('processing', '') AND t.worker_id = p_worker AND t.claim_token = f.token
+          AND t.claimed_at = f.claimed_at AND t.processed_at = f.claimed_at
+        FOR UPDATE SKIP LOCKED) AS l;
 
     -- Read again under the locks: this statement's snapshot is younger than they are.
     SELECT array_agg(

@@ -37,10 +37,11 @@ BEGIN
             SELECT t.id, a.kind, a.error, a.detail, a.delay_ms,
                    a.kind = 'final' OR (a.kind = 'retry'
                        AND coalesce(t.attempts, 0) + 1 >= coalesce(t.max_attempts, 3)) AS ends
-            FROM asked a JOIN embedding_tasks t ON t.id = a.id
-            WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
-              AND t.claimed_at = a.claimed_at AND t.processed_at = a.claimed_at
-            FOR UPDATE OF t SKIP LOCKED
+            FROM asked a CROSS JOIN LATERAL (
+                SELECT * FROM embedding_tasks l
+                WHERE l.id = a.id AND l.status IN ('processing', '') AND l.worker_id = p_worker
+                  AND l.claim_token = a.token AND l.claimed_at = a.claimed_at AND l.processed_at = a.claimed_at
+                FOR UPDATE SKIP LOCKED) AS t
         ), returned AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN h.ends THEN 'failed' ELSE 'pending' END,
@@ -75,7 +76,8 @@ BEGIN
                           WHEN t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
                                AND t.processed_at = a.claimed_at THEN 'contended'
                           ELSE 'lost' END
-        FROM asked a LEFT JOIN returned r ON r.id = a.id LEFT JOIN embedding_tasks t ON t.id = a.id;
+        FROM asked a LEFT JOIN returned r ON r.id = a.id
+        LEFT JOIN LATERAL (SELECT * FROM embedding_tasks l WHERE l.id = a.id OFFSET 0) AS t ON true;
 END
 $$;
 
@@ -164,7 +166,7 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET 
         RETURNING t.id, t.article_id
     ), audited AS (
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
-        SELECT embedq_uuid(), clock_timestamp(), 'warn', 'task_lifecycle', 'Task given back: its claim was never received',
+        SELECT embedq_uuid(), clock_timestamp(), 'warn', 'task_lifecycle', 'Task given back: its claim was not received',
                d.id, d.article_id, jsonb_build_object('worker', p_worker)
         FROM disowned d
     )
