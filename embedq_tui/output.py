@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import select
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +33,14 @@ PIPE_WIDTH = 10_000
 def say(line: str = "", *, error: bool = False) -> None:
     """Write a line for people."""
     click.echo(printable(line), err=error)
+
+
+def say_wrapped(line: str, indent: int) -> None:
+    """Write a line for people, on a terminal wrapped between words; what goes on is indented."""
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, max(columns, indent + 20), subsequent_indent=" " * indent)
+    say(line)
 
 
 def print_error(message: str, advice: str = "") -> None:
@@ -94,6 +105,20 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody sits there; a stream that was closed at the start is None."""
     return stream is not None and stream.isatty()
+
+
+def require_reader() -> None:
+    """End where nobody reads the output any more, as the next write would; for who writes seldom.
+
+    Raises:
+        BrokenPipeError: Whoever read it closed the pipe.
+    """
+    if sys.stdout is None or sys.stdout.isatty() or not hasattr(select, "poll"):
+        return
+    polled = select.poll()
+    polled.register(sys.stdout.fileno(), 0)
+    if any(events & select.POLLERR for _, events in polled.poll(0)):
+        raise BrokenPipeError
 
 
 def console() -> Console:

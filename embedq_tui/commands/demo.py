@@ -15,7 +15,7 @@ import click
 from embedq_tui.commands.search import find, hit_lines
 from embedq_tui.commands.status import look, status_lines
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import count, print_json, say
+from embedq_tui.output import count, print_json, say, say_wrapped
 from embedq_worker import migrations
 from embedq_worker.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.configuration import load_settings
@@ -129,7 +129,8 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
     tell(f'\nembedq-tui search "{QUESTION}"')
     for number, hit in enumerate(hits, start=1):
         for line in hit_lines(number, hit):
-            tell(line)
+            if not quiet:
+                say_wrapped(line, 11)
     return Shown(imported, covered, status, hits)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, print_json, say
+from embedq_tui.output import count, print_json, say_wrapped
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.models import Models, models
@@ -43,7 +43,7 @@ def command(invocation: Invocation, query: str, limit: int, folder: str | None, 
     else:
         for number, hit in enumerate(hits, start=1):
             for line in hit_lines(number, hit):
-                say(line)
+                say_wrapped(line, 11)
         if why:
             raise why
     return ExitCode.OK if hits else ExitCode.NO
