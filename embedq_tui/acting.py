@@ -75,7 +75,7 @@ def act(
     settings = invocation.settings()
     planned = asyncio.run(_plan(settings, action, wanted))
     run_outcome = Outcome()
-    if not invocation.as_json and (planned.matched or wanted.ids is None):
+    if not invocation.as_json and (wanted.ids is None or len(wanted.ids) > 1):
         say(f"{planned.wanted.describe()}: {planned.matched:,} to be {action.done}")
     if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
         _tell(invocation, Done(planned, run_outcome, (), "refused"))

@@ -88,6 +88,9 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["retry", "--failed", "--group", "xyz"],
         ["retry", "--failed", "--since", "yesterday"],
         ["cancel"],
+        ["priority", "high"],
+        ["priority", "urgent", "--slug", "a"],
+        ["undo", "it"],
         ["cancel", str(uuid4()), "--priority", "low"],
         ["cancel", "--status", "failed"],
         ["reset-stuck", "--minutes", "-1"],
@@ -186,6 +189,29 @@ async def test_clear_refuses_without_its_flag_and_tells_the_number(tui: Tui, con
     await act(tui, "clear", "--confirm", state="done", changed=4)
     assert await statuses(connection) == {"failed": 4}
     await act(tui, "clear", "--confirm", state="nothing", matched=0)
+
+
+async def test_what_was_done_is_undone(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3, slug="a", priority="low")
+    await queued_articles(connection, 2, slug="b")
+    raised = await act(tui, "priority", "high", "--slug", "a-", matched=3, changed=3)
+    await act(tui, "priority", "high", "--slug", "a-", code=ExitCode.NO, state="nothing")
+    task = await connection.fetchval("SELECT id FROM embedding_tasks WHERE slug = 'a-0'")
+    await act(tui, "priority", "normal", task, changed=1)
+    cleared = await act(tui, "clear", "--confirm", changed=5)
+    await act(tui, "retry", task, changed=1)
+
+    answer = await tui("undo", cleared["operation_id"], "--json")
+    assert answer.code == ExitCode.OK
+    undone = answer.document("undo")
+    assert (undone["changed"], undone["kept"]) == (4, 1)
+    assert await statuses(connection) == {"pending": 5}
+    assert (await tui("undo", raised["operation_id"])).code == ExitCode.OK
+    rows = await connection.fetch("SELECT priority FROM embedding_tasks ORDER BY slug")
+    assert [row["priority"] for row in rows] == ["normal", "low", "low", "normal", "normal"]
+    for again in (cleared["operation_id"], str(uuid4())):
+        answer = await tui("undo", again, "--json")
+        assert (answer.code, answer.document("undo")["changed"]) == (ExitCode.NO, 0)
 
 
 async def test_reset_stuck_goes_by_age(tui: Tui, connection: Connection) -> None:

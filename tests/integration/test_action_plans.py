@@ -112,7 +112,7 @@ async def use(session: Connection, rows: int) -> None:
     for wanted in (*PAGES, TaskFilter(group=group)):
         for direction in ("newest", "oldest"):
             async with reading_at_most(session, 20 * BATCH, wanted.describe()):
-                await list_pages(session, wanted, direction)  # type: ignore[arg-type]
+                await list_pages(session, wanted, direction)
     for action, wanted in (*ACTIONS, (RETRY, TaskFilter(group=group))):
         # What is counted is read once, and what is changed a few times.
         async with reading_at_most(session, rows // 4 + 40 * BATCH, f"{action.name} {wanted.describe()}"):

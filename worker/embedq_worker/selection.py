@@ -344,8 +344,8 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
     if wanted.worker is not None:
         statuses = [status for status in statuses if status == "processing"]
     if wanted.ids is not None or wanted.article is not None:
-        # Few, found by key. The status is put so that no index of a status offers itself: with statistics of an
-        # emptier table each of them looks as good as the key.
+        # Few, found by key. The status is put so that no index of a status offers itself: with statistics of
+        # an emptier table each of them looks as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)
         if words:
             yield from _halves(f"(t.status || '') IN ({words})", _TIME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RETRY = "then: embedq-tui backfill --only failed"
+_RETRY = "then: embedq-tui retry --failed"
 
 _ADVICE: tuple[tuple[str, str], ...] = (
     (r"cancelled by", "an operator cancelled these; if that was not meant, " + _RETRY.removeprefix("then: ")),

@@ -1,0 +1,32 @@
+"""`embedq-tui priority`: give waiting tasks another priority."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import click
+
+from embedq_tui.acting import act
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.task_filter import filter_of, filter_options
+from embedq_worker.actions import PRIORITISE
+from embedq_worker.errors import ExitCode
+from embedq_worker.selection import PRIORITIES
+
+
+@click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
+@click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
+@click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
+@filter_options("priority", "slug", "article", "operation", "since", "until")
+@operator_command
+def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: Any) -> ExitCode:
+    """Give the pending tasks named, or all that fulfil the options, another priority.
+
+    `embedq-tui undo` takes it back.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if bool(tasks) == bool(given):
+        raise click.UsageError("name tasks, or say which: --priority, --slug, --article, --since, ..")
+    wanted = filter_of(tasks, statuses=() if tasks else ("pending",), **given)
+    return act(invocation, PRIORITISE[to], wanted, verb="Change")

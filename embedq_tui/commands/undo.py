@@ -1,0 +1,39 @@
+"""`embedq-tui undo`: take back a cancellation or a change of priority."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import click
+
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import count, print_json, say
+from embedq_worker import migrations
+from embedq_worker.database import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.settings import Settings
+from embedq_worker.undo import Undone, undo
+
+
+@click.command("undo", epilog="Example: embedq-tui undo c23949cb-3066-4f34-9c7d-e78e2d3f425a")
+@click.argument("operation", type=click.UUID, metavar="OPERATION_ID")
+@operator_command
+def command(invocation: Invocation, operation: UUID) -> ExitCode:
+    """Take back what `cancel`, `clear` or `priority` did, of the tasks that nothing has happened to since.
+
+    The operation's id is what they told, and is in the audit log. Exits 1 when nothing was taken back.
+    """
+    undone = asyncio.run(_undo(invocation.settings(), operation))
+    if invocation.as_json:
+        print_json(undone)
+    else:
+        kept = f"; to {undone.kept:,} something has happened since" if undone.kept else ""
+        say(f"{count(undone.changed, 'task')} taken back{kept}")
+    return ExitCode.OK if undone.changed else ExitCode.NO
+
+
+async def _undo(settings: Settings, operation: UUID) -> Undone:
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        return await undo(connection, operation, operator())
