@@ -42,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("retry", "Give failed tasks a fresh start."),
     "cancel": ("cancel", "End tasks before they are done."),
     "clear": ("clear", "Cancel all pending tasks."),
+    "priority": ("priority", "Give waiting tasks another priority."),
+    "undo": ("undo", "Take back a cancellation or a change of priority."),
     "reset-stuck": ("reset_stuck", "Put what has been in hand for too long back into the queue."),
     "start": ("start", "Let the workers claim again after a stop."),
     "stop": ("stop", "End the workers, on any host."),
