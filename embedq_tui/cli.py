@@ -50,6 +50,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Keep the workers up but idle."),
     "resume": ("resume", "Let paused workers claim again."),
     "cleanup": ("cleanup", "Delete what is older than the retention."),
+    "monitor": ("monitor", "The queue on one screen, live."),
+    "audit": ("audit", "What happened, and what happens."),
     "verify": ("verify", "Prove counts and embeddings right, repair the counts."),
     "search": ("search", "Search the articles by meaning."),
     "import": ("import_articles", "Read Markdown files into articles, and queue them."),
@@ -57,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "triggers": ("triggers", "Queue what any program saves, by a trigger on the articles."),
     "config": ("config", "Every setting with value, source and range."),
     "check": ("check", "Try database and provider as a worker would use them."),
+    "completion": ("completion", "The script by which a shell completes our commands and options."),
     "migrate": ("migrate", "Bring the schema up to date, look at it, take it back."),
 }
 """Module under `embedq_tui.commands` and summary of each command. A module is imported when its command runs,

@@ -83,9 +83,9 @@ class Tui:
             out, err = self._capture.readouterr()
         return Answer(code, out, err)
 
-    async def process(self, *arguments: str | Path, **variables: object) -> Answer:
-        """Run a command as a process of its own."""
-        process = await asyncio.create_subprocess_exec(
+    async def start(self, *arguments: str | Path, **variables: object) -> asyncio.subprocess.Process:
+        """Start a command as a process of its own, with pipes."""
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
@@ -97,6 +97,10 @@ class Tui:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    async def process(self, *arguments: str | Path, **variables: object) -> Answer:
+        """Run a command as a process of its own."""
+        process = await self.start(*arguments, **variables)
         out, err = await process.communicate()
         assert process.returncode is not None
         return Answer(process.returncode, out.decode(), err.decode())

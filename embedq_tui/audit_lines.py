@@ -1,0 +1,57 @@
+"""Rows of the audit log as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from embedq_tui.output import age
+from embedq_worker.insights.audit import AuditRow
+from embedq_worker.text import printable_line
+
+WIDE = 120
+"""Columns from which on there is room for the date, the category and the whole id of a task."""
+
+STYLES = {"debug": "dim", "warn": "yellow", "error": "red"}
+"""Of levels, on a terminal with colours."""
+
+_TOLD_APART = ("worker", "operator", "host", "attempt")
+
+
+def audit_line(row: AuditRow, *, wide: bool) -> str:
+    """A row on one line, without its error.
+
+    Args:
+        row: Its texts may hold anything.
+        wide: Whether there is room for everything.
+    """
+    event = row.event
+    time = f"{event.at.astimezone():{'%Y-%m-%d' if wide else '%m-%d'} %H:%M:%S}"
+    head = f"{time} {printable_line(event.level):<5}"
+    if wide:
+        head += f" {printable_line(event.category):<16}"
+    subject = [] if row.article_id is None else [row.slug or f"article {row.article_id}"]
+    parts = [event.message, *subject, *_rest(row), *(_ids(row) if wide else ())]
+    return "  ".join([head, *map(printable_line, parts)])
+
+
+def _ids(row: AuditRow) -> Iterator[str]:
+    if row.task_id is not None:
+        yield f"task {row.task_id}"
+    if row.operation_id is not None:
+        yield f"operation {row.operation_id}"
+
+
+def _rest(row: AuditRow) -> Iterator[str]:
+    event = row.event
+    if event.attempt is not None:
+        yield f"attempt {event.attempt}"
+    if event.duration_ms is not None:
+        short = event.duration_ms < 10_000
+        yield f"{event.duration_ms:,.0f} ms" if short else age(event.duration_ms / 1000)
+    if event.operator:
+        yield f"by {event.operator}"
+    elif event.worker:
+        yield f"worker {event.worker[:8]}"
+    for name, value in event.metadata.items():
+        if name not in _TOLD_APART and isinstance(value, str | int | float) and value != "":
+            yield f"{name}={value}"

@@ -1,0 +1,182 @@
+"""`embedq-tui audit`: what happened, and what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import click
+
+from embedq_tui.audit_lines import STYLES, WIDE, audit_line
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.output import console, print_error, print_json, require_reader, say
+from embedq_tui.task_filter import Moment
+from embedq_worker.database import Connection, connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.following import Lost, follow
+from embedq_worker.insights.audit import (
+    CATEGORIES,
+    LEVELS,
+    AuditFilter,
+    AuditRow,
+    article_id,
+    audit_page,
+)
+from embedq_worker.insights.audit_tail import AuditTail
+from embedq_worker.settings import Settings
+from embedq_worker.text import age, printable_line
+
+EVERY_S = 1.0
+"""While nothing is told one look a second, for rows of other programs, which tell nobody; it reads nothing
+where nothing was committed."""
+
+PAUSE_S = 0.1
+
+
+@click.command("audit", epilog="Example: embedq-tui audit --follow --level warn")
+@click.option(
+    "--limit", type=click.IntRange(0, 100_000), default=50, metavar="N", show_default=True, help="The newest."
+)
+@click.option("--follow", "-f", "following", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--level", type=click.Choice(LEVELS), help="This one and the graver ones.")
+@click.option("--category", type=click.Choice(CATEGORIES))
+@click.option("--task", type=click.UUID, metavar="ID", help="Of this task.")
+@click.option("--article", metavar="ID|SLUG", help="Of this article.")
+@click.option("--operation", metavar="ID", help="Of this operation: an action on many tasks, a backfill.")
+@click.option("--since", type=Moment(), metavar="TIME", help="2h, 3d (ago), or 2026-11-24T15:00Z.")
+@click.option("--text", metavar="TEXT", help="Message, error or metadata contain it.")
+@operator_command
+def command(
+    invocation: Invocation,
+    limit: int,
+    following: bool,
+    level: str | None,
+    category: str | None,
+    task: UUID | None,
+    article: str | None,
+    operation: str | None,
+    since: datetime | timedelta | None,
+    text: str | None,
+) -> ExitCode:
+    """Show the audit log, the newest row last. Exits 1 when there is none that fulfils all of the options.
+
+    With --json each row is an object on a line of its own. --follow shows every row that is committed from
+    then on, also those that are committed late, whose time is that of an earlier one; a lost connection is
+    made anew for ever, and what came meanwhile is shown then.
+    """
+    settings = invocation.settings()
+    wanted = AuditFilter(level, category, task, None, operation, since, text)
+    shown = _Lines(as_json=invocation.as_json)
+    if following:
+        asyncio.run(_follow(settings, wanted, article, limit, shown))
+    rows = asyncio.run(_newest(settings, wanted, article, limit))
+    shown.show(rows)
+    if not rows and not invocation.as_json:
+        say("There are no such rows.")
+    return ExitCode.OK if rows else ExitCode.NO
+
+
+async def _newest(
+    settings: Settings, wanted: AuditFilter, article: str | None, limit: int
+) -> Sequence[AuditRow]:
+    """Rows, the newest last."""
+    async with connected(settings) as connection:
+        if article is not None:
+            wanted = replace(wanted, article=await article_id(connection, article))
+        return (await audit_page(connection, wanted, limit=limit)).rows[::-1]
+
+
+async def _follow(
+    settings: Settings, wanted: AuditFilter, article: str | None, limit: int, shown: _Lines
+) -> None:
+    tail: AuditTail | None = None
+
+    async def look(connection: Connection) -> AsyncIterator[Sequence[AuditRow]]:
+        nonlocal tail
+        if tail is None:
+            number = None if article is None else await article_id(connection, article)
+            tail = AuditTail(replace(wanted, article=number))
+            await tail.begin(connection)
+            before = (await audit_page(connection, replace(wanted, article=number), limit=limit)).rows
+            for row in before:
+                tail.told(row)
+            yield before[::-1]
+        async for rows in tail.news(connection):
+            yield rows
+        yield ()
+
+    lost = False
+    async with aclosing(follow(settings, look, every_s=EVERY_S, pause_s=PAUSE_S)) as followed:
+        async for found in followed:
+            if isinstance(found, Lost):
+                lost = True
+                print_error(f"{found.error.message}; again in {age(found.retry_in_s)}")
+                continue
+            if lost:
+                lost = False
+                print_error("connected again; nothing that was committed meanwhile is left out")
+            shown.show(found)
+            require_reader()
+
+
+class _Lines:
+    """Writes rows as they come.
+
+    Args:
+        as_json: As objects.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def show(self, rows: Sequence[AuditRow]) -> None:
+        """Write rows."""
+        if self._as_json:
+            for row in rows:
+                print_json(document(row), compact=True)
+        elif sys.stdout is not None and sys.stdout.isatty():
+            self._show_on_terminal(rows)
+        else:
+            for row in rows:
+                error = f"  error: {printable_line(row.event.error)}" if row.event.error else ""
+                say(audit_line(row, wide=True) + error)
+
+    def _show_on_terminal(self, rows: Sequence[AuditRow]) -> None:
+        from rich.text import Text
+
+        terminal = console()
+        for row in rows:
+            style = STYLES.get(row.event.level, "")
+            lines = [audit_line(row, wide=terminal.width >= WIDE)]
+            if row.event.error:
+                lines.append(f"{'':>21}{printable_line(row.event.error)}")
+            for line in lines:
+                terminal.print(Text(line, style=style), no_wrap=True, overflow="ellipsis")
+
+
+def document(row: AuditRow) -> dict[str, object]:
+    """A row as the object that a script reads."""
+    event = row.event
+    return {
+        "id": row.id,
+        "at": event.at,
+        "level": event.level,
+        "category": event.category,
+        "message": event.message,
+        "task_id": row.task_id,
+        "article_id": row.article_id,
+        "slug": row.slug,
+        "operation_id": row.operation_id,
+        "worker": event.worker,
+        "operator": event.operator,
+        "attempt": event.attempt,
+        "duration_ms": event.duration_ms,
+        "error": event.error,
+        "stack_trace": event.stack_trace,
+        "metadata": event.metadata,
+    }

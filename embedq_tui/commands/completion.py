@@ -1,0 +1,41 @@
+"""`embedq-tui completion`: makes a shell complete commands, options and values."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from embedq_tui.invocation import common_options
+
+PROGRAM = "embedq-tui"
+VARIABLE = "_EMBEDQ_TUI_COMPLETE"
+"""Set by the script when the shell asks; click derives its name from the program's."""
+
+_INSTALL = {
+    "bash": "mkdir -p ~/.local/share/bash-completion/completions && "
+    "embedq-tui completion bash > ~/.local/share/bash-completion/completions/embedq-tui",
+    "zsh": "mkdir -p ~/.zfunc && embedq-tui completion zsh > ~/.zfunc/_embedq-tui; "
+    "in ~/.zshrc, before compinit: fpath+=~/.zfunc",
+    "fish": "embedq-tui completion fish > ~/.config/fish/completions/embedq-tui.fish",
+}
+
+
+@click.command(
+    "completion", epilog='Example: embedq-tui completion bash; or: eval "$(embedq-tui completion bash)"'
+)
+@click.argument("shell", type=click.Choice(tuple(_INSTALL)))
+@common_options
+def command(shell: str) -> None:
+    """Print the script that makes a shell complete our commands, options and their values.
+
+    It says in its first lines how to install it.
+    """
+    from embedq_tui.cli import cli
+
+    completion = get_completion_class(shell)
+    assert completion is not None
+    script = completion(cli, {}, PROGRAM, VARIABLE).source().strip()
+    first, _, rest = script.partition("\n")
+    comment = f"# Install: {_INSTALL[shell]}"
+    # zsh wants its own line first.
+    click.echo(f"{first}\n{comment}\n{rest}" if shell == "zsh" else f"{comment}\n{script}")

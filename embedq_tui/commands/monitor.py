@@ -1,0 +1,318 @@
+"""`embedq-tui monitor`: the queue on one screen, live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.monitor_view import Seen, Trouble, drain_s, view
+from embedq_tui.output import console, print_error, print_json, require_reader, say
+from embedq_tui.screen import Screen, can_redraw
+from embedq_worker.database import Connection, connected, where
+from embedq_worker.errors import SchemaError
+from embedq_worker.following import Lost, follow
+from embedq_worker.insights.audit import AuditFilter, audit_page
+from embedq_worker.insights.failures import Failures, failures
+from embedq_worker.insights.overview import Liveness, Overview, overview
+from embedq_worker.insights.pace import Pace, Rates
+from embedq_worker.insights.vitals import vitals
+from embedq_worker.settings import Settings
+from embedq_worker.text import age
+from embedq_worker.waits import first_of
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+PAUSE_S = 0.25
+"""Four looks a second at most, however much happens."""
+
+LOOK_S = 10.0
+ROWS = 60
+"""Rows of the audit log that are read: more than a screen shows."""
+
+GROUPS = 10
+GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
+COUNTED = 5_000
+"""Tasks of a group of failures that are counted one by one: a look has to be quick."""
+
+
+@click.command("monitor", epilog="Example: embedq-tui monitor --interval 5")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.2, 3_600),
+    default=2.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="From look to look while nothing changes; from line to line where the output is no terminal.",
+)
+@click.option("--once", is_flag=True, help="Show it once, and end.")
+@operator_command
+def command(invocation: Invocation, interval: float, once: bool) -> int:
+    """Show the queue on one screen, live: counts, pace, workers, provider, failures, audit log.
+
+    What others commit is shown within a fraction of a second. `q` or Ctrl-C ends it. Where the output is no
+    terminal, or a dumb one, there is a line for each interval; with --json an object. A lost connection is
+    made anew for ever.
+    """
+    settings = invocation.settings()
+    if once:
+        seen = asyncio.run(_once(settings))
+        if invocation.as_json:
+            print_json(document(seen))
+        else:
+            terminal = console()
+            for line in view(seen, seen.overview.at, terminal.width, None):
+                terminal.print(line, no_wrap=True, overflow="ellipsis")
+        return 0
+    if invocation.as_json or not can_redraw():
+        asyncio.run(_lines(settings, interval, as_json=invocation.as_json))
+    return asyncio.run(_Live(settings, interval).run())
+
+
+class _Looker:
+    """Looks at everything the screen shows.
+
+    Args:
+        settings: Where the database is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._place = where(settings)
+        self._pace = Pace()
+        self._first: Rates | None = None
+        self._failures: Failures | None = None
+        self._failures_at = 0.0
+
+    async def look(self, connection: Connection) -> AsyncIterator[Seen]:
+        """Look once.
+
+        Raises:
+            SchemaError: The database is not migrated.
+        """
+        async with asyncio.timeout(LOOK_S):
+            seen = await overview(connection, self._settings)
+            if not seen.migrated:
+                raise SchemaError(
+                    f"the schema of {self._place} is not up to date", "run: embedq-tui --migrate"
+                )
+            rates = self._pace.add(seen)
+            if rates is None and self._first is None:
+                hour = (await vitals(connection, self._settings)).hour
+                minutes = max(hour.seconds, 1.0) / 60
+                self._first = Rates(hour.completed / minutes, hour.failed / minutes, None, hour.seconds)
+            found = await self._groups(connection, seen.queue.counts.failed)
+            rows = (await audit_page(connection, AuditFilter(level="info"), limit=ROWS)).rows
+        yield Seen(seen, self._place, rates or self._first, found, rows)
+
+    async def _groups(self, connection: Connection, failed: int) -> Failures:
+        """The biggest groups of failures, asked anew now and then."""
+        elapsed_s = time.monotonic() - self._failures_at
+        changed = self._failures is None or self._failures.failed != failed
+        if self._failures is None or elapsed_s > (GROUPS_EVERY_S if changed else GROUPS_AT_LEAST_S):
+            self._failures = await failures(connection, limit=GROUPS, counted=COUNTED)
+            self._failures_at = time.monotonic()
+        return self._failures
+
+
+async def _once(settings: Settings) -> Seen:
+    async with connected(settings) as connection:
+        return await anext(_Looker(settings).look(connection))
+
+
+async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:
+    """A line for each interval, for ever."""
+    lost = False
+    looks = follow(settings, _Looker(settings).look, every_s=0.0, pause_s=interval)
+    async with aclosing(looks):
+        async for found in looks:
+            require_reader()
+            if isinstance(found, Lost):
+                lost = True
+                print_error(f"{found.error.message}; again in {age(found.retry_in_s)}")
+                continue
+            if lost:
+                lost = False
+                print_error("connected again")
+            if as_json:
+                print_json(document(found), compact=True)
+            else:
+                say(_line(found))
+
+
+def document(seen: Seen) -> dict[str, object]:
+    """What a script reads of a look."""
+    queue, rates, workers = seen.overview.queue, seen.rates, seen.overview.workers
+    return {
+        "at": seen.overview.at,
+        "database": seen.place,
+        "state": _state(seen.overview),
+        "queue": queue.counts,
+        "completed_per_min": round(rates.completed, 2) if rates else None,
+        "failed_per_min": round(rates.failed, 2) if rates else None,
+        "over_s": round(rates.over_s, 3) if rates else None,
+        "drain_s": None if (seconds := drain_s(seen)) is None else round(seconds, 1),
+        "oldest_due_at": queue.oldest_due_at,
+        "oldest_pending_at": queue.oldest_pending_at,
+        "last_completed_at": queue.last_completed_at,
+        "workers": {
+            "alive": sum(worker.liveness is Liveness.ALIVE for worker in workers),
+            "silent": sum(worker.liveness is Liveness.SILENT for worker in workers),
+            "in_hand": sum(worker.in_hand for worker in workers),
+        },
+        "providers": [{"key": each.key, "state": each.state} for each in seen.overview.providers],
+        "failures": [
+            {"fingerprint": group.fingerprint, "count": group.count, "error": group.error}
+            for group in seen.failures.groups
+        ],
+    }
+
+
+def _state(seen: Overview) -> str:
+    if seen.control.stopped_at:
+        return "stopped"
+    if not seen.running:
+        return "no worker"
+    return "paused" if seen.control.paused_at else "running"
+
+
+def _line(seen: Seen) -> str:
+    """One line, each figure with its name."""
+    counts, rates, workers = seen.overview.queue.counts, seen.rates, seen.overview.workers
+    left_s, due = drain_s(seen), seen.overview.queue.oldest_due_at
+    waited_s = 0.0 if due is None else (seen.overview.at - due).total_seconds()
+    held = [provider.key for provider in seen.overview.providers if provider.state != "closed"]
+    figures = {
+        "state": _state(seen.overview).replace(" ", "-"),
+        "pending": counts.pending,
+        "processing": counts.processing,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "done_per_min": f"{rates.completed:.1f}" if rates else "-",
+        "drain_s": "-" if left_s is None else f"{left_s:.0f}",
+        "oldest_due_s": f"{waited_s:.0f}",
+        "workers": sum(worker.liveness is Liveness.ALIVE for worker in workers),
+        "in_hand": sum(worker.in_hand for worker in workers),
+        "held_providers": len(held),
+    }
+    time = f"{seen.overview.at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return " ".join([time, *(f"{name}={value}" for name, value in figures.items())])
+
+
+class _Live:
+    """A screen that is kept up to date.
+
+    Args:
+        settings: Where the database is.
+        interval_s: Seconds from look to look while nothing changes.
+    """
+
+    def __init__(self, settings: Settings, interval_s: float) -> None:
+        self._settings = settings
+        self._interval_s = interval_s
+        self._changed = asyncio.Event()
+        self._end: int | None = None
+        self._seen: Seen | None = None
+        self._seen_at = 0.0
+        self._lost: Lost | None = None
+        self._retry_at = 0.0
+
+    async def run(self) -> int:
+        """Show it until somebody ends it.
+
+        Returns:
+            The exit code.
+        """
+        looker = asyncio.create_task(self._look())
+        try:
+            # Not before something was seen: an error of the first look needs no screen.
+            while self._seen is None and not looker.done():
+                await self._news()
+            if not looker.done():
+                with Screen() as screen:
+                    self._listen(screen)
+                    while self._end is None and not looker.done():
+                        screen.draw(self._view(screen.size))
+                        await self._news()
+            if looker.done():
+                looker.result()
+            return self._end or 0
+        finally:
+            looker.cancel()
+            await asyncio.wait([looker])
+
+    async def _news(self) -> None:
+        """Wait for something to show, a second at most: ages and the clock go on."""
+        await first_of(self._changed, timeout_s=1.0)
+        self._changed.clear()
+
+    async def _look(self) -> None:
+        try:
+            looks = follow(
+                self._settings,
+                _Looker(self._settings).look,
+                every_s=self._interval_s,
+                pause_s=PAUSE_S,
+            )
+            async with aclosing(looks):
+                async for found in looks:
+                    self._take(found)
+        finally:
+            self._changed.set()
+
+    def _take(self, found: Seen | Lost) -> None:
+        now = time.monotonic()
+        if isinstance(found, Lost):
+            self._lost, self._retry_at = found, now + found.retry_in_s
+        else:
+            self._seen, self._seen_at, self._lost = found, now, None
+        self._changed.set()
+
+    def _view(self, size: os.terminal_size) -> list[Text]:
+        assert self._seen is not None
+        clock = time.monotonic()
+        trouble = None
+        if self._lost is not None:
+            trouble = Trouble(self._lost, self._retry_at - clock)
+        now = self._seen.overview.at + timedelta(seconds=clock - self._seen_at)
+        return view(self._seen, now, size.columns, size.lines, trouble)
+
+    def _listen(self, screen: Screen) -> None:
+        """To keys, and to what a terminal and other programs say by signals."""
+        loop = asyncio.get_running_loop()
+
+        def end(code: int) -> None:
+            self._end = code
+            self._changed.set()
+
+        def typed(keys: int) -> None:
+            data = os.read(keys, 1_024)
+            if not data or {*b"qQ\x04"} & {*data}:
+                end(0)
+
+        def stop() -> None:
+            screen.__exit__(None, None, None)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            screen.__enter__()
+            redraw()
+
+        def redraw() -> None:
+            screen.forget()
+            self._changed.set()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                loop.add_signal_handler(number, end, 128 + number)
+        loop.add_signal_handler(signal.SIGWINCH, redraw)
+        loop.add_signal_handler(signal.SIGTSTP, stop)
+        if screen.keys is not None:
+            loop.add_reader(screen.keys, typed, screen.keys)

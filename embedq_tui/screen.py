@@ -1,0 +1,128 @@
+"""A terminal on which lines are redrawn in place, with no more than every terminal can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import termios
+import tty
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from embedq_tui.output import console
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[2J"
+_HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
+_FALLBACK = os.terminal_size((80, 24))
+
+
+def can_redraw() -> bool:
+    """Whether standard output is a terminal that can move its cursor."""
+    return (
+        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+    )
+
+
+class Screen:
+    """The whole terminal; a context manager that leaves it as it was, below what was drawn last.
+
+    What is typed is not shown, and can be read key by key.
+    """
+
+    def __init__(self) -> None:
+        self._drawn: list[str] = []
+        self._size = _FALLBACK
+        self._typing: list[Any] | None = None
+
+    @property
+    def size(self) -> os.terminal_size:
+        """Of the terminal, as it is now."""
+        try:
+            size = os.get_terminal_size(sys.stdout.fileno())
+        except OSError:
+            return _FALLBACK
+        return size if size.columns and size.lines else _FALLBACK
+
+    @property
+    def keys(self) -> int | None:
+        """File descriptor that keys can be read from; None where nobody types."""
+        return None if self._typing is None else sys.stdin.fileno()
+
+    def __enter__(self) -> Self:
+        self._mute()
+        self._size, self._drawn = self.size, []
+        self._write(_HIDE + _HOME_AND_CLEAR)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._typing is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._typing)
+            self._typing = None
+        with suppress(BrokenPipeError):
+            self._write(f"\x1b[{max(len(self._drawn), 1)};1H\x1b[0m\n{_SHOW}")
+
+    def draw(self, lines: Sequence[Text]) -> None:
+        """Show these lines; what is already there is not written again.
+
+        Args:
+            lines: Not more than the terminal has; each is cut to its width.
+
+        Raises:
+            BrokenPipeError: The terminal is gone.
+        """
+        size = self.size
+        if size != self._size:
+            self._size, self._drawn = size, []
+            self._write(_HOME_AND_CLEAR)
+        drawn = _rendered(lines[: size.lines], size.columns)
+        before = self._drawn + [""] * (len(drawn) - len(self._drawn))
+        out = [
+            f"\x1b[{number};1H{line}\x1b[K"
+            for number, (line, old) in enumerate(zip(drawn, before, strict=False), 1)
+            if line != old
+        ]
+        if len(drawn) < len(self._drawn):
+            out.append(f"\x1b[{len(drawn) + 1};1H\x1b[J")
+        self._drawn = drawn
+        if out:
+            self._write("".join(out))
+
+    def forget(self) -> None:
+        """Others wrote here: the next drawing is a whole one."""
+        self._size = os.terminal_size((0, 0))
+
+    def _mute(self) -> None:
+        stdin = sys.stdin
+        if stdin is None or not stdin.isatty() or os.tcgetpgrp(stdin.fileno()) != os.getpgrp():
+            return  # in the background a change of the terminal would stop us
+        self._typing = termios.tcgetattr(stdin)
+        tty.setcbreak(stdin)
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise BrokenPipeError from error
+            raise
+
+
+def _rendered(lines: Sequence[Text], width: int) -> list[str]:
+    """With the colours that this terminal has, cut to its width."""
+    terminal = console()
+    terminal.width = width
+    rendered = []
+    for line in lines:
+        with terminal.capture() as captured:
+            terminal.print(line, no_wrap=True, overflow="ellipsis", end="")
+        rendered.append(captured.get())
+    return rendered

@@ -1,0 +1,134 @@
+"""A program on a terminal of its own, and what that terminal shows."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pyte
+
+from tests.support.waiting import until
+
+
+@dataclass
+class Terminal:
+    """The terminal; the program is in the foreground.
+
+    Attributes:
+        process: The program.
+        screen: What is shown.
+        received: Everything that was written.
+    """
+
+    process: asyncio.subprocess.Process
+    screen: pyte.Screen
+    received: bytearray
+    _descriptor: int
+
+    @property
+    def lines(self) -> list[str]:
+        """What is shown, without the blanks at the ends."""
+        return [line.rstrip() for line in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        """What is shown."""
+        return "\n".join(self.lines)
+
+    async def until(self, condition: Callable[[str], bool], *, within_s: float = 15.0) -> None:
+        """Wait until what is shown fulfils a condition, or the program has ended."""
+        try:
+            await until(
+                lambda: condition(self.text) or self.process.returncode is not None, within_s=within_s
+            )
+        except TimeoutError:
+            raise AssertionError(f"not on the screen in time:\n{self.text}") from None
+        assert condition(self.text), self.text
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._descriptor, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size, as a window does."""
+        self.screen.resize(lines, columns)
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def modes(self) -> tuple[bool, bool]:
+        """Whether what is typed is shown, and comes line by line."""
+        flags = termios.tcgetattr(self._descriptor)[3]
+        return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
+
+    async def ended(self, *, within_s: float = 15.0) -> int:
+        """Wait for the end of the program.
+
+        Returns:
+            Its exit code.
+        """
+        async with asyncio.timeout(within_s):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def terminal(
+    arguments: list[str], variables: Mapping[str, str], *, columns: int = 80, lines: int = 24
+) -> AsyncIterator[Terminal]:
+    """Run a Python program on a terminal of its own; it is gone at the end.
+
+    Args:
+        arguments: Of Python.
+        variables: Its environment, beside PATH and TERM.
+        columns: Of the terminal.
+        lines: Of the terminal.
+    """
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        *arguments,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", **variables},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        preexec_fn=take_terminal,
+    )
+    screen = pyte.Screen(columns, lines)
+    stream = pyte.ByteStream(screen)
+    received = bytearray()
+
+    def read() -> None:
+        try:
+            data = os.read(ours, 65_536)
+        except OSError:  # how Linux tells that the other side is closed
+            data = b""
+        if not data:
+            loop.remove_reader(ours)
+            return
+        received.extend(data)
+        stream.feed(data)
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, read)
+    try:
+        yield Terminal(process, screen, received, ours)
+    finally:
+        loop.remove_reader(ours)
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        os.close(its)
+        os.close(ours)

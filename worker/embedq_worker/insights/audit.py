@@ -1,0 +1,204 @@
+"""The audit log page by page, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.errors import EmbedqError, UsageError
+from embedq_worker.insights.detail import Event, event_of
+from embedq_worker.selection import Cursor, pattern_of
+
+LEVELS = ("debug", "info", "warn", "error")
+CATEGORIES = (
+    "task_lifecycle",
+    "worker_status",
+    "queue_operations",
+    "performance",
+    "error_handling",
+    "bulk_operations",
+)
+
+LISTING_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Rows that fulfil all of these; what is not given is not asked.
+
+    Attributes:
+        level: This one and the graver ones.
+        article: Id.
+        operation: Operation id, of an operator's action or a backfill.
+        since: At or after this; a duration counts back from now, by the database's clock.
+        text: Contained in message, error or metadata, in any case.
+    """
+
+    level: str | None = None
+    category: str | None = None
+    task: UUID | None = None
+    article: int | None = None
+    operation: str | None = None
+    since: datetime | timedelta | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in (None, *LEVELS) or self.category not in (None, *CATEGORIES):
+            raise UsageError(f"no such level or category: {self.level or self.category}")
+
+    def source(self, parameter: Callable[[object], str]) -> str:
+        """The table, or the part of it that has an index of its own.
+
+        Args:
+            parameter: Takes a value, tells the number of its parameter.
+        """
+        for column, value in (("task_id", self.task), ("operation_id", self.operation)):
+            if value is not None:
+                # OFFSET 0: or the log would be walked by time, past all others.
+                found = f"SELECT * FROM embedding_audit_logs WHERE {column} = {parameter(value)} OFFSET 0"
+                return f"({found})"
+        return "embedding_audit_logs"
+
+    def conditions(self, parameter: Callable[[object], str]) -> Iterator[str]:
+        """SQL over ``l``, the log; texts of SQL are constants, what an operator gives is a parameter.
+
+        Args:
+            parameter: Takes a value, tells the number of its parameter.
+        """
+        # Literals: an index knows the rare ones.
+        if self.level not in (None, LEVELS[0]):
+            graver = LEVELS[LEVELS.index(self.level) :]
+            yield f"l.level IN ({', '.join(map(repr, graver))})"
+        if self.category is not None:
+            yield f"l.category = '{self.category}'"
+        for column, value in (
+            ("task_id", self.task),
+            ("article_id", self.article),
+            ("operation_id", self.operation),
+        ):
+            if value is not None:
+                yield f"l.{column} = {parameter(value)}"
+        if isinstance(self.since, timedelta):
+            yield f"l.timestamp >= now() - {parameter(self.since)}::interval"
+        elif self.since is not None:
+            yield f"l.timestamp >= {parameter(self.since)}::timestamptz"
+        if self.text is not None:
+            number = parameter(pattern_of(self.text))
+            columns = ("l.message", "l.error", "l.metadata::text")
+            yield f"({' OR '.join(f'{column} ILIKE {number}::text' for column in columns)})"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """A row of the audit log.
+
+    Attributes:
+        slug: Of the article, where it still exists.
+        event: What happened.
+    """
+
+    id: UUID
+    task_id: UUID | None
+    article_id: int | None
+    slug: str | None
+    operation_id: str | None
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A page of the log.
+
+    Attributes:
+        at: The database's time.
+        rows: The newest first.
+        next: Where the next page begins; None on the last one.
+    """
+
+    at: datetime
+    rows: tuple[AuditRow, ...]
+    next: Cursor | None
+
+
+async def audit_page(
+    connection: Connection, wanted: AuditFilter, *, limit: int = 50, after: Cursor | None = None
+) -> AuditPage:
+    """Read the newest rows, or those older than a page.
+
+    Costs an index walk of a page where nothing, a task, an operation, the levels from warn on, or a category
+    other than task_lifecycle is asked for; otherwise the rows that do not fit are read as well.
+
+    Args:
+        connection: To the migrated database.
+        wanted: Which rows.
+        limit: Rows per page.
+        after: `AuditPage.next` of the page before, of the same filter.
+    """
+    arguments: list[object] = [limit + 1]
+
+    def parameter(value: object) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    source = wanted.source(parameter)
+    conditions = [*wanted.conditions(parameter)]
+    if after is not None:
+        conditions.append(
+            f"(l.timestamp, l.id) < ({parameter(after.time)}::timestamptz, {parameter(after.id)}::uuid)"
+        )
+    statement = _PAGE.format(source=source, conditions=" AND ".join(conditions) or "true")
+    async with connection.transaction(readonly=True):
+        # For a walk along the index, whatever the statistics say of a log that grows this fast.
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        rows = await connection.fetch(statement, *arguments, timeout=LISTING_S)
+        at: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    found = tuple(row_of(row) for row in rows[:limit])
+    last = Cursor(found[-1].event.at, found[-1].id) if found and len(rows) > limit else None
+    return AuditPage(at, found, last)
+
+
+COLUMNS = """l.id, l.timestamp, l.level, l.category, l.message, l.task_id, l.article_id, l.operation_id,
+    l.metadata, l.duration, l.error, l.stack_trace"""
+
+_PAGE = f"""
+SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
+FROM (SELECT {COLUMNS} FROM {{source}} AS l WHERE {{conditions}}
+      ORDER BY l.timestamp DESC, l.id DESC LIMIT $1::int) AS l
+ORDER BY l.timestamp DESC, l.id DESC
+"""
+
+
+def row_of(row: asyncpg.Record) -> AuditRow:
+    """A row from `COLUMNS` and ``slug``."""
+    return AuditRow(
+        id=row["id"],
+        task_id=row["task_id"],
+        article_id=row["article_id"],
+        slug=row["slug"],
+        operation_id=row["operation_id"],
+        event=event_of(row),
+    )
+
+
+async def article_id(connection: Connection, key: str) -> int:
+    """Id of an article.
+
+    Args:
+        connection: To the database.
+        key: Its id, which need not exist any more, or its slug.
+
+    Raises:
+        EmbedqError: No article has this slug.
+    """
+    # A slug may consist of digits too, and slugs are what people know.
+    found: int | None = await connection.fetchval("SELECT id FROM articles WHERE slug = $1", key)
+    if found is not None:
+        return found
+    if key.isascii() and key.isdigit() and int(key) < 2**31:
+        return int(key)
+    raise EmbedqError(f"there is no article {key!r}", "give its whole slug, or its id where it is deleted")

@@ -1,0 +1,246 @@
+"""What is new in the audit log since the last look, no row left out and none twice.
+
+Rows become visible when their transaction commits, in another order than that of their timestamps: a place in
+that order alone would lose those that come late. Each look compares the server's snapshot with that of the
+look before. It tells which transactions ended in between, and since when each of them can have written; from
+there on the log is read again, by its index of time. What was visible then already is left out: by the
+transaction that wrote it where that tells, else by its id. While nothing is committed nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database import Connection
+from embedq_worker.insights.audit import COLUMNS, AuditFilter, AuditRow, row_of
+
+LATE = timedelta(minutes=2)
+"""How much older than its transaction's first write a row may say it is: what lies between BEGIN and that
+write, and the clock of a program that brings its own times."""
+
+PAGE = 1_000
+REMEMBERED = 100_000
+LOOK_S = 10.0
+
+_NO_ID = UUID(int=0)
+_XIDS = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """Which transactions have ended.
+
+    Attributes:
+        at: The database's time, before it was taken.
+        low: All before this one have ended.
+        high: None from this one on has.
+        open: Some of those that have not, all between `low` and `high` among them unless `partial`.
+        partial: On a replica, which does not tell.
+    """
+
+    at: datetime
+    low: int
+    high: int
+    open: frozenset[int]
+    partial: bool
+
+    def has_ended(self, transaction: int) -> bool:
+        return transaction < self.high and transaction not in self.open
+
+
+class AuditTail:
+    """Follows the log, over as many connections as it takes.
+
+    Args:
+        wanted: Which rows.
+        late: How much older than its transaction's first write a row may say it is.
+        page: Rows read at once.
+        remembered: Rows kept in mind, at least, that a look could meet again. Beyond that rows of a
+            transaction with savepoints that was open all the while may be left out.
+    """
+
+    def __init__(
+        self, wanted: AuditFilter, *, late: timedelta = LATE, page: int = PAGE, remembered: int = REMEMBERED
+    ) -> None:
+        self._wanted = wanted
+        self._late = late
+        self._page = page
+        self._remembered = remembered
+        self._before: _Snapshot | None = None
+        self._open_since: dict[int, datetime] = {}
+        self._told: dict[UUID, tuple[int, datetime]] = {}
+        self._forgotten_until = datetime.min.replace(tzinfo=UTC)
+
+    def told(self, row: AuditRow) -> None:
+        """A row was shown that did not come from here."""
+        self._told[row.id] = (self._before.high if self._before else 0, row.event.at)
+
+    async def begin(self, connection: Connection) -> None:
+        """What is visible now is not new; what is uncommitted now will be.
+
+        Args:
+            connection: To the migrated database.
+        """
+        writers = await _writers(connection)
+        oldest = min(await connection.fetchval(_OLDEST_WRITER), writers.at)
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            seen = await _snapshot(connection, writers)
+            if seen.open:
+                async for _ in self._read(connection, oldest - self._late, seen):
+                    pass
+        self._open_since = dict.fromkeys(seen.open, oldest)
+        self._before = seen
+
+    async def news(self, connection: Connection) -> AsyncIterator[tuple[AuditRow, ...]]:
+        """Look for new rows; begins where nothing was looked at yet.
+
+        A look that was cut off by an error is made good by the next one.
+
+        Args:
+            connection: To the migrated database; another one than the last time where that was lost.
+
+        Yields:
+            Rows in the order of their timestamps; a late one comes in a later look.
+        """
+        if self._before is None:
+            await self.begin(connection)
+            return
+        seen = await _snapshot(connection, await _writers(connection))
+        if seen.high < self._before.high:  # another server, or one that fell back: only the ids tell
+            low = seen.high - _XIDS // 2 + 1
+            self._before = _Snapshot(self._before.at, low, low, frozenset(), False)
+            self._open_since = {}
+        floor = self._floor(seen, self._before)
+        if floor is not None:
+            # By snapshots that are younger than `seen`: they show what that does, and perhaps more, which
+            # the next look meets again. So no transaction is open while the rows are shown.
+            async for rows in self._read(connection, floor, self._before):
+                yield rows
+        self._advance(seen, self._before.at)
+
+    def _floor(self, seen: _Snapshot, before: _Snapshot) -> datetime | None:
+        """The earliest time that a row can have which became visible; None where none did."""
+        if seen.partial:
+            starts = [before.at, *self._open_since.values()]
+        else:
+            starts = [since for each, since in self._open_since.items() if seen.has_ended(each)]
+            if seen.high > before.high:
+                starts.append(before.at)
+        return min(starts) - self._late if starts else None
+
+    async def _read(
+        self, connection: Connection, floor: datetime, before: _Snapshot
+    ) -> AsyncIterator[tuple[AuditRow, ...]]:
+        """Rows from a time on that may not have been visible before, without those that were told."""
+        told = [each for each, (writer, at) in self._told.items() if writer >= before.low and at >= floor]
+        known = [each % _XIDS for each in before.open]
+        arguments: list[object] = [self._page, floor, _NO_ID, before.low, before.high, told, known]
+        arguments.append(self._forgotten_until)
+
+        def parameter(value: object) -> str:
+            arguments.append(value)
+            return f"${len(arguments)}"
+
+        statement = _NEW.format(conditions=" AND ".join([*self._wanted.conditions(parameter), "true"]))
+        while True:
+            async with connection.transaction(readonly=True):
+                await connection.execute(_PLAN)
+                rows = await connection.fetch(statement, *arguments)
+            for row in rows:
+                self._told[row["id"]] = (_whole(row["writer"], before.high), row["timestamp"])
+            if rows:
+                yield tuple(row_of(row) for row in rows)
+            if len(rows) < self._page:
+                return
+            arguments[1:3] = [rows[-1]["timestamp"], rows[-1]["id"]]
+
+    def _advance(self, seen: _Snapshot, before_at: datetime) -> None:
+        """Make this look the one before, and forget what no look will meet again."""
+        self._open_since = {each: self._open_since.get(each, before_at) for each in seen.open}
+        self._before = seen
+        # By time too, for a server that falls back.
+        self._told = {
+            each: (writer, at)
+            for each, (writer, at) in self._told.items()
+            if writer >= seen.low or at >= seen.at - self._late
+        }
+        while len(self._told) > self._remembered:
+            _, at = self._told.pop(next(iter(self._told)))
+            self._forgotten_until = max(at, self._forgotten_until)
+
+
+def _not_before(transaction: str) -> str:
+    """Whether a row was written by this transaction or a later one; they are numbered modulo 2^32."""
+    return f"((l.xmin::text::bigint - {transaction}::bigint) & 4294967295) < 2147483648"
+
+
+def _whole(transaction: int, near: int) -> int:
+    """The number with all its digits, from its lowest 32 bits and a number near it."""
+    return near + (transaction - near + _XIDS // 2) % _XIDS - _XIDS // 2
+
+
+# Hashes the ids that were told, walks the log by its index.
+_PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_nestloop = off"
+
+# Subtransactions have numbers of their own, which no snapshot lists: that a number is not in the list of open
+# ones does not tell that the row was visible. But all of them are above their transaction's, so above `low`.
+_NEW = f"""
+SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
+FROM (SELECT {COLUMNS}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
+      WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid) AND {_not_before("$4")}
+        AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS told(id) WHERE told.id = l.id)
+        AND (l.timestamp > $8::timestamptz OR l.xmin::text::bigint = ANY ($7::bigint[])
+             OR {_not_before("$5")})
+        AND {{conditions}}
+      ORDER BY l.timestamp, l.id LIMIT $1::int) AS l
+ORDER BY l.timestamp, l.id
+"""
+
+# A snapshot does not list those that are open above its upper end, where nothing has ended yet; these do.
+_WRITERS = """
+SELECT now() AS at, ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+                          UNION SELECT transaction::text::bigint FROM pg_prepared_xacts) AS writers
+"""
+
+# A role without pg_read_all_stats is not told when the sessions of others began.
+_OLDEST_WRITER = """
+SELECT least(now(), (SELECT min(coalesce(xact_start, now() - interval '1 hour'))
+                     FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
+             (SELECT min(prepared) - interval '1 hour' FROM pg_prepared_xacts))
+"""
+
+# txid_*: PostgreSQL 12 has no other names for them.
+_ENDED = """
+SELECT txid_snapshot_xmin(s) AS low, txid_snapshot_xmax(s) AS high,
+       ARRAY(SELECT txid_snapshot_xip(s)) AS open, pg_is_in_recovery() AS partial
+FROM txid_current_snapshot() AS s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Writers:
+    """Transactions that write, by the lowest 32 bits of their number, as of a time."""
+
+    at: datetime
+    numbers: tuple[int, ...]
+
+
+async def _writers(connection: Connection) -> _Writers:
+    row: asyncpg.Record | None = await connection.fetchrow(_WRITERS, timeout=LOOK_S)
+    assert row is not None
+    return _Writers(row["at"], tuple(row["writers"]))
+
+
+async def _snapshot(connection: Connection, writers: _Writers) -> _Snapshot:
+    """Ask who has ended, after it was asked who writes: whoever comes in between is younger than that."""
+    ended: asyncpg.Record | None = await connection.fetchrow(_ENDED, timeout=LOOK_S)
+    assert ended is not None
+    low, high = ended["low"], ended["high"]
+    above = {each for each in (_whole(number, high) for number in writers.numbers) if each >= high}
+    oldest = {low} if low < high else set()
+    return _Snapshot(writers.at, low, high, frozenset({*ended["open"], *above, *oldest}), ended["partial"])
