@@ -158,3 +158,16 @@ async def test_orders_without_workers(tui: Tui, connection: Connection) -> None:
            WHERE category = 'queue_operations' AND metadata ? 'operator'"""
     )
     assert noted == 5
+
+
+async def test_a_drain_that_is_stopped_does_not_claim_to_have_drained(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 100)
+    stub.faults.latency_s = 0.1
+    async with worker_process(environment(database, stub), "--drain") as worker:
+        await worker.started()
+        assert (await tui("stop")).code == ExitCode.OK
+        assert await worker.ended() == ExitCode.NO
+        assert len(worker.plain_lines) == 2
+    assert (await statuses(connection))["pending"] > 0

@@ -36,6 +36,7 @@ class Heartbeat:
 
     Attributes:
         block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; else empty.
+        ordered: ``graceful`` or ``force`` where an operator asked this worker to end; else empty.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Heartbeat:
         self._succeeded = 0
         self._failed = 0
         self._hurry = asyncio.Event()
-        self._ordered = ""
+        self.ordered = ""
 
     def count(self, succeeded: int, failed: int) -> None:
         """Add tasks to what the next beat reports."""
@@ -140,8 +141,8 @@ class Heartbeat:
                 self._log.info(f"workers are {heard.block}", by=heard.block_by, since=str(heard.block_since))
             else:
                 self._log.info("workers may claim again")
-        if heard.stop_asked and heard.stop_asked != self._ordered:
-            self._ordered = heard.stop_asked
+        if heard.stop_asked and heard.stop_asked != self.ordered:
+            self.ordered = heard.stop_asked
             if self._state == "stopping" and heard.stop_asked == "graceful":
                 return  # as it does already; asking twice would force it
             self._on_order("asked by an operator", force=heard.stop_asked == "force")

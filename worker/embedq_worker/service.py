@@ -223,6 +223,8 @@ class Service:
                     await self._see_out(grace)
         except TimeoutError:
             self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
+        if self._drain and self._heartbeat.ordered and not failure:
+            failure = EmbedqError("not drained: an operator stopped it", "`embedq-tui start` lifts a stop")
         if failure:
             raise failure
 
