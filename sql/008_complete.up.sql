@@ -37,6 +37,8 @@ BEGIN
     SELECT array_agg(l.id) INTO v_locked
     FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) ORDER BY a.id
           FOR NO KEY UPDATE SKIP LOCKED) AS l;
+    -- Two statuses where one would do: no partial index fits that, so the rows are found by their ids, whatever the
+    -- statistics say of a queue that changes so fast. 011 does the same.
     SELECT array_agg(l.id) INTO v_held
     FROM unnest(p_task, p_token, p_claimed_at) AS f(id, token, claimed_at)
     CROSS JOIN LATERAL (
