@@ -1,6 +1,7 @@
 """All that is read for an operator. Screens, commands and exporters ask here, so they cannot disagree.
 
-Rooms: `overview` (counts, workers, providers), `failures`, `stuck`, `integrity` (is what is kept what is
-there), `doctor` (could a worker work here), `models` (which vectors there are). Each takes a connection and
+Rooms: `overview` (counts, workers, providers), `health` (what is wrong; `vitals` are its figures),
+`metrics` (pace and times), `stats`, `failures`, `stuck`, `integrity` (is what is kept what is there),
+`doctor` (could a worker work here), `models` (which vectors there are). Each takes a connection and
 returns frozen dataclasses; texts in them are as stored: whoever shows them makes them printable.
 """
