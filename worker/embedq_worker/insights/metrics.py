@@ -113,22 +113,20 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         at: datetime = await connection.fetchval("SELECT now()")
         edges = _edges(at, by, since)
-        spans = [*pairwise(edges), (edges[0], edges[-1])]
-        periods = await _measure(connection, spans)
-    return Metrics(at, by, tuple(periods[:-1]), _with_sums(periods[-1], periods[:-1]))
-
-
-async def _measure(connection: Connection, spans: Sequence[tuple[datetime, datetime]]) -> list[Period]:
-    # For plans that do not depend on when the tables were last analysed.
-    await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-    since, until = [span[0] for span in spans], [span[1] for span in spans]
-    ended = await connection.fetch(_ENDED, since, until, COUNTED)
-    spreads = await connection.fetch(_SPREADS, since, until, SAMPLED)
-    samples = await connection.fetch(_SAMPLES, since, until, SAMPLES)
-    by_place: dict[int, dict[str, asyncpg.Record]] = {place: {} for place in range(len(spans))}
+        # For plans that do not depend on when the tables were last analysed.
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        ended = await connection.fetch(_ENDED, edges[:-1], edges[1:], COUNTED)
+        samples = await connection.fetch(_SAMPLES, edges[:-1], edges[1:], SAMPLES)
+        spreads = await connection.fetch(_SPREADS, [*edges[:-1], edges[0]], [*edges[1:], edges[-1]], SAMPLED)
+    found: list[dict[str, asyncpg.Record]] = [{} for _ in edges]  # of each period, then of the whole
     for row in [*spreads, *samples]:
-        by_place[row["place"] - 1][row["kind"]] = row
-    return [_period(span, row, by_place[row["place"] - 1]) for span, row in zip(spans, ended, strict=True)]
+        found[row["place"] - 1][row["kind"]] = row
+    periods = tuple(
+        _period(span, row["completed"], row["failed"], kinds)
+        for span, row, kinds in zip(pairwise(edges), ended, found[:-1], strict=True)
+    )
+    whole = _period((edges[0], edges[-1]), 0, 0, found[-1])
+    return Metrics(at, by, periods, _with_sums(whole, periods))
 
 
 def _start_of_day(when: datetime) -> datetime:
@@ -163,9 +161,8 @@ def _next(edge: datetime, by: Span) -> datetime:
 
 
 def _period(
-    span: tuple[datetime, datetime], ended: asyncpg.Record, found: dict[str, asyncpg.Record]
+    span: tuple[datetime, datetime], completed: int, failed: int, found: dict[str, asyncpg.Record]
 ) -> Period:
-    completed, failed = ended["completed"], ended["failed"]
     exact = max(completed, failed) < COUNTED
     if not exact and (throughput := found.get("queue_throughput")):
         completed = max(completed, int(throughput["n"] or 0) - failed)
@@ -262,9 +259,10 @@ SELECT place, kind, min(ms) FILTER (WHERE upto >= 0.50 * total) AS p50,
 FROM ranked GROUP BY place, kind
 """
 
-# What another program writes under the same names has no worker in its metadata.
+# What another program writes under the same names has no worker in its metadata. The last place is the whole.
 _SAMPLES = """
-SELECT b.place, t.kind, count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,
+SELECT coalesce(b.place, cardinality($1::timestamptz[]) + 1) AS place, t.kind,
+       count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,
        sum(s.n) AS n, sum(s.value * s.n) AS weighted
 FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
      (VALUES ('queue_throughput'), ('queue_depth'), ('worker_utilization'), ('embedding_generation_time'),
@@ -274,5 +272,5 @@ LATERAL (SELECT m.value::float8 AS value, (m.metadata ->> 'n')::float8 AS n
          WHERE m.metric_type = t.kind AND m.timestamp >= b.since AND m.timestamp < b.until
            AND m.metadata ? 'worker'
          ORDER BY m.timestamp DESC LIMIT $3) AS s
-GROUP BY b.place, t.kind
+GROUP BY GROUPING SETS ((b.place, t.kind), (t.kind))
 """
