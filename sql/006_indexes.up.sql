@@ -44,6 +44,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_time_idx ON embedding_audit
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_task_idx
     ON embedding_audit_logs (task_id, timestamp) WHERE task_id IS NOT NULL;
 
+-- audit: what is rare among the history of tasks (warnings, errors, what operators did), newest first
+CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_uncommon_idx
+    ON embedding_audit_logs (timestamp, id) WHERE category <> 'task_lifecycle' OR level IN ('warn', 'error');
+
 -- audit: what an operator's action changed, to undo it
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_operation_idx
     ON embedding_audit_logs (operation_id, id) WHERE operation_id IS NOT NULL;

@@ -9,6 +9,8 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from embedq_worker.following import Lost, follow
 from embedq_worker.insights.audit import AuditFilter, AuditRow
 from embedq_worker.insights.audit_tail import AuditTail
@@ -121,32 +123,47 @@ async def test_rows_that_say_they_are_older(connection: Connection) -> None:
     assert await news(tail, connection) == ["now"]
 
 
-async def test_a_server_that_is_another_one(database: Database, connection: Connection) -> None:
-    """As after a failover to a replica that lacked the last transactions."""
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_a_server_that_is_another_one(database: Database, connection: Connection, ahead: bool) -> None:
+    """As after a failover to a replica that lacked the last transactions: others get their numbers."""
     with running_server(embedded_binaries()) as url:
         other = await inspect(url)
         async with other.new_database() as fresh:
             session = await fresh.connect()
-            await session.execute(
-                """CREATE TABLE articles (id int, slug text);
-                   CREATE TABLE embedding_audit_logs (
-                       id uuid DEFAULT gen_random_uuid(), timestamp timestamptz, level text, category text,
-                       message text, task_id uuid, article_id int, operation_id text, metadata jsonb,
-                       duration numeric, error text, stack_trace text)"""
-            )
+            await session.execute(_TABLES)
+            await write(connection, "long known")
             tail = AuditTail(AuditFilter(), late=timedelta(minutes=1))
             await news(tail, connection)
             await write(connection, "known")
             assert await news(tail, connection) == ["known"]
-            copied = await connection.fetchrow("SELECT id, timestamp FROM embedding_audit_logs")
-            assert copied is not None
-            await session.execute(
-                "INSERT INTO embedding_audit_logs VALUES ($1, $2, 'info', 'performance', 'known')", *copied
-            )
+            columns = "id, timestamp, level, category, message"
+            for row in await connection.fetch(f"SELECT {columns} FROM embedding_audit_logs"):
+                await session.execute(
+                    f"INSERT INTO embedding_audit_logs ({columns}) VALUES ($1, $2, $3, $4, $5)", *row
+                )
+            await use_numbers(session if ahead else connection, beyond=connection if ahead else session)
+            await news(tail, connection)
             await write(session, "new there")
             assert await news(tail, session) == ["new there"]
             await write(session, "newer there")
             assert await news(tail, session) == ["newer there"]
+            assert await news(tail, session) == []
+
+
+_TABLES = """
+CREATE TABLE articles (id int, slug text);
+CREATE TABLE embedding_audit_logs (
+    id uuid DEFAULT gen_random_uuid(), timestamp timestamptz, level text, category text, message text,
+    task_id uuid, article_id int, operation_id text, metadata jsonb, duration numeric, error text,
+    stack_trace text)
+"""
+
+
+async def use_numbers(session: Connection, *, beyond: Connection) -> None:
+    """Begin transactions until one server has used more numbers than another."""
+    reached = await beyond.fetchval("SELECT txid_current()")
+    while await session.fetchval("SELECT txid_current()") <= reached:
+        pass
 
 
 async def write_late(session: Connection, chance: random.Random) -> None:

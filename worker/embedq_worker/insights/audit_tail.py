@@ -27,6 +27,7 @@ PAGE = 1_000
 REMEMBERED = 100_000
 LOOK_S = 10.0
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _NO_ID = UUID(int=0)
 _XIDS = 1 << 32
 
@@ -72,6 +73,7 @@ class AuditTail:
         self._page = page
         self._remembered = remembered
         self._before: _Snapshot | None = None
+        self._connection: Connection | None = None
         self._open_since: dict[int, datetime] = {}
         self._told: dict[UUID, tuple[int, datetime]] = {}
         self._forgotten_until = datetime.min.replace(tzinfo=UTC)
@@ -90,11 +92,10 @@ class AuditTail:
         oldest = min(await connection.fetchval(_OLDEST_WRITER), writers.at)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             seen = await _snapshot(connection, writers)
-            if seen.open:
-                async for _ in self._read(connection, oldest - self._late, seen):
-                    pass
+            async for _ in self._read(connection, oldest - self._late, seen, by_id=True):
+                pass
         self._open_since = dict.fromkeys(seen.open, oldest)
-        self._before = seen
+        self._before, self._connection = seen, connection
 
     async def news(self, connection: Connection) -> AsyncIterator[tuple[AuditRow, ...]]:
         """Look for new rows; begins where nothing was looked at yet.
@@ -111,36 +112,47 @@ class AuditTail:
             await self.begin(connection)
             return
         seen = await _snapshot(connection, await _writers(connection))
-        if seen.high < self._before.high:  # another server, or one that fell back: only the ids tell
-            low = seen.high - _XIDS // 2 + 1
-            self._before = _Snapshot(self._before.at, low, low, frozenset(), False)
-            self._open_since = {}
-        floor = self._floor(seen, self._before)
+        # Perhaps to a replica that took over without the last transactions: their numbers are others' now.
+        changed = connection is not self._connection
+        floor = self._floor(seen, self._before, changed=changed)
         if floor is not None:
             # By snapshots that are younger than `seen`: they show what that does, and perhaps more, which
             # the next look meets again. So no transaction is open while the rows are shown.
-            async for rows in self._read(connection, floor, self._before):
+            async for rows in self._read(connection, floor, self._before, by_id=changed):
                 yield rows
         self._advance(seen, self._before.at)
+        self._connection = connection
 
-    def _floor(self, seen: _Snapshot, before: _Snapshot) -> datetime | None:
+    def _floor(self, seen: _Snapshot, before: _Snapshot, *, changed: bool) -> datetime | None:
         """The earliest time that a row can have which became visible; None where none did."""
         if seen.partial:
             starts = [before.at, *self._open_since.values()]
         else:
             starts = [since for each, since in self._open_since.items() if seen.has_ended(each)]
-            if seen.high > before.high:
+            if changed or seen.high > before.high:
                 starts.append(before.at)
         return min(starts) - self._late if starts else None
 
     async def _read(
-        self, connection: Connection, floor: datetime, before: _Snapshot
+        self, connection: Connection, floor: datetime, before: _Snapshot, *, by_id: bool
     ) -> AsyncIterator[tuple[AuditRow, ...]]:
-        """Rows from a time on that may not have been visible before, without those that were told."""
-        told = [each for each, (writer, at) in self._told.items() if writer >= before.low and at >= floor]
+        """Rows from a time on that may not have been visible before, without those that were told.
+
+        Args:
+            connection: To the migrated database.
+            floor: The time.
+            before: When these would have been visible.
+            by_id: Only ids tell what was told, of rows as old as that.
+        """
+        told = [
+            each
+            for each, (writer, at) in self._told.items()
+            if at >= floor and (by_id or writer >= before.low)
+        ]
+        recent = before.at - self._late if by_id else _NEVER
         known = [each % _XIDS for each in before.open]
         arguments: list[object] = [self._page, floor, _NO_ID, before.low, before.high, told, known]
-        arguments.append(self._forgotten_until)
+        arguments += [self._forgotten_until, recent]
 
         def parameter(value: object) -> str:
             arguments.append(value)
@@ -163,7 +175,7 @@ class AuditTail:
         """Make this look the one before, and forget what no look will meet again."""
         self._open_since = {each: self._open_since.get(each, before_at) for each in seen.open}
         self._before = seen
-        # By time too, for a server that falls back.
+        # By time too, for the next connection.
         self._told = {
             each: (writer, at)
             for each, (writer, at) in self._told.items()
@@ -192,7 +204,8 @@ _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET 
 _NEW = f"""
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
 FROM (SELECT {COLUMNS}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
-      WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid) AND {_not_before("$4")}
+      WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid)
+        AND (l.timestamp >= $9::timestamptz OR {_not_before("$4")})
         AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS told(id) WHERE told.id = l.id)
         AND (l.timestamp > $8::timestamptz OR l.xmin::text::bigint = ANY ($7::bigint[])
              OR {_not_before("$5")})

@@ -1,0 +1,77 @@
+"""Reads of the audit log: page by page, and no more of it than is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from embedq_worker.insights.audit import AuditFilter, audit_page
+from embedq_worker.insights.audit_tail import AuditTail
+from embedq_worker.selection import Cursor
+from tests.support.databases import Connection
+
+FILL = """
+INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, operation_id)
+SELECT embedq_uuid(), now() - (n / 3) * interval '1 s', CASE WHEN n % 500 = 0 THEN 'error' ELSE 'info' END,
+       CASE WHEN n % 700 = 0 THEN 'queue_operations' ELSE 'task_lifecycle' END, n::text,
+       md5((n % 1000)::text)::uuid, (n % 200)::text
+FROM generate_series(1, 20000) AS n
+"""
+
+
+@asynccontextmanager
+async def at_most(session: Connection, rows: int) -> AsyncIterator[None]:
+    """What happens here reads no more rows of the log than these."""
+    asked = """SELECT seq_scan, seq_tup_read + coalesce(idx_tup_fetch, 0) AS rows
+               FROM pg_stat_xact_user_tables WHERE relname = 'embedding_audit_logs'"""
+    transaction = session.transaction()
+    await transaction.start()
+    before = await session.fetchrow(asked)
+    yield
+    after = await session.fetchrow(asked)
+    await transaction.rollback()
+    assert before is not None
+    assert after is not None
+    assert after["seq_scan"] == before["seq_scan"]
+    assert after["rows"] - before["rows"] <= rows
+
+
+async def test_pages_are_whole_and_read_nothing_else(connection: Connection) -> None:
+    await connection.execute(FILL)
+    for wanted, number in (
+        (AuditFilter(), 20_000),
+        (AuditFilter(level="error"), 40),
+        (AuditFilter(level="warn", since=timedelta(hours=1)), 21),
+        (AuditFilter(category="queue_operations"), 28),
+        (AuditFilter(task=UUID("c4ca4238-a0b9-2382-0dcc-509a6f75849b")), 20),
+        (AuditFilter(operation="7"), 100),
+    ):
+        async with at_most(connection, 200):
+            first = await audit_page(connection, wanted, limit=10)
+        async with at_most(connection, 200):
+            await audit_page(connection, wanted, limit=10, after=first.next)
+        size = max(7, number // 3)
+        found: list[tuple[object, UUID]] = []
+        after: Cursor | None = None
+        while not found or after:
+            page = await audit_page(connection, wanted, limit=size, after=after)
+            found += [(row.event.at, row.id) for row in page.rows]
+            after = page.next
+        assert len(set(found)) == len(found) == number, wanted
+        assert found == sorted(found, reverse=True)
+
+
+async def test_following_reads_what_is_near(connection: Connection) -> None:
+    await connection.execute(FILL)
+    tail = AuditTail(AuditFilter(), late=timedelta(seconds=1))
+    assert [rows async for rows in tail.news(connection)] == []
+    async with at_most(connection, 0):
+        assert [rows async for rows in tail.news(connection)] == []
+    await connection.execute(
+        "INSERT INTO embedding_audit_logs (level, category, message) VALUES ('info', 'performance', 'new')"
+    )
+    async with at_most(connection, 30):
+        ((row,),) = [rows async for rows in tail.news(connection)]
+    assert row.event.message == "new"
