@@ -51,6 +51,7 @@ async def test_what_a_worker_did(database: Database, connection: Connection, stu
         assert found.value("embedq_worker_busy_seconds_total") > 0
         assert found.value("embedq_worker_slots") == 2
         assert found.value("embedq_worker_tasks_in_hand") == 0
+        assert not any(name.endswith("_created") for name in found.names)
         assert (await ask(url, "/healthz")).status_code == 200
         assert (await ask(url, "/readyz")).status_code == 200
         assert (await ask(url, "/secrets")).status_code == 404

@@ -221,7 +221,10 @@ class WorkerTelemetry:
 
         def both() -> Iterator[Metric]:
             yield from queue_families(state)
-            yield from self.registry.collect()
+            for family in self.registry.collect():
+                # The text format has no place for when a counter began but a series of its own.
+                family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+                yield family
 
         return _Families(both())
 
