@@ -14,7 +14,7 @@ WIDE = 120
 STYLES = {"debug": "dim", "warn": "yellow", "error": "red"}
 """Of levels, on a terminal with colours."""
 
-_TOLD_APART = ("worker", "operator", "host", "attempt")
+_TOLD_APART = ("worker", "operator", "host", "attempt", "outcome")
 
 
 def audit_line(row: AuditRow, *, wide: bool) -> str:

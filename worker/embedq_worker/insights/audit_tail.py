@@ -76,7 +76,7 @@ class AuditTail:
         self._connection: Connection | None = None
         self._open_since: dict[int, datetime] = {}
         self._told: dict[UUID, tuple[int, datetime]] = {}
-        self._forgotten_until = datetime.min.replace(tzinfo=UTC)
+        self._forgotten_until = self._by_id_since = datetime.min.replace(tzinfo=UTC)
 
     def told(self, row: AuditRow) -> None:
         """A row was shown that did not come from here."""
@@ -92,6 +92,7 @@ class AuditTail:
         oldest = min(await connection.fetchval(_OLDEST_WRITER), writers.at)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             seen = await _snapshot(connection, writers)
+            self._by_id_since = seen.at
             async for _ in self._read(connection, oldest - self._late, seen, by_id=True):
                 pass
         self._open_since = dict.fromkeys(seen.open, oldest)
@@ -142,14 +143,14 @@ class AuditTail:
             connection: To the migrated database.
             floor: The time.
             before: When these would have been visible.
-            by_id: Only ids tell what was told, of rows as old as that.
+            by_id: Only ids tell what was told, as far back as all of them are remembered.
         """
         told = [
             each
             for each, (writer, at) in self._told.items()
             if at >= floor and (by_id or writer >= before.low)
         ]
-        recent = before.at - self._late if by_id else _NEVER
+        recent = max(before.at - self._late, self._by_id_since) if by_id else _NEVER
         known = [each % _XIDS for each in before.open]
         arguments: list[object] = [self._page, floor, _NO_ID, before.low, before.high, told, known]
         arguments += [self._forgotten_until, recent]
@@ -184,6 +185,7 @@ class AuditTail:
         while len(self._told) > self._remembered:
             _, at = self._told.pop(next(iter(self._told)))
             self._forgotten_until = max(at, self._forgotten_until)
+            self._by_id_since = max(at, self._by_id_since)
 
 
 def _not_before(transaction: str) -> str:
