@@ -9,6 +9,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/constraints.txt
 TESTS ?= tests
+# Each process of two has a server of its own; the tests of a file stay together.
+PARALLEL ?= -n 2 --dist loadfile
 
 # PIP_CONSTRAINT would constrain the build environment too, hence -c.
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet -c $(LOCK)
@@ -58,7 +60,7 @@ demo: $(VENV)/.demo  ## embedded PostgreSQL, real articles, local model
 
 .PHONY: test
 test: $(VENV)/.dev  ## every test that takes a few seconds at most, and the packaging tests
-	$(PY) -m pytest -m "not slow" $(TESTS) $(ARGS)
+	$(PY) -m pytest -m "not slow" $(PARALLEL) $(TESTS) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev  ## the tests that take longer
