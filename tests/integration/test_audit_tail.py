@@ -131,7 +131,7 @@ async def test_a_server_that_is_another_one(database: Database, connection: Conn
         async with other.new_database() as fresh:
             session = await fresh.connect()
             await session.execute(_TABLES)
-            await write(connection, "long known")
+            await write(connection, "long known", time="now() - interval '10 min'")
             tail = AuditTail(AuditFilter(), late=timedelta(minutes=1))
             await news(tail, connection)
             await write(connection, "known")
