@@ -168,10 +168,21 @@ async def test_a_killed_server_recovers(folder: Path) -> None:
 
 
 async def test_the_number_in_the_pid_file_is_another_programs(folder: Path) -> None:
-    (folder / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder}\n0\n5432\n/tmp\n\n0 0\nready\n")
-    with embedded_server(folder) as server:
-        assert _server_pid(folder) != os.getpid()
-        await _execute(server.url, "SELECT 1")
+    owner = (folder / "data").stat().st_uid
+    other = await asyncio.create_subprocess_exec("sleep", "60", user=owner if os.geteuid() == 0 else None)
+    stale = f"{other.pid}\n{folder}\n0\n5432\n/tmp\n\n0 0\nready\n"
+    with embedded_server(folder):
+        [lock] = [*(folder / "data").glob(".s.PGSQL.*.lock"), *(folder / "sockets").glob(".s.PGSQL.*.lock")]
+        os.kill(_server_pid(folder), signal.SIGKILL)
+    (folder / "data" / "postmaster.pid").write_text(stale)
+    lock.write_text(stale)
+    try:
+        with embedded_server(folder) as server:
+            assert _server_pid(folder) != other.pid
+            await _execute(server.url, "SELECT 1")
+    finally:
+        other.kill()
+        await other.wait()
 
 
 @pytest.mark.parametrize("name", ['it\'s, "quoted" $HOME', "für 100%", "x" * 100])

@@ -108,10 +108,13 @@ class Cluster:
 
     def _start(self) -> None:
         self._remove_stale_pid_file()
+        sockets = self._socket_folder()
+        # A killed server's; its number may be another program's, or still its own until somebody buries it.
+        (sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
         settings = {
             "listen_addresses": "",
             "port": "5432",
-            "unix_socket_directories": str(self._socket_folder()),
+            "unix_socket_directories": str(sockets),
             "unix_socket_permissions": "0700",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
