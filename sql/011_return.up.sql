@@ -61,7 +61,7 @@ BEGIN
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                               duration, error, stack_trace)
             SELECT embedq_uuid(), v_now,
-                   CASE WHEN r.ends THEN 'error' WHEN r.kind = 'release' THEN 'info' ELSE 'warn' END,
+                   CASE WHEN r.ends THEN 'error' WHEN r.kind = 'release' THEN 'debug' ELSE 'warn' END,
                    CASE WHEN r.kind = 'release' THEN 'task_lifecycle' ELSE 'error_handling' END,
                    CASE WHEN r.ends THEN 'Task failed' WHEN r.kind = 'release' THEN 'Task given back'
                         WHEN r.kind = 'isolate' THEN 'Task given back, to be tried alone'
