@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from time import monotonic
 from typing import Protocol
 from uuid import UUID
@@ -26,6 +26,15 @@ class _Interval:
     claims: int = 0
     claim_s: float = 0.0
     busy_s: float = 0.0
+
+    def joined(self, later: _Interval) -> _Interval:
+        """This interval and the one after it as one."""
+        sums = {
+            item.name: getattr(self, item.name) + getattr(later, item.name)
+            for item in fields(self)
+            if item.name != "began"
+        }
+        return _Interval(began=self.began, **sums)
 
 
 class Recorder(Protocol):
@@ -80,7 +89,14 @@ class WorkerMetrics:
         Raises:
             One of `database.EXPECTED_ERRORS`: the interval goes on.
         """
-        rows = self._rows(monotonic())
+        written, self._interval = self._interval, _Interval()
+        try:
+            await self._insert(pool, self._rows(written, monotonic()))
+        except BaseException:
+            self._interval = written.joined(self._interval)
+            raise
+
+    async def _insert(self, pool: Pool, rows: Sequence[_Row]) -> None:
         await pool.execute(
             """INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
                SELECT embedq_uuid(), clock_timestamp(), m.type, m.value, m.unit,
@@ -96,10 +112,8 @@ class WorkerMetrics:
             [row.unit for row in rows],
             [row.count for row in rows],
         )
-        self._interval = _Interval()
 
-    def _rows(self, now: float) -> Sequence[_Row]:
-        of = self._interval
+    def _rows(self, of: _Interval, now: float) -> Sequence[_Row]:
         elapsed = max(now - of.began, 0.001)
         ended = of.succeeded + of.failed
         rows = []
