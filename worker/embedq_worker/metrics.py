@@ -21,8 +21,6 @@ class _Interval:
     failed: int = 0
     requests: int = 0
     request_s: float = 0.0
-    request_errors: int = 0
-    inputs: int = 0
     claims: int = 0
     claim_s: float = 0.0
     busy_s: float = 0.0
@@ -70,9 +68,7 @@ class WorkerMetrics:
         now.busy_s += seconds
         for request in report.requests:
             now.requests += 1
-            now.inputs += request.inputs
             now.request_s += request.seconds
-            now.request_errors += request.error is not None
         if self._recorder:
             self._recorder.batch(report, seconds)
 

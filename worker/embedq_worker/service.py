@@ -357,9 +357,9 @@ class Service:
             if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
                 return True
             held = await breaker.look(self._pool, self._parts.scope.provider)
+            await self._heartbeat.beat()
         except EXPECTED_ERRORS:
             return False
-        await self._heartbeat.beat()
         if self._heartbeat.block:
             raise EmbedqError(
                 f"not drained: the workers are {self._heartbeat.block}",
