@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.content import queued_articles, statuses, until_tasks, until_true, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
@@ -20,13 +19,6 @@ from tests.support.worker_process import environment, worker_process
 async def stub() -> AsyncIterator[ProviderStub]:
     async with ProviderStub() as running:
         yield running
-
-
-async def until_true(connection: Connection, question: str, *, within_s: float = 15.0) -> None:
-    """Wait until a question to the database is answered with true."""
-    async with asyncio.timeout(within_s):
-        while not await connection.fetchval(question):  # noqa: ASYNC110 - it is another program's work
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow

@@ -12,7 +12,14 @@ import pytest
 
 from embedq_worker import fleet
 from embedq_worker.fleet import Order
-from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
+from tests.support.content import (
+    add_articles,
+    queue_tasks,
+    queued_articles,
+    statuses,
+    until_true,
+    wrong_articles,
+)
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.waiting import until
@@ -234,11 +241,7 @@ async def test_a_worker_beats_while_the_provider_is_being_checked(
     async with worker_process(environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300)):
         await until(lambda: stub.seen.in_flight == 1, within_s=15)
         first = await connection.fetchval("SELECT heartbeat_at FROM embedq_workers")
-        for _ in range(200):
-            if await connection.fetchval("SELECT heartbeat_at > $1 FROM embedq_workers", first):
-                break
-        else:
-            pytest.fail("no heartbeat")
+        await until_true(connection, "SELECT heartbeat_at > $1 FROM embedq_workers", first)
 
 
 # -- what it says

@@ -135,3 +135,16 @@ async def until_tasks(connection: Connection, *, within_s: float = 20.0, **wante
     async with asyncio.timeout(within_s):
         while await statuses(connection) != wanted:  # noqa: ASYNC110 - it is another program's work
             await asyncio.sleep(0.02)
+
+
+async def until_true(
+    connection: Connection, question: str, *arguments: object, within_s: float = 15.0
+) -> None:
+    """Wait until a question to the database is answered with true.
+
+    Raises:
+        TimeoutError: It was not in time.
+    """
+    async with asyncio.timeout(within_s):
+        while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110 - another program's work
+            await asyncio.sleep(0.02)
