@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from time import monotonic
-from uuid import uuid4
 
 import pytest
 
 from embedq_worker.configuration import load_settings
 from embedq_worker.listener import Listener
-from embedq_worker.logs import open_log
 from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
@@ -103,8 +101,7 @@ async def listening(database: Database) -> AsyncIterator[tuple[TcpProxy, list[st
     signals: list[str] = []
     async with TcpProxy(database.url) as proxy:
         settings = load_settings(database_url=proxy.url)
-        log = open_log("json", "info")
-        listener = Listener(settings, uuid4(), signals.append, log, ping_every_s=0.2, ping_within_s=0.2)
+        listener = Listener(settings, signals.append, lambda _: None, ping_every_s=0.2, ping_within_s=0.2)
         task = asyncio.create_task(listener.run())
         await until(lambda: signals == ["resync"])
         yield proxy, signals

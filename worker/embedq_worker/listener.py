@@ -1,26 +1,52 @@
-"""Wakes a worker by LISTEN, and notices when the connection that listens is dead although it looks alive."""
+"""Hears signals by LISTEN, and notices when the connection that listens is dead although it looks alive."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import uuid4
 
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connect, explained
+from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connect, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.logs import Log
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
-CHANNEL = "embedq_work"
+WORK = "embedq_work"
+"""The channel that wakes workers."""
+
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
 _RECONNECT = Backoff(0.2, 15.0)
 _WITHOUT_LISTEN_S = 60.0
+
+
+class Hearing(StrEnum):
+    """Whether signals arrive."""
+
+    LISTENING = "listening"
+    LOST = "lost"
+    """The connection is gone, or what was sent through it did not come back."""
+    DEAF = "deaf"
+    """A new connection does not hear itself either: a transaction-pooling PgBouncer, mostly; or a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """News of the hearing itself.
+
+    Attributes:
+        reason: Why it is lost; empty where it is not, or where nothing came back.
+    """
+
+    hearing: Hearing
+    reason: str = ""
 
 
 class _PingLost(EmbedqError):
@@ -28,14 +54,15 @@ class _PingLost(EmbedqError):
 
 
 class Listener:
-    """Listens on `CHANNEL` for as long as `run` runs.
+    """Listens on a channel for as long as `run` runs.
 
     Args:
         settings: Where the database is.
-        worker: Names the channel of the heartbeat.
         on_signal: Called with the payload of each signal, and with ``resync`` after every gap: something may
             have been missed.
-        log: For what an operator should know.
+        on_hearing: Called when the hearing is lost or found again.
+        channel: To listen on.
+        application: Shown in pg_stat_activity.
         ping_every_s: Seconds between two notifications to ourselves.
         ping_within_s: Seconds one may take.
     """
@@ -43,20 +70,23 @@ class Listener:
     def __init__(
         self,
         settings: Settings,
-        worker: UUID,
         on_signal: Callable[[str], None],
-        log: Log,
+        on_hearing: Callable[[Heard], None],
         *,
+        channel: str = WORK,
+        application: str = "embedq-worker listener",
         ping_every_s: float = PING_EVERY_S,
         ping_within_s: float = PING_WITHIN_S,
     ) -> None:
         self._settings = settings
+        self._on_signal = on_signal
+        self._on_hearing = on_hearing
+        self._channel = channel
+        self._application = application
         self._ping_every_s = ping_every_s
         self._ping_within_s = ping_within_s
-        self._ping_channel = f"embedq_ping_{worker.hex}"
-        self._on_signal = on_signal
-        self._log = log
-        self._lost_at_once = 0
+        self._ping_channel = f"embedq_ping_{uuid4().hex}"
+        self._hearing: Hearing | None = None
 
     async def run(self) -> None:
         """Listen for ever; ends by cancellation only."""
@@ -65,38 +95,41 @@ class Listener:
             try:
                 async with self._session() as (connection, pong, closed):
                     await self._ping(connection, pong)
-                    if tries:
-                        self._log.info("listening again")
-                    tries = self._lost_at_once = 0
+                    self._tell(Heard(Hearing.LISTENING))
+                    tries = 0
                     self._on_signal("resync")
                     while True:
                         await first_of(closed, timeout_s=self._ping_every_s)
                         await self._ping(connection, pong)
             except _PingLost:
-                tries += 1
-                await asyncio.sleep(self._wait_s(tries))
+                self._tell(Heard(Hearing.LOST if self._hearing is Hearing.LISTENING else Hearing.DEAF))
+            except (asyncpg.FeatureNotSupportedError, asyncpg.ReadOnlySQLTransactionError) as error:
+                self._tell(Heard(Hearing.DEAF, one_line(error)))  # a replica
             except EXPECTED_ERRORS as error:
-                tries += 1
-                if tries == 1:
-                    self._log.warning(
-                        "the listening connection was lost", error=explained(error, self._settings).message
-                    )
-                await asyncio.sleep(_RECONNECT.delay_s(tries))
+                self._tell(Heard(Hearing.LOST, explained(error, self._settings).message))
+            deaf = self._hearing is Hearing.DEAF
+            await asyncio.sleep(_WITHOUT_LISTEN_S if deaf else _RECONNECT.delay_s(tries))
+            tries += 1
+
+    def _tell(self, heard: Heard) -> None:
+        if heard.hearing is not self._hearing:
+            self._hearing = heard.hearing
+            self._on_hearing(heard)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[tuple[DirectConnection, asyncio.Event, asyncio.Event]]:
         pong, closed = asyncio.Event(), asyncio.Event()
 
         def heard(_connection: object, _pid: int, channel: str, payload: object) -> None:
-            if channel == CHANNEL:
+            if channel == self._channel:
                 self._on_signal(str(payload))
             else:
                 pong.set()
 
-        connection = await connect(self._settings, "embedq-worker listener")
+        connection = await connect(self._settings, self._application)
         connection.add_termination_listener(lambda _: closed.set())
         try:
-            await connection.add_listener(CHANNEL, heard)
+            await connection.add_listener(self._channel, heard)
             await connection.add_listener(self._ping_channel, heard)
             yield connection, pong, closed
         finally:
@@ -113,18 +146,32 @@ class Listener:
         except TimeoutError:
             raise _PingLost("a notification did not come back") from None
 
-    def _wait_s(self, tries: int) -> float:
-        self._lost_at_once += 1
-        if self._lost_at_once == 1:
-            self._log.warning("a notification to ourselves did not come back: listening anew")
-            return _RECONNECT.delay_s(tries)
-        if self._lost_at_once == 2:
-            self._log.warning(
-                "LISTEN does not work through this connection (a transaction-pooling PgBouncer?)",
-                advice="the worker polls instead; give it a direct connection to be woken in milliseconds",
-                poll_ms=self._settings.worker_interval_ms,
-            )
-        return _WITHOUT_LISTEN_S
+
+def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
+    """What a worker says of its hearing.
+
+    Args:
+        log: For what an operator should know.
+        poll_ms: How often it looks without being woken.
+    """
+    lost = False
+
+    def tell(heard: Heard) -> None:
+        nonlocal lost
+        match heard.hearing:
+            case Hearing.LISTENING if lost:
+                log.info("listening again")
+            case Hearing.LOST:
+                log.warning("the listening connection was lost", error=heard.reason or "nothing came back")
+            case Hearing.DEAF:
+                log.warning(
+                    "LISTEN does not work through this connection (a transaction-pooling PgBouncer?)",
+                    advice="the worker polls instead; a direct connection would wake it in milliseconds",
+                    poll_ms=poll_ms,
+                )
+        lost = heard.hearing is not Hearing.LISTENING
+
+    return tell
 
 
 async def probe_listen(connection: asyncpg.Connection[asyncpg.Record], *, within_s: float = 2.0) -> bool:

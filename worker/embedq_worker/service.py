@@ -12,7 +12,7 @@ from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, persist
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.heartbeat import Heartbeat
 from embedq_worker.host import HostIdentity
-from embedq_worker.listener import Listener
+from embedq_worker.listener import Listener, log_hearing
 from embedq_worker.logs import Log
 from embedq_worker.maintenance import Maintenance, rescue_all
 from embedq_worker.metrics import Recorder, WorkerMetrics
@@ -156,7 +156,9 @@ class Service:
 
     def _background(self) -> Sequence[Coroutine[None, None, None]]:
         worker = self._parts.scope.worker
-        listener = Listener(self._settings, worker, self._signal, self._log)
+        listener = Listener(
+            self._settings, self._signal, log_hearing(self._log, self._settings.worker_interval_ms)
+        )
         maintenance = Maintenance(
             self._pool, self._settings, worker, lambda: self._pipeline.in_hand, self._metrics, self._log
         )
