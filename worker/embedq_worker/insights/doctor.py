@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from embedq_worker import migrations
 from embedq_worker.database import Connection, DirectConnection
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.access import lacking_rights
 from embedq_worker.listener import probe_listen
 from embedq_worker.settings import Settings
 from embedq_worker.storage import inspect_storage
@@ -87,37 +89,33 @@ async def _schema(connection: Connection) -> Check:
     return Check("schema", Verdict.OK, "the schema is up to date")
 
 
+_WORKER: Mapping[str, str] = {
+    "articles": "SELECT",
+    "embeddings": "SELECT INSERT UPDATE DELETE",
+    "embedding_tasks": "SELECT INSERT UPDATE DELETE",
+    "embedding_worker_status": "SELECT INSERT UPDATE",
+    "embedding_audit_logs": "SELECT INSERT UPDATE DELETE",
+    "performance_metrics": "SELECT INSERT UPDATE DELETE",
+    "embedq_workers": "SELECT INSERT UPDATE DELETE",
+    "embedq_control": "SELECT UPDATE",
+    "embedq_providers": "SELECT INSERT UPDATE",
+    "embedq_articles": "SELECT INSERT UPDATE DELETE",
+    "embedq_live_counts": "SELECT",
+}
+
 # A lock on a row (FOR NO KEY UPDATE) needs UPDATE on one column at least.
-_RIGHTS = """
-SELECT n.tab || ': ' || string_agg(p.privilege, ', ' ORDER BY p.privilege) AS lacking
-FROM (VALUES ('articles', '{SELECT}'::text[]),
-             ('embeddings', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('embedding_tasks', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('embedding_worker_status', '{SELECT,INSERT,UPDATE}'),
-             ('embedding_audit_logs', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('performance_metrics', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('embedq_workers', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('embedq_control', '{SELECT,UPDATE}'),
-             ('embedq_providers', '{SELECT,INSERT,UPDATE}'),
-             ('embedq_articles', '{SELECT,INSERT,UPDATE,DELETE}'),
-             ('embedq_live_counts', '{SELECT}')) AS n(tab, privileges),
-     unnest(n.privileges) AS p(privilege)
-WHERE to_regclass(n.tab) IS NULL OR NOT has_table_privilege(to_regclass(n.tab), p.privilege)
-GROUP BY n.tab
-UNION ALL
-SELECT 'articles: UPDATE (of a column, to lock rows)' WHERE NOT has_any_column_privilege('articles', 'UPDATE')
+_FINER = """
+SELECT 'articles: UPDATE (of a column, to lock rows)' AS lacking
+WHERE NOT has_any_column_privilege('articles', 'UPDATE')
 UNION ALL
 SELECT pg_get_serial_sequence('embeddings', 'id') || ': USAGE'
 WHERE NOT has_sequence_privilege(pg_get_serial_sequence('embeddings', 'id'), 'USAGE')
-UNION ALL
-SELECT 'function ' || p.proname || ': EXECUTE' FROM pg_proc p
-WHERE p.proname LIKE 'embedq\\_%' AND pg_function_is_visible(p.oid)
-  AND NOT has_function_privilege(p.oid, 'EXECUTE')
 """
 
 
 async def _rights(connection: Connection) -> Check:
-    lacking = [row["lacking"] for row in await connection.fetch(_RIGHTS)]
+    lacking = await lacking_rights(connection, _WORKER, absent=True)
+    lacking += [row["lacking"] for row in await connection.fetch(_FINER)]
     role = await connection.fetchval("SELECT current_user")
     if lacking:
         more = f" and {len(lacking) - 4} more" if len(lacking) > 4 else ""

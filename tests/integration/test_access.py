@@ -1,0 +1,49 @@
+"""Whether an operator may act in a database, as the database says it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from embedq_worker.insights.access import access
+from tests.support.databases import Connection, Database
+
+READER = """
+CREATE ROLE embedq_reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO embedq_reader;
+REVOKE EXECUTE ON FUNCTION embedq_command(text, text) FROM PUBLIC;
+SET LOCAL ROLE embedq_reader
+"""
+
+
+async def test_the_owner_may_act(connection: Connection) -> None:
+    found = await access(connection)
+    assert found.may_write
+    assert not found.why_not
+    assert not found.missing
+    assert (found.is_replica, found.read_only) == (False, False)
+    assert found.database == await connection.fetchval("SELECT current_database()")
+    assert abs((found.at - datetime.now(UTC)).total_seconds()) < 60
+
+
+async def test_a_role_without_rights_may_not(connection: Connection) -> None:
+    async with connection.transaction():  # with which the role goes again
+        await connection.execute(READER)
+        found = await access(connection)
+        assert found.user == "embedq_reader"
+        assert "embedding_tasks: DELETE, INSERT, UPDATE" in found.missing
+        assert "function embedq_command: EXECUTE" in found.missing
+        assert not any(words.startswith("articles") for words in found.missing)
+        assert (found.may_write, bool(found.why_not)) == (False, True)
+        await connection.execute("RESET ROLE; DROP OWNED BY embedq_reader; DROP ROLE embedq_reader")
+
+
+async def test_a_read_only_session_may_not(connection: Connection) -> None:
+    await connection.execute("SET default_transaction_read_only = on")
+    found = await access(connection)
+    assert found.read_only
+    assert (found.may_write, bool(found.why_not), found.missing) == (False, True, ())
+
+
+async def test_before_the_schema_is_there_nothing_is_missing(empty_database: Database) -> None:
+    found = await access(await empty_database.connect())
+    assert found.may_write
+    assert found.missing == ()
