@@ -108,11 +108,12 @@ class LazyGroup(click.Group):
     "reached. Example: embedq-tui status --json",
 )
 @click.option("--migrate", is_flag=True, help="Bring the schema up to date, and exit.")
+@click.option("--read-only", is_flag=True, help="Open the console without any action that changes something.")
 @common_options
 @click.version_option(__version__, prog_name="embedq-tui")
 @click.pass_context
-def cli(context: click.Context, migrate: bool) -> None:
-    """Operate a PostgreSQL queue of embedding tasks."""
+def cli(context: click.Context, migrate: bool, read_only: bool) -> None:
+    """Operate a PostgreSQL queue of embedding tasks. Without a command: open the console."""
     if migrate:
         if context.invoked_subcommand is not None:
             raise click.UsageError("--migrate stands alone")
@@ -120,8 +121,11 @@ def cli(context: click.Context, migrate: bool) -> None:
         assert command is not None
         context.invoke(command)
     elif context.invoked_subcommand is None:
-        click.echo("This version has no screen yet; the commands below do the work.\n")
-        click.echo(context.get_help())
+        from embedq_tui.opening import open_console
+
+        invocation = context.ensure_object(Invocation)
+        code = open_console(profile=invocation.profile, env_file=invocation.env_file, read_only=read_only)
+        context.exit(code)
 
 
 def main() -> None:

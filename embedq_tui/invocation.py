@@ -26,11 +26,13 @@ class Invocation:
         env_file: File of settings that was named.
         debug: Failures are shown with their traceback.
         as_json: The answer is JSON.
+        profile: Name of the database in the file of profiles; empty for that of the environment.
     """
 
     env_file: Path | None = None
     debug: bool = False
     as_json: bool = False
+    profile: str = ""
 
     def settings(self) -> Settings:
         """Read the settings.
@@ -38,13 +40,20 @@ class Invocation:
         Raises:
             SettingsError: A value cannot be used.
         """
+        if self.profile:
+            from embedq_tui.profiles import load_profiles
+
+            return load_profiles().find(self.profile).settings(self.env_file)
         from embedq_worker.configuration import load_settings
 
         return load_settings(self.env_file)
 
 
 def common_options(function: F) -> F:
-    """Add --env-file and --debug."""
+    """Add --env-file, --profile and --debug."""
+    function = _remembered(
+        "--profile", "profile", metavar="NAME", help="Use this database of profiles.toml."
+    )(function)
     function = _remembered(
         "--env-file",
         "env_file",

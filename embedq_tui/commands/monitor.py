@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.monitor_view import Seen, Trouble, drain_s, view
+from embedq_tui.lines import drain_s
+from embedq_tui.monitor_view import Seen, Trouble, view
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.screen import Screen, can_redraw
 from embedq_worker.database import Connection, connected, where
@@ -160,7 +161,7 @@ def document(seen: Seen) -> dict[str, object]:
         "completed_per_min": round(rates.completed, 2) if rates else None,
         "failed_per_min": round(rates.failed, 2) if rates else None,
         "over_s": round(rates.over_s, 3) if rates else None,
-        "drain_s": None if (seconds := drain_s(seen)) is None else round(seconds, 1),
+        "drain_s": None if (seconds := drain_s(seen.overview, seen.rates)) is None else round(seconds, 1),
         "oldest_due_at": queue.oldest_due_at,
         "oldest_pending_at": queue.oldest_pending_at,
         "last_completed_at": queue.last_completed_at,
@@ -188,7 +189,7 @@ def _state(seen: Overview) -> str:
 def _line(seen: Seen) -> str:
     """One line, each figure with its name."""
     counts, rates, workers = seen.overview.queue.counts, seen.rates, seen.overview.workers
-    left_s, due = drain_s(seen), seen.overview.queue.oldest_due_at
+    left_s, due = drain_s(seen.overview, seen.rates), seen.overview.queue.oldest_due_at
     waited_s = 0.0 if due is None else (seen.overview.at - due).total_seconds()
     held = [provider.key for provider in seen.overview.providers if provider.state != "closed"]
     figures = {

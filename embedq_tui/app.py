@@ -1,0 +1,184 @@
+"""The console: which screen is shown, which database is looked at, and the keys that work everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from embedq_tui.profiles import Profile, Profiles
+from embedq_tui.questions import Answer
+from embedq_tui.screens import ENTRIES
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.session import Session
+from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
+from embedq_worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the console was started.
+
+    Attributes:
+        operator: ``user@host``, for the audit log.
+        read_only: Nothing is to be changed.
+        profiles: Databases by name.
+        env_file: File of settings that was named.
+        keymap: Keys by id of their binding, instead of ours.
+    """
+
+    operator: str
+    read_only: bool = False
+    profiles: Profiles | None = None
+    env_file: Path | None = None
+    keymap: Mapping[str, str] | None = None
+
+
+class Console(App[int]):
+    """The application.
+
+    Args:
+        settings: Where the database is.
+        profile: How the operator named it.
+        options: How the console was started.
+    """
+
+    TITLE = "embedq"
+    CSS_PATH = "console.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
+            for entry in ENTRIES
+        ),
+        Binding("minus", "show_last", "Last screen", show=False, id="app.last"),
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
+        Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
+        Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
+        Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
+        Binding("q", "quit", "Quit", id="app.quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, id="app.interrupt", priority=True),
+    ]
+
+    def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.ascii_only = ascii_only()
+        self.session = self._session(settings, profile)
+        self._serving: Worker[None] | None = None
+        self._last = "overview"
+        for entry in ENTRIES:
+            self.add_mode(entry.name, entry.build)
+
+    # -- life
+
+    def on_mount(self) -> None:
+        """Show the first screen, then look at the database."""
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.theme = "ansi-dark" if few_colours() else DARK.name
+        if self.options.keymap:
+            self.set_keymap(dict(self.options.keymap))
+        self.switch_mode("overview")
+        self._serve()
+        self.set_interval(1.0, self._tick)
+
+    def _session(self, settings: Settings, profile: Profile) -> Session:
+        return Session(
+            settings,
+            profile,
+            read_only=self.options.read_only or profile.read_only,
+            on_state=self._state_changed,
+            on_answer=self._answered,
+        )
+
+    def _serve(self) -> None:
+        self._serving = self.run_worker(
+            self.session.run(), name="session", group="session", exclusive=True, exit_on_error=False
+        )
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A session that ends by an error of ours is begun again: the console stays up."""
+        if event.worker is self._serving and event.state is WorkerState.ERROR:
+            self.notify(str(event.worker.error), title="Internal error", severity="error", markup=False)
+            self.set_timer(1.0, self._serve)
+
+    def look_at(self, settings: Settings, profile: Profile) -> None:
+        """Look at another database; nothing of the one before is shown any more."""
+        self.session = self._session(settings, profile)
+        for mode in [entry.name for entry in ENTRIES if entry.name != "overview"]:
+            self.remove_mode(mode)
+        self._serve()
+
+    # -- from the store to the screen
+
+    @property
+    def shown(self) -> ConsoleScreen | None:
+        """The topmost screen of ours, under the dialogs."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ConsoleScreen):
+                return screen
+        return None
+
+    def stand(self, screen: ConsoleScreen) -> None:
+        """Let the questions of a screen stand, and show it what is known."""
+        questions = tuple(screen.questions())
+        self.session.stand(questions)
+        screen.take_state()
+        for question in questions:
+            if (known := self.session.store.answers.get(question)) is not None:
+                screen.take(known)
+
+    def _state_changed(self) -> None:
+        self._with_shown(lambda screen: screen.take_state())
+
+    def _answered(self, answer: Answer[Any]) -> None:
+        self._with_shown(lambda screen: screen.take(answer))
+
+    def _tick(self) -> None:
+        self.session.store.sample()
+        self._with_shown(lambda screen: screen.tick())
+
+    def _with_shown(self, do: Callable[[ConsoleScreen], None]) -> None:
+        """In the screen's own queue: what goes wrong there is its fault, not the feed's."""
+        if (screen := self.shown) is not None and screen.is_mounted:
+            screen.call_next(do, screen)
+
+    # -- keys
+
+    def action_show(self, name: str) -> None:
+        """Show a screen."""
+        if name != self.current_mode:
+            self._last = self.current_mode
+            self.switch_mode(name)
+
+    def action_show_last(self) -> None:
+        """Show the screen before this one."""
+        self.action_show(self._last)
+
+    def action_refresh(self) -> None:
+        """Look at everything now; try a lost connection now."""
+        self.session.again()
+
+    def action_help(self) -> None:
+        """Show the keys of this screen."""
+        from embedq_tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    def action_troubles(self) -> None:
+        """Show everything that is wrong, with advice."""
+        from embedq_tui.screens.troubles import TroublesScreen
+
+        self.push_screen(TroublesScreen(self.session.store))
+
+    def get_default_screen(self) -> Screen[Any]:
+        """What stands below the screens, and is never seen."""
+        return Screen(id="_default")

@@ -1,0 +1,46 @@
+"""How the console is opened, and what it leaves behind on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedq_tui.invocation import operator
+from embedq_tui.profiles import Profile, load_profiles
+from embedq_worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from embedq_worker.settings import Settings
+
+
+def open_console(
+    *,
+    profile: str = "",
+    env_file: Path | None = None,
+    read_only: bool = False,
+    settings: Settings | None = None,
+) -> int:
+    """Show the console until the operator ends it.
+
+    Args:
+        profile: Name of the database in the file of profiles; empty for that of the environment.
+        env_file: File of settings that was named.
+        read_only: Nothing is to be changed.
+        settings: Of a database that was found otherwise.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        EmbedqError: There is no terminal, or a setting cannot be used.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the console needs a terminal", "embedq-tui --help lists commands that need none")
+    profiles = load_profiles()
+    chosen = profiles.find(profile) if profile else Profile()
+    settings = settings or chosen.settings(env_file)
+    from embedq_tui.app import Console, Options
+
+    options = Options(operator(), read_only=read_only, profiles=profiles, env_file=env_file)
+    return Console(settings, chosen, options).run() or 0

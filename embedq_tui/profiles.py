@@ -1,0 +1,125 @@
+"""Databases by name: a small TOML file of the operator's, read by ``--profile``."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from embedq_worker.configuration import load_settings
+from embedq_worker.errors import SettingsError
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+
+def default_file() -> Path:
+    """Where the profiles are: ``EMBEDQ_PROFILES``, else in the folder for settings of the XDG convention."""
+    if named := os.environ.get("EMBEDQ_PROFILES"):
+        return Path(named)
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "embedq" / "profiles.toml"
+
+
+class Profile(BaseModel):
+    """One database.
+
+    Attributes:
+        name: The key of its table; empty for the one of the environment.
+        environment: Word for the badge: production, staging, test.
+        colour: Of the badge; by default red for production, yellow for staging, green for the rest.
+        read_only: Nothing is changed through this profile.
+        database_url: Where it is; else it is taken from the file.
+        env_file: File of settings to read instead of ``.env``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = ""
+    environment: str = Field("", max_length=20)
+    colour: str = Field("", pattern="^(|red|yellow|green|blue|magenta|cyan)$")
+    read_only: bool = False
+    database_url: SecretStr | None = None
+    env_file: Path | None = None
+
+    @property
+    def badge_colour(self) -> str:
+        """The colour in force."""
+        word = self.environment.lower()
+        if self.colour:
+            return self.colour
+        return "red" if word.startswith("prod") else "yellow" if word.startswith("stag") else "green"
+
+    def settings(self, env_file: Path | None = None) -> Settings:
+        """The settings of this profile.
+
+        Args:
+            env_file: File that was named on the command line; for the profile of the environment.
+
+        Raises:
+            SettingsError: A value cannot be used.
+        """
+        path = self.env_file.expanduser() if self.env_file else env_file
+        url = {"database_url": self.database_url.get_secret_value()} if self.database_url else {}
+        return load_settings(path, **url)
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """All that were written down.
+
+    Attributes:
+        file: Where.
+        by_name: In the order of the file.
+    """
+
+    file: Path
+    by_name: Mapping[str, Profile]
+
+    def find(self, name: str) -> Profile:
+        """The profile of a name.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        if name not in self.by_name:
+            known = ", ".join(self.by_name) or "none are written down"
+            raise SettingsError(f"no profile {name!r} in {self.file}", f"there are: {known}")
+        return self.by_name[name]
+
+
+def load_profiles(file: Path | None = None) -> Profiles:
+    """Read the profiles; none where there is no file.
+
+    Args:
+        file: Instead of `default_file`.
+
+    Raises:
+        SettingsError: The file cannot be understood; names the profile and the key.
+    """
+    path = file or default_file()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Profiles(path, {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {printable_line(str(error), 200)}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    tables = document.get("profiles", {})
+    if not isinstance(tables, dict):
+        raise SettingsError(f"{path}: [profiles.NAME] tables are expected")
+    return Profiles(path, {name: _profile(path, name, table) for name, table in tables.items()})
+
+
+def _profile(path: Path, name: str, table: object) -> Profile:
+    try:
+        return Profile.model_validate({**table, "name": name} if isinstance(table, dict) else table)
+    except ValidationError as error:
+        # The message only: what was meant to be a URL may hold a password.
+        problem = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise SettingsError(f"{path}: profile {name!r}: {key}: {problem['msg']}") from None

@@ -1,0 +1,165 @@
+"""What every screen of the console does alike: it asks, shows answers as they come, and can be frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.frame import Line, alert, tabs, title
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+    from embedq_tui.session import Session
+    from embedq_tui.store import Store
+
+
+class ConsoleScreen(Screen[None]):
+    """A screen with the frame of the console around what is its own.
+
+    It names the questions it wants answered; they stand while it is shown. Answers to other questions (of a
+    filter that was changed meanwhile) are dropped before they reach it. It holds no connection and no clock.
+
+    Attributes:
+        MODE: Name of its entry in the line of tabs.
+    """
+
+    MODE: ClassVar[str] = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "freeze", "Freeze", show=False, id="screen.freeze", tooltip="Keep what is shown"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen_at: float | None = None
+        self._held: dict[Question[Any], Answer[Any]] = {}
+
+    # -- what a screen of its own overrides
+
+    def body(self) -> ComposeResult:
+        """Widgets between the frame's lines."""
+        yield from ()
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """What it wants to know now."""
+        return ()
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show the answer to one of `questions`; the first one may be of an earlier time."""
+
+    def state_changed(self) -> None:
+        """Show what changed in `store`; not called while frozen."""
+
+    def ticked(self, now: datetime) -> None:
+        """A second passed: show ages as of the database's time.
+
+        Args:
+            now: That time.
+        """
+
+    # -- what it can use
+
+    @property
+    def console(self) -> Console:
+        """The application."""
+        return cast("Console", self.app)
+
+    @property
+    def session(self) -> Session:
+        """The database that is looked at."""
+        return self.console.session
+
+    @property
+    def store(self) -> Store:
+        """What is known of it."""
+        return self.console.session.store
+
+    def ask_anew(self) -> None:
+        """Say that `questions` are others now; answers that are known are shown at once."""
+        if self.is_current or self.console.shown is self:
+            self.console.stand(self)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether what is shown stays as it is."""
+        return self._frozen_at is not None
+
+    def freeze(self, frozen: bool) -> None:
+        """Keep what is shown, or go on; what came meanwhile is shown then."""
+        if frozen == self.frozen:
+            return
+        self._frozen_at = time.monotonic() if frozen else None
+        self.draw_frame()
+        if not frozen:
+            held, self._held = self._held, {}
+            for answer in held.values():
+                self.take(answer)
+            self.take_state()
+
+    # -- wiring
+
+    def compose(self) -> ComposeResult:
+        """The frame."""
+        yield Line(id="title")
+        yield Line(id="tabs")
+        yield Line(id="alert")
+        with Vertical(id="body"):
+            yield from self.body()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_screen_resume(self) -> None:
+        """It is shown: let its questions stand."""
+        self.console.stand(self)
+
+    def on_resize(self) -> None:
+        """Fit the frame."""
+        self.draw_frame()
+
+    def action_freeze(self) -> None:
+        """Keep what is shown, or go on."""
+        self.freeze(not self.frozen)
+
+    def take(self, answer: Answer[Any]) -> None:
+        """Show an answer, if it is still wanted."""
+        if answer.question not in tuple(self.questions()):
+            return
+        if self.frozen:
+            self._held[answer.question] = answer
+        else:
+            self.answered(answer)
+
+    def take_state(self) -> None:
+        """Show what changed in the store."""
+        self.draw_frame()
+        if not self.frozen:
+            self.state_changed()
+
+    def tick(self) -> None:
+        """A second passed."""
+        self.draw_frame()
+        now = self.store.now()
+        if now is not None and not self.frozen:
+            self.ticked(now)
+
+    def draw_frame(self) -> None:
+        """Draw the lines around the screen, where they changed."""
+        if not self.is_mounted:
+            return
+        frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
+        width, ascii_only = self.size.width, self.console.ascii_only
+        wrong = alert(self.store)
+        self.query_one("#title", Line).text = title(
+            self.session, width, frozen_s=frozen_s, ascii_only=ascii_only
+        )
+        self.query_one("#tabs", Line).text = tabs(self.MODE, self.store, width)
+        line = self.query_one("#alert", Line)
+        line.text, line.display = wrong, bool(wrong)

@@ -1,0 +1,178 @@
+"""Small questions: one of a few, or a line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual import on
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from embedq_tui.screens.dialogs.dialog import Dialog, button, text_of
+from embedq_worker.text import printable_line
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """One of a few.
+
+    Attributes:
+        value: What it stands for.
+        label: What it says.
+        note: A word about it.
+    """
+
+    value: T
+    label: str
+    note: str = ""
+
+
+async def ask_choice(
+    app: App[Any], title: str, choices: Sequence[Choice[T]], *, start: int = 0
+) -> T | None:
+    """Let the operator choose. Call it in a worker of Textual.
+
+    Args:
+        app: Where it is shown.
+        title: The question.
+        choices: What there is.
+        start: Where the cursor stands at first.
+
+    Returns:
+        The value of the choice; None where none was made.
+    """
+    place = await app.push_screen_wait(_Choose(title, choices, start))
+    return None if place is None else choices[place].value
+
+
+async def ask_text(
+    app: App[Any],
+    title: str,
+    *,
+    value: str = "",
+    note: str = "",
+    placeholder: str = "",
+    complaint: Callable[[str], str] = lambda text: "",
+) -> str | None:
+    """Let the operator write a line. Call it in a worker of Textual.
+
+    Args:
+        app: Where it is shown.
+        title: The question.
+        value: What stands there at first.
+        note: A word about it.
+        placeholder: Shown where nothing stands.
+        complaint: What is wrong with a text; empty where it will do. A text that will not do is not taken.
+
+    Returns:
+        The text without white space around it; None where it was given up.
+    """
+    return await app.push_screen_wait(_Write(title, value, note, placeholder, complaint))
+
+
+class _Choose(Dialog[int | None]):
+    DEFAULT_CSS = """
+    _Choose OptionList { height: auto; max-height: 100%; border: none; background: $panel; padding: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "move(1)", show=False, id="choose.down"),
+        Binding("k", "move(-1)", show=False, id="choose.up"),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[Choice[Any]], start: int) -> None:
+        super().__init__(title)
+        self._choices = choices
+        self._start = start
+
+    def lines(self) -> Iterable[Widget]:
+        """What there is to choose from."""
+        yield OptionList(*(Option(_label(choice)) for choice in self._choices), compact=True)
+
+    def buttons(self) -> Sequence[Button]:
+        """The way out."""
+        return [button("Back (esc)", "back")]
+
+    def on_mount(self) -> None:
+        """Stand on the first."""
+        super().on_mount()
+        found = self.query_one(OptionList)
+        found.focus()
+        found.highlighted = self._start if self._choices else None
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        found = self.query_one(OptionList)
+        if by > 0:
+            found.action_cursor_down()
+        else:
+            found.action_cursor_up()
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.end(event.option_index)
+
+    def action_give_up(self) -> None:
+        """Choose none."""
+        self.end(None)
+
+
+def _label(choice: Choice[Any]) -> Text:
+    return Text.assemble(printable_line(choice.label), (f"  {printable_line(choice.note)}" if choice.note else "", "dim"))
+
+
+class _Write(Dialog[str | None]):
+    def __init__(
+        self, title: str, value: str, note: str, placeholder: str, complaint: Callable[[str], str]
+    ) -> None:
+        super().__init__(title)
+        self._value = value
+        self._note = note
+        self._placeholder = placeholder
+        self._complaint = complaint
+
+    def lines(self) -> Iterable[Widget]:
+        """A word about it, and what is wrong with the text."""
+        if self._note:
+            yield Static(text_of(self._note))
+        yield Static(id="complaint")
+
+    def fields(self) -> Iterable[Widget]:
+        """The line."""
+        yield Input(self._value, placeholder=printable_line(self._placeholder), id="line", compact=True)
+
+    def buttons(self) -> Sequence[Button]:
+        """Take it, or not."""
+        return [button("OK", "ok", primary=True), button("Back (esc)", "back")]
+
+    def on_mount(self) -> None:
+        """Write at once."""
+        super().on_mount()
+        self.query_one("#line").focus()
+
+    @on(Input.Submitted, "#line")
+    def _entered(self, event: Input.Submitted) -> None:
+        self.pressed("ok")
+
+    def pressed(self, button: str) -> None:
+        """Take the text if it will do."""
+        if button != "ok":
+            self.action_give_up()
+            return
+        text = self.query_one("#line", Input).value.strip()
+        if wrong := self._complaint(text):
+            self.query_one("#complaint", Static).update(text_of(wrong, "red"))
+        else:
+            self.end(text)
+
+    def action_give_up(self) -> None:
+        """Leave it."""
+        self.end(None)

@@ -1,0 +1,130 @@
+"""The question before something is done to tasks: it starts on No."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Button, Input, Static
+
+from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
+
+
+class Answer(Enum):
+    """What the operator said."""
+
+    NO = auto()
+    YES = auto()
+    STAGED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Enquiry:
+    """What is asked.
+
+    Attributes:
+        title: The question: exactly what will be done, to how many.
+        lines: What follows from it.
+        yes: Label of the button that does it.
+        word: Has to be typed first; empty for none.
+        staged: It can be done in stages.
+        danger: It destroys.
+    """
+
+    title: str
+    lines: Sequence[str]
+    yes: str
+    word: str = ""
+    staged: bool = False
+    danger: bool = False
+
+
+class Confirm(Dialog[Answer]):
+    """Asks.
+
+    Args:
+        enquiry: What is asked.
+        place: Which database it is about.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "say('YES')", "Yes", id="confirm.yes"),
+        Binding("n", "say('NO')", "No", id="confirm.no"),
+        Binding("s", "say('STAGED')", "In stages", id="confirm.staged"),
+    ]
+
+    def __init__(self, enquiry: Enquiry, place: Place | None = None) -> None:
+        super().__init__(enquiry.title, place, danger=enquiry.danger)
+        self._enquiry = enquiry
+
+    def lines(self) -> Iterable[Widget]:
+        """What follows from it."""
+        return [Static(text_of(line)) for line in self._enquiry.lines]
+
+    def fields(self) -> Iterable[Widget]:
+        """The word to be typed."""
+        if word := self._enquiry.word:
+            yield Input(placeholder=f"type {word} to go on, esc to leave it", id="word", compact=True)
+
+    def buttons(self) -> Sequence[Button]:
+        """No, yes, and by and by."""
+        asked = self._enquiry
+        hint = (lambda key: "") if asked.word else (lambda key: f" ({key})")
+        found = [
+            button(f"No{hint('n')}", "NO"),
+            button(f"{asked.yes}{hint('y')}", "YES", danger=asked.danger, primary=not asked.danger),
+        ]
+        if asked.staged:
+            found.append(button(f"In stages{hint('s')}", "STAGED"))
+        return found
+
+    def on_mount(self) -> None:
+        """Start where nothing is done."""
+        super().on_mount()
+        self.query_one("#word" if self._enquiry.word else "#NO").focus()
+        self._permit("")
+
+    @on(Input.Changed, "#word")
+    def _typed(self, event: Input.Changed) -> None:
+        self._permit(event.value)
+
+    @on(Input.Submitted, "#word")
+    def _entered(self, event: Input.Submitted) -> None:
+        self.pressed("YES")
+
+    def _permit(self, typed: str) -> None:
+        for name in ("#YES", "#STAGED"):
+            for found in self.query(name).results(Button):
+                found.disabled = not self._permitted(typed)
+
+    def _permitted(self, typed: str) -> bool:
+        word = self._enquiry.word
+        return not word or _bare(typed) == _bare(word)
+
+    def action_say(self, answer: str) -> None:
+        """A key instead of a button; where a word is to be typed, only the button counts."""
+        if answer == "NO" or not self._enquiry.word:
+            self.pressed(answer)
+
+    def pressed(self, button: str) -> None:
+        """Answer; yes only where the word is there."""
+        answer = Answer[button]
+        typed = self.query_one("#word", Input).value if self._enquiry.word else ""
+        if answer is Answer.STAGED and not self._enquiry.staged:
+            return
+        if answer is Answer.NO or self._permitted(typed):
+            self.end(answer)
+
+    def action_give_up(self) -> None:
+        """No."""
+        self.end(Answer.NO)
+
+
+def _bare(word: str) -> str:
+    """A number may be typed with separators or without, a word in any case."""
+    return word.strip().replace(",", "").lower()

@@ -1,0 +1,81 @@
+"""What came of something, or went wrong: shown until it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Button, Static
+
+from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_worker.text import printable_line
+
+ROWS = 200
+"""Single outcomes that are shown; of more their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What there is to tell.
+
+    Attributes:
+        title: In one line.
+        lines: What else there is to say.
+        rows: What was left out, and why.
+        bad: It went wrong.
+    """
+
+    title: str
+    lines: Sequence[str] = ()
+    rows: Sequence[tuple[str, str]] = ()
+    bad: bool = False
+
+
+class Tell(Dialog[None]):
+    """Tells.
+
+    Args:
+        report: What there is to tell.
+        place: Which database it is about.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "give_up", "Close", show=False, id="outcome.close")]
+
+    def __init__(self, report: Report, place: Place | None = None) -> None:
+        super().__init__(report.title, place, danger=report.bad)
+        self._report = report
+
+    def lines(self) -> Iterable[Widget]:
+        """What else there is to say."""
+        yield from (Static(text_of(line)) for line in self._report.lines)
+        if self._report.rows:
+            yield Static(_rows(self._report.rows))
+
+    def buttons(self) -> Sequence[Button]:
+        """The way out."""
+        return [button("Close", "close", primary=True)]
+
+    def on_mount(self) -> None:
+        """Enter closes it."""
+        super().on_mount()
+        self.query_one("#close").focus()
+
+    def action_give_up(self) -> None:
+        """It was read."""
+        self.end(None)
+
+
+def _rows(rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for name, reason in rows[:ROWS]:
+        table.add_row(Text(printable_line(name, 60)), Text(printable_line(reason)))
+    if len(rows) > ROWS:
+        table.add_row(Text(f"and {len(rows) - ROWS:,} more"), Text())
+    return table

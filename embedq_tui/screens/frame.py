@@ -1,0 +1,151 @@
+"""What stands around every screen: which database this is, whether it answers, and what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from rich.text import Text
+from textual.app import RenderResult
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from embedq_tui.screens import ENTRIES
+from embedq_tui.session import Session
+from embedq_tui.store import Store
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_worker.insights.health import Code
+from embedq_worker.insights.overview import Liveness
+from embedq_worker.listener import Hearing
+from embedq_worker.text import age, printable_line
+
+SPACED = 100
+"""Width from which the tabs stand apart, and carry numbers."""
+
+
+class Line(Widget):
+    """One line of text, drawn anew when it is another."""
+
+    DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
+
+    text: reactive[Text] = reactive(Text())
+
+    def render(self) -> RenderResult:
+        """The line, cut where the screen ends."""
+        line = self.text.copy()
+        line.no_wrap = True
+        line.truncate(max(self.size.width, 1), overflow="ellipsis")
+        return line
+
+
+def spread(left: Text, right: Text, width: int) -> Text:
+    """Two texts at the two ends of a line; what does not fit is cut from the left one."""
+    room = max(width - right.cell_len - 1, 0)
+    line = left.copy()
+    line.truncate(room, overflow="ellipsis", pad=True)
+    return Text.assemble(line, " " if room else "", right)
+
+
+def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: bool) -> Text:
+    """The database, and whether what is shown is of now.
+
+    Args:
+        session: Of the database.
+        width: Cells there are.
+        frozen_s: Age in seconds of what is shown, where an operator wants it to stay.
+        ascii_only: Nothing but ASCII can be shown.
+    """
+    profile = session.profile
+    left = Text(" embedq ", HEAD)
+    word = profile.environment or profile.name
+    if word:
+        left.append(f" {printable_line(word, 20).upper()} ", f"bold white on {profile.badge_colour}")
+        left.append(" ")
+    left.append(printable_line(session.link.place))
+    if session.read_only and session.store.access is not None:
+        left.append("  READ-ONLY", f"bold {DOUBTFUL}")
+    return spread(left, _pulse(session.store, frozen_s, ascii_only), width)
+
+
+def _pulse(store: Store, frozen_s: float | None, ascii_only: bool) -> Text:
+    dot = "*" if ascii_only else "●"
+    now, line = store.now(), Text()
+    if frozen_s is not None:
+        line.append(f"frozen, {age(frozen_s)} old ", f"bold {DOUBTFUL}")
+    if store.lost is not None:
+        left_s = max(store.lost.retry_at - time.monotonic(), 0.0)
+        old = f", data of {age(seconds)} ago" if (seconds := store.age_s()) is not None else ""
+        return line.append(f"{dot} no answer{old}, again in {age(left_s)} ", BAD)
+    if now is None:
+        return line.append("connecting ", QUIET)
+    if store.hearing is Hearing.LISTENING:
+        line.append(f"{dot} live ", GOOD)
+    elif store.hearing is Hearing.DEAF:
+        line.append(f"{dot} polling ", DOUBTFUL)
+    else:
+        line.append(f"{dot} not listening ", DOUBTFUL)
+    return line.append(f"{now.astimezone():%H:%M:%S} ")
+
+
+def tabs(current: str, store: Store, width: int) -> Text:
+    """The screens with their keys; wide terminals show also how much there is to see on some."""
+    numbers = _numbers(store) if width >= SPACED + 20 else {}
+    line = Text(" " if width >= SPACED else "")
+    for entry in ENTRIES:
+        chosen = entry.name == current
+        gap = " " if width >= SPACED else ""
+        line.append(f"{gap}{entry.key}{gap}", f"reverse {HEAD}" if chosen else QUIET)
+        line.append(f"{entry.title}{gap}", f"reverse {HEAD}" if chosen else "")
+        if number := numbers.get(entry.name, 0):
+            line.append(f"{number:,} ", f"reverse {HEAD}" if chosen else DOUBTFUL)
+        line.append(" ")
+    return line
+
+
+def _numbers(store: Store) -> dict[str, int]:
+    if store.overview is None:
+        return {}
+    stuck = next((m.value for m in store.health.measures if m.name == "stuck"), 0) if store.health else 0
+    return {
+        "stuck": round(stuck),
+        "failures": store.overview.queue.counts.failed,
+        "workers": sum(row.liveness is Liveness.ALIVE for row in store.overview.workers),
+    }
+
+
+def alert(store: Store) -> Text:
+    """The worst that is wrong, in one line; empty where all is well."""
+    if store.lost is not None:
+        return Text(f" {printable_line(store.lost.error.message)}", BAD)
+    if store.error is not None:
+        advice = f"; {store.error.advice}" if store.error.advice else ""
+        return Text(f" {printable_line(store.error.message + advice)}", BAD)
+    issues = troubles(store)
+    if not issues:
+        return Text()
+    more = f"  (+{len(issues) - 1} more: !)" if len(issues) > 1 else "  (advice: !)"
+    return Text.assemble((f" {printable_line(issues[0])}", DOUBTFUL), (more, QUIET))
+
+
+def troubles(store: Store) -> list[str]:
+    """Everything that is wrong while the database answers, a line each, the gravest first."""
+    held = list(_held(store))
+    issues = () if store.health is None else store.health.issues
+    found = held + [issue.message for issue in issues if not (held and issue.code == Code.PROVIDER_OPEN)]
+    seconds = store.skew_s()
+    if seconds is not None:
+        side = "ahead of" if seconds > 0 else "behind"
+        found.append(f"the clock of this machine is {age(abs(seconds))} {side} the database's")
+    if store.hearing is Hearing.DEAF:
+        found.append("signals do not arrive through this connection: it is polled every second")
+    return found
+
+
+def _held(store: Store) -> Iterator[str]:
+    """Providers that are not asked at the moment, with the time until they are again."""
+    now = store.now()
+    for row in store.overview.providers if store.overview and now else ():
+        if row.state != "closed":
+            left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
+            again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
+            yield f"provider {row.key} {row.state}, {again}: {row.reason}"

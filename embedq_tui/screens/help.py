@@ -1,0 +1,72 @@
+"""The keys that work where one is, from the bindings themselves."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
+
+from embedq_tui.screens import ENTRIES
+from embedq_tui.styles import HEAD, NAME
+
+
+class HelpScreen(ModalScreen[None]):
+    """Shows the keys of the screen below.
+
+    Args:
+        below: That screen.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close")
+    ]
+
+    def __init__(self, below: Screen[Any]) -> None:
+        super().__init__()
+        self._below = below
+
+    def compose(self) -> ComposeResult:
+        """The keys, then the screens."""
+        with VerticalScroll(classes="dialog") as scroll:
+            scroll.border_title = "Keys"
+            scroll.border_subtitle = "esc"
+            yield Static(self._keys())
+            yield Static(self._screens())
+
+    def _keys(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        rows: dict[str, list[str]] = {}
+        for active in self._below.active_bindings.values():
+            binding = active.binding
+            if binding.system or not active.enabled or binding.action.startswith("show("):
+                continue
+            text = binding.tooltip or binding.description or _WORDS.get(binding.action, "")
+            if text:
+                key = self.app.get_key_display(binding)
+                rows.setdefault(text, []).append(key)
+        for text, keys in rows.items():
+            table.add_row(Text(" ".join(dict.fromkeys(keys)), NAME), Text(text))
+        return table
+
+    def _screens(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_row(Text("\nScreens", HEAD), "")
+        for entry in ENTRIES:
+            table.add_row(Text(entry.key, NAME), Text(f"{entry.title}: {entry.summary}"))
+        return table
+
+
+_WORDS = {
+    "cursor_down": "Down",
+    "cursor_up": "Up",
+    "page_up": "Page up",
+    "page_down": "Page down",
+    "scroll_top": "To the first row",
+    "scroll_bottom": "To the last row",
+}

@@ -1,0 +1,190 @@
+"""Everything at a glance: counts, pace, workers, provider, failures, audit log; plots where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from embedq_tui.lines import (
+    ago,
+    group_line,
+    growth,
+    labelled,
+    log_line,
+    pace_line,
+    provider_line,
+    state_of,
+    waiting,
+    worker_line,
+)
+from embedq_tui.plots import Line as PlotLine
+from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.styles import BAD, HEAD, QUIET
+from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.plot import Plot
+from embedq_tui.widgets.sparkline import sparkline
+from embedq_worker.database import Connection
+from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
+from embedq_worker.insights.failures import Failures, failures
+from embedq_worker.insights.metrics import Metrics, Span, metrics
+from embedq_worker.insights.overview import Overview, StatusCounts
+from embedq_worker.settings import Settings
+
+ROWS = 60
+GROUPS = 5
+COUNTED = 5_000
+"""Tasks of a group of failures that are counted one by one: a look has to be quick."""
+
+SPARK = 24
+
+
+@dataclass(frozen=True)
+class TopFailures(Question[Failures]):
+    """The biggest groups of failures."""
+
+    pause_s: ClassVar[float] = 2.0
+    every_s: ClassVar[float] = 30.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Failures:
+        """Ask it once."""
+        return await failures(connection, limit=GROUPS, counted=COUNTED)
+
+
+@dataclass(frozen=True)
+class LastRows(Question[AuditPage]):
+    """The newest rows of the audit log."""
+
+    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
+    every_s: ClassVar[float] = 3.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
+        """Ask it once."""
+        return await audit_page(connection, AuditFilter(level="info"), limit=ROWS)
+
+
+@dataclass(frozen=True)
+class LastHour(Question[Metrics]):
+    """What ended in the last hour, by minute."""
+
+    hears: ClassVar[frozenset[str]] = frozenset()
+    pause_s: ClassVar[float] = 10.0
+    every_s: ClassVar[float] = 20.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Metrics:
+        """Ask it once."""
+        return await metrics(connection, by=Span.MINUTE, since=timedelta(hours=1))
+
+
+class OverviewScreen(ConsoleScreen):
+    """The first screen."""
+
+    MODE = "overview"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]
+        self._failures: Failures | None = None
+        self._rows: AuditPage | None = None
+
+    def body(self) -> ComposeResult:
+        """Figures, plots, lists."""
+        ascii_only = self.console.ascii_only
+        yield Lines(id="figures")
+        with Horizontal(id="plots"):
+            yield Plot("Tasks ended per minute", ascii_only=ascii_only, id="throughput")
+            yield Plot("Processing time, ms", ascii_only=ascii_only, id="latency")
+        with Vertical(id="lists"):
+            yield Lines("Workers", id="workers")
+            yield Lines("Failures", id="failures")
+        yield Lines("Audit", from_end=True, id="audit")
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """Plots are asked for where there is room for them."""
+        yield TopFailures()
+        yield LastRows()
+        if self.has_class("-high"):
+            yield LastHour()
+
+    def on_resize(self) -> None:
+        """There may be room for plots now."""
+        super().on_resize()
+        self.ask_anew()
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show an answer."""
+        match answer.value:
+            case Failures() as found:
+                self._failures = found
+            case AuditPage() as found:
+                self._rows = found
+            case Metrics() as found:
+                self._plots(found)
+        self._draw()
+
+    def state_changed(self) -> None:
+        """Show counts, workers and providers."""
+        self._draw()
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages."""
+        self._draw()
+
+    def _draw(self) -> None:
+        seen, now = self.store.overview, self.store.now()
+        if seen is None or now is None or not self.is_mounted:
+            return
+        width = self.size.width - 4
+        self.query_one("#figures", Lines).show(self._figures(seen, now))
+        workers = self.query_one("#workers", Lines)
+        workers.show([worker_line(row, now) for row in seen.workers] or [Text("none has signed on", QUIET)])
+        groups = self.query_one("#failures", Lines)
+        found = self._failures.groups if self._failures else ()
+        groups.show([group_line(group, now) for group in found] or [Text("none", QUIET)])
+        if self._rows is not None:
+            self.query_one("#audit", Lines).show(log_line(row, width) for row in reversed(self._rows.rows))
+
+    def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
+        counts, rates = seen.queue.counts, self.store.rates
+        word, style = state_of(seen)
+        yield _tasks(counts, growth(rates))
+        ended = [float(sample.ended) for sample in self.store.samples]
+        spark = sparkline(ended, SPARK, ascii_only=self.console.ascii_only)
+        pace = labelled("Pace").append(pace_line(seen, rates))
+        yield pace.append(f"  {spark}", "cyan") if spark else pace
+        yield labelled("Waiting").append("; ".join(waiting(seen, now)) or "nothing")
+        yield (
+            labelled("Workers")
+            .append(word, style)
+            .append(f"; last task done {ago(seen.queue.last_completed_at, now)}")
+        )
+        for provider in seen.providers:
+            yield provider_line(provider, now)
+
+    def _plots(self, found: Metrics) -> None:
+        labels = [f"{period.since.astimezone():%H:%M}" for period in found.periods]
+        ended = [period.per_minute for period in found.periods]
+        self.query_one("#throughput", Plot).show([PlotLine("ended", ended)] if any(ended) else (), labels)
+        times = [period.processing_ms for period in found.periods]
+        self.query_one("#latency", Plot).show(
+            [
+                PlotLine("p50", [None if one is None else one.p50 for one in times]),
+                PlotLine("p95", [None if one is None else one.p95 for one in times]),
+            ],
+            labels,
+        )
+
+
+def _tasks(counts: StatusCounts, grows: str) -> Text:
+    line = labelled("Tasks")
+    line.append(f"{counts.pending:,} pending", HEAD)
+    line.append(f" ({grows})" if grows else "", QUIET)
+    line.append(f"  {counts.processing:,} in hand  {counts.completed:,} completed  ")
+    return line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")

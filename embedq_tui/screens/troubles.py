@@ -1,0 +1,79 @@
+"""Everything that is wrong with the queue, what was measured, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from embedq_tui.screens.frame import troubles
+from embedq_tui.store import Store
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_worker.insights.health import Measure
+from embedq_worker.text import age, printable_line
+
+
+class TroublesScreen(ModalScreen[None]):
+    """Shows the verdict of `health` as it is known now.
+
+    Args:
+        store: Of the database.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close")
+    ]
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def compose(self) -> ComposeResult:
+        """What is wrong, then what was looked at."""
+        with VerticalScroll(classes="dialog -wide") as scroll:
+            scroll.border_title = "Health"
+            scroll.border_subtitle = "esc"
+            yield Static(Text("\n").join(self._lines()))
+
+    def _lines(self) -> Iterator[Text]:
+        store = self._store
+        if store.lost is not None:
+            yield Text(printable_line(store.lost.error.message), BAD)
+            yield Text(printable_line(store.lost.error.advice), QUIET)
+        issues = {issue.message: issue for issue in store.health.issues} if store.health else {}
+        wrong = troubles(store)
+        if not wrong and store.lost is None:
+            yield Text(
+                "Nothing is wrong." if store.health else "Not yet known.", GOOD if store.health else ""
+            )
+        for message in wrong:
+            yield Text(printable_line(message), DOUBTFUL)
+            if (issue := issues.get(message)) is not None and issue.advice:
+                yield Text(f"  {printable_line(issue.advice)}", QUIET)
+        if store.health and store.health.measures:
+            yield Text("\nMeasured", HEAD)
+            for measure in store.health.measures:
+                yield _measured(measure)
+
+
+def _measured(measure: Measure) -> Text:
+    limit = "" if measure.threshold is None else f"at most {_value(measure.threshold, measure.unit)}"
+    return Text.assemble(
+        f"  {measure.name.replace('_', ' '):<22}",
+        f"{_value(measure.value, measure.unit):>14}  ",
+        (limit, QUIET),
+    )
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "s":
+        return age(value)
+    if unit == "ratio":
+        return f"{value:.1%}"
+    return f"{value:,.0f} {unit}"

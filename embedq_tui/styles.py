@@ -1,0 +1,8 @@
+"""Styles of text by name: of the sixteen colours, which every terminal has in a form that suits its owner."""
+
+from __future__ import annotations
+
+BAD, DOUBTFUL, GOOD, QUIET, HEAD, NAME = "red", "yellow", "green", "dim", "bold", "cyan"
+
+STATUS_STYLES = {"pending": "cyan", "processing": "yellow", "completed": "green", "failed": "red"}
+PRIORITY_STYLES = {"high": "bold", "normal": "", "low": "dim"}

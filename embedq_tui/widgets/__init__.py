@@ -1,0 +1,1 @@
+"""Widgets that know no subject: what they show is given to them."""

@@ -1,0 +1,233 @@
+"""A table whose rows are known by a key: cursor, marks and scroll stay with their row while data moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
+from textual.message import Message
+from textual.widgets import DataTable
+
+MARK, MARK_ASCII = "●", "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column.
+
+    Attributes:
+        key: By which it is told apart.
+        label: Its heading.
+        width: In cells; 0 for what is left over, of which there is one at most.
+        least: Width of the table in cells below which it is left out.
+    """
+
+    key: str
+    label: str
+    width: int
+    least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row.
+
+    Attributes:
+        key: An id: never a place in a list.
+        cells: One for each column, those that are left out too. Text of the database is made fit before.
+    """
+
+    key: str
+    cells: tuple[Text, ...]
+
+
+class KeyedTable(DataTable[Text]):
+    """Shows at most some hundred rows.
+
+    Args:
+        columns: Left to right.
+        markable: Rows can be marked.
+        ascii_only: Marks are plain characters.
+    """
+
+    DEFAULT_CSS = "KeyedTable { height: 1fr; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", show=False, id="table.down"),
+        Binding("k", "cursor_up", show=False, id="table.up"),
+        Binding("h", "scroll_left", show=False, id="table.left"),
+        Binding("l", "scroll_right", show=False, id="table.right"),
+        Binding("g,home", "scroll_top", show=False, id="table.top"),
+        Binding("G,end", "scroll_bottom", show=False, id="table.bottom"),
+        Binding("space", "mark", "Mark", id="table.mark"),
+        Binding("a", "mark_all", "Mark all", show=False, id="table.mark_all"),
+    ]
+
+    @dataclass
+    class Marked(Message):
+        """The marks changed."""
+
+        table: KeyedTable
+
+    @dataclass
+    class AtEdge(Message):
+        """The cursor was to go beyond the last row, or the first."""
+
+        table: KeyedTable
+        forward: bool
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        markable: bool = False,
+        ascii_only: bool = False,
+        id: str | None = None,  # noqa: A002 - as every widget calls it
+    ) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=False, id=id, cell_padding=1)
+        self._all_columns = (Column("mark", " ", 1), *columns) if markable else tuple(columns)
+        self._shown: tuple[int, ...] = ()
+        self._widths: tuple[int, ...] = ()
+        self._rows: tuple[Row, ...] = ()
+        self._markable = markable
+        self._mark = MARK_ASCII if ascii_only else MARK
+        self.marked: set[str] = set()
+
+    # -- what is asked of it
+
+    @property
+    def current(self) -> str | None:
+        """Key of the row under the cursor."""
+        return self._rows[self.cursor_row].key if 0 <= self.cursor_row < len(self._rows) else None
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The marked rows in their order, else the one under the cursor."""
+        if self.marked:
+            return tuple(sorted(self.marked))
+        return (self.current,) if self.current is not None else ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the rows, top to bottom."""
+        return tuple(row.key for row in self._rows)
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Show these rows; cursor, marks and scroll stay with theirs."""
+        wanted = tuple(rows)
+        if wanted == self._rows:
+            return
+        if [row.key for row in wanted] == [row.key for row in self._rows] and self.row_count:
+            self._update(wanted)
+        else:
+            self._replace(wanted)
+
+    def unmark(self, keys: Iterable[str] | None = None) -> None:
+        """Take marks away: these, or all."""
+        gone = self.marked & set(keys) if keys is not None else set(self.marked)
+        self.marked -= gone
+        self._draw_marks(gone)
+        if gone:
+            self.post_message(self.Marked(self))
+
+    # -- keys
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away; go on to the next."""
+        if self._markable and self.current is not None:
+            self.marked ^= {self.current}
+            self._draw_marks([self.current])
+            self.post_message(self.Marked(self))
+            super().action_cursor_down()
+
+    def action_mark_all(self) -> None:
+        """Mark all rows that are shown, or take all marks away where all are marked."""
+        if not self._markable:
+            return
+        shown = set(self.keys)
+        self.marked = set() if shown <= self.marked else self.marked | shown
+        self._draw_marks(shown)
+        self.post_message(self.Marked(self))
+
+    def action_cursor_down(self) -> None:
+        """Go down; beyond the last row is for the owner to decide."""
+        if self.cursor_row >= self.row_count - 1:
+            self.post_message(self.AtEdge(self, forward=True))
+        super().action_cursor_down()
+
+    def action_cursor_up(self) -> None:
+        """Go up."""
+        if self.cursor_row <= 0:
+            self.post_message(self.AtEdge(self, forward=False))
+        super().action_cursor_up()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Marking is offered where it can be done."""
+        if action in ("mark", "mark_all"):
+            return self._markable and bool(self._rows)
+        return super().check_action(action, parameters)
+
+    # -- drawing
+
+    def on_resize(self) -> None:
+        """Fit the columns into the width there is."""
+        shown, widths = self._fit(self.size.width)
+        if (shown, widths) != (self._shown, self._widths):
+            self._shown, self._widths = shown, widths
+            self._replace(self._rows, columns=True)
+
+    def _fit(self, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        shown = tuple(at for at, column in enumerate(self._all_columns) if column.least <= width)
+        columns = [self._all_columns[at] for at in shown]
+        fixed = sum(column.width for column in columns) + 2 * self.cell_padding * len(columns)
+        rest = max(width - fixed - 1, 8)  # one for the scroll bar
+        return shown, tuple(column.width or rest for column in columns)
+
+    def _cells(self, row: Row) -> list[Text]:
+        cells = (
+            (Text(self._mark if row.key in self.marked else " "), *row.cells) if self._markable else row.cells
+        )
+        return [cells[at] for at in self._shown]
+
+    def _update(self, wanted: tuple[Row, ...]) -> None:
+        with self.app.batch_update():
+            for at, (row, before) in enumerate(zip(wanted, self._rows, strict=True)):
+                if row == before:
+                    continue
+                for column, (new, old) in enumerate(zip(self._cells(row), self._cells(before), strict=True)):
+                    if new != old:
+                        self.update_cell_at(Coordinate(at, column), new)
+        self._rows = wanted
+
+    def _replace(self, wanted: tuple[Row, ...], *, columns: bool = False) -> None:
+        current, place = self.current, self.cursor_row
+        above = self.cursor_row - self.scroll_offset.y
+        self._rows = wanted
+        if not self._shown:
+            return  # no size yet
+        with self.app.batch_update():
+            self.clear(columns=columns)
+            if columns:
+                for at, width in zip(self._shown, self._widths, strict=True):
+                    column = self._all_columns[at]
+                    self.add_column(Text(column.label), width=width, key=column.key)
+            for row in wanted:
+                self.add_row(*self._cells(row), key=row.key)
+            keys = [row.key for row in wanted]
+            at = keys.index(current) if current in keys else min(place, len(keys) - 1)
+            if at >= 0:
+                self.move_cursor(row=at, animate=False, scroll=False)
+                self.scroll_to(y=max(at - above, 0), animate=False, force=True)
+
+    def _draw_marks(self, keys: Iterable[str]) -> None:
+        if not self._markable or not self.row_count:
+            return
+        changed = set(keys)
+        for at, row in enumerate(self._rows):
+            if row.key in changed:
+                mark = self._mark if row.key in self.marked else " "
+                self.update_cell_at(Coordinate(at, 0), Text(mark))
