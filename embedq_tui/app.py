@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from embedq_tui.palette import Commands
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.questions import Answer
 from embedq_tui.screens import ENTRIES
@@ -51,7 +52,7 @@ class Console(App[int]):
 
     TITLE = "embedq"
     CSS_PATH = "console.tcss"
-    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = App.COMMANDS | {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(

@@ -22,6 +22,7 @@ class TcpProxy:
 
     Attributes:
         connections: Accepted so far.
+        refuses: New connections are ended at once.
     """
 
     def __init__(self, url: str, *, deaf: bool = False) -> None:
@@ -31,6 +32,12 @@ class TcpProxy:
         self._handlers: set[asyncio.Task[None]] = set()
         self._writers: dict[asyncio.StreamWriter, bool] = {}
         self.connections = 0
+        self.refuses = False
+
+    def cut(self) -> None:
+        """End the connections that are open."""
+        for handler in self._handlers:
+            handler.cancel()
 
     @property
     def url(self) -> str:
@@ -61,6 +68,9 @@ class TcpProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self.refuses:
+            writer.close()
+            return
         self._handlers.add(task)
         self.connections += 1
         behind: asyncio.StreamWriter | None = None

@@ -1,0 +1,50 @@
+"""The command palette: the keys that work here, the screens, the databases by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.types import IgnoreReturnCallbackType
+
+from embedq_tui.screens import ENTRIES
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+
+class Commands(Provider):
+    """Everything that has a key where one is, and every screen."""
+
+    async def discover(self) -> Hits:
+        """What is shown before anything is typed."""
+        for name, text, run in self._commands():
+            yield DiscoveryHit(name, run, help=text)
+
+    async def search(self, query: str) -> Hits:
+        """What fits what was typed."""
+        matcher = self.matcher(query)
+        for name, text, run in self._commands():
+            if (score := matcher.match(f"{name} {text}")) > 0:
+                yield Hit(score, matcher.highlight(name), run, help=text)
+
+    def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
+        """Name, explanation, and what it does."""
+        console = cast("Console", self.app)
+        for entry in ENTRIES:
+            yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
+        seen: set[str] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            hidden = binding.system or not binding.description or binding.action.startswith("show(")
+            if hidden or not active.enabled or binding.action in seen or binding.action == "command_palette":
+                continue
+            seen.add(binding.action)
+            run = partial(console.run_action, binding.action, active.node)
+            yield (
+                f"{binding.description} ({console.get_key_display(binding)})",
+                binding.tooltip or binding.description,
+                run,
+            )

@@ -1,0 +1,178 @@
+"""The feed: answers follow what anybody commits, over a connection that may go and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from embedq_tui.profiles import Profile
+from embedq_tui.questions import Answer, Question
+from embedq_tui.session import Session
+from embedq_worker.configuration import load_settings
+from embedq_worker.database import Connection as AnyConnection
+from embedq_worker.listener import Hearing
+from embedq_worker.settings import Settings
+from tests.support.content import add_articles, queue_tasks, queued_articles
+from tests.support.databases import Connection, Database
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import until
+
+
+@dataclass(frozen=True)
+class Pending(Question[int]):
+    """How many tasks wait; slow on demand."""
+
+    name: str = ""
+    delay_s: float = 0.0
+    pause_s: ClassVar[float] = 0.05
+    every_s: ClassVar[float] = 60.0
+
+    async def ask(self, connection: AnyConnection, settings: Settings) -> int:
+        await connection.execute("SELECT pg_sleep($1)", self.delay_s)
+        found: int = await connection.fetchval(
+            "SELECT count(*) FROM embedding_tasks WHERE status = 'pending'"
+        )
+        return found
+
+
+@dataclass(frozen=True)
+class Wrong(Question[int]):
+    """Cannot be answered."""
+
+    async def ask(self, connection: AnyConnection, settings: Settings) -> int:
+        found: int = await connection.fetchval("SELECT no_such_column FROM embedding_tasks")
+        return found
+
+
+@dataclass
+class Watched:
+    """A session and what it told."""
+
+    session: Session
+    answers: list[Answer[Any]] = field(default_factory=list)
+
+    @property
+    def pending(self) -> int:
+        overview = self.session.store.overview
+        return -1 if overview is None else overview.queue.counts.pending
+
+
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[Watched]:
+    answers: list[Answer[Any]] = []
+    session = Session(settings, Profile(), read_only=False, on_state=lambda: None, on_answer=answers.append)
+    task = asyncio.create_task(session.run())
+    try:
+        yield Watched(session, answers)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def within(condition: Callable[[], bool]) -> float:
+    """Seconds until it holds."""
+    began = time.monotonic()
+    await until(condition, within_s=10)
+    return time.monotonic() - began
+
+
+async def test_what_anybody_commits_is_known_at_once(database: Database, connection: Connection) -> None:
+    async with watching(database.settings) as it:
+        store = it.session.store
+        await until(lambda: it.pending == 0 and store.hearing is Hearing.LISTENING)
+        await asyncio.sleep(0.3)  # a quiet queue: nothing is under way
+        articles = await add_articles(connection, ["One."])
+        took = []
+        for number in range(1, 11):
+            await queue_tasks(connection, articles)
+            took.append(await within(lambda expected=number: it.pending == expected))  # type: ignore[misc]
+        assert sorted(took)[5] < 1.0, took  # by signal, not by the five seconds of a look
+        await connection.execute("DELETE FROM articles")
+        await within(lambda: it.pending == 0)
+
+
+async def test_a_question_stands_until_another_takes_its_place(
+    database: Database, connection: Connection
+) -> None:
+    async with watching(database.settings) as it:
+        slow, quick = Pending("slow", 0.5), Pending("quick")
+        it.session.stand([slow])
+        await until(lambda: it.session.store.overview is not None)
+        it.session.stand([quick])
+        await until(lambda: len(it.answers) == 1)
+        await queued_articles(connection, 2)
+        await until(lambda: it.answers[-1].value == 2)
+        await asyncio.sleep(0.6)
+        assert {answer.question for answer in it.answers} == {quick}
+
+
+async def test_a_question_that_cannot_be_answered_is_told_and_harms_no_other(
+    database: Database, connection: Connection
+) -> None:
+    async with watching(database.settings) as it:
+        it.session.stand([Wrong(), Pending()])
+        await until(lambda: len(it.answers) >= 2)
+        failed = next(answer for answer in it.answers if isinstance(answer.question, Wrong))
+        assert failed.value is None
+        assert failed.error is not None
+        assert it.session.store.lost is None
+
+
+async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
+    database: Database, connection: Connection
+) -> None:
+    async with (
+        TcpProxy(database.url) as proxy,
+        watching(load_settings(database_url=proxy.url)) as it,
+    ):
+        store = it.session.store
+        await until(lambda: it.pending == 0 and store.hearing is Hearing.LISTENING)
+        proxy.refuses = True
+        proxy.cut()
+        it.session.again()
+        await until(lambda: store.lost is not None)
+        await queued_articles(connection, 3)
+        assert it.pending == 0  # what was known is kept
+        assert store.age_s() is not None
+        tries = store.lost.tries if store.lost else 0
+        await until(lambda: store.lost is not None and store.lost.tries > tries, within_s=10)
+        proxy.refuses = False
+        it.session.again()
+        await until(lambda: store.lost is None and it.pending == 3, within_s=20)
+        await until(lambda: store.hearing is Hearing.LISTENING, within_s=20)
+
+
+async def test_where_signals_do_not_arrive_it_polls_and_says_so(
+    database: Database, connection: Connection
+) -> None:
+    async with (
+        TcpProxy(database.url, deaf=True) as proxy,
+        watching(load_settings(database_url=proxy.url)) as it,
+    ):
+        await until(lambda: it.session.store.hearing is Hearing.DEAF, within_s=10)
+        await queued_articles(connection, 2)
+        await until(lambda: it.pending == 2, within_s=5)
+
+
+async def test_a_console_on_another_programs_database_shows_its_queue(
+    empty_database: Database,
+) -> None:
+    connection = await empty_database.connect()
+    async with watching(empty_database.settings) as it:
+        await until(lambda: it.session.store.error is not None)
+        await connection.execute(
+            """CREATE TABLE articles (id serial PRIMARY KEY);
+               CREATE TABLE embedding_tasks (id int, status text, priority text);
+               CREATE TABLE embedding_worker_status (id int, is_running bool, last_heartbeat timestamptz,
+                   tasks_processed int, tasks_succeeded int, tasks_failed int, started_at timestamptz);
+               INSERT INTO embedding_tasks VALUES (1, 'pending', 'normal')"""
+        )
+        it.session.again()
+        await until(lambda: it.pending == 1, within_s=10)
+        assert it.session.store.overview is not None
+        assert not it.session.store.overview.migrated
