@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from embedq_tui.ascii_filter import AsciiFilter
 from embedq_tui.palette import Commands
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.questions import Answer
@@ -69,9 +72,13 @@ class Console(App[int]):
     ]
 
     def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
-        super().__init__()
+        plain = few_colours()
+        super().__init__(ansi_color=True if plain else None)
         self.options = options
         self.ascii_only = ascii_only()
+        if self.ascii_only:
+            self._filters.append(AsciiFilter())
+        self._first_theme = "ansi-dark" if plain else DARK.name
         self.session = self._session(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -84,9 +91,12 @@ class Console(App[int]):
         """Show the first screen, then look at the database."""
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
-        self.theme = "ansi-dark" if few_colours() else DARK.name
+        self.theme = self._first_theme
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
         self.switch_mode("overview")
         self._serve()
         self.set_interval(1.0, self._tick)
@@ -179,6 +189,11 @@ class Console(App[int]):
         from embedq_tui.screens.troubles import TroublesScreen
 
         self.push_screen(TroublesScreen(self.session.store))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Of Textual's own commands those that ours do not have."""
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save what is shown as SVG", self.deliver_screenshot)
 
     def get_default_screen(self) -> Screen[Any]:
         """What stands below the screens, and is never seen."""

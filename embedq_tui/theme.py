@@ -45,7 +45,9 @@ def ascii_only() -> bool:
 
 
 def few_colours() -> bool:
-    """Whether the terminal has sixteen colours at most."""
+    """Whether the terminal has sixteen colours at most, or is to show none."""
+    if os.environ.get("NO_COLOR"):
+        return True
     term = os.environ.get("TERM", "")
     return (
         not os.environ.get("COLORTERM") and "256" not in term and "direct" not in term and "kitty" not in term

@@ -32,6 +32,7 @@ class Terminal:
     screen: pyte.Screen
     received: bytearray
     _descriptor: int
+    _its: int
 
     @property
     def lines(self) -> list[str]:
@@ -61,6 +62,12 @@ class Terminal:
         """Change the size, as a window does."""
         self.screen.resize(lines, columns)
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def hang_up(self) -> None:
+        """Go away, as a dropped SSH line does."""
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDWR), self._descriptor)
+        os.dup2(self._descriptor, self._its)
 
     def modes(self) -> tuple[bool, bool]:
         """Whether what is typed is shown, and comes line by line."""
@@ -124,7 +131,7 @@ async def terminal(
     loop = asyncio.get_running_loop()
     loop.add_reader(ours, read)
     try:
-        yield Terminal(process, screen, received, ours)
+        yield Terminal(process, screen, received, ours, its)
     finally:
         loop.remove_reader(ours)
         if process.returncode is None:

@@ -1,0 +1,58 @@
+"""For terminals that show nothing but ASCII: every other character is drawn as one that is like it."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+_LIKE = str.maketrans(
+    {
+        **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺▁▔▂‾", "-"),
+        **dict.fromkeys("│┃║╎╏┆┇┊┋╵╷╹╻▏▕▎▍▌▐", "|"),
+        **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬┏┓┗┛┣┫┳┻╋", "+"),
+        **dict.fromkeys("█▇▆▉▊▋▅▄▀▃", "#"),
+        **dict.fromkeys("●•◉■◆", "*"),
+        **dict.fromkeys("○◌◯□◇", "o"),
+        **dict.fromkeys("·∙", "."),
+        **dict.fromkeys("✓✔", "v"),
+        **dict.fromkeys("✗✘\u00d7", "x"),
+        "…": ".",
+        "→": ">",
+        "▶": ">",
+        "▸": ">",
+        "←": "<",
+        "◀": "<",
+        "▲": "^",
+        "↑": "^",
+        "△": "^",
+        "▼": "v",
+        "↓": "v",
+        "▽": "v",
+        "\u00a0": " ",
+        "–": "-",  # noqa: RUF001 - it is this character that is meant
+        "—": "-",
+        "‘": "'",  # noqa: RUF001
+        "’": "'",  # noqa: RUF001
+        "“": '"',
+        "”": '"',
+    }
+)
+
+
+class AsciiFilter(LineFilter):
+    """Applied to every line that is drawn; widths stay what they are."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Draw a line in ASCII."""
+        return [Segment(as_ascii(text), style, control) for text, style, control in segments]
+
+
+def as_ascii(text: str) -> str:
+    """A text of the same width in ASCII; what has no like is a question mark."""
+    if text.isascii():
+        return text
+    return "".join(
+        character if character.isascii() else "?" * cell_len(character) for character in text.translate(_LIKE)
+    )

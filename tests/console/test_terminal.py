@@ -1,0 +1,106 @@
+"""The console on a real terminal: it starts, obeys keys and sizes, and leaves the terminal as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.content import queued_articles
+from tests.support.databases import Connection, Database
+from tests.support.terminal import Terminal, terminal
+
+ALTERNATE_ON, ALTERNATE_OFF = b"\x1b[?1049h", b"\x1b[?1049l"
+
+
+@asynccontextmanager
+async def opened(database: Database, *, columns: int = 80, **variables: str) -> AsyncIterator[Terminal]:
+    environment = {
+        "DATABASE_URL": database.url,
+        "HOME": "/nonexistent",
+        "LANG": "C.UTF-8",
+        "COLORTERM": "truecolor",
+    } | variables
+    async with terminal(["-m", "embedq_tui"], environment, columns=columns) as program:
+        await program.until(lambda text: "live" in text and "pending" in text, within_s=30)
+        yield program
+
+
+async def test_it_shows_what_anybody_commits_obeys_keys_and_leaves_the_terminal_as_it_was(
+    database: Database, connection: Connection
+) -> None:
+    async with opened(database) as program:
+        assert program.modes() == (False, False)
+        await queued_articles(connection, 7)
+        await program.until(lambda text: "7 pending" in text)
+        program.type("?")
+        await program.until(lambda text: "Keys" in text)
+        program.type("\x1b")
+        await program.until(lambda text: "Keys" not in text)
+        for columns, lines in ((200, 60), (1, 1), (20, 4), (80, 24)):
+            program.resize(columns, lines)
+        await connection.execute(
+            "DELETE FROM embedding_tasks WHERE id = (SELECT id FROM embedding_tasks LIMIT 1)"
+        )
+        await program.until(lambda text: "6 pending" in text)
+        program.type("q")
+        assert await program.ended() == 0
+        assert program.modes() == (True, True)
+        assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database, number: int) -> None:
+    async with opened(database) as program:
+        os.kill(program.process.pid, number)
+        assert await program.ended() in (128 + number, 0)
+        assert program.modes() == (True, True)
+        assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF)
+
+
+async def test_a_terminal_that_is_gone_ends_it(database: Database) -> None:
+    async with opened(database) as program:
+        program.hang_up()
+        assert await program.ended() != 0
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NO_COLOR": "1"},
+        {"TERM": "xterm", "COLORTERM": ""},
+        {"TERM": "vt100", "COLORTERM": "", "LANG": "C", "LC_ALL": "C"},
+    ],
+    ids=["no colour", "sixteen colours", "ascii"],
+)
+async def test_it_is_readable_on_poor_terminals(database: Database, variables: dict[str, str]) -> None:
+    async with opened(database, **variables) as program:
+        received = bytes(program.received)
+        if "NO_COLOR" in variables:
+            assert b"\x1b[38;" not in received
+        if variables.get("COLORTERM") == "":
+            assert b"38;2;" not in received
+        if "LANG" in variables:
+            assert received.isascii()
+        program.type("q")
+        assert await program.ended() == 0
+
+
+async def test_where_there_is_no_terminal_it_says_so(database: Database) -> None:
+    import asyncio
+    import sys
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-m", "embedq_tui"),
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database.url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert len(err.splitlines()) == 2
