@@ -28,15 +28,23 @@ async def coverage(connection: Connection, folder: str = "") -> Coverage:
         folder: Empty for all.
     """
     row = await connection.fetchrow(
-        """SELECT count(*) AS articles,
+        f"""SELECT count(*) AS articles,
                   count(*) FILTER (
                       WHERE EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id)
                          OR EXISTS (SELECT FROM embedq_articles s WHERE s.article_id = a.id AND s.chunks = 0)
                   ) AS embedded
            FROM articles a
-           WHERE a.no_rag IS NOT TRUE
-             AND ($1 = '' OR a.folder = $1 OR left(a.folder, length($1) + 1) = $1 || '/')""",
+           WHERE a.no_rag IS NOT TRUE AND {in_folder("$1::text")}""",
         folder,
     )
     assert row is not None
     return Coverage(row["articles"], row["embedded"])
+
+
+def in_folder(folder: str) -> str:
+    """SQL: whether the article ``a`` is in a folder or below it; all are in the empty one.
+
+    Args:
+        folder: SQL of its name, a parameter.
+    """
+    return f"({folder} = '' OR a.folder = {folder} OR left(a.folder, length({folder}) + 1) = {folder} || '/')"

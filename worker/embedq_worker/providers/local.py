@@ -20,10 +20,11 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
+from embedq_worker.providers.naming import NATIVE_DIMENSIONS, stored_model
 from embedq_worker.settings import Settings
 
 _MODEL = "l2_supercat"
-_NATIVE = 256
+_NATIVE = NATIVE_DIMENSIONS[_MODEL]
 _DIMENSIONS = (64, 128, 256)
 _INPUTS = 256
 _NO_LIMIT = 1_000_000
@@ -57,13 +58,14 @@ class LocalProvider:
                 f"EMBEDDING_DIMENSIONS={self._dimensions}: {_MODEL} gives 64, 128 or 256",
                 f"set EMBEDDING_DIMENSIONS={_NATIVE}",
             )
+        self._name = stored_model(settings)
         self._engine: Any = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedq-local")
 
     @property
     def model(self) -> str:
         """Name stored with each vector."""
-        return f"local/{_MODEL}" + (f"@{self._dimensions}" if self._dimensions != _NATIVE else "")
+        return self._name
 
     @property
     def endpoint(self) -> str:

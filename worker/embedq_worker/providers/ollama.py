@@ -16,6 +16,7 @@ from embedq_worker.providers.base import (
 )
 from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
+from embedq_worker.providers.naming import stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
 from embedq_worker.settings import Settings
 
@@ -38,6 +39,7 @@ class OllamaProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._name = settings.model
+        self._model = stored_model(settings)
         self._dimensions = settings.dimensions
         self._context = settings.context_tokens or _CONTEXT_TOKENS
         self._inputs = settings.request_inputs or _INPUTS
@@ -55,7 +57,7 @@ class OllamaProvider:
     @property
     def model(self) -> str:
         """Name stored with each vector."""
-        return f"ollama/{self._name}"
+        return self._model
 
     @property
     def endpoint(self) -> str:

@@ -16,14 +16,13 @@ from embedq_worker.providers.base import (
 )
 from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
+from embedq_worker.providers.naming import native_dimensions, stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
 from embedq_worker.settings import Settings
 
 _INPUTS = 2_048
 _REQUEST_TOKENS = 300_000
 _CONTEXT_TOKENS = 8_191
-_NATIVE = {"text-embedding-3-small": 1_536, "text-embedding-3-large": 3_072}
-"""Models that can be asked for fewer components than their own number."""
 _ENCODING_REFUSED = re.compile(r"encoding[ _]?format|base64", re.IGNORECASE)
 
 
@@ -40,9 +39,8 @@ class OpenAIProvider:
     def __init__(self, settings: Settings) -> None:
         self._name = settings.model
         self._dimensions = settings.dimensions
-        native = _NATIVE.get(self._name.rpartition("/")[2])
-        self._asked = settings.dimensions_wanted if native else None
-        self._shortened = self._asked is not None and self._asked != native
+        self._model = stored_model(settings)
+        self._asked = settings.dimensions_wanted if native_dimensions(settings) else None
         self._inputs = settings.request_inputs or _INPUTS
         self._context = settings.context_tokens or _CONTEXT_TOKENS
         self._base64 = True
@@ -61,7 +59,7 @@ class OpenAIProvider:
     @property
     def model(self) -> str:
         """Name stored with each vector."""
-        return f"openai/{self._name}" + (f"@{self._dimensions}" if self._shortened else "")
+        return self._model
 
     @property
     def endpoint(self) -> str:

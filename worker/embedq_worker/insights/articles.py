@@ -1,0 +1,311 @@
+"""Lists of articles of any size with what is stored of them, page by page, and how many there are by state.
+
+What is wrong with an article is decided by sql/012_bulk (`embedq_backfill_page`), as for a backfill: what is
+listed as stale is what a backfill queues as stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from time import monotonic
+
+import asyncpg
+
+from embedq_worker.backfill import Category
+from embedq_worker.database import Connection
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.coverage import in_folder
+from embedq_worker.providers.naming import stored_model
+from embedq_worker.selection import Direction, pattern_of
+from embedq_worker.settings import Settings
+
+WALK_S = 0.5
+"""How long a page is looked for before what was found so far is shown."""
+
+LOOKED = 5_000
+"""Articles whose names are looked at per statement."""
+
+JUDGED = 1_000
+"""Articles whose embeddings are asked for per statement: their texts are read and hashed."""
+
+SPARSE = 16
+"""To judge an article alone costs as much as so many of a stretch."""
+
+COUNTED = 1_000
+"""Articles per statement of a count."""
+
+STATEMENT_S = 60.0
+
+
+class State(StrEnum):
+    """How an article stands; the first that fits."""
+
+    QUEUED = "queued"
+    """Something is wrong with it, and a task that will see to it is pending or in hand."""
+    EXCLUDED = "excluded"
+    """It is not to be embedded (no_rag); where it has embeddings, they are to be removed."""
+    FAILED = Category.FAILED.value
+    MISSING = Category.MISSING.value
+    STALE = Category.STALE.value
+    MODEL = Category.MODEL.value
+    EMPTY = "empty"
+    """There is no text in it, and so no embeddings."""
+    EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleFilter:
+    """Articles that fulfil all of these; what is not given is not asked.
+
+    Attributes:
+        states: Only these; empty for any.
+        folder: In this folder, or below it.
+        text: Contained in slug or title, in any case.
+    """
+
+    states: tuple[State, ...] = ()
+    folder: str = ""
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not set(self.states) <= set(State):
+            raise UsageError(f"no such state of an article: {', '.join(self.states)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleRow:
+    """An article and what is stored of it.
+
+    Attributes:
+        category: What is wrong with it, also where a task is queued already; None where nothing is.
+        size: Of its text, in bytes.
+        chunks: Embeddings that are stored.
+        models: Of these; empty text where another program did not say.
+        embedded_at: By our worker, or when the newest embedding was stored.
+    """
+
+    id: int
+    slug: str
+    title: str
+    folder: str
+    state: State
+    category: Category | None
+    size: int
+    chunks: int
+    models: tuple[str, ...]
+    embedded_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArticlePage:
+    """A page of a list.
+
+    Attributes:
+        at: The database's time.
+        articles: Fewer than asked for, or none, where looking for them took too long.
+        looked_at: Articles that were looked at for it.
+        next: Id beyond which the next page begins; None at the end of all articles.
+    """
+
+    at: datetime
+    articles: tuple[ArticleRow, ...]
+    looked_at: int
+    next: int | None
+
+
+async def article_page(
+    connection: Connection,
+    settings: Settings,
+    wanted: ArticleFilter,
+    *,
+    limit: int = 100,
+    after: int | None = None,
+    direction: Direction = "oldest",
+    walk_s: float = WALK_S,
+) -> ArticlePage:
+    """List articles by id, page by page.
+
+    Articles are walked by their key, a bounded number per statement: names first, and texts and embeddings
+    only of those whose names fit. A page of all costs as many articles as it shows; where few fit it ends
+    after `walk_s` with what was found, and the next one goes on from there.
+
+    Args:
+        connection: To the migrated database.
+        settings: The model that embeddings should be of.
+        wanted: Which articles.
+        limit: Articles per page.
+        after: `ArticlePage.next` of the page before, of the same filter and direction.
+        direction: The highest or the lowest ids first.
+        walk_s: Seconds after which no further statement is begun.
+    """
+    model = stored_model(settings)
+    beyond = "a.id < $1::int" if direction == "newest" else "a.id > $1::int"
+    statement = _PAGE.format(
+        beyond=beyond,
+        order="DESC" if direction == "newest" else "ASC",
+        in_folder=in_folder("$3::text"),
+    )
+    place = after if after is not None else _FIRST[direction]
+    found: list[ArticleRow] = []
+    looked_at, more = 0, True
+    deadline = monotonic() + walk_s
+    while more and len(found) < limit and (not looked_at or monotonic() < deadline):
+        room = limit - len(found)
+        judged = min(room, JUDGED) if not wanted.states else JUDGED
+        # Without a filter every article that is looked at is shown.
+        looked = judged if not (wanted.folder or wanted.text) else LOOKED
+        rows, step = await _step(
+            connection,
+            statement,
+            place,
+            looked,
+            wanted.folder,
+            pattern_of(wanted.text) if wanted.text else None,
+            judged,
+            model,
+            list(wanted.states),
+            room,
+        )
+        found += rows
+        looked_at += step["looked_at"]
+        place = step["last"] if step["last"] is not None else place
+        more = step["looked_at"] == looked or step["cut"]
+    end = await connection.fetchrow(
+        f"SELECT clock_timestamp() AS at, EXISTS (SELECT FROM articles a WHERE {beyond}) AS more", place
+    )
+    assert end is not None
+    return ArticlePage(end["at"], tuple(found), looked_at, place if end["more"] else None)
+
+
+_FIRST: Mapping[Direction, int] = {"oldest": -(2**31), "newest": 2**31 - 1}
+
+
+async def _step(
+    connection: Connection, statement: str, *arguments: object
+) -> tuple[list[ArticleRow], asyncpg.Record]:
+    async with connection.transaction(readonly=True):
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        rows = await connection.fetch(statement, *arguments, timeout=STATEMENT_S)
+    return [_article(row) for row in rows if row["id"] is not None], rows[0]
+
+
+_STATE = """
+CASE WHEN p.waiting THEN 'queued' WHEN a.no_rag THEN 'excluded' WHEN p.category IS NOT NULL THEN p.category
+     WHEN {chunks} = 0 THEN 'empty' ELSE 'embedded' END
+"""
+
+# Those whose names fit are judged in one stretch with what lies between them, or each for itself where too
+# much does. What was looked at ends with the last one shown where the page is full, with the last one judged
+# where more of them fit, else with the last one.
+_PAGE = f"""
+WITH looked AS MATERIALIZED (
+    SELECT a.id, a.slug, a.title, a.folder, a.no_rag, a.updated_at FROM articles a
+    WHERE {{beyond}} ORDER BY a.id {{order}} LIMIT $2::int
+), fitting AS MATERIALIZED (
+    SELECT a.* FROM looked a
+    WHERE {{in_folder}} AND ($4::text IS NULL OR a.slug ILIKE $4::text OR a.title ILIKE $4::text)
+    ORDER BY a.id {{order}} LIMIT $5::int
+), bounds AS MATERIALIZED (
+    SELECT b.low, b.n, (SELECT count(*) FROM looked l WHERE l.id BETWEEN b.low AND b.high)::int AS between
+    FROM (SELECT min(id) AS low, max(id) AS high, count(*) AS n FROM fitting) AS b
+), stretches AS MATERIALIZED (
+    SELECT b.low - 1 AS after, b.between AS n FROM bounds b WHERE b.between <= {SPARSE} * b.n
+    UNION ALL
+    SELECT a.id - 1, 1 FROM fitting a, bounds b WHERE b.between > {SPARSE} * b.n
+), judged AS MATERIALIZED (
+    SELECT a.*, p.category, coalesce(p.bytes, 0) AS size, e.chunks, e.models, e.newest, s.embedded_at,
+           {_STATE.format(chunks="e.chunks")} AS state
+    FROM stretches t
+    CROSS JOIN LATERAL embedq_backfill_page(t.after, t.n, $6::text, NULL) AS p
+    JOIN fitting a ON a.id = p.article_id
+    CROSS JOIN LATERAL (
+        SELECT count(*)::int AS chunks, max(e.created_at) AS newest,
+               array_agg(DISTINCT coalesce(e.model, '')::text) AS models
+        FROM embeddings e WHERE e.article_id = a.id) AS e
+    LEFT JOIN embedq_articles s ON s.article_id = a.id
+), shown AS MATERIALIZED (
+    SELECT * FROM judged WHERE state = ANY ($7::text[]) OR $7::text[] = '{{{{}}}}'
+    ORDER BY id {{order}} LIMIT $8::int
+), step AS (
+    SELECT (SELECT count(*) FROM looked) AS looked_at,
+           (SELECT count(*) FROM shown) = $8::int AS filled, (SELECT count(*) FROM fitting) = $5::int AS cut
+)
+SELECT l.*, s.* FROM (
+    SELECT CASE WHEN filled THEN (SELECT id FROM shown ORDER BY id {{order}} OFFSET $8::int - 1 LIMIT 1)
+                WHEN cut THEN (SELECT id FROM fitting ORDER BY id {{order}} OFFSET $5::int - 1 LIMIT 1)
+                ELSE (SELECT id FROM looked ORDER BY id {{order}} OFFSET greatest(looked_at - 1, 0) LIMIT 1)
+           END AS last, looked_at, cut OR filled AS cut FROM step) AS s
+LEFT JOIN shown l ON true ORDER BY l.id {{order}}
+"""
+
+
+def _article(row: asyncpg.Record) -> ArticleRow:
+    return ArticleRow(
+        id=row["id"],
+        slug=row["slug"] or "",
+        title=row["title"] or "",
+        folder=row["folder"] or "",
+        state=State(row["state"]),
+        category=Category(row["category"]) if row["category"] else None,
+        size=row["size"],
+        chunks=row["chunks"],
+        models=tuple(row["models"] or ()),
+        embedded_at=row["embedded_at"] or row["newest"],
+        updated_at=row["updated_at"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Articles by state, of those looked at so far.
+
+    Attributes:
+        articles: Looked at.
+        by_state: Every state is in it.
+        done: These are all.
+    """
+
+    articles: int
+    by_state: Mapping[State, int]
+    done: bool
+
+
+async def coverage_by_state(
+    connection: Connection, settings: Settings, *, page: int = COUNTED
+) -> AsyncIterator[Coverage]:
+    """Count the articles by state, a bounded number per statement: every text is read and hashed.
+
+    Args:
+        connection: To the migrated database; may be another's between two pages.
+        settings: The model that embeddings should be of.
+        page: Articles per statement.
+
+    Yields:
+        After each page what was counted so far; the last one is `done`.
+    """
+    model, place, articles = stored_model(settings), _FIRST["oldest"], 0
+    sums = dict.fromkeys(State, 0)
+    done = False
+    while not done:
+        rows = await connection.fetch(_COUNT, place, page, model, timeout=STATEMENT_S)
+        for row in rows:
+            sums[State(row["state"])] += row["n"]
+            place = max(place, row["last"])
+        looked_at = sum(row["n"] for row in rows)
+        articles += looked_at
+        done = looked_at < page
+        yield Coverage(articles, dict(sums), done)
+
+
+_COUNT = f"""
+SELECT {_STATE.format(chunks="e.n")} AS state, count(*) AS n, max(p.article_id) AS last
+FROM embedq_backfill_page($1, $2, $3, NULL) AS p
+JOIN LATERAL (SELECT a.no_rag FROM articles a WHERE a.id = p.article_id OFFSET 0) AS a ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS n FROM (SELECT FROM embeddings WHERE article_id = p.article_id LIMIT 1) AS one) AS e
+GROUP BY 1
+"""
