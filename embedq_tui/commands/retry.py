@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +11,10 @@ import click
 from embedq_tui.acting import act
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, say
+from embedq_tui.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.task_filter import filter_of, filter_options
-from embedq_worker.actions import RETRY, Run, carry_out
+from embedq_worker.actions import RETRY, Run
 from embedq_worker.errors import ExitCode
-from embedq_worker.insights.tasks import statuses_of
-
-STAGES = (10, 100)
-"""Tasks retried at first, and then; the rest only when these went well."""
-
-TOLERATED = 0.1
-"""Share of a stage that may fail again."""
-
-LOOK_EVERY_S = 0.5
 
 
 @click.command("retry", epilog="Example: embedq-tui retry --failed --group 1a2b3c4d --staged")
@@ -35,7 +27,7 @@ LOOK_EVERY_S = 0.5
 @click.option(
     "--stage-timeout",
     type=click.FloatRange(min=0),
-    default=600.0,
+    default=STAGE_TIMEOUT_S,
     metavar="SECONDS",
     show_default=True,
     help="With --staged: give up when a stage has not ended by then.",
@@ -63,46 +55,16 @@ def command(
     if not staged:
         return act(invocation, RETRY, wanted, verb="Retry")
 
-    async def in_stages(run: Run) -> str:
-        return await _staged(run, stage_timeout, quiet=invocation.as_json)
+    async def way(run: Run) -> str:
+        told = partial(_tell, quiet=invocation.as_json)
+        return "done" if await in_stages(run, stage_timeout, told) else "halted"
 
-    return act(invocation, RETRY, wanted, verb="Retry", way=in_stages)
-
-
-async def _staged(run: Run, timeout_s: float, *, quiet: bool) -> str:
-    """Retry in stages.
-
-    Returns:
-        ``done``, or ``halted`` where a stage did not go well.
-    """
-    for size in STAGES:
-        before = len(run.outcome.ids)
-        await carry_out(run, limit=size)
-        stage = run.outcome.ids[before:]
-        failed, waiting = await _ended(run, stage, timeout_s)
-        if waiting or failed > TOLERATED * len(stage):
-            what = f"{waiting:,} have not ended" if waiting else f"{failed:,} failed again"
-            say(f"Halted: of {count(len(stage), 'task')} {what}", error=True)
-            return "halted"
-        if not quiet:
-            say(f"{count(len(stage), 'task')} retried, {failed:,} failed again")
-        if run.outcome.changed >= run.planned.matched:
-            return "done"
-    await carry_out(run)
-    return "done"
+    return act(invocation, RETRY, wanted, verb="Retry", way=way)
 
 
-async def _ended(run: Run, stage: list[UUID], timeout_s: float) -> tuple[int, int]:
-    """Wait for the end of a stage.
-
-    Returns:
-        How many failed, and how many have not ended in time.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while True:
-        now = await statuses_of(run.connection, stage)
-        waiting = now["pending"] + now["processing"]
-        if not waiting or loop.time() >= deadline:
-            return now["failed"], waiting
-        await asyncio.sleep(LOOK_EVERY_S)
+def _tell(stage: Stage, *, quiet: bool) -> None:
+    if stage.over and not stage.well:
+        what = f"{stage.waiting:,} have not ended" if stage.waiting else f"{stage.failed:,} failed again"
+        say(f"Halted: of {count(stage.tasks, 'task')} {what}", error=True)
+    elif stage.over and not quiet:
+        say(f"{count(stage.tasks, 'task')} retried, {stage.failed:,} failed again")

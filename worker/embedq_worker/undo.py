@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -9,7 +10,7 @@ import asyncpg
 
 from embedq_worker.actions import BATCH, operator_and_host, whole
 from embedq_worker.database import Connection
-from embedq_worker.selection import PLAN
+from embedq_worker.selection import COUNTING_S, PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,41 @@ class Undone:
     kept: int
 
 
-async def undo(connection: Connection, operation_id: UUID, by: str, *, batch_size: int = BATCH) -> Undone:
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """What an undo would find.
+
+    Attributes:
+        open: Tasks that nothing has touched since.
+        touched: Tasks that something else happened to; they would be left alone.
+    """
+
+    open: int
+    touched: int
+
+
+async def undoable(connection: Connection, operation_id: UUID) -> Undoable:
+    """Count what an undo would take back; a moment later it may be less.
+
+    Args:
+        connection: To the migrated database.
+        operation_id: Of the action.
+    """
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN)
+        row = await connection.fetchrow(_UNDOABLE, str(operation_id), timeout=COUNTING_S)
+    assert row is not None
+    return Undoable(row["open"], row["seen"] - row["open"])
+
+
+async def undo(
+    connection: Connection,
+    operation_id: UUID,
+    by: str,
+    *,
+    batch_size: int = BATCH,
+    progress: Callable[[int], None] = lambda changed: None,
+) -> Undone:
     """Take back a cancellation, or a change of priority, of the tasks that nothing has touched since.
 
     A cancelled task waits again, one that was in hand too: its claim is gone. Run again it does nothing more.
@@ -37,6 +72,7 @@ async def undo(connection: Connection, operation_id: UUID, by: str, *, batch_siz
         operation_id: Of the action.
         by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
+        progress: Told after each batch how many tasks are as they were before.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
@@ -48,6 +84,7 @@ async def undo(connection: Connection, operation_id: UUID, by: str, *, batch_siz
         row = await whole(batch)
         changed += row["changed"]
         seen += row["seen"]
+        progress(changed)
         if row["seen"] < batch_size:
             return Undone(operation, changed, seen - changed)
         place = row["last"]
@@ -63,17 +100,22 @@ async def _undo_batch(
     return row
 
 
-_UNDO = """
+_OF_TASKS = """n.operation_id = $1 AND n.task_id IS NOT NULL
+      AND (n.metadata ->> 'action' = 'cancel' OR n.metadata ->> 'action' LIKE 'priority %')"""
+_UNTOUCHED = """CASE n.metadata ->> 'action'
+              WHEN 'cancel' THEN t.status = 'failed' AND t.completed_at = n.timestamp
+              ELSE t.status = 'pending' AND n.metadata ->> 'action' = 'priority ' || t.priority END"""
+_UNDOABLE = f"""
+SELECT count(*) AS seen, count(*) FILTER (WHERE {_UNTOUCHED}) AS open
+FROM embedding_audit_logs n LEFT JOIN embedding_tasks t ON t.id = n.task_id WHERE {_OF_TASKS}
+"""
+_UNDO = f"""
 WITH noted AS MATERIALIZED (
-    SELECT a.id, a.task_id, a.timestamp, a.metadata FROM embedding_audit_logs a
-    WHERE a.operation_id = $1 AND a.id > $2::uuid AND a.task_id IS NOT NULL
-      AND (a.metadata ->> 'action' = 'cancel' OR a.metadata ->> 'action' LIKE 'priority %')
-    ORDER BY a.id LIMIT $3::int
+    SELECT n.id, n.task_id, n.timestamp, n.metadata FROM embedding_audit_logs n
+    WHERE {_OF_TASKS} AND n.id > $2::uuid ORDER BY n.id LIMIT $3::int
 ), chosen AS MATERIALIZED (
     SELECT t.id, n.metadata FROM noted n JOIN embedding_tasks t ON t.id = n.task_id
-    WHERE CASE n.metadata ->> 'action'
-              WHEN 'cancel' THEN t.status = 'failed' AND t.completed_at = n.timestamp
-              ELSE t.status = 'pending' AND n.metadata ->> 'action' = 'priority ' || t.priority END
+    WHERE {_UNTOUCHED}
     FOR UPDATE OF t SKIP LOCKED
 ), changed AS (
     UPDATE embedding_tasks t

@@ -35,9 +35,7 @@ class Choice(Generic[T]):
     note: str = ""
 
 
-async def ask_choice(
-    app: App[Any], title: str, choices: Sequence[Choice[T]], *, start: int = 0
-) -> T | None:
+async def ask_choice(app: App[Any], title: str, choices: Sequence[Choice[T]], *, start: int = 0) -> T | None:
     """Let the operator choose. Call it in a worker of Textual.
 
     Args:
@@ -126,7 +124,8 @@ class _Choose(Dialog[int | None]):
 
 
 def _label(choice: Choice[Any]) -> Text:
-    return Text.assemble(printable_line(choice.label), (f"  {printable_line(choice.note)}" if choice.note else "", "dim"))
+    label = Text(printable_line(choice.label))
+    return label.append(f"  {printable_line(choice.note)}", "dim") if choice.note else label
 
 
 class _Write(Dialog[str | None]):

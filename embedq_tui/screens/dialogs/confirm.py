@@ -74,14 +74,17 @@ class Confirm(Dialog[Answer]):
     def buttons(self) -> Sequence[Button]:
         """No, yes, and by and by."""
         asked = self._enquiry
-        hint = (lambda key: "") if asked.word else (lambda key: f" ({key})")
         found = [
-            button(f"No{hint('n')}", "NO"),
-            button(f"{asked.yes}{hint('y')}", "YES", danger=asked.danger, primary=not asked.danger),
+            button(self._hinted("No", "n"), "NO"),
+            button(self._hinted(asked.yes, "y"), "YES", danger=asked.danger, primary=not asked.danger),
         ]
         if asked.staged:
-            found.append(button(f"In stages{hint('s')}", "STAGED"))
+            found.append(button(self._hinted("In stages", "s"), "STAGED"))
         return found
+
+    def _hinted(self, label: str, key: str) -> str:
+        """With its key, where keys are not for typing the word."""
+        return label if self._enquiry.word else f"{label} ({key})"
 
     def on_mount(self) -> None:
         """Start where nothing is done."""

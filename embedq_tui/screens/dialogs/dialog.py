@@ -68,13 +68,15 @@ class Dialog(ModalScreen[R], Generic[R]):
     Dialog #box.-danger { border: round $error; }
     Dialog #box.-ascii { border: ascii $primary; }
     Dialog #box.-tiny { border: none; padding: 0; }
-    Dialog #place { height: 1; width: 1fr; }
+    Dialog #place { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     Dialog #box.-tiny #place { display: none; }
     Dialog #text { height: auto; scrollbar-size-vertical: 1; }
     Dialog #text Static { width: 1fr; height: auto; }
     Dialog #title { text-style: bold; margin: 0 0 1 0; }
     Dialog #box.-tiny #title { margin: 0; }
-    Dialog #buttons { height: 1; width: 1fr; margin: 1 0 0 0; overflow-x: auto; scrollbar-size-horizontal: 0; }
+    Dialog #buttons {
+        height: 1; width: 1fr; margin: 1 0 0 0; overflow-x: auto; scrollbar-size-horizontal: 0;
+    }
     Dialog #box.-tiny #buttons { margin: 0; }
     Dialog #buttons Button { min-width: 6; width: auto; margin: 0 2 0 0; }
     Dialog Input { margin: 1 0 0 0; }
@@ -194,5 +196,4 @@ def _place(place: Place) -> Text:
         line.append(f" {printable(place.environment)[:20].upper()} ", f"bold white on {place.colour}")
         line.append(" ")
     line.append(printable(place.name), "dim")
-    line.no_wrap, line.overflow = True, "ellipsis"
     return line

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
-from textual.app import App
+from textual.app import App, RenderResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
@@ -103,6 +103,17 @@ async def watch(
     return task.result()
 
 
+class _Bar(Widget):
+    DEFAULT_CSS = "_Bar { height: 1; width: 1fr; }"
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self) -> RenderResult:
+        return bar(self._progress.done, self._progress.total, self.size.width)
+
+
 class Running(Dialog[None]):
     """Shows how far something is until it has ended.
 
@@ -119,11 +130,12 @@ class Running(Dialog[None]):
     def __init__(self, progress: Progress, task: asyncio.Future[Any], place: Place | None = None) -> None:
         super().__init__(progress.title, place)
         self._progress = progress
-        self._task = task
+        self._work = task
 
     def lines(self) -> Iterable[Widget]:
         """How far it is."""
-        return [Static(id="bar"), Static(id="numbers"), Static(id="more")]
+        known = [_Bar(self._progress)] if self._progress.total else []
+        return [*known, Static(id="numbers"), Static(id="more")]
 
     def buttons(self) -> Sequence[Button]:
         """The way out."""
@@ -138,20 +150,22 @@ class Running(Dialog[None]):
 
     def action_give_up(self) -> None:
         """Stop it; it ends when what is under way has ended."""
-        if not self._progress.stopping and not self._task.done():
+        if not self._progress.stopping and not self._work.done():
             self._progress.stopping = True
-            self._task.cancel()
+            self._work.cancel()
             self._draw()
 
     def _draw(self) -> None:
-        if self._task.done():
+        if self._work.done():
             if self.is_current:  # else what is above it is closed first
                 self.end(None)
             return
         found = self._progress
-        self.query_one("#bar", Static).update(bar(found.done, found.total, self.query_one("#bar").size.width))
+        for drawn in self.query(_Bar):
+            drawn.refresh()
         self.query_one("#numbers", Static).update(Text(numbers(found)))
-        told = [*found.lines, "Stopping: what is under way comes to its end."] if found.stopping else found.lines
+        ending = ["Stopping: what is under way comes to its end."] if found.stopping else []
+        told = [*found.lines, *ending]
         self.query_one("#more", Static).update(text_of("\n".join(told)))
         self.query_one("#stop", Button).disabled = found.stopping
 
@@ -173,8 +187,10 @@ def numbers(progress: Progress) -> str:
     if progress.total is None:
         told = f"{count(progress.done, progress.noun)}, " if progress.done else ""
         return f"{told}{age(seconds)}"
-    parts = [f"{progress.done:,} of {count(progress.total, progress.noun)}", count(progress.steps, "batch", "batches")]
+    parts = [
+        f"{progress.done:,} of {count(progress.total, progress.noun)}",
+        count(progress.steps, "batch", "batches"),
+    ]
     if progress.done and seconds >= 1:
-        rate = progress.done / seconds
-        parts.append(f"{rate:,.0f} a second")
+        parts.append(f"{progress.done / seconds:,.0f} a second")
     return ", ".join([*parts, age(seconds)])
