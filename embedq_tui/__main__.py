@@ -1,6 +1,19 @@
-"""`python -P -m embedq_tui` is `embedq-tui`."""
+"""The start of the program; `python -P -m embedq_tui` is `embedq-tui`."""
 
-from embedq_tui.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point. Ctrl-C is answered from here on: nothing big has been imported yet."""
+    try:
+        from embedq_tui.cli import main as begin
+
+        begin()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

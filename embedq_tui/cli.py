@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from embedq_tui.invocation import Invocation, common_options
-from embedq_tui.output import print_error
+from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker import __version__
 from embedq_worker.errors import EmbedqError, ExitCode
 
@@ -83,6 +84,15 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; how click answers Ctrl-C and a closed pipe differs from version to version."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(_interrupted()) from None
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_reader_gone()) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""
         with formatter.section("Commands"):
@@ -130,7 +140,9 @@ def cli(context: click.Context, migrate: bool, read_only: bool) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is done; there is nothing left to interrupt
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -148,14 +160,14 @@ def run(arguments: list[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted()
     except Exception as error:
         # The edge of the program: nobody sees a traceback who did not ask for it.
         if invocation.debug:
             raise
         return _told(error)
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # how click and rich answer a closed pipe
+        if isinstance(end.__context__, BrokenPipeError):  # how rich answers a closed pipe
             return _reader_gone()
         return end.code if isinstance(end.code, int) else int(ExitCode.OK)
     return outcome if isinstance(outcome, int) else int(ExitCode.OK)
@@ -168,6 +180,14 @@ def _told(error: Exception) -> int:
         The exit code that follows from it.
     """
     match error:
+        case ReaderGone() | BrokenPipeError():
+            return _reader_gone()
+        case OutputError():
+            _reader_gone()
+            print_error(error.message)
+            return int(ExitCode.NO)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):  # of rich, or of the last flush
+            return _told(OutputError(error.strerror))
         case EmbedqError():
             print_error(error.message, error.advice)
             return int(error.exit_code)
@@ -179,16 +199,17 @@ def _told(error: Exception) -> int:
             print_error(error.format_message(), f"try: {ctx.command_path} --help" if ctx else "")
             return int(ExitCode.USAGE)
         case click.Abort():
-            return INTERRUPTED
-        case BrokenPipeError():
-            return _reader_gone()
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            _reader_gone()
-            print_error(f"the output cannot be written: {error.strerror}")
-            return int(ExitCode.NO)
+            return _interrupted()
         case _:
             print_error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug")
             return BUG
+
+
+def _interrupted() -> int:
+    """End the line on which a terminal shows ^C."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        click.echo(err=True)
+    return INTERRUPTED
 
 
 def _reader_gone() -> int:

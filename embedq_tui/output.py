@@ -12,7 +12,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, TextIO
@@ -20,6 +20,7 @@ from uuid import UUID
 
 import click
 
+from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age as age
 from embedq_worker.text import printable, printable_line
 
@@ -30,9 +31,38 @@ PIPE_WIDTH = 10_000
 """Columns of an output that is no terminal: nothing is cut, a table takes what it needs."""
 
 
+class OutputError(EmbedqError):
+    """What is written is not taken: a full disk, a terminal that is gone.
+
+    Args:
+        why: As the system says it.
+    """
+
+    def __init__(self, why: str | None) -> None:
+        super().__init__(f"the output cannot be written: {why}")
+
+
+class ReaderGone(OutputError):
+    """Whoever read the output closed the pipe."""
+
+
 def say(line: str = "", *, error: bool = False) -> None:
-    """Write a line for people."""
-    click.echo(printable(line), err=error)
+    """Write a line for people.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    _write(printable(line), error=error)
+
+
+def _write(text: str, *, error: bool = False) -> None:
+    # As an OSError it would pass for one of the database's where a command writes during a look at it.
+    try:
+        click.echo(text, err=error)
+    except BrokenPipeError:
+        raise ReaderGone("nobody reads it") from None
+    except OSError as problem:
+        raise OutputError(problem.strerror) from problem
 
 
 def say_wrapped(line: str, indent: int) -> None:
@@ -45,9 +75,10 @@ def say_wrapped(line: str, indent: int) -> None:
 
 def print_error(message: str, advice: str = "") -> None:
     """Tell what is wrong, and what to do about it, on standard error."""
-    say(f"embedq-tui: {printable_line(message)}", error=True)
-    if advice:
-        say(f"  {printable_line(advice)}", error=True)
+    with suppress(OutputError):  # the exit code tells it too
+        say(f"embedq-tui: {printable_line(message)}", error=True)
+        if advice:
+            say(f"  {printable_line(advice)}", error=True)
 
 
 def print_json(value: object, *, compact: bool = False) -> None:
@@ -56,9 +87,12 @@ def print_json(value: object, *, compact: bool = False) -> None:
     Args:
         value: Dataclasses become objects by their fields, times ISO 8601 in UTC, enums their value.
         compact: On one line, for a list of documents.
+
+    Raises:
+        OutputError: It cannot be written.
     """
     # ASCII only: no control character and no bidi mark gets through, whatever the terminal's encoding.
-    click.echo(json.dumps(plain(value), indent=None if compact else 2, allow_nan=False))
+    _write(json.dumps(plain(value), indent=None if compact else 2, allow_nan=False))
 
 
 def plain(value: object) -> object:
@@ -111,14 +145,14 @@ def require_reader() -> None:
     """End where nobody reads the output any more, as the next write would; for who writes seldom.
 
     Raises:
-        BrokenPipeError: Whoever read it closed the pipe.
+        ReaderGone: Whoever read it closed the pipe.
     """
     if sys.stdout is None or sys.stdout.isatty() or not hasattr(select, "poll"):
         return
     polled = select.poll()
     polled.register(sys.stdout.fileno(), 0)
     if any(events & select.POLLERR for _, events in polled.poll(0)):
-        raise BrokenPipeError
+        raise ReaderGone("nobody reads it")
 
 
 def console() -> Console:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,16 +83,26 @@ class Tui:
             out, err = self._capture.readouterr()
         return Answer(code, out, err)
 
-    async def start(self, *arguments: str | Path, **variables: object) -> asyncio.subprocess.Process:
-        """Start a command as a process of its own, with pipes."""
+    async def start(
+        self,
+        *arguments: str | Path,
+        program: Sequence[str] = ("-m", "embedq_tui"),
+        variables: Mapping[str, object] | None = None,
+    ) -> asyncio.subprocess.Process:
+        """Start a command as a process of its own, with pipes.
+
+        Args:
+            arguments: Its command line.
+            program: What Python runs.
+            variables: More of its environment.
+        """
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
-            "-m",
-            "embedq_tui",
+            *program,
             *map(str, arguments),
             env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-            | {name: str(value) for name, value in (self.variables | variables).items()},
+            | {name: str(value) for name, value in (self.variables | dict(variables or {})).items()},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -100,7 +110,7 @@ class Tui:
 
     async def process(self, *arguments: str | Path, **variables: object) -> Answer:
         """Run a command as a process of its own."""
-        process = await self.start(*arguments, **variables)
+        process = await self.start(*arguments, variables=variables)
         out, err = await process.communicate()
         assert process.returncode is not None
         return Answer(process.returncode, out.decode(), err.decode())
