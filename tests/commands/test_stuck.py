@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
+from embedq_worker.actions import RELEASE, Run, carry_out, plan
 from embedq_worker.errors import ExitCode
+from embedq_worker.insights.stuck import stuck, stuck_by
+from embedq_worker.selection import Stuck, TaskFilter
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.content import queued_articles
-from tests.support.databases import Connection
+from tests.support.databases import Connection, Database
 
 
 async def claim(connection: Connection, article: int, worker: UUID | None, *, age: str = "0 s") -> str:
@@ -57,8 +62,50 @@ async def test_each_reason(tui: Tui, connection: Connection) -> None:
     assert found == expected
     assert [task["slug"] for task in document["tasks"]] == [f"article-{number}" for number in range(5)]
     assert document["tasks"][0]["claim_age_s"] >= 7200
+    held = [(one["worker_place"], one["liveness"], one["tasks"]) for one in document["workers"]]
+    place = "build-7/4711"
+    assert sorted(held, key=str) == [
+        (place, "alive", 1),
+        (place, "gone", 1),
+        (place, "silent", 1),
+        (None, "gone", 1),
+        (None, None, 1),
+    ]
     text = (await tui("stuck")).out
     assert all(task in text for task in expected)
+
+
+async def test_an_action_reaches_what_is_listed_and_nothing_else(
+    connection: Connection, database: Database
+) -> None:
+    articles = await queued_articles(connection, 60)
+    alive, silent = await start_worker(connection), await start_worker(connection, silent="60 s")
+    holders = [alive, silent, uuid4(), None]
+    for number, article in enumerate(articles):
+        await claim(connection, article, holders[number % 4], age=f"{number} min")
+    await connection.execute("UPDATE embedding_tasks SET processed_at = NULL WHERE article_id % 7 = 0")
+    await connection.execute("UPDATE embedding_tasks SET created_at = now() - interval '1 h'")
+    for by in (stuck_by(database.settings), Stuck(600, 45), Stuck(10_000, 90)):
+        listed = await stuck(connection, database.settings, limit=100, by=by)
+        assert len(listed.tasks) == listed.total == sum(one.tasks for one in listed.workers)
+        planned = await plan(connection, RELEASE, TaskFilter(stuck=by))
+        assert 0 < planned.matched == listed.total < 60
+        async with undone(connection):
+            outcome = await carry_out(Run(connection, planned, "ann@ops", batch_size=7))
+            assert set(outcome.ids) == {task.id for task in listed.tasks}
+    ids = tuple(task.id for task in listed.tasks)
+    await connection.execute("UPDATE embedq_workers SET heartbeat_at = clock_timestamp()")
+    beating = await plan(connection, RELEASE, TaskFilter(ids=ids, stuck=by))
+    assert beating.matched == sum(task.worker not in (alive, silent) for task in listed.tasks)
+
+
+@asynccontextmanager
+async def undone(connection: Connection) -> AsyncIterator[None]:
+    """Nothing that is done in the block stays."""
+    transaction = connection.transaction()
+    await transaction.start()
+    yield
+    await transaction.rollback()
 
 
 async def test_a_claim_another_program_took_over_is_not_ours(tui: Tui, connection: Connection) -> None:

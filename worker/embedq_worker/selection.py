@@ -20,6 +20,7 @@ from embedq_worker.text import age
 
 STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
+KINDS = ("create", "update", "delete")
 Direction = Literal["newest", "oldest"]
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
@@ -47,6 +48,22 @@ def pattern_of(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """When a task in hand counts as stuck, see `insights.stuck`.
+
+    Attributes:
+        older_s: Its claim is older than this, whoever holds it.
+        silent_s: Or its worker, one of ours, is gone or without heartbeat for longer than this.
+    """
+
+    older_s: float
+    silent_s: float
+
+    def __str__(self) -> str:
+        return f"claims older than {age(self.older_s)}, workers silent for {age(self.silent_s)} or gone"
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFilter:
     """Tasks that fulfil all of these; what is not given is not asked.
 
@@ -62,6 +79,9 @@ class TaskFilter:
         since: Time at or after this; a duration counts back from now, by the database's clock.
         until: Time at or before this.
         operation: Queued by this bulk operation.
+        kind: What is to be done to the article: ``create``, ``update``, ``delete``.
+        metadata: A JSON object that is contained in the task's.
+        stuck: In hand, and stuck when it is looked at.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -75,6 +95,9 @@ class TaskFilter:
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
     operation: UUID | None = None
+    kind: str | None = None
+    metadata: str | None = None
+    stuck: Stuck | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
@@ -103,8 +126,11 @@ class TaskFilter:
             (self.group, "of group {}"),
             (self.worker, "held by worker {}"),
             (self.operation, "of bulk operation {}"),
+            (self.kind, "of kind {}"),
+            (self.metadata, "with {} in their metadata"),
             (self.since, "since {}"),
             (self.until, "until {}"),
+            (self.stuck, "that are stuck ({})"),
         ):
             if given is not None:
                 words.append(text.format(_told(given)))
@@ -236,6 +262,13 @@ _RANK = "embedq_rank(t.priority)"
 _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId' = "
 
 
+# As `insights.stuck` judges: a claim is ours while claimed_at equals processed_at, else only its age speaks.
+_STUCK = """(coalesce(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
+    OR t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at AND NOT EXISTS (
+        SELECT FROM embedq_workers w WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')
+                                       AND w.heartbeat_at >= now() - make_interval(secs => {1}::float8)))"""
+
+
 async def select(connection: Connection, wanted: TaskFilter) -> Selection:
     """Turn a filter into SQL, as of now by the database's clock.
 
@@ -324,6 +357,12 @@ def _conditions(wanted: TaskFilter, parameter: Callable[[object], str]) -> Itera
         yield f"embedq_fingerprint(t.error_message) = {parameter(wanted.group)}::text"
     if wanted.worker is not None:
         yield f"t.worker_id = {parameter(wanted.worker)}::uuid AND t.claimed_at = t.processed_at"
+    if wanted.kind is not None:
+        yield f"t.operation = {parameter(wanted.kind)}::text"
+    if wanted.metadata is not None:
+        yield f"t.metadata @> {parameter(wanted.metadata)}::jsonb"
+    if wanted.stuck is not None:
+        yield _STUCK.format(parameter(wanted.stuck.older_s), parameter(wanted.stuck.silent_s))
     if wanted.priority is not None:
         yield f"t.priority = {parameter(wanted.priority)}::text"
     if wanted.slug is not None:
@@ -341,7 +380,7 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
     statuses = [status for status in STATUSES if not wanted.statuses or status in wanted.statuses]
     if wanted.group is not None:
         statuses = [status for status in statuses if status == "failed"]
-    if wanted.worker is not None:
+    if wanted.worker is not None or wanted.stuck is not None:
         statuses = [status for status in statuses if status == "processing"]
     if wanted.ids is not None or wanted.article is not None:
         # Few, found by key. The status is put so that no index of a status offers itself: with statistics of

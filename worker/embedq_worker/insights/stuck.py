@@ -12,6 +12,7 @@ import asyncpg
 
 from embedq_worker.database import Connection
 from embedq_worker.insights.overview import Liveness
+from embedq_worker.selection import Stuck
 from embedq_worker.settings import Settings
 
 
@@ -51,12 +52,29 @@ class StuckTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StuckWorker:
+    """Who holds stuck tasks.
+
+    Attributes:
+        worker: None for other programs, which leave no names.
+        worker_place: ``host/pid`` of it.
+        tasks: How many of them.
+    """
+
+    worker: UUID | None
+    worker_place: str | None
+    liveness: Liveness | None
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class StuckTasks:
     """All of them.
 
     Attributes:
         at: The database's time.
         total: How many there are.
+        workers: Who holds them, of all; who holds most first.
         tasks: The oldest claims first.
         older_than_s: Age in seconds above which a claim is too old.
         silent_after_s: Seconds without heartbeat after which a worker is silent.
@@ -64,36 +82,50 @@ class StuckTasks:
 
     at: datetime
     total: int
+    workers: tuple[StuckWorker, ...]
     tasks: tuple[StuckTask, ...]
     older_than_s: float
     silent_after_s: float
 
 
-async def stuck(connection: Connection, settings: Settings, *, limit: int = 50) -> StuckTasks:
-    """Find stuck tasks. Reads the index of what is in hand, which is never much.
+def stuck_by(settings: Settings) -> Stuck:
+    """What counts as stuck by the settings."""
+    return Stuck(settings.max_processing_time_ms / 1000, settings.dead_after_s)
+
+
+async def stuck(
+    connection: Connection, settings: Settings, *, limit: int = 50, by: Stuck | None = None
+) -> StuckTasks:
+    """Find stuck tasks, in one snapshot. Reads the index of what is in hand, which is never much.
 
     Args:
         connection: To the migrated database.
         settings: How old a claim may be, and how long a worker may be silent.
         limit: Tasks wanted.
+        by: What counts as stuck, instead of what the settings say.
     """
-    older_s = settings.max_processing_time_ms / 1000
-    # In a transaction of its own, for a plan that does not depend on when the table was last analysed.
-    async with connection.transaction(readonly=True):
+    by = by or stuck_by(settings)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        # For a plan that does not depend on when the table was last analysed.
         await connection.execute("SET LOCAL enable_seqscan = off")
-        rows = await connection.fetch(_STUCK, older_s, settings.dead_after_s, limit)
+        workers = await connection.fetch(_WORKERS, by.older_s, by.silent_s)
+        rows = await connection.fetch(_TASKS, by.older_s, by.silent_s, limit) if workers else []
         at = await connection.fetchval("SELECT clock_timestamp()")
     return StuckTasks(
         at=at,
-        total=rows[0]["total"] if rows else 0,
+        total=sum(row["tasks"] for row in workers),
+        workers=tuple(
+            StuckWorker(row["worker"], row["worker_place"], _liveness(row), row["tasks"]) for row in workers
+        ),
         tasks=tuple(_task(row) for row in rows),
-        older_than_s=older_s,
-        silent_after_s=settings.dead_after_s,
+        older_than_s=by.older_s,
+        silent_after_s=by.silent_s,
     )
 
 
-# A claim is ours while claimed_at equals processed_at; otherwise only its age speaks.
-_STUCK = """
+# A claim is ours while claimed_at equals processed_at; otherwise only its age speaks. `TaskFilter.stuck` says
+# the same of a single task.
+_FOUND = """
 WITH busy AS (
     SELECT t.id, t.article_id, t.slug, t.operation, t.priority, t.attempts, t.max_attempts,
            coalesce(t.processed_at, t.created_at) AS claimed_at,
@@ -108,13 +140,21 @@ WITH busy AS (
            b.claimed_at < now() - make_interval(secs => $1) AS too_old
     FROM busy b LEFT JOIN embedq_workers w ON w.id = b.worker
 ), found AS (
-    SELECT j.*, count(*) OVER () AS total FROM judged j
-    WHERE j.too_old OR j.liveness IN ('silent', 'gone') ORDER BY j.claimed_at, j.id LIMIT $3
+    SELECT j.* FROM judged j WHERE j.too_old OR j.liveness IN ('silent', 'gone')
 )
+"""
+
+_WORKERS = f"""{_FOUND}
+SELECT f.worker, f.worker_place, f.liveness, count(*) AS tasks FROM found f
+GROUP BY 1, 2, 3 ORDER BY tasks DESC, f.worker
+"""
+
+_TASKS = f"""{_FOUND}
 SELECT f.id, f.article_id, coalesce(f.slug, a.slug) AS slug, f.operation, f.priority, f.attempts,
        f.max_attempts, f.claimed_at, extract(epoch FROM now() - f.claimed_at)::float8 AS claim_age_s,
-       f.worker, f.worker_place, f.liveness, f.total
-FROM found f LEFT JOIN articles a ON a.id = f.article_id ORDER BY f.claimed_at, f.id
+       f.worker, f.worker_place, f.liveness
+FROM (SELECT * FROM found ORDER BY claimed_at, id LIMIT $3) AS f LEFT JOIN articles a ON a.id = f.article_id
+ORDER BY f.claimed_at, f.id
 """
 
 _REASONS: Mapping[str | None, StuckReason] = {
@@ -137,5 +177,9 @@ def _task(row: asyncpg.Record) -> StuckTask:
         reason=_REASONS.get(row["liveness"], StuckReason.TOO_OLD),
         worker=row["worker"],
         worker_place=row["worker_place"],
-        liveness=Liveness(row["liveness"]) if row["liveness"] else None,
+        liveness=_liveness(row),
     )
+
+
+def _liveness(row: asyncpg.Record) -> Liveness | None:
+    return Liveness(row["liveness"]) if row["liveness"] else None
