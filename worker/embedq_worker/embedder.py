@@ -19,6 +19,7 @@ from embedq_worker.providers.base import (
     Vector,
 )
 from embedq_worker.providers.tokens import estimate_tokens
+from embedq_worker.waits import Slots
 
 CONTROL_TEXT = "embedq control text"
 """Every provider can embed this; one that refuses it refuses everything."""
@@ -84,7 +85,11 @@ class Embedder:
 
     def __init__(self, provider: Provider, *, concurrency: int) -> None:
         self._provider = provider
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(concurrency)
+
+    def resize(self, concurrency: int) -> None:
+        """Change the number of requests in flight at most; those that are in flight stay."""
+        self._slots.resize(concurrency)
 
     async def embed(self, texts: Sequence[str], *, within_s: float | None = None) -> EmbedResult:
         """Embed texts; identical ones are sent once.
@@ -146,7 +151,7 @@ class _Pack:
 class _Call:
     """State of one `Embedder.embed`."""
 
-    def __init__(self, provider: Provider, slots: asyncio.Semaphore) -> None:
+    def __init__(self, provider: Provider, slots: Slots) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self.requests: list[RequestStats] = []
         self._provider = provider

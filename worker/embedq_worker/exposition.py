@@ -187,7 +187,8 @@ class WorkerTelemetry:
         self._claims = self._histogram("embedq_claim_duration_seconds", "A claim.", _CLAIM_BUCKETS)
         held = Gauge("embedq_worker_tasks_in_hand", "Tasks that this worker holds.", registry=self.registry)
         held.set_function(in_hand)
-        Gauge("embedq_worker_slots", "Batches it can work on at once.", registry=self.registry).set(slots)
+        self._slots = Gauge("embedq_worker_slots", "Batches it can work on at once.", registry=self.registry)
+        self._slots.set(slots)
         # There from the start, so that the first of a kind shows as an increase.
         for outcome in _OUTCOMES:
             self._outcomes.labels(outcome)
@@ -211,6 +212,10 @@ class WorkerTelemetry:
         """Add a claim and what it brought."""
         self._claims.observe(seconds)
         self._claimed.inc(tasks)
+
+    def resize(self, slots: int) -> None:
+        """So many batches at once from now on."""
+        self._slots.set(slots)
 
     def families(self, state: State | None) -> Collector:
         """Everything that is told: the queue, then this worker.

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from embedq_worker import __version__
 from embedq_worker.database import Connection, Pool
+from embedq_worker.errors import UsageError
 from embedq_worker.host import HostIdentity
 from embedq_worker.queue import Scope
+from embedq_worker.settings import MOST_CONCURRENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Beat:
         block_since: Since when.
         block_by: Who said so.
         stop_asked: ``graceful`` or ``force`` where this worker is asked to end; empty otherwise.
+        concurrency: Batches it is to work on at once, by an operator; None where nobody said so.
     """
 
     known: bool
@@ -32,6 +35,7 @@ class Beat:
     block_since: datetime | None
     block_by: str
     stop_asked: str
+    concurrency: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,15 @@ async def bury_local_dead(pool: Pool, host: HostIdentity) -> int:
 
 
 async def beat(
-    pool: Pool, worker: UUID, *, state: str, note: str, in_hand: int, succeeded: int, failed: int
+    pool: Pool,
+    worker: UUID,
+    *,
+    state: str,
+    note: str,
+    in_hand: int,
+    succeeded: int,
+    failed: int,
+    concurrency: int | None = None,
 ) -> Beat:
     """Say that the worker lives, and what it did since the last beat.
 
@@ -121,19 +133,26 @@ async def beat(
         in_hand: Tasks it holds now.
         succeeded: Tasks completed since the last beat.
         failed: Tasks failed for good since the last beat.
+        concurrency: Batches it works on at once; None: as it said before.
     """
     row = await pool.fetchrow(
-        "SELECT * FROM embedq_worker_beat($1, $2, $3, $4, $5, $6)",
+        "SELECT * FROM embedq_worker_report($1, $2, $3, $4, $5, $6, $7)",
         worker,
         state,
         note,
         in_hand,
         succeeded,
         failed,
+        concurrency,
     )
     assert row is not None
     return Beat(
-        row["known"], row["block"] or "", row["block_since"], row["block_by"] or "", row["stop_asked"] or ""
+        row["known"],
+        row["block"] or "",
+        row["block_since"],
+        row["block_by"] or "",
+        row["stop_asked"] or "",
+        row["concurrency"],
     )
 
 
@@ -201,6 +220,48 @@ async def command(connection: Connection, order: Order, by: str) -> list[UUID]:
     """
     rows = await connection.fetch("SELECT embedq_command($1, $2) AS id", order.value, by)
     return [row["id"] for row in rows]
+
+
+async def set_concurrency(connection: Connection, worker: UUID, concurrency: int, by: str) -> bool:
+    """Let one worker work on more or fewer batches at once, from now on until it ends, on any host.
+
+    It hears at once, goes on without a pause, and finishes what it holds; in the audit log with who said so.
+
+    Args:
+        connection: To the migrated database.
+        worker: Its id.
+        concurrency: As EMBEDDING_CONCURRENT_WORKERS.
+        by: Operator as ``user@host``.
+
+    Returns:
+        False where no such worker runs.
+
+    Raises:
+        UsageError: No worker can have so many.
+    """
+    if not 1 <= concurrency <= MOST_CONCURRENCY:
+        raise UsageError(f"a worker works on 1 to {MOST_CONCURRENCY} batches at once, not on {concurrency}")
+    heard: bool = await connection.fetchval(_ORDER, worker, concurrency, None, by)
+    return heard
+
+
+async def stop_worker(connection: Connection, worker: UUID, *, force: bool, by: str) -> bool:
+    """Ask one worker to end, on any host; the others go on, and one that is started later does too.
+
+    Args:
+        connection: To the migrated database.
+        worker: Its id.
+        force: At once, giving back what it holds; else it finishes that within its grace time.
+        by: Operator as ``user@host``.
+
+    Returns:
+        False where no such worker runs. What became of it tell `asked_workers`.
+    """
+    heard: bool = await connection.fetchval(_ORDER, worker, None, "force" if force else "graceful", by)
+    return heard
+
+
+_ORDER = "SELECT embedq_worker_order($1, $2, $3, $4)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class Heartbeat:
         every_s: Seconds between beats.
         in_hand: Tells how many tasks the worker holds.
         on_order: Called when an operator asks this worker to end.
+        on_resize: Called when an operator lets it work on more or fewer batches at once.
+        concurrency: Batches it works on at once.
         log: For what an operator should know.
 
     Attributes:
@@ -49,6 +51,8 @@ class Heartbeat:
         every_s: float,
         in_hand: Callable[[], int],
         on_order: StopOrder,
+        on_resize: Callable[[int], None],
+        concurrency: int,
         log: Log,
     ) -> None:
         self.block = ""
@@ -56,9 +60,11 @@ class Heartbeat:
         self._scope = scope
         self._host = host
         self._shown_settings = shown_settings
+        self._concurrency = concurrency
         self._every_s = every_s
         self._in_hand = in_hand
         self._on_order = on_order
+        self._on_resize = on_resize
         self._log = log
         self._state = "running"
         self._note = ""
@@ -124,6 +130,7 @@ class Heartbeat:
                 in_hand=self._in_hand(),
                 succeeded=succeeded,
                 failed=failed,
+                concurrency=self._concurrency,
             )
         except BaseException:
             self.count(succeeded, failed)
@@ -141,6 +148,11 @@ class Heartbeat:
                 self._log.info(f"workers are {heard.block}", by=heard.block_by, since=str(heard.block_since))
             else:
                 self._log.info("workers may claim again")
+        if heard.concurrency is not None and heard.concurrency != self._concurrency:
+            self._log.info("concurrency set by an operator", was=self._concurrency, now=heard.concurrency)
+            self._concurrency = heard.concurrency
+            self._hurry.set()  # to say that it is so
+            self._on_resize(heard.concurrency)
         if heard.stop_asked and heard.stop_asked != self.ordered:
             self.ordered = heard.stop_asked
             if self._state == "stopping" and heard.stop_asked == "graceful":

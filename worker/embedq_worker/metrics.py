@@ -44,6 +44,9 @@ class Recorder(Protocol):
     def claim(self, seconds: float, tasks: int) -> None:
         """A claim and what it brought."""
 
+    def resize(self, slots: int) -> None:
+        """So many batches at once from now on."""
+
 
 class WorkerMetrics:
     """Adds up what a worker does.
@@ -78,6 +81,12 @@ class WorkerMetrics:
         self._interval.claim_s += seconds
         if self._recorder:
             self._recorder.claim(seconds, tasks)
+
+    def resize(self, slots: int) -> None:
+        """So many batches at once from now on."""
+        self._slots = slots
+        if self._recorder:
+            self._recorder.resize(slots)
 
     async def write(self, pool: Pool) -> None:
         """Write a sample of the interval and begin the next; an idle interval writes the depth alone.

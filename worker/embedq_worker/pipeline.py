@@ -155,6 +155,10 @@ class Pipeline:
                 self._settled(task, "lost", report)
         return report
 
+    def resize(self, concurrency: int) -> None:
+        """Change the number of requests in flight at most."""
+        self._embedder.resize(concurrency)
+
     async def release(self, reason: str) -> int:
         """Give back everything in hand, charging nobody; one try.
 

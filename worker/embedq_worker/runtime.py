@@ -20,7 +20,7 @@ from embedq_worker.pipeline import Pipeline, PipelineSettings
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider
 from embedq_worker.queue import Scope
-from embedq_worker.service import Parts, Service, shown_settings
+from embedq_worker.service import Parts, Service
 from embedq_worker.settings import Settings
 from embedq_worker.storage import inspect_storage
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 _CHORES_CONNECTIONS = 3
 """For heartbeat, chores and notifications, beside one per batch in flight."""
+
+
+_ROOM = 16
+"""Batches that get a connection each although fewer are in flight at the start: an operator may ask for more.
+Connections are opened when they are needed."""
 
 
 async def run_worker(
@@ -53,7 +58,7 @@ async def run_worker(
     """
     provider = open_provider(_inside_deadline(settings))
     try:
-        size = settings.db_pool_size or settings.concurrency + _CHORES_CONNECTIONS
+        size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
         async with open_pool(settings, "embedq-worker", size=size, min_size=min(2, size)) as pool:
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, provider, scope, log)
@@ -61,7 +66,7 @@ async def run_worker(
             service = Service(
                 replace(parts, recorder=telemetry),
                 drain=drain,
-                shown_settings=shown_settings(settings, provider, scope),
+                shown_settings=_shown_settings(settings, provider, scope),
             )
             with _signals(service):
                 async with _metrics_port(settings, telemetry, service, log):
@@ -70,6 +75,21 @@ async def run_worker(
         raise explained(error, settings) from error
     finally:
         await provider.aclose()
+
+
+def _shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
+    """What the list of workers shows of a worker's settings."""
+    shown: dict[str, object] = {
+        "model": provider.model,
+        "endpoint": provider.endpoint,
+        "concurrency": settings.concurrency,
+        "batch_size": settings.batch_size,
+    }
+    if scope.priorities is not None:
+        shown["priorities"] = list(scope.priorities)
+    if scope.folders is not None:
+        shown["folders"] = list(scope.folders)
+    return shown
 
 
 def _telemetry(settings: Settings, parts: Parts) -> WorkerTelemetry | None:

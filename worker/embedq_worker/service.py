@@ -76,6 +76,7 @@ class Service:
         self._pool = parts.pool
         self._pipeline = parts.pipeline
         self._log = parts.log
+        self._concurrency = parts.settings.concurrency
         self._busy = 0
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
@@ -87,7 +88,7 @@ class Service:
         self._stop_reason = ""
         self._claiming_failed = False
         self._succeeded = self._failed = 0
-        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.recorder)
+        self._metrics = WorkerMetrics(parts.scope.worker, self._concurrency, parts.recorder)
         self._notifier = Notifier(parts.pool)
         self._provider = ProviderWatch(
             parts.pool,
@@ -105,6 +106,8 @@ class Service:
             every_s=parts.settings.beat_every_s,
             in_hand=lambda: len(parts.pipeline.in_hand),
             on_order=self.stop,
+            on_resize=self._resize,
+            concurrency=self._concurrency,
             log=parts.log,
         )
 
@@ -256,7 +259,7 @@ class Service:
 
     async def _free_slot(self) -> bool:
         """Wait until another batch may be claimed; False when asked to stop."""
-        while self._busy >= self._settings.concurrency and not self._stopping.is_set():
+        while self._busy >= self._concurrency and not self._stopping.is_set():
             self._freed.clear()
             await self._freed.wait()
         return not self._stopping.is_set()
@@ -335,6 +338,12 @@ class Service:
         if held is None:
             self._wake.set()
 
+    def _resize(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._pipeline.resize(concurrency)
+        self._metrics.resize(concurrency)
+        self._freed.set()
+
     async def _outlook(self, *, within_s: float) -> fleet.Outlook:
         scope = self._parts.scope
         return await fleet.outlook(self._pool, scope.priorities, scope.folders, within_s=within_s)
@@ -370,21 +379,6 @@ class Service:
         if held is not None and held.state == "open":
             raise Unreachable(f"not drained: {held.reason}", held.advice)
         return False
-
-
-def shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
-    """What the list of workers shows of a worker's settings."""
-    shown: dict[str, object] = {
-        "model": provider.model,
-        "endpoint": provider.endpoint,
-        "concurrency": settings.concurrency,
-        "batch_size": settings.batch_size,
-    }
-    if scope.priorities is not None:
-        shown["priorities"] = list(scope.priorities)
-    if scope.folders is not None:
-        shown["folders"] = list(scope.folders)
-    return shown
 
 
 def _sample(errors: Mapping[str, int]) -> dict[str, object]:

@@ -27,6 +27,8 @@ DEFAULT_MODELS: Mapping[ProviderName, tuple[str, int]] = {
 }
 """Model and dimensions taken when EMBEDDING_MODEL and EMBEDDING_DIMENSIONS are not set."""
 
+MOST_CONCURRENCY = 256
+
 
 def _names(*names: str) -> AliasChoices:
     """Accept any of these spellings; the first is the one shown."""
@@ -157,7 +159,7 @@ class Settings(WatchSettings):
     concurrency: int = Field(
         1,
         ge=1,
-        le=256,
+        le=MOST_CONCURRENCY,
         validation_alias=_names("EMBEDDING_CONCURRENT_WORKERS"),
         description="requests to the provider in flight",
     )
