@@ -1,4 +1,4 @@
-"""Which tasks are meant: one filter for lists, for an operator's actions and for the console.
+"""A filter of tasks as SQL, see `wanted`.
 
 A filter becomes branches, each an ordered walk along one index, whatever the size of the table: tasks of one
 status in the order of the time that is natural for it, or what a narrow condition leaves. Texts of SQL are
@@ -9,154 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from embedq_worker.database import Connection
-from embedq_worker.errors import UsageError
-from embedq_worker.text import age
+from embedq_worker.wanted import KINDS as KINDS
+from embedq_worker.wanted import PRIORITIES as PRIORITIES
+from embedq_worker.wanted import STATUSES as STATUSES
+from embedq_worker.wanted import Stuck as Stuck
+from embedq_worker.wanted import TaskFilter as TaskFilter
+from embedq_worker.wanted import parse_moment as parse_moment
 
-STATUSES = ("pending", "processing", "completed", "failed")
-PRIORITIES = ("high", "normal", "low")
-KINDS = ("create", "update", "delete")
 Direction = Literal["newest", "oldest"]
-
-_DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_FINGERPRINT = re.compile(r"[0-9a-f]{8}")
-
-
-def parse_moment(text: str) -> datetime | timedelta:
-    """Read ``2h``, ``3d``, ``90 min`` (ago), or an ISO 8601 time; without a zone it is local.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if found := _DURATION.fullmatch(text.strip()):
-        try:
-            return timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
-        except OverflowError as error:
-            raise ValueError(f"{text!r} is too long ago") from error
-    return datetime.fromisoformat(text.strip()).astimezone()
 
 
 def pattern_of(text: str) -> str:
     """A LIKE pattern for texts that contain this one, taken literally."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """When a task in hand counts as stuck, see `insights.stuck`.
-
-    Attributes:
-        older_s: Its claim is older than this, whoever holds it.
-        silent_s: Or its worker, one of ours, is gone or without heartbeat for longer than this.
-    """
-
-    older_s: float
-    silent_s: float
-
-    def __str__(self) -> str:
-        return f"claims older than {age(self.older_s)}, workers silent for {age(self.silent_s)} or gone"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Tasks that fulfil all of these; what is not given is not asked.
-
-    The time of a task is when it is due (pending), was claimed (processing) or ended (completed, failed).
-
-    Attributes:
-        ids: Only these; None for any.
-        statuses: Only these; empty for any.
-        slug: Contained in the slug, in any case.
-        error: Contained in the error, in any case.
-        group: Fingerprint of a group of failures.
-        worker: In the hands of this worker.
-        since: Time at or after this; a duration counts back from now, by the database's clock.
-        until: Time at or before this.
-        operation: Queued by this bulk operation.
-        kind: What is to be done to the article: ``create``, ``update``, ``delete``.
-        metadata: A JSON object that is contained in the task's.
-        stuck: In hand, and stuck when it is looked at.
-    """
-
-    ids: tuple[UUID, ...] | None = None
-    statuses: tuple[str, ...] = ()
-    priority: str | None = None
-    slug: str | None = None
-    error: str | None = None
-    group: str | None = None
-    article: int | None = None
-    worker: UUID | None = None
-    since: datetime | timedelta | None = None
-    until: datetime | timedelta | None = None
-    operation: UUID | None = None
-    kind: str | None = None
-    metadata: str | None = None
-    stuck: Stuck | None = None
-
-    def __post_init__(self) -> None:
-        if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
-            raise UsageError(f"no such status or priority: {self.describe()}")
-        if self.group is not None and not _FINGERPRINT.fullmatch(self.group):
-            raise UsageError(
-                f"{self.group!r} is not the fingerprint of a group", "`embedq-tui failed` lists them"
-            )
-
-    def only(self, *statuses: str) -> TaskFilter:
-        """The same, of these statuses only; a status that was not wanted stays unwanted."""
-        wanted = tuple(status for status in statuses if not self.statuses or status in self.statuses)
-        # No status at all is no tasks, which a filter without statuses would not say.
-        return replace(self, statuses=wanted) if wanted else replace(self, ids=())
-
-    def describe(self) -> str:
-        """In words, for questions and for the audit log: ``failed tasks of priority high since 2 h ago``."""
-        words = [" or ".join(self.statuses), "tasks"]
-        if self.ids is not None:
-            words.append(str(self.ids[0]) if len(self.ids) == 1 else f"out of {len(self.ids):,} given ids")
-        for given, text in (
-            (self.priority, "of priority {}"),
-            (self.article, "of article {}"),
-            (self.slug, "with {!r} in the slug"),
-            (self.error, "with {!r} in the error"),
-            (self.group, "of group {}"),
-            (self.worker, "held by worker {}"),
-            (self.operation, "of bulk operation {}"),
-            (self.kind, "of kind {}"),
-            (self.metadata, "with {} in their metadata"),
-            (self.since, "since {}"),
-            (self.until, "until {}"),
-            (self.stuck, "that are stuck ({})"),
-        ):
-            if given is not None:
-                words.append(text.format(_told(given)))
-        return " ".join(filter(None, words))
-
-    def document(self) -> dict[str, object]:
-        """What was given, for the audit log; of many ids their number."""
-        found: dict[str, object] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "ids" and value is not None:
-                found["ids"] = [str(task) for task in value] if len(value) <= 10 else len(value)
-            elif value is not None and value != ():
-                found[field.name] = list(value) if isinstance(value, tuple) else _told(value)
-        return found
-
-
-def _told(value: object) -> str | int:
-    match value:
-        case timedelta():
-            return f"{age(value.total_seconds())} ago"
-        case datetime():
-            return value.isoformat(timespec="seconds")
-        case int():
-            return value
-    return str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,34 +216,34 @@ def _within(time: str, since: str | None, until: str | None) -> str:
     return " AND ".join(conditions)
 
 
+_CONDITIONS = (
+    ("ids", "t.id = ANY ({0}::uuid[])", list),
+    ("article", "t.article_id = {0}::int", int),
+    ("operation", f"{_OPERATION}{{0}}::text", str),
+    ("group", "embedq_fingerprint(t.error_message) = {0}::text", str),
+    ("worker", "t.worker_id = {0}::text::uuid AND t.claimed_at = t.processed_at", str),
+    ("kind", "t.operation = {0}::text", str),
+    ("metadata", "t.metadata @> {0}::jsonb", str),
+    ("priority", "t.priority = {0}::text", str),
+    (
+        "slug",
+        """(t.slug ILIKE {0}::text OR t.slug IS NULL AND EXISTS
+            (SELECT FROM articles a WHERE a.id = t.article_id AND a.slug ILIKE {0}::text))""",
+        pattern_of,
+    ),
+    ("error", "t.error_message ILIKE {0}::text", pattern_of),
+)
+"""By field of a filter: its condition, and what makes a parameter of the value."""
+
+
 def _conditions(wanted: TaskFilter, parameter: Callable[[object], str]) -> Iterator[str]:
     """All that does not depend on the branch."""
-    if wanted.ids is not None:
-        yield f"t.id = ANY ({parameter(list(wanted.ids))}::uuid[])"
-    if wanted.article is not None:
-        yield f"t.article_id = {parameter(wanted.article)}::int"
-    if wanted.operation is not None:
-        yield f"{_OPERATION}{parameter(str(wanted.operation))}::text"
-    if wanted.group is not None:
-        yield f"embedq_fingerprint(t.error_message) = {parameter(wanted.group)}::text"
-    if wanted.worker is not None:
-        yield f"t.worker_id = {parameter(wanted.worker)}::uuid AND t.claimed_at = t.processed_at"
-    if wanted.kind is not None:
-        yield f"t.operation = {parameter(wanted.kind)}::text"
-    if wanted.metadata is not None:
-        yield f"t.metadata @> {parameter(wanted.metadata)}::jsonb"
+    for name, condition, form in _CONDITIONS:
+        value = getattr(wanted, name)
+        if value is not None:
+            yield condition.format(parameter(form(value)))
     if wanted.stuck is not None:
         yield _STUCK.format(parameter(wanted.stuck.older_s), parameter(wanted.stuck.silent_s))
-    if wanted.priority is not None:
-        yield f"t.priority = {parameter(wanted.priority)}::text"
-    if wanted.slug is not None:
-        number = parameter(pattern_of(wanted.slug))
-        yield (
-            f"(t.slug ILIKE {number}::text OR t.slug IS NULL AND EXISTS "
-            f"(SELECT FROM articles a WHERE a.id = t.article_id AND a.slug ILIKE {number}::text))"
-        )
-    if wanted.error is not None:
-        yield f"t.error_message ILIKE {parameter(pattern_of(wanted.error))}::text"
 
 
 def _walks(wanted: TaskFilter) -> Iterator[Branch]:

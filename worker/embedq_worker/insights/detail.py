@@ -12,7 +12,7 @@ import asyncpg
 
 from embedq_worker.database import Connection
 from embedq_worker.insights.advice import advice_for
-from embedq_worker.insights.tasks import COLUMNS, TaskRow, task_of
+from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
 from embedq_worker.selection import PLAN
 
 TIMELINE = 200
@@ -95,28 +95,29 @@ class TaskDetail:
     related: tuple[TaskRow, ...]
 
 
-async def task_detail(connection: Connection, task: UUID) -> TaskDetail | None:
+async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOLE) -> TaskDetail | None:
     """Look at one task.
 
     Args:
         connection: To the migrated database.
         task: Its id.
+        longest: Characters of each error and stack trace that are wanted.
 
     Returns:
         None where there is no such task.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
-        row = await connection.fetchrow(_ONE, task)
+        row = await connection.fetchrow(_ONE, task, longest)
         if row is None:
             return None
-        events = await connection.fetch(_EVENTS, task, TIMELINE)
+        events = await connection.fetch(_EVENTS, task, TIMELINE, longest)
         found = task_of(row)
         article: ArticleState | None = None
         related: tuple[TaskRow, ...] = ()
         if found.article_id is not None:
             article = await _article(connection, "a.id = $1", found.article_id)
-            related = await _tasks_of(connection, found.article_id, RELATED + 1)
+            related = await _tasks_of(connection, found.article_id, RELATED + 1, longest)
     timeline = tuple(event_of(event) for event in reversed(events))
     return TaskDetail(
         at=row["now"],
@@ -131,13 +132,14 @@ async def task_detail(connection: Connection, task: UUID) -> TaskDetail | None:
 
 
 _ONE = f"""
-SELECT {COLUMNS}, t.metadata, clock_timestamp() AS now,
+SELECT {cut("$2::int")}, t.metadata, clock_timestamp() AS now,
        coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
 FROM embedding_tasks t WHERE t.id = $1
 """
 
 _EVENTS = """
-SELECT timestamp, level, category, message, metadata, duration, error, stack_trace
+SELECT timestamp, level, category, message, metadata, duration,
+       left(error, $3::int) AS error, left(stack_trace, $3::int) AS stack_trace
 FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DESC LIMIT $2
 """
 
@@ -264,12 +266,14 @@ def _chunk(row: asyncpg.Record) -> Chunk:
     )
 
 
-async def _tasks_of(connection: Connection, article: int, limit: int) -> tuple[TaskRow, ...]:
-    rows = await connection.fetch(_OF_ARTICLE, article, limit)
+async def _tasks_of(
+    connection: Connection, article: int, limit: int, longest: int = WHOLE
+) -> tuple[TaskRow, ...]:
+    rows = await connection.fetch(_OF_ARTICLE, article, limit, longest)
     return tuple(task_of(row) for row in rows)
 
 
 _OF_ARTICLE = f"""
-SELECT {COLUMNS}, coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
+SELECT {cut("$3::int")}, coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
 FROM embedding_tasks t WHERE t.article_id = $1 ORDER BY t.created_at DESC NULLS LAST, t.id DESC LIMIT $2
 """

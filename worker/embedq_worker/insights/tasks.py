@@ -16,6 +16,9 @@ from embedq_worker.selection import PLAN, Branch, Cursor, Direction, Selection, 
 
 LISTING_S = 600.0
 
+WHOLE = 2**31 - 1
+"""As many characters of a text as there can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
@@ -66,6 +69,7 @@ async def list_tasks(
     limit: int = 50,
     after: Cursor | None = None,
     direction: Direction = "newest",
+    longest: int = WHOLE,
 ) -> TaskPage:
     """List tasks by the time natural for their status, page by page.
 
@@ -78,12 +82,13 @@ async def list_tasks(
         limit: Tasks per page.
         after: `TaskPage.next` of the page before, of the same filter and direction.
         direction: The newest or the oldest first.
+        longest: Characters of an error that are wanted.
 
     Raises:
         UsageError: `after` is not of such a list.
     """
     chosen = await select(connection, wanted)
-    statement, arguments = _page(chosen, limit + 1, after, direction)
+    statement, arguments = _page(chosen, limit + 1, after, direction, longest)
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
         rows = await connection.fetch(statement, *arguments, timeout=LISTING_S) if statement else []
@@ -117,18 +122,19 @@ async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[
 
 
 def _page(
-    chosen: Selection, size: int, after: Cursor | None, direction: Direction
+    chosen: Selection, size: int, after: Cursor | None, direction: Direction, longest: int
 ) -> tuple[str, list[object]]:
     """The statement of a page and its arguments; empty where nothing can be in it."""
     if after and after.time and not any(branch.time for branch in chosen.branches):
         raise UsageError("--after is not of this list")
-    arguments = [*chosen.arguments, size]
+    arguments = [*chosen.arguments, longest, size]
     size_at, place_at = len(arguments), len(arguments) + 1
+    columns = cut(f"${size_at - 1}::int")
     parts = []
     for branch in chosen.branches:
         beyond = branch.beyond(after, direction, place_at) if after else "true"
         if beyond is not None:
-            parts.append(_part(branch, beyond, direction, size_at))
+            parts.append(_part(columns, branch, beyond, direction, size_at))
     if not parts:
         return "", []
     order = "l.key DESC NULLS LAST, l.id DESC" if direction == "newest" else "l.key NULLS FIRST, l.id"
@@ -140,8 +146,8 @@ def _page(
     return statement, [*arguments, *(after.arguments if after else ())]
 
 
-def _part(branch: Branch, beyond: str, direction: Direction, size_at: int) -> str:
-    return f"""(SELECT {COLUMNS}, {branch.time or "NULL::timestamptz"} AS key FROM embedding_tasks t
+def _part(columns: str, branch: Branch, beyond: str, direction: Direction, size_at: int) -> str:
+    return f"""(SELECT {columns}, {branch.time or "NULL::timestamptz"} AS key FROM embedding_tasks t
                 WHERE {branch.where} AND {beyond}
                 ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
 
@@ -150,6 +156,15 @@ COLUMNS = """t.id, t.article_id, t.slug AS task_slug, t.operation, t.priority, t
     coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
     t.created_at, t.scheduled_at, t.processed_at, t.completed_at, coalesce(t.error_message, '') AS error,
     CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""
+
+
+def cut(longest: str) -> str:
+    """`COLUMNS` with errors cut in the database: a page of long ones is still a page.
+
+    Args:
+        longest: Parameter with the number of characters.
+    """
+    return COLUMNS.replace("t.error_message", f"left(t.error_message, {longest})")
 
 
 def task_of(row: asyncpg.Record) -> TaskRow:

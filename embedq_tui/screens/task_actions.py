@@ -1,0 +1,126 @@
+"""What can be done to tasks that are named, wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+from uuid import UUID
+
+from textual import events, work
+from textual.binding import Binding, BindingType
+
+from embedq_tui import deeds
+from embedq_tui.deeds import Deed
+from embedq_tui.output import count
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+from embedq_worker.actions import Outcome
+from embedq_worker.selection import PRIORITIES, TaskFilter
+
+CHANGES = ("retry", "cancel", "priority")
+"""Actions that change something."""
+
+
+class TaskActions(ConsoleScreen):
+    """A screen that shows tasks and acts on those that are chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the failed ones of the chosen tasks"),
+        Binding("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the chosen tasks"),
+        Binding(
+            "p", "priority", "Priority", id="tasks.priority", tooltip="Change the chosen tasks' priority"
+        ),
+        Binding(
+            "y", "copy", "Copy id", show=False, id="tasks.copy", tooltip="Copy the ids of the chosen tasks"
+        ),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._acting = False
+
+    # -- what a screen of its own overrides
+
+    def chosen_tasks(self) -> Mapping[UUID, str]:
+        """Tasks that are chosen, and what they are called on the screen."""
+        return {}
+
+    def settled(self) -> bool:
+        """Whether what is chosen is what the operator saw when the key was pressed."""
+        return True
+
+    def acted(self, outcome: Outcome) -> None:
+        """Something was done."""
+
+    # -- what it can use
+
+    @work(group="act", exit_on_error=False)
+    async def carry_out(self, deed: Deed) -> None:
+        """Do something to tasks, one thing at a time."""
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            outcome = await self.console.actor.act(deed)
+            if outcome is not None and self.is_mounted:
+                self.acted(outcome)
+                self.session.again()
+        finally:
+            self._acting = False
+
+    @work(group="ask", exit_on_error=False)
+    async def carry_out_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
+        """Ask for a priority, and give it to tasks.
+
+        Args:
+            wanted: Which tasks.
+            names: What they are called, where they are named.
+            what: They in words.
+        """
+        choices = [Choice(priority, priority) for priority in PRIORITIES]
+        priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
+        if priority is not None:
+            self.carry_out(deeds.prioritise(wanted, priority, names=names))
+
+    # -- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What changes tasks is offered where some are chosen and may be changed."""
+        if action in CHANGES and (self.session.read_only or not self.chosen_tasks()):
+            return None
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why nothing may be changed here."""
+        changing = ("r", "x", "p", "upper_r", "upper_x", "upper_p", "R", "X", "P")
+        if event.key in changing and self.session.read_only:
+            self.console.actor.refused()
+
+    def action_retry(self) -> None:
+        """Retry the chosen."""
+        if (names := self._named()) is not None:
+            self.carry_out(deeds.retry(TaskFilter(ids=tuple(names)), names=names))
+
+    def action_cancel(self) -> None:
+        """Cancel the chosen."""
+        if (names := self._named()) is not None:
+            self.carry_out(deeds.cancel(TaskFilter(ids=tuple(names)), names=names))
+
+    def action_priority(self) -> None:
+        """Give the chosen another priority."""
+        if (names := self._named()) is not None:
+            what = next(iter(names.values())) if len(names) == 1 else count(len(names), "task")
+            self.carry_out_priority(TaskFilter(ids=tuple(names)), names, what)
+
+    def action_copy(self) -> None:
+        """Copy the ids of the chosen, a line each."""
+        chosen = list(self.chosen_tasks())
+        if chosen:
+            self.console.copy_to_clipboard("\n".join(map(str, chosen)))
+            told = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
+            self.notify(f"Copied: {told}", markup=False)
+
+    def _named(self) -> Mapping[UUID, str] | None:
+        """The chosen tasks as of now: they stay what they are while a dialog is open."""
+        names = dict(self.chosen_tasks())
+        return names if names and self.settled() else None

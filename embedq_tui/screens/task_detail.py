@@ -1,0 +1,247 @@
+"""One task: it is followed by its id until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import ContentSwitcher
+
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens import task_lines
+from embedq_tui.screens.task_actions import TaskActions
+from embedq_tui.styles import BAD, HEAD, QUIET
+from embedq_tui.task_table import article_of
+from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.text_view import TextLine, TextView
+from embedq_worker.actions import CANCEL, PRIORITISE, RETRY, Outcome
+from embedq_worker.database import Connection
+from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+COPIED = 100_000
+"""Characters that are copied at most: terminals take no more."""
+
+_STATUSES = {
+    "retry": RETRY.statuses,
+    "cancel": CANCEL.statuses,
+    "priority": PRIORITISE["high"].statuses,
+}
+
+
+@dataclass(frozen=True)
+class Detail(Question[TaskDetail | None]):
+    """All that is known of a task; None where there is no such task."""
+
+    task: UUID
+    pause_s: ClassVar[float] = 0.3
+
+    async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
+        """Ask it once."""
+        return await task_detail(connection, self.task, longest=task_lines.SHOWN)
+
+
+@dataclass(frozen=True)
+class Chunks(Question[ArticleDetail | None]):
+    """What is stored of an article."""
+
+    article: int
+    pause_s: ClassVar[float] = 1.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
+        return await article_detail(connection, self.article)
+
+
+class TaskDetailScreen(TaskActions):
+    """Shows a task.
+
+    Args:
+        task: Its id.
+    """
+
+    MODE = "tasks"
+    CSS_PATH = "task_detail.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "leave", "Back", id="detail.back"),
+        Binding("tab,right,l", "section(1)", "Next part", show=False, id="detail.next"),
+        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="detail.previous"),
+        Binding("Y", "copy_error", "Copy error", id="detail.copy_error"),
+    ]
+
+    def __init__(self, task: UUID) -> None:
+        super().__init__()
+        self._of = task
+        self._found: TaskDetail | None = None
+        self._chunks: ArticleDetail | None = None
+        self._gone = False
+        self._problem = ""
+        self._section = "history"
+
+    def body(self) -> ComposeResult:
+        """Facts, and below them one of several parts."""
+        yield Lines(id="facts")
+        yield Lines(id="sections")
+        with ContentSwitcher(initial="history"):
+            for name in ("history", "error", "metadata", "article"):
+                yield TextView(id=name)
+            yield KeyedTable(
+                [
+                    Column("id", "Task", 36),
+                    Column("status", "Status", 10),
+                    Column("kind", "Kind", 6),
+                    Column("when", "When", 15),
+                    Column("error", "Error", 0, least=100),
+                ],
+                id="related",
+            )
+
+    def on_mount(self) -> None:
+        """Show what is to come, and take keys."""
+        self._draw()
+        self._show_section()
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """The task; its chunks where they are looked at."""
+        yield Detail(self._of)
+        if self._section == "article" and self._article is not None:
+            yield Chunks(self._article)
+
+    @property
+    def _article(self) -> int | None:
+        return None if self._found is None else self._found.task.article_id
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show an answer; what was known of a task that is gone stays."""
+        match answer.question:
+            case Detail():
+                self._problem = "" if answer.error is None else answer.error.message
+                self._gone = answer.value is None and answer.error is None
+                self._found = answer.value or self._found
+            case Chunks() if answer.error is None:
+                self._chunks = answer.value
+        self._draw()
+        self._draw_section()
+        self.refresh_bindings()
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages."""
+        self._draw()
+
+    def state_changed(self) -> None:
+        """Rights may be others."""
+        self.refresh_bindings()
+
+    # -- drawing
+
+    def _draw(self) -> None:
+        self.query_one("#facts", Lines).show(self._facts())
+        self.query_one("#sections", Lines).show([self._sections()])
+
+    def _facts(self) -> Iterable[Text]:
+        if self._gone:
+            gone = f"Task {self._of} no longer exists" if self._found else f"There is no task {self._of}"
+            yield Text(gone, f"bold {BAD}")
+        if self._problem:
+            yield Text(printable_line(self._problem), BAD)
+        now = self.store.now()
+        if self._found is not None:
+            yield from task_lines.facts(self._found, now or self._found.at)
+        elif not self._gone and not self._problem:
+            yield Text(f"Task {self._of}", QUIET)
+
+    def _sections(self) -> Text:
+        found = self._found
+        events, related = (len(found.timeline), len(found.related)) if found else (0, 0)
+        chunks = found.article.chunks if found and found.article else 0
+        line = Text()
+        for name, label in (
+            ("history", f"History {events}"),
+            ("error", "Error"),
+            ("metadata", "Metadata"),
+            ("article", f"Article, chunks {chunks}"),
+            ("related", f"Other tasks {related}"),
+        ):
+            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
+            line.append(" ")
+        return line.append(" tab: next", QUIET)
+
+    def _draw_section(self) -> None:
+        if self._found is None:
+            return
+        if self._section == "related":
+            now = self.store.now() or self._found.at
+            rows = [Row(str(task.id), task_lines.other(task, now)) for task in self._found.related]
+            self.query_one("#related", KeyedTable).show(rows)
+        else:
+            self.query_one(f"#{self._section}", TextView).show(self._text(self._found))
+
+    def _text(self, found: TaskDetail) -> Iterable[TextLine]:
+        chunks = self._chunks.chunks if self._chunks is not None else None
+        parts: Mapping[str, Callable[[], Iterable[TextLine]]] = {
+            "history": lambda: task_lines.history(found.timeline),
+            "error": lambda: task_lines.error(found),
+            "metadata": lambda: task_lines.metadata(found.metadata),
+            "article": lambda: task_lines.article(found, chunks),
+        }
+        return parts[self._section]()
+
+    def _show_section(self) -> None:
+        self.query_one(ContentSwitcher).current = self._section
+        self.query_one(f"#{self._section}").focus()
+        self._draw()
+        self._draw_section()
+        self.ask_anew()
+
+    # -- keys
+
+    def chosen_tasks(self) -> Mapping[UUID, str]:
+        """The task that is shown."""
+        if self._found is None or self._gone:
+            return {}
+        return {self._of: printable_line(article_of(self._found.task), 60)}
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What its status allows."""
+        if action in _STATUSES and self._found is not None:
+            if self._found.task.status not in _STATUSES[action]:
+                return None
+        elif action == "copy_error":
+            return bool(self._found and self._found.task.error)
+        return super().check_action(action, parameters)
+
+    def acted(self, outcome: Outcome) -> None:
+        """What was done is shown by the next answer."""
+        self.freeze(False)
+
+    def action_leave(self) -> None:
+        """Go back to where it was opened."""
+        self.dismiss()
+
+    def action_section(self, by: int) -> None:
+        """Show another part."""
+        names = ("history", "error", "metadata", "article", "related")
+        self._section = names[(names.index(self._section) + by) % len(names)]
+        self._show_section()
+
+    def action_copy_error(self) -> None:
+        """Copy the error with its stack trace."""
+        if self._found is not None:
+            text = "\n\n".join(filter(None, (self._found.task.error, self._found.stack_trace)))
+            self.console.copy_to_clipboard(text[:COPIED])
+            self.notify(f"Copied: {min(len(text), COPIED):,} characters of the error", markup=False)
+
+    @on(KeyedTable.RowSelected, "#related")
+    def _go(self, event: KeyedTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))

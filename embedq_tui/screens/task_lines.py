@@ -1,0 +1,208 @@
+"""A task in lines of text: its facts, its history, its article."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from embedq_tui.audit_lines import STYLES
+from embedq_tui.lines import labelled
+from embedq_tui.output import count, moment
+from embedq_tui.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
+from embedq_tui.task_table import article_of, when
+from embedq_tui.widgets.text_view import TextLine
+from embedq_worker.insights.detail import ArticleState, Chunk, Event, TaskDetail
+from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.text import age, printable, printable_line
+
+SHOWN = 200_000
+"""Characters of an error or a stack trace that are asked for."""
+
+_STATE_STYLES = {
+    "embedded": "green",
+    "empty": "green",
+    "missing": BAD,
+    "stale": DOUBTFUL,
+    "unknown": DOUBTFUL,
+}
+_TOLD_APART = ("worker", "operator", "host", "attempt", "outcome")
+
+
+def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
+    """A task at a glance, a line each."""
+    task = found.task
+    yield labelled("Task").append(str(task.id), NAME).append(f"  {printable_line(article_of(task))}", HEAD)
+    state = labelled("State").append(printable_line(task.status), STATUS_STYLES.get(task.status, ""))
+    state.append(f"  {printable_line(task.operation)}, priority ")
+    state.append(printable_line(task.priority), PRIORITY_STYLES.get(task.priority, ""))
+    state.append(f", attempts {task.attempts} of {task.max_attempts}")
+    if task.worker is not None:
+        state.append(f", worker {task.worker}")
+    yield state
+    yield labelled("Times").append("; ".join(_times(task, now)) or "none is known")
+    yield labelled("Waits").append(", ".join(_waits(task, now)) or "none is known")
+    if task.error:
+        yield labelled("Error").append(printable_line(task.error[:2_000]), BAD)
+    if found.advice:
+        yield labelled("Advice").append(printable_line(found.advice), DOUBTFUL)
+
+
+def _times(task: TaskRow, now: datetime) -> Iterator[str]:
+    for name, time in (
+        ("made", task.created_at),
+        ("due", task.scheduled_at),
+        ("claimed", task.processed_at),
+        ("ended", task.completed_at),
+    ):
+        if time is not None:
+            local = time.astimezone()
+            same_day = local.date() == now.astimezone().date()
+            yield f"{name} {local:{'%H:%M:%S' if same_day else '%m-%d %H:%M'}}"
+
+
+def _waits(task: TaskRow, now: datetime) -> Iterator[str]:
+    made, due, claimed, ended = task.created_at, task.scheduled_at, task.processed_at, task.completed_at
+    if made is not None:
+        yield f"made {_age(now, made)} ago"
+    if task.status == "pending":
+        if due is not None:
+            yield f"due in {_age(due, now)}" if due > now else f"due for {_age(now, due)}"
+    elif claimed is not None:
+        since = max((time for time in (made, due) if time is not None and time <= claimed), default=None)
+        if since is not None:
+            yield f"waited {_age(claimed, since)}"
+        if task.status == "processing":
+            yield f"in hand for {_age(now, claimed)}"
+        elif ended is not None and ended >= claimed:
+            yield f"worked on for {_precise((ended - claimed).total_seconds())}"
+
+
+def _age(later: datetime, earlier: datetime) -> str:
+    return age((later - earlier).total_seconds())
+
+
+def _precise(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds < 10 else age(seconds)
+
+
+def history(timeline: Sequence[Event]) -> Iterator[TextLine]:
+    """What happened to a task, the first first."""
+    if not timeline:
+        yield "The audit log tells nothing of it.", QUIET
+    before: datetime | None = None
+    for event in timeline:
+        yield _event(event, before), STYLES.get(event.level, "")
+        for line in _lines(event.error):
+            yield f"    {line}", STYLES.get(event.level, BAD)
+        before = event.at
+
+
+def _event(event: Event, before: datetime | None) -> str:
+    since = "" if before is None else f"+{_precise((event.at - before).total_seconds())}"
+    head = f"{event.at.astimezone():%m-%d %H:%M:%S} {since:>9} {printable_line(event.level):<5}"
+    return "  ".join([head, printable_line(event.message), *map(printable_line, _rest(event))])
+
+
+def _rest(event: Event) -> Iterator[str]:
+    if event.attempt is not None:
+        yield f"attempt {event.attempt}"
+    if event.duration_ms is not None:
+        yield f"took {_precise(event.duration_ms / 1000)}"
+    if event.operator:
+        yield f"by {event.operator}"
+    elif event.worker:
+        yield f"worker {event.worker[:8]}"
+    for name, value in event.metadata.items():
+        if name not in _TOLD_APART and isinstance(value, str | int | float) and value != "":
+            yield f"{name}={str(value)[:200]}"
+
+
+def error(found: TaskDetail) -> Iterator[TextLine]:
+    """The error of a task, what to do about it, and the stack trace."""
+    if not found.task.error and not found.stack_trace:
+        yield "It has no error.", QUIET
+    yield from ((line, "") for line in _lines(found.task.error))
+    yield from _cut(found.task.error)
+    if found.advice:
+        yield "", ""
+        yield f"Advice: {printable_line(found.advice)}", DOUBTFUL
+    if found.stack_trace:
+        yield "", ""
+        yield "Stack trace", HEAD
+        yield from ((line, "") for line in _lines(found.stack_trace))
+        yield from _cut(found.stack_trace)
+
+
+def _lines(text: str) -> list[str]:
+    return printable(text.replace("\r\n", "\n")).split("\n") if text else []
+
+
+def _cut(text: str) -> Iterator[TextLine]:
+    if len(text) >= SHOWN:
+        yield f"({SHOWN:,} characters are shown; embedq-tui show writes them all)", QUIET
+
+
+def metadata(value: object) -> Iterator[TextLine]:
+    """Metadata, pretty."""
+    if value is None:
+        yield "It has no metadata.", QUIET
+        return
+    pretty = json.dumps(value, indent=2, ensure_ascii=False)
+    yield from ((line, "") for line in _lines(pretty[:SHOWN]))
+    yield from _cut(pretty)
+
+
+def article(found: TaskDetail, chunks: Sequence[Chunk] | None) -> Iterator[TextLine]:
+    """The article of a task, and what is stored of it.
+
+    Args:
+        found: The task.
+        chunks: None while they are not known.
+    """
+    if found.article is None:
+        missing = found.task.article_id is None
+        yield ("It names no article." if missing else f"Article {found.task.article_id} is gone."), DOUBTFUL
+        return
+    yield from _article(found.article, found.at)
+    yield "", ""
+    if chunks is None:
+        yield "Looking for its chunks", QUIET
+    elif not chunks:
+        yield "It has no chunks.", QUIET
+    else:
+        yield f"{'Chunk':>5}  {'Text':>7}  {'Model':<24}  {'Hash':<8}  Heading", HEAD
+        yield from ((_chunk(chunk), "") for chunk in chunks)
+
+
+def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
+    yield f"{printable_line(one.title) or 'No title'}", HEAD
+    yield f"slug       {printable_line(one.slug)} (article {one.id})", ""
+    if one.folder:
+        yield f"folder     {printable_line(one.folder)}", ""
+    yield f"text       {count(one.characters, 'character')}, changed {moment(one.updated_at, now)}", ""
+    models = printable_line(", ".join(model or "unknown model" for model in one.models))
+    by = f" by {models}" if models else ""
+    yield f"embeddings {one.state}, {count(one.chunks, 'chunk')}{by}", _STATE_STYLES.get(one.state, "")
+    if one.embedded_at:
+        yield f"embedded   {moment(one.embedded_at, now)}", ""
+
+
+def _chunk(chunk: Chunk) -> str:
+    path = " > ".join(part for part in chunk.heading_path if part)
+    model = printable_line(chunk.model or "unknown", 24)
+    digest = printable_line(chunk.content_hash, 8)
+    return f"{chunk.index:>5}  {chunk.characters:>7,}  {model:<24}  {digest:<8}  {printable_line(path, 200)}"
+
+
+def other(task: TaskRow, now: datetime) -> tuple[Text, ...]:
+    """Cells of a related task."""
+    return (
+        Text(str(task.id)),
+        Text(printable_line(task.status), STATUS_STYLES.get(task.status, "")),
+        Text(printable_line(task.operation)),
+        Text(when(task, now)),
+        Text(printable_line(task.error[:500]), BAD if task.status == "failed" else QUIET),
+    )

@@ -1,0 +1,117 @@
+"""A text of any length: wrapped once for its width, and only what is seen of it is drawn."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from rich.cells import chop_cells
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+TextLine = tuple[str, str]
+"""A line, fit for a terminal, and its style."""
+
+LONG = 5_000
+"""Characters from which on a line is cut wherever the width ends: looking for words would take its time."""
+
+
+def wrapped(line: str, width: int) -> Iterator[str]:
+    """Cut a line into pieces that fit.
+
+    Args:
+        line: Without line ends and control characters.
+        width: In cells.
+    """
+    line = line.expandtabs(4)
+    if line.isascii() and len(line) <= width:
+        yield line
+    elif len(line) >= LONG:
+        size = width if line.isascii() else max(width // 2, 1)  # a character is two cells wide at most
+        yield from (line[at : at + size] for at in range(0, len(line), size))
+    elif line.isascii():
+        indent = line[: min(len(line) - len(line.lstrip()), width // 2)]
+        yield from textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    else:
+        yield from chop_cells(line, max(width, 2)) or [""]
+
+
+class TextView(ScrollView, can_focus=True):
+    """Shows lines, wrapped; it can be scrolled."""
+
+    DEFAULT_CSS = "TextView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll_down", "Down", show=False, id="text.down"),
+        Binding("up,k", "scroll_up", "Up", show=False, id="text.up"),
+        Binding("pagedown,ctrl+d", "page_down", "Page down", show=False, id="text.page_down"),
+        Binding("pageup,ctrl+u", "page_up", "Page up", show=False, id="text.page_up"),
+        Binding("home,g", "scroll_home", "To the first line", show=False, id="text.first"),
+        Binding("end,G", "scroll_end", "To the last line", show=False, id="text.last"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
+        super().__init__(id=id)
+        self._given: tuple[TextLine, ...] = ()
+        self._pieces: list[TextLine] = []
+        self._wrapped_at = 0
+
+    def show(self, lines: Iterable[TextLine]) -> None:
+        """Show these; where one stands in the text stays."""
+        given = tuple(lines)
+        if given != self._given:
+            self._given = given
+            self._wrapped_at = 0
+            self._wrap()
+
+    def on_resize(self, event: Resize) -> None:
+        """Wrap anew."""
+        self._wrap()
+
+    def _wrap(self) -> None:
+        width = self.scrollable_content_region.width
+        if width <= 0 or width == self._wrapped_at:
+            return
+        self._wrapped_at = width
+        self._pieces = [(piece, style) for line, style in self._given for piece in wrapped(line, width)]
+        self.virtual_size = Size(width, len(self._pieces))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One of those that are seen."""
+        at, width = y + self.scroll_offset.y, self.scrollable_content_region.width
+        if not 0 <= at < len(self._pieces):
+            return Strip.blank(self.size.width, self.rich_style)
+        piece, style = self._pieces[at]
+        segments = Text(piece, style, end="").render(self.app.console)
+        strip = Strip(segments).apply_style(self.rich_style)
+        return strip.crop_extend(0, width, self.rich_style)
+
+    def action_scroll_down(self) -> None:
+        """A line on."""
+        self.scroll_relative(y=1, animate=False)
+
+    def action_scroll_up(self) -> None:
+        """A line back."""
+        self.scroll_relative(y=-1, animate=False)
+
+    def action_page_down(self) -> None:
+        """A page on."""
+        self.scroll_relative(y=self.size.height, animate=False)
+
+    def action_page_up(self) -> None:
+        """A page back."""
+        self.scroll_relative(y=-self.size.height, animate=False)
+
+    def action_scroll_home(self) -> None:
+        """To the first line."""
+        self.scroll_to(y=0, animate=False)
+
+    def action_scroll_end(self) -> None:
+        """To the last line."""
+        self.scroll_to(y=self.max_scroll_y, animate=False)

@@ -1,0 +1,67 @@
+"""The console without a terminal: keys go in, what it shows comes out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+
+from embedq_tui.app import Console, Options
+from embedq_tui.profiles import Profile
+from embedq_worker.settings import Settings
+from tests.support.waiting import until
+
+OPERATOR = "me@here"
+
+ConsolePilot = Pilot[int]
+
+
+@asynccontextmanager
+async def console(
+    settings: Settings, size: tuple[int, int] = (80, 24), *, read_only: bool = False
+) -> AsyncIterator[ConsolePilot]:
+    """Open the console on a database, and wait until it has looked at it once.
+
+    Args:
+        settings: Where it is.
+        size: Columns and lines.
+        read_only: By the operator's word.
+    """
+    app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
+    async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
+        await until(lambda: app.session.store.overview is not None and bool(app.session.store.access))
+        yield pilot
+
+
+def shown(pilot: ConsolePilot) -> str:
+    """What is on the screen, line by line."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = 5.0) -> None:
+    """Wait until a text is on the screen.
+
+    Args:
+        pilot: Of the console.
+        text: On one line.
+        within_s: Seconds to give it.
+    """
+    await until_shown(pilot, lambda screen: text in screen, within_s=within_s)
+
+
+async def until_shown(
+    pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = 5.0
+) -> None:
+    """Wait until what is on the screen fulfils a condition; a timeout shows the screen.
+
+    Args:
+        pilot: Of the console.
+        condition: Gets the text of the screen.
+        within_s: Seconds to give it.
+    """
+    try:
+        await until(lambda: condition(shown(pilot)), within_s=within_s)
+    except TimeoutError:
+        raise AssertionError(f"not within {within_s} s:\n{shown(pilot)}") from None

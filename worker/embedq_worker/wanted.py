@@ -1,0 +1,145 @@
+"""What an operator says about tasks: one filter for lists, for actions and for the console."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from embedq_worker.errors import UsageError
+from embedq_worker.text import age
+
+STATUSES = ("pending", "processing", "completed", "failed")
+PRIORITIES = ("high", "normal", "low")
+KINDS = ("create", "update", "delete")
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_FINGERPRINT = re.compile(r"[0-9a-f]{8}")
+
+
+def parse_moment(text: str) -> datetime | timedelta:
+    """Read ``2h``, ``3d``, ``90 min`` (ago), or an ISO 8601 time; without a zone it is local.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if found := _DURATION.fullmatch(text.strip()):
+        try:
+            return timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
+        except OverflowError as error:
+            raise ValueError(f"{text!r} is too long ago") from error
+    return datetime.fromisoformat(text.strip()).astimezone()
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """When a task in hand counts as stuck, see `insights.stuck`.
+
+    Attributes:
+        older_s: Its claim is older than this, whoever holds it.
+        silent_s: Or its worker, one of ours, is gone or without heartbeat for longer than this.
+    """
+
+    older_s: float
+    silent_s: float
+
+    def __str__(self) -> str:
+        return f"claims older than {age(self.older_s)}, workers silent for {age(self.silent_s)} or gone"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Tasks that fulfil all of these; what is not given is not asked.
+
+    The time of a task is when it is due (pending), was claimed (processing) or ended (completed, failed).
+
+    Attributes:
+        ids: Only these; None for any.
+        statuses: Only these; empty for any.
+        slug: Contained in the slug, in any case.
+        error: Contained in the error, in any case.
+        group: Fingerprint of a group of failures.
+        worker: In the hands of this worker.
+        since: Time at or after this; a duration counts back from now, by the database's clock.
+        until: Time at or before this.
+        operation: Queued by this bulk operation.
+        kind: What is to be done to the article: ``create``, ``update``, ``delete``.
+        metadata: A JSON object that is contained in the task's.
+        stuck: In hand, and stuck when it is looked at.
+    """
+
+    ids: tuple[UUID, ...] | None = None
+    statuses: tuple[str, ...] = ()
+    priority: str | None = None
+    slug: str | None = None
+    error: str | None = None
+    group: str | None = None
+    article: int | None = None
+    worker: UUID | None = None
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
+    operation: UUID | None = None
+    kind: str | None = None
+    metadata: str | None = None
+    stuck: Stuck | None = None
+
+    def __post_init__(self) -> None:
+        if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
+            raise UsageError(f"no such status or priority: {self.describe()}")
+        if self.group is not None and not _FINGERPRINT.fullmatch(self.group):
+            raise UsageError(
+                f"{self.group!r} is not the fingerprint of a group", "`embedq-tui failed` lists them"
+            )
+
+    def only(self, *statuses: str) -> TaskFilter:
+        """The same, of these statuses only; a status that was not wanted stays unwanted."""
+        wanted = tuple(status for status in statuses if not self.statuses or status in self.statuses)
+        # No status at all is no tasks, which a filter without statuses would not say.
+        return replace(self, statuses=wanted) if wanted else replace(self, ids=())
+
+    def describe(self) -> str:
+        """In words, for questions and for the audit log: ``failed tasks of priority high since 2 h ago``."""
+        words = [" or ".join(self.statuses), "tasks"]
+        if self.ids is not None:
+            words.append(str(self.ids[0]) if len(self.ids) == 1 else f"out of {len(self.ids):,} given ids")
+        for given, text in (
+            (self.priority, "of priority {}"),
+            (self.article, "of article {}"),
+            (self.slug, "with {!r} in the slug"),
+            (self.error, "with {!r} in the error"),
+            (self.group, "of group {}"),
+            (self.worker, "held by worker {}"),
+            (self.operation, "of bulk operation {}"),
+            (self.kind, "of kind {}"),
+            (self.metadata, "with {} in their metadata"),
+            (self.since, "since {}"),
+            (self.until, "until {}"),
+            (self.stuck, "that are stuck ({})"),
+        ):
+            if given is not None:
+                words.append(text.format(_told(given)))
+        return " ".join(filter(None, words))
+
+    def document(self) -> dict[str, object]:
+        """What was given, for the audit log; of many ids their number."""
+        found: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "ids" and value is not None:
+                found["ids"] = [str(task) for task in value] if len(value) <= 10 else len(value)
+            elif value is not None and value != ():
+                found[field.name] = list(value) if isinstance(value, tuple) else _told(value)
+        return found
+
+
+def _told(value: object) -> str | int:
+    match value:
+        case timedelta():
+            return f"{age(value.total_seconds())} ago"
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case int():
+            return value
+    return str(value)
