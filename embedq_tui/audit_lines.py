@@ -1,4 +1,4 @@
-"""Rows of the audit log as lines."""
+"""Rows of the audit log as lines, and as objects."""
 
 from __future__ import annotations
 
@@ -29,9 +29,37 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     head = f"{time} {printable_line(event.level):<5}"
     if wide:
         head += f" {printable_line(event.category):<16}"
-    subject = [] if row.article_id is None else [row.slug or f"article {row.article_id}"]
-    parts = [event.message, *subject, *_rest(row), *(_ids(row) if wide else ())]
+    subject = [subject_of(row)] if row.article_id is not None else []
+    parts = [event.message, *subject, *told_of(row), *(_ids(row) if wide else ())]
     return "  ".join([head, *map(printable_line, parts)])
+
+
+def subject_of(row: AuditRow) -> str:
+    """The article that it is about; empty where it is about none."""
+    return "" if row.article_id is None else row.slug or f"article {row.article_id}"
+
+
+def document(row: AuditRow) -> dict[str, object]:
+    """A row as the object that a script reads."""
+    event = row.event
+    return {
+        "id": row.id,
+        "at": event.at,
+        "level": event.level,
+        "category": event.category,
+        "message": event.message,
+        "task_id": row.task_id,
+        "article_id": row.article_id,
+        "slug": row.slug,
+        "operation_id": row.operation_id,
+        "worker": event.worker,
+        "operator": event.operator,
+        "attempt": event.attempt,
+        "duration_ms": event.duration_ms,
+        "error": event.error,
+        "stack_trace": event.stack_trace,
+        "metadata": event.metadata,
+    }
 
 
 def _ids(row: AuditRow) -> Iterator[str]:
@@ -41,7 +69,8 @@ def _ids(row: AuditRow) -> Iterator[str]:
         yield f"operation {row.operation_id}"
 
 
-def _rest(row: AuditRow) -> Iterator[str]:
+def told_of(row: AuditRow) -> Iterator[str]:
+    """What it says apart from its message."""
     event = row.event
     if event.attempt is not None:
         yield f"attempt {event.attempt}"

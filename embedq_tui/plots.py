@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 LEAST_WIDTH, LEAST_HEIGHT = 24, 6
 """A plot that has less room is none."""
 
+POINTS = 120
+"""More of them make no better plot, only a slower one."""
+
 _TICKS_APART = 16
+_ROWS_APART = 2
 _COLOURS = ("cyan+", "yellow+", "magenta+")
 _MARKERS = ("braille", "•", "+")
 _ASCII_MARKERS = ("*", "o", "+")
 _TO_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│", "+++++++++-|")
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Line:
 
     Attributes:
         name: Shown where there are several.
-        values: One per label; None where nothing was measured.
+        values: One per label, none below zero; None (or no finite number) where nothing was measured.
     """
 
     name: str
@@ -56,9 +62,12 @@ def plot(
     """
     from rich.text import Text
 
-    drawn = [line for line in lines if any(value is not None for value in line.values)]
+    each = -(-len(labels) // POINTS) or 1
+    thinned = [Line(line.name, _thin(line.values, each)) for line in lines]
+    drawn = [line for line in thinned if any(value is not None for value in line.values)]
     if not drawn or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return None
+    shown = labels[::each]
     import plotext
 
     plotext.clear_figure()
@@ -68,15 +77,17 @@ def plot(
     plotext.title(title)
     markers = _ASCII_MARKERS if ascii_only else _MARKERS
     for line, marker, colour in zip(drawn, markers, _COLOURS, strict=False):
-        points = [(place, value) for place, value in enumerate(line.values) if value is not None]
-        places, values = [place for place, _ in points], [value for _, value in points]
-        label = line.name if len(drawn) > 1 else None
-        plotext.plot(places, values, label=label, marker=marker, color=colour)
+        name = line.name if len(drawn) > 1 else None
+        for places, values in _runs(line.values):
+            plotext.plot(places, values, label=name, marker=marker, color=colour)
+            name = None
     most = max(value for line in drawn for value in line.values if value is not None)
-    plotext.ylim(0, most or 1)
-    plotext.xlim(0, max(len(labels) - 1, 1))
-    shown = _ticks(len(labels), width)
-    plotext.xticks(shown, [labels[place] for place in shown])
+    steps = _steps(most, height)
+    plotext.ylim(0, most or 1.0)
+    plotext.yticks(steps, [_short(step) for step in steps])
+    plotext.xlim(0, max(len(shown) - 1, 1))
+    ticks = _ticks(len(shown), width)
+    plotext.xticks(ticks, [shown[place] for place in ticks])
     picture = Text.from_ansi(plotext.build().rstrip("\n"))
     plotext.clear_figure()
     if ascii_only:
@@ -84,7 +95,49 @@ def plot(
     return picture
 
 
+def _thin(values: Sequence[float | None], each: int) -> list[float | None]:
+    """One value for so many: the highest, since a peak is what a plot is looked at for."""
+    known = [value if value is not None and math.isfinite(value) else None for value in values]
+    if each == 1:
+        return known
+    chunks = (known[start : start + each] for start in range(0, len(known), each))
+    return [max((value for value in chunk if value is not None), default=None) for chunk in chunks]
+
+
+def _runs(values: Sequence[float | None]) -> Iterator[tuple[list[int], list[float]]]:
+    """What was measured without a gap: over a gap nothing is drawn, as nothing is known."""
+    places: list[int] = []
+    known: list[float] = []
+    for place, value in enumerate(values):
+        if value is not None:
+            places.append(place)
+            known.append(value)
+        elif places:
+            yield places, known
+            places, known = [], []
+    if places:
+        yield places, known
+
+
 def _ticks(count: int, width: int) -> list[int]:
     """Places of the labels there is room for, the first and the last among them."""
     most = max(2, min(count, width // _TICKS_APART))
     return sorted({round(step * (count - 1) / (most - 1)) for step in range(most)})
+
+
+def _steps(most: float, height: int) -> list[float]:
+    """Round numbers from zero up to the highest value, as many as there is room for."""
+    if most <= 0:
+        return [0.0, 1.0]
+    rough = most / max((height - 5) // _ROWS_APART, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= rough), 10 * power)
+    return [number * step for number in range(math.floor(most / step + 1e-9) + 1)]
+
+
+def _short(value: float) -> str:
+    """A number in few characters: ``0.25``, ``40``, ``1.5k``."""
+    for unit, letter in _UNITS:
+        if value >= unit:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}"

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.audit_lines import STYLES, WIDE, audit_line
+from embedq_tui.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.task_filter import Moment
@@ -157,26 +157,3 @@ class _Lines:
                 lines.append(f"{'':>21}{printable_line(row.event.error)}")
             for line in lines:
                 terminal.print(Text(line, style=style), no_wrap=True, overflow="ellipsis")
-
-
-def document(row: AuditRow) -> dict[str, object]:
-    """A row as the object that a script reads."""
-    event = row.event
-    return {
-        "id": row.id,
-        "at": event.at,
-        "level": event.level,
-        "category": event.category,
-        "message": event.message,
-        "task_id": row.task_id,
-        "article_id": row.article_id,
-        "slug": row.slug,
-        "operation_id": row.operation_id,
-        "worker": event.worker,
-        "operator": event.operator,
-        "attempt": event.attempt,
-        "duration_ms": event.duration_ms,
-        "error": event.error,
-        "stack_trace": event.stack_trace,
-        "metadata": event.metadata,
-    }

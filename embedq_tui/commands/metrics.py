@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.metric_figures import ALL, MAIN, WIDE, anything, cells, when
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.insights.metrics import Metrics, Period, Span, Spread, metrics
+from embedq_worker.insights.metrics import Metrics, Span, metrics
 from embedq_worker.selection import parse_moment
 from embedq_worker.settings import Settings
-
-WIDE = 110
-"""Columns of a terminal on which every figure has room."""
 
 LONGEST = timedelta(days=3_660)
 
 PLOT_HEIGHT = 12
 PLOT_WIDTH = 120
 """More columns make no better plot."""
-
-_TIME_FORMATS = {Span.MINUTE: "%H:%M", Span.HOUR: "%m-%d %H:%M", Span.DAY: "%Y-%m-%d"}
 
 
 class Duration(click.ParamType[timedelta]):
@@ -70,7 +65,7 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
     found = asyncio.run(_measure(settings, Span(by), since))
     if invocation.as_json:
         print_json(found)
-    elif not _anything(found):
+    elif not anything(found):
         say("Nothing ended and no worker ran in this time.")
     elif plotted:
         _plot(found)
@@ -98,71 +93,18 @@ async def _expose(settings: Settings) -> ExitCode:
     return ExitCode.OK
 
 
-def _anything(found: Metrics) -> bool:
-    total = found.total
-    return bool(total.completed or total.failed) or total.depth_mean is not None
-
-
 def _table(found: Metrics) -> None:
-    chosen = _WIDE if console().width >= WIDE else _NARROW
+    chosen = ALL if console().width >= WIDE else MAIN
     columns = [Column(found.by.value.capitalize()), *(Column(name, right=True) for name in chosen)]
-    rows = [[_when(period, found.by), *_cells(period, chosen)] for period in found.periods]
-    print_table(columns, [*rows, ["All", *_cells(found.total, chosen)]])
-
-
-def _cells(period: Period, chosen: tuple[str, ...]) -> list[str]:
-    return [_FIGURES[name](period) for name in chosen]
-
-
-def _when(period: Period, by: Span) -> str:
-    return f"{period.since.astimezone():{_TIME_FORMATS[by]}}"
-
-
-def _count(number: int, period: Period) -> str:
-    return f"{number:,}{'' if period.exact else '+'}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def short_time(ms: float | None) -> str:
-    """Milliseconds in few characters."""
-    if ms is None:
-        return "-"
-    if ms < 1_000:
-        return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
-    seconds = ms / 1_000
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
-
-
-def _of(spread: Spread | None, name: str) -> str:
-    return short_time(None if spread is None else getattr(spread, name))
-
-
-_FIGURES: dict[str, Callable[[Period], str]] = {
-    "Done": lambda period: _count(period.completed, period),
-    "Failed": lambda period: f"{period.failed:,}",
-    "Error": lambda period: _share(period.error_rate),
-    "Per min": lambda period: f"{period.per_minute:,.1f}",
-    "p50": lambda period: _of(period.processing_ms, "p50"),
-    "p95": lambda period: _of(period.processing_ms, "p95"),
-    "p99": lambda period: _of(period.processing_ms, "p99"),
-    "Wait p50": lambda period: _of(period.wait_ms, "p50"),
-    "Wait p95": lambda period: _of(period.wait_ms, "p95"),
-    "Request": lambda period: short_time(period.embedding_ms),
-    "Busy": lambda period: "-" if period.utilization is None else f"{period.utilization:.0%}",
-    "Depth": lambda period: "-" if period.depth_mean is None else f"{period.depth_mean:,.0f}",
-}
-_WIDE = tuple(_FIGURES)
-_NARROW = ("Done", "Failed", "Per min", "p50", "p95", "Wait p95", "Busy", "Depth")
+    rows = [[when(period, found.by), *cells(period, chosen)] for period in found.periods]
+    print_table(columns, [*rows, ["All", *cells(found.total, chosen)]])
 
 
 def _plot(found: Metrics) -> None:
     from embedq_tui.plots import Line, plot
 
     screen = console()
-    labels = [_when(period, found.by) for period in found.periods]
+    labels = [when(period, found.by) for period in found.periods]
     processing = [period.processing_ms for period in found.periods]
     pictures = {
         "Tasks ended per minute": [Line("ended", [period.per_minute for period in found.periods])],

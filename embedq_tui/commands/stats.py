@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import click
 
-from embedq_tui.commands.metrics import short_time
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.metric_figures import short_time
 from embedq_tui.output import Column, console, moment, print_json, print_table, say
 from embedq_worker.database import connected
 from embedq_worker.insights.metrics import Period

@@ -1,0 +1,113 @@
+"""Filters of the audit log as one line of text: ``level:warn article:intro since:2h "timed out"``.
+
+Terms are separated by spaces, and all of them have to be fulfilled. A term is ``key:value``; other words have
+to be in the message, the error or the metadata, as they stand, the operator's name among them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
+from embedq_worker.selection import parse_moment
+
+ORDINARY = "info"
+"""Level where none is named: what workers note of each step is for looking at one task."""
+
+EXAMPLE = "level:warn category: task:ID article:SLUG operation:ID since:2h, and words: an operator, an error"
+
+KEYS = ("level", "category", "task", "article", "operation", "since")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Rows that are wanted.
+
+    Attributes:
+        filter: But for the article.
+        article: Its id or slug, as it was typed.
+        typed: All of it, as it was typed.
+    """
+
+    filter: AuditFilter = field(default_factory=lambda: AuditFilter(level=ORDINARY))
+    article: str | None = None
+    typed: str = ""
+
+    def at_level(self, level: str) -> Wanted:
+        """The same, of another level."""
+        rest = [word for word in _words(self.typed) if not word.startswith("level:")]
+        return Wanted(replace(self.filter, level=level), self.article, " ".join([f"level:{level}", *rest]))
+
+
+def parse(typed: str) -> Wanted:
+    """Read what was typed.
+
+    Raises:
+        UsageError: It cannot be understood.
+    """
+    if "\0" in typed:
+        raise UsageError("a filter is one line of printable characters")
+    given: dict[str, str] = {}
+    text = []
+    for word in _words(typed):
+        key, colon, value = word.partition(":")
+        if colon and key in KEYS:
+            if not value or key in given:
+                raise UsageError(f"{key}: lacks its value" if not value else f"{key}: is given twice")
+            given[key] = value
+        elif colon and value and key.isalpha() and " " not in word:
+            raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
+        else:
+            text.append(word)
+    one_thing = given.keys() & {"task", "operation"}
+    level = _word("level", given, LEVELS) or (LEVELS[0] if one_thing else ORDINARY)
+    found = AuditFilter(
+        level=level,
+        category=_word("category", given, CATEGORIES),
+        task=_id(given["task"]) if "task" in given else None,
+        operation=given.get("operation"),
+        text=" ".join(text) or None,
+    )
+    if "since" in given:
+        try:
+            found = replace(found, since=parse_moment(given["since"]))
+        except (ValueError, OverflowError) as error:
+            told = f"since: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
+            raise UsageError(told) from error
+    return Wanted(found, given.get("article"), typed.strip())
+
+
+def _words(typed: str) -> list[str]:
+    try:
+        return shlex.split(typed)
+    except ValueError:  # an apostrophe is no quotation
+        return typed.split()
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise UsageError(f"task: takes the id of a task, not {text}") from error
+
+
+def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None:
+    """One of a few; its beginning will do."""
+    if key not in given:
+        return None
+    found = [word for word in known if word.startswith(given[key].lower())]
+    if len(found) != 1:
+        raise UsageError(f"{key}: is one of {', '.join(known)}, not {given[key]}")
+    return found[0]
+
+
+def complete(typed: str) -> str | None:
+    """What a filter that is being written may become: its last term completed."""
+    start = typed.rfind(" ") + 1
+    before, last = typed[:start], typed[start:]
+    offered = [f"level:{level}" for level in LEVELS] + [f"category:{name}" for name in CATEGORIES]
+    offered = [f"{key}:" for key in KEYS] + offered
+    return next((before + term for term in offered if last and term.startswith(last) and term != last), None)

@@ -1,0 +1,344 @@
+"""The audit log: what happened, and what happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.suggester import Suggester
+from textual.widgets import Input, Static
+
+from embedq_tui.acts import Act
+from embedq_tui.audit_filter import EXAMPLE, Wanted, complete, parse
+from embedq_tui.audit_lines import document
+from embedq_tui.audit_roll import AuditRoll, FollowLog, OlderRows
+from embedq_tui.output import plain
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.audit_render import audit_detail, audit_text
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.frame import Line, spread
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, QUIET
+from embedq_tui.widgets.log_list import LogList
+from embedq_worker.errors import EmbedqError, UsageError
+from embedq_worker.insights.audit import LEVELS, AuditRow
+from embedq_worker.text import printable_line
+
+
+class AuditScreen(ConsoleScreen):
+    """The log as it grows. At its end it follows; a row that is looked at stays where it is."""
+
+    MODE = "audit"
+    CSS_PATH = "audit.tcss"
+    AUTO_FOCUS = "#rows"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "detail", "Details", id="audit.detail", tooltip="All of the row, with its error"),
+        Binding("o", "open_task", "Task", id="audit.task", tooltip="The task that the row is about"),
+        Binding("slash", "filter", "Filter", key_display="/", id="audit.filter", tooltip=f"Only: {EXAMPLE}"),
+        Binding("v", "level", "Level", id="audit.level", tooltip="Rows from info on, warn, error, or all"),
+        Binding("u", "undo_row", "Undo", id="audit.undo", tooltip="Take back the operation of the row"),
+        Binding("e", "export", "Export", show=False, id="audit.export", tooltip="The rows into a file"),
+        Binding("y", "copy", "Copy", show=False, id="audit.copy", tooltip="Copy all of the row"),
+        Binding("left_square_bracket", "older", "Older", key_display="[", show=False, id="audit.older"),
+        Binding("right_square_bracket", "newer", "Newer", key_display="]", show=False, id="audit.newer"),
+        Binding("escape", "back", "Back", show=False, id="audit.back", tooltip="Close; clear the filter"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
+        self._error: EmbedqError | None = None
+        self._reading = False
+        self._about(Wanted())
+
+    def _about(self, wanted: Wanted) -> None:
+        self._roll = AuditRoll(wanted)
+        self._question = FollowLog(self._roll)
+
+    # -- what base asks
+
+    def body(self) -> ComposeResult:
+        """What is shown of the log, a line to filter it, the log, a row in full."""
+        yield Line(id="about")
+        yield Input(placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True)
+        with Container(id="log"):
+            yield LogList[AuditRow](lambda row: row.id, self._line, id="rows")
+            with VerticalScroll(id="detail") as detail:
+                detail.border_title = "Row"
+                yield Static(id="fields")
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """What is new."""
+        yield self._question
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show what is new."""
+        self._error = answer.error
+        self._draw()
+
+    def freeze(self, frozen: bool) -> None:
+        """Keep what is shown; afterwards it goes on at the end."""
+        if frozen:
+            self._roll.hold(still=True)
+        elif self.frozen:
+            self._roll.follow()
+            self._rows.following = True
+        super().freeze(frozen)
+        self._draw()
+
+    def draw_frame(self) -> None:
+        """Also what is known without being shown."""
+        super().draw_frame()
+        if self.is_mounted:
+            self._draw_about()
+
+    # -- drawing
+
+    @property
+    def _rows(self) -> LogList[AuditRow]:
+        return self.query_one("#rows", LogList)
+
+    def _line(self, row: AuditRow, width: int) -> Text:
+        return audit_text(row, width, self._today)
+
+    @property
+    def _today(self) -> date:
+        now: datetime | None = self.store.now()
+        return (now or datetime.now().astimezone()).astimezone().date()
+
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        rows = self._roll.rows
+        if rows != self._rows.items:
+            self._rows.show(rows)
+        self._draw_detail()
+        self._draw_about()
+
+    def _draw_about(self) -> None:
+        self.query_one("#about", Line).text = spread(self._wanted(), self._place(), self.size.width)
+
+    def _wanted(self) -> Text:
+        wanted = self._roll.wanted
+        typed = wanted.typed or f"level:{wanted.filter.level}"
+        return Text(f" {printable_line(typed, 200)}", "" if wanted.typed else QUIET)
+
+    def _place(self) -> Text:
+        roll, rows = self._roll, self._rows
+        if self._error is not None:
+            return Text(f"{printable_line(self._error.message)} ", BAD)
+        if not roll.begun:
+            return Text("reading ", QUIET)
+        if not rows.items:
+            return Text("there are no such rows ", QUIET)
+        where = f"row {rows.place + 1:,} of {len(rows.items):,}{'+' if roll.has_older else ''}  "
+        if self._reading:
+            return Text.assemble((where, QUIET), ("reading older ", QUIET))
+        if self.frozen:
+            return Text.assemble((where, QUIET), (f"{self._newer()} since, f: go on ", DOUBTFUL))
+        if roll.newer or not roll.joined:
+            return Text.assemble((where, QUIET), (f"{self._newer()} below, G: to the end ", DOUBTFUL))
+        follows = ("following ", GOOD) if rows.following else ("G: follow ", QUIET)
+        return Text.assemble((where, QUIET), follows)
+
+    def _newer(self) -> str:
+        return f"{self._roll.newer:,}{'' if self._roll.newer_exact else '+'} new"
+
+    def _draw_detail(self) -> None:
+        if self.has_class("-detailed"):
+            row = self._rows.current
+            self.query_one("#fields", Static).update(audit_detail(row) if row else Text("no row", QUIET))
+
+    # -- the list
+
+    @on(LogList.Moved)
+    def _moved(self, event: LogList.Moved) -> None:
+        roll, rows = self._roll, self._rows
+        if self.frozen:
+            rows.following = False
+        elif event.at_end and (roll.joined or event.beyond):
+            roll.follow()
+            rows.following = True
+        else:
+            roll.hold()
+            rows.following = False
+        self.query_one("#detail", VerticalScroll).scroll_home(animate=False)
+        self._draw()
+        self.refresh_bindings()
+
+    @on(LogList.AtStart)
+    def _at_start(self) -> None:
+        self._read_older(1)
+
+    @on(LogList.Chosen)
+    def _chosen(self) -> None:
+        self.action_detail()
+
+    @work(exclusive=True, group="older", exit_on_error=False)
+    async def _read_older(self, lines: int) -> None:
+        """Read the page before the first row, and go on up into it."""
+        roll = self._roll
+        if not roll.has_older:
+            return
+        self._reading = True
+        self._draw_about()
+        try:
+            found = await self.session.ask(OlderRows(roll))
+        except EmbedqError as error:
+            self.notify(printable_line(str(error)), title="Not read", severity="error", markup=False)
+            return
+        finally:
+            self._reading = False
+        if found and roll is self._roll:
+            self._rows.following = False
+            self._draw()
+            self._rows.action_move(-lines)
+
+    def action_older(self) -> None:
+        """A page up, or the page before."""
+        if self._rows.place > 0:
+            self._rows.action_page(-1)
+        else:
+            self._read_older(max(self._rows.size.height - 1, 1))
+
+    def action_newer(self) -> None:
+        """A page down."""
+        self._rows.action_page(1)
+
+    # -- filter
+
+    def action_filter(self) -> None:
+        """Say which rows are meant."""
+        line = self.query_one("#filter", Input)
+        line.value = self._roll.wanted.typed
+        self.add_class("-filtering")
+        line.focus()
+
+    @on(Input.Submitted, "#filter")
+    def _filtered(self, event: Input.Submitted) -> None:
+        try:
+            wanted = parse(event.value)
+        except UsageError as error:
+            self.notify(printable_line(error.message), severity="warning", markup=False)
+            return
+        self._close_filter()
+        self._show_only(wanted)
+
+    def _close_filter(self) -> None:
+        self.remove_class("-filtering")
+        self._rows.focus()
+
+    def _show_only(self, wanted: Wanted) -> None:
+        self.store.forget(self._question)
+        self._error = None
+        self._about(wanted)
+        self._rows.following = True
+        if self.frozen:
+            super().freeze(False)
+        self._draw()
+        self.ask_anew()
+
+    def show_only(self, typed: str) -> None:
+        """Show the rows of a filter, for other screens.
+
+        Args:
+            typed: As an operator would type it.
+
+        Raises:
+            UsageError: It cannot be read.
+        """
+        self._show_only(parse(typed))
+
+    def action_level(self) -> None:
+        """The next level: what is graver is shown, too."""
+        cycle = (*LEVELS[1:], LEVELS[0])
+        wanted = self._roll.wanted
+        at = cycle.index(wanted.filter.level) if wanted.filter.level in cycle else -1
+        self._show_only(wanted.at_level(cycle[(at + 1) % len(cycle)]))
+
+    def action_back(self) -> None:
+        """Close what is open, the newest first; then clear the filter."""
+        if self.has_class("-filtering"):
+            self._close_filter()
+        elif self.has_class("-detailed"):
+            self.action_detail()
+        elif self._roll.wanted.typed:
+            self._show_only(Wanted())
+
+    # -- the row under the cursor
+
+    def action_detail(self) -> None:
+        """Show all of the row, or no longer. It stays the same row while others come."""
+        self.toggle_class("-detailed")
+        if self.has_class("-detailed"):
+            self._rows.following = False
+            self._roll.hold()
+        else:
+            self._rows.focus()
+        self._draw()
+
+    def action_open_task(self) -> None:
+        """Show the task of the row."""
+        row = self._rows.current
+        if row is not None and row.task_id is not None:
+            from embedq_tui.screens.task_detail import TaskDetailScreen
+
+            self.app.push_screen(TaskDetailScreen(row.task_id))
+
+    @work(exclusive=True, group="act", exit_on_error=False)
+    async def action_undo_row(self) -> None:
+        """Take back the operation of the row."""
+        row = self._rows.current
+        if row is not None and (act := undoable_act(row)) is not None:
+            await self.console.actor.undo(act)
+
+    def action_copy(self) -> None:
+        """Copy the row."""
+        if (row := self._rows.current) is not None:
+            self.app.copy_to_clipboard(json.dumps(plain(document(row)), ensure_ascii=False, indent=2))
+            self.notify("The row is copied", markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What can be done with the row."""
+        if action not in ("undo_row", "open_task", "copy") or not self.is_mounted:
+            return super().check_action(action, parameters)
+        row = self._rows.current
+        match action:
+            case "undo_row":  # elsewhere the key takes back what was done last
+                return row is not None and undoable_act(row) is not None
+            case "open_task":
+                return row is not None and row.task_id is not None
+        return row is not None
+
+
+def undoable_act(row: AuditRow) -> Act | None:
+    """What the row tells that can be taken back; whether it still can is asked then."""
+    action, number = row.event.metadata.get("action"), row.event.metadata.get("count")
+    try:
+        operation = UUID(row.operation_id or "")
+    except ValueError:
+        return None
+    if action == "cancel":
+        words = "cancelled"
+    elif isinstance(action, str) and action.startswith("priority "):
+        words = f"given {printable_line(action, 20)}"
+    else:
+        return None
+    tasks = f"{number:,} tasks" if isinstance(number, int) else "tasks"
+    return Act(operation, f"{tasks} {words}")
+
+
+class _Keys(Suggester):
+    """Completes the last word of a filter."""
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """It completed."""
+        return complete(value)

@@ -1,0 +1,195 @@
+"""A list of lines that grows at its end: only what is seen is drawn, and the cursor stays with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+T = TypeVar("T")
+
+
+class LogList(Widget, Generic[T], can_focus=True):
+    """Shows items, a line each. A DataTable would measure and keep every one of thousands twice a second.
+
+    While its cursor is on the last line it follows: the cursor goes on to whatever comes. Elsewhere cursor
+    and scroll stay with their lines.
+
+    Args:
+        key: Tells an item from the others.
+        draw: An item as a line of so many cells.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log-list--cursor"}
+    DEFAULT_CSS = "LogList { height: 1fr; width: 1fr; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False, id="log.down"),
+        Binding("up,k", "move(-1)", "Up", show=False, id="log.up"),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="log.page_down"),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="log.page_up"),
+        Binding("home,g", "first", "To the first row", show=False, id="log.first"),
+        Binding("end,G", "last", "To the last row", show=False, id="log.last"),
+    ]
+
+    @dataclass
+    class Moved(Message):
+        """The operator moved the cursor.
+
+        Attributes:
+            at_end: It stands on the last line.
+            beyond: It was to go further.
+        """
+
+        list: LogList[Any]
+        at_end: bool
+        beyond: bool
+
+    @dataclass
+    class AtStart(Message):
+        """The cursor was to go above the first line."""
+
+        list: LogList[Any]
+
+    @dataclass
+    class Chosen(Message):
+        """The line under the cursor was clicked."""
+
+        list: LogList[Any]
+
+    def __init__(
+        self,
+        key: Callable[[T], Hashable],
+        draw: Callable[[T, int], Text],
+        *,
+        id: str | None = None,  # noqa: A002 - as every widget calls it
+    ) -> None:
+        super().__init__(id=id)
+        self._key = key
+        self._draw = draw
+        self._items: Sequence[T] = ()
+        self._cursor = 0
+        self._top = 0
+        self.following = True
+
+    # -- what is asked of it
+
+    @property
+    def current(self) -> T | None:
+        """The item under the cursor."""
+        return self._items[self._cursor] if self._cursor < len(self._items) else None
+
+    @property
+    def place(self) -> int:
+        """Of the cursor, from 0."""
+        return self._cursor
+
+    @property
+    def items(self) -> Sequence[T]:
+        """Top to bottom."""
+        return self._items
+
+    def show(self, items: Sequence[T]) -> None:
+        """Show these."""
+        before = self.current
+        above = self._cursor - self._top
+        self._items = items
+        if self.following or before is None:
+            self._cursor = max(len(items) - 1, 0)
+        else:
+            self._cursor = self._found(before)
+            self._top = self._cursor - above
+        self._fit()
+        self.refresh()
+
+    def follow(self, following: bool) -> None:
+        """Go on with what comes, or stay on the line under the cursor."""
+        self.following = following
+        if following:
+            self._cursor = max(len(self._items) - 1, 0)
+            self._fit()
+        self.refresh()
+
+    def _found(self, item: T) -> int:
+        key = self._key(item)
+        for at, other in enumerate(self._items):
+            if self._key(other) == key:
+                return at
+        return max(min(self._cursor, len(self._items) - 1), 0)
+
+    def _fit(self) -> None:
+        """Keep the cursor in sight, and no room empty that could be full."""
+        height = max(self.size.height, 1)
+        self._top = min(self._top, self._cursor, max(len(self._items) - height, 0))
+        self._top = max(self._top, self._cursor - height + 1, 0)
+
+    # -- keys and mouse
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor."""
+        wanted = self._cursor + lines
+        last = len(self._items) - 1
+        if wanted < 0:
+            self.post_message(self.AtStart(self))
+        self._cursor = max(min(wanted, last), 0)
+        self.following = wanted >= last
+        self._fit()
+        self.refresh()
+        self.post_message(self.Moved(self, self.following, wanted > last))
+
+    def action_page(self, pages: int) -> None:
+        """Move it by what is seen."""
+        self.action_move(pages * max(self.size.height - 1, 1))
+
+    def action_first(self) -> None:
+        """To the first line."""
+        self.action_move(-self._cursor)
+
+    def action_last(self) -> None:
+        """To the last line, and follow."""
+        self.action_move(len(self._items) - self._cursor)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """As the cursor moves."""
+        event.stop()
+        self.action_move(-3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """As the cursor moves."""
+        event.stop()
+        self.action_move(3)
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor there; once more chooses the line."""
+        at = self._top + event.y
+        if at < len(self._items):
+            again = at == self._cursor
+            self.action_move(at - self._cursor)
+            if again:
+                self.post_message(self.Chosen(self))
+
+    # -- drawing
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight."""
+        self._fit()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One of those that are seen."""
+        width, at = self.size.width, self._top + y
+        if at >= len(self._items) or width <= 0:
+            return Strip.blank(width, self.rich_style)
+        line = self._draw(self._items[at], width)
+        line.truncate(width, overflow="ellipsis", pad=True)
+        strip = Strip(line.render(self.app.console), width)
+        if at == self._cursor:
+            strip = strip.apply_style(self.get_component_rich_style("log-list--cursor"))
+        return strip.apply_style(self.rich_style).crop_extend(0, width, self.rich_style)
