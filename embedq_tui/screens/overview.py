@@ -54,7 +54,7 @@ class TopFailures(Question[Failures]):
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
         """Ask it once."""
-        return await failures(connection, limit=GROUPS, counted=COUNTED)
+        return await failures(connection, limit=GROUPS, counted=COUNTED, longest=1_000)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 )
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in _ADVICE)
 
+READ = 2_000
+"""Characters of an error that are read: what happened stands at its beginning, the rest may be any size."""
+
 UNKNOWN = "look at the sample, mend its cause, " + _RETRY
 
 
@@ -71,4 +74,4 @@ def advice_for(error: str) -> str:
     Args:
         error: As stored with a failed task.
     """
-    return next((advice for pattern, advice in _COMPILED if pattern.search(error)), UNKNOWN)
+    return next((advice for pattern, advice in _COMPILED if pattern.search(error[:READ])), UNKNOWN)

@@ -11,6 +11,7 @@ import asyncpg
 
 from embedq_worker.database import Connection
 from embedq_worker.insights.advice import advice_for
+from embedq_worker.insights.tasks import WHOLE
 
 COUNTED = 100_000
 """Tasks of a group that are counted one by one, 50 ms of work; a bigger group costs no more than this."""
@@ -79,7 +80,12 @@ class Failures:
 
 
 async def failures(
-    connection: Connection, *, limit: int = 20, samples: int = 1, counted: int = COUNTED
+    connection: Connection,
+    *,
+    limit: int = 20,
+    samples: int = 1,
+    counted: int = COUNTED,
+    longest: int = WHOLE,
 ) -> Failures:
     """Group the failed tasks by error, in one snapshot.
 
@@ -90,6 +96,7 @@ async def failures(
         limit: Groups wanted.
         samples: Tasks shown of each group, at least 1.
         counted: Tasks of a group that are counted one by one.
+        longest: Characters of each error that are wanted.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # These tell how the index is to be walked, whatever the statistics say of a fresh failure storm.
@@ -102,7 +109,7 @@ async def failures(
         seen_all = len(rows) <= GROUPS_SEEN
         sized = _sized(rows[:GROUPS_SEEN], total["failed"], counted, seen_all=seen_all)
         shown = sorted(sized, key=lambda group: (-group.count, group.fingerprint))[:limit]
-        tasks = await connection.fetch(_SAMPLES, [group.fingerprint for group in shown], samples)
+        tasks = await connection.fetch(_SAMPLES, [group.fingerprint for group in shown], samples, longest)
     return Failures(
         at=total["at"],
         failed=total["failed"],
@@ -148,7 +155,7 @@ SELECT g.fingerprint, embedq_normalise_error(t.error_message) AS common, t.*
 FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
     SELECT t.id, t.article_id, coalesce(t.slug, a.slug) AS slug, t.operation, t.priority, t.attempts,
            t.max_attempts, coalesce(t.completed_at, t.processed_at, t.created_at) AS failed_at,
-           t.error_message
+           left(t.error_message, $3::int) AS error_message
     FROM embedding_tasks t LEFT JOIN articles a ON a.id = t.article_id
     WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
     ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
