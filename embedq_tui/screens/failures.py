@@ -1,0 +1,245 @@
+"""Failed tasks by what went wrong: how many, since when, what to do, and retrying just those."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+from textual.widgets import DataTable, Static
+
+from embedq_tui.deeds import retry
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.acting import ActingScreen
+from embedq_tui.screens.failures_render import COLUMNS, LONGEST, group_lines, head, in_order, row_of
+from embedq_tui.styles import BAD, QUIET
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.text_view import TextView
+from embedq_worker.database import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.failures import FailureGroup, Failures, failures
+from embedq_worker.insights.tasks import TaskPage, list_tasks
+from embedq_worker.selection import TaskFilter
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+GROUPS = 100
+NEWEST = 10
+"""Tasks named of the group under the cursor."""
+
+STEADY_S = 3.0
+"""Seconds after a key during which rows keep their order, whatever is counted."""
+
+SETTLED_S = 0.15
+"""Seconds the cursor has to rest before the newest tasks of a group are asked for."""
+
+
+@dataclass(frozen=True)
+class Groups(Question[Failures]):
+    """The groups, the biggest first."""
+
+    pause_s: ClassVar[float] = 1.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Failures:
+        """Ask it once."""
+        return await failures(connection, limit=GROUPS, longest=LONGEST + 1)
+
+
+@dataclass(frozen=True)
+class NewestOf(Question[TaskPage]):
+    """The newest tasks of a group.
+
+    Attributes:
+        group: Its fingerprint.
+    """
+
+    group: str
+    pause_s: ClassVar[float] = 1.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+        """Ask it once."""
+        return await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
+
+
+def of_group(fingerprint: str) -> TaskFilter:
+    """The tasks of a group."""
+    return TaskFilter(statuses=("failed",), group=fingerprint)
+
+
+class FailuresScreen(ActingScreen):
+    """Groups above, the one under the cursor below."""
+
+    MODE = "failures"
+    CSS_PATH = "failures.tcss"
+    CHANGES = frozenset({"retry"})
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
+        Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll what is below: down"),
+        Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll what is below: up"),
+        Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
+        Binding(
+            "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the name of the group"
+        ),
+        Binding(
+            "e", "export", "Export", show=False, id="failures.export", tooltip="Write the groups to a file"
+        ),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: Failures | None = None
+        self._error: EmbedqError | None = None
+        self._newest: dict[str, TaskPage] = {}
+        self._order: list[str] = []
+        self._touched_at = -STEADY_S
+        self._asked = ""
+        self._settling: Timer | None = None
+        self._head = Text()
+
+    def body(self) -> ComposeResult:
+        """A sentence, the groups, one of them."""
+        yield Static(id="head")
+        yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="groups")
+        yield TextView(id="group")
+
+    # -- what is shown
+
+    @property
+    def _table(self) -> KeyedTable:
+        return self.query_one(KeyedTable)
+
+    @property
+    def _current(self) -> FailureGroup | None:
+        """The group under the cursor."""
+        key = self._table.current if self.is_mounted else None
+        groups = self._found.groups if self._found else ()
+        return next((group for group in groups if group.fingerprint == key), None)
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """The groups; of one its newest tasks."""
+        yield Groups()
+        if self._asked:
+            yield NewestOf(self._asked)
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show an answer; after an error what was known before stays."""
+        match answer.question, answer.value:
+            case NewestOf(group=group), TaskPage() as page:
+                self._newest = {group: page}
+            case Groups(), found:
+                self._error = answer.error
+                self._found = found or self._found
+        self._draw(self.store.now())
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages; put the groups in their order when nobody moves."""
+        self._draw(now)
+
+    def _draw(self, now: datetime | None) -> None:
+        found = self._found
+        if self._error is not None:
+            text = Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)
+        else:
+            text = Text("Looking ...", QUIET) if found is None else head(found)
+        if text != self._head:
+            self._head = text
+            self.query_one("#head", Static).update(text)
+        if found is None:
+            return
+        if time.monotonic() - self._touched_at >= STEADY_S:
+            self._order = [group.fingerprint for group in found.groups]
+        groups = in_order(found.groups, self._order)
+        self._table.show_header = bool(groups)
+        at, ascii_only = now or found.at, self.console.ascii_only
+        self._table.show(row_of(group, at, ascii_only=ascii_only) for group in groups)
+        self._draw_group(at)
+        self.refresh_bindings()
+
+    def _draw_group(self, now: datetime) -> None:
+        view, group = self.query_one(TextView), self._current
+        view.display = group is not None
+        if group is None:
+            return
+        page = self._newest.get(group.fingerprint)
+        view.border_title = f"{group.fingerprint}"
+        view.show(group_lines(group, page.tasks if page else None, now, view.size.width))
+
+    # -- the cursor
+
+    def on_key(self, event: events.Key) -> None:
+        """Whoever moves finds the rows where they were."""
+        self._touched_at = time.monotonic()
+        super().on_key(event)
+
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        """Show another group; its newest tasks when the cursor rests."""
+        now = self.store.now()
+        if self._found is None or now is None:
+            return
+        group = self._current
+        name = group.fingerprint if group else ""
+        if name == self._asked:
+            return
+        self.query_one(TextView).scroll_home(animate=False)
+        self._draw_group(now)
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLED_S, self._ask_newest)
+
+    def _ask_newest(self) -> None:
+        group = self._current
+        self._asked = group.fingerprint if group else ""
+        self.ask_anew()
+
+    def action_scroll_detail(self, lines: int) -> None:
+        """Scroll the group below."""
+        self.query_one(TextView).scroll_relative(y=lines, animate=False)
+
+    # -- acting
+
+    def can_act(self, action: str) -> bool:
+        """Where there is a group."""
+        return self._current is not None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be done here and now is offered."""
+        if action in ("copy", "copy_group", "export", "scroll_detail"):
+            return self._current is not None
+        return super().check_action(action, parameters)
+
+    def action_retry(self) -> None:
+        """Retry the tasks of this group, as many as there are."""
+        if (group := self._current) is not None:
+            error = printable_line(group.error, 60)
+            self.carry_out(
+                retry(
+                    of_group(group.fingerprint), scope=f'failed tasks of group {group.fingerprint}, "{error}"'
+                )
+            )
+
+    # -- looking closer, taking along
+
+    @on(DataTable.RowSelected)
+    def _tasks(self) -> None:
+        """Show the tasks of this group."""
+
+    def action_copy(self) -> None:
+        """Copy the newest error of the group, as it is stored."""
+        if (group := self._current) is not None:
+            error = group.newest[0].error if group.newest else group.error
+            self.app.copy_to_clipboard(error)
+            self.notify(printable_line(error, 100), title="Copied", markup=False)
+
+    def action_copy_group(self) -> None:
+        """Copy the fingerprint, for filters and commands."""
+        if (group := self._current) is not None:
+            self.app.copy_to_clipboard(group.fingerprint)
+            self.notify(group.fingerprint, title="Copied", markup=False)

@@ -1,0 +1,104 @@
+"""Groups of failures as rows, and one of them in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from embedq_tui.lines import ago
+from embedq_tui.output import count
+from embedq_tui.styles import BAD, GOOD, HEAD, NAME, QUIET
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.text_view import TextLine
+from embedq_worker.insights.failures import FailureGroup, Failures
+from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.text import age, printable, printable_line
+
+LONGEST = 4_000
+"""Characters of a sample error that are shown; the task has all of it."""
+
+BAR = 5
+
+COLUMNS = (
+    Column("group", "Group", 8),
+    Column("tasks", "Tasks", 8),
+    Column("share", "Share", BAR + 5),
+    Column("first", "First seen", 11, least=110),
+    Column("last", "Last seen", 11),
+    Column("error", "Error", 0),
+)
+
+
+def row_of(group: FailureGroup, now: datetime, *, ascii_only: bool) -> Row:
+    """A group as a row."""
+    cells = (
+        Text(group.fingerprint, NAME),
+        Text(f"{size_of(group):>8}"),
+        Text(share_bar(group.share, ascii_only=ascii_only)),
+        Text(_age(group.first_seen, now)),
+        Text(_age(group.last_seen, now)),
+        Text(printable_line(group.error)),
+    )
+    return Row(group.fingerprint, cells)
+
+
+def size_of(group: FailureGroup) -> str:
+    """How many tasks are in it; ``+`` where there are more than were counted."""
+    return f"{group.count:,}{'' if group.exact else '+'}"
+
+
+def share_bar(share: float, *, ascii_only: bool) -> str:
+    """A part of all as a bar and a percentage; what is there at all is seen."""
+    full, hollow = ("#", ".") if ascii_only else ("█", "░")
+    blocks = max(round(share * BAR), 1 if share else 0)
+    told = "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    return f"{full * blocks}{hollow * (BAR - blocks)} {told:>4}"
+
+
+def head(found: Failures) -> Text:
+    """All failures in a sentence."""
+    if not found.failed and not found.groups:
+        return Text("No task has failed.", f"{HEAD} {GOOD}")
+    more = " and more, smaller ones" if found.more else ""
+    return Text.assemble(
+        (count(found.failed, "failed task"), f"{HEAD} {BAD}"),
+        f" in {count(len(found.groups), 'group')} by error{more}",
+    )
+
+
+def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[FailureGroup]:
+    """Groups in an order from before; those that are new come last, in their own order."""
+    places = {fingerprint: place for place, fingerprint in enumerate(order)}
+    return sorted(groups, key=lambda group: places.get(group.fingerprint, len(places)))
+
+
+def group_lines(
+    group: FailureGroup, newest: Sequence[TaskRow] | None, now: datetime, width: int
+) -> Iterator[TextLine]:
+    """A group in full: what to do, the sample, its newest tasks.
+
+    Args:
+        group: With its sample.
+        newest: Its latest tasks; None before they are known.
+        now: The database's time.
+        width: Cells there are.
+    """
+    advice = printable_line(group.advice).replace("embedq-tui retry --failed", "retry them (r)")
+    yield f"To do: {advice}", ""
+    sample = newest[0].error if newest else group.newest[0].error if group.newest else ""
+    yield f"Newest error, first seen {ago(group.first_seen, now)}, last {ago(group.last_seen, now)}", QUIET
+    for line in printable(sample[:LONGEST].replace("\r\n", "\n")).split("\n"):
+        yield line, BAD
+    if len(sample) > LONGEST:
+        yield "(cut here: the details of a task have all of it)", QUIET
+    yield "Newest tasks", QUIET
+    for task in newest or ():
+        when = age((now - task.at).total_seconds()) + " ago" if task.at else "unknown"
+        name = printable_line(task.slug or f"article {task.article_id}", max(width - 40, 10))
+        yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} tries", ""
+
+
+def _age(when: datetime | None, now: datetime) -> str:
+    return "never" if when is None else age((now - when).total_seconds())

@@ -1,0 +1,252 @@
+"""Tasks in hand that nobody will finish: who holds them, why they are stuck, and ways to free them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable, Static
+
+from embedq_tui.deeds import Deed, cancel, reset
+from embedq_tui.questions import TASKS, WORKERS, Answer, Question
+from embedq_tui.screens.acting import ActingScreen
+from embedq_tui.screens.dialogs.choose import ask_text
+from embedq_tui.screens.stuck_render import COLUMNS, head, row_of, scope_of, scope_of_tasks
+from embedq_tui.styles import BAD, QUIET
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_worker.actions import Outcome
+from embedq_worker.database import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
+from embedq_worker.selection import Stuck, TaskFilter
+from embedq_worker.settings import Settings
+from embedq_worker.text import age, printable_line
+
+SHOWN = 200
+"""Tasks in the table, the oldest claims; actions reach all."""
+
+
+@dataclass(frozen=True)
+class WhatIsStuck(Question[StuckTasks]):
+    """The oldest of them, and who holds how many of all.
+
+    Attributes:
+        by: What counts as stuck.
+        limit: Tasks wanted.
+    """
+
+    by: Stuck
+    limit: int = SHOWN
+    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS})
+    pause_s: ClassVar[float] = 0.5
+    every_s: ClassVar[float] = 3.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:
+        """Ask it once."""
+        return await stuck(connection, settings, limit=self.limit, by=self.by)
+
+
+class StuckScreen(ActingScreen):
+    """The list, and what to do about it."""
+
+    MODE = "stuck"
+    CSS_PATH = "stuck.tcss"
+    CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Put the marked tasks back into the queue"),
+        Binding(
+            "R",
+            "reset_all",
+            "Reset all",
+            id="stuck.reset_all",
+            tooltip="Put all stuck tasks back, of any number",
+        ),
+        Binding("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the marked tasks"),
+        Binding("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),
+        Binding(
+            "m",
+            "minutes",
+            "Minutes",
+            id="stuck.minutes",
+            tooltip="Choose the age from which a claim is stuck",
+        ),
+        Binding(
+            "y", "copy", "Copy id", show=False, id="stuck.copy", tooltip="Copy the ids of the marked tasks"
+        ),
+        Binding("e", "export", "Export", show=False, id="stuck.export", tooltip="Write the list into a file"),
+        Binding("escape", "unmark", show=False, id="stuck.unmark", tooltip="Take all marks away"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._older_s: float | None = None
+        self._found: StuckTasks | None = None
+        self._error: EmbedqError | None = None
+        self._head = Text()
+
+    def body(self) -> ComposeResult:
+        """A sentence, then the tasks."""
+        yield Static(id="head")
+        yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="tasks")
+
+    # -- what is shown
+
+    @property
+    def _by(self) -> Stuck:
+        by = stuck_by(self.session.settings)
+        return by if self._older_s is None else Stuck(self._older_s, by.silent_s)
+
+    @property
+    def _table(self) -> KeyedTable:
+        return self.query_one(KeyedTable)
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """What is stuck."""
+        yield WhatIsStuck(self._by)
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show what is stuck; after an error what was known before stays."""
+        self._error = answer.error
+        if isinstance(answer.value, StuckTasks):
+            self._found = answer.value
+        self._draw(self.store.now())
+
+    def state_changed(self) -> None:
+        """Workers may have come or gone."""
+        self._draw(self.store.now())
+
+    def ticked(self, now: datetime) -> None:
+        """Claims grow older."""
+        self._draw(now)
+
+    def _draw(self, now: datetime | None) -> None:
+        found = self._found
+        if self._error is not None:
+            lines = [Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)]
+        elif found is None:
+            lines = [Text("Looking ...", QUIET)]
+        else:
+            served = self.store.overview is not None and self.store.overview.running
+            chosen_here = found.older_than_s != stuck_by(self.session.settings).older_s
+            lines = list(head(found, served=served, chosen_here=chosen_here))
+        if (text := Text("\n").join(lines)) != self._head:
+            self._head = text
+            self.query_one("#head", Static).update(text)
+        if found is not None:
+            self._table.show_header = bool(found.tasks)
+            self._table.show(row_of(task, now or found.at) for task in found.tasks)
+            self.refresh_bindings()
+
+    # -- marks
+
+    @on(KeyedTable.Marked)
+    def _marked(self) -> None:
+        """What is marked stands still."""
+        self.freeze(bool(self._table.marked))
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self._table.unmark()
+
+    def can_act(self, action: str) -> bool:
+        """Where something is stuck."""
+        return bool(self._found and self._found.total)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can be done here and now is offered."""
+        if action in ("copy", "export"):
+            return bool(self._found and self._found.tasks)
+        if action == "unmark":
+            return bool(self.is_mounted and self._table.marked)
+        return super().check_action(action, parameters)
+
+    @property
+    def _chosen(self) -> list[StuckTask]:
+        """The marked tasks, else the one under the cursor."""
+        keys = set(self._table.chosen)
+        return [task for task in (self._found.tasks if self._found else ()) if str(task.id) in keys]
+
+    # -- acting
+
+    def action_reset(self) -> None:
+        """Put the chosen tasks back into the queue."""
+        self._do_to_chosen(reset)
+
+    def action_cancel(self) -> None:
+        """Cancel the chosen tasks."""
+        self._do_to_chosen(cancel)
+
+    def action_reset_all(self) -> None:
+        """Put all that is stuck back into the queue."""
+        self._do_to_all(reset)
+
+    def action_cancel_all(self) -> None:
+        """Cancel all that is stuck."""
+        self._do_to_all(cancel)
+
+    def _do_to_chosen(self, deed: Callable[..., Deed]) -> None:
+        if chosen := self._chosen:
+            wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
+            names = {task.id: task.slug or str(task.id) for task in chosen}
+            self.carry_out(deed(wanted, scope=scope_of_tasks(chosen), names=names))
+
+    def _do_to_all(self, deed: Callable[..., Deed]) -> None:
+        by = self._by
+
+        async def found_out() -> Deed:  # what is shown may be frozen
+            now = await self.session.ask(WhatIsStuck(by, limit=1))
+            return deed(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
+
+        self.carry_out(found_out)
+
+    def acted(self, outcome: Outcome) -> None:
+        """What was done is not marked any more: to do it again is to do the rest."""
+        self._table.unmark(str(task) for task in outcome.ids)
+
+    @work(exclusive=True, group="minutes", exit_on_error=False)
+    async def action_minutes(self) -> None:
+        """Choose from which age on a claim is stuck."""
+        own = stuck_by(self.session.settings).older_s
+        text = await ask_text(
+            self.app,
+            "Claims older than how many minutes are stuck?",
+            value=f"{self._by.older_s / 60:g}",
+            note=f"Empty: as set, {age(own)}. Workers that are at work lose what is younger by a reset, too.",
+            complaint=_complaint,
+        )
+        if text is not None:
+            self._older_s = float(text) * 60 if text else None
+            self._table.unmark()
+            self.ask_anew()
+
+    # -- looking closer, taking along
+
+    @on(DataTable.RowSelected)
+    def _details(self, event: DataTable.RowSelected) -> None:
+        if event.row_key.value is not None:
+            from embedq_tui.screens.task_detail import TaskDetailScreen
+
+            self.app.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
+
+    def action_copy(self) -> None:
+        """Copy the ids of the chosen tasks."""
+        chosen = self._table.chosen
+        self.app.copy_to_clipboard("\n".join(chosen))
+        self.notify(
+            chosen[0] if len(chosen) == 1 else f"{len(chosen):,} ids copied", title="Copied", markup=False
+        )
+
+
+def _complaint(text: str) -> str:
+    try:
+        good = not text or 0 <= float(text) <= 100_000
+    except ValueError:
+        good = False
+    return "" if good else "a number of minutes, such as 5 or 0.5"

@@ -1,0 +1,120 @@
+"""Stuck tasks as lines and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from rich.text import Text
+
+from embedq_tui.output import count
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_worker.insights.overview import Liveness
+from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
+from embedq_worker.selection import Stuck
+from embedq_worker.text import age, printable_line
+
+NAMED = 4
+"""Workers that are named."""
+
+COLUMNS = (
+    Column("age", "Claimed", 11),
+    Column("why", "Why", 14),
+    Column("worker", "Worker", 18),
+    Column("attempts", "Tries", 5),
+    Column("operation", "Doing", 6),
+    Column("article", "Article", 0),
+    Column("priority", "Priority", 8, least=110),
+    Column("task", "Task", 36, least=140),
+)
+
+_REASONS = {
+    StuckReason.WORKER_GONE: BAD,
+    StuckReason.WORKER_SILENT: BAD,
+    StuckReason.TOO_OLD: DOUBTFUL,
+}
+
+
+def row_of(task: StuckTask, now: datetime) -> Row:
+    """A task as a row; the age is that of its claim."""
+    why = task.reason.value
+    if task.reason is StuckReason.TOO_OLD and task.liveness is Liveness.ALIVE:
+        why = f"{why}, alive"
+    cells = (
+        Text(age((now - task.claimed_at).total_seconds())),
+        Text(why, _REASONS[task.reason]),
+        Text(_place(task.worker, task.worker_place)),
+        Text(f"{task.attempts}/{task.max_attempts}"),
+        Text(printable_line(task.operation)),
+        Text(printable_line(task.slug or f"article {task.article_id}")),
+        Text(task.priority, PRIORITY_STYLES.get(task.priority, "")),
+        Text(str(task.id), QUIET),
+    )
+    return Row(str(task.id), cells)
+
+
+def head(found: StuckTasks, *, served: bool, chosen_here: bool) -> Iterator[Text]:
+    """What is stuck, in whose hands, what counts as stuck, and what becomes of it.
+
+    Args:
+        found: What is stuck.
+        served: Workers run.
+        chosen_here: The age of a claim was chosen on the screen.
+    """
+    if found.total:
+        text = Text.assemble((f"{count(found.total, 'stuck task')}", f"{HEAD} {BAD}"), ": ")
+        named = found.workers[:NAMED]
+        for place, worker in enumerate(named):
+            text.append(", " if place else "")
+            text.append(f"{worker.tasks:,} of {_place(worker.worker, worker.worker_place)}")
+            text.append(f" ({worker.liveness.value})" if worker.liveness else "")
+        if more := len(found.workers) - len(named):
+            text.append(f", others of {count(more, 'more worker')}")
+        yield text
+    else:
+        yield Text("Nothing is stuck.", f"{HEAD} {GOOD}")
+    yield Text(counts_as(Stuck(found.older_than_s, found.silent_after_s), chosen_here=chosen_here), QUIET)
+    if found.total and not served:
+        yield Text("No worker runs: nobody takes them back but you.", DOUBTFUL)
+    if found.total > len(found.tasks):
+        yield Text(f"The {len(found.tasks):,} oldest claims are shown; all are within reach of R.", QUIET)
+
+
+def counts_as(by: Stuck, *, chosen_here: bool) -> str:
+    """What counts as stuck, in words."""
+    chosen = " (chosen here)" if chosen_here else ""
+    return (
+        f"Stuck: claims older than {age(by.older_s)}{chosen}, "
+        f"or of workers gone or silent for {age(by.silent_s)}"
+    )
+
+
+def scope_of(workers: Iterable[StuckWorker]) -> str:
+    """Stuck tasks in words, for a question: ``stuck tasks of 2 workers``."""
+    return _scope([(worker.worker, worker.worker_place) for worker in workers])
+
+
+def scope_of_tasks(tasks: Iterable[StuckTask]) -> str:
+    """The same, of tasks that were chosen."""
+    return _scope([(task.worker, task.worker_place) for task in tasks])
+
+
+def _scope(holders: Sequence[tuple[UUID | None, str | None]]) -> str:
+    ours = {worker: place for worker, place in holders if worker is not None}
+    names = []
+    if len(ours) == 1:
+        [(worker, place)] = ours.items()
+        names.append(_place(worker, place))
+    elif ours:
+        names.append(count(len(ours), "worker"))
+    if any(worker is None for worker, _ in holders):
+        names.append("another program")
+    return f"stuck tasks of {' and '.join(names)}" if names else "stuck tasks"
+
+
+def _place(worker: UUID | None, place: str | None) -> str:
+    if worker is None:
+        return "another program"
+    return printable_line(place, 40) if place else f"worker {str(worker)[:8]}"
