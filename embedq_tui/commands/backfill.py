@@ -13,10 +13,11 @@ from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import age, confirm, count, print_json, progress, say
 from embedq_worker import backfill, bulk, migrations
 from embedq_worker.articles import Priority
-from embedq_worker.backfill import PAGE, BackfillOptions, Category, Plan, Progress, Run
+from embedq_worker.backfill import PAGE, BackfillOptions, Plan, Progress, Run
 from embedq_worker.bulk import Operation
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.needs import Category
 from embedq_worker.providers import open_provider
 from embedq_worker.settings import Settings
 

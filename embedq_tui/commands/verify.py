@@ -11,11 +11,12 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, print_json, progress, say
 from embedq_worker import backfill, migrations
-from embedq_worker.backfill import BackfillOptions, Category, Plan
+from embedq_worker.backfill import BackfillOptions, Plan
 from embedq_worker.counts import Drift, count_drift, repair_counts
 from embedq_worker.database import Connection, connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.integrity import overspent_tasks
+from embedq_worker.needs import Category
 from embedq_worker.providers import open_provider
 from embedq_worker.schema_check import Problem
 from embedq_worker.settings import Settings

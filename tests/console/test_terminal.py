@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,14 +19,14 @@ ALTERNATE_ON, ALTERNATE_OFF = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 @asynccontextmanager
-async def opened(database: Database, *, columns: int = 80, **variables: str) -> AsyncIterator[Terminal]:
+async def opened(database: Database, **variables: str) -> AsyncIterator[Terminal]:
     environment = {
         "DATABASE_URL": database.url,
         "HOME": "/nonexistent",
         "LANG": "C.UTF-8",
         "COLORTERM": "truecolor",
     } | variables
-    async with terminal(["-m", "embedq_tui"], environment, columns=columns) as program:
+    async with terminal(["-m", "embedq_tui"], environment) as program:
         await program.until(lambda text: "live" in text and "pending" in text, within_s=30)
         yield program
 
@@ -90,9 +92,6 @@ async def test_it_is_readable_on_poor_terminals(database: Database, variables: d
 
 
 async def test_where_there_is_no_terminal_it_says_so(database: Database) -> None:
-    import asyncio
-    import sys
-
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-P", "-m", "embedq_tui"),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from embedq_worker.backfill import Category
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import (
     ArticleFilter,
@@ -16,6 +15,7 @@ from embedq_worker.insights.articles import (
     article_page,
     coverage_by_state,
 )
+from embedq_worker.needs import Category
 from embedq_worker.selection import Direction
 from embedq_worker.settings import Settings
 from tests.commands.actors import MODEL, embed

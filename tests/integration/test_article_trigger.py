@@ -12,8 +12,9 @@ import pytest
 
 from embedq_worker import article_trigger, migrations
 from embedq_worker.articles import ImportOptions, store_articles
-from embedq_worker.backfill import BackfillOptions, Category, plan
+from embedq_worker.backfill import BackfillOptions, plan
 from embedq_worker.errors import EmbedqError
+from embedq_worker.needs import Category
 from embedq_worker.reference_corpus import python_topics
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, statuses, wrong_articles

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -21,6 +20,7 @@ import asyncpg
 from embedq_worker.articles import Priority
 from embedq_worker.database import EXPECTED_ERRORS, Connection
 from embedq_worker.errors import EmbedqError
+from embedq_worker.needs import Category
 
 PAGE = 1_000
 """Articles looked at per round trip."""
@@ -29,21 +29,6 @@ SILENT_S = 30.0
 RESUME_WITHIN_S = 86_400.0
 """A run that ended early is continued within this time; later a new one is begun."""
 BYTES_PER_WORD = 6
-
-
-class Category(StrEnum):
-    """What is wrong with the embeddings of an article; the first that fits."""
-
-    NO_RAG = "no_rag"
-    """It is not to be embedded and has embeddings: they are removed."""
-    FAILED = "failed"
-    """Its last task failed, and its embeddings are not those of its text."""
-    MISSING = "missing"
-    """It has text and no embeddings."""
-    STALE = "stale"
-    """Its embeddings are of another text; another program's: older than the last save."""
-    MODEL = "model"
-    """Its embeddings are by another model, or by an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
@@ -14,9 +15,11 @@ import asyncpg
 from embedq_worker.backoff import Backoff
 from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connect, explained, one_line
 from embedq_worker.errors import EmbedqError
-from embedq_worker.logs import Log
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
+
+if TYPE_CHECKING:
+    from embedq_worker.logs import Log
 
 WORK = "embedq_work"
 """The channel that wakes workers."""

@@ -14,10 +14,10 @@ from time import monotonic
 
 import asyncpg
 
-from embedq_worker.backfill import Category
 from embedq_worker.database import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.coverage import in_folder
+from embedq_worker.needs import Category
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.selection import Direction, pattern_of
 from embedq_worker.settings import Settings
