@@ -1,4 +1,4 @@
-"""Orders to all workers: start, pause, resume; stop has a command of its own."""
+"""Orders to all workers: start, pause, resume; stop has a command of its own. And which worker is meant."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import asyncio
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import count, print_json, say
 from embedq_worker import fleet
-from embedq_worker.database import connected
+from embedq_worker.database import Connection, connected
+from embedq_worker.errors import EmbedqError
 from embedq_worker.fleet import Order
-from embedq_worker.insights.overview import Liveness, Overview, overview
+from embedq_worker.insights.overview import Liveness, Overview, WorkerRow, overview
 from embedq_worker.settings import Settings
 
 
@@ -46,3 +47,23 @@ async def _give(settings: Settings, order: Order) -> Overview:
     async with connected(settings) as connection:
         await fleet.command(connection, order, operator())
         return await overview(connection, settings)
+
+
+async def worker_named(connection: Connection, settings: Settings, name: str) -> WorkerRow:
+    """The worker that an operator means, of those that have not ended.
+
+    Args:
+        connection: To the database.
+        settings: For the look at the workers.
+        name: Its id, or ``HOST/PID``.
+
+    Raises:
+        EmbedqError: There is none, or more than one.
+    """
+    seen = await overview(connection, settings)
+    found = [worker for worker in seen.workers if name in (str(worker.id), f"{worker.host}/{worker.pid}")]
+    if not found:
+        raise EmbedqError(f"no worker {name!r} is running", "`embedq-tui status` shows those that are")
+    if len(found) > 1:
+        raise EmbedqError(f"{len(found)} workers are {name}", f"give an id: {found[0].id}")
+    return found[0]

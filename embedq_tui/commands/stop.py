@@ -10,6 +10,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.orders import worker_named
 from embedq_tui.output import count, print_json, progress, say
 from embedq_worker import fleet, migrations
 from embedq_worker.actions import RELEASE, Run, carry_out, plan
@@ -45,6 +46,7 @@ class Stopped:
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")
+@click.option("--worker", metavar="ID", help="This one only: its id, or HOST/PID as `status` shows it.")
 @click.option("--force", is_flag=True, help="At once: take back what they hold, whether or not they answer.")
 @click.option(
     "--timeout",
@@ -53,30 +55,32 @@ class Stopped:
     help="Wait so long for them to end.  [default: their grace time, or 10, and one heartbeat]",
 )
 @operator_command
-def command(invocation: Invocation, force: bool, timeout: float | None) -> ExitCode:
+def command(invocation: Invocation, worker: str | None, force: bool, timeout: float | None) -> ExitCode:
     """End the workers, on any host: they finish what they hold, claim nothing more, and exit.
 
     The order stands until `embedq-tui start`: a worker that is started meanwhile idles. Exits 1 when a worker
     has not ended in time. With --force the tasks in hand, those of other programs too, are pending again at
     once, late writes are refused, and workers that do not answer are struck off.
+
+    With --worker one ends, and no order stands: the others go on, and what is started later works.
     """
     settings = invocation.settings()
     if timeout is None:
         timeout = (FORCED_S if force else settings.shutdown_grace_ms / 1000) + settings.beat_every_s
-    stopped = asyncio.run(_stop(settings, force=force, timeout_s=timeout))
+    stopped = asyncio.run(_stop(settings, worker, force=force, timeout_s=timeout))
     if invocation.as_json:
         print_json(
             {
                 "forced": force,
                 "workers": [
                     {
-                        "id": worker.id,
-                        "place": worker.place,
-                        "state": worker.state,
-                        "silent": worker.silent,
-                        "in_hand": worker.in_hand,
+                        "id": asked.id,
+                        "place": asked.place,
+                        "state": asked.state,
+                        "silent": asked.silent,
+                        "in_hand": asked.in_hand,
                     }
-                    for worker in stopped.workers
+                    for asked in stopped.workers
                 ],
                 "left": stopped.left,
                 "taken_back": stopped.taken_back,
@@ -84,26 +88,35 @@ def command(invocation: Invocation, force: bool, timeout: float | None) -> ExitC
         )
     else:
         _tell(stopped)
+        if worker is None:
+            say("Nobody claims until: embedq-tui start")
     return ExitCode.NO if stopped.left else ExitCode.OK
 
 
-async def _stop(settings: Settings, *, force: bool, timeout_s: float) -> Stopped:
+async def _stop(settings: Settings, name: str | None, *, force: bool, timeout_s: float) -> Stopped:
     async with connected(settings) as connection:
         await migrations.require_current(connection)
-        asked = await fleet.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
-        taken = await _take_back(connection) if force else 0
+        if name is None:
+            held = TaskFilter()
+            asked = await fleet.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
+        else:
+            worker = await worker_named(connection, settings, name)
+            held = TaskFilter(worker=worker.id)
+            await fleet.stop_worker(connection, worker.id, force=force, by=operator())
+            asked = [worker.id]
+        taken = await _take_back(connection, held) if force else 0
         workers = await _wait(connection, settings, asked, timeout_s)
         left = [worker.id for worker in workers if not worker.ended]
         if force:
             if left:
                 await fleet.declare_dead(connection, left, "did not answer a forced stop")
                 workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
-            taken += await _take_back(connection)  # what was being claimed when the order came
+            taken += await _take_back(connection, held)  # what was being claimed when the order came
     return Stopped(force, workers, taken)
 
 
-async def _take_back(connection: Connection) -> int:
-    planned = await plan(connection, RELEASE, TaskFilter())
+async def _take_back(connection: Connection, held: TaskFilter) -> int:
+    planned = await plan(connection, RELEASE, held)
     with progress("Claims taken back", planned.matched) as reached:
         return (await carry_out(Run(connection, planned, operator(), progress=reached))).changed
 
@@ -138,4 +151,3 @@ def _tell(stopped: Stopped) -> None:
         say(f"{count(stopped.taken_back, 'task')} put back into the queue")
     if stopped.left:
         say("They end when they have finished; embedq-tui stop --force does not wait for them", error=True)
-    say("Nobody claims until: embedq-tui start")

@@ -65,6 +65,7 @@ CALLS: dict[str, Call] = {
     "stop": Call(Kind.CHANGES, "--force"),
     "pause": Call(Kind.CHANGES),
     "resume": Call(Kind.CHANGES),
+    "concurrency": Call(Kind.CHANGES, "2"),
     "cleanup": Call(Kind.CHANGES, "--yes"),
     "monitor": Call(Kind.LOOKS, "--once"),
     "audit": Call(Kind.LOOKS),

@@ -171,3 +171,35 @@ async def test_a_drain_that_is_stopped_does_not_claim_to_have_drained(
         assert await worker.ended() == ExitCode.NO
         assert len(worker.plain_lines) == 2
     assert (await statuses(connection))["pending"] > 0
+
+
+async def test_one_worker_is_told_by_its_place_or_id(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    other = await start_worker(connection)
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        place = await connection.fetchval(
+            "SELECT host || '/' || pid FROM embedq_workers WHERE id <> $1", other
+        )
+        document = (await tui("concurrency", "3", "--worker", place, "--json")).document("concurrency")
+        assert [(each["place"], each["was"]) for each in document["workers"]] == [(place, 1)]
+        await worker.until_heard("concurrency set")
+        everybody = (await tui("concurrency", "2", "--json")).document("concurrency")
+        assert {each["was"] for each in everybody["workers"]} <= {None, 1, 3}
+        document = (await tui("stop", "--worker", place, "--json")).document("stop")
+        assert [each["state"] for each in document["workers"]] == ["stopped"]
+        assert await worker.ended() == 0
+    await queued_articles(connection, 2)
+    await hold(connection, "article-0", other)
+    await hold(connection, "article-1", None)
+    document = (await tui("stop", "--worker", str(other), "--force", "--timeout", "0", "--json")).document(
+        "stop"
+    )
+    assert (document["taken_back"], document["left"]) == (1, 0)
+    assert await statuses(connection) == {"pending": 1, "processing": 1}
+    assert not await connection.fetchval("SELECT stopped_at FROM embedq_control")
+    for line in (("stop", "--worker", place), ("concurrency", "2", "--worker", "nobody/1")):
+        answer = await tui(*line)
+        assert (answer.code, bool(answer.err)) == (ExitCode.NO, True)
+    assert (await tui("concurrency", "0")).code == ExitCode.USAGE

@@ -26,8 +26,8 @@ from tests.support.provider_stub import ProviderStub
 LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
 CHANGING = [name for name, call in CALLS.items() if call.kind is Kind.CHANGES]
 ASKING = [*LOOKING, *CHANGING]
-IDLE = ["triggers remove"]
-"""Has nothing to change in a database that `furnish` made."""
+IDLE = ["triggers remove", "concurrency"]
+"""Have nothing to change in a database that `furnish` made."""
 
 NEEDS_NO_RIGHT = ["triggers status", "triggers remove"]
 """Look into the catalog, which everybody may read."""
