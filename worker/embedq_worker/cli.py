@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
+from embedq_worker.lifeline import take_line
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.settings import Settings
 
@@ -62,6 +64,12 @@ PRIORITIES = ("high", "normal", "low")
     metavar="FILE",
     help="Read settings from this file instead of .env; the environment wins.",
 )
+@click.option(
+    "--lifeline",
+    type=click.IntRange(min=0),
+    metavar="FD",
+    help="For programs that start a worker: end, as on SIGTERM, when this inherited socket ends.",
+)
 @click.option("--debug", is_flag=True, help="Show a traceback where the worker fails.")
 @click.version_option(__version__, prog_name="embedq-worker")
 def command(
@@ -75,6 +83,7 @@ def command(
     log_format: str | None,
     log_level: str | None,
     env_file: Path | None,
+    lifeline: int | None,
     debug: bool,
 ) -> None:
     """Compute the embeddings of queued articles.
@@ -85,6 +94,7 @@ def command(
     Exit codes: 0 done, 1 cannot go on, 2 wrong use or setting, 3 database or provider not reached.
     """
     try:
+        line = None if lifeline is None else take_line(lifeline)
         settings = load_settings(
             env_file,
             concurrency=concurrency,
@@ -94,7 +104,7 @@ def command(
             log_format=log_format,
             log_level=log_level,
         )
-        _work(settings, drain=drain, priorities=priorities or None, folders=_trimmed(folders))
+        _work(settings, line, drain=drain, priorities=priorities or None, folders=_trimmed(folders))
     except EmbedqError as error:
         if debug:
             raise
@@ -103,7 +113,12 @@ def command(
 
 
 def _work(
-    settings: Settings, *, drain: bool, priorities: tuple[str, ...] | None, folders: tuple[str, ...] | None
+    settings: Settings,
+    line: socket.socket | None,
+    *,
+    drain: bool,
+    priorities: tuple[str, ...] | None,
+    folders: tuple[str, ...] | None,
 ) -> None:
     log = open_log(settings.log_format, settings.log_level)
     if not settings.semantic_search_enabled:
@@ -118,7 +133,9 @@ def _work(
 
     logging.getLogger().addHandler(LibraryLogs(log))
     try:
-        asyncio.run(run_worker(settings, log, drain=drain, priorities=priorities, folders=folders))
+        asyncio.run(
+            run_worker(settings, log, drain=drain, priorities=priorities, folders=folders, lifeline=line)
+        )
     except EmbedqError:
         raise
     except Exception as error:

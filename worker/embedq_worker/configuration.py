@@ -19,6 +19,9 @@ from embedq_worker.text import printable_line
 from embedq_worker.urls import MASK, masked_url
 from embedq_worker.watch_settings import WatchSettings
 
+NO_FILE = Path(os.devnull)
+"""As --env-file: the environment alone is read."""
+
 _ENV_FILE = Path(".env")
 _ANY_TEXT = "text"
 _SHOWN_CHARACTERS = 80
@@ -49,13 +52,13 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     """Read the settings.
 
     Args:
-        env_file: File to read instead of ``.env`` in the working directory.
+        env_file: File to read instead of ``.env`` in the working directory; `NO_FILE` for none.
         overrides: Values by field name that win over the environment (from command-line flags).
 
     Raises:
         SettingsError: A value is out of range or does not fit; names the variable.
     """
-    if env_file is not None and not env_file.is_file():
+    if env_file is not None and not env_file.is_file() and env_file != NO_FILE:
         raise SettingsError(f"--env-file {env_file}: no such file")
     given = {name: value for name, value in overrides.items() if value is not None}
     path = env_file or _ENV_FILE
@@ -68,6 +71,27 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
         raise SettingsError(f"{path} is not UTF-8 text") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment for another program of ours that is to have these settings, whatever is in `base`.
+
+    Args:
+        settings: As loaded, or made from such; secrets are in the result in clear.
+        base: What else it is to have; its spellings of our settings are left out.
+
+    Returns:
+        What `load_settings(NO_FILE)` makes the same settings of.
+    """
+    fields = Settings.model_fields
+    ours = {name.upper() for field in fields.values() for name in spellings_of(field)}
+    environment = {name: value for name, value in base.items() if name.upper() not in ours}
+    for attribute, field in fields.items():
+        value = getattr(settings, attribute)
+        if value is not None:
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            environment[spellings_of(field)[0]] = text
+    return environment
 
 
 def describe_settings(settings: Settings, env_file: Path | None = None) -> list[SettingRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, open_pool
 from embedq_worker.embedder import Embedder
 from embedq_worker.host import this_host
+from embedq_worker.lifeline import held
 from embedq_worker.logs import Log
 from embedq_worker.pipeline import Pipeline, PipelineSettings
 from embedq_worker.providers import open_provider
@@ -43,6 +45,7 @@ async def run_worker(
     drain: bool = False,
     priorities: tuple[str, ...] | None = None,
     folders: tuple[str, ...] | None = None,
+    lifeline: socket.socket | None = None,
 ) -> None:
     """Run one worker in this process until it is asked to stop, or until the queue is drained.
 
@@ -52,6 +55,7 @@ async def run_worker(
         drain: End when the queue is empty.
         priorities: Served; None for all.
         folders: Served, with those below them; None for all.
+        lifeline: To the program that started this process, see `lifeline`; None where it was an operator.
 
     Raises:
         EmbedqError: What keeps it from working, with what to do about it.
@@ -68,8 +72,9 @@ async def run_worker(
                 drain=drain,
                 shown_settings=_shown_settings(settings, provider, scope),
             )
+            line = nullcontext() if lifeline is None else held(lifeline, scope.worker, service.stop, log)
             with _signals(service):
-                async with _metrics_port(settings, telemetry, service, log):
+                async with line, _metrics_port(settings, telemetry, service, log):
                     await service.run()
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error

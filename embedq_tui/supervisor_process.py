@@ -1,0 +1,217 @@
+"""A worker as a child process: its output, its lifeline, its end.
+
+`asyncio.subprocess` kills a child whose transport is closed; this one may be let go of and live on. It is
+waited for by a thread, as asyncio does on many systems, so that it never becomes a zombie, whoever cares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from uuid import UUID
+
+from embedq_tui.supervisor_log import LineCutter
+from embedq_worker.configuration import NO_FILE
+from embedq_worker.lifeline import LEAVE, STARTED
+
+_READ = 65_536
+_LAST_WORDS_S = 1.0
+"""Output of a worker that ended is read to its end, unless something else that it started holds it open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told; all are called in the event loop.
+
+    Attributes:
+        lines: Of what the worker wrote to standard output and error.
+        started: The worker is connected to its database; with its id in `embedq_workers`.
+        ended: It is over. Not once `WorkerChild.let_go` was called.
+    """
+
+    lines: Callable[[Sequence[str]], None]
+    started: Callable[[UUID], None]
+    ended: Callable[[], None]
+
+
+class WorkerChild:
+    """One run of a worker, in a session of its own: signals of the terminal do not reach it.
+
+    Made by `start`. It ends by itself, by `signal`, `kill`, or when its lifeline is closed.
+
+    Attributes:
+        pid: Of the process, and of its process group.
+        started_at: Of the clock `time.monotonic`.
+        returncode: Exit code, minus the signal that ended it; None while it runs.
+        over: It has ended and everything it wrote was read.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        line: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        listeners: Listeners,
+    ) -> None:
+        self.pid = process.pid
+        self.started_at = monotonic()
+        self.returncode: int | None = None
+        self.over = False
+        self._process = process
+        self._listeners = listeners
+        self._line_in, self._line_out = line
+        self._ended = asyncio.Event()
+        self._output_ended = asyncio.Event()
+        threading.Thread(
+            target=self._reap, args=(asyncio.get_running_loop(),), name=f"worker {self.pid}", daemon=True
+        ).start()
+        self._tasks = [
+            asyncio.create_task(self._read_output()),
+            asyncio.create_task(self._hold_line()),
+            asyncio.create_task(self._see_end()),
+        ]
+
+    @classmethod
+    async def start(
+        cls, arguments: Sequence[str], environment: Mapping[str, str], listeners: Listeners
+    ) -> WorkerChild:
+        """Start a worker.
+
+        Args:
+            arguments: Of `embedq-worker`; everybody on the host can read them.
+            environment: All of it, settings and secrets among it.
+            listeners: Who is told.
+
+        Raises:
+            OSError: No process can be made.
+        """
+        ours, its = socket.socketpair()
+        with its:
+            line = await asyncio.open_connection(sock=ours)
+            try:
+                return cls(_spawn(arguments, environment, its.fileno()), line, listeners)
+            except BaseException:
+                line[1].close()
+                raise
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.returncode is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker; none where it has ended."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL to the worker and to all in its group."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def leave(self, log: Path | None, *, within_s: float) -> None:
+        """Tell the worker to go on alone, and let go of it.
+
+        Args:
+            log: Where it writes its log from now on; None for nowhere.
+            within_s: Seconds to wait for it to do so; it will also do it later.
+        """
+        try:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(within_s):
+                    self._line_out.write(os.fsencode(f"{LEAVE} {log or NO_FILE}\n"))
+                    await self._line_out.drain()
+                    await self._output_ended.wait()
+        finally:
+            await self.let_go()
+
+    async def let_go(self) -> None:
+        """Close lifeline and output: unless told to go on, it finishes what it holds and exits.
+
+        A process that has ended leaves nothing behind either: call it at the end of each.
+        """
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- tasks
+
+    async def _read_output(self) -> None:
+        assert self._process.stdout is not None
+        reader = asyncio.StreamReader(limit=_READ)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout
+        )
+        cutter = LineCutter()
+        try:
+            while data := await reader.read(_READ):
+                if lines := cutter.feed(data):
+                    self._listeners.lines(lines)
+        except OSError:
+            pass  # as good as its end
+        finally:
+            if rest := cutter.rest():
+                self._listeners.lines([rest])
+            self._output_ended.set()
+            transport.close()
+
+    async def _hold_line(self) -> None:
+        try:
+            while word := (await self._line_in.readline()).decode(errors="replace").strip():
+                name, _, value = word.partition(" ")
+                if name == STARTED:
+                    self._listeners.started(UUID(value))
+            await asyncio.Event().wait()  # it lets go of the line when it ends, we when we are asked to
+        except (OSError, ValueError):
+            await asyncio.Event().wait()  # the same: the end of the process will tell
+        finally:
+            self._line_out.close()
+            with suppress(OSError):
+                await self._line_out.wait_closed()
+
+    async def _see_end(self) -> None:
+        await self._ended.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._output_ended.wait()
+        self.over = True
+        self._listeners.ended()
+
+    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the process; in a thread of its own, which outlives whoever let go of it."""
+        code = self._process.wait()
+        with suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+            loop.call_soon_threadsafe(self._note_end, code)
+
+    def _note_end(self, code: int) -> None:
+        self.returncode = code
+        self._ended.set()
+
+
+def _spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], lifeline: int
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-P", "-m", "embedq_worker"),
+            *("--lifeline", str(lifeline), "--env-file", str(NO_FILE)),
+            *arguments,
+        ],
+        env=dict(environment),
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(lifeline,),
+        start_new_session=True,
+    )
