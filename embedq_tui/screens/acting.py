@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from typing import ClassVar
 
 from textual import events, work
 
 from embedq_tui.deeds import Deed
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.widgets.keyed_table import KeyedTable, Row
 from embedq_worker.actions import Outcome
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable
 
+SETTLE_S = 0.4
+"""Seconds that a row has to be under the cursor before a key is believed to mean it."""
+
 
 class ActingScreen(ConsoleScreen):
-    """A screen that acts on tasks.
+    """A screen that acts on tasks, which a table lists.
 
     Attributes:
         CHANGES: Names of its actions that change something.
@@ -26,6 +31,7 @@ class ActingScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._acting = False
+        self._jumped_at = -SETTLE_S
 
     # -- what a screen of its own overrides
 
@@ -37,6 +43,25 @@ class ActingScreen(ConsoleScreen):
         """Something was done, or begun and stopped."""
 
     # -- what it can use
+
+    @property
+    def table(self) -> KeyedTable:
+        """The table."""
+        return self.query_one(KeyedTable)
+
+    def show_rows(self, rows: Iterable[Row]) -> None:
+        """Show rows; where the one under the cursor went away, the operator has not seen the next one yet."""
+        before = self.table.current
+        self.table.show(rows)
+        if before not in (None, self.table.current):
+            self._jumped_at = time.monotonic()
+
+    def settled(self) -> bool:
+        """Whether what is chosen is what the operator saw when the key was pressed; tells where it is not."""
+        if self.table.marked or time.monotonic() - self._jumped_at >= SETTLE_S:
+            return True
+        self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
+        return False
 
     @work(group="act", exit_on_error=False)
     async def carry_out(self, deed: Deed | Callable[[], Awaitable[Deed]]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
@@ -18,6 +18,7 @@ from textual.widgets import DataTable, Static
 from embedq_tui.deeds import retry
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.acting import ActingScreen
+from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures_render import COLUMNS, LONGEST, group_lines, head, in_order, row_of
 from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -112,13 +113,9 @@ class FailuresScreen(ActingScreen):
     # -- what is shown
 
     @property
-    def _table(self) -> KeyedTable:
-        return self.query_one(KeyedTable)
-
-    @property
     def _current(self) -> FailureGroup | None:
         """The group under the cursor."""
-        key = self._table.current if self.is_mounted else None
+        key = self.table.current if self.is_mounted else None
         groups = self._found.groups if self._found else ()
         return next((group for group in groups if group.fingerprint == key), None)
 
@@ -156,9 +153,9 @@ class FailuresScreen(ActingScreen):
         if time.monotonic() - self._touched_at >= STEADY_S:
             self._order = [group.fingerprint for group in found.groups]
         groups = in_order(found.groups, self._order)
-        self._table.show_header = bool(groups)
+        self.table.show_header = bool(groups)
         at, ascii_only = now or found.at, self.console.ascii_only
-        self._table.show(row_of(group, at, ascii_only=ascii_only) for group in groups)
+        self.show_rows(row_of(group, at, ascii_only=ascii_only) for group in groups)
         self._draw_group(at)
         self.refresh_bindings()
 
@@ -217,7 +214,7 @@ class FailuresScreen(ActingScreen):
 
     def action_retry(self) -> None:
         """Retry the tasks of this group, as many as there are."""
-        if (group := self._current) is not None:
+        if (group := self._current) is not None and self.settled():
             error = printable_line(group.error, 60)
             self.carry_out(
                 retry(
@@ -230,6 +227,27 @@ class FailuresScreen(ActingScreen):
     @on(DataTable.RowSelected)
     def _tasks(self) -> None:
         """Show the tasks of this group."""
+        if (group := self._current) is None or not self.settled():
+            return
+        from embedq_tui.screens.tasks import TasksScreen
+
+        self.console.action_show("tasks")
+        tasks = self.console.screen_stack[0]
+        while self.console.screen is not tasks:  # the details of one that was looked at before
+            self.console.pop_screen()
+        if isinstance(tasks, TasksScreen):
+            tasks.call_next(tasks.look_for, of_group(group.fingerprint))
+
+    @work(exclusive=True, group="export", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write the groups to a file."""
+
+        groups = self._found.groups if self._found else ()
+
+        async def pages() -> AsyncIterator[Sequence[object]]:
+            yield groups
+
+        await export(self.console, "failures", pages(), total=len(groups))
 
     def action_copy(self) -> None:
         """Copy the newest error of the group, as it is stored."""

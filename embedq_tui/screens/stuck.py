@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from embedq_tui.deeds import Deed, cancel, reset
 from embedq_tui.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.dialogs.choose import ask_text
+from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck_render import COLUMNS, head, row_of, scope_of, scope_of_tasks
 from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -31,6 +32,8 @@ from embedq_worker.text import age, printable_line
 
 SHOWN = 200
 """Tasks in the table, the oldest claims; actions reach all."""
+
+EXPORTED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,6 @@ class StuckScreen(ActingScreen):
         by = stuck_by(self.session.settings)
         return by if self._older_s is None else Stuck(self._older_s, by.silent_s)
 
-    @property
-    def _table(self) -> KeyedTable:
-        return self.query_one(KeyedTable)
-
     def questions(self) -> Iterable[Question[Any]]:
         """What is stuck."""
         yield WhatIsStuck(self._by)
@@ -140,8 +139,8 @@ class StuckScreen(ActingScreen):
             self._head = text
             self.query_one("#head", Static).update(text)
         if found is not None:
-            self._table.show_header = bool(found.tasks)
-            self._table.show(row_of(task, now or found.at) for task in found.tasks)
+            self.table.show_header = bool(found.tasks)
+            self.show_rows(row_of(task, now or found.at) for task in found.tasks)
             self.refresh_bindings()
 
     # -- marks
@@ -149,11 +148,11 @@ class StuckScreen(ActingScreen):
     @on(KeyedTable.Marked)
     def _marked(self) -> None:
         """What is marked stands still."""
-        self.freeze(bool(self._table.marked))
+        self.freeze(bool(self.table.marked))
 
     def action_unmark(self) -> None:
         """Take all marks away."""
-        self._table.unmark()
+        self.table.unmark()
 
     def can_act(self, action: str) -> bool:
         """Where something is stuck."""
@@ -164,13 +163,13 @@ class StuckScreen(ActingScreen):
         if action in ("copy", "export"):
             return bool(self._found and self._found.tasks)
         if action == "unmark":
-            return bool(self.is_mounted and self._table.marked)
+            return bool(self.is_mounted and self.table.marked)
         return super().check_action(action, parameters)
 
     @property
     def _chosen(self) -> list[StuckTask]:
         """The marked tasks, else the one under the cursor."""
-        keys = set(self._table.chosen)
+        keys = set(self.table.chosen)
         return [task for task in (self._found.tasks if self._found else ()) if str(task.id) in keys]
 
     # -- acting
@@ -192,7 +191,7 @@ class StuckScreen(ActingScreen):
         self._do_to_all(cancel)
 
     def _do_to_chosen(self, deed: Callable[..., Deed]) -> None:
-        if chosen := self._chosen:
+        if (chosen := self._chosen) and self.settled():
             wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
             names = {task.id: task.slug or str(task.id) for task in chosen}
             self.carry_out(deed(wanted, scope=scope_of_tasks(chosen), names=names))
@@ -208,7 +207,7 @@ class StuckScreen(ActingScreen):
 
     def acted(self, outcome: Outcome) -> None:
         """What was done is not marked any more: to do it again is to do the rest."""
-        self._table.unmark(str(task) for task in outcome.ids)
+        self.table.unmark(str(task) for task in outcome.ids)
 
     @work(exclusive=True, group="minutes", exit_on_error=False)
     async def action_minutes(self) -> None:
@@ -223,7 +222,7 @@ class StuckScreen(ActingScreen):
         )
         if text is not None:
             self._older_s = float(text) * 60 if text else None
-            self._table.unmark()
+            self.table.unmark()
             self.ask_anew()
 
     # -- looking closer, taking along
@@ -235,9 +234,18 @@ class StuckScreen(ActingScreen):
 
             self.app.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
 
+    @work(exclusive=True, group="export", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write all that is stuck to a file."""
+
+        async def pages() -> AsyncIterator[Sequence[object]]:
+            yield (await self.session.ask(WhatIsStuck(self._by, limit=EXPORTED))).tasks
+
+        await export(self.console, "stuck", pages())
+
     def action_copy(self) -> None:
         """Copy the ids of the chosen tasks."""
-        chosen = self._table.chosen
+        chosen = self.table.chosen
         self.app.copy_to_clipboard("\n".join(chosen))
         self.notify(
             chosen[0] if len(chosen) == 1 else f"{len(chosen):,} ids copied", title="Copied", markup=False
