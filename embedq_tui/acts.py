@@ -19,7 +19,7 @@ from embedq_tui.link import Link
 from embedq_tui.output import count
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
-from embedq_tui.screens.dialogs.dialog import Place
+from embedq_tui.screens.dialogs.dialog import Place, show
 from embedq_tui.screens.dialogs.outcome import Report, Tell
 from embedq_tui.screens.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
 from embedq_tui.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
@@ -312,7 +312,7 @@ class Actor:
 
     async def confirm(self, enquiry: Enquiry) -> Answer:
         """Ask, with the database named."""
-        return await self.app.push_screen_wait(Confirm(enquiry, self.place))
+        return await show(self.app, Confirm(enquiry, self.place))
 
     async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
         """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
@@ -320,7 +320,7 @@ class Actor:
 
     async def tell(self, report: Report) -> None:
         """Tell something that has to be read."""
-        await self.app.push_screen_wait(Tell(report, self.place))
+        await show(self.app, Tell(report, self.place))
 
     def notify(self, text: str, *, bad: bool = False) -> None:
         """Tell something in passing."""

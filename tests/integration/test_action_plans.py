@@ -15,7 +15,7 @@ from embedq_worker.insights.detail import article_detail, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
 from embedq_worker.maintenance import count_expired
 from embedq_worker.selection import Direction, TaskFilter
-from embedq_worker.undo import undo
+from embedq_worker.undo import undo, undoable
 from tests.support.databases import Connection
 from tests.support.queue_world import World
 
@@ -102,6 +102,7 @@ async def act(session: Connection, action: Action, wanted: TaskFilter) -> int:
     run = Run(session, planned, "ann@ops", batch_size=BATCH)
     await carry_out(run, limit=3 * BATCH)
     if action is CANCEL and planned.matched:
+        assert (await undoable(session, run.outcome.operation_id)).open == run.outcome.changed
         assert (await undo(session, run.outcome.operation_id, "ann@ops")).changed == run.outcome.changed
     return planned.matched
 

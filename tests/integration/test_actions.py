@@ -25,7 +25,7 @@ from embedq_worker.actions import (
     plan,
 )
 from embedq_worker.selection import TaskFilter
-from embedq_worker.undo import undo
+from embedq_worker.undo import undo, undoable
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
 
@@ -268,6 +268,8 @@ async def test_undo_leaves_alone_what_something_happened_to(world: World) -> Non
     await do(world, CANCEL, TaskFilter(ids=(tasks[0],)))
     await world.psql.execute("UPDATE embedding_tasks SET completed_at = now() WHERE id = $1", tasks[1])
     await world.psql.execute("DELETE FROM embedding_tasks WHERE id = $1", tasks[2])
+    found = await undoable(world.psql, cancelled.operation_id)
+    assert (found.open, found.touched) == (1, 3)
     undone = await undo(world.psql, cancelled.operation_id, BY)
     assert (undone.changed, undone.kept) == (1, 3)
     assert await world.status(tasks[3]) == "pending"

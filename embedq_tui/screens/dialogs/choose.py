@@ -14,14 +14,15 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from embedq_tui.screens.dialogs.dialog import Dialog, button, text_of
+from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
 from embedq_worker.text import printable_line
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Generic[T]):
+class Choice(Generic[T_co]):
     """One of a few.
 
     Attributes:
@@ -30,7 +31,7 @@ class Choice(Generic[T]):
         note: A word about it.
     """
 
-    value: T
+    value: T_co
     label: str
     note: str = ""
 
@@ -47,7 +48,7 @@ async def ask_choice(app: App[Any], title: str, choices: Sequence[Choice[T]], *,
     Returns:
         The value of the choice; None where none was made.
     """
-    place = await app.push_screen_wait(_Choose(title, choices, start))
+    place = await show(app, _Choose(title, choices, start))
     return None if place is None else choices[place].value
 
 
@@ -73,7 +74,7 @@ async def ask_text(
     Returns:
         The text without white space around it; None where it was given up.
     """
-    return await app.push_screen_wait(_Write(title, value, note, placeholder, complaint))
+    return await show(app, _Write(title, value, note, placeholder, complaint))
 
 
 class _Choose(Dialog[int | None]):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
@@ -98,7 +99,8 @@ class Dialog(ModalScreen[R], Generic[R]):
         self._title = title
         self._place = place
         self._danger = danger
-        self._ended = False
+        self._result: list[R] = []
+        self._dismissed = False
 
     # -- what a dialog of its own overrides
 
@@ -122,9 +124,19 @@ class Dialog(ModalScreen[R], Generic[R]):
 
     def end(self, result: R) -> None:
         """Close it, once: a key that is pressed twice must not close what is below, too."""
-        if not self._ended:
-            self._ended = True
-            self.dismiss(result)
+        if not self._result:
+            self._result.append(result)
+            self._close()
+
+    def _close(self) -> None:
+        """Close what ended; not what is above it, which closes first."""
+        if self._result and not self._dismissed and self.app.screen is self:
+            self._dismissed = True
+            self.dismiss(self._result[0])
+
+    def on_screen_resume(self) -> None:
+        """What was above it is closed: so is this, if it ended meanwhile."""
+        self._close()
 
     # -- wiring
 
@@ -175,6 +187,20 @@ class Dialog(ModalScreen[R], Generic[R]):
             button: Its id.
         """
         self.action_give_up()
+
+
+async def show(app: App[Any], dialog: Dialog[R]) -> R:
+    """Show a dialog and wait for its end; it does not outlive whoever waits. Call it in a worker of Textual.
+
+    Args:
+        app: Where it is shown.
+        dialog: Not shown yet.
+    """
+    try:
+        return await app.push_screen_wait(dialog)
+    except asyncio.CancelledError:
+        dialog.action_give_up()
+        raise
 
 
 def button(label: str, name: str, *, danger: bool = False, primary: bool = False) -> Button:

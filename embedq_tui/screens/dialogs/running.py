@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, show, text_of
 from embedq_tui.theme import ascii_only
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
@@ -90,7 +90,7 @@ async def watch(
     try:
         await asyncio.wait([task], timeout=show_after_s)
         if not task.done():
-            await app.push_screen_wait(Running(progress, task, place))
+            await show(app, Running(progress, task, place))
     except asyncio.CancelledError:
         # Whoever waited for it is gone: it ends as if it had been stopped.
         if not progress.stopping:
@@ -157,8 +157,7 @@ class Running(Dialog[None]):
 
     def _draw(self) -> None:
         if self._work.done():
-            if self.is_current:  # else what is above it is closed first
-                self.end(None)
+            self.end(None)
             return
         found = self._progress
         for drawn in self.query(_Bar):
