@@ -92,7 +92,7 @@ class TaskActions(ConsoleScreen):
 
     def on_key(self, event: events.Key) -> None:
         """Say why nothing may be changed here."""
-        changing = ("r", "x", "p", "upper_r", "upper_x", "upper_p", "R", "X", "P")
+        changing = ("r", "x", "p", "R", "X", "P")
         if event.key in changing and self.session.read_only:
             self.console.actor.refused()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ class Column:
     Attributes:
         key: By which it is told apart.
         label: Its heading.
-        width: In cells; 0 for what is left over, of which there is one at most.
+        width: In cells; 0 for a share of what is left over.
         least: Width of the table in cells below which it is left out.
     """
 
@@ -73,12 +73,24 @@ class KeyedTable(DataTable[Text]):
 
         table: KeyedTable
 
+        @property
+        def control(self) -> KeyedTable:
+            """The table, for selectors."""
+            return self.table
+
     @dataclass
     class AtEdge(Message):
         """The cursor was to go beyond the last row, or the first."""
 
         table: KeyedTable
         forward: bool
+        jumped: bool = False
+        """To the very first row: it is on it."""
+
+        @property
+        def control(self) -> KeyedTable:
+            """The table, for selectors."""
+            return self.table
 
     def __init__(
         self,
@@ -116,15 +128,25 @@ class KeyedTable(DataTable[Text]):
         """Keys of the rows, top to bottom."""
         return tuple(row.key for row in self._rows)
 
-    def show(self, rows: Iterable[Row]) -> None:
-        """Show these rows; cursor, marks and scroll stay with theirs."""
+    def show(self, rows: Iterable[Row], *, at: int | None = None) -> None:
+        """Show these rows; cursor, marks and scroll stay with theirs.
+
+        Args:
+            rows: Top to bottom.
+            at: Put the cursor on this one instead; -1 is the last.
+        """
         wanted = tuple(rows)
-        if wanted == self._rows:
-            return
-        if [row.key for row in wanted] == [row.key for row in self._rows] and self.row_count:
-            self._update(wanted)
-        else:
-            self._replace(wanted)
+        if wanted != self._rows:
+            if [row.key for row in wanted] == [row.key for row in self._rows] and self.row_count:
+                self._update(wanted)
+            else:
+                self._replace(wanted)
+        if at is not None and self.row_count:
+            row = at % self.row_count
+            if row != self.cursor_row:
+                self.move_cursor(row=row, animate=False)
+            if row == 0:
+                self.scroll_to(y=0, animate=False, force=True)
 
     def unmark(self, keys: Iterable[str] | None = None) -> None:
         """Take marks away: these, or all."""
@@ -165,6 +187,23 @@ class KeyedTable(DataTable[Text]):
             self.post_message(self.AtEdge(self, forward=False))
         super().action_cursor_up()
 
+    def action_page_down(self) -> None:
+        """Go a page down; beyond the last row is for the owner to decide."""
+        if self.cursor_row >= self.row_count - 1:
+            self.post_message(self.AtEdge(self, forward=True))
+        super().action_page_down()
+
+    def action_page_up(self) -> None:
+        """Go a page up."""
+        if self.cursor_row <= 0:
+            self.post_message(self.AtEdge(self, forward=False))
+        super().action_page_up()
+
+    def action_scroll_top(self) -> None:
+        """Go to the first row."""
+        super().action_scroll_top()
+        self.post_message(self.AtEdge(self, forward=False, jumped=True))
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Marking is offered where it can be done."""
         if action in ("mark", "mark_all"):
@@ -184,7 +223,8 @@ class KeyedTable(DataTable[Text]):
         shown = tuple(at for at, column in enumerate(self._all_columns) if column.least <= width)
         columns = [self._all_columns[at] for at in shown]
         fixed = sum(column.width for column in columns) + 2 * self.cell_padding * len(columns)
-        rest = max(width - fixed - 1, 8)  # one for the scroll bar
+        shares = sum(column.width == 0 for column in columns)
+        rest = max((width - fixed - 1) // max(shares, 1), 8)  # one for the scroll bar
         return shown, tuple(column.width or rest for column in columns)
 
     def _cells(self, row: Row) -> list[Text]:
@@ -204,7 +244,7 @@ class KeyedTable(DataTable[Text]):
         self._rows = wanted
 
     def _replace(self, wanted: tuple[Row, ...], *, columns: bool = False) -> None:
-        current, place = self.current, self.cursor_row
+        current = self._survivor({row.key for row in wanted})
         above = self.cursor_row - self.scroll_offset.y
         self._rows = wanted
         if not self._shown:
@@ -218,10 +258,16 @@ class KeyedTable(DataTable[Text]):
             for row in wanted:
                 self.add_row(*self._cells(row), key=row.key)
             keys = [row.key for row in wanted]
-            at = keys.index(current) if current in keys else min(place, len(keys) - 1)
-            if at >= 0:
+            at = keys.index(current) if current in keys else 0
+            if keys:
                 self.move_cursor(row=at, animate=False, scroll=False)
                 self.scroll_to(y=max(at - above, 0), animate=False, force=True)
+
+    def _survivor(self, keys: Set[str]) -> str | None:
+        """The row under the cursor, else the nearest below it that stays, else above it."""
+        place = self.cursor_row
+        near = [row.key for row in (*self._rows[place:], *reversed(self._rows[:place]))]
+        return next((key for key in near if key in keys), None)
 
     def _draw_marks(self, keys: Iterable[str]) -> None:
         if not self._markable or not self.row_count:

@@ -1,0 +1,136 @@
+"""What is listed, written to a file: CSV for tables, JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from embedq_tui.output import plain
+from embedq_worker.errors import EmbedqError, UsageError
+
+SUFFIXES = (".csv", ".json")
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def default_name(what: str, now: datetime) -> str:
+    """A name for a file: ``tasks-20261124-183005.csv``."""
+    return f"{what}-{now.astimezone():%Y%m%d-%H%M%S}.csv"
+
+
+def path_of(text: str) -> Path:
+    """The file that an operator named.
+
+    Raises:
+        UsageError: It cannot be written to.
+    """
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"the name of the file ends in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}")
+    if path.exists():
+        raise UsageError(f"{path} exists already")
+    return path
+
+
+class Export:
+    """Writes rows to a new file as they come. Use it as a context manager: what is cut short is removed.
+
+    Args:
+        path: Of `path_of`; its suffix says how it is written.
+
+    Attributes:
+        rows: Written so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.rows = 0
+        self._path = path
+        self._file: IO[str] | None = None
+        self._names: list[str] = []
+
+    def __enter__(self) -> Export:
+        """Make the file.
+
+        Raises:
+            EmbedqError: It cannot be made.
+        """
+        try:
+            self._file = self._path.open("x", encoding="utf-8", newline="")
+        except OSError as error:
+            raise EmbedqError(f"{self._path} cannot be written: {error.strerror}") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the file.
+
+        Raises:
+            EmbedqError: It cannot be written.
+        """
+        if kind is None:
+            self._write(lambda file: self._end(file))
+        if self._file is not None:
+            self._file.close()
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
+
+    def add(self, rows: Iterable[object]) -> None:
+        """Write rows.
+
+        Args:
+            rows: Dataclasses or mappings, all with the same fields.
+
+        Raises:
+            EmbedqError: They cannot be written.
+        """
+        for row in rows:
+            values = plain(row)
+            assert isinstance(values, dict)
+            self._write(lambda file, values=values: self._add(file, values))
+            self.rows += 1
+
+    def _write(self, write: Any) -> None:
+        assert self._file is not None
+        try:
+            write(self._file)
+        except OSError as error:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+            raise EmbedqError(f"{self._path} cannot be written: {error.strerror}") from None
+
+    def _add(self, file: IO[str], values: dict[str, object]) -> None:
+        if self._path.suffix.lower() == ".json":
+            file.write("[\n" if not self.rows else ",\n")
+            json.dump(values, file)
+            return
+        writer = csv.writer(file)
+        if not self.rows:
+            self._names = list(values)
+            writer.writerow(self._names)
+        writer.writerow([_cell(values[name]) for name in self._names])
+
+    def _end(self, file: IO[str]) -> None:
+        if self._path.suffix.lower() == ".json":
+            file.write("\n]\n" if self.rows else "[]\n")
+        file.flush()
+
+
+def _cell(value: object) -> object:
+    match value:
+        case None:
+            return ""
+        case str() if value.startswith(_FORMULA):
+            return f"'{value}"  # no formula of somebody else's in whoever opens it
+        case dict() | list():
+            return json.dumps(value)
+        case bool():
+            return str(value).lower()
+    return value

@@ -1,0 +1,100 @@
+"""The line in which a filter is written, and filters that were given names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from textual.suggester import Suggester
+from textual.widgets import Input
+
+from embedq_tui.filter_text import EXAMPLE, complete
+from embedq_tui.saved_filters import LONGEST_NAME, load_filters, store_filters
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+
+class _Completion(Suggester):
+    def __init__(self, known: Callable[[], tuple[Iterable[str], Iterable[str]]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._known = known
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return complete(value, *self._known())
+
+
+class FilterLine(Input):
+    """Takes a filter; offers what the last term may become.
+
+    Args:
+        known: Slugs and ids to offer.
+    """
+
+    def __init__(
+        self,
+        known: Callable[[], tuple[Iterable[str], Iterable[str]]],
+        *,
+        id: str | None = None,  # noqa: A002 - as every widget calls it
+    ) -> None:
+        super().__init__(placeholder=EXAMPLE, compact=True, suggester=_Completion(known), id=id)
+
+    def begin(self, text: str) -> None:
+        """Write on from a text."""
+        self.value = f"{text} " if text else ""
+        self.cursor_position = len(self.value)
+        self.focus()
+
+    def accept(self) -> None:
+        """Take what is offered."""
+        self.cursor_position = len(self.value)
+        self.action_cursor_right()
+
+
+async def save_filter(console: Console, text: str) -> None:
+    """Give a filter a name. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+        text: The filter.
+
+    Raises:
+        SettingsError: The file of filters cannot be read or written.
+    """
+    saved = load_filters()
+    name = await ask_text(
+        console,
+        "Save this filter as",
+        note=text or "all tasks",
+        complaint=lambda name: "" if 0 < len(name) <= LONGEST_NAME else f"1 to {LONGEST_NAME} characters",
+    )
+    if name is not None:
+        store_filters({**saved, name: text})
+        console.notify(f"Saved as {name}", markup=False)
+
+
+async def recall_filter(console: Console) -> str | None:
+    """Let the operator choose among the filters that have names. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+
+    Returns:
+        The text of the filter; None where none was chosen.
+
+    Raises:
+        SettingsError: The file of filters cannot be read or written.
+    """
+    saved = load_filters()
+    if not saved:
+        console.notify("There are no saved filters yet: w saves the one that is shown", markup=False)
+        return None
+    choices = [Choice(name, name, text or "all tasks") for name, text in saved.items()]
+    name = await ask_choice(console, "Saved filters", [*choices, Choice("", "Forget one of them")])
+    if name == "":
+        name = await ask_choice(console, "Forget which filter?", choices)
+        if name is not None:
+            store_filters({other: text for other, text in saved.items() if other != name})
+        return None
+    return None if name is None else saved[name]

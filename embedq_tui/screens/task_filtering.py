@@ -1,0 +1,167 @@
+"""What a list of tasks is narrowed to: by a line of text, by status, by a name; and its export."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from embedq_tui.filter_text import format_filter, parse_filter
+from embedq_tui.screens.exporting import export
+from embedq_tui.screens.filter_line import FilterLine, recall_filter, save_filter
+from embedq_tui.screens.frame import Line
+from embedq_tui.screens.task_actions import TaskActions
+from embedq_tui.screens.tasks_questions import Exported, View
+from embedq_tui.styles import BAD
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.selection import STATUSES, TaskFilter
+from embedq_worker.text import printable, printable_line
+
+
+class TaskFiltering(TaskActions):
+    """A screen with a list of tasks that can be narrowed.
+
+    Attributes:
+        view: What is listed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter"),
+        Binding("tab", "status(1)", "Next status", show=False, id="tasks.status_next"),
+        Binding("shift+tab", "status(-1)", "Status before", show=False, id="tasks.status_before"),
+        Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),
+        Binding("o", "saved_filters", "Saved filters", show=False, id="tasks.saved_filters"),
+        Binding("e", "export", "Export", show=False, id="tasks.export", tooltip="Write them to a file"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = View()
+
+    # -- what a screen of its own overrides
+
+    def look_for(self, wanted: TaskFilter) -> None:
+        """Show other tasks.
+
+        Args:
+            wanted: Which.
+        """
+        raise NotImplementedError
+
+    def offered(self) -> tuple[Iterable[str], Iterable[str]]:
+        """Slugs and ids that a filter may be completed with."""
+        return (), ()
+
+    def exported(self) -> tuple[TaskFilter, int | None]:
+        """What an export writes, and how many tasks these are, where that is known."""
+        return self.view.wanted, None
+
+    def back_to_list(self) -> None:
+        """Take keys in the list."""
+
+    # -- the line
+
+    def filter_widgets(self) -> ComposeResult:
+        """The line of the filter, and what is wrong with it."""
+        yield FilterLine(self.offered, id="filter")
+        yield Line(id="complaint")
+
+    @property
+    def editing(self) -> bool:
+        """Whether a filter is being written."""
+        return self.has_class("-editing")
+
+    def close_filter(self) -> None:
+        """Leave the filter as it was."""
+        self.remove_class("-editing")
+        self.query_one("#complaint", Line).display = False
+        self.back_to_list()
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        self.add_class("-editing")
+        self.query_one(FilterLine).begin(format_filter(self.view.wanted))
+
+    @on(Input.Changed, "#filter")
+    def _written(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.editing:
+            self._read(event.value)
+
+    @on(Input.Submitted, "#filter")
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        wanted = self._read(event.value)
+        if wanted is not None:
+            self.close_filter()
+            self.look_for(wanted)
+
+    def _read(self, text: str) -> TaskFilter | None:
+        """The filter of a text; what is wrong with it is told in a line."""
+        wanted, wrong = None, ""
+        try:
+            wanted = parse_filter(text)
+        except EmbedqError as error:
+            wrong = error.message
+        line = self.query_one("#complaint", Line)
+        line.text, line.display = Text(printable_line(wrong), BAD), bool(wrong)
+        return wanted
+
+    # -- quick filters
+
+    def action_status(self, by: int) -> None:
+        """Show the next status, or all; while a filter is written, take what is offered."""
+        if self.editing:
+            self.query_one(FilterLine).accept()
+            return
+        statuses = self.view.wanted.statuses
+        choices: list[tuple[str, ...]] = [(), *((status,) for status in STATUSES)]
+        place = choices.index(statuses) if statuses in choices else 0
+        self.look_for(replace(self.view.wanted, statuses=choices[(place + by) % len(choices)]))
+
+    # -- filters with names
+
+    @work(group="ask", exit_on_error=False)
+    async def action_save_filter(self) -> None:
+        """Give the filter a name."""
+        try:
+            await save_filter(self.console, format_filter(self.view.wanted))
+        except EmbedqError as error:
+            self._tell(error)
+
+    @work(group="ask", exit_on_error=False)
+    async def action_saved_filters(self) -> None:
+        """Show tasks by a filter that has a name."""
+        try:
+            text = await recall_filter(self.console)
+            if text is not None:
+                self.look_for(parse_filter(text))
+        except EmbedqError as error:
+            self._tell(error)
+
+    def _tell(self, error: EmbedqError) -> None:
+        self.notify(printable(str(error)), severity="error", markup=False)
+
+    # -- export
+
+    @work(group="ask", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write tasks to a file."""
+        wanted, total = self.exported()
+        await export(self.console, "tasks", self._pages(wanted), total=total)
+
+    async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
+        question = Exported(wanted, self.view.direction, None)
+        while True:
+            page = await self.session.ask(question)
+            yield page.tasks
+            if page.next is None:
+                return
+            question = replace(question, after=page.next)

@@ -1,0 +1,125 @@
+"""Tasks as rows of a table, and the lines above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from rich.text import Text
+
+from embedq_tui.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
+from embedq_tui.task_table import article_of
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_worker.insights.overview import StatusCounts
+from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.selection import STATUSES
+from embedq_worker.text import printable_line
+
+COLUMNS = (
+    Column("status", "Status", 10),
+    Column("priority", "Prio", 6),
+    Column("article", "Article", 0),
+    Column("attempts", "Tries", 5),
+    Column("when", "When", 8),
+    Column("kind", "Kind", 6, least=110),
+    Column("created", "Made", 6, least=120),
+    Column("worker", "Worker", 8, least=130),
+    Column("error", "Error", 0),
+    Column("id", "Task", 36, least=170),
+)
+
+NAMES = ("all", *STATUSES)
+"""Of the quick filters, in their order."""
+
+
+def short_age(seconds: float) -> str:
+    """A duration in six cells: ``45s``, ``12m``, ``3h05m``, ``2d04h``, ``412d``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, hours, days = whole // 60, whole // 3_600, whole // 86_400
+    if minutes < 60:
+        return f"{minutes}m"
+    if hours < 24:
+        return f"{hours}h{minutes % 60:02}m"
+    return f"{days}d{hours % 24:02}h" if days < 100 else f"{days}d"
+
+
+def task_row(task: TaskRow, now: datetime) -> Row:
+    """A row of `COLUMNS`.
+
+    Args:
+        task: Its texts may hold anything.
+        now: The database's time.
+    """
+    failed = task.status == "failed"
+    cells = (
+        Text(printable_line(task.status, 10), STATUS_STYLES.get(task.status, "")),
+        Text(printable_line(task.priority, 6), PRIORITY_STYLES.get(task.priority, "")),
+        _cut(printable_line(article_of(task))),
+        Text(f"{task.attempts}/{task.max_attempts}", DOUBTFUL if task.attempts > 1 and not failed else ""),
+        Text(_when(task, now), QUIET if task.status == "completed" else ""),
+        Text(printable_line(task.operation, 6)),
+        Text("" if task.created_at is None else short_age((now - task.created_at).total_seconds())),
+        Text(str(task.worker)[:8] if task.worker else ""),
+        _cut(printable_line(task.error), BAD if failed else QUIET),
+        Text(str(task.id), QUIET),
+    )
+    return Row(str(task.id), cells)
+
+
+def _cut(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def _when(task: TaskRow, now: datetime) -> str:
+    """How long ago its time was; ``in 5m`` where it is still to come."""
+    if task.at is None:
+        return "unknown"
+    seconds = (now - task.at).total_seconds()
+    return f"in {short_age(-seconds)}" if seconds < -1 else short_age(seconds)
+
+
+def in_place(before: Sequence[UUID], tasks: Sequence[TaskRow]) -> list[TaskRow]:
+    """Tasks in their order, but those that were shown keep theirs: no row changes places with another.
+
+    Args:
+        before: Ids that were shown, top to bottom.
+        tasks: As they are now.
+    """
+    known = {task.id: task for task in tasks}
+    old = iter([known[task] for task in before if task in known])
+    shown = set(before)
+    return [next(old) if task.id in shown else task for task in tasks]
+
+
+def status_line(counts: StatusCounts | None, chosen: Sequence[str], width: int) -> Text:
+    """The quick filters with their numbers, which are shortened where there is no room.
+
+    Args:
+        counts: None while they are not known.
+        chosen: Statuses that are shown; none for all.
+        width: Cells there are.
+    """
+    line = _statuses(counts, chosen, compact=False)
+    return line if line.cell_len <= width else _statuses(counts, chosen, compact=True)
+
+
+def _statuses(counts: StatusCounts | None, chosen: Sequence[str], *, compact: bool) -> Text:
+    line = Text()
+    for name in NAMES:
+        on = (name in chosen) if chosen else name == "all"
+        number = None
+        if counts is not None:
+            each = [getattr(counts, status) for status in STATUSES]
+            number = sum(each) if name == "all" else getattr(counts, name)
+        told = "" if number is None else f" {_number(number, compact)}"
+        line.append(f" {name}{told} ", f"reverse {HEAD}" if on else STATUS_STYLES.get(name, QUIET))
+    return line
+
+
+def _number(number: int, compact: bool) -> str:
+    if not compact or number < 10_000:
+        return f"{number:,}"
+    return f"{number / 1_000:,.0f}k" if number < 10_000_000 else f"{number / 1_000_000:,.0f}M"

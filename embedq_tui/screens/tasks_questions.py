@@ -1,0 +1,150 @@
+"""What the list of tasks asks, and the place in it that is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+from uuid import UUID
+
+from embedq_tui.questions import Question
+from embedq_worker.database import Connection
+from embedq_worker.insights.tasks import TaskPage, TaskRow, list_tasks
+from embedq_worker.selection import Cursor, Direction, TaskFilter, count, select
+from embedq_worker.settings import Settings
+
+PAGE = 100
+"""Tasks of a page."""
+
+LONGEST = 300
+"""Characters of an error in a list."""
+
+COUNT_S = 2.0
+"""Seconds that counting may take; what takes longer is not counted again."""
+
+EXPORTED = 1_000
+"""Tasks of a page of an export."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """Tasks that are shown: they stay for as long as they match, wherever their time leads them meanwhile."""
+
+    ids: Collection[UUID] = ()
+
+
+@dataclass(frozen=True)
+class TaskList(Question[TaskPage]):
+    """A page of tasks, and those that are kept."""
+
+    pause_s: ClassVar[float] = 0.25
+
+    wanted: TaskFilter
+    direction: Direction
+    after: Cursor | None
+    kept: Kept = field(default_factory=Kept, compare=False)
+
+    async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+        """Ask it once."""
+        page = await list_tasks(
+            connection,
+            self.wanted,
+            limit=PAGE,
+            after=self.after,
+            direction=self.direction,
+            longest=LONGEST,
+        )
+        found = {task.id for task in page.tasks}
+        missing = [task for task in self.kept.ids if task not in found]
+        if not missing:
+            return page
+        among = replace(self.wanted, ids=tuple(missing))
+        more = await list_tasks(connection, among, limit=len(missing), longest=LONGEST)
+        return replace(page, tasks=(*page.tasks, *more.tasks))
+
+
+@dataclass(frozen=True)
+class Matching(Question[int | None]):
+    """How many tasks match; None where counting takes too long."""
+
+    pause_s: ClassVar[float] = 1.0
+    every_s: ClassVar[float] = 15.0
+
+    wanted: TaskFilter
+
+    async def ask(self, connection: Connection, settings: Settings) -> int | None:
+        """Ask it once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_S):
+                return await count(connection, self.wanted, await select(connection, self.wanted))
+        return None
+
+
+@dataclass(frozen=True)
+class Exported(Question[TaskPage]):
+    """A page of an export: whole errors."""
+
+    within_s: ClassVar[float] = 600.0
+
+    wanted: TaskFilter
+    direction: Direction
+    after: Cursor | None
+
+    async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+        """Ask it once."""
+        return await list_tasks(
+            connection, self.wanted, limit=EXPORTED, after=self.after, direction=self.direction
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A place in a list.
+
+    Attributes:
+        wanted: What is listed.
+        starts: Where the pages begin that led here, the one that is shown last.
+    """
+
+    wanted: TaskFilter = field(default_factory=TaskFilter)
+    direction: Direction = "newest"
+    starts: tuple[Cursor | None, ...] = (None,)
+
+    @property
+    def page(self) -> int:
+        """Number of the page, from 1 on."""
+        return len(self.starts)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether what comes before the first page is left out, so that its rows stay."""
+        return self.starts[0] is not None
+
+    def next(self, place: Cursor) -> View:
+        """The next page, which begins there."""
+        return replace(self, starts=(*self.starts, place))
+
+    def previous(self) -> View:
+        """The page before."""
+        return replace(self, starts=self.starts[:-1] or (None,))
+
+    def first(self) -> View:
+        """The very first page, with whatever comes."""
+        return replace(self, starts=(None,))
+
+    def pin(self, first: TaskRow) -> View:
+        """The first page, from this task on."""
+        if first.at is None:  # such a place cannot be told from what comes before it
+            return self
+        beyond = UUID(int=2**128 - 1 if self.direction == "newest" else 0)
+        return replace(self, starts=(Cursor(first.at, beyond),))
+
+    def filtered(self, wanted: TaskFilter) -> View:
+        """The same order of other tasks."""
+        return replace(self.first(), wanted=wanted)
+
+    def turned(self) -> View:
+        """The other order."""
+        return replace(self.first(), direction="oldest" if self.direction == "newest" else "newest")
