@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from embedq_tui.interrupts import held
+
 
 def main() -> None:
     """Entry point. Ctrl-C is answered from here on: nothing big has been imported yet."""
     try:
-        from embedq_tui.cli import main as begin
-
+        with held():
+            from embedq_tui.cli import main as begin
         begin()
     except KeyboardInterrupt:
         sys.exit(130)

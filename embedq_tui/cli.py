@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from embedq_tui.interrupts import held
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker import __version__
@@ -18,6 +19,11 @@ from embedq_worker.errors import EmbedqError, ExitCode
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+PROGRAM = "embedq-tui"
+
+COMPLETION_VARIABLE = "_EMBEDQ_TUI_COMPLETE"
+"""Set by the script of `completion` when a shell asks."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells tell it."""
@@ -81,18 +87,10 @@ class LazyGroup(click.Group):
             # click proposes what was meant from those it holds.
             self.commands.update({name: click.Command(name) for name in COMMANDS})
             return None
-        command = import_module(f"embedq_tui.commands.{COMMANDS[cmd_name][0]}").command
+        with held():
+            command = import_module(f"embedq_tui.commands.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; how click answers Ctrl-C and a closed pipe differs from version to version."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(_interrupted()) from None
-        except BrokenPipeError:
-            raise click.exceptions.Exit(_reader_gone()) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""
@@ -121,7 +119,7 @@ class LazyGroup(click.Group):
 @click.option("--migrate", is_flag=True, help="Bring the schema up to date, and exit.")
 @click.option("--read-only", is_flag=True, help="Open the console without any action that changes something.")
 @common_options
-@click.version_option(__version__, prog_name="embedq-tui")
+@click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def cli(context: click.Context, migrate: bool, read_only: bool) -> None:
     """Operate a PostgreSQL queue of embedding tasks. Without a command: open the console."""
@@ -141,6 +139,8 @@ def cli(context: click.Context, migrate: bool, read_only: bool) -> None:
 
 def main() -> None:
     """Entry point."""
+    if COMPLETION_VARIABLE in os.environ:
+        cli.main(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)  # answers, and exits
     code = run(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is done; there is nothing left to interrupt
     sys.exit(code)
@@ -157,9 +157,13 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="replace")  # a terminal of one byte per character shows the rest as "?"
     invocation = Invocation()
     try:
-        outcome = cli.main(arguments, prog_name="embedq-tui", obj=invocation, standalone_mode=False)
+        # What cli.main does, but for its answers to Ctrl-C and to a closed pipe: they are below.
+        with cli.make_context(PROGRAM, list(arguments), obj=invocation) as context:
+            outcome = cli.invoke(context)
         if sys.stdout is not None:
             sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from embedq_tui.interrupts import held
+
 if TYPE_CHECKING:
     from embedq_worker.settings import Settings
 
@@ -34,19 +36,22 @@ class Invocation:
     as_json: bool = False
     profile: str = ""
 
-    def settings(self) -> Settings:
+    def settings(self, **overrides: object) -> Settings:
         """Read the settings.
+
+        Args:
+            overrides: Values by field name that win over all others.
 
         Raises:
             SettingsError: A value cannot be used.
         """
         if self.profile:
-            from embedq_tui.profiles import load_profiles
-
-            return load_profiles().find(self.profile).settings(self.env_file)
-        from embedq_worker.configuration import load_settings
-
-        return load_settings(self.env_file)
+            with held():
+                from embedq_tui.profiles import load_profiles
+            return load_profiles().find(self.profile).settings(self.env_file, **overrides)
+        with held():
+            from embedq_worker.configuration import load_settings
+        return load_settings(self.env_file, **overrides)
 
 
 def common_options(function: F) -> F:

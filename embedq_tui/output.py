@@ -20,6 +20,7 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.interrupts import held
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age as age
 from embedq_worker.text import printable, printable_line
@@ -157,7 +158,8 @@ def require_reader() -> None:
 
 def console() -> Console:
     """Standard output by rich: colour only on a terminal without NO_COLOR; nothing is cut in a pipe."""
-    from rich.console import Console
+    with held():
+        from rich.console import Console
 
     width = None if _is_terminal(sys.stdout) else PIPE_WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
@@ -187,8 +189,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         columns: What they are.
         rows: Texts, taken literally: no markup, control characters replaced.
     """
-    from rich.table import Table
-    from rich.text import Text
+    with held():
+        from rich.table import Table
+        from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -211,8 +214,9 @@ def print_wrapped(line: str, *, quiet: bool = False) -> None:
         line: Taken literally; control characters replaced.
         quiet: Less bright, for what is secondary.
     """
-    from rich.padding import Padding
-    from rich.text import Text
+    with held():
+        from rich.padding import Padding
+        from rich.text import Text
 
     text = line.lstrip(" ")
     shown = Text(printable_line(text), style="dim" if quiet else "")

@@ -53,18 +53,21 @@ class Profile(BaseModel):
             return self.colour
         return "red" if word.startswith("prod") else "yellow" if word.startswith("stag") else "green"
 
-    def settings(self, env_file: Path | None = None) -> Settings:
+    def settings(self, env_file: Path | None = None, **overrides: object) -> Settings:
         """The settings of this profile.
 
         Args:
             env_file: File that was named on the command line; for the profile of the environment.
+            overrides: Values by field name that win over all others.
 
         Raises:
             SettingsError: A value cannot be used.
         """
         path = self.env_file.expanduser() if self.env_file else env_file
-        url = {"database_url": self.database_url.get_secret_value()} if self.database_url else {}
-        return load_settings(path, **url)
+        url: dict[str, object] = (
+            {"database_url": self.database_url.get_secret_value()} if self.database_url else {}
+        )
+        return load_settings(path, **(url | overrides))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,6 @@ from click.shell_completion import get_completion_class
 
 from embedq_tui.invocation import common_options
 
-PROGRAM = "embedq-tui"
-VARIABLE = "_EMBEDQ_TUI_COMPLETE"
-"""Set by the script when the shell asks; click derives its name from the program's."""
-
 _INSTALL = {
     "bash": "mkdir -p ~/.local/share/bash-completion/completions && "
     "embedq-tui completion bash > ~/.local/share/bash-completion/completions/embedq-tui",
@@ -30,11 +26,11 @@ def command(shell: str) -> None:
 
     It says in its first lines how to install it.
     """
-    from embedq_tui.cli import cli
+    from embedq_tui.cli import COMPLETION_VARIABLE, PROGRAM, cli
 
     completion = get_completion_class(shell)
     assert completion is not None
-    script = completion(cli, {}, PROGRAM, VARIABLE).source().strip()
+    script = completion(cli, {}, PROGRAM, COMPLETION_VARIABLE).source().strip()
     first, _, rest = script.partition("\n")
     comment = f"# Install: {_INSTALL[shell]}"
     # zsh wants its own line first.

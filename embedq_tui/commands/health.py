@@ -10,7 +10,6 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, print_json, print_wrapped, say
-from embedq_worker.configuration import load_settings
 from embedq_worker.database import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.health import Code, Health, Issue, Measure, health
@@ -57,8 +56,7 @@ def command(
 
     The first line is OK or UNHEALTHY. Exits 0 or 1; 3 where the database cannot be reached.
     """
-    settings = load_settings(
-        invocation.env_file,
+    settings = invocation.settings(
         health_backlog=max_backlog,
         health_wait_s=max_wait,
         health_stall_s=max_stall,
