@@ -1,0 +1,77 @@
+"""Files that the console writes: exports, and filters with names."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from embedq_tui.export import Export, path_of
+from embedq_tui.saved_filters import load_filters, store_filters
+from embedq_worker.errors import SettingsError, UsageError
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that is exported."""
+
+    slug: str
+    at: datetime | None
+    parts: tuple[int, ...] = ()
+
+
+ROWS = [Row('=HYPERLINK("x")', None), Row('a,"b"\nc \x1b[2J 中', datetime(2026, 11, 24, tzinfo=UTC), (1, 2))]
+
+
+def test_a_table_is_read_again_and_starts_no_formula(tmp_path: Path) -> None:
+    with Export(tmp_path / "rows.csv") as out:
+        out.add(ROWS[:1])
+        out.add(ROWS[1:])
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [row["slug"] for row in found] == ["'" + ROWS[0].slug, ROWS[1].slug]
+    assert found[1]["at"] == "2026-11-24T00:00:00Z"
+    assert json.loads(found[1]["parts"]) == [1, 2]
+
+
+@pytest.mark.parametrize("rows", [[], ROWS])
+def test_json_is_one_list(tmp_path: Path, rows: list[Row]) -> None:
+    with Export(tmp_path / "rows.json") as out:
+        out.add(rows)
+    found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert [row["slug"] for row in found] == [row.slug for row in rows]
+
+
+def test_nothing_is_left_of_what_was_cut_short(tmp_path: Path) -> None:
+    def stop() -> None:
+        with Export(tmp_path / "rows.csv") as out:
+            out.add(ROWS)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_new_files_of_a_known_kind_in_folders_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").touch()
+    for name in ("rows.txt", "old.csv", "none/rows.csv", ""):
+        with pytest.raises(UsageError):
+            path_of(str(tmp_path / name))
+    assert path_of(str(tmp_path / "new.json")) == tmp_path / "new.json"
+
+
+def test_filters_are_kept_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "filters.json"
+    assert load_filters(file) == {}
+    store_filters({"mine": "status:failed", "[/x]": ""}, file)
+    assert load_filters(file) == {"mine": "status:failed", "[/x]": ""}
+    assert [path.name for path in file.parent.iterdir()] == ["filters.json"]
+    for broken in ("{", "[]", '{"a": 1}', "[" * 100_000, "\xff"):
+        file.write_text(broken, encoding="latin-1")
+        with pytest.raises(SettingsError):
+            load_filters(file)
