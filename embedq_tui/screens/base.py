@@ -107,6 +107,11 @@ class ConsoleScreen(Screen[None]):
 
     # -- wiring
 
+    @property
+    def alive(self) -> bool:
+        """Whether its widgets are there: not before it is mounted, and not while the console ends."""
+        return self.is_mounted and self.app.is_running
+
     def compose(self) -> ComposeResult:
         """The frame."""
         yield Line(id="title")
@@ -130,7 +135,7 @@ class ConsoleScreen(Screen[None]):
 
     def take(self, answer: Answer[Any]) -> None:
         """Show an answer, if it is still wanted."""
-        if answer.question not in tuple(self.questions()):
+        if not self.alive or answer.question not in tuple(self.questions()):
             return
         if self.frozen:
             self._held[answer.question] = answer
@@ -140,19 +145,19 @@ class ConsoleScreen(Screen[None]):
     def take_state(self) -> None:
         """Show what changed in the store."""
         self.draw_frame()
-        if not self.frozen:
+        if self.alive and not self.frozen:
             self.state_changed()
 
     def tick(self) -> None:
         """A second passed."""
         self.draw_frame()
         now = self.store.now()
-        if now is not None and not self.frozen:
+        if self.alive and now is not None and not self.frozen:
             self.ticked(now)
 
     def draw_frame(self) -> None:
         """Draw the lines around the screen, where they changed."""
-        if not self.is_mounted:
+        if not self.alive:
             return
         frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
         width, ascii_only = self.size.width, self.console.ascii_only
