@@ -6,7 +6,7 @@ listed as stale is what a backfill queues as stale.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -276,7 +276,7 @@ class Coverage:
 
 async def coverage_by_state(
     connection: Connection, settings: Settings, *, page: int = COUNTED
-) -> AsyncIterator[Coverage]:
+) -> AsyncGenerator[Coverage, None]:
     """Count the articles by state, a bounded number per statement: every text is read and hashed.
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,9 @@ COUNTED = 100_000
 
 GROUPS_SEEN = 1_000
 """Groups that are looked at to find the biggest; normalised errors make a few dozen."""
+
+COUNTED_OF_BAR = 2_000
+"""Tasks of a bar of a trend that are counted one by one."""
 
 NO_ERROR = "(no error message)"
 
@@ -210,3 +214,63 @@ def _task(row: asyncpg.Record) -> FailedTask:
         failed_at=row["failed_at"],
         error=row["error_message"] or "",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """How many tasks failed when, by group.
+
+    Attributes:
+        at: The database's time, where the last bar ends.
+        bar: What a bar spans.
+        counted: A bar of so many stands for that, or more.
+        bars: By fingerprint, the oldest first.
+    """
+
+    at: datetime
+    bar: timedelta
+    counted: int
+    bars: Mapping[str, tuple[int, ...]]
+
+
+async def group_trends(
+    connection: Connection,
+    groups: Sequence[str],
+    *,
+    over: timedelta = timedelta(hours=1),
+    bars: int = 12,
+    counted: int = COUNTED_OF_BAR,
+) -> Trends:
+    """Count the failed tasks of groups by the time of their failure.
+
+    Costs an index probe for each bar and `counted` entries of it at most, however many have failed.
+
+    Args:
+        connection: To the migrated database.
+        groups: Fingerprints; of one that is gone the bars are empty.
+        over: The time back from now that is wanted.
+        bars: Their number, at least 1.
+        counted: Tasks of a bar that are counted one by one.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        at: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        rows = await connection.fetch(_TREND, list(groups), at, over / bars, bars, counted)
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        found[row["fingerprint"]].append(row["n"])
+    return Trends(at, over / bars, counted, {group: tuple(found[group]) for group in groups})
+
+
+_TREND = """
+SELECT g.fingerprint, (
+           SELECT count(*) FROM (
+               SELECT FROM embedding_tasks t
+               WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
+                 AND t.completed_at > $2::timestamptz - b.back * $3::interval
+                 AND t.completed_at <= $2::timestamptz - (b.back - 1) * $3::interval
+               LIMIT $5::int) AS bar) AS n
+FROM (SELECT DISTINCT fingerprint FROM unnest($1::text[]) AS u(fingerprint)) AS g,
+     generate_series(1, $4::int) AS b(back)
+ORDER BY g.fingerprint, b.back DESC
+"""

@@ -1,0 +1,46 @@
+"""When the tasks of a group of failures failed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from embedq_worker.insights.failures import failures, group_trends
+from tests.integration.test_action_plans import reading_at_most
+from tests.support.databases import Connection
+
+FAILED = """
+INSERT INTO embedding_tasks (id, operation, status, error_message, completed_at)
+SELECT embedq_uuid(), 'update', 'failed', $1, now() - $2::text::interval FROM generate_series(1, $3)
+"""
+
+
+async def test_bars_hold_what_failed_in_their_time(connection: Connection) -> None:
+    for error, ago, count in (
+        ("alpha", "1 min", 3),
+        ("alpha", "27 min", 2),
+        ("alpha", "59 min", 1),
+        ("alpha", "2 h", 9),
+        ("beta", "7 min", 5),
+    ):
+        await connection.execute(FAILED, error, ago, count)
+    groups = [group.fingerprint for group in (await failures(connection)).groups]
+    trends = await group_trends(connection, [*groups, "ffffffff"], bars=6, counted=4)
+    assert trends.bar == timedelta(minutes=10)
+    assert trends.bars == {
+        groups[0]: (1, 0, 0, 2, 0, 3),
+        groups[1]: (0, 0, 0, 0, 0, 4),
+        "ffffffff": (0, 0, 0, 0, 0, 0),
+    }
+    assert (await group_trends(connection, [])).bars == {}
+
+
+async def test_bars_are_found_by_index(connection: Connection) -> None:
+    await connection.execute("ANALYZE embedding_tasks")  # of nothing
+    await connection.execute(FAILED, "alpha", "3 min", 20_000)
+    await connection.execute(FAILED, "beta", "3 min", 10)
+    names = [group.fingerprint for group in (await failures(connection)).groups]
+    for _ in range(2):
+        async with reading_at_most(connection, 600, "trends", frozen=True):
+            trends = await group_trends(connection, names, counted=500)
+        assert [sum(trends.bars[name]) for name in names] == [500, 10]
+        await connection.execute("ANALYZE embedding_tasks")
