@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from embedq_worker.selection import PRIORITIES, STATUSES, TaskFilter, parse_moment
+from embedq_worker.selection import KINDS, PRIORITIES, STATUSES, TaskFilter, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +30,22 @@ class Moment(click.ParamType[datetime | timedelta]):
             self.fail(
                 f"{value!r} is neither 30m, 2h or 3d (ago) nor a time such as 2026-11-24T15:00Z", param, ctx
             )
+
+
+class JsonObject(click.ParamType[str]):
+    """A JSON object."""
+
+    name = "json"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it."""
+        try:
+            found = json.loads(str(value))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            self.fail(f'{value!r} is not a JSON object such as {{"source": "import"}}', param, ctx)
+        return json.dumps(found)
 
 
 _OPTIONS: dict[str, Callable[[F], F]] = {
@@ -52,6 +69,10 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
         type=click.UUID,
         metavar="ID",
         help="Queued by this bulk operation, such as a backfill.",
+    ),
+    "kind": click.option("--kind", type=click.Choice(KINDS), help="What is to be done to the article."),
+    "metadata": click.option(
+        "--metadata", type=JsonObject(), metavar="JSON", help="The metadata contain this object."
     ),
     "since": click.option(
         "--since",

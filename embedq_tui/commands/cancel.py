@@ -23,7 +23,7 @@ from embedq_worker.errors import ExitCode
     multiple=True,
     help="May be given more than once.  [default: pending]",
 )
-@filter_options("priority", "slug", "article", "worker", "operation", "since", "until")
+@filter_options("priority", "slug", "article", "worker", "operation", "metadata", "since", "until")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @operator_command
 def command(

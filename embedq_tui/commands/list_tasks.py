@@ -33,7 +33,18 @@ class Place(click.ParamType[Cursor]):
 
 @click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
 @filter_options(
-    "status", "priority", "slug", "error", "group", "article", "worker", "operation", "since", "until"
+    "status",
+    "priority",
+    "kind",
+    "slug",
+    "error",
+    "group",
+    "article",
+    "worker",
+    "operation",
+    "metadata",
+    "since",
+    "until",
 )
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", show_default=True, help="Per page."

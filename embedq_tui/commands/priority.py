@@ -18,7 +18,7 @@ from embedq_worker.selection import PRIORITIES
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
 @click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
 @click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
-@filter_options("priority", "slug", "article", "operation", "since", "until")
+@filter_options("priority", "slug", "article", "operation", "metadata", "since", "until")
 @operator_command
 def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: Any) -> ExitCode:
     """Give the pending tasks named, or all that fulfil the options, another priority.

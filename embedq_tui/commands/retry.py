@@ -20,7 +20,7 @@ from embedq_worker.errors import ExitCode
 @click.command("retry", epilog="Example: embedq-tui retry --failed --group 1a2b3c4d --staged")
 @click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
 @click.option("--failed", is_flag=True, help="All failed tasks that fulfil the options.")
-@filter_options("group", "error", "slug", "priority", "article", "operation", "since", "until")
+@filter_options("group", "error", "slug", "priority", "article", "operation", "metadata", "since", "until")
 @click.option(
     "--staged", is_flag=True, help="10 first, then 100, then the rest, while at most a tenth fails again."
 )

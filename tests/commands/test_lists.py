@@ -48,6 +48,26 @@ async def test_a_list_by_conditions(tui: Tui, connection: Connection) -> None:
     assert await listed(tui, "--operation", uuid4()) == []
 
 
+async def test_a_list_by_kind_and_metadata(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, metadata)
+           VALUES ('delete', '{"source": "import", "by": {"name": "ann"}}'), ('update', '{"source": "sync"}'),
+                  ('update', NULL), ('create', '["source"]')"""
+    )
+    for line, count in (
+        (("--metadata", '{"by": {"name": "ann"}}'), 1),
+        (("--metadata", '{"source": "import"}', "--kind", "update"), 0),
+        (("--metadata", "{}"), 2),
+        (("--kind", "update"), 2),
+    ):
+        document = (await tui("list", "--json", *line)).document("list")
+        assert len(document["tasks"]) == count, line
+    for wrong in ("[1]", "{", "text"):
+        assert (await tui("list", "--metadata", wrong)).code == ExitCode.USAGE
+    answer = await tui("cancel", "--metadata", '{"source": "sync"}', "--yes", "--json")
+    assert answer.document("action")["changed"] == 1
+
+
 async def test_pages(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 5)
     seen: list[str] = []
