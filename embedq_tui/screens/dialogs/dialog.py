@@ -85,7 +85,7 @@ class Dialog(ModalScreen[R], Generic[R]):
     """
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "give_up", "Back", id="dialog.back"),
+        Binding("escape,ctrl+c", "give_up", "Back", id="dialog.back"),
         Binding("left,h", "app.focus_previous", show=False, id="dialog.previous"),
         Binding("right,l", "app.focus_next", show=False, id="dialog.next"),
         Binding("up,k", "scroll(-1)", show=False, id="dialog.up"),

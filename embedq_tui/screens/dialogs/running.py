@@ -87,6 +87,7 @@ async def watch(
         Exception: What the work raised.
     """
     task = asyncio.ensure_future(work(progress))
+    task.add_done_callback(_looked_at)
     try:
         await asyncio.wait([task], timeout=show_after_s)
         if not task.done():
@@ -103,15 +104,28 @@ async def watch(
     return task.result()
 
 
+def _looked_at(task: asyncio.Future[Any]) -> None:
+    """Whoever waited may be gone: that nobody looks at its error is no reason to write to the terminal."""
+    if not task.cancelled():
+        task.exception()
+
+
 class _Bar(Widget):
     DEFAULT_CSS = "_Bar { height: 1; width: 1fr; }"
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
+        self._done = 0
+
+    def draw(self) -> None:
+        """Take what is done now, as the numbers beside it do."""
+        if self._done != self._progress.done:
+            self._done = self._progress.done
+            self.refresh()
 
     def render(self) -> RenderResult:
-        return bar(self._progress.done, self._progress.total, self.size.width)
+        return bar(self._done, self._progress.total, self.size.width)
 
 
 class Running(Dialog[None]):
@@ -161,7 +175,7 @@ class Running(Dialog[None]):
             return
         found = self._progress
         for drawn in self.query(_Bar):
-            drawn.refresh()
+            drawn.draw()
         self.query_one("#numbers", Static).update(Text(numbers(found)))
         ending = ["Stopping: what is under way comes to its end."] if found.stopping else []
         told = [*found.lines, *ending]
