@@ -448,26 +448,27 @@ async def test_a_worker_whose_output_nobody_reads_goes_on(settings: Settings, co
     unread, output = os.pipe()
     fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 4096)
     ours, its = socket.socketpair()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-P", "-m", "embedq_worker", "--lifeline", str(its.fileno())),
-        env=environment_of(settings.model_copy(update={"log_level": "debug"}), os.environ),
-        pass_fds=[its.fileno()],
-        stdout=output,
-        stderr=output,
-    )
-    its.close()
-    os.close(output)
-    await queued_articles(connection, 40)
-    await until_tasks(connection, completed=40)
-    assert len(os.read(unread, 10_000)) > 3_000
-    os.close(unread)
-    await queued_articles(connection, 5, slug="later")
-    await until_tasks(connection, completed=45)
-    assert process.returncode is None
-    ours.close()
-    async with asyncio.timeout(15):
-        assert await process.wait() == 0
+    with ours, its:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-P", "-m", "embedq_worker", "--lifeline", str(its.fileno())),
+            env=environment_of(settings.model_copy(update={"log_level": "debug"}), os.environ),
+            pass_fds=[its.fileno()],
+            stdout=output,
+            stderr=output,
+        )
+        its.close()
+        os.close(output)
+        await queued_articles(connection, 40)
+        await until_tasks(connection, within_s=40, completed=40)
+        assert len(os.read(unread, 10_000)) > 3_000
+        os.close(unread)
+        await queued_articles(connection, 5, slug="later")
+        await until_tasks(connection, completed=45)
+        assert process.returncode is None
+        ours.close()
+        async with asyncio.timeout(15):
+            assert await process.wait() == 0
 
 
 async def test_a_lifeline_that_is_none_is_refused(settings: Settings) -> None:
