@@ -56,6 +56,10 @@ install: $(VENV)/.dev  ## make .venv with everything a developer needs
 demo: $(VENV)/.demo  ## embedded PostgreSQL, real articles, local model
 	@$(VENV)/bin/embedq-tui demo --headless $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## the pictures in screenshots/, of the real console on the demo's articles
+	$(PY) -m screenshots.make
+
 # -- testing ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -99,9 +103,11 @@ build: $(VENV)/.dev  ## sdist and wheel in dist/
 UNPINNED := embedq-tui pip setuptools wheel
 
 # Resolved for the oldest Python; tests/packaging/test_lock.py sees that it fits pyproject.toml. UPGRADE=1 takes
-# the newest versions, without it only what pyproject.toml changed moves.
+# the newest versions, without it only what pyproject.toml changed moves. Needs no installation of ours, which the old
+# lock may forbid.
 .PHONY: lock
-lock: $(VENV)/.dev  ## write requirements/constraints.txt anew (UPGRADE=1: newest versions)
+lock: $(PY)  ## write requirements/constraints.txt anew (UPGRADE=1: newest versions)
+	@$(PIP_INSTALL) pip-tools
 	CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --strip-extras --all-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	  --no-annotate $(addprefix --unsafe-package=,$(UNPINNED)) $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from embedq_tui.acts import Actor
 from embedq_tui.ascii_filter import AsciiFilter
 from embedq_tui.palette import Commands
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.questions import Answer
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.session import Session
+from embedq_tui.supervisor import Supervisor
+from embedq_tui.supervisor_types import WorkerOptions
+from embedq_tui.supervisor_types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
 from embedq_worker.settings import Settings
 
@@ -35,6 +41,8 @@ class Options:
         profiles: Databases by name.
         env_file: File of settings that was named.
         keymap: Keys by id of their binding, instead of ours.
+        worker: A worker is started with these at once; None: when the operator says so.
+        companion: Runs beside the console until it ends.
     """
 
     operator: str
@@ -42,6 +50,8 @@ class Options:
     profiles: Profiles | None = None
     env_file: Path | None = None
     keymap: Mapping[str, str] | None = None
+    worker: WorkerOptions | None = None
+    companion: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 class Console(App[int]):
@@ -67,8 +77,8 @@ class Console(App[int]):
         Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
         Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
         Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
-        Binding("q", "quit", "Quit", id="app.quit"),
-        Binding("ctrl+c", "quit", "Quit", show=False, id="app.interrupt", priority=True),
+        Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
+        Binding("q,ctrl+q,ctrl+c", "quit", "Quit", key_display="q", id="app.quit"),
     ]
 
     def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
@@ -79,7 +89,7 @@ class Console(App[int]):
         if self.ascii_only:
             self._filters.append(AsciiFilter())
         self._first_theme = "ansi-dark" if plain else DARK.name
-        self.session = self._session(settings, profile)
+        self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
         for entry in ENTRIES:
@@ -100,15 +110,29 @@ class Console(App[int]):
         self.switch_mode("overview")
         self._serve()
         self.set_interval(1.0, self._tick)
+        if self.options.worker is not None:
+            self.run_worker(self.supervisor.start(), group="supervisor", exit_on_error=False)
+        if self.options.companion is not None:
+            self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
 
-    def _session(self, settings: Settings, profile: Profile) -> Session:
-        return Session(
+    async def on_unmount(self) -> None:
+        """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
+        await self.supervisor.close()
+
+    def _wire(self, settings: Settings, profile: Profile) -> None:
+        """Everything that belongs to one database."""
+        self.session = Session(
             settings,
             profile,
             read_only=self.options.read_only or profile.read_only,
             on_state=self._state_changed,
             on_answer=self._answered,
         )
+        session = self.session
+        self.actor = Actor(
+            self, session.link, self.options.operator, profile, read_only=lambda: session.read_only
+        )
+        self.supervisor = Supervisor(settings, self.options.worker, on_change=self._state_changed)
 
     def _serve(self) -> None:
         self._serving = self.run_worker(
@@ -123,7 +147,10 @@ class Console(App[int]):
 
     def look_at(self, settings: Settings, profile: Profile) -> None:
         """Look at another database; nothing of the one before is shown any more."""
-        self.session = self._session(settings, profile)
+        if self.supervisor.alive:
+            self.notify("A worker of this console runs: stop it, or leave it running, first", markup=False)
+            return
+        self._wire(settings, profile)
         for mode in [entry.name for entry in ENTRIES if entry.name != "overview"]:
             self.remove_mode(mode)
         self._serve()
@@ -177,6 +204,39 @@ class Console(App[int]):
     def action_refresh(self) -> None:
         """Look at everything now; try a lost connection now."""
         self.session.again()
+
+    @work(exclusive=True, group="act", exit_on_error=False)
+    async def action_undo(self) -> None:
+        """Take back what was done last, where that can be."""
+        await self.actor.undo_last()
+
+    @work(exclusive=True, group="quit", exit_on_error=False)
+    async def action_quit(self) -> None:  # type: ignore[override]
+        """End; what becomes of a worker that runs is asked."""
+        if await self._may_leave():
+            self.exit(0)
+
+    async def _may_leave(self) -> bool:
+        """Ask what is to become of the worker, and do it."""
+        if not self.supervisor.alive:
+            return True
+        stopping = self.supervisor.state is Supervised.STOPPING
+        stop = Choice("force", "End it now and quit", "it gives back what it holds")
+        if not stopping:
+            stop = Choice("stop", "Stop it and quit", "it finishes what it holds")
+        leave = Choice("leave", "Leave it running and quit", "it logs to a file")
+        title = "The worker of this console is " + ("stopping" if stopping else "running")
+        match await ask_choice(self, title, [stop, leave, Choice("stay", "Stay")]):
+            case "stop":
+                self.notify("The worker finishes what it holds; q again can end it at once", markup=False)
+                await self.supervisor.stop()
+            case "force":
+                await self.supervisor.force()
+            case "leave":
+                await self.supervisor.leave()
+            case _:
+                return False
+        return True
 
     def action_help(self) -> None:
         """Show the keys of this screen."""

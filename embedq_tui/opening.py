@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedq_tui.invocation import operator
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 
 if TYPE_CHECKING:
+    from embedq_tui.supervisor_types import WorkerOptions
     from embedq_worker.settings import Settings
+
+
+def require_terminal() -> None:
+    """Refuse to open the console where nobody could see it.
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on standard error
+        raise UsageError("the console needs a terminal", "embedq-tui --help lists commands that need none")
 
 
 def open_console(
@@ -20,6 +32,8 @@ def open_console(
     env_file: Path | None = None,
     read_only: bool = False,
     settings: Settings | None = None,
+    worker: WorkerOptions | None = None,
+    companion: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Show the console until the operator ends it.
 
@@ -28,6 +42,8 @@ def open_console(
         env_file: File of settings that was named.
         read_only: Nothing is to be changed.
         settings: Of a database that was found otherwise.
+        worker: A worker is started with these at once.
+        companion: Runs beside the console until it ends.
 
     Returns:
         The exit code.
@@ -35,12 +51,18 @@ def open_console(
     Raises:
         EmbedqError: There is no terminal, or a setting cannot be used.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("the console needs a terminal", "embedq-tui --help lists commands that need none")
+    require_terminal()
     profiles = load_profiles()
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
     from embedq_tui.app import Console, Options
 
-    options = Options(operator(), read_only=read_only, profiles=profiles, env_file=env_file)
+    options = Options(
+        operator(),
+        read_only=read_only,
+        profiles=profiles,
+        env_file=env_file,
+        worker=worker,
+        companion=companion,
+    )
     return Console(settings, chosen, options).run() or 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,11 +16,13 @@ import click
 from embedq_tui.commands.search import find, hit_lines
 from embedq_tui.commands.status import look, status_lines
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
+from embedq_tui.supervisor_types import WorkerOptions
 from embedq_worker import migrations
 from embedq_worker.articles import ImportCounts, ImportOptions, store_articles
-from embedq_worker.configuration import load_settings
 from embedq_worker.database import DirectConnection, connected, where
+from embedq_worker.demo_traffic import keep_busy
 from embedq_worker.embedded import default_folder, embedded_server
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.coverage import Coverage, coverage
@@ -50,20 +53,29 @@ class Shown:
 
 
 @click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
-@click.option("--headless", is_flag=True, help="No screen: drain, print status, search. (The only form yet.)")
+@click.option("--headless", is_flag=True, help="No screen: drain, print status, search.")
+@click.option("--busy", is_flag=True, help="Articles are edited all the time, and some tasks fail.")
 @click.option("--path", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the database there.")
 @click.option("--fresh", is_flag=True, help="Start over: delete what earlier demos left in the folder.")
 @click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL although it holds other articles.")
 @operator_command
-def command(invocation: Invocation, headless: bool, path: Path | None, fresh: bool, yes: bool) -> ExitCode:
+def command(
+    invocation: Invocation, headless: bool, busy: bool, path: Path | None, fresh: bool, yes: bool
+) -> ExitCode:
     """Embed real articles with a local model, and search them.
 
     Starts a PostgreSQL of its own in a folder that is kept for the next time, imports the language reference
-    that Python carries, lets a worker embed it and asks a question. Where DATABASE_URL or DB_HOST is set,
-    that server is used instead.
+    that Python carries, and opens the console on it with a worker that embeds it; --headless and --json do
+    without the console, and ask a question instead. DATABASE_URL or DB_HOST name another server to be used.
     """
     quiet = invocation.as_json
+    if not headless and not quiet:
+        require_terminal()
+    elif busy:
+        raise click.UsageError("--busy is for the console")
     with _settings(invocation, path, fresh) as settings:
+        if not headless and not quiet:
+            return _open(settings, busy=busy, other_articles_allowed=yes)
         shown = asyncio.run(_show(settings, quiet=quiet, other_articles_allowed=yes))
     if quiet:
         print_json(
@@ -90,19 +102,27 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
     if named.database_url or named.db_host:
         if path or fresh:
             raise click.UsageError("--path and --fresh are for the demo's own server; DATABASE_URL is set")
-        yield load_settings(invocation.env_file, **local)
+        yield invocation.settings(**local)
         return
     with embedded_server(path or default_folder(), fresh=fresh) as server:
         if not invocation.as_json:
             say(f"PostgreSQL in {server.folder}{' (new)' if server.is_new else ''}")
-        yield load_settings(invocation.env_file, database_url=server.url, **local)
+        yield invocation.settings(database_url=server.url, **local)
 
 
-async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool) -> Shown:
-    def tell(line: str) -> None:
-        if not quiet:
-            say(line)
+def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> ExitCode:
+    """The console on top, with a worker of its own."""
+    asyncio.run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
+    say("The console opens; q ends it")
+    companion = partial(keep_busy, settings, operator()) if busy else None
+    worker = WorkerOptions(concurrency=2, batch_size=4)
+    return ExitCode(open_console(settings=settings, worker=worker, companion=companion))
 
+
+async def _prepare(
+    settings: Settings, tell: Callable[[str], None], *, other_articles_allowed: bool
+) -> ImportCounts:
+    """Schema and articles."""
     applied = await migrations.up(settings)
     tell(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
     async with connected(settings) as connection:
@@ -116,6 +136,15 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
         f"Articles: {imported.created} created, {imported.updated} updated, {imported.unchanged} unchanged; "
         f"{imported.queued} queued"
     )
+    return imported
+
+
+async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool) -> Shown:
+    def tell(line: str) -> None:
+        if not quiet:
+            say(line)
+
+    imported = await _prepare(settings, tell, other_articles_allowed=other_articles_allowed)
     tell("Worker: drains the queue")
     await _drain(settings)
     async with connected(settings) as connection:

@@ -17,10 +17,13 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
-from embedq_worker.logs import Log
+
+if TYPE_CHECKING:
+    from embedq_worker.logs import Log
 
 STARTED = "worker"
 LEAVE = "leave"
