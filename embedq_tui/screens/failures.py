@@ -172,8 +172,7 @@ class FailuresScreen(ActingScreen):
 
     def on_key(self, event: events.Key) -> None:
         """Whoever moves finds the rows where they were."""
-        self._touched_at = time.monotonic()
-        super().on_key(event)
+        self._touched_at = time.monotonic()  # that of `ActingScreen` is called, too
 
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:

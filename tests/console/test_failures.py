@@ -1,0 +1,162 @@
+"""The screen of failures: groups that keep their places, and that just the chosen one is retried."""
+
+from __future__ import annotations
+
+import pytest
+
+from embedq_tui.screens import failures
+from embedq_tui.screens.dialogs.confirm import Confirm
+from embedq_tui.screens.failures import FailuresScreen
+from embedq_tui.screens.tasks import TasksScreen
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.text_view import TextView
+from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.support.content import statuses
+from tests.support.databases import Connection, Database
+from tests.support.waiting import until
+
+HOSTILE = "[/foo][@click=app.quit]x[/] \x1b]52;c;aGk=\x07\u202e 中\r\nsecond [red line"
+WITHIN_S = 20.0
+
+
+async def fail(connection: Connection, error: str | None, count: int) -> str:
+    """Insert failed tasks whose errors differ in the number that replaces ``{}``.
+
+    Returns:
+        The fingerprint of their group.
+    """
+    await connection.execute(
+        """INSERT INTO embedding_tasks (slug, operation, status, attempts, error_message, completed_at)
+           SELECT 'slug-' || n, 'update', 'failed', 3, replace($1, '{}', n::text),
+                  now() - n * interval '1 second'
+           FROM generate_series(1, $2::int) AS n""",
+        error,
+        count,
+    )
+    return str(await connection.fetchval("SELECT embedq_fingerprint(replace($1, '{}', '1'))", error))
+
+
+async def failures_screen(pilot: ConsolePilot, groups: int) -> FailuresScreen:
+    """The screen, as soon as it shows so many groups."""
+    await pilot.press("4")
+    await until(lambda: isinstance(pilot.app.screen, FailuresScreen) and pilot.app.screen.is_mounted)
+    screen = pilot.app.screen
+    assert isinstance(screen, FailuresScreen)
+    await until(lambda: len(screen.table.keys) == groups, within_s=WITHIN_S)
+    return screen
+
+
+def tasks_screen(pilot: ConsolePilot) -> TasksScreen:
+    """The screen of tasks, which is shown."""
+    screen = pilot.app.screen
+    assert isinstance(screen, TasksScreen)
+    return screen
+
+
+async def until_cursor(screen: FailuresScreen, group: str) -> None:
+    """Wait until the cursor is on a group that is shown in full below."""
+    view = screen.query_one(TextView)
+    await until(lambda: screen.table.current == group and view.border_title == group, within_s=WITHIN_S)
+
+
+async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
+    database: Database, connection: Connection
+) -> None:
+    big = await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 1_300)
+    small = await fail(connection, 'model "m{}" not found', 300)
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 2)
+        assert screen.table.keys == (big, small)
+        await until_text(pilot, "1,300", within_s=WITHIN_S)
+        await pilot.press("j")
+        await until_cursor(screen, small)
+        await until_text(pilot, "ollama pull", within_s=WITHIN_S)  # the advice for it
+        await pilot.press("k")
+        await until_cursor(screen, big)
+        await pilot.press("r")
+        await until(lambda: isinstance(pilot.app.screen, Confirm), within_s=WITHIN_S)
+        await until_shown(pilot, lambda text: "1,300" in text and big in text)
+        await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 5)  # after it was asked
+        await pilot.press("y")
+        await until(lambda: pilot.app.screen is screen and len(pilot.app._notifications) > 0, within_s=60)
+        assert await statuses(connection) == {"pending": 1_300, "failed": 305}
+        left = await connection.fetch(
+            """SELECT embedq_fingerprint(error_message) AS name, count(*) AS n FROM embedding_tasks
+               WHERE status = 'failed' GROUP BY 1"""
+        )
+        assert {row["name"]: row["n"] for row in left} == {big: 5, small: 300}
+        await until(lambda: screen.table.keys == (small, big), within_s=WITHIN_S)
+        assert screen.table.current == big
+
+
+async def test_rows_stay_where_they_are_while_an_operator_moves(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "STEADY_S", 1_000.0)
+    first = await fail(connection, "alpha {}", 30)
+    second = await fail(connection, "beta {}", 20)
+    third = await fail(connection, "gamma {}", 10)
+    async with console(database.settings, (120, 40)) as pilot:
+        screen = await failures_screen(pilot, 3)
+        await pilot.press("j")
+        await fail(connection, "gamma {}", 40)
+        fourth = await fail(connection, "delta {}", 60)
+        await until_text(pilot, "160", within_s=WITHIN_S)
+        assert screen.table.keys == (first, second, third, fourth)
+        assert screen.table.current == second
+        monkeypatch.setattr(failures, "STEADY_S", 0.0)
+        await until(lambda: screen.table.keys == (fourth, third, first, second), within_s=WITHIN_S)
+        await until_cursor(screen, second)
+        # Its group goes away: another one is shown, and is not taken for it.
+        await connection.execute("DELETE FROM embedding_tasks WHERE error_message LIKE 'beta%'")
+        await until_cursor(screen, first)
+        await connection.execute("DELETE FROM embedding_tasks")
+        await until(lambda: not screen.table.keys, within_s=WITHIN_S)
+        await pilot.press("r", "y", "Y", "e", "enter", "J", "K", "j")
+        assert pilot.app.screen is screen
+
+
+async def test_hostile_and_endless_errors_are_text(database: Database, connection: Connection) -> None:
+    hostile = await fail(connection, HOSTILE, 3)
+    endless = await fail(connection, "expected " + "x expected " * 500_000, 2)
+    silent = await fail(connection, None, 1)
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 3)
+        assert screen.table.keys == (hostile, endless, silent)
+        await until_text(pilot, "second [red line", within_s=WITHIN_S)
+        assert not set(shown(pilot)) & set("\x1b\x07\u202e\r")
+        await pilot.press("y")
+        assert pilot.app.clipboard.startswith("[/foo]")
+        await pilot.press("r")
+        await until(lambda: isinstance(pilot.app.screen, Confirm), within_s=WITHIN_S)
+        await pilot.press("escape")
+        await pilot.press("j")
+        await until_cursor(screen, endless)
+        await pilot.press(*["J"] * 4)
+        await until(lambda: screen.query_one(TextView).scroll_offset.y > 0)
+        await pilot.press("j")
+        await until_cursor(screen, silent)
+        assert screen.query_one(TextView).scroll_offset.y == 0
+        await pilot.resize_terminal(20, 5)
+        await pilot.resize_terminal(80, 24)
+        await until_text(pilot, silent, within_s=WITHIN_S)
+
+
+async def test_a_group_leads_to_its_tasks_and_back(database: Database, connection: Connection) -> None:
+    await fail(connection, "alpha {}", 5)
+    group = await fail(connection, "beta {}", 3)
+    async with console(database.settings, read_only=True) as pilot:
+        screen = await failures_screen(pilot, 2)
+        await pilot.press("r")
+        assert pilot.app.screen is screen
+        assert len(pilot.app._notifications) == 1
+        await pilot.press("j")
+        await until_cursor(screen, group)
+        await pilot.press("enter")
+        await until(lambda: isinstance(pilot.app.screen, TasksScreen))
+        rows = await connection.fetch("SELECT id FROM embedding_tasks WHERE error_message LIKE 'beta%'")
+        listed = {str(row["id"]) for row in rows}
+        await until(lambda: set(tasks_screen(pilot).query_one(KeyedTable).keys) == listed, within_s=WITHIN_S)
+        await pilot.press("minus")
+        await until(lambda: pilot.app.screen is screen)
+        assert screen.table.current == group
