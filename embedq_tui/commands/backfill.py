@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import UUID
 
 import click
 
+from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import age, confirm, count, print_json, progress, say
-from embedq_worker import backfill, bulk, migrations
+from embedq_worker import backfill, bulk
 from embedq_worker.articles import Priority
-from embedq_worker.backfill import PAGE, BackfillOptions, Plan, Progress, Run
+from embedq_worker.backfill import PAGE, BackfillOptions, Progress, Run
 from embedq_worker.bulk import Operation
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.needs import Category
-from embedq_worker.providers import open_provider
 from embedq_worker.settings import Settings
-
-_WORDS = {
-    Category.MISSING: "without embeddings",
-    Category.FAILED: "whose last task failed",
-    Category.STALE: "changed since they were embedded",
-    Category.MODEL: "embedded by another model",
-    Category.NO_RAG: "not to be embedded, embeddings to be removed",
-}
 
 
 class Categories(click.ParamType[frozenset[Category]]):
@@ -43,19 +33,8 @@ class Categories(click.ParamType[frozenset[Category]]):
         try:
             return frozenset(Category(word) for word in words)
         except ValueError:
-            known = ", ".join(category.replace("_", "-") for category in _WORDS)
+            known = ", ".join(category.replace("_", "-") for category in WORDS)
             self.fail(f"{value!r} is not a list of {known}", param, ctx)
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    plan: Plan
-    options: BackfillOptions
-    requests: int
-
-    @property
-    def tasks(self) -> int:
-        return self.plan.of(self.options).to_queue
 
 
 @click.group("backfill", invoke_without_command=True, epilog="Example: embedq-tui backfill --dry-run")
@@ -102,7 +81,7 @@ def command(
     settings = invocation.settings()
     planned = asyncio.run(_plan(settings, priority, batch_size, categories or frozenset(Category)))
     if not invocation.as_json:
-        for line in _plan_lines(planned):
+        for line in plan_lines(planned):
             say(line)
     if dry_run or not planned.tasks:
         _document(invocation, planned, None, dry_run=dry_run)
@@ -120,23 +99,15 @@ def command(
 
 async def _plan(
     settings: Settings, priority: Priority, batch_size: int, categories: frozenset[Category]
-) -> _Planned:
-    provider = open_provider(settings)
-    try:
-        options = BackfillOptions(provider.model, settings.max_retries, categories, priority, batch_size)
-        inputs = provider.limits.inputs
-    finally:
-        await provider.aclose()
-    words = settings.chunk_size - settings.chunk_overlap
+) -> Planned:
+    target = await target_of(settings)
+    options = BackfillOptions(target.model, settings.max_retries, categories, priority, batch_size)
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
         with progress("Articles looked at") as reached:
-            plan = await backfill.plan(connection, options, words_per_chunk=words, progress=reached)
-    requests = backfill.estimate_requests(plan.of(options), inputs=inputs, batch_size=settings.batch_size)
-    return _Planned(plan, options, requests)
+            return await plan_backfill(connection, settings, target, options, reached)
 
 
-async def _run(settings: Settings, planned: _Planned) -> Run:
+async def _run(settings: Settings, planned: Planned) -> Run:
     async with connected(settings) as connection:
         with progress("Tasks queued", planned.tasks) as reached:
 
@@ -148,27 +119,10 @@ async def _run(settings: Settings, planned: _Planned) -> Run:
             )
 
 
-def _plan_lines(planned: _Planned) -> Iterator[str]:
-    yield f"{count(planned.plan.articles, 'article')} compared with {planned.options.model}"
-    for category, words in _WORDS.items():
-        if category in planned.options.categories:
-            found = planned.plan.counts[category]
-            waiting = f", {found.waiting:,} queued already" if found.waiting else ""
-            yield f"  {category.replace('_', '-'):<8} {found.to_queue:>9,}  {words}{waiting}"
-    wanted = planned.plan.of(planned.options)
-    if not wanted.to_queue:
-        yield "Nothing to queue."
-    else:
-        yield (
-            f"To queue: {count(wanted.to_queue, 'task')}, about {count(wanted.chunks, 'chunk')} "
-            f"in {count(planned.requests, 'request')}"
-        )
-
-
-def _document(invocation: Invocation, planned: _Planned, ended: Run | None, *, dry_run: bool) -> None:
+def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dry_run: bool) -> None:
     """The outcome, as JSON or as a line."""
     if invocation.as_json:
-        wanted = planned.plan.of(planned.options)
+        wanted = planned.wanted
         print_json(
             {
                 "dry_run": dry_run,

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, print_json, say_wrapped
+from embedq_tui.output import print_json, say_wrapped
+from embedq_tui.searching import Wanted, look_up
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.insights.models import Models, models
 from embedq_worker.providers import open_provider
-from embedq_worker.providers.base import Provider
-from embedq_worker.search import SearchHit, search
+from embedq_worker.search import SearchHit
 from embedq_worker.settings import Settings
 
 
@@ -37,7 +36,7 @@ def command(invocation: Invocation, query: str, limit: int, folder: str | None, 
     if not query.strip():
         raise click.BadParameter("is empty", param_hint="QUERY")
     settings = invocation.settings()
-    hits, model, why = asyncio.run(find(settings, query, limit, folder=folder, any_model=any_model))
+    hits, model, why = asyncio.run(find(settings, query, limit, folder=folder or "", any_model=any_model))
     if invocation.as_json:
         print_json({"query": query, "model": model, "hits": hits, "reason": why.message if why else None})
     else:
@@ -50,7 +49,7 @@ def command(invocation: Invocation, query: str, limit: int, folder: str | None, 
 
 
 async def find(
-    settings: Settings, query: str, limit: int, *, folder: str | None = None, any_model: bool = False
+    settings: Settings, query: str, limit: int, *, folder: str = "", any_model: bool = False
 ) -> tuple[list[SearchHit], str, EmbedqError | None]:
     """Embed the query and search.
 
@@ -63,38 +62,8 @@ async def find(
             [vector] = await provider.embed([query])
         finally:
             await provider.aclose()
-        hits = await search(
-            connection,
-            vector,
-            model=provider.model,
-            limit=limit,
-            folder=folder,
-            any_model=any_model,
-            query=query,
-        )
-        why = None if hits else _why_nothing(provider, folder, any_model, await models(connection))
+        hits, why = await look_up(connection, vector, provider.model, Wanted(query, limit, folder, any_model))
         return hits, provider.model, why
-
-
-def _why_nothing(provider: Provider, folder: str | None, any_model: bool, stored: Models) -> EmbedqError:
-    own = dict(stored.articles).get(provider.model)
-    if own:
-        place = f" in the folder {folder}" if folder else ""
-        return EmbedqError(
-            f"nothing found{place}; {count(own, 'article')} embedded by {provider.model} overall",
-            "try without --folder" if folder else "are they all no_rag? embedq-tui verify tells",
-        )
-    others = [f"{model} ({count(n, 'article')})" for model, n in stored.articles]
-    if stored.unknown and not any_model:
-        others.append("an unknown model (--any-model compares with those)")
-    if others:
-        return EmbedqError(
-            f"there are no vectors of {provider.model}, but of {', '.join(others)}",
-            "set EMBEDDING_MODEL to that model, or embed all again: embedq-tui backfill",
-        )
-    return EmbedqError(
-        "no article has been embedded yet", "embedq-tui backfill queues them, embedq-worker embeds them"
-    )
 
 
 def hit_lines(number: int, hit: SearchHit) -> Iterator[str]:

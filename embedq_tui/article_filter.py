@@ -1,0 +1,83 @@
+"""Filters of articles as one line of text: ``state:stale,missing folder:guides part of a slug or title``.
+
+Terms are separated by spaces. A term is ``key:value``, or a word of the slug or title: several words are
+looked for as they stand. Values with spaces stand in double quotes.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.articles import ArticleFilter, State
+
+KEYS = ("state", "folder", "text")
+EXAMPLE = "part of a slug or title, folder:guides, state:stale,missing"
+
+
+def parse_article_filter(text: str) -> ArticleFilter:
+    """Read a filter.
+
+    Args:
+        text: As an operator wrote it.
+
+    Raises:
+        UsageError: It cannot be understood; says where.
+    """
+    if not text.isprintable():
+        raise UsageError("a filter is one line of printable characters")
+    states: list[State] = []
+    folder, words = "", []
+    for term in _terms(text):
+        key, colon, value = term.partition(":")
+        match key if colon else "":
+            case "state":
+                states += [_state(word) for word in value.split(",")]
+            case "folder":
+                folder = value.strip("/")
+            case "text":
+                words.append(value)
+            case _:
+                words.append(term)
+    return ArticleFilter(tuple(dict.fromkeys(states)), folder, " ".join(words))
+
+
+def format_article_filter(wanted: ArticleFilter) -> str:
+    """Write a filter as `parse_article_filter` reads it."""
+    return " ".join(_told(wanted))
+
+
+def _terms(text: str) -> list[str]:
+    reader = shlex.shlex(text, posix=True, punctuation_chars=False)
+    reader.quotes, reader.commenters, reader.whitespace_split = '"', "", True
+    try:
+        return list(reader)
+    except ValueError:
+        raise UsageError("a quote is not closed, or nothing follows a backslash") from None
+
+
+def _state(word: str) -> State:
+    """One of a few; its beginning will do."""
+    found = [state for state in State if state.value.startswith(word.lower())]
+    exact = [state for state in found if state.value == word.lower()]
+    if len(exact or found) != 1 or not word:
+        raise UsageError(f"state: is one of {', '.join(State)}, not {word or 'nothing'}")
+    return (exact or found)[0]
+
+
+def _told(wanted: ArticleFilter) -> Iterator[str]:
+    if wanted.states:
+        yield f"state:{','.join(wanted.states)}"
+    if wanted.folder:
+        yield f"folder:{_quoted(wanted.folder)}"
+    if wanted.text:
+        plain = re.fullmatch(r"[^\s\\\":]+( [^\s\\\":]+)*", wanted.text)
+        yield wanted.text if plain else f"text:{_quoted(wanted.text)}"
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r'[^\s"\\]+', text):
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

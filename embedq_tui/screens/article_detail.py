@@ -1,0 +1,164 @@
+"""One article: what is stored of it, and its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import ContentSwitcher
+
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.article_lines import CHUNKS, TASKS, chunk_row, facts, task_row
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.styles import BAD, HEAD, QUIET
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.lines import Lines
+from embedq_worker.database import Connection
+from embedq_worker.insights.detail import ArticleDetail, article_detail
+from embedq_worker.providers.naming import stored_model
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+SECTIONS = ("chunks", "tasks")
+
+
+@dataclass(frozen=True)
+class Article(Question[ArticleDetail | None]):
+    """An article with its chunks and tasks; None where there is none."""
+
+    article: int
+    pause_s: ClassVar[float] = 0.5
+
+    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
+        return await article_detail(connection, self.article)
+
+
+class ArticleDetailScreen(ConsoleScreen):
+    """Shows an article; it is followed by its id.
+
+    Args:
+        article: Its id.
+    """
+
+    MODE = "articles"
+    CSS_PATH = "article_detail.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "leave", "Back", id="article.back"),
+        Binding("tab,right,l", "section(1)", "Chunks, tasks", id="article.next"),
+        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="article.previous"),
+        Binding("y", "copy", "Copy slug", id="article.copy", tooltip="Copy the slug"),
+    ]
+
+    def __init__(self, article: int) -> None:
+        super().__init__()
+        self._of = article
+        self._found: ArticleDetail | None = None
+        self._gone = False
+        self._problem = ""
+        self._section = SECTIONS[0]
+
+    def body(self) -> ComposeResult:
+        """Facts, and below them chunks or tasks."""
+        ascii_only = self.console.ascii_only
+        yield Lines(id="facts")
+        yield Lines(id="sections")
+        with ContentSwitcher(initial=SECTIONS[0]):
+            yield KeyedTable(CHUNKS, ascii_only=ascii_only, id="chunks")
+            yield KeyedTable(TASKS, ascii_only=ascii_only, id="tasks")
+
+    def on_mount(self) -> None:
+        """Take keys."""
+        self._draw()
+        self._show_section()
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """The article."""
+        yield Article(self._of)
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show it; what was known of one that is gone stays."""
+        self._problem = "" if answer.error is None else answer.error.message
+        self._gone = answer.value is None and answer.error is None
+        self._found = answer.value or self._found
+        self._draw()
+        self.refresh_bindings()
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages."""
+        self._draw()
+
+    # -- drawing
+
+    def _draw(self) -> None:
+        found, now = self._found, self.store.now()
+        self.query_one("#facts", Lines).show(self._facts())
+        self.query_one("#sections", Lines).show([self._sections()])
+        if found is not None:
+            now = now or found.at
+            self.query_one("#chunks", KeyedTable).show(chunk_row(chunk, now) for chunk in found.chunks)
+            self.query_one("#tasks", KeyedTable).show(task_row(task, now) for task in found.tasks)
+
+    def _facts(self) -> Iterable[Text]:
+        if self._gone:
+            gone = "no longer exists" if self._found else "does not exist"
+            yield Text(f"Article {self._of} {gone}", f"bold {BAD}")
+        if self._problem:
+            yield Text(printable_line(self._problem), BAD)
+        if self._found is not None:
+            now = self.store.now() or self._found.at
+            yield from facts(self._found.article, now, model=stored_model(self.session.settings))
+        elif not self._gone and not self._problem:
+            yield Text(f"Article {self._of}", QUIET)
+
+    def _sections(self) -> Text:
+        found, line = self._found, Text()
+        chunks, tasks = (len(found.chunks), len(found.tasks)) if found else (0, 0)
+        for name, label in (("chunks", f"Chunks {chunks:,}"), ("tasks", f"Tasks {tasks:,}")):
+            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
+            line.append(" ")
+        return line.append(" tab: next", QUIET)
+
+    def _show_section(self) -> None:
+        self.query_one(ContentSwitcher).current = self._section
+        self.query_one(f"#{self._section}").focus()
+        self._draw()
+
+    # -- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is nothing to copy before it is known."""
+        if action == "copy":
+            return self._found is not None
+        return super().check_action(action, parameters)
+
+    def action_leave(self) -> None:
+        """Go back to where it was opened."""
+        self.dismiss()
+
+    def action_section(self, by: int) -> None:
+        """Show the other part."""
+        self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
+        self._show_section()
+
+    def action_copy(self) -> None:
+        """Copy the slug."""
+        if self._found is not None:
+            slug = self._found.article.slug
+            self.console.copy_to_clipboard(slug)
+            self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
+
+    @on(KeyedTable.RowSelected, "#tasks")
+    def _open(self, event: KeyedTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            from embedq_tui.screens.task_detail import TaskDetailScreen
+
+            self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))

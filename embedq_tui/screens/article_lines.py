@@ -1,0 +1,94 @@
+"""One article in lines and rows: what it is, what is stored of it, its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.text import Text
+
+from embedq_tui.lines import ago, labelled
+from embedq_tui.output import count, moment
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET, STATUS_STYLES
+from embedq_tui.task_table import when
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_worker.insights.detail import ArticleState, Chunk
+from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.text import printable_line
+
+_STATES = {
+    "embedded": ("embedded", GOOD),
+    "empty": ("embedded, there is no text in it", GOOD),
+    "stale": ("stale: changed since it was embedded", DOUBTFUL),
+    "missing": ("missing: chunks are not stored", BAD),
+    "unknown": ("embedded by another program", DOUBTFUL),
+    "excluded": ("excluded: it is not to be embedded (no_rag)", QUIET),
+}
+
+CHUNKS = (
+    Column("index", "Chunk", 5),
+    Column("heading", "Heading", 0),
+    Column("characters", "Text", 7),
+    Column("model", "Model", 26, least=100),
+    Column("hash", "Hash", 12, least=120),
+    Column("stored", "Stored", 14),
+)
+TASKS = (
+    Column("id", "Task", 36),
+    Column("status", "Status", 10),
+    Column("operation", "Kind", 6),
+    Column("when", "When", 15),
+    Column("attempts", "Tries", 5, least=90),
+    Column("error", "Error", 0, least=110),
+)
+
+
+def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]:
+    """An article at a glance, a line each.
+
+    Args:
+        article: As stored.
+        now: The database's time.
+        model: That embeddings should be of.
+    """
+    yield labelled("Article").append(printable_line(article.title or "no title"), HEAD)
+    slug = labelled("Slug").append(printable_line(article.slug), NAME).append(f"  (article {article.id})")
+    yield slug.append(f"  in {printable_line(article.folder)}") if article.folder else slug
+    changed = moment(article.updated_at, now)
+    yield labelled("Text").append(f"{count(article.characters, 'character')}, changed {changed}")
+    words, style = _STATES.get(article.state, (article.state, ""))
+    line = labelled("Embedded").append(words, style)
+    if article.embedded_at:
+        line.append(f", {moment(article.embedded_at, now)}")
+    yield line
+    if article.models:
+        names = printable_line(", ".join(name or "an unknown one" for name in article.models))
+        other = [name for name in article.models if name != model]
+        line = labelled("Model").append(names, DOUBTFUL if other else "")
+        yield line.append(f"  (the settings name {model})", QUIET) if other else line
+
+
+def chunk_row(chunk: Chunk, now: datetime) -> Row:
+    """A chunk as a row."""
+    cells = (
+        Text(f"{chunk.index}", justify="right"),
+        Text(printable_line(" > ".join(part for part in chunk.heading_path if part), 300)),
+        Text(f"{chunk.characters:,}", justify="right"),
+        Text(printable_line(chunk.model or "unknown", 60), "" if chunk.model else DOUBTFUL),
+        Text(printable_line(chunk.content_hash, 12), QUIET),
+        Text(ago(chunk.created_at, now) if chunk.created_at else "unknown"),
+    )
+    return Row(str(chunk.index), cells)
+
+
+def task_row(task: TaskRow, now: datetime) -> Row:
+    """A task as a row."""
+    cells = (
+        Text(str(task.id), QUIET),
+        Text(printable_line(task.status), STATUS_STYLES.get(task.status, "")),
+        Text(printable_line(task.operation)),
+        Text(when(task, now)),
+        Text(f"{task.attempts}/{task.max_attempts}"),
+        Text(printable_line(task.error[:500]), BAD if task.status == "failed" else QUIET),
+    )
+    return Row(str(task.id), cells)

@@ -1,0 +1,251 @@
+"""Search by meaning: a line for the query, the articles that fit best, and why there may be none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from embedq_tui.output import count
+from embedq_tui.questions import Question
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.searching import Wanted, look_up
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.lines import Lines
+from embedq_worker import migrations
+from embedq_worker.database import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import Provider, ProviderUnavailable, Vector
+from embedq_worker.search import SearchHit
+from embedq_worker.settings import Settings
+from embedq_worker.text import age, printable_line
+
+if TYPE_CHECKING:
+    from textual.worker import Worker
+
+FOUND = 50
+"""Articles at most."""
+
+PROVIDER_S = 20.0
+"""Seconds that the provider may take for the query."""
+
+_COLUMNS = (
+    Column("score", "Score", 6),
+    Column("title", "Article", 28),
+    Column("heading", "Heading", 30, least=110),
+    Column("snippet", "Text", 0),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
+    """The articles nearest to a query, and why there are none."""
+
+    within_s: ClassVar[float] = 60.0
+
+    vector: Vector
+    model: str
+    wanted: Wanted
+
+    async def ask(
+        self, connection: Connection, settings: Settings
+    ) -> tuple[list[SearchHit], EmbedqError | None]:
+        """Ask it once."""
+        await migrations.require_current(connection)
+        return await look_up(connection, self.vector, self.model, self.wanted)
+
+
+class ArticleSearchScreen(ConsoleScreen):
+    """Searches.
+
+    Args:
+        folder: Only this one and those below it; empty for all.
+    """
+
+    MODE = "articles"
+    CSS_PATH = "article_search.tcss"
+    AUTO_FOCUS = "#query"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", id="search.back", tooltip="Stop what is under way, or go back"),
+        Binding("slash,s", "query", "Query", key_display="/", id="search.query", tooltip="Write a query"),
+        Binding("down", "results", show=False, id="search.results"),
+    ]
+
+    def __init__(self, folder: str = "") -> None:
+        super().__init__()
+        self._folder = folder
+        self._hits: dict[str, SearchHit] = {}
+        self._provider: Provider | None = None
+        self._asking: Worker[None] | None = None
+        self._began = 0.0
+        self._step = ""
+        self._told: tuple[Text, ...] = ()
+
+    def body(self) -> ComposeResult:
+        """The query, the hits, one of them in full."""
+        place = f" in {self._folder}" if self._folder else ""
+        yield Input(
+            placeholder=printable_line(f"what the articles{place} are asked for, in words"),
+            compact=True,
+            id="query",
+        )
+        yield Lines(id="told")
+        yield KeyedTable(_COLUMNS, ascii_only=self.console.ascii_only, id="hits")
+        yield Lines(id="hit")
+
+    async def on_unmount(self) -> None:
+        """Let go of the provider."""
+        if self._provider is not None:
+            await self._provider.aclose()
+
+    # -- drawing
+
+    def state_changed(self) -> None:
+        """Nothing here follows what changes."""
+
+    def ticked(self, now: datetime) -> None:
+        """Show for how long it has been asked."""
+        self._draw()
+
+    def _draw(self) -> None:
+        lines: Iterable[Text] = self._told
+        if self._asking is not None:
+            waited = age(time.monotonic() - self._began)
+            lines = [Text(f"{self._step} ... {waited}, esc stops it", DOUBTFUL)]
+        self.query_one("#told", Lines).show(lines)
+        hit = self._hits.get(self._table.current or "")
+        self.query_one("#hit", Lines).show(_in_full(hit) if hit else [])
+
+    @property
+    def _table(self) -> KeyedTable:
+        return self.query_one("#hits", KeyedTable)
+
+    # -- searching
+
+    @on(Input.Submitted, "#query")
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        if query := event.value.strip():
+            self._asking = self._search(Wanted(query, FOUND, self._folder))
+
+    @work(group="search", exclusive=True, exit_on_error=False)
+    async def _search(self, wanted: Wanted) -> None:
+        """Ask the provider, then the database; whatever goes wrong is said."""
+        self._began, told = time.monotonic(), []
+        try:
+            vector, model = await self._embed(wanted.query)
+            self._now("Comparing")
+            hits, why = await self.session.ask(Nearest(vector, model, wanted))
+            self._show(hits)
+            if why is not None:
+                told = [Text(printable_line(why.message), DOUBTFUL), Text(printable_line(why.advice), QUIET)]
+            else:
+                took = time.monotonic() - self._began
+                told = [Text(f"{count(len(hits), 'article')} by {model}, {took * 1000:,.0f} ms", QUIET)]
+        except EmbedqError as error:
+            told = [Text(printable_line(error.message), BAD), Text(printable_line(error.advice), QUIET)]
+        except asyncio.CancelledError:
+            told = [Text("Stopped.", QUIET)]
+            raise
+        finally:
+            self._asking, self._told = None, tuple(told)
+            if self.is_mounted:
+                self._draw()
+
+    async def _embed(self, query: str) -> tuple[Vector, str]:
+        self._now("Asking the provider")
+        if self._provider is None:
+            # Its library takes time to import: not while keys wait.
+            self._provider = await asyncio.to_thread(open_provider, self.session.settings)
+        provider = self._provider
+        self._now(f"Asking {printable_line(provider.model)} at {printable_line(provider.endpoint)}")
+        try:
+            async with asyncio.timeout(PROVIDER_S):
+                [vector] = await provider.embed([query])
+        except TimeoutError:
+            raise ProviderUnavailable(
+                f"{provider.model} at {provider.endpoint} did not answer within {PROVIDER_S:g} s",
+                "9, then c, tries the provider",
+            ) from None
+        return vector, provider.model
+
+    def _now(self, step: str) -> None:
+        self._step = step
+        self._draw()
+
+    def _show(self, hits: list[SearchHit]) -> None:
+        self._hits = {str(hit.article_id): hit for hit in hits}
+        self._table.show((_row(key, hit) for key, hit in self._hits.items()), at=0)
+        if hits:
+            self._table.focus()
+
+    # -- keys
+
+    @on(KeyedTable.RowHighlighted, "#hits")
+    def _moved(self, event: KeyedTable.RowHighlighted) -> None:
+        event.stop()
+        self._draw()
+
+    @on(KeyedTable.AtEdge, "#hits")
+    def _beyond(self, event: KeyedTable.AtEdge) -> None:
+        """Up from the first hit is the query."""
+        event.stop()
+        if not event.forward and not event.jumped:
+            self.action_query()
+
+    @on(KeyedTable.RowSelected, "#hits")
+    def _open(self, event: KeyedTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            from embedq_tui.screens.article_detail import ArticleDetailScreen
+
+            self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
+
+    def action_query(self) -> None:
+        """Write a query."""
+        self.query_one("#query").focus()
+
+    def action_results(self) -> None:
+        """Go to the hits."""
+        if self._hits:
+            self._table.focus()
+
+    def action_back(self) -> None:
+        """Stop what is under way; else go back."""
+        if self._asking is not None:
+            self._asking.cancel()
+        else:
+            self.dismiss()
+
+
+def _row(key: str, hit: SearchHit) -> Row:
+    style = GOOD if hit.score >= 0.5 else DOUBTFUL if hit.score >= 0.25 else QUIET
+    cells = (
+        Text(f"{hit.score:.3f}", style),
+        Text(printable_line(hit.title or hit.slug, 200)),
+        Text(printable_line(_path(hit), 200), QUIET),
+        Text(printable_line(hit.snippet)),
+    )
+    return Row(key, cells)
+
+
+def _path(hit: SearchHit) -> str:
+    return " > ".join(part for part in hit.heading_path if part != hit.title)
+
+
+def _in_full(hit: SearchHit) -> Iterable[Text]:
+    yield Text.assemble((printable_line(hit.title or ""), HEAD), (f"  {printable_line(hit.slug)}", NAME))
+    yield Text(printable_line(_path(hit)), QUIET)
+    snippet = printable_line(hit.snippet)
+    yield Text(snippet)

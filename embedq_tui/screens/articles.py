@@ -1,0 +1,417 @@
+"""Articles: how many are embedded, which are not, a backfill for those, and search by meaning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from embedq_tui.article_filter import EXAMPLE, format_article_filter, parse_article_filter
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.articles_questions import (
+    DAY_S,
+    EXPORTED,
+    ArticleList,
+    Covered,
+    LastBackfill,
+)
+from embedq_tui.screens.articles_render import COLUMNS, backfill_line, figures, place_line, row_of, word_of
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.running import Progress, Stopped
+from embedq_tui.screens.exporting import export
+from embedq_tui.screens.frame import Line, spread
+from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.lines import Lines
+from embedq_worker.bulk import Operation
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, Coverage, State
+from embedq_worker.selection import Direction
+from embedq_worker.text import printable, printable_line
+
+CHANGES = ("backfill", "take_back")
+"""Actions that change something."""
+
+
+class ArticlesScreen(ConsoleScreen):
+    """The figures, and the list page by page."""
+
+    MODE = "articles"
+    CSS_PATH = "articles.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", id="articles.filter"),
+        Binding("s", "search", "Search", id="articles.search", tooltip="Search the articles by meaning"),
+        Binding(
+            "b",
+            "backfill",
+            "Backfill",
+            id="articles.backfill",
+            tooltip="Queue what needs embedding; counts it first. Again: go on with one that was stopped",
+        ),
+        Binding(
+            "B",
+            "take_back",
+            "Take back",
+            show=False,
+            id="articles.take_back",
+            tooltip="Take back the tasks of the last backfill that nobody has begun",
+        ),
+        Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="articles.next"),
+        Binding(
+            "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="articles.previous"
+        ),
+        Binding(
+            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="articles.first"
+        ),
+        Binding("tab", "state(1)", "Next state", show=False, id="articles.state_next"),
+        Binding("shift+tab", "state(-1)", "State before", show=False, id="articles.state_before"),
+        Binding(
+            "o", "order", "Order", show=False, id="articles.order", tooltip="The newest or the oldest first"
+        ),
+        Binding(
+            "C", "count", "Count all", show=False, id="articles.count", tooltip="Count all articles by state"
+        ),
+        Binding("y", "copy", "Copy slug", show=False, id="articles.copy", tooltip="Copy the slug"),
+        Binding("e", "export", "Export", show=False, id="articles.export", tooltip="Write them to a file"),
+        Binding("escape", "back", "Back", show=False, id="articles.back", tooltip="Clear the filter"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wanted = ArticleFilter()
+        self._direction: Direction = "newest"
+        self._starts: tuple[int | None, ...] = (None,)
+        self._land: int | None = None
+        self._page: ArticlePage | None = None
+        self._shown: ArticleList | None = None
+        self._problem = ""
+        self._coverage: Coverage | None = None
+        self._counted_at = 0.0
+        self._backfill: Operation | None = None
+        self._busy = False
+
+    def body(self) -> ComposeResult:
+        """Figures, filter, table."""
+        yield Lines(id="figures")
+        yield Line(id="info")
+        yield Input(placeholder=EXAMPLE, compact=True, id="filter")
+        yield Line(id="complaint")
+        yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="list")
+
+    def on_mount(self) -> None:
+        """Take keys."""
+        self._table.focus()
+        self._draw_lines()
+
+    @property
+    def _table(self) -> KeyedTable:
+        return self.query_one("#list", KeyedTable)
+
+    # -- asking
+
+    @property
+    def _asked(self) -> ArticleList:
+        return ArticleList(self._wanted, self._direction, self._starts[-1])
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """The page, the figures, the last backfill."""
+        yield self._asked
+        yield Covered(self._count_reached)
+        yield LastBackfill()
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show an answer; after an error what was known before stays."""
+        match answer.question:
+            case ArticleList() as asked:
+                self._problem = "" if answer.error is None else answer.error.message
+                if answer.value is not None:
+                    self._show(asked, answer.value)
+            case Covered() if answer.value is not None:
+                self._take_coverage(answer.value, answer.at)
+            case LastBackfill() if answer.error is None:
+                self._backfill = answer.value
+        self._draw_lines()
+        self.refresh_bindings()
+
+    def _count_reached(self, found: Coverage) -> None:
+        """What was counted so far; it takes the place of no whole count."""
+        if self.is_mounted and not self.frozen and (self._coverage is None or not self._coverage.done):
+            self._take_coverage(found, time.monotonic())
+            self._draw_lines()
+
+    def _take_coverage(self, found: Coverage, at: float) -> None:
+        if found.done or self._coverage is None or not self._coverage.done:
+            self._coverage, self._counted_at = found, at
+
+    def _show(self, asked: ArticleList, page: ArticlePage) -> None:
+        self._page, self._shown = page, asked
+        self._draw_rows(page.at, at=self._land)
+        self._land = None
+
+    # -- drawing
+
+    def state_changed(self) -> None:
+        """Rights may be others."""
+        self._draw_lines()
+        self.refresh_bindings()
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages."""
+        self._draw_rows(now)
+        self._draw_lines()
+
+    def on_resize(self) -> None:
+        """Fit the lines."""
+        super().on_resize()
+        self._draw_lines()
+
+    def _draw_rows(self, now: datetime, at: int | None = None) -> None:
+        if self._page is not None:
+            self._table.show((row_of(article, now) for article in self._page.articles), at=at)
+
+    def _draw_lines(self) -> None:
+        if not self.is_mounted:
+            return
+        width = self.size.width - 2
+        self.query_one("#figures", Lines).show(self._figures())
+        self.query_one("#info", Line).text = spread(self._filter_line(), self._place(), width)
+
+    def _figures(self) -> Iterable[Text]:
+        if self._coverage is None:
+            yield Text("Counting the articles ...", QUIET)
+        else:
+            yield from figures(self._coverage, time.monotonic() - self._counted_at)
+        if self._backfill is not None and (now := self.store.now()) is not None:
+            yield backfill_line(self._backfill, now)
+
+    def _filter_line(self) -> Text:
+        if self._problem:
+            return Text(printable_line(self._problem), BAD)
+        states = Text()
+        chosen = self._wanted.states
+        if chosen:
+            states.append(", ".join(map(word_of, chosen)), f"reverse {HEAD}")
+            states.append(" ")
+        words = format_article_filter(replace(self._wanted, states=()))
+        if words or chosen:
+            return states.append(printable_line(words), HEAD)
+        return Text("/ filter   tab state   s search by meaning", QUIET)
+
+    def _place(self) -> Text:
+        page = self._page
+        if page is None or self._shown != self._asked:
+            return Text("looking", QUIET)
+        if not page.articles and page.next is None and self._starts == (None,):
+            return Text("none match" if self._wanted != ArticleFilter() else "no articles", DOUBTFUL)
+        return place_line(
+            len(self._starts),
+            self._direction,
+            len(page.articles),
+            looked_at=page.looked_at,
+            more=page.next is not None,
+        )
+
+    # -- moving
+
+    def _go(self, starts: tuple[int | None, ...] = (None,), land: int = 0) -> None:
+        self._starts, self._land = starts, land
+        self._draw_lines()
+        self.ask_anew()
+
+    def _look_for(self, wanted: ArticleFilter) -> None:
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._go()
+
+    def _turn(self, by: int) -> None:
+        page = self._page
+        if self._shown != self._asked:
+            return  # a key that is held down turns a page at a time
+        if by > 0 and page is not None and page.next is not None:
+            self._go((*self._starts, page.next))
+        elif by < 0 and len(self._starts) > 1:
+            self._go(self._starts[:-1], -1)
+
+    @on(KeyedTable.AtEdge, "#list")
+    def _beyond(self, event: KeyedTable.AtEdge) -> None:
+        event.stop()
+        if not event.jumped:
+            self._turn(1 if event.forward else -1)
+
+    @on(KeyedTable.RowSelected, "#list")
+    def _open(self, event: KeyedTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            from embedq_tui.screens.article_detail import ArticleDetailScreen
+
+            self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
+
+    # -- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What can be done here and now."""
+        if action in CHANGES:
+            if action == "take_back" and self._backfill is None:
+                return False
+            return None if self.session.read_only else True
+        if action == "page":
+            later = self._page is not None and self._page.next is not None
+            return later if parameters == (1,) else len(self._starts) > 1
+        if action in ("copy", "export"):
+            return self._page is not None and bool(self._page.articles)
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: Any) -> None:
+        """Say why nothing may be changed here."""
+        if event.key in ("b", "B") and self.session.read_only:
+            self.console.actor.refused()
+
+    def action_page(self, by: int) -> None:
+        """Turn the page; 0 goes to the first."""
+        if by:
+            self._turn(by)
+        else:
+            self._go()
+
+    def action_order(self) -> None:
+        """Turn the order."""
+        self._direction = "oldest" if self._direction == "newest" else "newest"
+        self._go()
+
+    def action_state(self, by: int) -> None:
+        """Show the next state, or all."""
+        choices: list[tuple[State, ...]] = [(), *((state,) for state in State)]
+        place = choices.index(self._wanted.states) if self._wanted.states in choices else 0
+        self._look_for(replace(self._wanted, states=choices[(place + by) % len(choices)]))
+
+    def action_back(self) -> None:
+        """Close the line of the filter; else go on; else clear the filter."""
+        if self.has_class("-editing"):
+            self._close_filter()
+        elif self.frozen:
+            self.freeze(False)
+        else:
+            self._look_for(ArticleFilter())
+
+    def action_copy(self) -> None:
+        """Copy the slug of the article under the cursor."""
+        if (found := self._current) is not None:
+            self.console.copy_to_clipboard(found.slug)
+            self.notify(f"Copied: {printable_line(found.slug, 100)}", markup=False)
+
+    @property
+    def _current(self) -> ArticleRow | None:
+        articles = self._page.articles if self._page is not None else ()
+        return next((one for one in articles if str(one.id) == self._table.current), None)
+
+    def action_search(self) -> None:
+        """Search by meaning."""
+        from embedq_tui.screens.article_search import ArticleSearchScreen
+
+        self.console.push_screen(ArticleSearchScreen(self._wanted.folder))
+
+    # -- the filter
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        self.add_class("-editing")
+        line = self.query_one("#filter", Input)
+        text = format_article_filter(self._wanted)
+        line.value = f"{text} " if text else ""
+        line.cursor_position = len(line.value)
+        line.focus()
+
+    @on(Input.Changed, "#filter")
+    def _written(self, event: Input.Changed) -> None:
+        event.stop()
+        self._read(event.value)
+
+    @on(Input.Submitted, "#filter")
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        wanted = self._read(event.value)
+        if wanted is not None:
+            self._close_filter()
+            self._look_for(wanted)
+
+    def _read(self, text: str) -> ArticleFilter | None:
+        """The filter of a text; what is wrong with it is told in a line."""
+        wanted, wrong = None, ""
+        try:
+            wanted = parse_article_filter(text)
+        except EmbedqError as error:
+            wrong = error.message
+        line = self.query_one("#complaint", Line)
+        line.text, line.display = Text(printable_line(wrong), BAD), bool(wrong)
+        return wanted
+
+    def _close_filter(self) -> None:
+        self.remove_class("-editing")
+        self.query_one("#complaint", Line).display = False
+        self._table.focus()
+
+    # -- acting
+
+    @work(group="act", exit_on_error=False)
+    async def action_backfill(self) -> None:
+        """Queue what needs embedding, after a count and a question."""
+        from embedq_tui.screens.articles_backfill import run_backfill
+
+        await self._alone(run_backfill)
+
+    @work(group="act", exit_on_error=False)
+    async def action_take_back(self) -> None:
+        """Take back what a backfill queued and nobody has begun."""
+        from embedq_tui.screens.articles_backfill import take_back
+
+        await self._alone(take_back)
+
+    async def _alone(self, act: Any) -> None:
+        """One thing at a time."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            await act(self.console)
+            self.session.again()
+        finally:
+            self._busy = False
+
+    @work(group="count", exclusive=True, exit_on_error=False)
+    async def action_count(self) -> None:
+        """Count all articles by state, however long it takes."""
+        progress = Progress("Counting the articles by state", noun="article")
+        question = Covered(lambda found: progress.reached(found.articles), DAY_S)
+        try:
+            found = await self.console.actor.watch(progress, lambda _: self.session.ask(question))
+        except Stopped:
+            return
+        except EmbedqError as error:
+            self.notify(printable(str(error)), title="Not counted", severity="error", markup=False)
+            return
+        self._take_coverage(found, time.monotonic())
+        self._draw_lines()
+
+    @work(group="ask", exclusive=True, exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write all that match to a file."""
+        await export(self.console, "articles", self._pages(self._wanted, self._direction))
+
+    async def _pages(
+        self, wanted: ArticleFilter, direction: Direction
+    ) -> AsyncIterator[Sequence[ArticleRow]]:
+        after: int | None = None
+        while True:
+            page = await self.session.ask(ArticleList(wanted, direction, after, EXPORTED))
+            yield page.articles
+            after = page.next
+            if after is None:
+                return

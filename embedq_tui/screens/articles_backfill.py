@@ -1,0 +1,173 @@
+"""A backfill from the console: counted, asked, run with progress, told, gone on with, taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
+from embedq_tui.output import count
+from embedq_tui.screens.articles_questions import LastBackfill
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.outcome import Report
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_worker import backfill, bulk
+from embedq_worker.articles import Priority
+from embedq_worker.backfill import BackfillOptions, Run
+from embedq_worker.backfill import Progress as Reached
+from embedq_worker.bulk import Operation
+from embedq_worker.errors import EmbedqError
+from embedq_worker.needs import Category
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+_PRIORITIES: tuple[Choice[Priority], ...] = (
+    Choice("low", "low", "after whatever is saved meanwhile"),
+    Choice("normal", "normal", "among what is saved, by age"),
+    Choice("high", "high", "before everything else"),
+)
+
+
+async def run_backfill(console: Console) -> None:
+    """Count what would be queued, ask, and queue it. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor = console.actor
+    progress = Progress("Comparing articles with their embeddings", noun="article", stop="Leave it")
+    planned = await actor.attempt(progress, lambda reached: _plan(console, reached))
+    if planned is None:
+        return
+    if not planned.tasks:
+        await actor.tell(Report("There is nothing to queue", list(plan_lines(planned))))
+        return
+    chosen = await _choose(console, planned)
+    if chosen is not None and await actor.confirm(_enquiry(chosen)) is Answer.YES:
+        await _carry_out(console, chosen)
+
+
+async def _plan(console: Console, progress: Progress) -> Planned:
+    settings = console.session.settings
+    target = await target_of(settings)
+    async with console.actor.link.connection() as connection:
+        options = BackfillOptions(target.model, settings.max_retries)
+        return await plan_backfill(connection, settings, target, options, progress.reached)
+
+
+async def _choose(console: Console, planned: Planned) -> Planned | None:
+    """Which of them, and with which priority."""
+    wrong = [category for category in WORDS if planned.plan.counts[category].to_queue]
+    categories = frozenset(wrong)
+    if len(wrong) > 1:
+        among = [
+            Choice(frozenset({category}), f"{planned.plan.counts[category].to_queue:,} {WORDS[category]}")
+            for category in wrong
+        ]
+        whole = Choice(categories, f"All {planned.tasks:,}")
+        wanted = await ask_choice(console, "Which articles are to be embedded again?", [whole, *among])
+        if wanted is None:
+            return None
+        categories = wanted
+    chosen = planned.only(categories, "low")
+    title = f"Priority of {count(chosen.tasks, 'task')}"
+    priority = await ask_choice(console, title, _PRIORITIES)
+    return None if priority is None else chosen.only(categories, priority)
+
+
+def _enquiry(planned: Planned) -> Enquiry:
+    priority = planned.options.priority
+    lines = list(plan_lines(planned))
+    if Category.NO_RAG in planned.options.categories and len(planned.options.categories) == 1:
+        lines.append("Their embeddings are removed.")
+    else:
+        lines.append("Nothing is deleted before the new embeddings are there.")
+    title = f"Queue {count(planned.tasks, 'task')} with priority {priority}?"
+    return Enquiry(title, lines, f"Queue {planned.tasks:,}")
+
+
+async def _carry_out(console: Console, planned: Planned) -> None:
+    actor = console.actor
+    progress = Progress(f"Queueing {count(planned.tasks, 'task')}", planned.tasks)
+    ended = await actor.attempt(progress, lambda reached: _run(console, planned, reached))
+    if ended is None:
+        if progress.stopping:
+            await actor.tell(
+                Report(
+                    f"Stopped: {progress.done:,} of {count(planned.tasks, 'task')} queued",
+                    ["What was queued stays queued: b goes on with the rest, B takes it back."],
+                )
+            )
+        return
+    queued = count(ended.progress.queued, "task")
+    if ended.state == "done":
+        went_on = ", the backfill that was stopped was gone on with" if ended.resumed else ""
+        actor.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB takes it back")
+        return
+    words = "somebody took it back" if ended.state == "rolled_back" else f"it is {ended.state}"
+    await actor.tell(Report(f"{queued} queued, then {words}", [f"operation {ended.operation_id}"], bad=True))
+
+
+async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
+    def told(reached: Reached) -> None:
+        progress.reached(reached.queued)
+        progress.lines = [f"{count(reached.articles, 'article')} looked at"]
+
+    async with console.actor.link.connection() as connection:
+        return await backfill.run(
+            connection, planned.options, by=console.actor.by, planned=planned.tasks, progress=told
+        )
+
+
+async def take_back(console: Console) -> None:
+    """Take back the tasks of the last backfill that nobody has begun, after a question.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor = console.actor
+    looking = Progress("Looking for the last backfill", stop="Leave it")
+    found = await actor.attempt(looking, lambda _: _last(console))
+    if found is None:
+        return
+    pending = found.tasks.get("pending", 0)
+    if not pending and found.state != "running":
+        actor.notify("Of the last backfill nothing waits: there is nothing to take back")
+        return
+    if await actor.confirm(_back_enquiry(found, pending)) is not Answer.YES:
+        return
+    progress = Progress(f"Taking back {count(pending, 'task')}", pending or None)
+    removed = await actor.attempt(progress, lambda reached: _rollback(console, found, reached))
+    if removed is not None:
+        actor.notify(f"{count(removed, 'task')} taken back\noperation {found.id}")
+    elif progress.stopping:
+        told = f"Stopped: {progress.done:,} of {count(pending, 'task')} taken back"
+        await actor.tell(Report(told, ["B goes on with the rest."]))
+
+
+async def _last(console: Console) -> Operation:
+    found = await console.session.ask(LastBackfill())
+    if found is None:
+        raise EmbedqError("no backfill has been run yet")
+    return found
+
+
+def _back_enquiry(found: Operation, pending: int) -> Enquiry:
+    who = f"{found.operator}@{found.host}" if found.host else found.operator
+    begun = f"{found.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    lines = [f"Begun {begun} by {who}: {found.queued:,} queued"]
+    begun_on = ("processing", "completed", "failed")
+    stays = [f"{found.tasks[name]:,} {name}" for name in begun_on if name in found.tasks]
+    if stays:
+        lines.append(f"What was begun stays as it is: {', '.join(stays)}.")
+    if found.state == "running":
+        lines.append("It is still running: it ends.")
+    lines.append("The tasks are deleted; their articles stay as they are. b queues them again.")
+    title = f"Take back {count(pending, 'pending task')} of the last backfill?"
+    return Enquiry(title, lines, f"Take back {pending:,}", danger=True)
+
+
+async def _rollback(console: Console, found: Operation, progress: Progress) -> int:
+    async with console.actor.link.connection() as connection:
+        return await bulk.rollback(connection, found.id, by=console.actor.by, progress=progress.reached)

@@ -1,0 +1,93 @@
+"""What the list of articles asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import ClassVar
+
+from embedq_tui.questions import Question
+from embedq_worker import bulk
+from embedq_worker.bulk import Operation
+from embedq_worker.database import Connection
+from embedq_worker.insights.articles import (
+    ArticleFilter,
+    ArticlePage,
+    Coverage,
+    article_page,
+    coverage_by_state,
+)
+from embedq_worker.selection import Direction
+from embedq_worker.settings import Settings
+
+PAGE = 100
+"""Articles of a page."""
+
+EXPORTED = 1_000
+"""Articles of a page of an export."""
+
+COUNT_S = 4.0
+"""Seconds that the articles are counted for, again and again; of more it takes an operator's word."""
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class ArticleList(Question[ArticlePage]):
+    """A page of articles."""
+
+    pause_s: ClassVar[float] = 1.0
+
+    wanted: ArticleFilter
+    direction: Direction
+    after: int | None
+    limit: int = PAGE
+
+    async def ask(self, connection: Connection, settings: Settings) -> ArticlePage:
+        """Ask it once."""
+        return await article_page(
+            connection, settings, self.wanted, limit=self.limit, after=self.after, direction=self.direction
+        )
+
+
+@dataclass(frozen=True)
+class Covered(Question[Coverage]):
+    """How many articles are in which state: every text is read, so not for too long.
+
+    Attributes:
+        told: Called with what was counted so far.
+        count_s: Seconds after which counting ends; what is not counted then is not `done`.
+    """
+
+    pause_s: ClassVar[float] = 5.0
+    every_s: ClassVar[float] = 60.0
+    within_s: ClassVar[float] = DAY_S
+
+    told: Callable[[Coverage], None] = field(compare=False)
+    count_s: float = COUNT_S
+
+    async def ask(self, connection: Connection, settings: Settings) -> Coverage:
+        """Ask it once."""
+        ends, found = monotonic() + self.count_s, None
+        async with aclosing(coverage_by_state(connection, settings)) as steps:
+            async for found in steps:
+                if found.done or monotonic() > ends:
+                    break
+                self.told(found)
+                await asyncio.sleep(0)
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class LastBackfill(Question[Operation | None]):
+    """The last backfill, and what became of its tasks; None where there was none."""
+
+    pause_s: ClassVar[float] = 2.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
+        """Ask it once."""
+        return await bulk.status(connection)

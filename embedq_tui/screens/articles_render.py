@@ -1,0 +1,144 @@
+"""Articles as lines and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from rich.text import Text
+
+from embedq_tui.lines import ago, labelled
+from embedq_tui.output import count
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_worker.bulk import Operation
+from embedq_worker.insights.articles import ArticleRow, Coverage, State
+from embedq_worker.text import age, printable_line
+
+STATE_STYLES: Mapping[State, str] = {
+    State.QUEUED: "cyan",
+    State.EXCLUDED: QUIET,
+    State.FAILED: BAD,
+    State.MISSING: BAD,
+    State.STALE: DOUBTFUL,
+    State.MODEL: DOUBTFUL,
+    State.EMPTY: QUIET,
+    State.EMBEDDED: GOOD,
+}
+STATE_WORDS: Mapping[State, str] = {State.MODEL: "other model"}
+
+_WELL = (State.QUEUED, State.EXCLUDED, State.EMPTY)
+_WRONG = (State.MISSING, State.FAILED, State.STALE, State.MODEL)
+
+COLUMNS = (
+    Column("id", "Id", 8, least=100),
+    Column("state", "State", 14),
+    Column("slug", "Slug", 0),
+    Column("title", "Title", 0, least=100),
+    Column("folder", "Folder", 16, least=120),
+    Column("size", "Text", 8),
+    Column("chunks", "Chunks", 6),
+    Column("embedded", "Embedded", 14),
+    Column("models", "Model", 24, least=140),
+)
+
+
+def word_of(state: State) -> str:
+    """A state as it is called."""
+    return STATE_WORDS.get(state, state.value)
+
+
+def row_of(article: ArticleRow, now: datetime) -> Row:
+    """An article as a row."""
+    style = STATE_STYLES[article.state]
+    state = Text(word_of(article.state), style)
+    if article.state is State.QUEUED and article.category is not None:
+        state.append(f" {article.category.value}", QUIET)
+    cells = (
+        Text(str(article.id), QUIET),
+        state,
+        Text(printable_line(article.slug, 200)),
+        Text(printable_line(article.title, 200)),
+        Text(printable_line(article.folder, 200), QUIET),
+        Text(size_of(article.size), justify="right"),
+        Text(f"{article.chunks:,}", justify="right"),
+        Text(ago(article.embedded_at, now) if article.embedded_at else "never"),
+        Text(printable_line(", ".join(model or "unknown" for model in article.models), 100)),
+    )
+    return Row(str(article.id), cells)
+
+
+def size_of(size: int) -> str:
+    """Bytes, short."""
+    if size < 1_000:
+        return f"{size} B"
+    return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
+
+
+def figures(found: Coverage, counted_s: float) -> Iterator[Text]:
+    """How many articles are in which state, in two lines.
+
+    Args:
+        found: As counted.
+        counted_s: Seconds since it was.
+    """
+    line = labelled("Articles")
+    line.append(f"{found.articles:,}" if found.done else f"the first {found.articles:,}", HEAD)
+    embedded = found.by_state[State.EMBEDDED]
+    wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
+    share = f" ({_share(embedded, wanted)})" if wanted else ""
+    line.append(f"  embedded {embedded:,}{share}", GOOD)
+    for state in _WELL:
+        line.append(f"  {word_of(state)} {found.by_state[state]:,}", STATE_STYLES[state])
+    yield line
+    line = labelled("Wrong")
+    for place, state in enumerate(_WRONG):
+        number = found.by_state[state]
+        style = STATE_STYLES[state] if number else QUIET
+        line.append(f"{'  ' if place else ''}{word_of(state)} {number:,}", style)
+    if not found.done:
+        line.append("  (C counts all)", QUIET)
+    elif counted_s > 90:
+        line.append(f"  (counted {age(counted_s)} ago)", QUIET)
+    yield line
+
+
+def _share(part: int, whole: int) -> str:
+    """Of a hundred; all and none only where it is all and none."""
+    percent = 100 * part / whole
+    return f"{percent:.0f}%" if percent in (0, 100) else f"{min(max(percent, 0.1), 99.9):.1f}%"
+
+
+def backfill_line(found: Operation, now: datetime) -> Text:
+    """The last backfill."""
+    line = labelled("Backfill")
+    silent = found.state == "running" and found.silent_s > 30
+    style = DOUBTFUL if silent or found.state in ("stopped", "rolled_back") else GOOD
+    line.append("silent" if silent else found.state.replace("_", " "), style)
+    who = f"{found.operator}@{found.host}" if found.host else found.operator
+    line.append(f", {ago(found.started_at, now)} by {printable_line(who, 40)}")
+    line.append(f", queued {found.queued:,} of {found.planned:,}")
+    left = [f"{found.tasks[name]:,} {name}" for name in _LEFT if found.tasks.get(name)]
+    return line.append(f": {', '.join(left)}" if left else "")
+
+
+_LEFT = ("pending", "processing", "failed")
+
+
+def place_line(page: int, direction: str, shown: int, *, looked_at: int, more: bool) -> Text:
+    """Where in the list we are.
+
+    Args:
+        page: From 1 on.
+        direction: Which comes first.
+        shown: Rows.
+        looked_at: Articles that were looked at for them.
+        more: There is a next page.
+    """
+    line = Text(f"{direction} first", QUIET)
+    if page > 1:
+        line.append(f" page {page}", HEAD)
+    if looked_at > shown:
+        line.append(f"  {shown:,} of {looked_at:,} looked at{', ] goes on' if more else ''}", DOUBTFUL)
+        return line
+    return line.append(f"  {count(shown, 'article')}{', ] more' if more else ''}")
