@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -19,13 +19,22 @@ from embedq_tui.deeds import retry
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.failures_render import COLUMNS, LONGEST, group_lines, head, in_order, row_of
+from embedq_tui.screens.failures_render import (
+    COLUMNS,
+    LONGEST,
+    TREND,
+    group_lines,
+    head,
+    in_order,
+    row_of,
+    trend_line,
+)
 from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.failures import FailureGroup, Failures, failures
+from embedq_worker.insights.failures import FailureGroup, Failures, Trends, failures, group_trends
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.selection import TaskFilter
 from embedq_worker.settings import Settings
@@ -34,6 +43,12 @@ from embedq_worker.text import printable_line
 GROUPS = 100
 NEWEST = 10
 """Tasks named of the group under the cursor."""
+
+DRAWN = 40
+"""Groups whose trend is drawn, the biggest."""
+
+SPANS = (timedelta(hours=1), timedelta(hours=24), timedelta(days=7))
+"""Of a trend."""
 
 STEADY_S = 3.0
 """Seconds after a key during which rows keep their order, whatever is counted."""
@@ -69,6 +84,25 @@ class NewestOf(Question[TaskPage]):
         return await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
 
 
+@dataclass(frozen=True)
+class TrendsOf(Question[Trends]):
+    """When the tasks of groups failed.
+
+    Attributes:
+        groups: Their fingerprints.
+        over: The time back from now.
+    """
+
+    groups: tuple[str, ...]
+    over: timedelta
+    pause_s: ClassVar[float] = 5.0
+    every_s: ClassVar[float] = 30.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Trends:
+        """Ask it once."""
+        return await group_trends(connection, self.groups, over=self.over, bars=TREND)
+
+
 def of_group(fingerprint: str) -> TaskFilter:
     """The tasks of a group."""
     return TaskFilter(statuses=("failed",), group=fingerprint)
@@ -84,6 +118,7 @@ class FailuresScreen(ActingScreen):
         Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll what is below: down"),
         Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll what is below: up"),
+        Binding("t", "span", "Trend", id="failures.span", tooltip="The trend of the last hour, day, week"),
         Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
         Binding(
             "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the name of the group"
@@ -98,6 +133,8 @@ class FailuresScreen(ActingScreen):
         self._found: Failures | None = None
         self._error: EmbedqError | None = None
         self._newest: dict[str, TaskPage] = {}
+        self._trends: Trends | None = None
+        self._span = 0
         self._order: list[str] = []
         self._touched_at = -STEADY_S
         self._asked = ""
@@ -120,19 +157,32 @@ class FailuresScreen(ActingScreen):
         return next((group for group in groups if group.fingerprint == key), None)
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The groups; of one its newest tasks."""
+        """The groups and when they failed; of one its newest tasks."""
         yield Groups()
+        if groups := self._drawn:
+            yield TrendsOf(groups, SPANS[self._span])
         if self._asked:
             yield NewestOf(self._asked)
+
+    @property
+    def _drawn(self) -> tuple[str, ...]:
+        """Groups whose trend is drawn."""
+        groups = self._found.groups[:DRAWN] if self._found else ()
+        return tuple(sorted(group.fingerprint for group in groups))
 
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer; after an error what was known before stays."""
         match answer.question, answer.value:
             case NewestOf(group=group), TaskPage() as page:
                 self._newest = {group: page}
+            case TrendsOf(), Trends() as trends:
+                self._trends = trends
             case Groups(), found:
+                before = self._drawn
                 self._error = answer.error
                 self._found = found or self._found
+                if self._drawn != before:
+                    self.ask_anew()
         self._draw(self.store.now())
 
     def ticked(self, now: datetime) -> None:
@@ -155,7 +205,10 @@ class FailuresScreen(ActingScreen):
         groups = in_order(found.groups, self._order)
         self.table.show_header = bool(groups)
         at, ascii_only = now or found.at, self.console.ascii_only
-        self.show_rows(row_of(group, at, ascii_only=ascii_only) for group in groups)
+        bars = self._trends.bars if self._trends else {}
+        self.show_rows(
+            row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups
+        )
         self._draw_group(at)
         self.refresh_bindings()
 
@@ -166,7 +219,12 @@ class FailuresScreen(ActingScreen):
             return
         page = self._newest.get(group.fingerprint)
         view.border_title = f"{group.fingerprint}"
-        view.show(group_lines(group, page.tasks if page else None, now, view.size.width))
+        trend = (
+            trend_line(self._trends, group.fingerprint, ascii_only=self.console.ascii_only)
+            if self._trends
+            else None
+        )
+        view.show(group_lines(group, page.tasks if page else None, trend, now, view.size.width))
 
     # -- the cursor
 
@@ -199,6 +257,11 @@ class FailuresScreen(ActingScreen):
         """Scroll the group below."""
         self.query_one(TextView).scroll_relative(y=lines, animate=False)
 
+    def action_span(self) -> None:
+        """Look back for longer."""
+        self._span = (self._span + 1) % len(SPANS)
+        self.ask_anew()
+
     # -- acting
 
     def can_act(self, action: str) -> bool:
@@ -207,7 +270,7 @@ class FailuresScreen(ActingScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can be done here and now is offered."""
-        if action in ("copy", "copy_group", "export", "scroll_detail"):
+        if action in ("copy", "copy_group", "export", "scroll_detail", "span"):
             return self._current is not None
         return super().check_action(action, parameters)
 

@@ -11,8 +11,9 @@ from embedq_tui.lines import ago
 from embedq_tui.output import count
 from embedq_tui.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
-from embedq_worker.insights.failures import FailureGroup, Failures
+from embedq_worker.insights.failures import FailureGroup, Failures, Trends
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 
@@ -21,22 +22,34 @@ LONGEST = 4_000
 
 BAR = 5
 
+TREND = 12
+"""Bars of a trend."""
+
 COLUMNS = (
     Column("group", "Group", 8),
     Column("tasks", "Tasks", 8),
     Column("share", "Share", BAR + 5),
+    Column("trend", "Trend", TREND, least=100),
     Column("first", "First seen", 11, least=110),
     Column("last", "Last seen", 11),
     Column("error", "Error", 0),
 )
 
 
-def row_of(group: FailureGroup, now: datetime, *, ascii_only: bool) -> Row:
-    """A group as a row."""
+def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, ascii_only: bool) -> Row:
+    """A group as a row.
+
+    Args:
+        group: Counted.
+        trend: Its bars; None where they are not known.
+        now: The database's time.
+        ascii_only: Nothing but ASCII can be shown.
+    """
     cells = (
         Text(group.fingerprint, NAME),
         Text(f"{size_of(group):>8}"),
         Text(share_bar(group.share, ascii_only=ascii_only)),
+        _bars(trend, ascii_only=ascii_only),
         Text(_age(group.first_seen, now)),
         Text(_age(group.last_seen, now)),
         Text(printable_line(group.error)),
@@ -74,19 +87,40 @@ def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[Failu
     return sorted(groups, key=lambda group: places.get(group.fingerprint, len(places)))
 
 
+def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | None:
+    """When the tasks of a group failed, in a line; None where that is not known."""
+    bars = found.bars.get(group)
+    if bars is None:
+        return None
+    span = age((found.bar * len(bars)).total_seconds())
+    if not any(bars):
+        return f"None of them in the last {span} (t)", ""
+    more = "+" if max(bars) >= found.counted else ""
+    spark = sparkline(bars, len(bars), ascii_only=ascii_only)
+    each = age(found.bar.total_seconds())
+    return f"{sum(bars):,}{more} in the last {span} (t), by {each}: |{spark:>{len(bars)}}|", ""
+
+
 def group_lines(
-    group: FailureGroup, newest: Sequence[TaskRow] | None, now: datetime, width: int
+    group: FailureGroup,
+    newest: Sequence[TaskRow] | None,
+    trend: TextLine | None,
+    now: datetime,
+    width: int,
 ) -> Iterator[TextLine]:
     """A group in full: what to do, the sample, its newest tasks.
 
     Args:
         group: With its sample.
         newest: Its latest tasks; None before they are known.
+        trend: Of `trend_line`.
         now: The database's time.
         width: Cells there are.
     """
     advice = printable_line(group.advice).replace("embedq-tui retry --failed", "retry them (r)")
     yield f"To do: {advice}", ""
+    if trend is not None:
+        yield trend
     sample = newest[0].error if newest else group.newest[0].error if group.newest else ""
     yield f"Newest error, first seen {ago(group.first_seen, now)}, last {ago(group.last_seen, now)}", QUIET
     for line in printable(sample[:LONGEST].replace("\r\n", "\n")).split("\n"):
@@ -98,6 +132,12 @@ def group_lines(
         when = age((now - task.at).total_seconds()) + " ago" if task.at else "unknown"
         name = printable_line(task.slug or f"article {task.article_id}", max(width - 40, 10))
         yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} tries", ""
+
+
+def _bars(trend: Sequence[int] | None, *, ascii_only: bool) -> Text:
+    if trend is None or not any(trend):
+        return Text("" if trend is None else "-", QUIET)
+    return Text(sparkline(trend, TREND, ascii_only=ascii_only), NAME)
 
 
 def _age(when: datetime | None, now: datetime) -> str:
