@@ -44,6 +44,8 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
             state, cleaned = ("done", ended) if ended else ("busy", cleaned)
     if invocation.as_json:
         print_json({"days": days, "state": state, "found": found, "deleted": cleaned})
+    elif state == "refused":
+        say("Nothing was deleted.")
     elif state == "busy":
         say("A worker is at it already; nothing was deleted here.")
     elif found.total:

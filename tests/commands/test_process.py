@@ -8,14 +8,18 @@ import re
 import signal
 import sys
 
+import click
 import pytest
 
-from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE
+from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE, cli
+from embedq_tui.invocation import Invocation
 from embedq_worker.errors import ExitCode
 from tests.commands.every_command import leaf_commands
 from tests.commands.running import Answer, Tui
 from tests.commands.shapes import GUIDE
 from tests.support.databases import Connection
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.mark.parametrize("line", leaf_commands(), ids=" ".join)
@@ -31,6 +35,19 @@ async def test_the_guide_knows_every_command(anywhere: Tui) -> None:
     for name in COMMANDS:
         assert f"## `{name}" in guide
         assert name in help_text
+
+
+def test_the_runbook_can_be_typed() -> None:
+    lines = re.findall(r"`embedq-tui ([^`]*)`", (GUIDE.parent / "runbook.md").read_text("utf-8"))
+    assert len(lines) > 20
+    for line in lines:
+        words = [NOBODY if word.endswith("_ID") else word for word in line.split()]
+        command: click.Command = cli
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        command.make_context(line, words, obj=Invocation())  # wrong use is an error
 
 
 async def test_without_a_command_and_a_terminal_it_says_what_to_do(anywhere: Tui) -> None:
