@@ -82,6 +82,10 @@ def test_alert_rules_are_whole_and_use_what_is_there() -> None:
         assert re.fullmatch(r"\d+[mh]", rule["for"])
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert set(rule["annotations"]) == {"summary", "description"}
+        told = set(re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values())))
+        kept = set(re.findall(r"\w+", " ".join(re.findall(r"\bby \(([^)]*)\)", rule["expr"]))))
+        aggregates = re.search(r"\b(sum|max|min|avg)\b", rule["expr"])
+        assert told <= (kept if aggregates else {"instance", "job"}), rule["alert"]
 
 
 def test_the_dashboard_uses_what_is_there() -> None:
@@ -89,6 +93,29 @@ def test_the_dashboard_uses_what_is_there() -> None:
     assert len(queries) > 10
     for query in queries:
         assert_known(query)
+
+
+def test_the_dashboard_has_a_place_for_each_panel() -> None:
+    dashboard = json.loads((MONITORING / "grafana.json").read_text("utf-8"))
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert cells
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24  # columns of Grafana's grid
+        taken |= cells
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        for source in [panel, *panel["targets"]]:
+            assert source["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    used = set(re.findall(r"\$(\w+)", " ".join(dashboard_queries())))
+    assert used <= {variable["name"] for variable in dashboard["templating"]["list"]} | {"__rate_interval"}
 
 
 def test_the_guide_lists_every_metric() -> None:
