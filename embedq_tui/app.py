@@ -30,6 +30,9 @@ from embedq_tui.supervisor_types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
 from embedq_worker.settings import Settings
 
+_BETWEEN = "between"
+"""Mode that shows nothing, while one database takes the place of another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -77,6 +80,22 @@ class Console(App[int]):
         Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
         Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
         Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
+        Binding(
+            "ctrl+o",
+            "profiles",
+            "Databases",
+            show=False,
+            id="app.profiles",
+            tooltip="Look at another one",
+        ),
+        Binding(
+            "M",
+            "migrate",
+            "Migrate",
+            show=False,
+            id="app.migrate",
+            tooltip="Apply migrations that are missing",
+        ),
         Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
         Binding("q,ctrl+q,ctrl+c", "quit", "Quit", key_display="q", id="app.quit"),
     ]
@@ -89,11 +108,12 @@ class Console(App[int]):
         if self.ascii_only:
             self._filters.append(AsciiFilter())
         self._first_theme = "ansi-dark" if plain else DARK.name
+        self.started_with = (settings, profile)
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
-        for entry in ENTRIES:
-            self.add_mode(entry.name, entry.build)
+        self._add_modes()
+        self.add_mode(_BETWEEN, self.get_default_screen)
 
     # -- life
 
@@ -119,16 +139,20 @@ class Console(App[int]):
         """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
         await self.supervisor.close()
 
+    def _add_modes(self) -> None:
+        for entry in ENTRIES:
+            self.add_mode(entry.name, entry.build)
+
     def _wire(self, settings: Settings, profile: Profile) -> None:
         """Everything that belongs to one database."""
-        self.session = Session(
+        session = Session(
             settings,
             profile,
             read_only=self.options.read_only or profile.read_only,
-            on_state=self._state_changed,
-            on_answer=self._answered,
+            on_state=lambda: self._state_changed() if session is self.session else None,
+            on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )
-        session = self.session
+        self.session = session
         self.actor = Actor(
             self, session.link, self.options.operator, profile, read_only=lambda: session.read_only
         )
@@ -145,15 +169,28 @@ class Console(App[int]):
             self.notify(str(event.worker.error), title="Internal error", severity="error", markup=False)
             self.set_timer(1.0, self._serve)
 
-    def look_at(self, settings: Settings, profile: Profile) -> None:
-        """Look at another database; nothing of the one before is shown any more."""
+    async def look_at(self, settings: Settings, profile: Profile) -> None:
+        """Look at another database; nothing of the one before is shown any more. Call it in a worker of ours.
+
+        Args:
+            settings: Where it is.
+            profile: How the operator named it.
+        """
         if self.supervisor.alive:
             self.notify("A worker of this console runs: stop it, or leave it running, first", markup=False)
             return
+        name = self.current_mode
+        self.switch_mode(_BETWEEN)
+        for entry in ENTRIES:
+            await self.remove_mode(entry.name)
+        self.clear_notifications()
+        self.workers.cancel_group(self, "act")
+        await self.supervisor.close()
         self._wire(settings, profile)
-        for mode in [entry.name for entry in ENTRIES if entry.name != "overview"]:
-            self.remove_mode(mode)
+        self._last = "overview"
+        self._add_modes()
         self._serve()
+        self.switch_mode(name)
 
     # -- from the store to the screen
 
@@ -204,6 +241,22 @@ class Console(App[int]):
     def action_refresh(self) -> None:
         """Look at everything now; try a lost connection now."""
         self.session.again()
+
+    @work(exclusive=True, group="profiles", exit_on_error=False)
+    async def action_profiles(self) -> None:
+        """Look at another database."""
+        from embedq_tui.screens.profiles import choose_profile
+
+        chosen = await choose_profile(self)
+        if chosen is not None:
+            await self.look_at(*chosen)
+
+    @work(exclusive=True, group="migrate", exit_on_error=False)
+    async def action_migrate(self) -> None:
+        """Apply migrations that are missing, after a question."""
+        from embedq_tui.screens.dialogs.migrate import offer_migrations
+
+        await offer_migrations(self)
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo(self) -> None:

@@ -14,6 +14,7 @@ from embedq_tui.screens import ENTRIES
 from embedq_tui.session import Session
 from embedq_tui.store import Store
 from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_worker.errors import SchemaError
 from embedq_worker.insights.health import Code
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.listener import Hearing
@@ -119,6 +120,8 @@ def alert(store: Store) -> Text:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
         advice = f"; {store.error.advice}" if store.error.advice else ""
+        if isinstance(store.error, SchemaError):
+            advice = "; M applies what is missing"
         return Text(f" {printable_line(store.error.message + advice)}", BAD)
     issues = troubles(store)
     if not issues:

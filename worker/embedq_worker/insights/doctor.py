@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,20 +42,29 @@ class Check:
     advice: str = ""
 
 
-async def examine(connection: DirectConnection, settings: Settings) -> list[Check]:
+async def examine(
+    connection: DirectConnection, settings: Settings, told: Callable[[Check], None] = lambda check: None
+) -> list[Check]:
     """Look at everything a worker needs of the database.
 
     Args:
         connection: Its own, not in a transaction.
         settings: What the worker would run with.
+        told: Called with each verdict as it comes.
     """
-    checks = [await _server(connection)]
+    checks: list[Check] = []
+
+    def note(check: Check) -> None:
+        checks.append(check)
+        told(check)
+
+    note(await _server(connection))
     schema = await _schema(connection)
-    checks.append(schema)
+    note(schema)
     if schema.verdict is not Verdict.FAIL:
-        checks.append(await _rights(connection))
-        checks.append(await _vectors(connection, settings))
-    checks.append(await _listen(connection))
+        note(await _rights(connection))
+        note(await _vectors(connection, settings))
+    note(await _listen(connection))
     return checks
 
 

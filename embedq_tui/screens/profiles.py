@@ -1,0 +1,169 @@
+"""The databases that have names, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Button, OptionList, Static
+from textual.widgets.option_list import Option
+
+from embedq_tui.profiles import Profile, load_profiles
+from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
+from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
+from embedq_worker.database import where
+from embedq_worker.errors import EmbedqError
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+NAME_WIDTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database that can be looked at.
+
+    Attributes:
+        profile: How it is named.
+        settings: Where it is; None where they cannot be read.
+        problem: Why they cannot.
+    """
+
+    profile: Profile
+    settings: Settings | None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it is called."""
+        return self.profile.name or "environment"
+
+
+async def choose_profile(console: Console) -> tuple[Settings, Profile] | None:
+    """Let the operator choose a database. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+
+    Returns:
+        Where it is and how it is named; None where none was chosen.
+    """
+    file = console.options.profiles.file if console.options.profiles is not None else None
+    note = ""
+    named: Iterable[Profile] = ()
+    try:  # as the file is now: what was written down meanwhile is there
+        profiles = load_profiles(file)
+        named = profiles.by_name.values()
+        if not profiles.by_name:
+            note = f"No other is written down in {profiles.file}: docs/configuration.md tells how."
+    except EmbedqError as error:
+        note = str(error)
+    settings, started = console.started_with
+    places = [Place(started, settings)]
+    places += [_place(profile, console) for profile in named if profile.name != started.name]
+    current = next(
+        (at for at, place in enumerate(places) if place.profile.name == console.session.profile.name), 0
+    )
+    chosen = await show(console, ProfilesScreen(places, current, note))
+    if chosen is None or chosen.settings is None:
+        return None
+    return chosen.settings, chosen.profile
+
+
+def _place(profile: Profile, console: Console) -> Place:
+    try:
+        return Place(profile, profile.settings(console.options.env_file))
+    except EmbedqError as error:
+        return Place(profile, None, error.message)
+
+
+class ProfilesScreen(Dialog[Place | None]):
+    """Shows the databases.
+
+    Args:
+        places: What there is to choose from.
+        current: Which of them is looked at.
+        note: A word about them.
+    """
+
+    DEFAULT_CSS = """
+    ProfilesScreen OptionList {
+        height: auto; max-height: 100%; border: none; background: $panel; padding: 0;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "move(1)", show=False, id="profiles.down"),
+        Binding("k", "move(-1)", show=False, id="profiles.up"),
+        Binding("ctrl+o", "give_up", show=False, id="profiles.close"),
+    ]
+
+    def __init__(self, places: Sequence[Place], current: int, note: str) -> None:
+        super().__init__("Databases")
+        self._places = places
+        self._current = current
+        self._note = note
+
+    def lines(self) -> Iterable[Widget]:
+        """What there is to choose from."""
+        if self._note:
+            yield Static(text_of(self._note, QUIET))
+        options = (
+            Option(_label(place, current=at == self._current)) for at, place in enumerate(self._places)
+        )
+        yield OptionList(*options, compact=True)
+        yield Static(id="complaint")
+
+    def buttons(self) -> Sequence[Button]:
+        """The way out."""
+        return [button("Back (esc)", "back")]
+
+    def on_mount(self) -> None:
+        """Stand on the one that is looked at."""
+        super().on_mount()
+        found = self.query_one(OptionList)
+        found.focus()
+        found.highlighted = self._current
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        found = self.query_one(OptionList)
+        if by > 0:
+            found.action_cursor_down()
+        else:
+            found.action_cursor_up()
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        place = self._places[event.option_index]
+        if place.settings is None:
+            self.query_one("#complaint", Static).update(text_of(place.problem, BAD))
+        else:
+            self.end(place)
+
+    def action_give_up(self) -> None:
+        """Stay."""
+        self.end(None)
+
+
+def _label(place: Place, *, current: bool) -> Text:
+    profile = place.profile
+    label = Text("> " if current else "  ")
+    label.append(f"{printable_line(place.name, NAME_WIDTH):<{NAME_WIDTH}} ", HEAD)
+    if profile.environment:
+        word = printable_line(profile.environment, 20).upper()
+        label.append(f" {word} ", f"bold white on {profile.badge_colour}")
+        label.append(" ")
+    if profile.read_only:
+        label.append("read-only ", DOUBTFUL)
+    if place.settings is None:
+        return label.append(printable_line(place.problem, 60), BAD)
+    return label.append(printable_line(where(place.settings)), QUIET)

@@ -1,0 +1,287 @@
+"""Settings with their sources, checks of database and provider, and the state of the schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import ContentSwitcher
+
+from embedq_tui.checking import check_all
+from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
+from embedq_tui.screens.settings_render import (
+    DEFAULT,
+    MIGRATIONS,
+    SETTINGS,
+    about,
+    check_lines,
+    database_lines,
+    migration_row,
+    schema_line,
+    setting_row,
+    settings_of,
+    versions_line,
+)
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.text_view import TextLine, TextView
+from embedq_worker.configuration import SettingRow
+from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.insights.doctor import Check
+from embedq_worker.migrations import MigrationState
+from embedq_worker.text import age, printable_line
+
+if TYPE_CHECKING:
+    from textual.worker import Worker
+
+SECTIONS = ("settings", "checks", "migrations")
+
+
+class SettingsScreen(ConsoleScreen):
+    """What this console, and a worker started here, would run with."""
+
+    MODE = "settings"
+    CSS_PATH = "settings.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "check", "Check", id="settings.check", tooltip="Try database and provider"),
+        Binding(
+            "m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply the migrations that are missing"
+        ),
+        Binding("tab,right,l", "section(1)", "Next part", key_display="tab", id="settings.next"),
+        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="settings.previous"),
+        Binding(
+            "d",
+            "only_set",
+            "Only what is set",
+            show=False,
+            id="settings.only_set",
+            tooltip="Hide or show defaults",
+        ),
+        Binding(
+            "y", "copy", "Copy", show=False, id="settings.copy", tooltip="Copy NAME=value, secrets masked"
+        ),
+        Binding("escape", "back", show=False, id="settings.back", tooltip="Stop a check; go on"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[SettingRow] = []
+        self._only_set = False
+        self._section = SECTIONS[0]
+        self._states: list[MigrationState] | None = None
+        self._problem: EmbedqError | None = None
+        self._checks: list[Check] = []
+        self._checking: Worker[None] | None = None
+        self._began = 0.0
+        self._verdict: TextLine = ("c tries the database and the provider as a worker would use them.", QUIET)
+
+    def body(self) -> ComposeResult:
+        """Where we are, then one of several parts."""
+        ascii_only = self.console.ascii_only
+        yield Lines(id="where")
+        yield Lines(id="warnings")
+        yield Lines(id="sections")
+        with ContentSwitcher(initial=SECTIONS[0]):
+            yield KeyedTable(SETTINGS, ascii_only=ascii_only, id="settings")
+            yield TextView(id="checks")
+            yield KeyedTable(MIGRATIONS, ascii_only=ascii_only, id="migrations")
+        yield Lines(id="about")
+
+    def on_mount(self) -> None:
+        """Read where the settings are from, once: they are in force as they were read."""
+        session = self.session
+        self._rows = settings_of(session.settings, session.profile, self.console.options.env_file)
+        warnings = [Text(f"Warning: {printable_line(one)}", DOUBTFUL) for one in session.settings.warnings()]
+        shown = self.query_one("#warnings", Lines)
+        shown.show(warnings)
+        shown.display = bool(warnings)
+        self._show_section()
+
+    def questions(self) -> Iterable[Question[Any]]:
+        """The schema."""
+        yield Schema()
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show the schema."""
+        self._problem = answer.error
+        self._states = answer.value if answer.error is None else self._states
+        self._draw()
+        self.refresh_bindings()
+
+    def state_changed(self) -> None:
+        """Rights may be others."""
+        self._draw()
+        self.refresh_bindings()
+
+    def ticked(self, now: datetime) -> None:
+        """Show ages."""
+        self._draw()
+
+    def tick(self) -> None:
+        """A check goes on where no database answers."""
+        super().tick()
+        if self._checking is not None:
+            self._draw()
+
+    # -- drawing
+
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        self.query_one("#where", Lines).show(self._where())
+        self.query_one("#sections", Lines).show([self._parts()])
+        self.query_one("#settings", KeyedTable).show(setting_row(row) for row in self._listed)
+        self.query_one("#checks", TextView).show(self._check_lines())
+        now = self.store.now()
+        if self._states is not None and now is not None:
+            table = self.query_one("#migrations", KeyedTable)
+            table.show(migration_row(state, now) for state in self._states)
+        self._draw_about()
+
+    def _draw_about(self) -> None:
+        lines = self.query_one("#about", Lines)
+        row = self._current
+        lines.display = self._section == "settings" and row is not None
+        if row is not None:
+            lines.show(about(row))
+
+    def _where(self) -> Iterator[Text]:
+        yield from database_lines(self.session)
+        if self._problem is not None:
+            yield Text(printable_line(self._problem.message), BAD)
+        else:
+            yield schema_line(self._states)
+        yield versions_line()
+
+    def _parts(self) -> Text:
+        line = Text()
+        labels = {
+            "settings": f"Settings {len(self._listed)}" + (" that are set" if self._only_set else ""),
+            "checks": "Checks",
+            "migrations": f"Migrations {len(self._states or ())}",
+        }
+        for name, label in labels.items():
+            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
+            line.append(" ")
+        hint = " tab: next" if self._section != "settings" else " tab: next   d: defaults"
+        return line.append(hint, QUIET)
+
+    def _check_lines(self) -> Iterator[TextLine]:
+        for check in self._checks:
+            yield from check_lines(check)
+        if self._checking is not None:
+            yield f"...   {age(time.monotonic() - self._began)}, esc stops it", DOUBTFUL
+        else:
+            yield self._verdict
+
+    def _show_section(self) -> None:
+        self.query_one(ContentSwitcher).current = self._section
+        self.query_one(f"#{self._section}").focus()
+        self._draw()
+        self.refresh_bindings()
+
+    @property
+    def _listed(self) -> list[SettingRow]:
+        return [row for row in self._rows if not self._only_set or row.source != DEFAULT]
+
+    @property
+    def _current(self) -> SettingRow | None:
+        name = self.query_one("#settings", KeyedTable).current
+        return next((row for row in self._rows if row.name == name), None)
+
+    @on(KeyedTable.RowHighlighted, "#settings")
+    def _moved(self, event: KeyedTable.RowHighlighted) -> None:
+        event.stop()
+        self._draw_about()
+
+    # -- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What can be done here and now."""
+        if action == "migrate":
+            missing = any(state.state == "pending" for state in self._states or ())
+            if not missing:
+                return False
+            return None if self.session.read_only else True
+        if action in ("copy", "only_set"):
+            return self._section == "settings"
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why nothing may be changed here."""
+        if event.key == "m" and self.session.read_only:
+            self.console.actor.refused()
+
+    def action_section(self, by: int) -> None:
+        """Show another part."""
+        self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
+        self._show_section()
+
+    def action_only_set(self) -> None:
+        """Hide the defaults, or show them again."""
+        self._only_set = not self._only_set
+        self._draw()
+
+    def action_copy(self) -> None:
+        """Copy the setting under the cursor as it is shown."""
+        if (row := self._current) is not None:
+            self.console.copy_to_clipboard(f"{row.name}={row.value}")
+            self.notify(f"Copied: {row.name}", markup=False)
+
+    def action_back(self) -> None:
+        """Stop a check; else go on where frozen."""
+        if self._checking is not None:
+            self._checking.cancel()
+        elif self.frozen:
+            self.freeze(False)
+
+    def action_check(self) -> None:
+        """Try database and provider; a check under way is begun anew."""
+        self._section = "checks"
+        self._checks, self._began = [], time.monotonic()
+        self._checking = self._check()
+        self._show_section()
+
+    @work(exclusive=True, group="check", exit_on_error=False)
+    async def _check(self) -> None:
+        checks = self._checks
+
+        def told(check: Check) -> None:
+            checks.append(check)
+            if checks is self._checks and self.is_mounted:
+                self._draw()
+
+        verdict: TextLine = ("Stopped.", QUIET)
+        try:
+            verdict = _verdict(await check_all(self.session.settings, told))
+        except EmbedqError as error:
+            verdict = (printable_line(f"{error.message}; {error.advice}".rstrip("; ")), BAD)
+        finally:
+            if checks is self._checks:
+                self._checking, self._verdict = None, verdict
+                if self.is_mounted:
+                    self._draw()
+
+    @work(group="act", exit_on_error=False)
+    async def action_migrate(self) -> None:
+        """Offer to apply what is missing."""
+        await offer_migrations(self.console)
+
+
+def _verdict(code: ExitCode) -> TextLine:
+    match code:
+        case ExitCode.OK:
+            return "A worker could work with this.", f"{HEAD} {GOOD}"
+        case ExitCode.UNREACHABLE:
+            return "Database or provider cannot be reached.", f"{HEAD} {BAD}"
+        case _:
+            return "A worker could not work with this.", f"{HEAD} {BAD}"

@@ -1,0 +1,158 @@
+"""Settings, verdicts and migrations as lines and rows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.text import Text
+
+from embedq_tui.lines import labelled
+from embedq_tui.output import moment
+from embedq_tui.profiles import Profile
+from embedq_tui.session import Session
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_worker import __version__
+from embedq_worker.configuration import SettingRow, describe_settings
+from embedq_worker.insights.doctor import Check, Verdict
+from embedq_worker.migrations import MigrationState
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+SETTINGS = (
+    Column("name", "Setting", 42),
+    Column("value", "Value", 0),
+    Column("source", "Source", 28, least=110),
+    Column("range", "Accepts", 28, least=140),
+    Column("description", "For", 0, least=170),
+)
+MIGRATIONS = (
+    Column("version", "Version", 7),
+    Column("name", "Name", 28),
+    Column("state", "State", 9),
+    Column("applied", "Applied", 0),
+    Column("by", "By", 16, least=100),
+    Column("program", "With", 10, least=110),
+    Column("seconds", "Took", 8, least=90),
+)
+DEFAULT = "default"
+
+_VERDICTS = {Verdict.OK: ("ok  ", GOOD), Verdict.WARN: ("warn", DOUBTFUL), Verdict.FAIL: ("FAIL", BAD)}
+_STATES = {"applied": GOOD, "pending": DOUBTFUL, "changed": BAD, "unknown": BAD}
+
+
+def settings_of(settings: Settings, profile: Profile, env_file: Path | None) -> list[SettingRow]:
+    """Every setting with its value and where it is from, as the profile has it.
+
+    Args:
+        settings: In force.
+        profile: They were read through it.
+        env_file: File of settings that was named on the command line.
+    """
+    path = profile.env_file.expanduser() if profile.env_file else env_file
+    rows = describe_settings(settings, path)
+    if profile.database_url is None:
+        return rows
+    source = f"profile {profile.name}"
+    return [replace(row, source=source) if row.name == "DATABASE_URL" else row for row in rows]
+
+
+def setting_row(row: SettingRow) -> Row:
+    """A setting as a row; what is not the default stands out."""
+    style = QUIET if row.source == DEFAULT else ""
+    cells = (
+        Text(row.name, style or NAME),
+        Text(printable_line(row.value, 300), style or HEAD),
+        Text(printable_line(source_of(row), 60), style),
+        Text(row.range, style),
+        Text(row.description, style),
+    )
+    return Row(row.name, cells)
+
+
+def source_of(row: SettingRow) -> str:
+    """Where a value is from, in words."""
+    return "environment" if row.source == row.name else row.source
+
+
+def about(row: SettingRow) -> Iterator[Text]:
+    """A setting in full."""
+    yield Text.assemble((row.name, NAME), " = ", (printable_line(row.value), HEAD))
+    yield Text(f"{row.description}; accepts {row.range}")
+    spelled = f"; also spelled {', '.join(row.spellings[1:])}" if row.spellings[1:] else ""
+    yield Text(printable_line(f"from {source_of(row)}{spelled}"), QUIET)
+
+
+def database_lines(session: Session) -> Iterator[Text]:
+    """Which database this is, as whom, and what may be done there."""
+    line = labelled("Database").append(printable_line(session.link.place), HEAD)
+    found = session.store.access
+    if found is None:
+        yield line.append("  not yet known", QUIET)
+        return
+    line.append(f", PostgreSQL {printable_line(found.server_version)}")
+    line.append(", a replica" if found.is_replica else "", DOUBTFUL)
+    yield line
+    line = labelled("Role").append(printable_line(found.user), HEAD)
+    if why := session.read_only:
+        line.append(f"  read-only: {printable_line(why)}", DOUBTFUL)
+    else:
+        line.append("  has the rights that an operator needs", GOOD)
+    yield line
+
+
+def versions_line() -> Text:
+    """What runs here."""
+    names = [f"embedq {__version__}", *(f"{name} {_version(name)}" for name in ("textual", "asyncpg"))]
+    return labelled("Versions").append(", ".join([*names, f"Python {platform.python_version()}"]))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def schema_line(states: Sequence[MigrationState] | None) -> Text:
+    """Whether the schema is the one of this program."""
+    line = labelled("Schema")
+    if states is None:
+        return line.append("not yet known", QUIET)
+    applied = sum(state.state == "applied" for state in states)
+    missing = sum(state.state == "pending" for state in states)
+    foreign = len(states) - applied - missing
+    if not missing and not foreign:
+        return line.append(f"up to date, {applied} migrations", GOOD)
+    if missing:
+        line.append(f"{missing} of {len(states)} migrations are missing: m applies them", BAD)
+    if foreign:
+        line.append(f"{'; ' if missing else ''}{foreign} by another version of embedq", BAD)
+    return line
+
+
+def check_lines(check: Check) -> Iterator[tuple[str, str]]:
+    """A verdict, and what to do about it."""
+    word, style = _VERDICTS[check.verdict]
+    yield f"{word}  {check.name:<9} {printable_line(check.message)}", style
+    if check.advice:
+        yield f"      {'':<9} {printable_line(check.advice)}", QUIET
+
+
+def migration_row(state: MigrationState, now: datetime) -> Row:
+    """A migration as a row."""
+    cells = (
+        Text(f"{state.version:03}"),
+        Text(printable_line(state.name, 60)),
+        Text("missing" if state.state == "pending" else state.state, _STATES[state.state]),
+        Text(moment(state.applied_at, now) if state.applied_at else ""),
+        Text(printable_line(state.applied_by, 40)),
+        Text(printable_line(state.program, 20)),
+        Text(f"{state.seconds:.1f} s" if state.seconds is not None else "", justify="right"),
+    )
+    return Row(str(state.version), cells)
