@@ -390,8 +390,11 @@ async def test_a_worker_can_be_left_by_a_console_that_stays(
         assert not gone(pid)
         os.kill(pid, signal.SIGTERM)
         await until(lambda: is_no_child(pid), within_s=15)
-        assert await worker.supervisor.leave() is not None
+        left = await worker.supervisor.leave()
+        assert left is not None
         assert await worker.supervisor.leave() is None
+        os.kill(left.pid, signal.SIGTERM)
+        await until(lambda: is_no_child(left.pid), within_s=15)
 
 
 async def test_a_closed_supervisor_lets_its_worker_finish(
