@@ -101,12 +101,13 @@ async def test_rows_stay_where_they_are_while_an_operator_moves(
         await pilot.press("j")
         await fail(connection, "gamma {}", 40)
         fourth = await fail(connection, "delta {}", 60)
-        await until_text(pilot, "160", within_s=WITHIN_S)
+        await until(lambda: len(screen.table.keys) == 4, within_s=WITHIN_S)
         assert screen.table.keys == (first, second, third, fourth)
         assert screen.table.current == second
         monkeypatch.setattr(failures, "STEADY_S", 0.0)
         await until(lambda: screen.table.keys == (fourth, third, first, second), within_s=WITHIN_S)
         await until_cursor(screen, second)
+        await until_text(pilot, "█|", within_s=WITHIN_S)  # of its trend, now
         # Its group goes away: another one is shown, and is not taken for it.
         await connection.execute("DELETE FROM embedding_tasks WHERE error_message LIKE 'beta%'")
         await until_cursor(screen, first)
