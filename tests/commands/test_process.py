@@ -82,25 +82,40 @@ async def test_debug_shows_a_traceback(anywhere: Tui) -> None:
         assert "Traceback" in answer.err
 
 
-async def test_status_loads_nothing_it_does_not_need(tui: Tui) -> None:
+_HEAVY = ["textual", "plotext", "rich", "httpx", "wordllama", "numpy", "markdown_it", "structlog", "psutil"]
+
+
+@pytest.mark.parametrize(
+    ("line", "unneeded"),
+    [
+        ("--help", [*_HEAVY, "pydantic", "asyncpg", "asyncio"]),
+        ("status", _HEAVY),
+        ("status --json", _HEAVY),
+        ("health --json", _HEAVY),
+        ("metrics --json", _HEAVY),
+        ("list --json", _HEAVY),
+    ],
+)
+async def test_what_is_asked_often_loads_nothing_it_does_not_need(
+    tui: Tui, line: str, unneeded: list[str]
+) -> None:
     # The console may be installed with everything: what is not imported costs nothing.
-    heavy = ["textual", "rich", "httpx", "wordllama", "numpy", "markdown_it", "plotext", "structlog"]
     program = (
-        "import sys; from embedq_tui.cli import run; code = run(['status']);"
-        f"print([name for name in {heavy} if name in sys.modules], code)"
+        f"import sys; from embedq_tui.cli import run; code = run({line.split()});"
+        f"print('loaded', [name for name in {unneeded} if name in sys.modules])"
     )
     answer = await _python(tui, "-c", program)
-    assert answer.out.splitlines()[-1] == "[] 0", answer.err
+    assert answer.out.splitlines()[-1] == "loaded []", answer.err
 
 
 async def test_no_command_loads_textual(tui: Tui) -> None:
     program = (
         "import sys, importlib; from embedq_tui.cli import COMMANDS;"
         "[importlib.import_module('embedq_tui.commands.' + module) for module, _ in COMMANDS.values()];"
-        "print('textual' in sys.modules)"
+        "print([name for name in ('textual', 'plotext') if name in sys.modules])"
     )
     answer = await _python(tui, "-c", program)
-    assert answer.out == "False\n", answer.err
+    assert answer.out == "[]\n", answer.err
 
 
 async def test_a_reader_that_goes_away(anywhere: Tui) -> None:
