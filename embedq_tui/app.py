@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 
 from embedq_tui.acts import Actor
 from embedq_tui.ascii_filter import AsciiFilter
+from embedq_tui.driver import TerminalDriver
 from embedq_tui.palette import Commands
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.questions import Answer
@@ -29,6 +30,7 @@ from embedq_tui.supervisor_types import WorkerOptions
 from embedq_tui.supervisor_types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -102,7 +104,7 @@ class Console(App[int]):
 
     def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
         plain = few_colours()
-        super().__init__(ansi_color=True if plain else None)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if plain else None)
         self.options = options
         self.ascii_only = ascii_only()
         if self.ascii_only:
@@ -164,9 +166,12 @@ class Console(App[int]):
         )
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A session that ends by an error of ours is begun again: the console stays up."""
-        if event.worker is self._serving and event.state is WorkerState.ERROR:
-            self.notify(str(event.worker.error), title="Internal error", severity="error", markup=False)
+        """What ends by an error of ours is told, and a session begun again: the console stays up."""
+        if event.state is not WorkerState.ERROR:
+            return
+        told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
+        self.notify(told, title="Internal error", severity="error", markup=False)
+        if event.worker is self._serving:
             self.set_timer(1.0, self._serve)
 
     async def look_at(self, settings: Settings, profile: Profile) -> None:

@@ -1,0 +1,117 @@
+"""The terminal, which may go away, stop taking what is written, or be slow, at any moment."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+from queue import Full
+from typing import Any, TextIO, cast
+
+from textual.drivers._writer_thread import WriterThread
+from textual.drivers.linux_driver import LinuxDriver
+
+SYNC_END = "\x1b[?2026l"
+
+ENDS_WITHIN_S = 1.0
+"""So long the last writes may take; a terminal that is stuck is left as it is."""
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver, and what it leaves to luck.
+
+    - The kernel sends SIGCONT along with the SIGHUP of a terminal that goes away. Textual takes it for the
+      end of a suspension, and begins anew: a second thread that reads keys, which nobody ever ends.
+    - Its writing thread dies of an error of the terminal, and nobody empties its queue any more; its reading
+      thread reads an end that never ends. A terminal that is gone ends the console, whoever ignores SIGHUP.
+    - Whoever writes waits while that queue is full: a terminal that takes nothing (an SSH line that hangs)
+      would hold up everything, the worker's log and signals to the console among it. What does not fit is
+      left out, and all is drawn again once there is room.
+    - Its end waits for the terminal for ever.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        assert self._file is not None
+        self._file = cast(TextIOWrapper, _Output(self._file, self._gone))
+        self._behind = False
+
+    def write(self, data: str) -> None:
+        """Write, now or never."""
+        thread = self._writer_thread
+        if thread is None:
+            return
+        if self._behind:
+            if not thread._queue.empty():
+                return
+            self._behind = False
+            self._app.call_later(self._app.refresh)
+        try:
+            thread._queue.put_nowait(data)
+        except Full:
+            self._behind = True
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back; that comes before whatever else it has not taken yet."""
+        if self._writer_thread is not None and self._behind:
+            _clear(self._writer_thread)
+            self._behind = False
+            self.write(SYNC_END)
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """End the writing."""
+        thread, self._writer_thread = self._writer_thread, None
+        if thread is not None:
+            if thread._queue.full():
+                _clear(thread)
+            thread._queue.put_nowait(None)
+            thread.join(ENDS_WITHIN_S)
+
+    def _sigcont_application(self, *_: object) -> None:
+        if self._must_signal_resume:  # it was suspended
+            super()._sigcont_application()
+        else:  # stopped from outside: the terminal may show something else now
+            self._app.call_later(self._app.refresh)
+
+    def _gone(self) -> None:
+        """In the writing thread."""
+        if (loop := self._app._loop) is not None:
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
+
+
+class _Output:
+    """Writes to a terminal without Python's buffers, whose locks a thread that is stuck would keep."""
+
+    def __init__(self, stream: TextIO, gone: Callable[[], None]) -> None:
+        self._gone = gone
+        self._descriptor = stream.fileno()
+        self._encoding = stream.encoding
+        self._errors = stream.errors or "replace"
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def write(self, text: str) -> None:
+        """Write all of it; what a terminal that is gone does not take is nobody's."""
+        data = memoryview(text.encode(self._encoding, self._errors))
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:  # as some programs leave a terminal that they shared
+                select.select([], [self._descriptor], [])
+            except OSError:
+                self._gone()
+                return
+
+
+def _clear(thread: WriterThread) -> None:
+    with thread._queue.mutex:
+        thread._queue.queue.clear()
