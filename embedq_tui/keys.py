@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.keys import format_key
+from textual.widgets import DataTable
 
 from embedq_tui.app import Console
 from embedq_tui.screens import ENTRIES
+from embedq_tui.screens.article_detail import ArticleDetailScreen
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.task_detail import TaskDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.errors import SettingsError
+
+_BASES = (ConsoleScreen, App, DataTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +41,24 @@ class Key:
 
 def all_keys() -> Iterator[Key]:
     """Every key that has a name, place by place."""
-    yield from _of("Everywhere", Console.BINDINGS)
-    yield from _of("Every screen", ConsoleScreen.BINDINGS)
-    yield from _of("Every list", KeyedTable.BINDINGS)
+    yield from _of("Everywhere", Console)
+    yield from _of("Every screen", ConsoleScreen)
+    yield from _of("Every list", KeyedTable)
     for entry in ENTRIES:
-        yield from _of(entry.title, type(entry.build()).BINDINGS)
-    yield from _of("A task", TaskDetailScreen.BINDINGS)
+        yield from _of(entry.title, type(entry.build()))
+    yield from _of("A task", TaskDetailScreen)
+    yield from _of("An article", ArticleDetailScreen)
 
 
-def _of(place: str, bindings: list[BindingType]) -> Iterator[Key]:
+def _of(place: str, owner: type[DOMNode]) -> Iterator[Key]:
+    """The keys of a class, and of what it is made of below the bases that have a place of their own."""
+    for made_of in owner.__mro__:
+        if made_of in _BASES and made_of is not owner:
+            return
+        yield from _named(place, vars(made_of).get("BINDINGS", ()))
+
+
+def _named(place: str, bindings: Iterable[BindingType]) -> Iterator[Key]:
     for binding in bindings:
         if isinstance(binding, Binding) and binding.id:
             words = binding.tooltip or binding.description or binding.action.replace("_", " ").capitalize()

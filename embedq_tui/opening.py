@@ -57,11 +57,16 @@ def open_console(
     settings = settings or chosen.settings(env_file)
     from embedq_tui.app import Console, Options
 
+    if profiles.keys:
+        from embedq_tui.keys import check_keymap
+
+        check_keymap(profiles.keys)
     options = Options(
         operator(),
         read_only=read_only,
         profiles=profiles,
         env_file=env_file,
+        keymap=profiles.keys,
         worker=worker,
         companion=companion,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -77,10 +77,12 @@ class Profiles:
     Attributes:
         file: Where.
         by_name: In the order of the file.
+        keys: Keys of the operator's own, by the name of what they do.
     """
 
     file: Path
     by_name: Mapping[str, Profile]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Profile:
         """The profile of a name.
@@ -115,7 +117,14 @@ def load_profiles(file: Path | None = None) -> Profiles:
     tables = document.get("profiles", {})
     if not isinstance(tables, dict):
         raise SettingsError(f"{path}: [profiles.NAME] tables are expected")
-    return Profiles(path, {name: _profile(path, name, table) for name, table in tables.items()})
+    by_name = {name: _profile(path, name, table) for name, table in tables.items()}
+    return Profiles(path, by_name, _keys(path, document.get("keys", {})))
+
+
+def _keys(path: Path, table: object) -> Mapping[str, str]:
+    if not isinstance(table, dict) or not all(isinstance(key, str) for key in table.values()):
+        raise SettingsError(f'{path}: [keys] holds lines such as "app.quit" = "ctrl+x"')
+    return table
 
 
 def _profile(path: Path, name: str, table: object) -> Profile:

@@ -50,7 +50,14 @@ class WorkersScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="workers.start", tooltip="Start a worker of this console"),
         Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop the worker of this console"),
-        Binding("T", "force", "Stop now", show=False, id="workers.force", tooltip="End it at once"),
+        Binding(
+            "T",
+            "force",
+            "Stop now",
+            show=False,
+            id="workers.force",
+            tooltip="End the worker of this console at once",
+        ),
         Binding("r", "restart", "Restart", id="workers.restart", tooltip="Stop it and start it anew"),
         Binding(
             "R",
@@ -68,7 +75,14 @@ class WorkersScreen(ConsoleScreen):
             "minus", "pace(-1)", "Less", key_display="-", id="workers.less", tooltip="A batch less at once"
         ),
         Binding("x", "end_one(False)", "End it", id="workers.end", tooltip="Ask the chosen worker to end"),
-        Binding("X", "end_one(True)", "End it now", show=False, id="workers.end_now", tooltip="... at once"),
+        Binding(
+            "X",
+            "end_one(True)",
+            "End it now",
+            show=False,
+            id="workers.end_now",
+            tooltip="End the chosen worker at once",
+        ),
         Binding("p", "pause", "Pause all", id="workers.pause", tooltip="Pause all, or let them go on"),
         Binding("S", "stop_all", "Stop all", show=False, id="workers.stop_all", tooltip="Stop or start all"),
         Binding("y", "copy", "Copy", show=False, id="workers.copy", tooltip="Copy the log that is kept"),

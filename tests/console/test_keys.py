@@ -1,0 +1,58 @@
+"""Keys: each has a name and a line in the documentation; no screen takes one that works everywhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from embedq_tui.app import Console, Options
+from embedq_tui.keys import all_keys, check_keymap, markdown
+from embedq_tui.profiles import Profile, load_profiles
+from embedq_worker.errors import SettingsError
+from tests.console.running import OPERATOR
+from tests.support.databases import Database
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
+
+EVERYWHERE = {"Everywhere", "Every screen"}
+ON_PURPOSE = {"workers.less", "audit.undo"}
+"""Keys that mean something else on a screen: + and - belong together; what is undone is the row's."""
+
+
+def test_every_key_is_documented() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8").partition("<!-- keys -->\n")[2] == markdown()
+
+
+def test_names_are_unique_and_keys_do_not_clash() -> None:
+    meanings = {(key.id, key.keys, key.words) for key in all_keys()}
+    assert len(meanings) == len({name for name, *_ in meanings})
+    taken: dict[str, set[str]] = defaultdict(set)
+    for key in all_keys():
+        for pressed in key.keys.split():
+            clash = taken["Everywhere"] | taken["Every screen"]
+            if key.place not in EVERYWHERE:
+                assert pressed not in clash or key.id in ON_PURPOSE, key
+            assert pressed not in taken[key.place], key
+            taken[key.place].add(pressed)
+
+
+def test_an_operator_can_have_keys_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text('[keys]\n"app.quit" = "ctrl+x"\n')
+    keys = load_profiles(file).keys
+    check_keymap(keys)
+    assert keys == {"app.quit": "ctrl+x"}
+    with pytest.raises(SettingsError):
+        check_keymap({"no.such": "x"})
+    file.write_text("[keys]\nquit = 3\n")
+    with pytest.raises(SettingsError):
+        load_profiles(file)
+
+
+async def test_a_key_of_ones_own_does_what_it_is_for(database: Database) -> None:
+    app = Console(database.settings, Profile(), Options(OPERATOR, keymap={"show.tasks": "ctrl+t"}))
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("ctrl+t")
+        assert app.current_mode == "tasks"
