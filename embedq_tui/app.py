@@ -115,7 +115,7 @@ class Console(App[int]):
         self._serving: Worker[None] | None = None
         self._last = "overview"
         self._add_modes()
-        self.add_mode(_BETWEEN, self.get_default_screen)
+        self.add_mode(_BETWEEN, Screen)
 
     # -- life
 

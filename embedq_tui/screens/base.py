@@ -12,9 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
+from textual.worker import Worker, WorkerState
 
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.frame import Line, alert, tabs, title
+from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
     from embedq_tui.app import Console
@@ -128,6 +130,12 @@ class ConsoleScreen(Screen[None]):
     def on_resize(self) -> None:
         """Fit the frame."""
         self.draw_frame()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What ends by an error of ours is told: nothing fails in silence."""
+        if event.state is WorkerState.ERROR:
+            told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
+            self.notify(told, title="Internal error", severity="error", markup=False)
 
     def action_freeze(self) -> None:
         """Keep what is shown, or go on."""

@@ -78,7 +78,7 @@ def _pulse(store: Store, frozen_s: float | None, ascii_only: bool) -> Text:
         old = f", data of {age(seconds)} ago" if (seconds := store.age_s()) is not None else ""
         return line.append(f"{dot} no answer{old}, again in {age(left_s)} ", BAD)
     if now is None:
-        return line.append("connecting ", QUIET)
+        return line.append("no data " if store.error is not None else "connecting ", QUIET)
     if store.hearing is Hearing.LISTENING:
         line.append(f"{dot} live ", GOOD)
     elif store.hearing is Hearing.DEAF:
