@@ -48,7 +48,7 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, a
     cells = (
         Text(group.fingerprint, NAME),
         Text(f"{size_of(group):>8}"),
-        Text(share_bar(group.share, ascii_only=ascii_only)),
+        Text(share_bar(group.share, ascii_only=ascii_only) if group.count else ""),
         _bars(trend, ascii_only=ascii_only),
         Text(_age(group.first_seen, now)),
         Text(_age(group.last_seen, now)),
@@ -63,10 +63,10 @@ def size_of(group: FailureGroup) -> str:
 
 
 def share_bar(share: float, *, ascii_only: bool) -> str:
-    """A part of all as a bar and a percentage; what is there at all is seen."""
+    """A part of all as a bar and a percentage; however small, it is seen."""
     full, hollow = ("#", ".") if ascii_only else ("█", "░")
-    blocks = max(round(share * BAR), 1 if share else 0)
-    told = "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    blocks = max(round(share * BAR), 1)
+    told = "<1%" if share < 0.005 else f"{share:.0%}"
     return f"{full * blocks}{hollow * (BAR - blocks)} {told:>4}"
 
 

@@ -89,6 +89,7 @@ class StuckScreen(ActingScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
         self._older_s: float | None = None
         self._found: StuckTasks | None = None
         self._error: EmbedqError | None = None
@@ -217,7 +218,7 @@ class StuckScreen(ActingScreen):
             self.app,
             "Claims older than how many minutes are stuck?",
             value=f"{self._by.older_s / 60:g}",
-            note=f"Empty: as set, {age(own)}. Workers that are at work lose what is younger by a reset, too.",
+            note=f"Empty: as set, {age(own)}. With less, a reset also takes tasks from workers at work.",
             complaint=_complaint,
         )
         if text is not None:
