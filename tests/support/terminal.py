@@ -69,6 +69,10 @@ class Terminal:
         os.dup2(os.open(os.devnull, os.O_RDWR), self._descriptor)
         os.dup2(self._descriptor, self._its)
 
+    def stall(self) -> None:
+        """Take nothing any more of what is written, as an SSH line that hangs."""
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+
     def modes(self) -> tuple[bool, bool]:
         """Whether what is typed is shown, and comes line by line."""
         flags = termios.tcgetattr(self._descriptor)[3]
