@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
@@ -39,7 +40,7 @@ class Wanted:
     def at_level(self, level: str) -> Wanted:
         """The same, of another level."""
         rest = [word for word in _words(self.typed) if not word.startswith("level:")]
-        return Wanted(replace(self.filter, level=level), self.article, " ".join([f"level:{level}", *rest]))
+        return Wanted(replace(self.filter, level=level), self.article, shlex.join([f"level:{level}", *rest]))
 
 
 def parse(typed: str) -> Wanted:
@@ -58,7 +59,9 @@ def parse(typed: str) -> Wanted:
             if not value or key in given:
                 raise UsageError(f"{key}: lacks its value" if not value else f"{key}: is given twice")
             given[key] = value
-        elif colon and value and key.isalpha() and " " not in word:
+        elif (
+            colon and " " not in word and get_close_matches(key, KEYS)
+        ):  # but http: and ValueError: are words
             raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
         else:
             text.append(word)

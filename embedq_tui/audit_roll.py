@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
 from embedq_tui.audit_filter import Wanted
 from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
 from embedq_worker.database import Connection
-from embedq_worker.insights.audit import AuditFilter, AuditRow, article_id, audit_page
+from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, article_id, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
 from embedq_worker.selection import Cursor
 from embedq_worker.settings import Settings
@@ -29,8 +29,15 @@ from embedq_worker.settings import Settings
 KEPT = 2_000
 PAGE = 200
 
+FLOOD = 10_000
+"""More than this in one look is not read to its end: the newest are read instead."""
+
 AWAY_S = 30.0
 """After this long without a look it is cheaper to begin anew."""
+
+LATE = timedelta(seconds=15)
+"""How much older than its transaction's first write a row may say it is and still be told: every look reads
+that much of the log. Later ones are there when the operator comes back, or pages."""
 
 LONGEST = 20_000
 """Characters of a text that are kept: rows are many, and no pane shows more."""
@@ -132,6 +139,11 @@ class AuditRoll:
         return tuple(self._shown.rows)
 
     @property
+    def filter(self) -> AuditFilter | None:
+        """As the database is asked; None while nothing was read."""
+        return self._filter
+
+    @property
     def has_older(self) -> bool:
         """Whether there are rows before the first that is shown."""
         return self._shown.older is not None
@@ -181,11 +193,11 @@ class AuditRoll:
         stretch = self._shown
         if stretch.older is None or self._filter is None:
             return 0
-        page = await audit_page(connection, self._filter, limit=PAGE, after=stretch.older)
+        page = await audit_page(connection, self._filter, limit=PAGE, after=stretch.older, longest=LONGEST)
         if stretch is not self._shown:
             return 0  # the operator went elsewhere meanwhile
         self.hold()
-        self._shown.prepend(map(_lighter, page.rows), page.next)
+        self._shown.prepend(page.rows, page.next)
         if gone := self._shown.cut_end():
             self.newer += gone
             self._joined = False
@@ -196,13 +208,13 @@ class AuditRoll:
         wanted = self.wanted.filter
         if self.wanted.article is not None:
             wanted = replace(wanted, article=await article_id(connection, self.wanted.article))
-        tail = AuditTail(wanted)
+        tail = AuditTail(wanted, late=LATE, longest=LONGEST)
         await tail.begin(connection)
-        page = await audit_page(connection, wanted, limit=PAGE)
+        page = await audit_page(connection, wanted, limit=PAGE, longest=LONGEST)
         for row in page.rows:
             tail.told(row)
         self._tail, self._filter = tail, wanted
-        rows = [*map(_lighter, page.rows)]
+        rows = page.rows
         if self.begun and not self._recent.meets(rows) and self._recent.rows:
             return self._leap(rows, page.next)
         self.begun = True
@@ -225,10 +237,10 @@ class AuditRoll:
         came = 0
         async with aclosing(tail.news(connection)) as news:  # type: ignore[type-var]
             async for rows in news:
-                came += self._add([*map(_lighter, rows)])
-                if came > KEPT:
+                came += self._add(rows)
+                if came > FLOOD:
                     break
-        return came if came <= KEPT else came + await self._begin(connection)
+        return came if came <= FLOOD else came + await self._begin(connection)
 
     def _add(self, rows: Sequence[AuditRow]) -> int:
         came = self._recent.add(rows)
@@ -257,6 +269,19 @@ class FollowLog(Question[int]):
         return await self.roll.look(connection)
 
 
+@dataclass(frozen=True)
+class OnePage(Question[AuditPage]):
+    """A page of the log, the newest rows first."""
+
+    wanted: AuditFilter
+    after: Cursor | None
+    within_s: ClassVar[float] = 60.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
+        """Ask it once."""
+        return await audit_page(connection, self.wanted, limit=5 * PAGE, after=self.after)
+
+
 @dataclass(frozen=True, eq=False)
 class OlderRows(Question[int]):
     """The page before what is shown; it goes into the roll."""
@@ -267,12 +292,3 @@ class OlderRows(Question[int]):
     async def ask(self, connection: Connection, settings: Settings) -> int:
         """Ask it once."""
         return await self.roll.read_older(connection)
-
-
-def _lighter(row: AuditRow) -> AuditRow:
-    """The row without more text than anybody reads."""
-    event = row.event
-    if max(len(event.message), len(event.error), len(event.stack_trace)) <= LONGEST:
-        return row
-    message, error, stack_trace = event.message[:LONGEST], event.error[:LONGEST], event.stack_trace[:LONGEST]
-    return replace(row, event=replace(event, message=message, error=error, stack_trace=stack_trace))

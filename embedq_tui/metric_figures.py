@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
 
@@ -66,3 +67,16 @@ FIGURES: dict[str, Callable[[Period], str]] = {
 }
 ALL = tuple(FIGURES)
 MAIN = ("Done", "Failed", "Per min", "p50", "p95", "Wait p95", "Busy", "Depth")
+
+
+def document(period: Period) -> dict[str, object]:
+    """A period as a row of a table that a program reads."""
+    found: dict[str, object] = {}
+    for field in fields(period):
+        value = getattr(period, field.name)
+        if field.name in ("processing_ms", "wait_ms"):
+            for part in fields(Spread):
+                found[f"{field.name}_{part.name}"] = None if value is None else getattr(value, part.name)
+        else:
+            found[field.name] = value
+    return found

@@ -16,6 +16,9 @@ LEAST_WIDTH, LEAST_HEIGHT = 24, 6
 POINTS = 120
 """More of them make no better plot, only a slower one."""
 
+TINY = 1e-100
+"""No more than this is nothing: what is smaller cannot be divided by."""
+
 _TICKS_APART = 16
 _ROWS_APART = 2
 _COLOURS = ("cyan+", "yellow+", "magenta+")
@@ -52,7 +55,7 @@ def plot(
     Args:
         lines: Three at most.
         labels: Of the points, left to right.
-        title: Above it, with the unit.
+        title: Above it, with the unit; as the names and labels of characters that take one cell.
         width: Columns it may take.
         height: Rows it may take.
         ascii_only: For terminals that show nothing else.
@@ -83,7 +86,7 @@ def plot(
             name = None
     most = max(value for line in drawn for value in line.values if value is not None)
     steps = _steps(most, height)
-    plotext.ylim(0, most or 1.0)
+    plotext.ylim(0, most if most > TINY else 1.0)
     plotext.yticks(steps, [_short(step) for step in steps])
     plotext.xlim(0, max(len(shown) - 1, 1))
     ticks = _ticks(len(shown), width)
@@ -127,7 +130,7 @@ def _ticks(count: int, width: int) -> list[int]:
 
 def _steps(most: float, height: int) -> list[float]:
     """Round numbers from zero up to the highest value, as many as there is room for."""
-    if most <= 0:
+    if most <= TINY:
         return [0.0, 1.0]
     rough = most / max((height - 5) // _ROWS_APART, 1)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -19,16 +19,18 @@ from textual.widgets import Input, Static
 from embedq_tui.acts import Act
 from embedq_tui.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.audit_lines import document
-from embedq_tui.audit_roll import AuditRoll, FollowLog, OlderRows
+from embedq_tui.audit_roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.output import plain
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.audit_render import audit_detail, audit_text
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.errors import EmbedqError, UsageError
-from embedq_worker.insights.audit import LEVELS, AuditRow
+from embedq_worker.insights.audit import LEVELS, AuditFilter, AuditRow
+from embedq_worker.selection import Cursor
 from embedq_worker.text import printable_line
 
 
@@ -57,6 +59,11 @@ class AuditScreen(ConsoleScreen):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
         self._error: EmbedqError | None = None
         self._reading = False
+        # Kept instead of looked for: when the console ends, what is inside of others goes first.
+        self._rows: LogList[AuditRow] = LogList(lambda row: row.id, self._line, id="rows")
+        self._fields = Static(id="fields")
+        self._detail = VerticalScroll(self._fields, id="detail")
+        self._detail.border_title = "Row"
         self._about(Wanted())
 
     def _about(self, wanted: Wanted) -> None:
@@ -68,12 +75,10 @@ class AuditScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         """What is shown of the log, a line to filter it, the log, a row in full."""
         yield Line(id="about")
-        yield Input(placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True)
+        yield _FilterLine(placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True)
         with Container(id="log"):
-            yield LogList[AuditRow](lambda row: row.id, self._line, id="rows")
-            with VerticalScroll(id="detail") as detail:
-                detail.border_title = "Row"
-                yield Static(id="fields")
+            yield self._rows
+            yield self._detail
 
     def questions(self) -> Iterable[Question[Any]]:
         """What is new."""
@@ -101,10 +106,6 @@ class AuditScreen(ConsoleScreen):
             self._draw_about()
 
     # -- drawing
-
-    @property
-    def _rows(self) -> LogList[AuditRow]:
-        return self.query_one("#rows", LogList)
 
     def _line(self, row: AuditRow, width: int) -> Text:
         return audit_text(row, width, self._today)
@@ -155,7 +156,7 @@ class AuditScreen(ConsoleScreen):
     def _draw_detail(self) -> None:
         if self.has_class("-detailed"):
             row = self._rows.current
-            self.query_one("#fields", Static).update(audit_detail(row) if row else Text("no row", QUIET))
+            self._fields.update(audit_detail(row) if row else Text("no row", QUIET))
 
     # -- the list
 
@@ -170,7 +171,7 @@ class AuditScreen(ConsoleScreen):
         else:
             roll.hold()
             rows.following = False
-        self.query_one("#detail", VerticalScroll).scroll_home(animate=False)
+        self._detail.scroll_home(animate=False)
         self._draw()
         self.refresh_bindings()
 
@@ -300,6 +301,20 @@ class AuditScreen(ConsoleScreen):
         if row is not None and (act := undoable_act(row)) is not None:
             await self.console.actor.undo(act)
 
+    @work(exclusive=True, group="export", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write all rows that fulfil the filter into a file, the newest first."""
+        if (wanted := self._roll.filter) is not None:
+            await export(self.console, "audit", self._pages(wanted))
+
+    async def _pages(self, wanted: AuditFilter) -> AsyncIterator[Sequence[object]]:
+        after: Cursor | None = None
+        while True:
+            page = await self.session.ask(OnePage(wanted, after))
+            yield [document(row) for row in page.rows]
+            if (after := page.next) is None:
+                return
+
     def action_copy(self) -> None:
         """Copy the row."""
         if (row := self._rows.current) is not None:
@@ -336,8 +351,17 @@ def undoable_act(row: AuditRow) -> Act | None:
     return Act(operation, f"{tasks} {words}")
 
 
+class _FilterLine(Input):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "cursor_right", "Take what is offered", show=False, id="filter.accept"),
+    ]
+
+
 class _Keys(Suggester):
     """Completes the last word of a filter."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
         """It completed."""

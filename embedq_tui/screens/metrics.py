@@ -2,144 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from embedq_tui.metric_figures import ALL, FIGURES, MAIN, anything, when
+from embedq_tui.metric_figures import ALL, MAIN, anything, cells, document, when
 from embedq_tui.plots import Line as PlotLine
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.metrics_questions import PICTURES, SPANS, Measured
 from embedq_tui.styles import BAD, HEAD, QUIET
+from embedq_tui.theme import ascii_only
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
 from embedq_tui.widgets.plot import Plot
-from embedq_worker.database import Connection
-from embedq_worker.insights.metrics import Metrics, Period, Span, Spread, metrics
-from embedq_worker.settings import Settings
+from embedq_worker.insights.metrics import Metrics, Period
 from embedq_worker.text import age, printable_line
 
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The pace of the queue over a time.
-
-    Attributes:
-        plotted: In short periods.
-        tabled: In periods of which a reader can take in each; may be the same.
-    """
-
-    plotted: Metrics
-    tabled: Metrics
-
-
-class Measure(Question[Measured]):
-    """Costs seconds where tasks are millions: one is asked at a time, and seldom. No signal makes it new."""
-
-    title: ClassVar[str]
-    since: ClassVar[timedelta]
-    plotted: ClassVar[Span]
-    tabled: ClassVar[Span]
-    hears: ClassVar[frozenset[str]] = frozenset()
-    within_s: ClassVar[float] = 60.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> Measured:
-        """Ask it once."""
-        fine = await metrics(connection, by=self.plotted, since=self.since)
-        if self.tabled is self.plotted:
-            return Measured(fine, fine)
-        return Measured(fine, await metrics(connection, by=self.tabled, since=self.since))
-
-
-@dataclass(frozen=True)
-class LastHour(Measure):
-    """By minute. Half of the seconds from one answer to the next are of each kind of wait."""
-
-    title: ClassVar[str] = "1 h"
-    since: ClassVar[timedelta] = timedelta(hours=1)
-    plotted: ClassVar[Span] = Span.MINUTE
-    tabled: ClassVar[Span] = Span.MINUTE
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 5.0
-
-
-@dataclass(frozen=True)
-class LastDay(Measure):
-    """By hour."""
-
-    title: ClassVar[str] = "24 h"
-    since: ClassVar[timedelta] = timedelta(hours=24)
-    plotted: ClassVar[Span] = Span.HOUR
-    tabled: ClassVar[Span] = Span.HOUR
-    pause_s: ClassVar[float] = 30.0
-    every_s: ClassVar[float] = 30.0
-
-
-@dataclass(frozen=True)
-class LastWeek(Measure):
-    """By hour, and by day."""
-
-    title: ClassVar[str] = "7 d"
-    since: ClassVar[timedelta] = timedelta(days=7)
-    plotted: ClassVar[Span] = Span.HOUR
-    tabled: ClassVar[Span] = Span.DAY
-    pause_s: ClassVar[float] = 150.0
-    every_s: ClassVar[float] = 150.0
-
-
-SPANS: tuple[Measure, ...] = (LastHour(), LastDay(), LastWeek())
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A plot.
-
-    Attributes:
-        title: With the unit.
-        lines: By name, what of a period is drawn.
-    """
-
-    name: str
-    title: str
-    lines: dict[str, Callable[[Period], float | None]]
-
-
-def _of(spread: Callable[[Period], Spread | None], name: str) -> Callable[[Period], float | None]:
-    def value(period: Period) -> float | None:
-        found = spread(period)
-        return None if found is None else float(getattr(found, name))
-
-    return value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
-
-
-_PERCENTILES = ("p50", "p95", "p99")
-PICTURES = (
-    Picture("throughput", "Tasks ended per minute", {"ended": lambda period: period.per_minute}),
-    Picture(
-        "latency",
-        "Processing time, ms",
-        {name: _of(lambda period: period.processing_ms, name) for name in _PERCENTILES},
-    ),
-    Picture("depth", "Tasks pending or in hand", {"depth": lambda period: period.depth_mean}),
-    Picture("errors", "Failed, % of what ended", {"failed": lambda period: _percent(period.error_rate)}),
-    Picture(
-        "wait", "Wait, ms", {name: _of(lambda period: period.wait_ms, name) for name in _PERCENTILES}
-    ),
-    Picture(
-        "utilization", "Slots busy, % of all", {"busy": lambda period: _percent(period.utilization)}
-    ),
-)  # fmt: skip
+MEASURING = "measuring..."
 
 WIDTHS = {"Done": 9, "Failed": 7, "p50": 7, "p95": 7, "p99": 7, "Busy": 5, "Error": 6}
 LEAST = {"Wait p95": 92}
@@ -153,6 +40,8 @@ class MetricsScreen(ConsoleScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "span", "1h/24h/7d", id="metrics.span", tooltip="The next span of time"),
+        Binding("e", "export", "Export", show=False, id="metrics.export", tooltip="The figures into a file"),
+        Binding("y", "copy", "Copy", show=False, id="metrics.copy", tooltip="Copy the table"),
         Binding("left,h", "turn(-1)", "Plot before", show=False, id="metrics.previous", priority=True),
         Binding("right,l", "turn(1)", "Next plot", key_display="→", id="metrics.next", priority=True),
     ]
@@ -164,18 +53,20 @@ class MetricsScreen(ConsoleScreen):
         self._each = 1
         self._measured: Measured | None = None
         self._answer: Answer[Any] | None = None
+        # Kept instead of looked for: when the console ends, what is inside of others goes first.
+        self._plots = [Plot(picture.title, ascii_only=ascii_only(), id=picture.name) for picture in PICTURES]
+        self._table = KeyedTable(_columns(), id="table")
+        self._text = Static(MEASURING, id="note")
+        self.add_class("-quiet")
 
     # -- what base asks
 
     def body(self) -> ComposeResult:
         """Which span, plots, figures."""
-        ascii_only = self.console.ascii_only
         yield Line(id="about")
-        yield Static(id="note")
-        with Container(id="plots"):
-            for picture in PICTURES:
-                yield Plot(picture.title, ascii_only=ascii_only, id=picture.name)
-        yield KeyedTable(_columns(), ascii_only=ascii_only, id="table")
+        yield self._text
+        yield Container(*self._plots, id="plots")
+        yield self._table
 
     def questions(self) -> Iterable[Question[Any]]:
         """One at a time."""
@@ -186,10 +77,6 @@ class MetricsScreen(ConsoleScreen):
         self._answer = answer
         if isinstance(answer.value, Measured):
             self._measured = answer.value
-        self._draw()
-
-    def on_mount(self) -> None:
-        """Nothing is known yet."""
         self._draw()
 
     def on_resize(self) -> None:
@@ -226,6 +113,23 @@ class MetricsScreen(ConsoleScreen):
         self._choose()
         self.draw_frame()
 
+    @work(exclusive=True, group="export", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write the figures of each period into a file."""
+        if self._measured is not None:
+            await export(self.console, "metrics", self._exported(self._measured.plotted))
+
+    async def _exported(self, found: Metrics) -> AsyncIterator[Sequence[object]]:
+        yield [document(period) for period in found.periods]
+
+    def action_copy(self) -> None:
+        """Copy the table."""
+        if self._measured is not None:
+            found = self._measured.tabled
+            rows = [(name, *cells(period, ALL)) for name, period in _named(found)]
+            self.app.copy_to_clipboard("\n".join("\t".join(row) for row in [("", *ALL), *rows]))
+            self.notify("The table is copied", markup=False)
+
     # -- drawing
 
     @property
@@ -234,8 +138,8 @@ class MetricsScreen(ConsoleScreen):
 
     def _choose(self) -> None:
         first = self._page * self._each
-        for at, picture in enumerate(PICTURES):
-            self.query_one(f"#{picture.name}", Plot).display = first <= at < first + self._each
+        for at, plot in enumerate(self._plots):
+            plot.display = first <= at < first + self._each
         self.set_class(self._each == 4 and first + 2 >= len(PICTURES), "-row")
 
     def _draw(self) -> None:
@@ -244,16 +148,16 @@ class MetricsScreen(ConsoleScreen):
         note = self._note()
         self.set_class(bool(note), "-quiet")
         if note:
-            self.query_one("#note", Static).update(Text(note, QUIET))
+            self._text.update(Text(note, QUIET))
         elif self._measured is not None:
             self._plot(self._measured.plotted)
-            self.query_one("#table", KeyedTable).show(_rows(self._measured.tabled))
+            self._table.show(_rows(self._measured.tabled))
         self.draw_frame()
 
     def _note(self) -> str:
         """What there is to say instead of figures."""
         if self._measured is None:
-            return "" if self._answer and self._answer.error else "measuring..."
+            return "" if self._answer and self._answer.error else MEASURING
         if anything(self._measured.plotted):
             return ""
         return f"Nothing ended and no worker ran in the last {self._span.title}."
@@ -261,11 +165,11 @@ class MetricsScreen(ConsoleScreen):
     def _plot(self, found: Metrics) -> None:
         periods = _telling(found.periods)
         labels = [when(period, found.by) for period in periods]
-        for picture in PICTURES:
+        for picture, plot in zip(PICTURES, self._plots, strict=True):
             lines = [
                 PlotLine(name, [value(period) for period in periods]) for name, value in picture.lines.items()
             ]
-            self.query_one(f"#{picture.name}", Plot).show(lines, labels)
+            plot.show(lines, labels)
 
     def _spans(self) -> Text:
         line = Text(" ")
@@ -303,13 +207,15 @@ def _columns() -> list[Column]:
     return columns
 
 
-def _rows(found: Metrics) -> Iterator[Row]:
+def _named(found: Metrics) -> Iterator[tuple[str, Period]]:
     """All of the time first, then its periods, the newest first."""
-    yield _row("all", "All", found.total, HEAD)
+    yield "All", found.total
     for period in reversed(found.periods):
-        yield _row(period.since.isoformat(), when(period, found.by), period, "")
+        yield when(period, found.by), period
 
 
-def _row(key: str, name: str, period: Period, style: str) -> Row:
-    figures = (Text(FIGURES[figure](period), style, justify="right") for figure in ALL)
-    return Row(key, (Text(name, style or QUIET), *figures))
+def _rows(found: Metrics) -> Iterator[Row]:
+    for name, period in _named(found):
+        key, style = ("all", HEAD) if period is found.total else (period.since.isoformat(), "")
+        figures = (Text(figure, style, justify="right") for figure in cells(period, ALL))
+        yield Row(key, (Text(name, style or QUIET), *figures))

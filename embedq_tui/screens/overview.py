@@ -44,6 +44,9 @@ COUNTED = 5_000
 
 SPARK = 24
 
+LONGEST = 500
+"""Characters of a text of the audit log: a line shows no more."""
+
 
 @dataclass(frozen=True)
 class TopFailures(Question[Failures]):
@@ -66,7 +69,7 @@ class LastRows(Question[AuditPage]):
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""
-        return await audit_page(connection, AuditFilter(level="info"), limit=ROWS)
+        return await audit_page(connection, AuditFilter(level="info"), limit=ROWS, longest=LONGEST)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import asyncpg
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.detail import Event, event_of
+from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.selection import Cursor, pattern_of
 
 LEVELS = ("debug", "info", "warn", "error")
@@ -126,7 +127,12 @@ class AuditPage:
 
 
 async def audit_page(
-    connection: Connection, wanted: AuditFilter, *, limit: int = 50, after: Cursor | None = None
+    connection: Connection,
+    wanted: AuditFilter,
+    *,
+    limit: int = 50,
+    after: Cursor | None = None,
+    longest: int = WHOLE,
 ) -> AuditPage:
     """Read the newest rows, or those older than a page.
 
@@ -138,8 +144,9 @@ async def audit_page(
         wanted: Which rows.
         limit: Rows per page.
         after: `AuditPage.next` of the page before, of the same filter.
+        longest: Characters of a text.
     """
-    arguments: list[object] = [limit + 1]
+    arguments: list[object] = [limit + 1, longest]
 
     def parameter(value: object) -> str:
         arguments.append(value)
@@ -151,7 +158,9 @@ async def audit_page(
         conditions.append(
             f"(l.timestamp, l.id) < ({parameter(after.time)}::timestamptz, {parameter(after.id)}::uuid)"
         )
-    statement = _PAGE.format(source=source, conditions=" AND ".join(conditions) or "true")
+    statement = _PAGE.format(
+        columns=cut("$2::int"), source=source, conditions=" AND ".join(conditions) or "true"
+    )
     async with connection.transaction(readonly=True):
         # For a walk along the index, whatever the statistics say of a log that grows this fast.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
@@ -162,19 +171,27 @@ async def audit_page(
     return AuditPage(at, found, last)
 
 
-COLUMNS = """l.id, l.timestamp, l.level, l.category, l.message, l.task_id, l.article_id, l.operation_id,
-    l.metadata, l.duration, l.error, l.stack_trace"""
+def cut(longest: str) -> str:
+    """Columns of a row, their texts cut in the database: a page of long ones is still a page.
 
-_PAGE = f"""
+    Args:
+        longest: Parameter with the number of characters.
+    """
+    texts = ", ".join(f"left(l.{name}, {longest}) AS {name}" for name in ("message", "error", "stack_trace"))
+    return f"""l.id, l.timestamp, l.level, l.category, l.task_id, l.article_id, l.operation_id, l.metadata,
+    l.duration, {texts}"""
+
+
+_PAGE = """
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
-FROM (SELECT {COLUMNS} FROM {{source}} AS l WHERE {{conditions}}
+FROM (SELECT {columns} FROM {source} AS l WHERE {conditions}
       ORDER BY l.timestamp DESC, l.id DESC LIMIT $1::int) AS l
 ORDER BY l.timestamp DESC, l.id DESC
 """
 
 
 def row_of(row: asyncpg.Record) -> AuditRow:
-    """A row from `COLUMNS` and ``slug``."""
+    """A row from the columns of `cut` and ``slug``."""
     return AuditRow(
         id=row["id"],
         task_id=row["task_id"],

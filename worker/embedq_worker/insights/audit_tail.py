@@ -17,7 +17,8 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database import Connection
-from embedq_worker.insights.audit import COLUMNS, AuditFilter, AuditRow, row_of
+from embedq_worker.insights.audit import AuditFilter, AuditRow, cut, row_of
+from embedq_worker.insights.tasks import WHOLE
 
 LATE = timedelta(minutes=2)
 """How much older than its transaction's first write a row may say it is: what lies between BEGIN and that
@@ -63,15 +64,23 @@ class AuditTail:
         page: Rows read at once.
         remembered: Rows kept in mind, at least, that a look could meet again. Beyond that rows of a
             transaction with savepoints that was open all the while may be left out.
+        longest: Characters of a text.
     """
 
     def __init__(
-        self, wanted: AuditFilter, *, late: timedelta = LATE, page: int = PAGE, remembered: int = REMEMBERED
+        self,
+        wanted: AuditFilter,
+        *,
+        late: timedelta = LATE,
+        page: int = PAGE,
+        remembered: int = REMEMBERED,
+        longest: int = WHOLE,
     ) -> None:
         self._wanted = wanted
         self._late = late
         self._page = page
         self._remembered = remembered
+        self._longest = longest
         self._before: _Snapshot | None = None
         self._connection: Connection | None = None
         self._open_since: dict[int, datetime] = {}
@@ -153,7 +162,7 @@ class AuditTail:
         recent = max(before.at - self._late, self._by_id_since) if by_id else _NEVER
         known = [each % _XIDS for each in before.open]
         arguments: list[object] = [self._page, floor, _NO_ID, before.low, before.high, told, known]
-        arguments += [self._forgotten_until, recent]
+        arguments += [self._forgotten_until, recent, self._longest]
 
         def parameter(value: object) -> str:
             arguments.append(value)
@@ -205,7 +214,7 @@ _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET 
 # ones does not tell that the row was visible. But all of them are above their transaction's, so above `low`.
 _NEW = f"""
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
-FROM (SELECT {COLUMNS}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
+FROM (SELECT {cut("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
       WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid)
         AND (l.timestamp >= $9::timestamptz OR {_not_before("$4")})
         AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS told(id) WHERE told.id = l.id)

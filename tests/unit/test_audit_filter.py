@@ -1,0 +1,59 @@
+"""Filters of the audit log as an operator types them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from embedq_tui.audit_filter import Wanted, complete, parse
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.audit import AuditFilter
+
+
+def test_terms_and_words() -> None:
+    assert parse("  ") == Wanted(AuditFilter(level="info"), None, "")
+    found = parse('level:w category:bulk article:intro since:2h "timed out" ann')
+    assert found.filter == AuditFilter(
+        level="warn", category="bulk_operations", since=timedelta(hours=2), text="timed out ann"
+    )
+    assert found.article == "intro"
+    task = uuid4()
+    assert parse(f"task:{task}").filter == AuditFilter(level="debug", task=task)
+    assert parse(f"task:{task} level:info").filter.level == "info"
+    assert parse("operation:x").filter.level == "debug"
+    assert parse("don't").filter.text == "don't"
+    assert parse("http://localhost:11434").filter.text == "http://localhost:11434"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "level:fatal",
+        "level:",
+        "task:7",
+        "since:soon",
+        "level:info level:warn",
+        "levl:warn",
+        "category:x",
+        "\0",
+    ],
+)
+def test_what_cannot_be_understood_is_told(typed: str) -> None:
+    with pytest.raises(UsageError):
+        parse(typed)
+
+
+def test_another_level_keeps_the_rest() -> None:
+    changed = parse('level:info "timed out" article:intro').at_level("error")
+    assert changed == parse(changed.typed)
+    assert changed.filter == AuditFilter(level="error", text="timed out")
+    assert changed.article == "intro"
+
+
+def test_completion() -> None:
+    assert complete("le") == "level:"
+    assert complete("x category:b") == "x category:bulk_operations"
+    assert complete("x ") is None
+    assert complete("zzz") is None
