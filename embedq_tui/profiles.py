@@ -33,7 +33,7 @@ class Profile(BaseModel):
         colour: Of the badge; by default red for production, yellow for staging, green for the rest.
         read_only: Nothing is changed through this profile.
         database_url: Where it is; else it is taken from the file.
-        env_file: File of settings to read instead of ``.env``.
+        env_file: File of settings to read instead of ``.env``; in the file, beside the file or in full.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +63,7 @@ class Profile(BaseModel):
         Raises:
             SettingsError: A value cannot be used.
         """
-        path = self.env_file.expanduser() if self.env_file else env_file
+        path = self.env_file or env_file
         url: dict[str, object] = (
             {"database_url": self.database_url.get_secret_value()} if self.database_url else {}
         )
@@ -129,9 +129,12 @@ def _keys(path: Path, table: object) -> Mapping[str, str]:
 
 def _profile(path: Path, name: str, table: object) -> Profile:
     try:
-        return Profile.model_validate({**table, "name": name} if isinstance(table, dict) else table)
+        found = Profile.model_validate({**table, "name": name} if isinstance(table, dict) else table)
     except ValidationError as error:
         # The message only: what was meant to be a URL may hold a password.
         problem = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise SettingsError(f"{path}: profile {name!r}: {key}: {problem['msg']}") from None
+    if found.env_file is None:
+        return found
+    return found.model_copy(update={"env_file": path.parent / found.env_file.expanduser()})

@@ -73,7 +73,12 @@ class Session:
     def read_only(self) -> str:
         """Why nothing may be changed here; empty where it may."""
         if self._read_only:
-            return "the console was started read-only"
+            named = self.profile.read_only
+            return (
+                f"the profile {self.profile.name} is read-only"
+                if named
+                else "the console was started read-only"
+            )
         found = self.store.access
         if found is None:
             return "not yet known whether this database may be written to"

@@ -97,6 +97,7 @@ class ProfilesScreen(Dialog[Place | None]):
     DEFAULT_CSS = """
     ProfilesScreen OptionList {
         height: auto; max-height: 100%; border: none; background: $panel; padding: 0;
+        text-wrap: nowrap; text-overflow: ellipsis;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -165,5 +166,5 @@ def _label(place: Place, *, current: bool) -> Text:
     if profile.read_only:
         label.append("read-only ", DOUBTFUL)
     if place.settings is None:
-        return label.append(printable_line(place.problem, 60), BAD)
+        return label.append("cannot be used", BAD)
     return label.append(printable_line(where(place.settings)), QUIET)

@@ -54,7 +54,7 @@ def settings_of(settings: Settings, profile: Profile, env_file: Path | None) -> 
         profile: They were read through it.
         env_file: File of settings that was named on the command line.
     """
-    path = profile.env_file.expanduser() if profile.env_file else env_file
+    path = profile.env_file or env_file
     rows = describe_settings(settings, path)
     if profile.database_url is None:
         return rows
