@@ -32,6 +32,7 @@ class ActingScreen(ConsoleScreen):
         super().__init__()
         self._acting = False
         self._jumped_at = -SETTLE_S
+        self._offered: tuple[object, ...] = ()
 
     # -- what a screen of its own overrides
 
@@ -55,6 +56,16 @@ class ActingScreen(ConsoleScreen):
         self.table.show(rows)
         if before not in (None, self.table.current):
             self._jumped_at = time.monotonic()
+
+    def offer(self, *state: object) -> None:
+        """Offer what can be done now, where that may have changed: the footer is made anew each time.
+
+        Args:
+            state: What it depends on, but for the right to change something.
+        """
+        if (offered := (*state, self.session.read_only)) != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def settled(self) -> bool:
         """Whether what is chosen is what the operator saw when the key was pressed; tells where it is not."""

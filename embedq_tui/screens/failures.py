@@ -185,6 +185,14 @@ class FailuresScreen(ActingScreen):
                     self.ask_anew()
         self._draw(self.store.now())
 
+    def take(self, answer: Answer[Any]) -> None:
+        """What is shown of a group for the first time is no change of what stands still."""
+        new = answer.question == NewestOf(self._asked) and self._asked not in self._newest
+        if self.alive and new:
+            self.answered(answer)
+        else:
+            super().take(answer)
+
     def ticked(self, now: datetime) -> None:
         """Show ages; put the groups in their order when nobody moves."""
         self._draw(now)
@@ -210,7 +218,7 @@ class FailuresScreen(ActingScreen):
             row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups
         )
         self._draw_group(at)
-        self.refresh_bindings()
+        self.offer(bool(groups))
 
     def _draw_group(self, now: datetime) -> None:
         view, group = self.query_one(TextView), self._current

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -33,6 +33,9 @@ from embedq_worker.text import age, printable_line
 SHOWN = 200
 """Tasks in the table, the oldest claims; actions reach all."""
 
+AGED_S = 10
+"""Seconds from one look at the ages of claims to the next."""
+
 EXPORTED = 1_000_000
 
 
@@ -49,7 +52,7 @@ class WhatIsStuck(Question[StuckTasks]):
     limit: int = SHOWN
     hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS})
     pause_s: ClassVar[float] = 0.5
-    every_s: ClassVar[float] = 3.0
+    every_s: ClassVar[float] = 5.0
 
     async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:
         """Ask it once."""
@@ -141,8 +144,12 @@ class StuckScreen(ActingScreen):
             self.query_one("#head", Static).update(text)
         if found is not None:
             self.table.show_header = bool(found.tasks)
-            self.show_rows(row_of(task, now or found.at) for task in found.tasks)
-            self.refresh_bindings()
+            at = now or found.at
+            at -= timedelta(
+                seconds=at.second % AGED_S
+            )  # a change of one cell draws all: they change together
+            self.show_rows(row_of(task, at) for task in found.tasks)
+            self.offer(found.total > 0, bool(self.table.marked))
 
     # -- marks
 
@@ -150,6 +157,7 @@ class StuckScreen(ActingScreen):
     def _marked(self) -> None:
         """What is marked stands still."""
         self.freeze(bool(self.table.marked))
+        self.offer(bool(self._found and self._found.total), bool(self.table.marked))
 
     def action_unmark(self) -> None:
         """Take all marks away."""
