@@ -125,7 +125,7 @@ def _terms(text: str) -> Iterator[tuple[str, str]]:
         value, at = _json(text, at) if key == "meta" else _value(text, at, key)
         if not key:
             _refuse_key(value)
-            key = "id" if _is_id(value) else "slug"
+            key = "id" if is_id(value) else "slug"
         yield key, value
 
 
@@ -163,12 +163,13 @@ def _refuse_key(word: str) -> None:
         raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
+    """Whether a text is the id of a task."""
     return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE) is not None
 
 
 def _id(text: str) -> UUID:
-    if not _is_id(text):
+    if not is_id(text):
         raise UsageError(f"{text} is not an id such as 01a20e58-c777-73ab-9609-1ff580477dd1")
     return UUID(text)
 

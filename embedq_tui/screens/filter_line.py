@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
+from textual.events import Paste
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from embedq_tui.filter_text import EXAMPLE, complete
+from embedq_tui.filter_text import EXAMPLE, complete, is_id
 from embedq_tui.saved_filters import LONGEST_NAME, load_filters, store_filters
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 
@@ -32,21 +34,40 @@ class FilterLine(Input):
         known: Slugs and ids to offer.
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Apply", id="filter.apply"),
+        Binding("tab", "accept", "Complete", id="filter.complete"),
+        Binding("ctrl+u", "delete_left_all", "Clear", id="filter.clear"),
+    ]
+
     def __init__(
         self,
         known: Callable[[], tuple[Iterable[str], Iterable[str]]],
         *,
         id: str | None = None,  # noqa: A002 - as every widget calls it
     ) -> None:
-        super().__init__(placeholder=EXAMPLE, compact=True, suggester=_Completion(known), id=id)
+        super().__init__(
+            placeholder=EXAMPLE,
+            compact=True,
+            suggester=_Completion(known),
+            select_on_focus=False,  # focus comes a moment later than the first keys
+            id=id,
+        )
+        self.display = False
 
     def begin(self, text: str) -> None:
-        """Write on from a text."""
+        """Write on from a text; the next key is written already."""
         self.value = f"{text} " if text else ""
         self.cursor_position = len(self.value)
-        self.focus()
+        self.display = True
+        self.screen.set_focus(self)
 
-    def accept(self) -> None:
+    def on_paste(self, event: Paste) -> None:
+        """An id is looked for among all tasks."""
+        if is_id(event.text.strip()):
+            self.value = ""
+
+    def action_accept(self) -> None:
         """Take what is offered."""
         self.cursor_position = len(self.value)
         self.action_cursor_right()

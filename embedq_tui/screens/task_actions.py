@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
@@ -37,7 +38,7 @@ class TaskActions(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._acting = False
+        self._acting = asyncio.Lock()
 
     # -- what a screen of its own overrides
 
@@ -56,17 +57,12 @@ class TaskActions(ConsoleScreen):
 
     @work(group="act", exit_on_error=False)
     async def carry_out(self, deed: Deed) -> None:
-        """Do something to tasks, one thing at a time."""
-        if self._acting:
-            return
-        self._acting = True
-        try:
+        """Do something to tasks, after whatever is being done."""
+        async with self._acting:
             outcome = await self.console.actor.act(deed)
             if outcome is not None and self.is_mounted:
                 self.acted(outcome)
                 self.session.again()
-        finally:
-            self._acting = False
 
     @work(group="ask", exit_on_error=False)
     async def carry_out_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
@@ -80,7 +76,7 @@ class TaskActions(ConsoleScreen):
         choices = [Choice(priority, priority) for priority in PRIORITIES]
         priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
         if priority is not None:
-            self.carry_out(deeds.prioritise(wanted, priority, names=names))
+            self.carry_out(deeds.prioritise(wanted, priority, scope=_scope(names), names=names))
 
     # -- keys
 
@@ -99,12 +95,12 @@ class TaskActions(ConsoleScreen):
     def action_retry(self) -> None:
         """Retry the chosen."""
         if (names := self._named()) is not None:
-            self.carry_out(deeds.retry(TaskFilter(ids=tuple(names)), names=names))
+            self.carry_out(deeds.retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
         """Cancel the chosen."""
         if (names := self._named()) is not None:
-            self.carry_out(deeds.cancel(TaskFilter(ids=tuple(names)), names=names))
+            self.carry_out(deeds.cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
         """Give the chosen another priority."""
@@ -124,3 +120,8 @@ class TaskActions(ConsoleScreen):
         """The chosen tasks as of now: they stay what they are while a dialog is open."""
         names = dict(self.chosen_tasks())
         return names if names and self.settled() else None
+
+
+def _scope(names: Mapping[UUID, str]) -> str:
+    """Named tasks in words; nothing for those of a filter, which has words of its own."""
+    return "marked tasks" if len(names) > 1 else "tasks" if names else ""

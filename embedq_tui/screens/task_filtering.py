@@ -12,17 +12,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from embedq_tui import deeds
 from embedq_tui.filter_text import format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import FilterLine, recall_filter, save_filter
 from embedq_tui.screens.frame import Line
-from embedq_tui.screens.task_actions import TaskActions
+from embedq_tui.screens.task_actions import CHANGES, TaskActions
 from embedq_tui.screens.tasks_questions import Exported, View
 from embedq_tui.styles import BAD
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.selection import STATUSES, TaskFilter
 from embedq_worker.text import printable, printable_line
+
+_ALL = "all that match the filter"
+_COMMANDS = ("filter", "status", "save_filter", "saved_filters", "export", "copy", *CHANGES)
 
 
 class TaskFiltering(TaskActions):
@@ -33,11 +37,24 @@ class TaskFiltering(TaskActions):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter"),
+        # With priority: what is typed next is written, and never taken for commands.
+        Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
         Binding("tab", "status(1)", "Next status", show=False, id="tasks.status_next"),
         Binding("shift+tab", "status(-1)", "Status before", show=False, id="tasks.status_before"),
         Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),
         Binding("o", "saved_filters", "Saved filters", show=False, id="tasks.saved_filters"),
+        Binding("R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip=f"Retry {_ALL}"),
+        Binding(
+            "X", "sweep_cancel", "Cancel all", show=False, id="tasks.cancel_all", tooltip=f"Cancel {_ALL}"
+        ),
+        Binding(
+            "P",
+            "sweep_priority",
+            "Priority of all",
+            show=False,
+            id="tasks.priority_all",
+            tooltip=f"Change the priority of {_ALL}",
+        ),
         Binding("e", "export", "Export", show=False, id="tasks.export", tooltip="Write them to a file"),
     ]
 
@@ -58,6 +75,10 @@ class TaskFiltering(TaskActions):
     def offered(self) -> tuple[Iterable[str], Iterable[str]]:
         """Slugs and ids that a filter may be completed with."""
         return (), ()
+
+    def listed(self) -> bool:
+        """Whether any match."""
+        return False
 
     def exported(self) -> tuple[TaskFilter, int | None]:
         """What an export writes, and how many tasks these are, where that is known."""
@@ -81,12 +102,23 @@ class TaskFiltering(TaskActions):
     def close_filter(self) -> None:
         """Leave the filter as it was."""
         self.remove_class("-editing")
+        self.query_one(FilterLine).display = False
         self.query_one("#complaint", Line).display = False
         self.back_to_list()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is written, keys are for it."""
+        sweeps = action.startswith("sweep_")
+        if self.editing and (sweeps or action in _COMMANDS):
+            return False
+        if sweeps:
+            return None if self.session.read_only or not self.listed() else True
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Write a filter."""
         self.add_class("-editing")
+        self.refresh_bindings()
         self.query_one(FilterLine).begin(format_filter(self.view.wanted))
 
     @on(Input.Changed, "#filter")
@@ -117,14 +149,26 @@ class TaskFiltering(TaskActions):
     # -- quick filters
 
     def action_status(self, by: int) -> None:
-        """Show the next status, or all; while a filter is written, take what is offered."""
-        if self.editing:
-            self.query_one(FilterLine).accept()
-            return
+        """Show the next status, or all."""
         statuses = self.view.wanted.statuses
         choices: list[tuple[str, ...]] = [(), *((status,) for status in STATUSES)]
         place = choices.index(statuses) if statuses in choices else 0
         self.look_for(replace(self.view.wanted, statuses=choices[(place + by) % len(choices)]))
+
+    # -- all that match
+
+    def action_sweep_retry(self) -> None:
+        """Retry all that match."""
+        self.carry_out(deeds.retry(self.view.wanted))
+
+    def action_sweep_cancel(self) -> None:
+        """Cancel all that match."""
+        self.carry_out(deeds.cancel(self.view.wanted))
+
+    def action_sweep_priority(self) -> None:
+        """Give all that match another priority."""
+        wanted = self.view.wanted
+        self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
 
     # -- filters with names
 

@@ -14,7 +14,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui import deeds
 from embedq_tui.filter_text import format_filter
 from embedq_tui.output import count
 from embedq_tui.questions import Answer, Question
@@ -38,6 +37,10 @@ SETTLE_S = 0.4
 """Seconds that a row has to be under the cursor before a key is believed to mean it."""
 
 
+LATE_S = 0.3
+"""Seconds after which the rows of the filter before are taken away."""
+
+
 class TasksScreen(TaskFiltering):
     """Shows tasks.
 
@@ -48,31 +51,12 @@ class TasksScreen(TaskFiltering):
     MODE = "tasks"
     CSS_PATH = "tasks.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right_square_bracket", "page(1)", "Next page", key_display="]", id="tasks.next"),
+        Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="tasks.next"),
         Binding(
-            "left_square_bracket", "page(-1)", "Page before", key_display="[", show=False, id="tasks.previous"
+            "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="tasks.previous"
         ),
         Binding("left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="tasks.first"),
         Binding("s", "sort", "Sort", show=False, id="tasks.sort", tooltip="The newest or the oldest first"),
-        Binding(
-            "R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip="Retry all that match"
-        ),
-        Binding(
-            "X",
-            "sweep_cancel",
-            "Cancel all",
-            show=False,
-            id="tasks.cancel_all",
-            tooltip="Cancel all that match",
-        ),
-        Binding(
-            "P",
-            "sweep_priority",
-            "Priority of all",
-            show=False,
-            id="tasks.priority_all",
-            tooltip="Change the priority of all that match",
-        ),
         Binding(
             "escape", "back", "Back", show=False, id="tasks.back", tooltip="Clear marks, then the filter"
         ),
@@ -116,6 +100,10 @@ class TasksScreen(TaskFiltering):
         """Slugs and ids of what is shown."""
         slugs = dict.fromkeys(task.slug for task in self._tasks if task.slug)
         return slugs, [str(task.id) for task in self._tasks]
+
+    def listed(self) -> bool:
+        """Whether any match."""
+        return bool(self._tasks)
 
     def exported(self) -> tuple[TaskFilter, int | None]:
         """The marked, else all that match."""
@@ -184,9 +172,9 @@ class TasksScreen(TaskFiltering):
         self._kept.ids = () if self._following else [task.id for task in self._tasks]
         before = self._table.current
         self._draw_rows(page.at, at=0 if self._following and self._land is None else self._land)
-        self._land = None
-        if before is not None and self._table.current != before:
+        if self._land is None and before not in (None, self._table.current):
             self._jumped_at = time.monotonic()
+        self._land = None
         if whole != self._complete:
             self.ask_anew()
 
@@ -283,6 +271,15 @@ class TasksScreen(TaskFiltering):
         self._kept = Kept()
         self._draw_lines()
         self.ask_anew()
+        self.set_timer(LATE_S, self._clear_late)
+
+    def _clear_late(self) -> None:
+        """Rows of another filter do not stay for long under this one."""
+        if self._shown is not None and self._shown.wanted != self.view.wanted:
+            self._tasks, self._page, self._shown = [], None, None
+            self._table.show([])
+            self._draw_lines()
+            self.refresh_bindings()
 
     @on(KeyedTable.AtEdge, "#list")
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
@@ -341,10 +338,11 @@ class TasksScreen(TaskFiltering):
 
     def settled(self) -> bool:
         """Whether the row under the cursor has been there for a moment, or rows are marked."""
-        if self._table.marked or time.monotonic() - self._jumped_at >= SETTLE_S:
-            return True
-        self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
-        return False
+        moved = time.monotonic() - self._jumped_at < SETTLE_S or self._shown != self._asked
+        if moved and not self._table.marked:
+            self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
+            return False
+        return True
 
     def acted(self, outcome: Outcome) -> None:
         """What was done needs no mark any more; what is left is shown as it is now."""
@@ -353,25 +351,10 @@ class TasksScreen(TaskFiltering):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done here and now."""
-        if action.startswith("sweep_"):
-            return None if self.session.read_only or not self._tasks else True
         if action == "page":
             later = self._page is not None and self._page.next is not None
             return later if parameters == (1,) else self.view.page > 1
         return super().check_action(action, parameters)
-
-    def action_sweep_retry(self) -> None:
-        """Retry all that match."""
-        self.carry_out(deeds.retry(self.view.wanted))
-
-    def action_sweep_cancel(self) -> None:
-        """Cancel all that match."""
-        self.carry_out(deeds.cancel(self.view.wanted))
-
-    def action_sweep_priority(self) -> None:
-        """Give all that match another priority."""
-        wanted = self.view.wanted
-        self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
 
     # -- keys
 

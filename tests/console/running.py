@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from textual.pilot import Pilot
 
 from embedq_tui.app import Console, Options
 from embedq_tui.profiles import Profile
+from embedq_tui.store import Store
 from embedq_worker.settings import Settings
 from tests.support.waiting import until
 
 OPERATOR = "me@here"
 
 ConsolePilot = Pilot[int]
+
+PATIENCE_S = 15.0
+"""Tests run beside each other on few cores."""
 
 
 @asynccontextmanager
@@ -30,8 +35,18 @@ async def console(
     """
     app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
-        await until(lambda: app.session.store.overview is not None and bool(app.session.store.access))
+        await eventually(lambda: app.session.store.overview is not None and bool(app.session.store.access))
         yield pilot
+
+
+def store(pilot: ConsolePilot) -> Store:
+    """What the console knows of the database."""
+    return cast(Console, pilot.app).session.store
+
+
+async def eventually(condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+    """As `until`, with the patience that a console needs on a busy machine."""
+    await until(condition, within_s=within_s)
 
 
 def shown(pilot: ConsolePilot) -> str:
@@ -40,7 +55,7 @@ def shown(pilot: ConsolePilot) -> str:
     return "\n".join(strip.text.rstrip() for strip in strips)
 
 
-async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = 5.0) -> None:
+async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIENCE_S) -> None:
     """Wait until a text is on the screen.
 
     Args:
@@ -52,7 +67,7 @@ async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = 5.0) -
 
 
 async def until_shown(
-    pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = 5.0
+    pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = PATIENCE_S
 ) -> None:
     """Wait until what is on the screen fulfils a condition; a timeout shows the screen.
 

@@ -1,0 +1,323 @@
+"""The list of tasks: it finds, keeps rows in their places while data moves, acts on exactly what it says."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from textual.widgets import Input
+
+from embedq_tui.screens.dialogs.confirm import Confirm
+from embedq_tui.screens.task_detail import TaskDetailScreen
+from embedq_tui.screens.tasks import TasksScreen
+from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_worker.configuration import load_settings
+from tests.console.running import (
+    OPERATOR,
+    ConsolePilot,
+    console,
+    eventually,
+    shown,
+    store,
+    until_shown,
+    until_text,
+)
+from tests.support.databases import Connection, Database
+from tests.support.tcp_proxy import TcpProxy
+
+HOSTILE = "[/foo][@click=app.quit]x[red $error a[/ \x1b]52;c;aGk=\x07\x9b2J\u202e\u4e2d\u0301"
+
+
+async def add_tasks(
+    connection: Connection,
+    count: int,
+    *,
+    slug: str = "s",
+    status: str = "failed",
+    error: str = "no answer",
+    ago_s: int = 1_000,
+) -> list[UUID]:
+    """Add tasks without articles, of which each one's time is a second before the one before it.
+
+    Returns:
+        Their ids, the newest first.
+    """
+    rows = await connection.fetch(
+        """INSERT INTO embedding_tasks (slug, operation, status, scheduled_at, completed_at, error_message)
+           SELECT $2 || '-' || g, 'create', $3::text, now() - ($5 + g) * interval '1 s',
+                  CASE WHEN $3 IN ('completed', 'failed') THEN now() - ($5 + g) * interval '1 s' END,
+                  CASE WHEN $3 = 'failed' THEN $4::text END
+           FROM generate_series(1, $1::int) AS g RETURNING id, slug""",
+        count,
+        slug,
+        status,
+        error,
+        ago_s,
+    )
+    return [row["id"] for row in sorted(rows, key=lambda row: int(row["slug"].rsplit("-", 1)[1]))]
+
+
+async def opened(pilot: ConsolePilot) -> KeyedTable:
+    """Show the list and give back its table."""
+    await pilot.press("2")
+    await eventually(
+        lambda: isinstance(pilot.app.screen, TasksScreen) and pilot.app.screen.focused is not None
+    )
+    return pilot.app.screen.query_one("#list", KeyedTable)
+
+
+async def type_filter(pilot: ConsolePilot, text: str) -> None:
+    """Replace the filter."""
+    await pilot.press("slash", "ctrl+u")
+    line = pilot.app.screen.query_one("#filter", Input)
+    line.value = text
+    line.cursor_position = len(text)
+    await pilot.press("enter")
+
+
+def keys(ids: list[UUID]) -> tuple[str, ...]:
+    return tuple(map(str, ids))
+
+
+def at(table: KeyedTable, task: UUID) -> Callable[[], bool]:
+    return lambda: table.current == str(task)
+
+
+async def statuses(connection: Connection, ids: list[UUID]) -> list[str]:
+    rows = await connection.fetch("SELECT id, status FROM embedding_tasks WHERE id = ANY ($1::uuid[])", ids)
+    found = {row["id"]: row["status"] for row in rows}
+    return [found[task] for task in ids]
+
+
+async def test_rows_keep_their_places_while_others_come_change_and_go(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 6)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: table.keys == keys(ids))
+        newer = await add_tasks(
+            connection, 1, slug="newer", ago_s=0
+        )  # on the first row it follows what comes
+        await eventually(lambda: len(table.keys) == 7)
+        assert table.cursor_row == 0
+        await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", newer[0])
+        await eventually(lambda: table.keys == keys(ids))
+
+        await pilot.press("down", "down")
+        await eventually(at(table, ids[2]))
+        await add_tasks(connection, 1, slug="newest", ago_s=0)
+        await eventually(lambda: len(table.keys) == 7)
+        assert table.current == str(ids[2])
+        await connection.execute(  # it would be the first of all now
+            "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", ids[2]
+        )
+        await until_text(pilot, "processing  normal  s-3")
+        assert table.current == str(ids[2])
+        assert table.keys[1:] == keys(ids)
+        await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", ids[2])
+        await eventually(at(table, ids[3]))
+        await connection.execute("DELETE FROM embedding_tasks")
+        await eventually(lambda: table.keys == ())
+
+
+async def test_pages_of_any_list_one_after_the_other(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 250)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: table.keys == keys(ids[:100]))
+        await until_text(pilot, "100 of 250")
+        await pilot.press("G")
+        await add_tasks(connection, 150, slug="flood", ago_s=0)  # what is looked at is not washed away
+        await pilot.press("down")
+        await eventually(lambda: table.keys == keys(ids[100:200]))
+        assert table.cursor_row == 0
+        await pilot.press("right_square_bracket")
+        await eventually(lambda: table.keys == keys(ids[200:]))
+        await pilot.press("up")
+        await eventually(lambda: table.keys == keys(ids[100:200]))
+        assert table.cursor_row == 99
+        await pilot.press("left_square_bracket")
+        await eventually(lambda: table.keys == keys(ids[:100]))
+        await pilot.press("g")
+        await eventually(lambda: not set(table.keys) & set(keys(ids)))
+        await pilot.press("s")
+        await eventually(lambda: table.keys[:100] == keys(ids[150:][::-1]))
+
+
+async def test_a_filter_is_written_corrected_counted_and_cleared(
+    database: Database, connection: Connection
+) -> None:
+    await add_tasks(connection, 120, slug="alpha", error="timed out")
+    other = await add_tasks(connection, 3, slug="beta", error="refused")
+    await add_tasks(connection, 2, slug="gamma", status="completed")
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until_text(pilot, "all 125")
+        await type_filter(pilot, "error:timed colour:red")
+        await until_text(pilot, "colour: is not known")
+        await pilot.press("escape")
+        await eventually(lambda: pilot.app.screen.focused is table)
+        await type_filter(pilot, 'status:failed error:"timed out" alpha')
+        await until_text(pilot, "100 of 120")
+        await connection.execute("DELETE FROM embedding_tasks WHERE slug = 'alpha-7'")
+        await until_text(pilot, "100 of 119")
+        await type_filter(pilot, str(other[1]))
+        await eventually(lambda: table.keys == (str(other[1]),))
+        await pilot.press("escape")
+        await until_text(pilot, "100 of 124")
+        await pilot.press("tab", "tab", "tab")
+        await eventually(lambda: len(table.keys) == 2)
+        await pilot.press("shift+tab", "shift+tab")
+        await until_text(pilot, "none match")
+        await pilot.press("slash", "ctrl+u", "s", "t", "tab", "f")
+        await eventually(lambda: pilot.app.screen.query_one("#filter", Input).value == "status:f")
+        await pilot.press("tab", "space", "b", "e", "t", "enter")
+        await eventually(lambda: table.keys == keys(other))
+
+
+async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 5)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 5)
+        await pilot.press("space", "space", "space")
+        await until_text(pilot, "3 tasks marked")
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", ids[1])
+        seen = store(pilot)
+        await eventually(lambda: seen.overview is not None and seen.overview.queue.counts.completed == 1)
+        assert "frozen" in shown(pilot)
+        assert "completed   normal" not in shown(pilot)
+        await pilot.press("r")
+        await eventually(
+            lambda: isinstance(pilot.app.screen, Confirm) and pilot.app.screen.focused is not None
+        )
+        await until_text(pilot, "Retry 2 marked tasks")
+        await pilot.press("y")
+        await until_text(pilot, "2 tasks retried")
+        assert await statuses(connection, ids[:4]) == ["pending", "completed", "pending", "failed"]
+        await pilot.press("escape")
+        await until_text(pilot, "1 task marked")
+        assert table.marked == {str(ids[1])}
+        await until_shown(pilot, lambda screen: "pending     normal  s-1" in screen)
+        await pilot.press("escape")
+        await until_shown(pilot, lambda screen: "frozen" not in screen)
+
+
+async def test_all_that_match_are_cancelled_after_their_number_was_typed(
+    database: Database, connection: Connection
+) -> None:
+    wanted = await add_tasks(connection, 130, slug="alpha", status="pending")
+    kept = await add_tasks(connection, 10, slug="beta", status="pending")
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "alpha")
+        await eventually(lambda: len(table.keys) == 100)
+        await pilot.press("X")
+        await eventually(
+            lambda: isinstance(pilot.app.screen, Confirm) and pilot.app.screen.focused is not None
+        )
+        await pilot.press("y", "enter", "backspace", *"130", "enter")
+        await eventually(lambda: table.keys != () and "130 tasks cancelled" in shown(pilot))
+        assert set(await statuses(connection, wanted)) == {"failed"}
+        assert set(await statuses(connection, kept)) == {"pending"}
+        await pilot.press("P")
+        await until_text(pilot, "Priority of")
+        await pilot.press("k", "enter")
+        await until_shown(pilot, lambda screen: "There are no" in screen or "none" in screen)
+        await type_filter(pilot, "beta")
+        await eventually(lambda: len(table.keys) == 10)
+        await pilot.press("p")
+        await until_text(pilot, "Priority of beta-1")
+        await pilot.press("k", "enter")
+        await until_text(pilot, "high")
+    by = await connection.fetch(
+        """SELECT DISTINCT metadata ->> 'operator' || '@' || (metadata ->> 'host') AS by, task_id
+           FROM embedding_audit_logs WHERE task_id IS NOT NULL AND metadata ->> 'action' <> ''"""
+    )
+    assert {row["by"] for row in by} == {OPERATOR}
+    assert {row["task_id"] for row in by} == {*wanted, kept[0]}
+
+
+async def test_nothing_is_changed_where_nothing_may_be(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 3)
+    async with console(database.settings, read_only=True) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        for key in "rxpRXP":
+            await pilot.press(key)
+        await until_text(pilot, "Read-only")
+        assert isinstance(pilot.app.screen, TasksScreen)
+    assert await statuses(connection, ids) == ["failed"] * 3
+
+
+@pytest.mark.parametrize("size", [(200, 60), (20, 5)])
+async def test_texts_of_anybody_are_shown_as_they_are(
+    database: Database, connection: Connection, size: tuple[int, int]
+) -> None:
+    await add_tasks(connection, 2, slug=HOSTILE[:60], error=HOSTILE)
+    await add_tasks(connection, 2, slug="long", error="é" * 5_000_000)
+    async with console(database.settings, size) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 4)
+        await pilot.press("down", "down", "space", "slash", "escape", "escape")
+        screen = shown(pilot)
+        assert not any(mark in screen for mark in "\x1b\x07\x9b\u202e")
+        if size[0] > 80:
+            assert "[/foo][@click=app.quit]x[red $error a[/" in screen
+        await pilot.resize_terminal(1, 1)
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, TaskDetailScreen))
+
+
+async def test_rows_stay_while_the_database_is_away(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 3)
+    async with TcpProxy(database.url) as proxy, console(load_settings(database_url=proxy.url)) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: table.keys == keys(ids))
+        proxy.refuses = True
+        proxy.cut()
+        await pilot.press("ctrl+r")
+        await until_text(pilot, "no answer")
+        await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", ids[0])
+        await pilot.press("down")
+        assert table.keys == keys(ids)
+        proxy.refuses = False
+        await pilot.press("ctrl+r")
+        await eventually(lambda: table.keys == keys(ids[1:]))
+        assert table.current == str(ids[1])
+
+
+async def test_what_matches_is_exported_and_a_filter_is_kept_by_name(
+    database: Database, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    await add_tasks(connection, 1_200, slug="alpha", error="=1+1")
+    await add_tasks(connection, 5, slug="beta")
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "alpha")
+        await until_text(pilot, "100 of 1,200")
+        await pilot.press("w")
+        await until_text(pilot, "Save this filter")
+        await pilot.press(*"mine", "enter")
+        await until_text(pilot, "Saved as mine")
+        await pilot.press("escape", "o")
+        await until_text(pilot, "Saved filters")
+        await pilot.press("enter", "e")
+        await until_text(pilot, "Export tasks")
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "out.csv")
+        await pilot.press("enter")
+        await until_text(pilot, "1,200 rows written")
+        await pilot.press("escape", "escape")
+        await eventually(lambda: len(table.keys) == 100)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["id"] for row in rows}) == 1_200
+    assert {row["error"] for row in rows} == {"'=1+1"}
