@@ -59,6 +59,7 @@ class AuditScreen(ConsoleScreen):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
         self._error: EmbedqError | None = None
         self._reading = False
+        self._offered: tuple[object, ...] = ()
         # Kept instead of looked for: when the console ends, what is inside of others goes first.
         self._rows: LogList[AuditRow] = LogList(lambda row: row.id, self._line, id="rows")
         self._fields = Static(id="fields")
@@ -75,7 +76,9 @@ class AuditScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         """What is shown of the log, a line to filter it, the log, a row in full."""
         yield Line(id="about")
-        yield _FilterLine(placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True)
+        yield _FilterLine(
+            placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True, select_on_focus=False
+        )
         with Container(id="log"):
             yield self._rows
             yield self._detail
@@ -123,6 +126,11 @@ class AuditScreen(ConsoleScreen):
             self._rows.show(rows)
         self._draw_detail()
         self._draw_about()
+        row = self._rows.current
+        offered = (row is not None and row.task_id is not None, row is not None and undoable_act(row))
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def _draw_about(self) -> None:
         self.query_one("#about", Line).text = spread(self._wanted(), self._place(), self.size.width)
@@ -173,7 +181,6 @@ class AuditScreen(ConsoleScreen):
             rows.following = False
         self._detail.scroll_home(animate=False)
         self._draw()
-        self.refresh_bindings()
 
     @on(LogList.AtStart)
     def _at_start(self) -> None:
@@ -219,7 +226,9 @@ class AuditScreen(ConsoleScreen):
     def action_filter(self) -> None:
         """Say which rows are meant."""
         line = self.query_one("#filter", Input)
-        line.value = self._roll.wanted.typed
+        typed = self._roll.wanted.typed
+        line.value = f"{typed} " if typed else ""
+        line.cursor_position = len(line.value)
         self.add_class("-filtering")
         line.focus()
 

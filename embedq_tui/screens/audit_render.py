@@ -63,13 +63,8 @@ def audit_detail(row: AuditRow) -> Text:
     text = Text()
     for name, value, style in _fields(row):
         text.append(f"{name:<10}", QUIET).append(_shown(value), style).append("\n")
-    event = row.event
-    if event.metadata:
-        stored = json.dumps(dict(event.metadata), ensure_ascii=False, default=str)
-        text.append(f"{'metadata':<10}", QUIET).append(_shown(stored)).append("\n")
-    for name, value in (("error", event.error), ("stack", event.stack_trace)):
-        if value:
-            text.append(f"{name}\n", HEAD).append(_shown(value), BAD if name == "error" else "").append("\n")
+    if row.event.stack_trace:
+        text.append("stack\n", QUIET).append(_shown(row.event.stack_trace))
     text.rstrip()
     return text
 
@@ -77,6 +72,8 @@ def audit_detail(row: AuditRow) -> Text:
 def _fields(row: AuditRow) -> Iterator[tuple[str, str, str]]:
     event = row.event
     yield event.level, event.message, STYLES.get(event.level, HEAD)
+    if event.error:
+        yield "error", event.error, BAD
     yield "at", f"{event.at.astimezone():%Y-%m-%d %H:%M:%S.%f %Z}  {event.category}", ""
     if event.operator:
         yield "operator", event.operator, ""
@@ -90,6 +87,8 @@ def _fields(row: AuditRow) -> Iterator[tuple[str, str, str]]:
         yield "article", f"{row.article_id}  {row.slug or 'does not exist any more'}", ""
     if row.operation_id is not None:
         yield "operation", row.operation_id, ""
+    if event.metadata:
+        yield "metadata", json.dumps(dict(event.metadata), ensure_ascii=False, default=str), ""
 
 
 def _took(ms: float) -> str:
