@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input
 
 from embedq_tui.screens.dialogs.confirm import Confirm
@@ -177,6 +178,20 @@ async def test_a_filter_is_written_corrected_counted_and_cleared(
         await eventually(lambda: pilot.app.screen.query_one("#filter", Input).value == "status:f")
         await pilot.press("tab", "space", "b", "e", "t", "enter")
         await eventually(lambda: table.keys == keys(other))
+
+
+async def test_what_is_typed_after_the_slash_is_never_taken_for_commands(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 3)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        for character in "/rq1xaf":  # all at once, as from a fast hand on a slow line
+            pilot.app.post_message(Key("slash" if character == "/" else character, character))
+        await eventually(lambda: pilot.app.screen.query_one("#filter", Input).value == "rq1xaf")
+        assert not table.marked
+    assert await statuses(connection, ids) == ["failed"] * 3
 
 
 async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(

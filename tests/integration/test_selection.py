@@ -62,6 +62,12 @@ FILTERS: Sequence[tuple[TaskFilter, str]] = [
         f"status = 'failed' AND metadata ->> 'bulkOperationId' = '{BULK}'",
     ),
     (TaskFilter(article=2), "article_id = 2"),
+    (TaskFilter(kind="update", priority="low"), "operation = 'update' AND priority = 'low'"),
+    (TaskFilter(kind="delete"), "false"),
+    (
+        TaskFilter(metadata=f'{{"bulkOperationId":"{BULK}"}}', statuses=("pending",)),
+        f"status = 'pending' AND metadata ->> 'bulkOperationId' = '{BULK}'",
+    ),
     (
         TaskFilter(article=2, statuses=("failed",), priority="normal"),
         "article_id = 2 AND status = 'failed' AND priority = 'normal'",
