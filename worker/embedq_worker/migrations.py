@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -64,6 +64,7 @@ async def up(
     *,
     target: int | None = None,
     patience: Patience | None = None,
+    applied_one: Callable[[int], None] = lambda version: None,
 ) -> list[int]:
     """Apply what is missing, in order. May be started twice at once, and again after having been killed.
 
@@ -72,6 +73,7 @@ async def up(
         report: Takes a line for the operator.
         target: Last version to apply; None for all.
         patience: How long to wait for others.
+        applied_one: Told each version when it is applied.
 
     Returns:
         Versions applied now.
@@ -94,6 +96,7 @@ async def up(
                     await _require_public_tables(session.connection)
                 await _apply(session, migration, report)
                 applied.append(migration.version)
+                applied_one(migration.version)
     return applied
 
 

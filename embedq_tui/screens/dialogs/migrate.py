@@ -75,11 +75,9 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
         progress.lines = lines[-TOLD:]
 
     async def run(progress: Progress) -> list[int]:
-        done = []
-        for state in missing:  # one after the other, so that it can be told how far it is
-            done += await migrations.up(app.session.settings, told, target=state.version)
-            progress.reached(len(done))
-        return done
+        return await migrations.up(
+            app.session.settings, told, applied_one=lambda _: progress.reached(progress.done + 1)
+        )
 
     applied = await actor.attempt(progress, run)
     app.session.again()
