@@ -104,6 +104,7 @@ async def terminal(
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started with
         os.setsid()
         fcntl.ioctl(its, termios.TIOCSCTTY, 0)
 
