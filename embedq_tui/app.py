@@ -29,8 +29,9 @@ from embedq_tui.supervisor import Supervisor
 from embedq_tui.supervisor_types import WorkerOptions
 from embedq_tui.supervisor_types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
+from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable_line
+from embedq_worker.text import printable, printable_line
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -255,6 +256,16 @@ class Console(App[int]):
         chosen = await choose_profile(self)
         if chosen is not None:
             await self.look_at(*chosen)
+
+    @work(exclusive=True, group="profiles", exit_on_error=False)
+    async def look_at_profile(self, profile: Profile) -> None:
+        """Look at the database of a profile."""
+        try:
+            settings = profile.settings(self.options.env_file)
+        except EmbedqError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)
+        else:
+            await self.look_at(settings, profile)
 
     @work(exclusive=True, group="migrate", exit_on_error=False)
     async def action_migrate(self) -> None:

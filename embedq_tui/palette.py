@@ -10,6 +10,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
 from embedq_tui.screens import ENTRIES
+from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
     from embedq_tui.app import Console
@@ -35,6 +36,11 @@ class Commands(Provider):
         console = cast("Console", self.app)
         for entry in ENTRIES:
             yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
+        profiles = console.options.profiles
+        for profile in profiles.by_name.values() if profiles is not None else ():
+            name = printable_line(profile.name, 40)
+            word = f", {printable_line(profile.environment, 20)}" if profile.environment else ""
+            yield f"Database {name}", f"Look at {name}{word}", partial(console.look_at_profile, profile)
         seen: set[str] = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding

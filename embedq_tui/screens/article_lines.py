@@ -57,9 +57,9 @@ def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]
     changed = moment(article.updated_at, now)
     yield labelled("Text").append(f"{count(article.characters, 'character')}, changed {changed}")
     words, style = _STATES.get(article.state, (article.state, ""))
-    line = labelled("Embedded").append(words, style)
+    line = labelled("State").append(words, style)
     if article.embedded_at:
-        line.append(f", {moment(article.embedded_at, now)}")
+        line.append(f", embedded {moment(article.embedded_at, now)}")
     yield line
     if article.models:
         names = printable_line(", ".join(name or "an unknown one" for name in article.models))

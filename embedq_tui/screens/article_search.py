@@ -13,7 +13,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from embedq_tui.output import count
 from embedq_tui.questions import Question
@@ -102,7 +102,7 @@ class ArticleSearchScreen(ConsoleScreen):
         )
         yield Lines(id="told")
         yield KeyedTable(_COLUMNS, ascii_only=self.console.ascii_only, id="hits")
-        yield Lines(id="hit")
+        yield Static(id="hit")
 
     async def on_unmount(self) -> None:
         """Let go of the provider."""
@@ -125,7 +125,7 @@ class ArticleSearchScreen(ConsoleScreen):
             lines = [Text(f"{self._step} ... {waited}, esc stops it", DOUBTFUL)]
         self.query_one("#told", Lines).show(lines)
         hit = self._hits.get(self._table.current or "")
-        self.query_one("#hit", Lines).show(_in_full(hit) if hit else [])
+        self.query_one("#hit", Static).update(Text("\n").join(_in_full(hit)) if hit else "")
 
     @property
     def _table(self) -> KeyedTable:
@@ -246,6 +246,6 @@ def _path(hit: SearchHit) -> str:
 
 def _in_full(hit: SearchHit) -> Iterable[Text]:
     yield Text.assemble((printable_line(hit.title or ""), HEAD), (f"  {printable_line(hit.slug)}", NAME))
-    yield Text(printable_line(_path(hit)), QUIET)
-    snippet = printable_line(hit.snippet)
-    yield Text(snippet)
+    if path := printable_line(_path(hit)):
+        yield Text(path, QUIET)
+    yield Text(printable_line(hit.snippet))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,17 +18,24 @@ from embedq_tui.article_filter import EXAMPLE, format_article_filter, parse_arti
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.articles_questions import (
     DAY_S,
-    EXPORTED,
     ArticleList,
     Covered,
     LastBackfill,
+    all_pages,
 )
-from embedq_tui.screens.articles_render import COLUMNS, backfill_line, figures, place_line, row_of, word_of
+from embedq_tui.screens.articles_render import (
+    COLUMNS,
+    backfill_line,
+    figures,
+    filter_line,
+    place_line,
+    row_of,
+)
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
+from embedq_tui.styles import BAD, DOUBTFUL, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.bulk import Operation
@@ -95,6 +102,7 @@ class ArticlesScreen(ConsoleScreen):
         self._problem = ""
         self._coverage: Coverage | None = None
         self._counted_at = 0.0
+        self._counting = True
         self._backfill: Operation | None = None
         self._busy = False
 
@@ -134,8 +142,10 @@ class ArticlesScreen(ConsoleScreen):
                 self._problem = "" if answer.error is None else answer.error.message
                 if answer.value is not None:
                     self._show(asked, answer.value)
-            case Covered() if answer.value is not None:
-                self._take_coverage(answer.value, answer.at)
+            case Covered():
+                self._counting = False
+                if answer.value is not None:
+                    self._take_coverage(answer.value, answer.at)
             case LastBackfill() if answer.error is None:
                 self._backfill = answer.value
         self._draw_lines()
@@ -188,22 +198,15 @@ class ArticlesScreen(ConsoleScreen):
         if self._coverage is None:
             yield Text("Counting the articles ...", QUIET)
         else:
-            yield from figures(self._coverage, time.monotonic() - self._counted_at)
+            counted_s = time.monotonic() - self._counted_at
+            yield from figures(self._coverage, counted_s, counting=self._counting)
         if self._backfill is not None and (now := self.store.now()) is not None:
             yield backfill_line(self._backfill, now)
 
     def _filter_line(self) -> Text:
         if self._problem:
             return Text(printable_line(self._problem), BAD)
-        states = Text()
-        chosen = self._wanted.states
-        if chosen:
-            states.append(", ".join(map(word_of, chosen)), f"reverse {HEAD}")
-            states.append(" ")
-        words = format_article_filter(replace(self._wanted, states=()))
-        if words or chosen:
-            return states.append(printable_line(words), HEAD)
-        return Text("/ filter   tab state   s search by meaning", QUIET)
+        return filter_line(self._wanted)
 
     def _place(self) -> Text:
         page = self._page
@@ -403,15 +406,5 @@ class ArticlesScreen(ConsoleScreen):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
         """Write all that match to a file."""
-        await export(self.console, "articles", self._pages(self._wanted, self._direction))
-
-    async def _pages(
-        self, wanted: ArticleFilter, direction: Direction
-    ) -> AsyncIterator[Sequence[ArticleRow]]:
-        after: int | None = None
-        while True:
-            page = await self.session.ask(ArticleList(wanted, direction, after, EXPORTED))
-            yield page.articles
-            after = page.next
-            if after is None:
-                return
+        pages = all_pages(self.session, self._wanted, self._direction)
+        await export(self.console, "articles", pages)

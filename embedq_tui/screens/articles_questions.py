@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import ClassVar
 
 from embedq_tui.questions import Question
+from embedq_tui.session import Session
 from embedq_worker import bulk
 from embedq_worker.bulk import Operation
 from embedq_worker.database import Connection
 from embedq_worker.insights.articles import (
     ArticleFilter,
     ArticlePage,
+    ArticleRow,
     Coverage,
     article_page,
     coverage_by_state,
@@ -91,3 +93,20 @@ class LastBackfill(Question[Operation | None]):
     async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
         """Ask it once."""
         return await bulk.status(connection)
+
+
+async def all_pages(
+    session: Session, wanted: ArticleFilter, direction: Direction
+) -> AsyncIterator[Sequence[ArticleRow]]:
+    """All that match, page by page, for an export.
+
+    Raises:
+        EmbedqError: The database does not answer.
+    """
+    after: int | None = None
+    while True:
+        page = await session.ask(ArticleList(wanted, direction, after, EXPORTED))
+        yield page.articles
+        after = page.next
+        if after is None:
+            return

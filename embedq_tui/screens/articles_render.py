@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from rich.text import Text
 
+from embedq_tui.article_filter import format_article_filter
 from embedq_tui.lines import ago, labelled
 from embedq_tui.output import count
 from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.bulk import Operation
-from embedq_worker.insights.articles import ArticleRow, Coverage, State
+from embedq_worker.insights.articles import ArticleFilter, ArticleRow, Coverage, State
 from embedq_worker.text import age, printable_line
 
 STATE_STYLES: Mapping[State, str] = {
@@ -27,17 +29,17 @@ STATE_STYLES: Mapping[State, str] = {
 }
 STATE_WORDS: Mapping[State, str] = {State.MODEL: "other model"}
 
-_WELL = (State.QUEUED, State.EXCLUDED, State.EMPTY)
-_WRONG = (State.MISSING, State.FAILED, State.STALE, State.MODEL)
+_WELL = (State.EXCLUDED, State.EMPTY)
+_WRONG = (State.QUEUED, State.MISSING, State.FAILED, State.STALE, State.MODEL)
 
 COLUMNS = (
     Column("id", "Id", 8, least=100),
     Column("state", "State", 14),
     Column("slug", "Slug", 0),
     Column("title", "Title", 0, least=100),
-    Column("folder", "Folder", 16, least=120),
-    Column("size", "Text", 8),
-    Column("chunks", "Chunks", 6),
+    Column("folder", "Folder", 16, least=140),
+    Column("size", "Text", 8, right=True),
+    Column("chunks", "Chunks", 6, right=True),
     Column("embedded", "Embedded", 14),
     Column("models", "Model", 24, least=140),
 )
@@ -75,12 +77,13 @@ def size_of(size: int) -> str:
     return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
 
 
-def figures(found: Coverage, counted_s: float) -> Iterator[Text]:
+def figures(found: Coverage, counted_s: float, *, counting: bool) -> Iterator[Text]:
     """How many articles are in which state, in two lines.
 
     Args:
         found: As counted.
         counted_s: Seconds since it was.
+        counting: It goes on.
     """
     line = labelled("Articles")
     line.append(f"{found.articles:,}" if found.done else f"the first {found.articles:,}", HEAD)
@@ -97,7 +100,7 @@ def figures(found: Coverage, counted_s: float) -> Iterator[Text]:
         style = STATE_STYLES[state] if number else QUIET
         line.append(f"{'  ' if place else ''}{word_of(state)} {number:,}", style)
     if not found.done:
-        line.append("  (C counts all)", QUIET)
+        line.append("  (counting)" if counting else "  (C counts all)", QUIET)
     elif counted_s > 90:
         line.append(f"  (counted {age(counted_s)} ago)", QUIET)
     yield line
@@ -116,13 +119,25 @@ def backfill_line(found: Operation, now: datetime) -> Text:
     style = DOUBTFUL if silent or found.state in ("stopped", "rolled_back") else GOOD
     line.append("silent" if silent else found.state.replace("_", " "), style)
     who = f"{found.operator}@{found.host}" if found.host else found.operator
-    line.append(f", {ago(found.started_at, now)} by {printable_line(who, 40)}")
     line.append(f", queued {found.queued:,} of {found.planned:,}")
     left = [f"{found.tasks[name]:,} {name}" for name in _LEFT if found.tasks.get(name)]
-    return line.append(f": {', '.join(left)}" if left else "")
+    line.append(f": {', '.join(left)}" if left else "")
+    return line.append(f"; {ago(found.started_at, now)} by {printable_line(who, 40)}")
 
 
 _LEFT = ("pending", "processing", "failed")
+
+
+def filter_line(wanted: ArticleFilter) -> Text:
+    """What is listed; how it can be chosen where it is all."""
+    line = Text()
+    if wanted.states:
+        line.append(", ".join(map(word_of, wanted.states)), f"reverse {HEAD}")
+        line.append(" ")
+    words = format_article_filter(replace(wanted, states=()))
+    if words or wanted.states:
+        return line.append(printable_line(words), HEAD)
+    return Text("/ filter   tab state   s search by meaning", QUIET)
 
 
 def place_line(page: int, direction: str, shown: int, *, looked_at: int, more: bool) -> Text:
