@@ -175,6 +175,8 @@ class TasksScreen(TaskFiltering):
         if self._land is None and before not in (None, self._table.current):
             self._jumped_at = time.monotonic()
         self._land = None
+        if not self._following:
+            self._pin()
         if whole != self._complete:
             self.ask_anew()
 
@@ -220,7 +222,9 @@ class TasksScreen(TaskFiltering):
         if self._problem:
             return Text(printable_line(self._problem), BAD)
         marked = len(self._table.marked)
-        line = Text(f"{count(marked, 'task')} marked  " if marked else "", f"bold {DOUBTFUL}")
+        line = Text()
+        if marked:
+            line.append(f"{count(marked, 'task')} marked  ", f"bold {DOUBTFUL}")
         words = format_filter(replace(self.view.wanted, statuses=()))
         if words:
             return line.append(words, HEAD)
@@ -308,11 +312,18 @@ class TasksScreen(TaskFiltering):
             return
         self._following = False
         self._kept.ids = [task.id for task in self._tasks]
-        if self._page is not None and self._page.next is not None and self._shown == self._asked:
-            self.view = self.view.pin(self._tasks[0])
+        self._pin()
+        self._draw_lines()
+
+    def _pin(self) -> None:
+        """Leave out what comes before a first page that others follow: it would wash away what is seen."""
+        page, view = self._page, self.view
+        if page is None or page.next is None or view.starts != (None,) or self._shown != self._asked:
+            return
+        self.view = view.pin(page.tasks[0])
+        if self.view != view:
             self._shown = self._asked
             self.ask_anew()
-        self._draw_lines()
 
     @on(KeyedTable.RowSelected, "#list")
     def _open(self, event: KeyedTable.RowSelected) -> None:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from rich.cells import chop_cells
-from rich.text import Text
+from rich.cells import cell_len, chop_cells
+from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Size
@@ -32,13 +32,22 @@ def wrapped(line: str, width: int) -> Iterator[str]:
     if line.isascii() and len(line) <= width:
         yield line
     elif len(line) >= LONG:
-        size = width if line.isascii() else max(width // 2, 1)  # a character is two cells wide at most
-        yield from (line[at : at + size] for at in range(0, len(line), size))
+        yield from _chopped(line, max(width, 2))
     elif line.isascii():
         indent = line[: min(len(line) - len(line.lstrip()), width // 2)]
         yield from textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
     else:
         yield from chop_cells(line, max(width, 2)) or [""]
+
+
+def _chopped(line: str, width: int) -> Iterator[str]:
+    at = 0
+    while at < len(line):
+        piece = line[at : at + width]
+        while not piece.isascii() and (over := cell_len(piece) - width) > 0:
+            piece = piece[: -max(over // 2, 1)]  # a character is two cells wide at most
+        at += len(piece)
+        yield piece
 
 
 class TextView(ScrollView, can_focus=True):
@@ -88,8 +97,8 @@ class TextView(ScrollView, can_focus=True):
         if not 0 <= at < len(self._pieces):
             return Strip.blank(self.size.width, self.rich_style)
         piece, style = self._pieces[at]
-        segments = Text(piece, style, end="").render(self.app.console)
-        strip = Strip(segments).apply_style(self.rich_style)
+        segment = Segment(piece, self.app.console.get_style(style))
+        strip = Strip([segment]).apply_style(self.rich_style)
         return strip.crop_extend(0, width, self.rich_style)
 
     def action_scroll_down(self) -> None:

@@ -149,6 +149,24 @@ async def test_pages_of_any_list_one_after_the_other(database: Database, connect
         await eventually(lambda: table.keys[:100] == keys(ids[150:][::-1]))
 
 
+async def test_a_flood_washes_nothing_away(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 30)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 30)
+        await pilot.press("down", "down")
+        await eventually(at(table, ids[2]))
+        for number in range(4):
+            await add_tasks(connection, 90, slug=f"flood{number}", ago_s=900 - 100 * number)
+            await until_text(pilot, f"all {30 + 90 * (number + 1)}")
+        await until_text(pilot, "held")
+        assert table.current == str(ids[2])
+        await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", ids[2])
+        await eventually(at(table, ids[3]))
+        await pilot.press("g")
+        await eventually(lambda: len(table.keys) == 100 and not set(table.keys) & set(keys(ids)))
+
+
 async def test_a_filter_is_written_corrected_counted_and_cleared(
     database: Database, connection: Connection
 ) -> None:
