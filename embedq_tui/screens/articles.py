@@ -35,12 +35,12 @@ from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.styles import BAD, DOUBTFUL, QUIET
+from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.bulk import Operation
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, Coverage, State
+from embedq_worker.insights.articles import ArticleFilter, ArticlePage, Coverage, State
 from embedq_worker.selection import Direction
 from embedq_worker.text import printable, printable_line
 
@@ -212,15 +212,7 @@ class ArticlesScreen(ConsoleScreen):
         page = self._page
         if page is None or self._shown != self._asked:
             return Text("looking", QUIET)
-        if not page.articles and page.next is None and self._starts == (None,):
-            return Text("none match" if self._wanted != ArticleFilter() else "no articles", DOUBTFUL)
-        return place_line(
-            len(self._starts),
-            self._direction,
-            len(page.articles),
-            looked_at=page.looked_at,
-            more=page.next is not None,
-        )
+        return place_line(page, len(self._starts), self._direction, filtered=self._wanted != ArticleFilter())
 
     # -- moving
 
@@ -306,14 +298,10 @@ class ArticlesScreen(ConsoleScreen):
 
     def action_copy(self) -> None:
         """Copy the slug of the article under the cursor."""
-        if (found := self._current) is not None:
-            self.console.copy_to_clipboard(found.slug)
-            self.notify(f"Copied: {printable_line(found.slug, 100)}", markup=False)
-
-    @property
-    def _current(self) -> ArticleRow | None:
         articles = self._page.articles if self._page is not None else ()
-        return next((one for one in articles if str(one.id) == self._table.current), None)
+        for slug in [one.slug for one in articles if str(one.id) == self._table.current]:
+            self.console.copy_to_clipboard(slug)
+            self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
     def action_search(self) -> None:
         """Search by meaning."""

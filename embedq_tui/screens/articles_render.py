@@ -14,7 +14,7 @@ from embedq_tui.output import count
 from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.bulk import Operation
-from embedq_worker.insights.articles import ArticleFilter, ArticleRow, Coverage, State
+from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, Coverage, State
 from embedq_worker.text import age, printable_line
 
 STATE_STYLES: Mapping[State, str] = {
@@ -140,20 +140,22 @@ def filter_line(wanted: ArticleFilter) -> Text:
     return Text("/ filter   tab state   s search by meaning", QUIET)
 
 
-def place_line(page: int, direction: str, shown: int, *, looked_at: int, more: bool) -> Text:
+def place_line(page: ArticlePage, number: int, direction: str, *, filtered: bool) -> Text:
     """Where in the list we are.
 
     Args:
-        page: From 1 on.
+        page: That is shown.
+        number: Of it, from 1 on.
         direction: Which comes first.
-        shown: Rows.
-        looked_at: Articles that were looked at for them.
-        more: There is a next page.
+        filtered: Not all articles are listed.
     """
+    shown, more = len(page.articles), page.next is not None
+    if not shown and not more and number == 1:
+        return Text("none match" if filtered else "no articles", DOUBTFUL)
     line = Text(f"{direction} first", QUIET)
-    if page > 1:
-        line.append(f" page {page}", HEAD)
-    if looked_at > shown:
-        line.append(f"  {shown:,} of {looked_at:,} looked at{', ] goes on' if more else ''}", DOUBTFUL)
-        return line
+    if number > 1:
+        line.append(f" page {number}", HEAD)
+    if page.looked_at > shown:
+        goes_on = ", ] goes on" if more else ""
+        return line.append(f"  {shown:,} of {page.looked_at:,} looked at{goes_on}", DOUBTFUL)
     return line.append(f"  {count(shown, 'article')}{', ] more' if more else ''}")
