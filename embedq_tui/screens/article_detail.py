@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
@@ -17,14 +17,16 @@ from textual.widgets import ContentSwitcher
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.article_lines import CHUNKS, TASKS, chunk_row, facts, task_row
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.styles import BAD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.database import Connection
-from embedq_worker.insights.detail import ArticleDetail, article_detail
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_text
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable_line
+from embedq_worker.text import printable, printable_line
 
 SECTIONS = ("chunks", "tasks")
 
@@ -39,6 +41,18 @@ class Article(Question[ArticleDetail | None]):
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
         """Ask it once."""
         return await article_detail(connection, self.article)
+
+
+@dataclass(frozen=True)
+class ChunkText(Question[str | None]):
+    """The text of a chunk; None where it is not there any more."""
+
+    article: int
+    index: int
+
+    async def ask(self, connection: Connection, settings: Settings) -> str | None:
+        """Ask it once."""
+        return await chunk_text(connection, self.article, self.index)
 
 
 class ArticleDetailScreen(ConsoleScreen):
@@ -154,6 +168,23 @@ class ArticleDetailScreen(ConsoleScreen):
             slug = self._found.article.slug
             self.console.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
+
+    @on(KeyedTable.RowSelected, "#chunks")
+    def _read(self, event: KeyedTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            self._show_chunk(int(event.row_key.value))
+
+    @work(exclusive=True, group="chunk", exit_on_error=False)
+    async def _show_chunk(self, index: int) -> None:
+        """Show the text of a chunk."""
+        try:
+            text = await self.session.ask(ChunkText(self._of, index))
+        except EmbedqError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)
+            return
+        told = text if text is not None else "It is not there any more."
+        await self.console.actor.tell(Report(f"Chunk {index}", [told]))
 
     @on(KeyedTable.RowSelected, "#tasks")
     def _open(self, event: KeyedTable.RowSelected) -> None:

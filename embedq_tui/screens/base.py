@@ -169,7 +169,7 @@ class ConsoleScreen(Screen[None]):
             return
         frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
         width, ascii_only = self.size.width, self.console.ascii_only
-        wrong = alert(self.store)
+        wrong = alert(self.store, width)
         self.query_one("#title", Line).text = title(
             self.session, width, frozen_s=frozen_s, ascii_only=ascii_only
         )

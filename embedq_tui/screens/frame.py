@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import RenderResult
 from textual.reactive import reactive
@@ -114,20 +115,31 @@ def _numbers(store: Store) -> dict[str, int]:
     }
 
 
-def alert(store: Store) -> Text:
-    """The worst that is wrong, in one line; empty where all is well."""
+def alert(store: Store, width: int) -> Text:
+    """The worst that is wrong, in one line with what can be done; empty where all is well.
+
+    Args:
+        store: What is known.
+        width: Cells there are: the message is cut, not what can be done.
+    """
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        advice = f"; {store.error.advice}" if store.error.advice else ""
-        if isinstance(store.error, SchemaError):
-            advice = "; M applies what is missing"
-        return Text(f" {printable_line(store.error.message + advice)}", BAD)
+        advice = "M applies what is missing" if isinstance(store.error, SchemaError) else store.error.advice
+        return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
         return Text()
-    more = f"  (+{len(issues) - 1} more: !)" if len(issues) > 1 else "  (advice: !)"
-    return Text.assemble((f" {printable_line(issues[0])}", DOUBTFUL), (more, QUIET))
+    hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
+    if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
+        hint = f"M applies what is missing {hint}"
+    return _with_hint(Text(f" {printable_line(issues[0])}", DOUBTFUL), hint, width)
+
+
+def _with_hint(message: Text, hint: str, width: int) -> Text:
+    line = message.copy()
+    line.truncate(max(width - cell_len(hint) - 2, 20), overflow="ellipsis")
+    return line.append(f"  {hint}", QUIET) if hint else line
 
 
 def troubles(store: Store) -> list[str]:

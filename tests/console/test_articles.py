@@ -92,6 +92,9 @@ async def test_an_article_is_followed_by_its_id_until_it_is_gone(
         await until(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
         await until_text(pilot, "Chunks 1")
         await until_text(pilot, "Head")
+        await pilot.press("enter")
+        await until_text(pilot, "One text.")
+        await pilot.press("escape")
         await connection.execute(
             "INSERT INTO embedding_tasks (article_id, operation, slug) VALUES ($1, 'update', 'plain-0')",
             first,

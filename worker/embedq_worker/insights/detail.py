@@ -254,6 +254,25 @@ FROM embeddings WHERE article_id = $1 ORDER BY article_id, chunk_index
 """
 
 
+async def chunk_text(connection: Connection, article: int, index: int) -> str | None:
+    """The text of a chunk as it is stored.
+
+    Args:
+        connection: To the migrated database.
+        article: Its id.
+        index: `Chunk.index`.
+
+    Returns:
+        None where there is no such chunk (any more).
+    """
+    text: str | None = await connection.fetchval(
+        "SELECT coalesce(text_content, '') FROM embeddings WHERE article_id = $1 AND chunk_index = $2",
+        article,
+        index,
+    )
+    return text
+
+
 def _chunk(row: asyncpg.Record) -> Chunk:
     return Chunk(
         index=row["index"],
