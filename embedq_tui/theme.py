@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 
 from textual.theme import Theme
@@ -38,10 +37,19 @@ LIGHT = Theme(
 
 
 def ascii_only() -> bool:
-    """Whether the terminal shows nothing but ASCII, as far as its locale says."""
+    """Whether the terminal shows nothing but ASCII, as far as its kind and its locale say.
+
+    Python's own idea of the locale does not tell: it takes C for UTF-8, and sets LC_CTYPE to C.UTF-8 then.
+    """
     if os.environ.get("TERM") in ("linux", "dumb", "vt100", "vt220"):
         return True
-    return not locale.getpreferredencoding(False).lower().replace("-", "").startswith("utf8")
+    character = os.environ.get("LC_CTYPE", "")
+    named = (
+        os.environ.get("LC_ALL")
+        or ("" if character == "C.UTF-8" else character)
+        or os.environ.get("LANG", "")
+    )
+    return bool(named) and "utf" not in named.lower()
 
 
 def few_colours() -> bool:

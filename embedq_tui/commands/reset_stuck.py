@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
 
 import click
 
@@ -10,6 +10,7 @@ from embedq_tui.acting import act
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions import RELEASE
 from embedq_worker.errors import ExitCode
+from embedq_worker.insights.stuck import stuck_by
 from embedq_worker.selection import TaskFilter
 
 
@@ -22,12 +23,15 @@ from embedq_worker.selection import TaskFilter
 )
 @operator_command
 def command(invocation: Invocation, minutes: int | None) -> ExitCode:
-    """Put tasks that have been in hand for too long back into the queue.
+    """Put tasks that have been in hand for too long, or whose worker is gone or silent, back into the queue.
+
+    These are the tasks that `embedq-tui stuck` lists; --minutes is another age than that of the settings.
 
     Whoever holds one, a worker of another program too, can write nothing of it any more. No attempt is
     charged. Exits 0 when there was nothing to reset.
     """
-    longest_ms = invocation.settings().max_processing_time_ms
-    oldest = timedelta(minutes=minutes) if minutes is not None else timedelta(milliseconds=longest_ms)
-    wanted = TaskFilter(statuses=("processing",), until=oldest)
+    by = stuck_by(invocation.settings())
+    if minutes is not None:
+        by = replace(by, older_s=minutes * 60.0)
+    wanted = TaskFilter(statuses=("processing",), stuck=by)
     return act(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)

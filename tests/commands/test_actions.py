@@ -238,6 +238,24 @@ async def test_reset_stuck_goes_by_age(tui: Tui, connection: Connection) -> None
     await act(tui, "reset-stuck", "--minutes", 0, changed=1)
 
 
+async def test_reset_stuck_takes_what_a_silent_worker_holds(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 2)
+    silent, alive = await start_worker(connection), await start_worker(connection)
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'processing', attempts = 1, processed_at = now(), claimed_at = now(),
+                  worker_id = CASE slug WHEN 'article-0' THEN $1::uuid ELSE $2::uuid END""",
+        silent,
+        alive,
+    )
+    await connection.execute(
+        "UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour' WHERE id = $1", silent
+    )
+    await act(tui, "reset-stuck", matched=1, changed=1)
+    assert (
+        await connection.fetchval("SELECT slug FROM embedding_tasks WHERE status = 'pending'") == "article-0"
+    )
+
+
 async def test_actions_on_a_database_without_our_tables(bare_tui: Tui) -> None:
     for line in ("retry --failed", "clear --confirm", "list", "recent", "stop", "pause", "cleanup --yes"):
         answer = await bare_tui(*line.split())
