@@ -26,9 +26,9 @@ _STATES = {
 }
 
 CHUNKS = (
-    Column("index", "Chunk", 5),
+    Column("index", "Chunk", 5, right=True),
     Column("heading", "Heading", 0),
-    Column("characters", "Text", 7),
+    Column("characters", "Text", 7, right=True),
     Column("model", "Model", 26, least=100),
     Column("hash", "Hash", 12, least=120),
     Column("stored", "Stored", 14),

@@ -152,8 +152,8 @@ class ArticlesScreen(ConsoleScreen):
         self.refresh_bindings()
 
     def _count_reached(self, found: Coverage) -> None:
-        """What was counted so far; it takes the place of no whole count."""
-        if self.is_mounted and not self.frozen and (self._coverage is None or not self._coverage.done):
+        """What was counted so far, the first time: later a count takes the place of the one before."""
+        if self.is_mounted and not self.frozen and self._counting:
             self._take_coverage(found, time.monotonic())
             self._draw_lines()
 
@@ -180,7 +180,6 @@ class ArticlesScreen(ConsoleScreen):
 
     def on_resize(self) -> None:
         """Fit the lines."""
-        super().on_resize()
         self._draw_lines()
 
     def _draw_rows(self, now: datetime, at: int | None = None) -> None:

@@ -93,12 +93,7 @@ async def _carry_out(console: Console, planned: Planned) -> None:
     ended = await actor.attempt(progress, lambda reached: _run(console, planned, reached))
     if ended is None:
         if progress.stopping:
-            await actor.tell(
-                Report(
-                    f"Stopped: {progress.done:,} of {count(planned.tasks, 'task')} queued",
-                    ["What was queued stays queued: b goes on with the rest, B takes it back."],
-                )
-            )
+            await _tell_stopped(console)
         return
     queued = count(ended.progress.queued, "task")
     if ended.state == "done":
@@ -107,6 +102,16 @@ async def _carry_out(console: Console, planned: Planned) -> None:
         return
     words = "somebody took it back" if ended.state == "rolled_back" else f"it is {ended.state}"
     await actor.tell(Report(f"{queued} queued, then {words}", [f"operation {ended.operation_id}"], bad=True))
+
+
+async def _tell_stopped(console: Console) -> None:
+    """As the database has it: a batch may have been queued while it was stopped."""
+    looking = Progress("Looking what was queued", stop="Leave it")
+    found = await console.actor.attempt(looking, lambda _: _last(console))
+    if found is not None:
+        title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
+        rest = "What was queued stays queued: b goes on with the rest, B takes it back."
+        await console.actor.tell(Report(title, [rest, f"operation {found.id}"]))
 
 
 async def _run(console: Console, planned: Planned, progress: Progress) -> Run:

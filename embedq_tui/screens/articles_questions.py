@@ -64,8 +64,8 @@ class Covered(Question[Coverage]):
         count_s: Seconds after which counting ends; what is not counted then is not `done`.
     """
 
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 60.0
+    pause_s: ClassVar[float] = 10.0
+    every_s: ClassVar[float] = 120.0
     within_s: ClassVar[float] = DAY_S
 
     told: Callable[[Coverage], None] = field(compare=False)

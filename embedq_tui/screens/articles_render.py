@@ -86,7 +86,9 @@ def figures(found: Coverage, counted_s: float, *, counting: bool) -> Iterator[Te
         counting: It goes on.
     """
     line = labelled("Articles")
-    line.append(f"{found.articles:,}" if found.done else f"the first {found.articles:,}", HEAD)
+    line.append(f"{found.articles:,}" if found.done else f"first {found.articles:,}", HEAD)
+    if not found.done:
+        line.append(", counting" if counting else ", C: all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
     wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
     share = f" ({_share(embedded, wanted)})" if wanted else ""
@@ -99,9 +101,7 @@ def figures(found: Coverage, counted_s: float, *, counting: bool) -> Iterator[Te
         number = found.by_state[state]
         style = STATE_STYLES[state] if number else QUIET
         line.append(f"{'  ' if place else ''}{word_of(state)} {number:,}", style)
-    if not found.done:
-        line.append("  (counting)" if counting else "  (C counts all)", QUIET)
-    elif counted_s > 90:
+    if found.done and counted_s > 150:
         line.append(f"  (counted {age(counted_s)} ago)", QUIET)
     yield line
 

@@ -38,7 +38,7 @@ MIGRATIONS = (
     Column("applied", "Applied", 0),
     Column("by", "By", 16, least=100),
     Column("program", "With", 10, least=110),
-    Column("seconds", "Took", 8, least=90),
+    Column("seconds", "Took", 8, least=90, right=True),
 )
 DEFAULT = "default"
 
