@@ -128,7 +128,7 @@ class ConsoleScreen(Screen[None]):
         self.console.stand(self)
 
     def on_resize(self) -> None:
-        """Fit the frame."""
+        """Fit the frame. Textual calls the handlers of a subclass and ours: none calls the other."""
         self.draw_frame()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

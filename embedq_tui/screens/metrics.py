@@ -87,7 +87,6 @@ class MetricsScreen(ConsoleScreen):
         self.set_class(self._each == 4, "-four")
         self.set_class(self._each == 6, "-six")
         self.set_class(height < 18, "-tiny")
-        super().on_resize()
         self._choose()
 
     def draw_frame(self) -> None:

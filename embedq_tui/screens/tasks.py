@@ -193,7 +193,6 @@ class TasksScreen(TaskFiltering):
 
     def on_resize(self) -> None:
         """Fit the lines."""
-        super().on_resize()
         self._draw_lines()
 
     def _draw_rows(self, now: datetime, at: int | None = None) -> None:

@@ -242,8 +242,9 @@ async def test_reset_stuck_takes_what_a_silent_worker_holds(tui: Tui, connection
     await queued_articles(connection, 2)
     silent, alive = await start_worker(connection), await start_worker(connection)
     await connection.execute(
-        """UPDATE embedding_tasks SET status = 'processing', attempts = 1, processed_at = now(), claimed_at = now(),
-                  worker_id = CASE slug WHEN 'article-0' THEN $1::uuid ELSE $2::uuid END""",
+        """UPDATE embedding_tasks
+           SET status = 'processing', attempts = 1, processed_at = now(), claimed_at = now(),
+               worker_id = CASE slug WHEN 'article-0' THEN $1::uuid ELSE $2::uuid END""",
         silent,
         alive,
     )
