@@ -27,7 +27,7 @@ TREND = 12
 
 COLUMNS = (
     Column("group", "Group", 8),
-    Column("tasks", "Tasks", 8),
+    Column("tasks", "Tasks", 8, right=True),
     Column("share", "Share", BAR + 5),
     Column("trend", "Trend", TREND, least=100),
     Column("first", "First seen", 11, least=110),

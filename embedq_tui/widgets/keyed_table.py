@@ -24,12 +24,14 @@ class Column:
         label: Its heading.
         width: In cells; 0 for a share of what is left over.
         least: Width of the table in cells below which it is left out.
+        right: The heading stands at the right, as numbers do.
     """
 
     key: str
     label: str
     width: int
     least: int = 0
+    right: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,10 @@ class KeyedTable(DataTable[Text]):
         cells = (
             (Text(self._mark if row.key in self.marked else " "), *row.cells) if self._markable else row.cells
         )
-        return [cells[at] for at in self._shown]
+        shown = [cells[at] for at in self._shown]
+        for cell in shown:  # what is cut is seen to be cut
+            cell.no_wrap, cell.overflow = True, "ellipsis"
+        return shown
 
     def _update(self, wanted: tuple[Row, ...]) -> None:
         with self.app.batch_update():
@@ -254,7 +259,8 @@ class KeyedTable(DataTable[Text]):
             if columns:
                 for at, width in zip(self._shown, self._widths, strict=True):
                     column = self._all_columns[at]
-                    self.add_column(Text(column.label), width=width, key=column.key)
+                    label = Text(column.label, justify="right" if column.right else "left")
+                    self.add_column(label, width=width, key=column.key)
             for row in wanted:
                 self.add_row(*self._cells(row), key=row.key)
             keys = [row.key for row in wanted]
