@@ -34,7 +34,7 @@ class Line(Widget):
 
     def render(self) -> RenderResult:
         """The line, cut where the screen ends."""
-        line = self.text.copy()
+        line = Text.assemble(self.text)  # so that all of it has colours of the same kind
         line.no_wrap = True
         line.truncate(max(self.size.width, 1), overflow="ellipsis")
         return line

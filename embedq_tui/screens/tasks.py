@@ -210,7 +210,7 @@ class TasksScreen(TaskFiltering):
 
     def _place(self) -> Text:
         view = self.view
-        line = Text(f"{view.direction} first  ", QUIET)
+        line = Text.assemble((f"{view.direction} first  ", QUIET))
         if view.page > 1:
             line.append(f"page {view.page}  ", HEAD)
         elif view.pinned:

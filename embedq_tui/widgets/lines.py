@@ -50,7 +50,7 @@ class Lines(Widget):
             lines = lines[-self.size.height :]
         if y >= len(lines) or width <= 0:
             return Strip.blank(width, self.rich_style)
-        line = lines[y].copy()
+        line = Text.assemble(lines[y])  # `Text.render` draws spans, and forgets the style of a whole text
         line.truncate(width, overflow="ellipsis", pad=True)
         segments = line.render(self.app.console)
         return Strip(segments, width).apply_style(self.rich_style).crop_extend(0, width, self.rich_style)
