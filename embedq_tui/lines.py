@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -85,23 +85,27 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     return line.append(f", {printable_line(provider.reason)}") if provider.reason else line
 
 
-def worker_line(worker: WorkerRow, now: datetime) -> Text:
-    """A worker."""
-    alive = worker.liveness is Liveness.ALIVE
-    beat = age((now - worker.heartbeat_at).total_seconds())
-    return Text.assemble(
-        f"{printable_line(worker.host)}/{worker.pid}  ",
-        (worker.state if alive else worker.liveness.value, GOOD if alive else BAD),
-        f"  beat {beat} ago  {worker.in_hand} in hand  {worker.succeeded:,} done  {worker.failed:,} failed",
-        f"  {printable_line(worker.note)}" if worker.note else "",
-    )
+def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
+    """Workers, one below the other."""
+    places = [printable_line(f"{worker.host}/{worker.pid}", 30) for worker in workers]
+    width = max(map(len, places), default=0)
+    for worker, place in zip(workers, places, strict=True):
+        alive = worker.liveness is Liveness.ALIVE
+        beat = age((now - worker.heartbeat_at).total_seconds())
+        yield Text.assemble(
+            f"{place:<{width}}  ",
+            (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
+            f"  beat {beat:>6} ago  {worker.in_hand:>3} in hand",
+            f"  {worker.succeeded:,} done  {worker.failed:,} failed",
+            f"  {printable_line(worker.note)}" if worker.note else "",
+        )
 
 
 def group_line(group: FailureGroup, now: datetime) -> Text:
     """A group of failures."""
     size = f"{group.count:,}{'' if group.exact else '+'}"
     seen = ago(group.last_seen, now)
-    return Text(f"{group.fingerprint}  {size:>7}  {seen:>12}  {printable_line(group.error)}")
+    return Text(f"{group.fingerprint}  {size:>7}  {seen:>14}  {printable_line(group.error)}")
 
 
 def log_line(row: AuditRow, width: int) -> Text:

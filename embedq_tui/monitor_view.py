@@ -19,7 +19,7 @@ from embedq_tui.lines import (
     provider_line,
     state_of,
     waiting,
-    worker_line,
+    worker_lines,
 )
 from embedq_tui.output import count
 from embedq_tui.styles import BAD, HEAD, QUIET
@@ -87,7 +87,7 @@ def view(
     if height is not None and height < len(figures) + 3:
         return figures[:height]
     room = None if height is None else height - len(figures)
-    workers = [worker_line(row, now) for row in seen.overview.workers]
+    workers = [*worker_lines(seen.overview.workers, now)]
     groups = [group_line(row, now) for row in seen.failures.groups]
     lines = figures + _section("Workers", len(workers), workers, _share(room, 3))
     if groups:

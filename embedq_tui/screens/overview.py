@@ -21,7 +21,7 @@ from embedq_tui.lines import (
     provider_line,
     state_of,
     waiting,
-    worker_line,
+    worker_lines,
 )
 from embedq_tui.plots import Line as PlotLine
 from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
@@ -42,7 +42,8 @@ GROUPS = 5
 COUNTED = 5_000
 """Tasks of a group of failures that are counted one by one: a look has to be quick."""
 
-SPARK = 24
+SPARK, LEAST_SPARK = 24, 6
+"""Cells of the sparkline where there is room for it; of fewer nothing can be read."""
 
 LONGEST = 500
 """Characters of a text of the audit log: a line shows no more."""
@@ -118,7 +119,6 @@ class OverviewScreen(ConsoleScreen):
 
     def on_resize(self) -> None:
         """There may be room for plots now."""
-        super().on_resize()
         self.ask_anew()
 
     def answered(self, answer: Answer[Any]) -> None:
@@ -147,27 +147,25 @@ class OverviewScreen(ConsoleScreen):
         width = self.size.width - 4
         self.query_one("#figures", Lines).show(self._figures(seen, now))
         workers = self.query_one("#workers", Lines)
-        workers.show([worker_line(row, now) for row in seen.workers] or [Text("none has signed on", QUIET)])
+        workers.show([*worker_lines(seen.workers, now)] or [Text("none has signed on", QUIET)])
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
         groups.show([group_line(group, now) for group in found] or [Text("none", QUIET)])
         if self._rows is not None:
-            self.query_one("#audit", Lines).show(log_line(row, width) for row in reversed(self._rows.rows))
+            rows = [log_line(row, width) for row in reversed(self._rows.rows)]
+            self.query_one("#audit", Lines).show(rows or [Text("nothing yet", QUIET)])
 
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
         counts, rates = seen.queue.counts, self.store.rates
         word, style = state_of(seen)
         yield _tasks(counts, growth(rates))
         ended = [float(sample.ended) for sample in self.store.samples]
-        spark = sparkline(ended, SPARK, ascii_only=self.console.ascii_only)
         pace = labelled("Pace").append(pace_line(seen, rates))
+        room = min(self.size.width - 4 - pace.cell_len, SPARK)
+        spark = sparkline(ended, room if room >= LEAST_SPARK else 0, ascii_only=self.console.ascii_only)
         yield pace.append(f"  {spark}", "cyan") if spark else pace
         yield labelled("Waiting").append("; ".join(waiting(seen, now)) or "nothing")
-        yield (
-            labelled("Workers")
-            .append(word, style)
-            .append(f"; last task done {ago(seen.queue.last_completed_at, now)}")
-        )
+        yield (labelled("Workers").append(word, style).append(f"; {_last(seen, now)}"))
         for provider in seen.providers:
             yield provider_line(provider, now)
 
@@ -183,6 +181,11 @@ class OverviewScreen(ConsoleScreen):
             ],
             labels,
         )
+
+
+def _last(seen: Overview, now: datetime) -> str:
+    at = seen.queue.last_completed_at
+    return "none was done yet" if at is None else f"last task done {ago(at, now)}"
 
 
 def _tasks(counts: StatusCounts, grows: str) -> Text:
