@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
@@ -42,7 +42,7 @@ class HelpScreen(ModalScreen[None]):
     def _keys(self) -> Table:
         table = Table.grid(padding=(0, 2))
         rows: dict[str, list[str]] = {}
-        for active in self._below.active_bindings.values():
+        for active in sorted(self._below.active_bindings.values(), key=self._rank):
             binding = active.binding
             if binding.system or not active.enabled or binding.action.startswith("show("):
                 continue
@@ -53,6 +53,12 @@ class HelpScreen(ModalScreen[None]):
         for text, keys in rows.items():
             table.add_row(Text(" ".join(dict.fromkeys(keys)), NAME), Text(text))
         return table
+
+    def _rank(self, active: ActiveBinding) -> int:
+        """The keys of the screen come first; those of its lists, of all screens, and of any list follow."""
+        if not active.binding.id:
+            return 3
+        return 0 if active.node is self._below else 2 if active.node is self.app else 1
 
     def _screens(self) -> Table:
         table = Table.grid(padding=(0, 2))
