@@ -18,7 +18,7 @@ _LIKE = str.maketrans(
         **dict.fromkeys("·∙", "."),
         **dict.fromkeys("✓✔", "v"),
         **dict.fromkeys("✗✘\u00d7", "x"),
-        "…": ".",
+        "…": "~",
         "→": ">",
         "▶": ">",
         "▸": ">",

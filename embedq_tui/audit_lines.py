@@ -82,5 +82,6 @@ def told_of(row: AuditRow) -> Iterator[str]:
     elif event.worker:
         yield f"worker {event.worker[:8]}"
     for name, value in event.metadata.items():
-        if name not in _TOLD_APART and isinstance(value, str | int | float) and value != "":
+        told_apart = name in _TOLD_APART and (name != "host" or event.operator)
+        if not told_apart and isinstance(value, str | int | float) and value != "":
             yield f"{name}={value}"
