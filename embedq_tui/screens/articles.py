@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
@@ -43,6 +43,9 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, Coverage, State
 from embedq_worker.selection import Direction
 from embedq_worker.text import printable, printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
 
 CHANGES = ("backfill", "take_back")
 """Actions that change something."""
@@ -123,8 +126,6 @@ class ArticlesScreen(ConsoleScreen):
     def _table(self) -> KeyedTable:
         return self.query_one("#list", KeyedTable)
 
-    # -- asking
-
     @property
     def _asked(self) -> ArticleList:
         return ArticleList(self._wanted, self._direction, self._starts[-1])
@@ -174,8 +175,9 @@ class ArticlesScreen(ConsoleScreen):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
-        self._draw_rows(now)
+        """Show ages; of many rows not every second."""
+        if now.second % 5 == 0:
+            self._draw_rows(now)
         self._draw_lines()
 
     def on_resize(self) -> None:
@@ -263,7 +265,7 @@ class ArticlesScreen(ConsoleScreen):
             return self._page is not None and bool(self._page.articles)
         return super().check_action(action, parameters)
 
-    def on_key(self, event: Any) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Say why nothing may be changed here."""
         if event.key in ("b", "B") and self.session.read_only:
             self.console.actor.refused()
@@ -364,7 +366,7 @@ class ArticlesScreen(ConsoleScreen):
 
         await self._alone(take_back)
 
-    async def _alone(self, act: Any) -> None:
+    async def _alone(self, act: Callable[[Console], Awaitable[None]]) -> None:
         """One thing at a time."""
         if self._busy:
             return

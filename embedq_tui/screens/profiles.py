@@ -128,7 +128,6 @@ class ProfilesScreen(Dialog[Place | None]):
 
     def on_mount(self) -> None:
         """Stand on the one that is looked at."""
-        super().on_mount()
         found = self.query_one(OptionList)
         found.focus()
         found.highlighted = self._current

@@ -119,12 +119,13 @@ class SettingsScreen(ConsoleScreen):
 
     def state_changed(self) -> None:
         """Rights may be others."""
-        self._draw()
+        self.query_one("#where", Lines).show(self._where())
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
         """Show ages."""
-        self._draw()
+        if self._section == "migrations":
+            self._draw()
 
     def tick(self) -> None:
         """A check goes on where no database answers."""
