@@ -59,6 +59,10 @@ class Opened:
         """Its workers, as long as it lives."""
         return [child for child in psutil.Process(self.program.process.pid).children() if is_worker(child)]
 
+    def log_of(self, worker: psutil.Process) -> Path:
+        """Where a worker that was left running writes its log."""
+        return self.home / "embedq" / f"worker-{worker.pid}.log"
+
     async def press(self, keys: str, shows: str) -> None:
         """Press keys, and wait until something is shown."""
         self.program.type(keys)
@@ -196,10 +200,9 @@ async def test_a_worker_is_left_running_or_stopped_as_the_operator_says(
         stub.faults.hold.set()
         await asyncio.sleep(0.5)
         assert not gone(worker)
-        (log,) = (tmp_path / "embedq").glob(f"worker-{worker.pid}.log")
         worker.terminate()
         await until(lambda: gone(worker), within_s=WORKER_WITHIN_S)
-        assert log.stat().st_size > 0
+        assert console.log_of(worker).stat().st_size > 0
     await assert_nothing_lost(connection, database, stub)
 
 
@@ -245,5 +248,9 @@ async def test_at_any_moment(
         await asyncio.sleep(chance.uniform(0.0, 1.5))
         workers = console.workers
         ENDINGS[ending](console.program)
+        await console.program.ended(within_s=CONSOLE_WITHIN_S)
+        for worker in workers:
+            if console.log_of(worker).exists():  # it was left on purpose just before
+                worker.terminate()
         await until_ended(console, workers)
     await assert_nothing_lost(connection, database, stub)
