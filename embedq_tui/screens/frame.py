@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -133,7 +134,7 @@ def alert(store: Store, width: int) -> Text:
     hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
         hint = f"M applies what is missing {hint}"
-    return _with_hint(Text(f" {printable_line(issues[0])}", DOUBTFUL), hint, width)
+    return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
 
 
 def _with_hint(message: Text, hint: str, width: int) -> Text:
@@ -142,25 +143,49 @@ def _with_hint(message: Text, hint: str, width: int) -> Text:
     return line.append(f"  {hint}", QUIET) if hint else line
 
 
-def troubles(store: Store) -> list[str]:
-    """Everything that is wrong while the database answers, a line each, the gravest first."""
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is wrong.
+
+    Attributes:
+        message: What, in one line.
+        advice: What to do about it; empty where there is nothing to add.
+    """
+
+    message: str
+    advice: str = ""
+
+
+def troubles(store: Store) -> list[Trouble]:
+    """Everything that is wrong while the database answers, the gravest first."""
     held = list(_held(store))
     issues = () if store.health is None else store.health.issues
-    found = held + [issue.message for issue in issues if not (held and issue.code == Code.PROVIDER_OPEN)]
+    found = held + [
+        Trouble(issue.message, issue.advice)
+        for issue in issues
+        if not (held and issue.code == Code.PROVIDER_OPEN)
+    ]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"
-        found.append(f"the clock of this machine is {age(abs(seconds))} {side} the database's")
+        found.append(
+            Trouble(f"the clock of this machine is {age(abs(seconds))} {side} the database's", "set it right")
+        )
     if store.hearing is Hearing.DEAF:
-        found.append("signals do not arrive through this connection: it is polled every second")
+        found.append(
+            Trouble(
+                "signals do not arrive through this connection: it is polled every second",
+                "connect to the server itself: not through a transaction-pooling PgBouncer, not to a replica",
+            )
+        )
     return found
 
 
-def _held(store: Store) -> Iterator[str]:
+def _held(store: Store) -> Iterator[Trouble]:
     """Providers that are not asked at the moment, with the time until they are again."""
     now = store.now()
     for row in store.overview.providers if store.overview and now else ():
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
-            yield f"provider {row.key} {row.state}, {again}: {row.reason}"
+            yield Trouble(f"provider {row.key} {row.state}, {again}: {row.reason}", row.advice)

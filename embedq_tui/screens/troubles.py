@@ -46,16 +46,15 @@ class TroublesScreen(ModalScreen[None]):
         if store.lost is not None:
             yield Text(printable_line(store.lost.error.message), BAD)
             yield Text(printable_line(store.lost.error.advice), QUIET)
-        issues = {issue.message: issue for issue in store.health.issues} if store.health else {}
         wrong = troubles(store)
         if not wrong and store.lost is None:
             yield Text(
                 "Nothing is wrong." if store.health else "Not yet known.", GOOD if store.health else ""
             )
-        for message in wrong:
-            yield Text(printable_line(message), DOUBTFUL)
-            if (issue := issues.get(message)) is not None and issue.advice:
-                yield Text(f"  {printable_line(issue.advice)}", QUIET)
+        for trouble in wrong:
+            yield Text(printable_line(trouble.message), DOUBTFUL)
+            if trouble.advice:
+                yield Text(f"  {printable_line(trouble.advice)}", QUIET)
         if store.health and store.health.measures:
             yield Text("\nMeasured", HEAD)
             for measure in store.health.measures:
@@ -76,4 +75,4 @@ def _value(value: float, unit: str) -> str:
         return age(value)
     if unit == "ratio":
         return f"{value:.1%}"
-    return f"{value:,.0f} {unit}"
+    return f"{value:,.0f}" if unit == "counts" else f"{value:,.0f} {unit}"
