@@ -1,0 +1,48 @@
+"""Filters of articles as a line of text."""
+
+from __future__ import annotations
+
+import pytest
+
+from embedq_tui.article_filter import format_article_filter, parse_article_filter
+from embedq_worker.errors import UsageError
+from embedq_worker.insights.articles import ArticleFilter, State
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", ArticleFilter()),
+        ("getting started", ArticleFilter(text="getting started")),
+        ("state:st,missing", ArticleFilter((State.STALE, State.MISSING))),
+        ("state:em", None),  # empty or embedded
+        ("state:empty", ArticleFilter((State.EMPTY,))),
+        ("state:", None),
+        ("state:nonsense", None),
+        ('folder:"my guides/first" intro', ArticleFilter(folder="my guides/first", text="intro")),
+        ("folder:/guides/", ArticleFilter(folder="guides")),
+        ("don't http://x", ArticleFilter(text="don't http://x")),
+        ('folder:"open', None),
+        ("a\x1b[31m", None),
+    ],
+)
+def test_a_line_is_a_filter_or_refused(text: str, wanted: ArticleFilter | None) -> None:
+    if wanted is None:
+        with pytest.raises(UsageError):
+            parse_article_filter(text)
+    else:
+        assert parse_article_filter(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ArticleFilter((State.FAILED, State.MODEL), "a folder", "two words"),
+        ArticleFilter(text='said "so"'),
+        ArticleFilter(text="state:stale"),
+        ArticleFilter(text="back\\slash"),
+        ArticleFilter(folder='odd"name\\'),
+    ],
+)
+def test_what_is_written_is_read_as_it_was(wanted: ArticleFilter) -> None:
+    assert parse_article_filter(format_article_filter(wanted)) == wanted
