@@ -38,6 +38,7 @@ class FilterLine(Input):
         Binding("enter", "submit", "Apply", id="filter.apply"),
         Binding("tab", "accept", "Complete", id="filter.complete"),
         Binding("ctrl+u", "delete_left_all", "Clear", id="filter.clear"),
+        Binding("escape", "screen.back", "Leave", id="filter.leave"),
     ]
 
     def __init__(
