@@ -75,6 +75,7 @@ class TaskDetailScreen(TaskActions):
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
         Binding("tab,right,l", "section(1)", "Next part", show=False, id="detail.next"),
         Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="detail.previous"),
+        Binding("enter", "open_article", "Open the article", id="detail.article"),
         Binding("Y", "copy_error", "Copy error", id="detail.copy_error"),
     ]
 
@@ -200,6 +201,7 @@ class TaskDetailScreen(TaskActions):
         self.query_one(f"#{self._section}").focus()
         self._draw()
         self._draw_section()
+        self.refresh_bindings()
         self.ask_anew()
 
     # -- keys
@@ -215,6 +217,8 @@ class TaskDetailScreen(TaskActions):
         if action in _STATUSES and self._found is not None:
             if self._found.task.status not in _STATUSES[action]:
                 return None
+        elif action == "open_article":
+            return self._section == "article" and bool(self._found and self._found.article)
         elif action == "copy_error":
             return bool(self._found and self._found.task.error)
         return super().check_action(action, parameters)
@@ -232,6 +236,13 @@ class TaskDetailScreen(TaskActions):
         names = ("history", "error", "metadata", "article", "related")
         self._section = names[(names.index(self._section) + by) % len(names)]
         self._show_section()
+
+    def action_open_article(self) -> None:
+        """Show the article of the task."""
+        from embedq_tui.screens.article_detail import ArticleDetailScreen
+
+        if self._found is not None and self._found.article is not None:
+            self.console.push_screen(ArticleDetailScreen(self._found.article.id))
 
     def action_copy_error(self) -> None:
         """Copy the error with its stack trace."""

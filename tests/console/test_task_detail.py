@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from embedq_tui.app import Console
+from embedq_tui.screens.article_detail import ArticleDetailScreen
 from embedq_tui.screens.task_detail import TaskDetailScreen
 from embedq_tui.widgets.text_view import TextView, wrapped
 from tests.console.running import ConsolePilot, console, eventually, shown, until_shown, until_text
@@ -99,6 +100,10 @@ async def test_its_parts_and_the_way_to_its_articles_other_tasks(
         await until_text(pilot, '"by": "import"')
         await pilot.press("tab")
         await until_shown(pilot, lambda screen: "Title of hand-0" in screen and "Heading" in screen)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
+        await pilot.press("escape")
+        await until_text(pilot, f"Task      {task}")
         await pilot.press("tab")
         await until_text(pilot, str(other))
         await pilot.press("enter")
