@@ -138,7 +138,7 @@ def alert(store: Store, width: int) -> Text:
 
 
 def _with_hint(message: Text, hint: str, width: int) -> Text:
-    line = message.copy()
+    line = Text.assemble(message)  # its style is not the one of the hint
     line.truncate(max(width - cell_len(hint) - 2, 20), overflow="ellipsis")
     return line.append(f"  {hint}", QUIET) if hint else line
 
