@@ -148,10 +148,13 @@ class Console(App[int]):
 
     def _wire(self, settings: Settings, profile: Profile) -> None:
         """Everything that belongs to one database."""
+        read_only = self.options.read_only or profile.read_only
+        if read_only:  # whatever a screen might forget, PostgreSQL refuses
+            settings = settings.model_copy(update={"db_read_only": True})
         session = Session(
             settings,
             profile,
-            read_only=self.options.read_only or profile.read_only,
+            read_only=read_only,
             on_state=lambda: self._state_changed() if session is self.session else None,
             on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )

@@ -31,7 +31,7 @@ class Profile(BaseModel):
         name: The key of its table; empty for the one of the environment.
         environment: Word for the badge: production, staging, test.
         colour: Of the badge; by default red for production, yellow for staging, green for the rest.
-        read_only: Nothing is changed through this profile.
+        read_only: Nothing is changed through this profile: by no command, and not by the console.
         database_url: Where it is; else it is taken from the file.
         env_file: File of settings to read instead of ``.env``; in the file, beside the file or in full.
     """
@@ -67,6 +67,8 @@ class Profile(BaseModel):
         url: dict[str, object] = (
             {"database_url": self.database_url.get_secret_value()} if self.database_url else {}
         )
+        if self.read_only:
+            overrides = {"db_read_only": True} | overrides
         return load_settings(path, **(url | overrides))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -317,3 +318,19 @@ async def test_cleanup(tui: Tui, connection: Connection) -> None:
     assert (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")["state"] == "nothing"
     noted = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
     assert len(noted) == 1
+
+
+async def test_no_command_changes_anything_through_a_profile_that_is_read_only(
+    tui: Tui, database: Database, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queued_articles(connection, 3)
+    file = tmp_path / "profiles.toml"
+    file.write_text(f'[profiles.live]\ndatabase_url = "{database.url}"\nread_only = true\n')
+    monkeypatch.setenv("EMBEDQ_PROFILES", str(file))
+    for line in ("clear --confirm", "pause", "stop --force", "triggers install"):
+        answer = await tui(*line.split(), "--profile", "live")
+        assert answer.code == ExitCode.NO, line
+        assert 1 <= len(answer.complaint) <= 2
+    assert (await tui("status", "--profile", "live")).code == ExitCode.OK
+    assert await statuses(connection) == {"pending": 3}
+    assert await connection.fetchval("SELECT stopped_at IS NULL AND paused_at IS NULL FROM embedq_control")

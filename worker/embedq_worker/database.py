@@ -169,8 +169,8 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
     (
         (asyncpg.ReadOnlySQLTransactionError,),
         EmbedqError,
-        "{place} is read-only (a replica?): {text}",
-        "use the primary",
+        "{place} is read-only (a replica, DB_READ_ONLY, or a profile that is): {text}",
+        "use the primary, or another profile",
     ),
     (
         (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError),
@@ -261,6 +261,8 @@ async def persist(call: Callable[[], Awaitable[T]]) -> T:
 def _arguments(settings: Settings, application: str) -> dict[str, Any]:
     arguments = settings.connect_arguments()
     server_settings = {"application_name": application, **arguments.pop("server_settings", {})}
+    if settings.db_read_only:
+        server_settings["default_transaction_read_only"] = "on"
     return {
         "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": COMMAND_TIMEOUT_S,
