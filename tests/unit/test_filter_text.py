@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedq_tui.filter_text import KEYS, complete, format_filter, parse_filter
@@ -51,6 +51,7 @@ _filters = st.builds(
 )
 
 
+@settings(max_examples=60)
 @given(_filters)
 def test_what_is_written_is_read_again(wanted: TaskFilter) -> None:
     assert parse_filter(format_filter(wanted)) == wanted
