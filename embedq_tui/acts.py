@@ -67,6 +67,7 @@ class Actor:
         batch_size: Tasks per transaction.
         show_after_s: What takes less time shows no dialog of its progress.
         stage_timeout_s: Seconds that a stage of a retry may take to end.
+        counting: A question is about to be asked.
     """
 
     app: App[Any]
@@ -78,6 +79,7 @@ class Actor:
     batch_size: int = BATCH
     show_after_s: float = SHOW_AFTER_S
     stage_timeout_s: float = STAGE_TIMEOUT_S
+    counting: bool = False
     _acts: deque[Act] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     # -- acting on tasks
@@ -95,9 +97,12 @@ class Actor:
         if self.refused():
             return None
         with self._telling(f"Nothing was {deed.action.done}"):
-            counted = await self.watch(
-                Progress("Counting the tasks", stop="Leave it"), lambda _: self._count(deed)
-            )
+            self.counting = True
+            try:
+                counting = Progress("Counting the tasks", stop="Leave it")
+                counted = await self.watch(counting, lambda _: self._count(deed))
+            finally:
+                self.counting = False
             if not counted.matched:
                 await self._tell_nothing(deed, counted.planned)
                 return None

@@ -237,6 +237,12 @@ class Console(App[int]):
 
     # -- keys
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is typed before a question is on the screen is not meant for what lies below it."""
+        if action in ("show", "show_last", "profiles") and self.actor.counting:
+            return False
+        return super().check_action(action, parameters)
+
     def action_show(self, name: str) -> None:
         """Show a screen."""
         if name != self.current_mode:
