@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.frame import Line, alert, tabs, title
+from embedq_tui.widgets.footer import Keys
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class ConsoleScreen(Screen[None]):
         yield Line(id="alert")
         with Vertical(id="body"):
             yield from self.body()
-        yield Footer(show_command_palette=False, compact=True)
+        yield Keys()
 
     def on_screen_resume(self) -> None:
         """It is shown: let its questions stand."""

@@ -1,0 +1,22 @@
+"""The line of keys keeps up with whoever goes through the screens quickly."""
+
+from __future__ import annotations
+
+import asyncio
+
+from embedq_tui.screens import ENTRIES
+from tests.console.running import console
+from tests.support.databases import Database
+from tests.support.waiting import until
+
+
+async def test_going_through_the_screens_quickly_does_not_stop_the_drawing(database: Database) -> None:
+    async with console(database.settings) as pilot:
+        app = pilot.app
+        for number in range(12 * len(ENTRIES)):
+            app.simulate_key(ENTRIES[number % len(ENTRIES)].key)
+            await asyncio.sleep(0.01)
+        app.simulate_key("1")
+        await until(lambda: app.current_mode == "overview" and app._batch_count == 0, within_s=15)
+        made = sum(1 for widget in app._registry if type(widget).__name__ == "FooterKey")
+        assert made < 20 * len(ENTRIES)
