@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
 from embedq_tui.app import Console, Options
@@ -51,6 +52,8 @@ async def eventually(condition: Callable[[], bool], *, within_s: float = PATIENC
 
 def shown(pilot: ConsolePilot) -> str:
     """What is on the screen, line by line."""
+    # As the app does it: or what is behind a dialog is not drawn, and that is remembered.
+    visible_screen_stack.set(pilot.app._background_screens)
     strips = pilot.app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)
 
