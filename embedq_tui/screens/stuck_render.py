@@ -24,7 +24,7 @@ COLUMNS = (
     Column("why", "Why", 14),
     Column("worker", "Worker", 18),
     Column("attempts", "Tries", 5, least=72),
-    Column("operation", "Doing", 6, least=72),
+    Column("operation", "Doing", 6, least=90),
     Column("article", "Article", 0),
     Column("priority", "Priority", 8, least=110),
     Column("task", "Task", 36, least=140),
