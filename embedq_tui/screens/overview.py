@@ -185,7 +185,7 @@ class OverviewScreen(ConsoleScreen):
 
 def _last(seen: Overview, now: datetime) -> str:
     at = seen.queue.last_completed_at
-    return "none was done yet" if at is None else f"last task done {ago(at, now)}"
+    return "no task done yet" if at is None else f"last task done {ago(at, now)}"
 
 
 def _tasks(counts: StatusCounts, grows: str) -> Text:
