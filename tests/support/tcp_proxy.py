@@ -33,6 +33,7 @@ class TcpProxy:
         self._writers: dict[asyncio.StreamWriter, bool] = {}
         self.connections = 0
         self.refuses = False
+        self._ended = False
 
     def cut(self) -> None:
         """End the connections that are open."""
@@ -59,7 +60,7 @@ class TcpProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self.refuses = True  # those that were accepted and whose handler has not begun
+        self.refuses = self._ended = True  # those that were accepted and whose handler has not begun
         self._server.close()
         for handler in self._handlers:
             handler.cancel()
@@ -87,7 +88,8 @@ class TcpProxy:
             for end in (writer, behind):
                 if end is not None:
                     self._writers.pop(end, None)
-                    end.close()
+                    # What the other side does not take would keep it open beyond the end of the test.
+                    (end.transport.abort if self._ended else end.close)()
 
     async def _both(self, *ways: Coroutine[None, None, None]) -> None:
         """Run until one of two ways ends."""
