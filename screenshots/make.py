@@ -6,6 +6,7 @@ make screenshots
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import tempfile
 from functools import partial
@@ -49,6 +50,7 @@ _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 def main() -> None:
     """Make them all."""
+    os.environ["COLORTERM"] = "truecolor"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # root's server runs as somebody else
         asyncio.run(_make(Path(folder)))

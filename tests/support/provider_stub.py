@@ -105,10 +105,15 @@ class ProviderStub:
         await asyncio.gather(*self._handlers, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
+        for _ in range(3):  # for handlers that had not begun, and for what closes behind them
+            await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._server is None or not self._server.is_serving():
+            writer.close()
+            return
         self._handlers.add(task)
         self.seen.connections += 1
         try:
