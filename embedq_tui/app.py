@@ -25,9 +25,9 @@ from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.session import Session
-from embedq_tui.supervisor import Supervisor
-from embedq_tui.supervisor_types import WorkerOptions
-from embedq_tui.supervisor_types import WorkerState as Supervised
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import WorkerOptions
+from embedq_tui.supervisor.types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings

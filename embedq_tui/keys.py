@@ -13,9 +13,9 @@ from textual.widgets import DataTable
 
 from embedq_tui.app import Console
 from embedq_tui.screens import ENTRIES
-from embedq_tui.screens.article_detail import ArticleDetailScreen
+from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.screens.task_detail import TaskDetailScreen
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.errors import SettingsError
 

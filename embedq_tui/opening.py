@@ -12,7 +12,7 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedq_tui.supervisor_types import WorkerOptions
+    from embedq_tui.supervisor.types import WorkerOptions
     from embedq_worker.settings import Settings
 
 

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 from embedq_tui.app import Console, Options
 from embedq_tui.profiles import Profile
-from embedq_tui.supervisor_types import WorkerOptions
+from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker import migrations
 from embedq_worker.articles import ImportOptions, store_articles
 from embedq_worker.configuration import load_settings

@@ -18,7 +18,7 @@ from embedq_tui.commands.status import look, status_lines
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
-from embedq_tui.supervisor_types import WorkerOptions
+from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker import migrations
 from embedq_worker.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.database import DirectConnection, connected, where

@@ -15,7 +15,7 @@ class Entry:
     """A screen that has a key.
 
     Attributes:
-        name: Of the mode, and of its module.
+        name: Of the mode, and of its package.
         key: That shows it.
         title: In the line of tabs.
         summary: In the palette and in help.
@@ -28,7 +28,7 @@ class Entry:
 
     def build(self) -> ConsoleScreen:
         """Import and make it."""
-        module = import_module(f"embedq_tui.screens.{self.name}")
+        module = import_module(f"embedq_tui.screens.{self.name}.screen")
         screen: ConsoleScreen = getattr(module, f"{self.title}Screen")()
         return screen
 

@@ -86,7 +86,7 @@ class ActingScreen(ConsoleScreen):
         self._acting = True
         try:
             outcome = await self.console.actor.act(deed if isinstance(deed, Deed) else await deed())
-            if outcome is not None and self.is_mounted:
+            if outcome is not None and self.alive:
                 self.acted(outcome)
                 self.session.again()
         except EmbedqError as error:

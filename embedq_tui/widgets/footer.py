@@ -27,6 +27,8 @@ class Keys(Footer):
 
     async def _make_anew(self) -> None:
         self._due = False
+        if not self.is_attached:  # its screen was left meanwhile
+            return
         shown = tuple(
             (binding.key, binding.description, enabled, tooltip)
             for _, binding, enabled, tooltip in self.screen.active_bindings.values()

@@ -19,11 +19,14 @@ from embedq_tui.app import Console, Options
 from embedq_tui.deeds import NAMED, Counted, Deed
 from embedq_tui.profiles import Profile
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens import articles, base, frame, settings_render, workers
+from embedq_tui.screens import base, frame
+from embedq_tui.screens.articles import screen as articles
+from embedq_tui.screens.settings import render as settings_render
+from embedq_tui.screens.workers import screen as workers
 from embedq_tui.session import Session
 from embedq_tui.store import Judge, Look, Rights, Store
-from embedq_tui.supervisor import Supervisor
-from embedq_tui.supervisor_types import WorkerState
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import WorkerState
 from embedq_worker.actions import RETRY, Plan
 from embedq_worker.configuration import NO_FILE, load_settings
 from embedq_worker.listener import Heard, Hearing

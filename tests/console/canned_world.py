@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from embedq_tui.audit_roll import FollowLog
 from embedq_tui.questions import Question
-from embedq_tui.screens.article_detail import Article
-from embedq_tui.screens.articles_questions import ArticleList, Covered, LastBackfill
+from embedq_tui.screens.articles.detail import Article
+from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
+from embedq_tui.screens.audit.roll import FollowLog
 from embedq_tui.screens.dialogs.migrate import Schema
-from embedq_tui.screens.failures import Groups, NewestOf, TrendsOf
-from embedq_tui.screens.metrics_questions import LastDay, LastHour, LastWeek, Measured
-from embedq_tui.screens.overview import LastHour as OverviewHour
-from embedq_tui.screens.overview import LastRows, TopFailures
-from embedq_tui.screens.stuck import WhatIsStuck
-from embedq_tui.screens.task_detail import Chunks, Detail
-from embedq_tui.screens.tasks_questions import Matching, TaskList
+from embedq_tui.screens.failures.screen import Groups, NewestOf, TrendsOf
+from embedq_tui.screens.metrics.questions import LastDay, LastHour, LastWeek, Measured
+from embedq_tui.screens.overview.screen import LastHour as OverviewHour
+from embedq_tui.screens.overview.screen import LastRows, TopFailures
+from embedq_tui.screens.stuck.screen import WhatIsStuck
+from embedq_tui.screens.tasks.detail import Chunks, Detail
+from embedq_tui.screens.tasks.questions import Matching, TaskList
 from embedq_worker.bulk import Operation
 from embedq_worker.insights.access import Access
 from embedq_worker.insights.articles import ArticlePage, Coverage, State

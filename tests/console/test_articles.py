@@ -7,8 +7,8 @@ import json
 import pytest
 
 from embedq_tui.app import Console
-from embedq_tui.screens.article_detail import ArticleDetailScreen
-from embedq_tui.screens.article_search import ArticleSearchScreen
+from embedq_tui.screens.articles.detail import ArticleDetailScreen
+from embedq_tui.screens.articles.search import ArticleSearchScreen
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable

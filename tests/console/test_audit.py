@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 from textual.events import Paste
 
-from embedq_tui import audit_roll
-from embedq_tui.audit_roll import PAGE
-from embedq_tui.screens.audit import AuditScreen
+from embedq_tui.screens.audit import roll
+from embedq_tui.screens.audit.roll import PAGE
+from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions import CANCEL, Run, carry_out, plan
 from embedq_worker.configuration import load_settings
 from embedq_worker.selection import TaskFilter
@@ -108,7 +108,7 @@ async def test_older_rows_come_by_pages_and_few_are_kept(
            SELECT 'info', 'performance', 'old-' || n, now() - interval '1 h' - n * interval '1 s'
            FROM generate_series(0, 999) n"""
     )
-    kept, audit_roll.KEPT = audit_roll.KEPT, 500
+    kept, roll.KEPT = roll.KEPT, 500
     try:
         async with console(database.settings) as pilot:
             screen = await shows_audit(pilot)
@@ -127,7 +127,7 @@ async def test_older_rows_come_by_pages_and_few_are_kept(
             await pilot.press("G")
             await until(lambda: under_cursor(screen) == "newest")
     finally:
-        audit_roll.KEPT = kept
+        roll.KEPT = kept
 
 
 async def test_no_row_is_lost_over_a_lost_connection_and_late_commits(

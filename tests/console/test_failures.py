@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_tui.screens import failures
 from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.failures import FailuresScreen
-from embedq_tui.screens.tasks import TasksScreen
+from embedq_tui.screens.failures import screen as failures
+from embedq_tui.screens.failures.screen import FailuresScreen
+from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from tests.console.running import ConsolePilot, console, shown, until_shown, until_text

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual.events import Paste
 
-from embedq_tui.screens import metrics_questions
-from embedq_tui.screens.metrics import MetricsScreen
+from embedq_tui.screens.metrics import questions as metrics_questions
+from embedq_tui.screens.metrics.screen import MetricsScreen
 from embedq_worker.insights.metrics import Metrics, metrics
 from tests.console.running import ConsolePilot, console, shown, until_text
 from tests.support.databases import Connection, Database

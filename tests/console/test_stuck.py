@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.stuck import StuckScreen
-from embedq_tui.screens.task_detail import TaskDetailScreen
+from embedq_tui.screens.stuck.screen import StuckScreen
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_worker.actions import CANCELLED
 from tests.commands.actors import start_worker
 from tests.console.running import ConsolePilot, console, shown, until_shown, until_text

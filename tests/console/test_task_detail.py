@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from embedq_tui.app import Console
-from embedq_tui.screens.article_detail import ArticleDetailScreen
-from embedq_tui.screens.task_detail import TaskDetailScreen
+from embedq_tui.screens.articles.detail import ArticleDetailScreen
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.text_view import TextView, wrapped
 from tests.console.running import ConsolePilot, console, eventually, shown, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks

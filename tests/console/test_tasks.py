@@ -12,8 +12,8 @@ from textual.events import Key
 from textual.widgets import Input
 
 from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.task_detail import TaskDetailScreen
-from embedq_tui.screens.tasks import TasksScreen
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
+from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.configuration import load_settings
 from tests.console.running import (

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from embedq_tui.supervisor import Supervisor
-from embedq_tui.supervisor_types import Patience, WorkerOptions, WorkerState
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import Patience, WorkerOptions, WorkerState
 from embedq_worker.backoff import Backoff
 from embedq_worker.configuration import environment_of
 from embedq_worker.settings import Settings

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from embedq_tui.supervisor import Supervisor
-from embedq_tui.supervisor_types import WorkerOptions, WorkerState
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import WorkerOptions, WorkerState
 from embedq_worker.configuration import NO_FILE, load_settings
 
 

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens.article_lines import CHUNKS, TASKS, chunk_row, facts, task_row
+from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.styles import BAD, HEAD, QUIET
@@ -63,7 +63,7 @@ class ArticleDetailScreen(ConsoleScreen):
     """
 
     MODE = "articles"
-    CSS_PATH = "article_detail.tcss"
+    CSS_PATH = "detail.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="article.back"),
         Binding("tab,right,l", "section(1)", "Chunks, tasks", id="article.next"),
@@ -190,6 +190,6 @@ class ArticleDetailScreen(ConsoleScreen):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.task_detail import TaskDetailScreen
+            from embedq_tui.screens.tasks.detail import TaskDetailScreen
 
             self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))

@@ -16,14 +16,14 @@ from textual.widgets import Input
 
 from embedq_tui.article_filter import EXAMPLE, format_article_filter, parse_article_filter
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens.articles_questions import (
+from embedq_tui.screens.articles.questions import (
     DAY_S,
     ArticleList,
     Covered,
     LastBackfill,
     all_pages,
 )
-from embedq_tui.screens.articles_render import (
+from embedq_tui.screens.articles.render import (
     COLUMNS,
     backfill_line,
     figures,
@@ -55,7 +55,7 @@ class ArticlesScreen(ConsoleScreen):
     """The figures, and the list page by page."""
 
     MODE = "articles"
-    CSS_PATH = "articles.tcss"
+    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="articles.filter"),
         Binding("s", "search", "Search", id="articles.search", tooltip="Search the articles by meaning"),
@@ -154,7 +154,7 @@ class ArticlesScreen(ConsoleScreen):
 
     def _count_reached(self, found: Coverage) -> None:
         """What was counted so far, the first time: later a count takes the place of the one before."""
-        if self.is_mounted and not self.frozen and self._counting:
+        if self.alive and not self.frozen and self._counting:
             self._take_coverage(found, time.monotonic())
             self._draw_lines()
 
@@ -189,7 +189,7 @@ class ArticlesScreen(ConsoleScreen):
             self._table.show((row_of(article, now) for article in self._page.articles), at=at)
 
     def _draw_lines(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         width = self.size.width - 2
         self.query_one("#figures", Lines).show(self._figures())
@@ -246,7 +246,7 @@ class ArticlesScreen(ConsoleScreen):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.article_detail import ArticleDetailScreen
+            from embedq_tui.screens.articles.detail import ArticleDetailScreen
 
             self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
 
@@ -306,7 +306,7 @@ class ArticlesScreen(ConsoleScreen):
 
     def action_search(self) -> None:
         """Search by meaning."""
-        from embedq_tui.screens.article_search import ArticleSearchScreen
+        from embedq_tui.screens.articles.search import ArticleSearchScreen
 
         self.console.push_screen(ArticleSearchScreen(self._wanted.folder))
 
@@ -355,14 +355,14 @@ class ArticlesScreen(ConsoleScreen):
     @work(group="act", exit_on_error=False)
     async def action_backfill(self) -> None:
         """Queue what needs embedding, after a count and a question."""
-        from embedq_tui.screens.articles_backfill import run_backfill
+        from embedq_tui.screens.articles.backfill import run_backfill
 
         await self._alone(run_backfill)
 
     @work(group="act", exit_on_error=False)
     async def action_take_back(self) -> None:
         """Take back what a backfill queued and nobody has begun."""
-        from embedq_tui.screens.articles_backfill import take_back
+        from embedq_tui.screens.articles.backfill import take_back
 
         await self._alone(take_back)
 

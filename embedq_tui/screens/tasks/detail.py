@@ -15,8 +15,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens import task_lines
-from embedq_tui.screens.task_actions import TaskActions
+from embedq_tui.screens.tasks import lines
+from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.styles import BAD, HEAD, QUIET
 from embedq_tui.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
@@ -47,7 +47,7 @@ class Detail(Question[TaskDetail | None]):
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
         """Ask it once."""
-        return await task_detail(connection, self.task, longest=task_lines.SHOWN)
+        return await task_detail(connection, self.task, longest=lines.SHOWN)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TaskDetailScreen(TaskActions):
     """
 
     MODE = "tasks"
-    CSS_PATH = "task_detail.tcss"
+    CSS_PATH = "detail.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
         Binding("tab,right,l", "section(1)", "Next part", show=False, id="detail.next"),
@@ -156,7 +156,7 @@ class TaskDetailScreen(TaskActions):
             yield Text(printable_line(self._problem), BAD)
         now = self.store.now()
         if self._found is not None:
-            yield from task_lines.facts(self._found, now or self._found.at)
+            yield from lines.facts(self._found, now or self._found.at)
         elif not self._gone and not self._problem:
             yield Text(f"Task {self._of}", QUIET)
 
@@ -181,7 +181,7 @@ class TaskDetailScreen(TaskActions):
             return
         if self._section == "related":
             now = self.store.now() or self._found.at
-            rows = [Row(str(task.id), task_lines.other(task, now)) for task in self._found.related]
+            rows = [Row(str(task.id), lines.other(task, now)) for task in self._found.related]
             self.query_one("#related", KeyedTable).show(rows)
         else:
             self.query_one(f"#{self._section}", TextView).show(self._text(self._found))
@@ -189,10 +189,10 @@ class TaskDetailScreen(TaskActions):
     def _text(self, found: TaskDetail) -> Iterable[TextLine]:
         chunks = self._chunks.chunks if self._chunks is not None else None
         parts: Mapping[str, Callable[[], Iterable[TextLine]]] = {
-            "history": lambda: task_lines.history(found.timeline),
-            "error": lambda: task_lines.error(found),
-            "metadata": lambda: task_lines.metadata(found.metadata),
-            "article": lambda: task_lines.article(found, chunks),
+            "history": lambda: lines.history(found.timeline),
+            "error": lambda: lines.error(found),
+            "metadata": lambda: lines.metadata(found.metadata),
+            "article": lambda: lines.article(found, chunks),
         }
         return parts[self._section]()
 
@@ -239,7 +239,7 @@ class TaskDetailScreen(TaskActions):
 
     def action_open_article(self) -> None:
         """Show the article of the task."""
-        from embedq_tui.screens.article_detail import ArticleDetailScreen
+        from embedq_tui.screens.articles.detail import ArticleDetailScreen
 
         if self._found is not None and self._found.article is not None:
             self.console.push_screen(ArticleDetailScreen(self._found.article.id))

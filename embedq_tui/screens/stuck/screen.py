@@ -19,7 +19,7 @@ from embedq_tui.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.stuck_render import COLUMNS, head, row_of, scope_of, scope_of_tasks
+from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
 from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions import Outcome
@@ -63,7 +63,7 @@ class StuckScreen(ActingScreen):
     """The list, and what to do about it."""
 
     MODE = "stuck"
-    CSS_PATH = "stuck.tcss"
+    CSS_PATH = "screen.tcss"
     CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Put the marked tasks back into the queue"),
@@ -172,7 +172,7 @@ class StuckScreen(ActingScreen):
         if action in ("copy", "export"):
             return bool(self._found and self._found.tasks)
         if action == "unmark":
-            return bool(self.is_mounted and self.table.marked)
+            return bool(self.alive and self.table.marked)
         return super().check_action(action, parameters)
 
     @property
@@ -239,7 +239,7 @@ class StuckScreen(ActingScreen):
     @on(DataTable.RowSelected)
     def _details(self, event: DataTable.RowSelected) -> None:
         if event.row_key.value is not None:
-            from embedq_tui.screens.task_detail import TaskDetailScreen
+            from embedq_tui.screens.tasks.detail import TaskDetailScreen
 
             self.app.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
 

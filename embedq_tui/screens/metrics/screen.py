@@ -18,7 +18,7 @@ from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.screens.metrics_questions import PICTURES, SPANS, Measured
+from embedq_tui.screens.metrics.questions import PICTURES, SPANS, Measured
 from embedq_tui.styles import BAD, HEAD, QUIET
 from embedq_tui.theme import ascii_only
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
@@ -36,7 +36,7 @@ class MetricsScreen(ConsoleScreen):
     """Plots: one at a time, four or six, as there is room."""
 
     MODE = "metrics"
-    CSS_PATH = "metrics.tcss"
+    CSS_PATH = "screen.tcss"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "span", "1h/24h/7d", id="metrics.span", tooltip="The next span of time"),
@@ -92,7 +92,7 @@ class MetricsScreen(ConsoleScreen):
     def draw_frame(self) -> None:
         """Also how old the figures are."""
         super().draw_frame()
-        if self.is_mounted:
+        if self.alive:
             self.query_one("#about", Line).text = spread(self._spans(), self._state(), self.size.width)
 
     # -- keys
@@ -142,7 +142,7 @@ class MetricsScreen(ConsoleScreen):
         self.set_class(self._each == 4 and first + 2 >= len(PICTURES), "-row")
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         note = self._note()
         self.set_class(bool(note), "-quiet")

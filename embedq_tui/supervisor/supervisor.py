@@ -20,9 +20,9 @@ from time import monotonic
 from uuid import UUID
 
 from embedq_tui.invocation import operator
-from embedq_tui.supervisor_log import LogRing
-from embedq_tui.supervisor_process import Listeners, WorkerChild
-from embedq_tui.supervisor_types import (
+from embedq_tui.supervisor.log import LogRing
+from embedq_tui.supervisor.process import Listeners, WorkerChild
+from embedq_tui.supervisor.types import (
     LastExit,
     LeftWorker,
     Patience,

@@ -142,7 +142,7 @@ class OverviewScreen(ConsoleScreen):
 
     def _draw(self) -> None:
         seen, now = self.store.overview, self.store.now()
-        if seen is None or now is None or not self.is_mounted:
+        if seen is None or now is None or not self.alive:
             return
         width = self.size.width - 4
         self.query_one("#figures", Lines).show(self._figures(seen, now))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 
-from embedq_tui.supervisor_process import WorkerChild
+from embedq_tui.supervisor.process import WorkerChild
 from embedq_worker.backoff import Backoff
 from embedq_worker.settings import LogLevel
 

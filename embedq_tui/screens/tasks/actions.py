@@ -60,7 +60,7 @@ class TaskActions(ConsoleScreen):
         """Do something to tasks, after whatever is being done."""
         async with self._acting:
             outcome = await self.console.actor.act(deed)
-            if outcome is not None and self.is_mounted:
+            if outcome is not None and self.alive:
                 self.acted(outcome)
                 self.session.again()
 

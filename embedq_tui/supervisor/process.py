@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic
 from uuid import UUID
 
-from embedq_tui.supervisor_log import LineCutter
+from embedq_tui.supervisor.log import LineCutter
 from embedq_worker.configuration import NO_FILE
 from embedq_worker.lifeline import LEAVE, STARTED
 

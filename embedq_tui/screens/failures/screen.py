@@ -19,7 +19,7 @@ from embedq_tui.deeds import retry
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.failures_render import (
+from embedq_tui.screens.failures.render import (
     COLUMNS,
     LONGEST,
     TREND,
@@ -112,7 +112,7 @@ class FailuresScreen(ActingScreen):
     """Groups above, the one under the cursor below."""
 
     MODE = "failures"
-    CSS_PATH = "failures.tcss"
+    CSS_PATH = "screen.tcss"
     CHANGES = frozenset({"retry"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
@@ -152,7 +152,7 @@ class FailuresScreen(ActingScreen):
     @property
     def _current(self) -> FailureGroup | None:
         """The group under the cursor."""
-        key = self.table.current if self.is_mounted else None
+        key = self.table.current if self.alive else None
         groups = self._found.groups if self._found else ()
         return next((group for group in groups if group.fingerprint == key), None)
 
@@ -299,7 +299,7 @@ class FailuresScreen(ActingScreen):
         """Show the tasks of this group."""
         if (group := self._current) is None or not self.settled():
             return
-        from embedq_tui.screens.tasks import TasksScreen
+        from embedq_tui.screens.tasks.screen import TasksScreen
 
         self.console.action_show("tasks")
         tasks = self.console.screen_stack[0]

@@ -74,7 +74,7 @@ class ArticleSearchScreen(ConsoleScreen):
     """
 
     MODE = "articles"
-    CSS_PATH = "article_search.tcss"
+    CSS_PATH = "search.tcss"
     AUTO_FOCUS = "#query"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="search.back", tooltip="Stop what is under way, or go back"),
@@ -160,7 +160,7 @@ class ArticleSearchScreen(ConsoleScreen):
             raise
         finally:
             self._asking, self._told = None, tuple(told)
-            if self.is_mounted:
+            if self.alive:
                 self._draw()
 
     async def _embed(self, query: str) -> tuple[Vector, str]:
@@ -208,7 +208,7 @@ class ArticleSearchScreen(ConsoleScreen):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.article_detail import ArticleDetailScreen
+            from embedq_tui.screens.articles.detail import ArticleDetailScreen
 
             self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
 

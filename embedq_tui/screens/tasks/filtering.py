@@ -17,8 +17,8 @@ from embedq_tui.filter_text import format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import FilterLine, recall_filter, save_filter
 from embedq_tui.screens.frame import Line
-from embedq_tui.screens.task_actions import CHANGES, TaskActions
-from embedq_tui.screens.tasks_questions import Exported, View
+from embedq_tui.screens.tasks.actions import CHANGES, TaskActions
+from embedq_tui.screens.tasks.questions import Exported, View
 from embedq_tui.styles import BAD
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow

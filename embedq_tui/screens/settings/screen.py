@@ -17,7 +17,7 @@ from embedq_tui.checking import check_all
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
-from embedq_tui.screens.settings_render import (
+from embedq_tui.screens.settings.render import (
     DEFAULT,
     MIGRATIONS,
     SETTINGS,
@@ -50,7 +50,7 @@ class SettingsScreen(ConsoleScreen):
     """What this console, and a worker started here, would run with."""
 
     MODE = "settings"
-    CSS_PATH = "settings.tcss"
+    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check", id="settings.check", tooltip="Try database and provider"),
         Binding(
@@ -136,7 +136,7 @@ class SettingsScreen(ConsoleScreen):
     # -- drawing
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         self.query_one("#where", Lines).show(self._where())
         self.query_one("#sections", Lines).show([self._parts()])
@@ -258,7 +258,7 @@ class SettingsScreen(ConsoleScreen):
 
         def told(check: Check) -> None:
             checks.append(check)
-            if checks is self._checks and self.is_mounted:
+            if checks is self._checks and self.alive:
                 self._draw()
 
         verdict: TextLine = ("Stopped.", QUIET)
@@ -269,7 +269,7 @@ class SettingsScreen(ConsoleScreen):
         finally:
             if checks is self._checks:
                 self._checking, self._verdict = None, verdict
-                if self.is_mounted:
+                if self.alive:
                     self._draw()
 
     @work(group="act", exit_on_error=False)

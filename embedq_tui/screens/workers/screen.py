@@ -18,10 +18,10 @@ from embedq_tui.output import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.running import Progress
-from embedq_tui.screens.worker_rows import COLUMNS, worker_row
+from embedq_tui.screens.workers.rows import COLUMNS, worker_row
 from embedq_tui.styles import BAD, DOUBTFUL, GOOD, QUIET
-from embedq_tui.supervisor import Supervisor
-from embedq_tui.supervisor_types import WorkerState
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker import fleet
@@ -46,7 +46,7 @@ class WorkersScreen(ConsoleScreen):
     """All who serve the queue."""
 
     MODE = "workers"
-    CSS_PATH = "workers.tcss"
+    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="workers.start", tooltip="Start a worker of this console"),
         Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop the worker of this console"),
@@ -111,7 +111,7 @@ class WorkersScreen(ConsoleScreen):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         self.query_one("#ours", Lines).show(self._ours())
         seen, now = self.store.overview, self.store.now()
@@ -172,7 +172,7 @@ class WorkersScreen(ConsoleScreen):
             case "stop" | "force" | "restart" | "reset" | "leave":
                 return alive
             case "pace" | "end_one":
-                return self.is_mounted and self._chosen is not None
+                return self.alive and self._chosen is not None
         return super().check_action(action, parameters)
 
     def action_start(self) -> None:

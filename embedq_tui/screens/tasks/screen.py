@@ -18,10 +18,10 @@ from embedq_tui.filter_text import format_filter
 from embedq_tui.output import count
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.screens.task_detail import TaskDetailScreen
-from embedq_tui.screens.task_filtering import TaskFiltering
-from embedq_tui.screens.task_rows import COLUMNS, in_place, status_line, task_row
-from embedq_tui.screens.tasks_questions import PAGE, Kept, Matching, TaskList, View
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
+from embedq_tui.screens.tasks.filtering import TaskFiltering
+from embedq_tui.screens.tasks.questions import PAGE, Kept, Matching, TaskList, View
+from embedq_tui.screens.tasks.rows import COLUMNS, in_place, status_line, task_row
 from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
 from embedq_tui.task_table import article_of
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -49,7 +49,7 @@ class TasksScreen(TaskFiltering):
     """
 
     MODE = "tasks"
-    CSS_PATH = "tasks.tcss"
+    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="tasks.next"),
         Binding(
@@ -199,7 +199,7 @@ class TasksScreen(TaskFiltering):
         self._table.show([task_row(task, now) for task in self._tasks], at=at)
 
     def _draw_lines(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         seen, width = self.store.overview, self.size.width - 2
         counts = None if seen is None else seen.queue.counts
@@ -341,7 +341,7 @@ class TasksScreen(TaskFiltering):
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
         """The marked ones, else the one under the cursor."""
-        if not self.is_mounted:
+        if not self.alive:
             return {}
         chosen = map(UUID, self._table.chosen)
         return {task: self._names.get(task, str(task)) for task in chosen}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.output import count
-from embedq_tui.screens.articles_questions import LastBackfill
+from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.outcome import Report

@@ -17,12 +17,12 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from embedq_tui.acts import Act
-from embedq_tui.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.audit_lines import document
-from embedq_tui.audit_roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.output import plain
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens.audit_render import audit_detail, audit_text
+from embedq_tui.screens.audit.filter import EXAMPLE, Wanted, complete, parse
+from embedq_tui.screens.audit.render import audit_detail, audit_text
+from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
@@ -38,7 +38,7 @@ class AuditScreen(ConsoleScreen):
     """The log as it grows. At its end it follows; a row that is looked at stays where it is."""
 
     MODE = "audit"
-    CSS_PATH = "audit.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#rows"
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +105,7 @@ class AuditScreen(ConsoleScreen):
     def draw_frame(self) -> None:
         """Also what is known without being shown."""
         super().draw_frame()
-        if self.is_mounted:
+        if self.alive:
             self._draw_about()
 
     # -- drawing
@@ -119,7 +119,7 @@ class AuditScreen(ConsoleScreen):
         return (now or datetime.now().astimezone()).astimezone().date()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self.alive:
             return
         rows = self._roll.rows
         if rows != self._rows.items:
@@ -299,7 +299,7 @@ class AuditScreen(ConsoleScreen):
         """Show the task of the row."""
         row = self._rows.current
         if row is not None and row.task_id is not None:
-            from embedq_tui.screens.task_detail import TaskDetailScreen
+            from embedq_tui.screens.tasks.detail import TaskDetailScreen
 
             self.app.push_screen(TaskDetailScreen(row.task_id))
 
@@ -332,7 +332,7 @@ class AuditScreen(ConsoleScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done with the row."""
-        if action not in ("undo_row", "open_task", "copy") or not self.is_mounted:
+        if action not in ("undo_row", "open_task", "copy") or not self.alive:
             return super().check_action(action, parameters)
         row = self._rows.current
         match action:

@@ -1,0 +1,1 @@
+"""Failed tasks by error."""

@@ -1,0 +1,1 @@
+"""Tasks in a hand that will not finish them."""

@@ -1,0 +1,1 @@
+"""A worker as a child process of the console."""
