@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from embedq_worker.insights.access import Access, access
-
 from embedq_tui.feed import Lost
 from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
 from embedq_worker.insights.overview import Overview, overview
 from embedq_worker.insights.pace import Pace, Rates

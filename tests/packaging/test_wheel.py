@@ -118,6 +118,27 @@ async def test_the_scripts_start(wheel: Installation, tmp_path: Path) -> None:
         await wheel.run(tmp_path, str(wheel.home / "bin" / script), "--help")
 
 
+async def test_the_console_has_its_style_sheets(
+    wheel: Installation, empty_database: Database, tmp_path: Path
+) -> None:
+    program = """
+import asyncio
+from embedq_tui.app import Console, Options
+from embedq_tui.profiles import Profile
+from embedq_tui.screens import ENTRIES
+async def main():
+    app = Console(Profile().settings(), Profile(), Options("me@here"))
+    async with app.run_test() as pilot:
+        for entry in ENTRIES:
+            await pilot.press(entry.key)
+            await pilot.pause()
+            print(app.current_mode)
+asyncio.run(main())
+"""
+    shown = await wheel.run(tmp_path, "-c", program, DATABASE_URL=empty_database.url)
+    assert len(shown.split()) == 9
+
+
 async def test_the_demo_names_its_extra(wheel: Installation, tmp_path: Path) -> None:
     program = (
         "from embedq_worker.embedded import default_folder\n"
