@@ -75,12 +75,15 @@ class Tui:
             arguments: Its command line.
             variables: More of its environment.
         """
-        with self._monkeypatch.context() as patch:
-            for name, value in (self.variables | variables).items():
-                patch.setenv(name, str(value))
-            self._capture.readouterr()
-            code = await asyncio.to_thread(run, [str(argument) for argument in arguments])
-            out, err = self._capture.readouterr()
+        # Not in a context of its own: of two that run at once, the one that ends last would leave what the
+        # other had set. All is as it was at the end of the test.
+        for name, value in (self.variables | variables).items():
+            self._monkeypatch.setenv(name, str(value))
+        self._capture.readouterr()
+        code = await asyncio.to_thread(run, [str(argument) for argument in arguments])
+        out, err = self._capture.readouterr()
+        for name in variables.keys() - self.variables.keys():
+            self._monkeypatch.delenv(name)
         return Answer(code, out, err)
 
     async def start(

@@ -234,6 +234,7 @@ async def test_two_at_once(hard: Tui, connection: Connection, furnished: Furnish
     assert not await count_drift(connection)
 
 
+@pytest.mark.slow
 async def test_ctrl_c_at_any_moment(
     hard: Tui, connection: Connection, furnished: Furnished, wrong: list[str]
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from embedq_tui.screens import ENTRIES
 from tests.console.running import console
 from tests.support.databases import Database
 from tests.support.waiting import until
 
 
+@pytest.mark.slow
 async def test_going_through_the_screens_quickly_does_not_stop_the_drawing(database: Database) -> None:
     async with console(database.settings) as pilot:
         app = pilot.app

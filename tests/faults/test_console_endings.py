@@ -169,6 +169,7 @@ async def test_whoever_ends_it_while_its_worker_holds_tasks_nothing_stays_and_no
     await assert_nothing_lost(connection, database, stub)
 
 
+@pytest.mark.slow
 async def test_a_terminal_that_takes_nothing_holds_up_neither_the_worker_nor_signals(
     database: Database, connection: Connection, stub: ProviderStub, tmp_path: Path
 ) -> None:

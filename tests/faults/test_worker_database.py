@@ -44,6 +44,7 @@ async def cut_off(connection: Connection, name: str = "embedq-worker%") -> int:
     return int(ended)
 
 
+@pytest.mark.slow
 async def test_connections_cut_again_and_again_cost_nothing(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

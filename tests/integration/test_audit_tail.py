@@ -189,6 +189,7 @@ async def kill_followers(session: Connection) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_no_row_is_lost_or_told_twice_while_all_write_at_once(
     database: Database, connection: Connection
 ) -> None:
