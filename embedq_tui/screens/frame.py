@@ -15,7 +15,7 @@ from textual.widget import Widget
 from embedq_tui.screens import ENTRIES
 from embedq_tui.session import Session
 from embedq_tui.store import Store
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.health import Code
 from embedq_worker.insights.overview import Liveness
@@ -62,7 +62,7 @@ def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: b
     left = Text(" embedq ", HEAD)
     word = profile.environment or profile.name
     if word:
-        left.append(f" {printable_line(word, 20).upper()} ", f"bold white on {profile.badge_colour}")
+        left.append(f" {printable_line(word, 20).upper()} ", badge_style(profile.badge_colour))
         left.append(" ")
     left.append(printable_line(session.link.place))
     if session.read_only and session.store.access is not None:

@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
+from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
 from embedq_worker.database import where
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
@@ -160,7 +160,7 @@ def _label(place: Place, *, current: bool) -> Text:
     label.append(f"{printable_line(place.name, NAME_WIDTH):<{NAME_WIDTH}} ", HEAD)
     if profile.environment:
         word = printable_line(profile.environment, 20).upper()
-        label.append(f" {word} ", f"bold white on {profile.badge_colour}")
+        label.append(f" {word} ", badge_style(profile.badge_colour))
         label.append(" ")
     if profile.read_only:
         label.append("read-only ", DOUBTFUL)

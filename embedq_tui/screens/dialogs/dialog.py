@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
+from embedq_tui.styles import badge_style
 from embedq_tui.theme import ascii_only
 from embedq_worker.text import printable
 
@@ -219,7 +220,7 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
 def _place(place: Place) -> Text:
     line = Text()
     if place.environment:
-        line.append(f" {printable(place.environment)[:20].upper()} ", f"bold white on {place.colour}")
+        line.append(f" {printable(place.environment)[:20].upper()} ", badge_style(place.colour))
         line.append(" ")
     line.append(printable(place.name), "dim")
     return line
