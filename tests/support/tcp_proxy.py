@@ -66,8 +66,9 @@ class TcpProxy:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
         await self._server.wait_closed()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        # asyncio still makes transports of what was accepted last, and tells nobody of them.
+        await asyncio.sleep(0.1)
+        await asyncio.gather(*self._handlers, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
