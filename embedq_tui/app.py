@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -15,7 +15,6 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from embedq_tui.acts import Actor
 from embedq_tui.ascii_filter import AsciiFilter
 from embedq_tui.driver import TerminalDriver
 from embedq_tui.palette import Commands
@@ -32,6 +31,9 @@ from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.acts import Actor
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -112,6 +114,7 @@ class Console(App[int]):
             self._filters.append(AsciiFilter())
         self._first_theme = "ansi-dark" if plain else DARK.name
         self.started_with = (settings, profile)
+        self._actor: Actor | None = None
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -159,9 +162,7 @@ class Console(App[int]):
             on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )
         self.session = session
-        self.actor = Actor(
-            self, session.link, self.options.operator, profile, read_only=lambda: session.read_only
-        )
+        self._actor = None
         self.supervisor = Supervisor(settings, self.options.worker, on_change=self._state_changed)
 
     def _serve(self) -> None:
@@ -201,6 +202,18 @@ class Console(App[int]):
         self._serve()
         self.switch_mode(name)
 
+    @property
+    def actor(self) -> Actor:
+        """Acts on this database; made for the first who acts: the first frame need not wait for it."""
+        if self._actor is None:
+            from embedq_tui.acts import Actor
+
+            session = self.session
+            self._actor = Actor(
+                self, session.link, self.options.operator, session.profile, lambda: session.read_only
+            )
+        return self._actor
+
     # -- from the store to the screen
 
     @property
@@ -239,7 +252,7 @@ class Console(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is typed before a question is on the screen is not meant for what lies below it."""
-        if action in ("show", "show_last", "profiles") and self.actor.counting:
+        if action in ("show", "show_last", "profiles") and self._actor and self._actor.counting:
             return False
         return super().check_action(action, parameters)
 

@@ -199,6 +199,6 @@ class CannedConsole(Console):
             self._world, settings, profile, on_state=self._state_changed, on_answer=self._answered
         )
         self.session = session
-        self.actor = CannedActor(self, session.link, OPERATOR, profile, read_only=lambda: session.read_only)
+        self._actor = CannedActor(self, session.link, OPERATOR, profile, read_only=lambda: session.read_only)
         if self._supervised:
             self.supervisor = CannedSupervisor(settings)
