@@ -60,7 +60,7 @@ class Rights(Question[Access]):
 
     hears: ClassVar[frozenset[str]] = frozenset()
     pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 60.0
+    every_s: ClassVar[float] = 15.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Access:
         """Ask it once."""

@@ -68,11 +68,12 @@ def embedded_binaries() -> Binaries:
 
 
 @contextmanager
-def running_server(binaries: Binaries) -> Iterator[str]:
+def running_server(binaries: Binaries, *, following: str = "") -> Iterator[str]:
     """Start a server of its own on a free port, and stop it at the end.
 
     Args:
         binaries: What to start.
+        following: URL of a running server of the same version, whose replica it is to be.
 
     Yields:
         URL of its database "postgres", as superuser.
@@ -83,7 +84,10 @@ def running_server(binaries: Binaries) -> Iterator[str]:
         if user:
             shutil.chown(folder, user)
         programs = _reachable(binaries, folder, user)
-        _initialise(programs, folder, user)
+        if following:
+            _copy(programs, folder, user, following)
+        else:
+            _initialise(programs, folder, user)
         for attempt in range(5):
             port = _free_port()
             keeper = _start(programs, folder, user, port)
@@ -113,22 +117,21 @@ def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
 
 
 def _initialise(programs: Path, folder: Path, user: str | None) -> None:
-    command: list[str | Path] = [
-        programs / "initdb",
-        "-D",
-        folder / "data",
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-    ]
-    command += ["--no-sync", "--locale=C.UTF-8"]
-    done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    options = ["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+    _run([programs / "initdb", *options], folder, user)
     with (folder / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write(_CONFIGURATION)
+
+
+def _copy(programs: Path, folder: Path, user: str | None, url: str) -> None:
+    """Make the data of a replica; --write-recovery-conf lets the server start as one."""
+    options = ["-D", "data", "-d", url, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+    _run([programs / "pg_basebackup", *options], folder, user)
+
+
+def _run(command: list[str | Path], folder: Path, user: str | None) -> None:
+    done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _start(programs: Path, folder: Path, user: str | None, port: int) -> subprocess.Popen[str] | None:
