@@ -91,6 +91,22 @@ async def _problems(settings: Settings) -> list[Problem]:
         return await migrations.verify(connection)
 
 
+@command.command("roles", epilog="Example: embedq-tui migrate roles")
+@operator_command
+def roles(invocation: Invocation) -> None:
+    """Make the roles embedq_viewer, embedq_operator and embedq_worker, with the least rights they need.
+
+    Nobody logs in as one; give them to those who do: GRANT embedq_operator TO alice. Run it again after a
+    migration.
+    """
+    settings = invocation.settings()
+    asyncio.run(migrations.grant_roles(settings, lambda line: say(line, error=invocation.as_json)))
+    if invocation.as_json:
+        print_json({"roles": migrations.ROLES})
+    else:
+        say(f"The roles {', '.join(migrations.ROLES)} have their rights.")
+
+
 @command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
 @click.option(
     "--to", "version", type=click.IntRange(0), required=True, metavar="N", help="Last version to stay."

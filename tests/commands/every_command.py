@@ -85,6 +85,7 @@ CALLS: dict[str, Call] = {
     "migrate up": Call(Kind.CHANGES, migrates=True),
     "migrate status": Call(Kind.LOOKS, on_bare=0),
     "migrate verify": Call(Kind.LOOKS),
+    "migrate roles": Call(Kind.CHANGES),
     "migrate rollback": Call(Kind.CHANGES, "--to 2", on_bare=0),
 }
 """By name; a test sees that it is complete."""

@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from embedq_tui.cli import run
 from tests.commands.shapes import assert_shape, documented_shapes
+from tests.support.databases import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +120,17 @@ class Tui:
         out, err = await process.communicate()
         assert process.returncode is not None
         return Answer(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def as_role(tui: Tui, connection: Connection, rights: str) -> AsyncIterator[None]:
+    """Commands log in as a role that has these rights and no others."""
+    role, url = f"embedq_{uuid4().hex[:8]}", tui.variables["DATABASE_URL"]
+    await connection.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        await connection.execute(rights.format(role=role))
+        tui.variables["DATABASE_URL"] = url.replace("://postgres@", f"://{role}@")
+        yield
+    finally:
+        tui.variables["DATABASE_URL"] = url
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -7,8 +7,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,11 +17,10 @@ import pytest
 from embedq_tui.cli import INTERRUPTED, READER_GONE
 from embedq_worker.counts import count_drift
 from embedq_worker.errors import ExitCode
-from tests.commands.every_command import CALLS, Furnished, Kind, furnish, leaf_commands
-from tests.commands.running import Answer, Tui
-from tests.support.databases import DIMENSIONS, Connection, Server
+from tests.commands.every_command import CALLS, Furnished, Kind, leaf_commands
+from tests.commands.running import Answer, Tui, as_role
+from tests.support.databases import Connection, Server
 from tests.support.legacy import make_legacy
-from tests.support.provider_stub import ProviderStub
 
 LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
 CHANGING = [name for name, call in CALLS.items() if call.kind is Kind.CHANGES]
@@ -40,20 +39,6 @@ NO_RIGHTS = "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
 
 BEGUN = ["-c", "from embedq_tui.__main__ import main; print('begun', flush=True); main()"]
 """Python has come up, and whatever is interrupted from here on is ours."""
-
-
-@pytest.fixture
-async def hard(tui: Tui) -> AsyncIterator[Tui]:
-    """Commands with a provider that answers."""
-    async with ProviderStub(dimensions=DIMENSIONS) as stub:
-        tui.variables["OPENAI_BASE_URL"] = stub.openai_url
-        yield tui
-
-
-@pytest.fixture
-async def furnished(hard: Tui, connection: Connection, tmp_path: Path) -> Furnished:
-    """A database in which every command has something to do."""
-    return await furnish(hard, connection, tmp_path)
 
 
 @pytest.fixture
@@ -125,20 +110,6 @@ async def test_a_database_without_our_tables(
             if answer.code not in allowed or not told(answer, least=answer.code if not answer.out else 0):
                 wrong.append(f"{name}: {answer}")
         assert (await hard("migrate")).code == ExitCode.OK
-
-
-@asynccontextmanager
-async def as_role(tui: Tui, connection: Connection, rights: str) -> AsyncIterator[None]:
-    """Commands log in as a role that has these rights and no others."""
-    role, url = f"embedq_{uuid4().hex[:8]}", tui.variables["DATABASE_URL"]
-    await connection.execute(f"CREATE ROLE {role} LOGIN")
-    try:
-        await connection.execute(rights.format(role=role))
-        tui.variables["DATABASE_URL"] = url.replace("://postgres@", f"://{role}@")
-        yield
-    finally:
-        tui.variables["DATABASE_URL"] = url
-        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("rights", [READER, READ_ONLY], ids=["reader", "read-only"])

@@ -12,9 +12,12 @@ from embedq_worker import __version__
 from embedq_worker.database import Connection
 from embedq_worker.errors import SchemaError, UsageError
 from embedq_worker.schema_check import Problem, missing_objects, public_problems
-from embedq_worker.schema_files import Migration, load_migrations
+from embedq_worker.schema_files import Migration, load_migrations, load_roles
 from embedq_worker.schema_session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.settings import Settings
+
+ROLES = ("embedq_viewer", "embedq_operator", "embedq_worker")
+"""What `grant_roles` makes."""
 
 _FIRST_OF_OURS = 3
 """001 and 002 make the public tables where absent; what comes then counts on their columns and keys."""
@@ -201,6 +204,23 @@ async def require_current(connection: Connection) -> None:
     if pending:
         behind = f"{len(pending)} of {len(states)} migrations are missing, first {_label(pending[0])}"
         raise SchemaError(f"the schema is older than this program: {behind}", "run: embedq-tui --migrate")
+
+
+async def grant_roles(settings: Settings, report: Report = lambda line: None) -> None:
+    """Make the group roles of ``sql/roles.sql`` and give them their rights on what is there now.
+
+    Args:
+        settings: Where the database is; as the owner of the tables, who may make roles or finds them made.
+        report: Takes a line for the operator.
+
+    Raises:
+        SchemaError: The schema is not that of this program.
+        EmbedqError: The database cannot be reached or refuses.
+    """
+    async with schema_session(settings, report, Patience()) as session:
+        await require_current(session.connection)
+        async with session.connection.transaction():
+            await session.connection.execute(load_roles())
 
 
 async def _apply(session: SchemaSession, migration: Migration, report: Report) -> None:

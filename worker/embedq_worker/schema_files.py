@@ -69,6 +69,18 @@ def load_migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
+def load_roles() -> str:
+    """Read the SQL that makes the group roles and gives them their rights; it can be run again.
+
+    Raises:
+        SchemaError: The file is missing, so the installation is damaged.
+    """
+    path = _folder() / "roles.sql"
+    if not path.is_file():
+        raise SchemaError(f"{path} is missing", "install embedq again")
+    return path.read_text("utf-8")
+
+
 def runs_in_transaction(sql: str) -> bool:
     """Whether a file is run as a whole, in one transaction."""
     return not sql.startswith(NO_TRANSACTION)

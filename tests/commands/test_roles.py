@@ -1,0 +1,94 @@
+"""The group roles of `migrate roles`: each does what it is for, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from embedq_worker.errors import ExitCode
+from embedq_worker.insights.access import access
+from tests.commands.every_command import CALLS, Furnished, Kind
+from tests.commands.running import Tui, as_role
+from tests.support.content import queued_articles
+from tests.support.databases import Connection, Database
+from tests.support.worker_process import environment, worker_process
+
+OWNERS = ["demo", "migrate", "migrate up", "migrate roles", "migrate rollback"]
+OWNERS += ["import", "cleanup", "triggers install", "triggers remove"]
+"""What changes something and is not for operators."""
+
+OPERATING = ["undo", "priority", "retry", "reset-stuck", "backfill", "backfill rollback", "cancel", "clear"]
+OPERATING += ["pause", "resume", "stop", "start", "concurrency"]
+"""In an order in which each leaves something to do for the next."""
+
+LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
+
+EMBEDDED = "SELECT count(*) FROM embeddings WHERE article_id = $1"
+
+VIEWER, OPERATOR, WORKER = (f"GRANT embedq_{role} TO {{role}}" for role in ("viewer", "operator", "worker"))
+
+
+def test_every_command_is_somebodys() -> None:
+    assert {*OWNERS, *OPERATING} == {name for name, call in CALLS.items() if call.kind is Kind.CHANGES}
+
+
+@pytest.fixture
+async def granted(hard: Tui, furnished: Furnished) -> Furnished:
+    """A database in which every command has something to do, and the roles have their rights."""
+    answer = await hard("migrate", "roles", "--json")
+    assert len(answer.document("migrate-roles")["roles"]) == 3
+    return furnished
+
+
+async def test_a_viewer_sees_everything_and_changes_nothing(
+    hard: Tui, connection: Connection, granted: Furnished
+) -> None:
+    for name in LOOKING:
+        as_owner = await hard(*granted.line(name))
+        async with as_role(hard, connection, VIEWER):
+            answer = await hard(*granted.line(name))
+        if name != "check":  # which looks for the rights of a worker
+            assert (answer.code, answer.err) == (as_owner.code, as_owner.err), name
+    async with as_role(hard, connection, VIEWER):
+        for name in OPERATING:
+            answer = await hard(*granted.line(name))
+            assert answer.code == (ExitCode.OK if name == "concurrency" else ExitCode.NO), f"{name}: {answer}"
+
+
+async def test_an_operator_does_what_operators_do(
+    hard: Tui, connection: Connection, granted: Furnished
+) -> None:
+    async with as_role(hard, connection, OPERATOR):
+        for name in OPERATING:
+            answer = await hard(*granted.line(name))
+            assert answer.code == ExitCode.OK, f"{name}: {answer}"
+        for name in ("import", "migrate rollback"):
+            assert (await hard(*granted.line(name))).code == ExitCode.NO, name
+        own = await asyncpg.connect(hard.variables["DATABASE_URL"])
+        assert (await access(own)).may_write
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await own.execute("DELETE FROM embedding_audit_logs")
+        await own.close()
+
+
+async def test_a_worker_works_and_writes_no_article(
+    hard: Tui, connection: Connection, database: Database, granted: Furnished
+) -> None:
+    [article] = await queued_articles(connection, 1, slug="new")
+    async with as_role(hard, connection, WORKER):
+        url = hard.variables["DATABASE_URL"]
+        checks = (await hard("check", "--json")).document("check")["checks"]
+        assert {check["verdict"] for check in checks if check["name"] == "rights"} == {"ok"}
+        async with worker_process(environment(database, None, **hard.variables)) as worker:
+            await worker.started()
+            async with asyncio.timeout(15):
+                while not await connection.fetchval(EMBEDDED, article):
+                    await asyncio.sleep(0.02)
+            assert await worker.stop() == ExitCode.OK, worker.text
+        assert not worker.heard("permission denied"), worker.text
+        own = await asyncpg.connect(url)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await own.execute("UPDATE articles SET content = ''")
+        await own.close()
