@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 import pytest
 
@@ -13,7 +11,7 @@ from tests.commands.every_command import CALLS, Furnished, Kind
 from tests.commands.running import Tui, as_role
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
-from tests.support.worker_process import environment, worker_process
+from tests.support.worker_process import environment, run_worker_process
 
 OWNERS = ["demo", "migrate", "migrate up", "migrate roles", "migrate rollback"]
 OWNERS += ["import", "cleanup", "triggers install", "triggers remove"]
@@ -24,8 +22,6 @@ OPERATING += ["pause", "resume", "stop", "start", "concurrency"]
 """In an order in which each leaves something to do for the next."""
 
 LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
-
-EMBEDDED = "SELECT count(*) FROM embeddings WHERE article_id = $1"
 
 VIEWER, OPERATOR, WORKER = (f"GRANT embedq_{role} TO {{role}}" for role in ("viewer", "operator", "worker"))
 
@@ -78,17 +74,13 @@ async def test_a_worker_works_and_writes_no_article(
 ) -> None:
     [article] = await queued_articles(connection, 1, slug="new")
     async with as_role(hard, connection, WORKER):
-        url = hard.variables["DATABASE_URL"]
         checks = (await hard("check", "--json")).document("check")["checks"]
         assert {check["verdict"] for check in checks if check["name"] == "rights"} == {"ok"}
-        async with worker_process(environment(database, None, **hard.variables)) as worker:
-            await worker.started()
-            async with asyncio.timeout(15):
-                while not await connection.fetchval(EMBEDDED, article):
-                    await asyncio.sleep(0.02)
-            assert await worker.stop() == ExitCode.OK, worker.text
+        code, worker = await run_worker_process(environment(database, None, **hard.variables), "--drain")
+        assert code == ExitCode.OK, worker.text
         assert not worker.heard("permission denied"), worker.text
-        own = await asyncpg.connect(url)
+        assert await connection.fetchval("SELECT count(*) FROM embeddings WHERE article_id = $1", article)
+        own = await asyncpg.connect(hard.variables["DATABASE_URL"])
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await own.execute("UPDATE articles SET content = ''")
         await own.close()
