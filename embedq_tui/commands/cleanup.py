@@ -6,12 +6,13 @@ import asyncio
 
 import click
 
+from embedq_tui.cleaning import clean, words_of
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import confirm, count, print_json, progress, say
 from embedq_worker import migrations
-from embedq_worker.database import EXPECTED_ERRORS, connected, explained, open_pool
+from embedq_worker.database import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.maintenance import Cleaned, clean_up, count_expired, note_cleanup
+from embedq_worker.maintenance import Cleaned, count_expired
 from embedq_worker.settings import Settings
 
 
@@ -35,9 +36,9 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
     found = asyncio.run(_count(settings, days))
     state, cleaned = "nothing", Cleaned(0, 0, 0, 0)
     if not invocation.as_json:
-        say(f"Older than {count(days, 'day')}: {_words(found)}")
+        say(f"Older than {count(days, 'day')}: {words_of(found)}")
     if found.total:
-        if not yes and not confirm(f"Delete {_words(found)}?"):
+        if not yes and not confirm(f"Delete {words_of(found)}?"):
             state = "refused"
         else:
             ended = asyncio.run(_clean(settings, days, found))
@@ -49,15 +50,8 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
     elif state == "busy":
         say("A worker is at it already; nothing was deleted here.")
     elif found.total:
-        say(f"Deleted: {_words(cleaned)}")
+        say(f"Deleted: {words_of(cleaned)}")
     return ExitCode.NO if state == "refused" else ExitCode.OK
-
-
-def _words(rows: Cleaned) -> str:
-    return (
-        f"{count(rows.tasks, 'completed task')}, {count(rows.audit_rows, 'audit row')}, "
-        f"{count(rows.metrics, 'metric')}, {count(rows.workers, 'ended worker')}"
-    )
 
 
 async def _count(settings: Settings, days: int) -> Cleaned:
@@ -67,11 +61,5 @@ async def _count(settings: Settings, days: int) -> Cleaned:
 
 
 async def _clean(settings: Settings, days: int, found: Cleaned) -> Cleaned | None:
-    try:
-        async with open_pool(settings, "embedq-tui", size=1) as pool:
-            async with pool.acquire() as connection:
-                await note_cleanup(connection, days=days, found=found, by=operator())
-            with progress("Rows deleted", found.total) as reached:
-                return await clean_up(pool, days=days, progress=reached)
-    except EXPECTED_ERRORS as error:
-        raise explained(error, settings) from error
+    with progress("Rows deleted", found.total) as reached:
+        return await clean(settings, days, found, operator(), reached)

@@ -85,9 +85,9 @@ async def _look(settings: Settings, *, deep: bool) -> Health:
 
 async def _damage(settings: Settings) -> list[Issue]:
     """What only reading everything finds."""
-    from embedq_tui.commands.verify import prove  # with what it needs of a provider
+    from embedq_tui.commands.verify import verify  # with what it needs of a provider
 
-    proven = await prove(settings, repair=False)
+    proven = await verify(settings, repair=False)
     issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]
     if proven.drift:
         off = sum(abs(each.kept - each.counted) for each in proven.drift)

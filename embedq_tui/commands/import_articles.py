@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from embedq_tui.importing import count_files, import_files
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, progress, say
-from embedq_worker import migrations
-from embedq_worker.articles import ImportCounts, ImportOptions, Item, Priority, StoredBatch, store_articles
+from embedq_worker.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.database import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.importing import MAX_FOLDER, ArticleDraft, Skipped, find_markdown, read_articles
+from embedq_worker.importing import MAX_FOLDER, Skipped
 from embedq_worker.settings import Settings
 
 
@@ -65,32 +63,20 @@ def command(
 async def _import(
     settings: Settings, paths: tuple[Path, ...], prefix: str, options: ImportOptions, *, quiet: bool
 ) -> tuple[ImportCounts, list[Skipped]]:
-    files = len(await asyncio.to_thread(find_markdown, paths))
-    counts = ImportCounts()
+    files, done = await count_files(paths), 0
     skipped: list[Skipped] = []
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
         with progress("Files read", files) as reached:
-            done = 0
-            async for batch in store_articles(connection, _items(paths, prefix), options):
-                counts.add(batch)
-                skipped += batch.skipped
+
+            def told(batch: StoredBatch) -> None:
+                nonlocal done
+                skipped.extend(batch.skipped)
                 done += len(batch.articles) + len(batch.skipped)
                 reached(done)
                 if not quiet:
                     _tell(batch, options.dry_run)
-    return counts, skipped
 
-
-def _items(paths: tuple[Path, ...], prefix: str) -> Iterator[Item]:
-    for item in read_articles(paths):
-        if isinstance(item, ArticleDraft) and prefix:
-            folder = f"{prefix}/{item.folder}" if item.folder else prefix
-            if len(folder) > MAX_FOLDER:
-                yield Skipped(item.source, f"folder name longer than {MAX_FOLDER} characters")
-                continue
-            item = replace(item, folder=folder)
-        yield item
+            return await import_files(connection, paths, prefix, options, told), skipped
 
 
 def _tell(batch: StoredBatch, dry_run: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_worker import article_trigger, migrations
 from embedq_worker.article_trigger import ArticleTrigger
@@ -32,7 +32,7 @@ def install(invocation: Invocation) -> None:
 
     async def act(connection: Connection) -> bool:
         await migrations.require_current(connection)
-        return await article_trigger.install(connection, max_attempts=settings.max_retries)
+        return await article_trigger.install(connection, max_attempts=settings.max_retries, by=operator())
 
     _act(invocation, settings, act)
 
@@ -41,7 +41,11 @@ def install(invocation: Invocation) -> None:
 @operator_command
 def remove(invocation: Invocation) -> None:
     """Remove the trigger; tasks that it queued stay."""
-    _act(invocation, invocation.settings(), article_trigger.remove)
+
+    async def act(connection: Connection) -> bool:
+        return await article_trigger.remove(connection, by=operator())
+
+    _act(invocation, invocation.settings(), act)
 
 
 @command.command("status", epilog="Example: embedq-tui triggers status --json")

@@ -3,73 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, print_json, progress, say
-from embedq_worker import backfill, migrations
-from embedq_worker.backfill import BackfillOptions, Plan
-from embedq_worker.counts import Drift, count_drift, repair_counts
-from embedq_worker.database import Connection, connected
+from embedq_tui.backfilling import target_of
+from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.output import print_json, progress, say
+from embedq_tui.verifying import Verified, lines_of, prove
+from embedq_worker.database import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.insights.integrity import overspent_tasks
-from embedq_worker.needs import Category
-from embedq_worker.providers import open_provider
-from embedq_worker.schema_check import Problem
 from embedq_worker.settings import Settings
-
-_DAMAGE = {
-    Category.MISSING: "have text and no embeddings",
-    Category.FAILED: "failed, and their embeddings are not those of their text",
-    Category.STALE: "have embeddings of an older text",
-    Category.MODEL: "have embeddings of another model",
-    Category.NO_RAG: "are not to be embedded and have embeddings",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong with some articles or tasks.
-
-    Attributes:
-        code: missing, failed, stale, model, no_rag (articles); overspent (tasks).
-        count: How many nobody will see to unless asked.
-        waiting: How many more a queued task will see to.
-        message: In words.
-        advice: The command that repairs it.
-    """
-
-    code: str
-    count: int
-    waiting: int
-    message: str
-    advice: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """Everything that was found.
-
-    Attributes:
-        ok: Nothing is wrong, or it was repaired.
-        repaired: The counts were wrong and are right now.
-        drift: Counts that are, or were, wrong.
-        schema: What is missing of the schema.
-        findings: Articles and tasks.
-        articles: Looked at.
-        model: The embeddings were compared with.
-    """
-
-    ok: bool
-    repaired: bool
-    drift: list[Drift]
-    schema: list[Problem]
-    findings: list[Finding]
-    articles: int
-    model: str
 
 
 @click.command("verify", epilog="Example: embedq-tui verify --repair")
@@ -82,93 +25,24 @@ def command(invocation: Invocation, repair: bool) -> ExitCode:
     embeddings of articles that are not to be embedded. Reads whole tables. Exits 1 when something is wrong.
     """
     settings = invocation.settings()
-    verified = asyncio.run(prove(settings, repair=repair))
+    verified = asyncio.run(verify(settings, repair=repair))
     if invocation.as_json:
         print_json(verified)
     else:
-        for line in _lines(verified):
+        for line in lines_of(verified):
             say(line)
     return ExitCode.OK if verified.ok else ExitCode.NO
 
 
-async def prove(settings: Settings, *, repair: bool) -> Verified:
+async def verify(settings: Settings, *, repair: bool) -> Verified:
     """Compare what is kept with what is there.
 
     Args:
         settings: Where the database is, and by which model articles are to be embedded.
         repair: Make the counts right.
     """
-    provider = open_provider(settings)
-    try:
-        model = provider.model
-    finally:
-        await provider.aclose()
+    target = await target_of(settings)
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
-        schema = await migrations.verify(connection)
-        drift = await (repair_counts if repair else count_drift)(connection)
-        plan = await _plan(connection, settings, model)
-        findings = _findings(plan, await overspent_tasks(connection))
-    bad = any(finding.count for finding in findings)
-    return Verified(
-        ok=not (schema or bad or (drift and not repair)),
-        repaired=repair and bool(drift),
-        drift=drift,
-        schema=schema,
-        findings=findings,
-        articles=plan.articles,
-        model=model,
-    )
-
-
-async def _plan(connection: Connection, settings: Settings, model: str) -> Plan:
-    options = BackfillOptions(model=model, max_attempts=settings.max_retries)
-    words = settings.chunk_size - settings.chunk_overlap
-    with progress("Articles looked at") as reached:
-        return await backfill.plan(connection, options, words_per_chunk=words, progress=reached)
-
-
-def _findings(plan: Plan, overspent: int) -> list[Finding]:
-    found = [
-        Finding(
-            category.value,
-            plan.counts[category].to_queue,
-            plan.counts[category].waiting,
-            f"{count(plan.counts[category].to_queue or plan.counts[category].waiting, 'article')}: {words}",
-            f"run: embedq-tui backfill --only {category.value.replace('_', '-')}",
-        )
-        for category, words in _DAMAGE.items()
-        if plan.counts[category].to_queue or plan.counts[category].waiting
-    ]
-    if overspent:
-        found.append(
-            Finding(
-                "overspent",
-                overspent,
-                0,
-                f"{count(overspent, 'failed task')} with more attempts than allowed (another worker's)",
-                "run: embedq-tui backfill --only failed",
-            )
-        )
-    return found
-
-
-def _lines(verified: Verified) -> Iterator[str]:
-    for problem in verified.schema:
-        yield f"Schema: {problem.message}"
-        yield f"  {problem.advice}"
-    for drift in verified.drift:
-        yield f"Counts: {drift.status} {drift.priority}: kept {drift.kept:,}, counted {drift.counted:,}"
-    if verified.repaired:
-        yield "Counts: repaired"
-    elif verified.drift:
-        yield "  run: embedq-tui verify --repair"
-    else:
-        yield "Counts: equal to COUNT(*)"
-    for finding in verified.findings:
-        waiting = f"{finding.waiting:,} more are" if finding.count else "all are"
-        yield finding.message + (f" ({waiting} queued already)" if finding.waiting else "")
-        if finding.count:
-            yield f"  {finding.advice}"
-    if not verified.findings:
-        yield f"Articles: {verified.articles:,} looked at, each has the embeddings of its text"
+        with progress("Articles looked at") as reached:
+            by = operator() if repair else ""
+            return await prove(connection, settings, target.model, repair_by=by, progress=reached)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from embedq_worker import operator_log
 from embedq_worker.backoff import Backoff
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError
@@ -66,12 +67,13 @@ async def status(connection: Connection) -> ArticleTrigger:
     return ArticleTrigger(tuple(row["events"]), tuple(row["disabled"]), row["max_attempts"])
 
 
-async def install(connection: Connection, *, max_attempts: int, tries: int = TRIES) -> bool:
+async def install(connection: Connection, *, max_attempts: int, by: str = "", tries: int = TRIES) -> bool:
     """Install the trigger, or put right what is there.
 
     Args:
         connection: To a migrated database, of a role that may create triggers on `articles`.
         max_attempts: Of the tasks it queues.
+        by: Operator as ``user@host``, for the audit log; empty for no row there.
         tries: How often a lock is asked for that others hold.
 
     Returns:
@@ -83,16 +85,20 @@ async def install(connection: Connection, *, max_attempts: int, tries: int = TRI
     """
 
     async def once() -> bool:
-        return bool(await connection.fetchval("SELECT embedq_article_trigger_install($1)", max_attempts))
+        changed = await connection.fetchval("SELECT embedq_article_trigger_install($1)", max_attempts)
+        if changed and by:
+            await operator_log.note(connection, "triggers installed", by, max_attempts=max_attempts)
+        return bool(changed)
 
     return await _with_short_locks(connection, once, tries)
 
 
-async def remove(connection: Connection, *, tries: int = TRIES) -> bool:
+async def remove(connection: Connection, *, by: str = "", tries: int = TRIES) -> bool:
     """Remove the trigger; tasks that it queued stay.
 
     Args:
         connection: To a migrated database, of a role that owns `articles`.
+        by: Operator as ``user@host``, for the audit log; empty for no row there.
         tries: How often a lock is asked for that others hold.
 
     Returns:
@@ -104,7 +110,10 @@ async def remove(connection: Connection, *, tries: int = TRIES) -> bool:
     """
 
     async def once() -> bool:
-        return bool(await connection.fetchval("SELECT embedq_article_trigger_remove()"))
+        changed = await connection.fetchval("SELECT embedq_article_trigger_remove()")
+        if changed and by:
+            await operator_log.note(connection, "triggers removed", by)
+        return bool(changed)
 
     return await _with_short_locks(connection, once, tries)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from embedq_worker import operator_log
 from embedq_worker.database import Connection
 
 COUNTING_S = 3600.0
@@ -30,20 +31,26 @@ async def count_drift(connection: Connection) -> list[Drift]:
     return [Drift(row["status"], row["priority"], row["kept"], row["counted"]) for row in rows]
 
 
-async def repair_counts(connection: Connection) -> list[Drift]:
-    """Make the kept counts equal to COUNT(*), while others go on writing.
+async def repair_counts(connection: Connection, by: str) -> list[Drift]:
+    """Make the kept counts equal to COUNT(*), while others go on writing; what was wrong is in the audit log.
 
     Args:
         connection: To the migrated database.
+        by: Operator as ``user@host``.
 
     Returns:
         What was wrong.
     """
-    rows = await connection.fetch(
-        "SELECT status, priority, kept, counted FROM embedq_repair_counts() ORDER BY status, priority",
-        timeout=COUNTING_S,
-    )
-    return [Drift(row["status"], row["priority"], row["kept"], row["counted"]) for row in rows]
+    async with connection.transaction():
+        rows = await connection.fetch(
+            "SELECT status, priority, kept, counted FROM embedq_repair_counts() ORDER BY status, priority",
+            timeout=COUNTING_S,
+        )
+        drift = [Drift(row["status"], row["priority"], row["kept"], row["counted"]) for row in rows]
+        if drift:
+            off = sum(abs(each.kept - each.counted) for each in drift)
+            await operator_log.note(connection, "counts repaired", by, count=off)
+    return drift
 
 
 _COMPARE = """

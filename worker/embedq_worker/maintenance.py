@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,7 +10,7 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 from uuid import UUID
 
-from embedq_worker import fleet
+from embedq_worker import fleet, operator_log
 from embedq_worker.counts import COUNTING_S
 from embedq_worker.database import EXPECTED_ERRORS, Connection, Pool, explained
 from embedq_worker.errors import Unreachable
@@ -94,13 +93,7 @@ async def note_cleanup(connection: Connection, *, days: int, found: Cleaned, by:
         found: What is about to be deleted.
         by: Operator as ``user@host``.
     """
-    operator, _, host = by.rpartition("@")
-    document = {"operator": operator or by, "host": host, "days": days, "count": found.total, **asdict(found)}
-    await connection.execute(
-        """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
-           VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: cleanup', $1)""",
-        json.dumps(document),
-    )
+    await operator_log.note(connection, "cleanup", by, days=days, count=found.total, **asdict(found))
 
 
 async def clean_up(
