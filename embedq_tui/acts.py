@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 from uuid import UUID
-
-from textual.app import App
 
 from embedq_tui import deeds
 from embedq_tui.deeds import Counted, Deed, Grade
-from embedq_tui.link import Link
+from embedq_tui.desk import Desk
 from embedq_tui.output import count
-from embedq_tui.profiles import Profile
-from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
-from embedq_tui.screens.dialogs.dialog import Place, show
-from embedq_tui.screens.dialogs.outcome import Report, Tell
-from embedq_tui.screens.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
+from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.outcome import Report
+from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_worker import migrations
 from embedq_worker.actions import BATCH, RETRY, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
-from embedq_worker.text import printable, printable_line
 from embedq_worker.undo import Undoable, Undone, undo, undoable
-
-T = TypeVar("T")
 
 SAMPLE_S = 1.0
 """Seconds that naming some of the tasks may take; a question can do without."""
@@ -54,30 +45,18 @@ class Act:
 
 
 @dataclass(slots=True)
-class Actor:
+class Actor(Desk):
     """Acts on one database for one operator. Its coroutines are called in workers of Textual.
 
     Attributes:
-        app: Where dialogs are shown.
-        link: To the database.
-        by: Operator as ``user@host``.
-        profile: How the operator named the database.
-        read_only: Says why nothing may be changed; empty where it may.
         undo_key: As the operator knows it.
         batch_size: Tasks per transaction.
-        show_after_s: What takes less time shows no dialog of its progress.
         stage_timeout_s: Seconds that a stage of a retry may take to end.
         counting: A question is about to be asked.
     """
 
-    app: App[Any]
-    link: Link
-    by: str
-    profile: Profile = field(default_factory=Profile)
-    read_only: Callable[[], str] = lambda: ""
     undo_key: str = "u"
     batch_size: int = BATCH
-    show_after_s: float = SHOW_AFTER_S
     stage_timeout_s: float = STAGE_TIMEOUT_S
     counting: bool = False
     _acts: deque[Act] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -96,7 +75,7 @@ class Actor:
         """
         if self.refused():
             return None
-        with self._telling(f"Nothing was {deed.action.done}"):
+        with self.telling(f"Nothing was {deed.action.done}"):
             self.counting = True
             try:
                 counting = Progress("Counting the tasks", stop="Leave it")
@@ -258,7 +237,7 @@ class Actor:
         if self.refused():
             return None
         undone = None
-        with self._telling("Not undone"):
+        with self.telling("Not undone"):
             found = await self.watch(
                 Progress("Counting the tasks", stop="Leave it"), lambda _: self._undoable(act)
             )
@@ -299,68 +278,6 @@ class Actor:
     def _forget(self, act: Act) -> None:
         with suppress(ValueError):
             self._acts.remove(act)
-
-    # -- what other acts than those on tasks are made of
-
-    @property
-    def place(self) -> Place:
-        """The database, for dialogs."""
-        word = self.profile.environment or self.profile.name
-        return Place(self.link.place, word, self.profile.badge_colour)
-
-    def refused(self) -> bool:
-        """Whether nothing may be changed here; tells the operator why."""
-        why = self.read_only()
-        if why:
-            self.notify(f"Read-only: {why}", bad=True)
-        return bool(why)
-
-    async def confirm(self, enquiry: Enquiry) -> Answer:
-        """Ask, with the database named."""
-        return await show(self.app, Confirm(enquiry, self.place))
-
-    async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
-        """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
-        return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
-
-    async def tell(self, report: Report) -> None:
-        """Tell something that has to be read."""
-        await show(self.app, Tell(report, self.place))
-
-    def notify(self, text: str, *, bad: bool = False) -> None:
-        """Tell something in passing."""
-        self.app.notify(printable(text), severity="warning" if bad else "information", markup=False)
-
-    async def attempt(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T | None:
-        """Do something to the database, if it may be changed; tell what goes wrong.
-
-        Args:
-            progress: Of it.
-            work: Does it.
-
-        Returns:
-            What the work returned; None where it was refused, stopped, or went wrong.
-        """
-        if not self.refused():
-            with self._telling(f"{progress.title}: not done"):
-                return await self.watch(progress, work)
-        return None
-
-    @contextmanager
-    def _telling(self, title: str) -> Iterator[None]:
-        """Tell what goes wrong in the block instead of raising it: whatever it is, the console stays up."""
-        try:
-            yield
-        except Stopped:
-            pass
-        except EmbedqError as error:
-            self.app.notify(
-                printable(str(error)), title=printable_line(title), severity="error", timeout=15, markup=False
-            )
-        except Exception as error:  # an error of ours
-            self.app.log.error(traceback.format_exc())
-            told = f"{type(error).__name__}: {printable_line(str(error), 300)}"
-            self.app.notify(told, title="Internal error", severity="error", timeout=15, markup=False)
 
 
 def _rows(deed: Deed, missed: Sequence[LeftOut]) -> list[tuple[str, str]]:

@@ -262,6 +262,24 @@ class Console(App[int]):
             self._last = self.current_mode
             self.switch_mode(name)
 
+    @work(group="ask", exit_on_error=False)
+    async def act_on(self, name: str, action: str) -> None:
+        """Show a screen, and do there what has a key there.
+
+        Args:
+            name: Of the screen.
+            action: Of that screen.
+        """
+        while len(self.screen_stack) > 1:  # details of the screen that is shown
+            await self.pop_screen()
+        if name != self.current_mode:
+            self._last = self.current_mode
+            await self.switch_mode(name)
+        if self.screen.check_action(action, ()) is None:
+            self.actor.refused()
+        elif not await self.run_action(action, self.screen):
+            self.notify("There is nothing to do it to", markup=False)
+
     def action_show_last(self) -> None:
         """Show the screen before this one."""
         self.action_show(self._last)

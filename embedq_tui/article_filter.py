@@ -49,6 +49,17 @@ def format_article_filter(wanted: ArticleFilter) -> str:
     return " ".join(_told(wanted))
 
 
+def complete_article_filter(text: str) -> str | None:
+    """A filter that is being written, with its last term whole; None where nobody knows."""
+    key, colon, value = text.rpartition(" ")[2].rpartition(":")
+    if colon and key != "state":
+        return None
+    word = value.rpartition(",")[2]
+    known = State if colon else [f"{name}:" for name in KEYS]
+    found = [name for name in known if name.startswith(word)]
+    return text + found[0][len(word) :] if word and len(found) == 1 else None
+
+
 def _terms(text: str) -> list[str]:
     reader = shlex.shlex(text, posix=True, punctuation_chars=False)
     reader.quotes, reader.commenters, reader.whitespace_split = '"', "", True

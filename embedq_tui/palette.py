@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,35 @@ from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
     from embedq_tui.app import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Something that is done on one screen, and found from every one.
+
+    Attributes:
+        screen: Name of its mode.
+        action: Of that screen.
+        words: What is done.
+    """
+
+    screen: str
+    action: str
+    words: str
+
+
+ELSEWHERE = (
+    Elsewhere("articles", "import_files", "Import Markdown files into articles"),
+    Elsewhere("articles", "backfill", "Backfill: queue what needs embedding"),
+    Elsewhere("articles", "search", "Search articles by meaning"),
+    Elsewhere("settings", "check", "Check database and provider"),
+    Elsewhere("settings", "verify", "Verify counts and embeddings, and repair them"),
+    Elsewhere("settings", "trigger", "Install or remove the trigger on articles"),
+    Elsewhere("settings", "clean_up", "Clean up: delete what is older than a number of days"),
+    Elsewhere("workers", "start", "Start a worker of this console"),
+    Elsewhere("workers", "pause", "Pause all workers, or let them go on"),
+    Elsewhere("workers", "stop_all", "Stop or start all workers"),
+)
 
 
 class Commands(Provider):
@@ -41,6 +71,11 @@ class Commands(Provider):
             name = printable_line(profile.name, 40)
             word = f", {printable_line(profile.environment, 20)}" if profile.environment else ""
             yield f"Database {name}", f"Look at {name}{word}", partial(console.look_at_profile, profile)
+        here = {active.binding.action for active in self.screen.active_bindings.values()}
+        for one in ELSEWHERE:
+            if console.current_mode != one.screen or one.action not in here:
+                place = f"On the screen {one.screen.capitalize()}"
+                yield one.words, place, partial(console.act_on, one.screen, one.action)
         seen: set[str] = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding

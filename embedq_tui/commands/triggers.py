@@ -9,6 +9,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, say
+from embedq_tui.triggering import words_of
 from embedq_worker import article_trigger, migrations
 from embedq_worker.article_trigger import ArticleTrigger
 from embedq_worker.database import Connection, connected
@@ -72,7 +73,7 @@ def _act(
             }
         )
     else:
-        say(_words(state))
+        say(words_of(state))
 
 
 async def _run(
@@ -81,14 +82,3 @@ async def _run(
     async with connected(settings) as connection:
         changed = await act(connection) if act else False
         return changed, await article_trigger.status(connection)
-
-
-def _words(state: ArticleTrigger) -> str:
-    if not state.events:
-        return "The trigger is not installed."
-    events = ", ".join(state.events)
-    if state.disabled:
-        return f"The trigger is installed for {events}, but switched off for {', '.join(state.disabled)}."
-    if not state.installed:
-        return f"Only a part of the trigger is there ({events}): embedq-tui triggers install"
-    return f"The trigger is installed for {events}; its tasks have {state.max_attempts} attempts."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
 
@@ -15,12 +15,15 @@ from embedq_worker.actions import Outcome
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable
 
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
 SETTLE_S = 0.4
 """Seconds that a row has to be under the cursor before a key is believed to mean it."""
 
 
-class ActingScreen(ConsoleScreen):
-    """A screen that acts on tasks, which a table lists.
+class ChangingScreen(ConsoleScreen):
+    """A screen that changes something: one thing at a time; where it may not, it says why.
 
     Attributes:
         CHANGES: Names of its actions that change something.
@@ -31,14 +34,57 @@ class ActingScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._acting = False
-        self._jumped_at = -SETTLE_S
-        self._offered: tuple[object, ...] = ()
 
     # -- what a screen of its own overrides
 
     def can_act(self, action: str) -> bool:
         """Whether there is something to which one of `CHANGES` could be done."""
         return True
+
+    # -- what it can use
+
+    @work(group="act", exit_on_error=False)
+    async def alone(self, act: Callable[[Console], Awaitable[None]]) -> None:
+        """Do something; not while something else is being done.
+
+        Args:
+            act: Does it, and tells what came of it.
+        """
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            await act(self.console)
+            self.session.again()
+        except EmbedqError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)
+        finally:
+            self._acting = False
+
+    # -- wiring
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What changes something is offered where it can be done, and shown as refused where it may not."""
+        if action in self.CHANGES:
+            return (None if self.session.read_only else True) if self.can_act(action) else False
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why nothing may be changed here."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and not active.enabled and active.binding.action in self.CHANGES:
+            self.console.actor.refused()
+
+
+class ActingScreen(ChangingScreen):
+    """A screen that acts on tasks, which a table lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jumped_at = -SETTLE_S
+        self._offered: tuple[object, ...] = ()
+
+    # -- what a screen of its own overrides
 
     def acted(self, outcome: Outcome) -> None:
         """Something was done, or begun and stopped."""
@@ -74,36 +120,16 @@ class ActingScreen(ConsoleScreen):
         self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
         return False
 
-    @work(group="act", exit_on_error=False)
-    async def carry_out(self, deed: Deed | Callable[[], Awaitable[Deed]]) -> None:
+    def carry_out(self, deed: Deed | Callable[[], Awaitable[Deed]]) -> None:
         """Do something to tasks; not while something else is being done.
 
         Args:
             deed: What; or how it is found out, which may ask the database.
         """
-        if self._acting:
-            return
-        self._acting = True
-        try:
-            outcome = await self.console.actor.act(deed if isinstance(deed, Deed) else await deed())
+
+        async def act(console: Console) -> None:
+            outcome = await console.actor.act(deed if isinstance(deed, Deed) else await deed())
             if outcome is not None and self.alive:
                 self.acted(outcome)
-                self.session.again()
-        except EmbedqError as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
-        finally:
-            self._acting = False
 
-    # -- wiring
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes something is offered where it can be done, and shown as refused where it may not."""
-        if action in self.CHANGES:
-            return (None if self.session.read_only else True) if self.can_act(action) else False
-        return super().check_action(action, parameters)
-
-    def on_key(self, event: events.Key) -> None:
-        """Say why nothing may be changed here."""
-        active = self.active_bindings.get(event.key)
-        if active is not None and not active.enabled and active.binding.action in self.CHANGES:
-            self.console.actor.refused()
+        self.alone(act)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,7 +10,7 @@ from textual.events import Paste
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from embedq_tui.filter_text import EXAMPLE, complete, is_id
+from embedq_tui.filter_text import is_id
 from embedq_tui.saved_filters import LONGEST_NAME, load_filters, store_filters
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 class _Completion(Suggester):
-    def __init__(self, known: Callable[[], tuple[Iterable[str], Iterable[str]]]) -> None:
+    def __init__(self, completed: Callable[[str], str | None]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._known = known
+        self._completed = completed
 
     async def get_suggestion(self, value: str) -> str | None:
-        return complete(value, *self._known())
+        return self._completed(value)
 
 
 class FilterLine(Input):
     """Takes a filter; offers what the last term may become.
 
     Args:
-        known: Slugs and ids to offer.
+        completed: What is written, with its last term whole.
+        placeholder: Shown where nothing is written.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,14 +44,15 @@ class FilterLine(Input):
 
     def __init__(
         self,
-        known: Callable[[], tuple[Iterable[str], Iterable[str]]],
+        completed: Callable[[str], str | None],
         *,
+        placeholder: str = "",
         id: str | None = None,  # noqa: A002 - as every widget calls it
     ) -> None:
         super().__init__(
-            placeholder=EXAMPLE,
+            placeholder=placeholder,
             compact=True,
-            suggester=_Completion(known),
+            suggester=_Completion(completed),
             select_on_focus=False,  # focus comes a moment later than the first keys
             id=id,
         )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.output import count
+from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker import backfill, bulk
-from embedq_worker.articles import Priority
 from embedq_worker.backfill import BackfillOptions, Run
 from embedq_worker.backfill import Progress as Reached
 from embedq_worker.bulk import Operation
@@ -21,12 +21,6 @@ from embedq_worker.needs import Category
 
 if TYPE_CHECKING:
     from embedq_tui.app import Console
-
-_PRIORITIES: tuple[Choice[Priority], ...] = (
-    Choice("low", "low", "after whatever is saved meanwhile"),
-    Choice("normal", "normal", "among what is saved, by age"),
-    Choice("high", "high", "before everything else"),
-)
 
 
 async def run_backfill(console: Console) -> None:
@@ -72,7 +66,7 @@ async def _choose(console: Console, planned: Planned) -> Planned | None:
         categories = wanted
     chosen = planned.only(categories, "low")
     title = f"Priority of {count(chosen.tasks, 'task')}"
-    priority = await ask_choice(console, title, _PRIORITIES)
+    priority = await ask_priority(console, title, "low")
     return None if priority is None else chosen.only(categories, priority)
 
 

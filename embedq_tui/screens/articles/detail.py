@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -15,8 +15,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
-from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.styles import BAD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -55,7 +55,7 @@ class ChunkText(Question[str | None]):
         return await chunk_text(connection, self.article, self.index)
 
 
-class ArticleDetailScreen(ConsoleScreen):
+class ArticleDetailScreen(ArticleQueueing):
     """Shows an article; it is followed by its id.
 
     Args:
@@ -146,6 +146,10 @@ class ArticleDetailScreen(ConsoleScreen):
         self._draw()
 
     # -- keys
+
+    def chosen_articles(self) -> Mapping[int, str]:
+        """This one, while it is there."""
+        return {self._of: self._found.article.slug} if self._found is not None and not self._gone else {}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There is nothing to copy before it is known."""

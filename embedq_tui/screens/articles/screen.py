@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
 
-from embedq_tui.article_filter import EXAMPLE, format_article_filter, parse_article_filter
+from embedq_tui.article_filter import (
+    EXAMPLE,
+    complete_article_filter,
+    format_article_filter,
+    parse_article_filter,
+)
 from embedq_tui.questions import Answer, Question
+from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.questions import (
     DAY_S,
     ArticleList,
@@ -31,49 +36,29 @@ from embedq_tui.screens.articles.render import (
     place_line,
     row_of,
 )
-from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
+from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.styles import BAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
-from embedq_worker.bulk import Operation
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, Coverage, State
 from embedq_worker.selection import Direction
 from embedq_worker.text import printable, printable_line
 
-if TYPE_CHECKING:
-    from embedq_tui.app import Console
 
-CHANGES = ("backfill", "take_back")
-"""Actions that change something."""
-
-
-class ArticlesScreen(ConsoleScreen):
+class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     """The figures, and the list page by page."""
 
     MODE = "articles"
     CSS_PATH = "screen.tcss"
+    EXAMPLE = EXAMPLE
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/", id="articles.filter"),
+        # With priority: what is typed next is written, and never taken for commands.
+        Binding("slash", "filter", "Filter", key_display="/", id="articles.filter", priority=True),
         Binding("s", "search", "Search", id="articles.search", tooltip="Search the articles by meaning"),
-        Binding(
-            "b",
-            "backfill",
-            "Backfill",
-            id="articles.backfill",
-            tooltip="Queue what needs embedding; counts it first. Again: go on with one that was stopped",
-        ),
-        Binding(
-            "B",
-            "take_back",
-            "Take back",
-            show=False,
-            id="articles.take_back",
-            tooltip="Take back the tasks of the last backfill that nobody has begun",
-        ),
         Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="articles.next"),
         Binding(
             "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="articles.previous"
@@ -106,16 +91,14 @@ class ArticlesScreen(ConsoleScreen):
         self._coverage: Coverage | None = None
         self._counted_at = 0.0
         self._counting = True
-        self._backfill: Operation | None = None
-        self._busy = False
+        self._slugs: dict[int, str] = {}
 
     def body(self) -> ComposeResult:
         """Figures, filter, table."""
         yield Lines(id="figures")
         yield Line(id="info")
-        yield Input(placeholder=EXAMPLE, compact=True, id="filter")
-        yield Line(id="complaint")
-        yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="list")
+        yield from self.filter_widgets()
+        yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="list")
 
     def on_mount(self) -> None:
         """Take keys."""
@@ -136,6 +119,13 @@ class ArticlesScreen(ConsoleScreen):
         yield Covered(self._count_reached)
         yield LastBackfill()
 
+    def take(self, answer: Answer[Any]) -> None:
+        """A page that was turned to is shown while marks hold the list."""
+        if self.frozen and answer.question == self._asked != self._shown:
+            self.answered(answer)
+        else:
+            super().take(answer)
+
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer; after an error what was known before stays."""
         match answer.question:
@@ -148,7 +138,7 @@ class ArticlesScreen(ConsoleScreen):
                 if answer.value is not None:
                     self._take_coverage(answer.value, answer.at)
             case LastBackfill() if answer.error is None:
-                self._backfill = answer.value
+                self.backfill = answer.value
         self._draw_lines()
         self.refresh_bindings()
 
@@ -164,6 +154,8 @@ class ArticlesScreen(ConsoleScreen):
 
     def _show(self, asked: ArticleList, page: ArticlePage) -> None:
         self._page, self._shown = page, asked
+        marked = {int(key): self._slugs[int(key)] for key in self._table.marked}
+        self._slugs = marked | {article.id: article.slug for article in page.articles}
         self._draw_rows(page.at, at=self._land)
         self._land = None
 
@@ -201,8 +193,8 @@ class ArticlesScreen(ConsoleScreen):
         else:
             counted_s = time.monotonic() - self._counted_at
             yield from figures(self._coverage, counted_s, counting=self._counting)
-        if self._backfill is not None and (now := self.store.now()) is not None:
-            yield backfill_line(self._backfill, now)
+        if self.backfill is not None and (now := self.store.now()) is not None:
+            yield backfill_line(self.backfill, now)
 
     def _filter_line(self) -> Text:
         if self._problem:
@@ -221,11 +213,6 @@ class ArticlesScreen(ConsoleScreen):
         self._starts, self._land = starts, land
         self._draw_lines()
         self.ask_anew()
-
-    def _look_for(self, wanted: ArticleFilter) -> None:
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._go()
 
     def _turn(self, by: int) -> None:
         page = self._page
@@ -254,21 +241,12 @@ class ArticlesScreen(ConsoleScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done here and now."""
-        if action in CHANGES:
-            if action == "take_back" and self._backfill is None:
-                return False
-            return None if self.session.read_only else True
         if action == "page":
             later = self._page is not None and self._page.next is not None
             return later if parameters == (1,) else len(self._starts) > 1
         if action in ("copy", "export"):
             return self._page is not None and bool(self._page.articles)
         return super().check_action(action, parameters)
-
-    def on_key(self, event: events.Key) -> None:
-        """Say why nothing may be changed here."""
-        if event.key in ("b", "B") and self.session.read_only:
-            self.console.actor.refused()
 
     def action_page(self, by: int) -> None:
         """Turn the page; 0 goes to the first."""
@@ -286,16 +264,18 @@ class ArticlesScreen(ConsoleScreen):
         """Show the next state, or all."""
         choices: list[tuple[State, ...]] = [(), *((state,) for state in State)]
         place = choices.index(self._wanted.states) if self._wanted.states in choices else 0
-        self._look_for(replace(self._wanted, states=choices[(place + by) % len(choices)]))
+        self.look_for(replace(self._wanted, states=choices[(place + by) % len(choices)]))
 
     def action_back(self) -> None:
-        """Close the line of the filter; else go on; else clear the filter."""
-        if self.has_class("-editing"):
-            self._close_filter()
+        """Close the line of the filter; else take marks away; else go on; else clear the filter."""
+        if self.editing:
+            self.close_filter()
+        elif self._table.marked:
+            self._table.unmark()
         elif self.frozen:
             self.freeze(False)
         else:
-            self._look_for(ArticleFilter())
+            self.look_for(ArticleFilter())
 
     def action_copy(self) -> None:
         """Copy the slug of the article under the cursor."""
@@ -312,70 +292,45 @@ class ArticlesScreen(ConsoleScreen):
 
     # -- the filter
 
-    def action_filter(self) -> None:
-        """Write a filter."""
-        self.add_class("-editing")
-        line = self.query_one("#filter", Input)
-        text = format_article_filter(self._wanted)
-        line.value = f"{text} " if text else ""
-        line.cursor_position = len(line.value)
-        line.focus()
+    def filter_text(self) -> str:
+        """As it is written."""
+        return format_article_filter(self._wanted)
 
-    @on(Input.Changed, "#filter")
-    def _written(self, event: Input.Changed) -> None:
-        event.stop()
-        self._read(event.value)
+    def parsed(self, text: str) -> ArticleFilter:
+        """As it was written."""
+        return parse_article_filter(text)
 
-    @on(Input.Submitted, "#filter")
-    def _entered(self, event: Input.Submitted) -> None:
-        event.stop()
-        wanted = self._read(event.value)
-        if wanted is not None:
-            self._close_filter()
-            self._look_for(wanted)
+    def completed(self, text: str) -> str | None:
+        """With the names of keys and of states."""
+        return complete_article_filter(text)
 
-    def _read(self, text: str) -> ArticleFilter | None:
-        """The filter of a text; what is wrong with it is told in a line."""
-        wanted, wrong = None, ""
-        try:
-            wanted = parse_article_filter(text)
-        except EmbedqError as error:
-            wrong = error.message
-        line = self.query_one("#complaint", Line)
-        line.text, line.display = Text(printable_line(wrong), BAD), bool(wrong)
-        return wanted
+    def look_for(self, wanted: ArticleFilter) -> None:
+        """List other articles."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._go()
 
-    def _close_filter(self) -> None:
-        self.remove_class("-editing")
-        self.query_one("#complaint", Line).display = False
+    def back_to_list(self) -> None:
+        """Take keys in the list."""
         self._table.focus()
 
     # -- acting
 
-    @work(group="act", exit_on_error=False)
-    async def action_backfill(self) -> None:
-        """Queue what needs embedding, after a count and a question."""
-        from embedq_tui.screens.articles.backfill import run_backfill
+    @on(KeyedTable.Marked, "#list")
+    def _marked(self, event: KeyedTable.Marked) -> None:
+        event.stop()
+        self.freeze(bool(event.table.marked))
+        self._draw_lines()
+        self.refresh_bindings()
 
-        await self._alone(run_backfill)
+    def chosen_articles(self) -> Mapping[int, str]:
+        """The marked ones, else the one under the cursor."""
+        chosen = self._table.chosen if self.alive else ()
+        return {int(key): self._slugs[int(key)] for key in chosen}
 
-    @work(group="act", exit_on_error=False)
-    async def action_take_back(self) -> None:
-        """Take back what a backfill queued and nobody has begun."""
-        from embedq_tui.screens.articles.backfill import take_back
-
-        await self._alone(take_back)
-
-    async def _alone(self, act: Callable[[Console], Awaitable[None]]) -> None:
-        """One thing at a time."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            await act(self.console)
-            self.session.again()
-        finally:
-            self._busy = False
+    def queued(self) -> None:
+        """What was done needs no mark any more."""
+        self._table.unmark()
 
     @work(group="count", exclusive=True, exit_on_error=False)
     async def action_count(self) -> None:

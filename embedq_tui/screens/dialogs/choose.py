@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -10,6 +12,7 @@ from rich.text import Text
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -60,6 +63,7 @@ async def ask_text(
     note: str = "",
     placeholder: str = "",
     complaint: Callable[[str], str] = lambda text: "",
+    suggester: Suggester | None = None,
 ) -> str | None:
     """Let the operator write a line. Call it in a worker of Textual.
 
@@ -70,11 +74,13 @@ async def ask_text(
         note: A word about it.
         placeholder: Shown where nothing stands.
         complaint: What is wrong with a text; empty where it will do. A text that will not do is not taken.
+        suggester: Offers how it may go on; tab or the right arrow takes that.
 
     Returns:
         The text without white space around it; None where it was given up.
     """
-    return await show(app, _Write(title, value, note, placeholder, complaint))
+    line = _Line(value, placeholder=printable_line(placeholder), suggester=suggester, id="line", compact=True)
+    return await show(app, _Write(title, line, note, complaint))
 
 
 class _Choose(Dialog[int | None]):
@@ -129,14 +135,56 @@ def _label(choice: Choice[Any]) -> Text:
     return label.append(f"  {printable_line(choice.note)}", "dim") if choice.note else label
 
 
+class PathCompletion(Suggester):
+    """Completes the path of a file or folder of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The first that begins so, with a slash behind a folder; what is hidden only where asked for."""
+        return await asyncio.to_thread(_path_beginning, value)
+
+
+def _path_beginning(text: str) -> str | None:
+    whole = os.path.expanduser(text)
+    folder, name = os.path.split(whole)
+    try:
+        with os.scandir(folder or ".") as entries:
+            found = sorted((entry.name, entry.is_dir()) for entry in entries if _begins(entry.name, name))
+    except (OSError, ValueError):
+        return None
+    if not found or not found[0][0].isprintable():
+        return None
+    best, is_folder = found[0]
+    return text + best[len(name) :] + ("/" if is_folder else "")
+
+
+def _begins(name: str, beginning: str) -> bool:
+    return name.startswith(beginning) and name != beginning and (bool(beginning) or not name.startswith("."))
+
+
+class _Line(Input):
+    """A line; tab takes what is offered, where something is, and else goes on to the buttons."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", show=False, id="line.accept")]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Something is offered."""
+        if action == "accept":
+            return bool(self._suggestion) and self.cursor_position == len(self.value)
+        return super().check_action(action, parameters)
+
+    def action_accept(self) -> None:
+        """Take what is offered."""
+        self.action_cursor_right()
+
+
 class _Write(Dialog[str | None]):
-    def __init__(
-        self, title: str, value: str, note: str, placeholder: str, complaint: Callable[[str], str]
-    ) -> None:
+    def __init__(self, title: str, line: _Line, note: str, complaint: Callable[[str], str]) -> None:
         super().__init__(title)
-        self._value = value
+        self._line = line
         self._note = note
-        self._placeholder = placeholder
         self._complaint = complaint
 
     def lines(self) -> Iterable[Widget]:
@@ -147,7 +195,7 @@ class _Write(Dialog[str | None]):
 
     def fields(self) -> Iterable[Widget]:
         """The line."""
-        yield Input(self._value, placeholder=printable_line(self._placeholder), id="line", compact=True)
+        yield self._line
 
     def buttons(self) -> Sequence[Button]:
         """Take it, or not."""
@@ -156,7 +204,7 @@ class _Write(Dialog[str | None]):
     def on_mount(self) -> None:
         """Write at once."""
         super().on_mount()
-        self.query_one("#line").focus()
+        self._line.focus()
 
     @on(Input.Submitted, "#line")
     def _entered(self, event: Input.Submitted) -> None:
@@ -167,7 +215,7 @@ class _Write(Dialog[str | None]):
         if button != "ok":
             self.action_give_up()
             return
-        text = self.query_one("#line", Input).value.strip()
+        text = self._line.value.strip()
         if wrong := self._complaint(text):
             self.query_one("#complaint", Static).update(text_of(wrong, "red"))
         else:

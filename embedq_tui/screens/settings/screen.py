@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.checking import check_all
 from embedq_tui.questions import Answer, Question
-from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.acting import ChangingScreen
 from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
     DEFAULT,
@@ -43,18 +43,42 @@ from embedq_worker.text import age, printable_line
 if TYPE_CHECKING:
     from textual.worker import Worker
 
+    from embedq_tui.app import Console
+
 SECTIONS = ("settings", "checks", "migrations")
 
 
-class SettingsScreen(ConsoleScreen):
+class SettingsScreen(ChangingScreen):
     """What this console, and a worker started here, would run with."""
 
     MODE = "settings"
     CSS_PATH = "screen.tcss"
+    CHANGES = frozenset({"migrate", "clean_up", "trigger"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check", id="settings.check", tooltip="Try database and provider"),
         Binding(
             "m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply the migrations that are missing"
+        ),
+        Binding(
+            "v",
+            "verify",
+            "Verify",
+            id="settings.verify",
+            tooltip="Prove that counts and embeddings are right, and repair what is not",
+        ),
+        Binding(
+            "t",
+            "trigger",
+            "Trigger",
+            id="settings.trigger",
+            tooltip="Install or remove the trigger that queues what any program saves",
+        ),
+        Binding(
+            "X",
+            "clean_up",
+            "Clean up",
+            id="settings.clean_up",
+            tooltip="Delete completed tasks, audit rows and metrics that are older than a number of days",
         ),
         Binding("tab,right,l", "section(1)", "Next part", key_display="tab", id="settings.next"),
         Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="settings.previous"),
@@ -208,19 +232,14 @@ class SettingsScreen(ConsoleScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done here and now."""
-        if action == "migrate":
-            missing = any(state.state == "pending" for state in self._states or ())
-            if not missing:
-                return False
-            return None if self.session.read_only else True
         if action in ("copy", "only_set"):
             return self._section == "settings"
         return super().check_action(action, parameters)
 
-    def on_key(self, event: events.Key) -> None:
-        """Say why nothing may be changed here."""
-        if event.key == "m" and self.session.read_only:
-            self.console.actor.refused()
+    def can_act(self, action: str) -> bool:
+        """Something is missing that could be applied."""
+        missing = any(state.state == "pending" for state in self._states or ())
+        return missing if action == "migrate" else super().can_act(action)
 
     def action_section(self, by: int) -> None:
         """Show another part."""
@@ -272,10 +291,31 @@ class SettingsScreen(ConsoleScreen):
                 if self.alive:
                     self._draw()
 
-    @work(group="act", exit_on_error=False)
-    async def action_migrate(self) -> None:
+    def action_migrate(self) -> None:
         """Offer to apply what is missing."""
-        await offer_migrations(self.console)
+        self.alone(_migrate)
+
+    def action_verify(self) -> None:
+        """Prove that what is kept is what is there."""
+        from embedq_tui.screens.settings.maintenance import verify
+
+        self.alone(verify)
+
+    def action_trigger(self) -> None:
+        """Install the trigger on articles, or remove it."""
+        from embedq_tui.screens.settings.maintenance import switch_trigger
+
+        self.alone(switch_trigger)
+
+    def action_clean_up(self) -> None:
+        """Delete what is older than the retention."""
+        from embedq_tui.screens.settings.maintenance import clean_up
+
+        self.alone(clean_up)
+
+
+async def _migrate(console: Console) -> None:
+    await offer_migrations(console)
 
 
 def _verdict(code: ExitCode) -> TextLine:

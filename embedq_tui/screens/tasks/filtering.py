@@ -6,36 +6,36 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from rich.text import Text
-from textual import on, work
-from textual.app import ComposeResult
+from textual import work
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
 
 from embedq_tui import deeds
-from embedq_tui.filter_text import format_filter, parse_filter
+from embedq_tui.filter_text import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.filter_line import FilterLine, recall_filter, save_filter
-from embedq_tui.screens.frame import Line
+from embedq_tui.screens.filter_line import recall_filter, save_filter
+from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.tasks.actions import CHANGES, TaskActions
 from embedq_tui.screens.tasks.questions import Exported, View
-from embedq_tui.styles import BAD
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.selection import STATUSES, TaskFilter
-from embedq_worker.text import printable, printable_line
+from embedq_worker.text import printable
 
 _ALL = "all that match the filter"
-_COMMANDS = ("filter", "status", "save_filter", "saved_filters", "export", "copy", *CHANGES)
+_SWEEPS = ("sweep_retry", "sweep_cancel", "sweep_priority")
 
 
-class TaskFiltering(TaskActions):
+class TaskFiltering(Filtering[TaskFilter], TaskActions):
     """A screen with a list of tasks that can be narrowed.
 
     Attributes:
         view: What is listed.
     """
 
+    EXAMPLE = EXAMPLE
+    NOT_MEANWHILE = frozenset(
+        {"filter", "status", "save_filter", "saved_filters", "export", "copy", *CHANGES, *_SWEEPS}
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority: what is typed next is written, and never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
@@ -64,14 +64,6 @@ class TaskFiltering(TaskActions):
 
     # -- what a screen of its own overrides
 
-    def look_for(self, wanted: TaskFilter) -> None:
-        """Show other tasks.
-
-        Args:
-            wanted: Which.
-        """
-        raise NotImplementedError
-
     def offered(self) -> tuple[Iterable[str], Iterable[str]]:
         """Slugs and ids that a filter may be completed with."""
         return (), ()
@@ -84,67 +76,26 @@ class TaskFiltering(TaskActions):
         """What an export writes, and how many tasks these are, where that is known."""
         return self.view.wanted, None
 
-    def back_to_list(self) -> None:
-        """Take keys in the list."""
-
     # -- the line
 
-    def filter_widgets(self) -> ComposeResult:
-        """The line of the filter, and what is wrong with it."""
-        yield FilterLine(self.offered, id="filter")
-        yield Line(id="complaint")
+    def filter_text(self) -> str:
+        """As it is written."""
+        return format_filter(self.view.wanted)
 
-    @property
-    def editing(self) -> bool:
-        """Whether a filter is being written."""
-        return self.has_class("-editing")
+    def parsed(self, text: str) -> TaskFilter:
+        """As it was written."""
+        return parse_filter(text)
 
-    def close_filter(self) -> None:
-        """Leave the filter as it was."""
-        self.remove_class("-editing")
-        self.query_one(FilterLine).display = False
-        self.query_one("#complaint", Line).display = False
-        self.back_to_list()
+    def completed(self, text: str) -> str | None:
+        """With words that are known, slugs and ids."""
+        return complete(text, *self.offered())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a filter is written, keys are for it."""
-        sweeps = action.startswith("sweep_")
-        if self.editing and (sweeps or action in _COMMANDS):
-            return False
-        if sweeps:
+        """Sweeps are offered where something matches."""
+        found = super().check_action(action, parameters)
+        if found and action.startswith("sweep_"):
             return None if self.session.read_only or not self.listed() else True
-        return super().check_action(action, parameters)
-
-    def action_filter(self) -> None:
-        """Write a filter."""
-        self.add_class("-editing")
-        self.refresh_bindings()
-        self.query_one(FilterLine).begin(format_filter(self.view.wanted))
-
-    @on(Input.Changed, "#filter")
-    def _written(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.editing:
-            self._read(event.value)
-
-    @on(Input.Submitted, "#filter")
-    def _entered(self, event: Input.Submitted) -> None:
-        event.stop()
-        wanted = self._read(event.value)
-        if wanted is not None:
-            self.close_filter()
-            self.look_for(wanted)
-
-    def _read(self, text: str) -> TaskFilter | None:
-        """The filter of a text; what is wrong with it is told in a line."""
-        wanted, wrong = None, ""
-        try:
-            wanted = parse_filter(text)
-        except EmbedqError as error:
-            wrong = error.message
-        line = self.query_one("#complaint", Line)
-        line.text, line.display = Text(printable_line(wrong), BAD), bool(wrong)
-        return wanted
+        return found
 
     # -- quick filters
 

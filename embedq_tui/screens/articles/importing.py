@@ -1,0 +1,157 @@
+"""An import from the console: files read and compared, asked, stored with progress, told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedq_tui.importing import count_files, import_files
+from embedq_tui.output import count
+from embedq_tui.screens.articles.priorities import ask_priority
+from embedq_tui.screens.dialogs.choose import PathCompletion, ask_text
+from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.outcome import Report
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_worker.articles import ImportCounts, ImportOptions, Priority, StoredBatch
+from embedq_worker.importing import MAX_FOLDER, Skipped
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+NAMED = 5
+"""Files without an article that a question names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    path: Path
+    folder: str
+    number: int
+
+
+@dataclass(slots=True)
+class _Done:
+    """What came of files so far; it tells also what an import did that was stopped."""
+
+    counts: ImportCounts = field(default_factory=ImportCounts)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+async def run_import(console: Console) -> None:
+    """Ask for files, tell what would come of them, and store them. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor = console.actor
+    if actor.refused() or (files := await _ask(console)) is None:
+        return
+    found = _Done()
+    looking = Progress("Comparing files with articles", files.number, noun="file", stop="Leave it")
+    if await actor.attempt(looking, lambda progress: _store(console, files, None, found, progress)) is None:
+        return
+    if not found.counts.created and not found.counts.updated:
+        title = "There is nothing to import"
+        await actor.tell(Report(title, [_words(found.counts)], _rows(found.skipped)))
+        return
+    title = f"With which priority are {count(found.counts.queued, 'article')} to be embedded?"
+    priority = await ask_priority(console, title, "normal") if found.counts.queued else "normal"
+    if priority is not None and await actor.confirm(_enquiry(files, found, priority)) is Answer.YES:
+        await _carry_out(console, files, priority)
+
+
+async def _ask(console: Console) -> _Files | None:
+    """Which files, how many these are, and where to."""
+    path = await ask_text(
+        console,
+        "Import which file or folder?",
+        note="Of Markdown, on the machine of this console; of a folder all that is below it.",
+        placeholder="~/handbook",
+        complaint=_complaint,
+        suggester=PathCompletion(),
+    )
+    if path is None:
+        return None
+    folder = await ask_text(
+        console,
+        "Into which folder of articles?",
+        note="They are put into it and below it; empty: as the files lie.",
+        complaint=lambda text: "" if len(text) <= MAX_FOLDER else f"at most {MAX_FOLDER} characters",
+    )
+    if folder is None:
+        return None
+    wanted = _whole(path)
+    looking = Progress("Looking for files", noun="file", stop="Leave it")
+    number = await console.actor.attempt(looking, lambda _: count_files([wanted]))
+    return None if number is None else _Files(wanted, folder.strip("/"), number)
+
+
+def _whole(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _complaint(text: str) -> str:
+    try:
+        there = bool(text) and _whole(text).exists()
+    except (OSError, RuntimeError, ValueError) as error:  # no right to look, no such user, a NUL in it
+        return str(error)
+    return "" if there else "there is no such file or folder" if text else "name a file or a folder"
+
+
+async def _store(
+    console: Console, files: _Files, priority: Priority | None, done: _Done, progress: Progress
+) -> bool:
+    """Store what files hold; without a priority only tell what would come of it."""
+
+    def told(batch: StoredBatch) -> None:
+        done.counts.add(batch)
+        done.skipped.extend(batch.skipped)
+        progress.reached(progress.done + len(batch.articles) + len(batch.skipped))
+
+    retries = console.session.settings.max_retries
+    options = ImportOptions(console.actor.by, retries, priority or "normal", dry_run=priority is None)
+    async with console.actor.link.connection() as connection:
+        await import_files(connection, [files.path], files.folder, options, told)
+    return True
+
+
+def _enquiry(files: _Files, found: _Done, priority: Priority) -> Enquiry:
+    counts = found.counts
+    lines = [_words(counts), f"To queue: {count(counts.queued, 'task')} with priority {priority}"]
+    if files.folder:
+        lines.append(f"Into the folder {files.folder}")
+    lines += [f"Skipped: {one.source}: {one.reason}" for one in found.skipped[:NAMED]]
+    if (more := len(found.skipped) - NAMED) > 0:
+        lines.append(f"and {more:,} more skipped")
+    lines.append("What another program saved in an article that is updated is written over.")
+    stored = counts.created + counts.updated
+    return Enquiry(f"Import {count(stored, 'article')} from {files.path}?", lines, f"Import {stored:,}")
+
+
+async def _carry_out(console: Console, files: _Files, priority: Priority) -> None:
+    actor, done = console.actor, _Done()
+    progress = Progress(f"Importing {count(files.number, 'file')}", files.number, noun="file")
+    ended = await actor.attempt(progress, lambda progress: _store(console, files, priority, done, progress))
+    if ended is None:
+        if progress.done or progress.stopping:
+            title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"
+            lines = [_words(done.counts), "What was stored stays; i goes on with the rest."]
+            await actor.tell(Report(title, lines, _rows(done.skipped), bad=not progress.stopping))
+    elif done.skipped:
+        stored = count(done.counts.created + done.counts.updated, "article")
+        await actor.tell(Report(f"{stored} imported", [_words(done.counts)], _rows(done.skipped)))
+    else:
+        actor.notify(_words(done.counts))
+
+
+def _words(counts: ImportCounts) -> str:
+    return (
+        f"{counts.created:,} created, {counts.updated:,} updated, {counts.unchanged:,} unchanged, "
+        f"{counts.skipped:,} skipped; {counts.queued:,} queued"
+    )
+
+
+def _rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
+    return [(one.source, one.reason) for one in skipped]

@@ -1,0 +1,31 @@
+"""With which priority articles are queued."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import App
+
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+from embedq_worker.articles import Priority
+
+PRIORITIES: tuple[Choice[Priority], ...] = (
+    Choice("low", "low", "after whatever is saved meanwhile"),
+    Choice("normal", "normal", "among what is saved, by age"),
+    Choice("high", "high", "before everything else"),
+)
+
+
+async def ask_priority(app: App[Any], title: str, start: Priority) -> Priority | None:
+    """Let the operator choose one. Call it in a worker of Textual.
+
+    Args:
+        app: Where it is shown.
+        title: The question.
+        start: Where the cursor stands at first.
+
+    Returns:
+        None where none was chosen.
+    """
+    place = next(at for at, choice in enumerate(PRIORITIES) if choice.value == start)
+    return await ask_choice(app, title, PRIORITIES, start=place)

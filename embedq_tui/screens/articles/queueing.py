@@ -1,0 +1,73 @@
+"""Queueing articles that are named: asked with which priority, run with progress, told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from embedq_tui.output import count
+from embedq_tui.screens.articles.priorities import ask_priority
+from embedq_tui.screens.dialogs.outcome import Report
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_worker import migrations
+from embedq_worker.articles import Priority
+from embedq_worker.requeue import Requeued, queue_articles
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+
+async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
+    """Queue articles, after a question. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+        chosen: Their ids and slugs.
+
+    Returns:
+        Whether all of it was done.
+    """
+    actor = console.actor
+    if actor.refused():
+        return False
+    named = next(iter(chosen.values())) if len(chosen) == 1 else count(len(chosen), "marked article")
+    priority = await ask_priority(console, f"Queue {named} with which priority?", "normal")
+    if priority is None:
+        return False
+    outcome = Requeued()
+    progress = Progress(f"Queueing {count(len(chosen), 'article')}", len(chosen), noun="article")
+    done = await actor.attempt(
+        progress, lambda reached: _run(console, tuple(chosen), priority, outcome, reached)
+    )
+    words = [*_told(outcome)]
+    if done is not None:
+        actor.notify("; ".join(words), bad=not outcome.queued)
+    elif progress.stopping:
+        await actor.tell(Report("Stopped", [*words, "What was queued stays queued."]))
+    return done is not None
+
+
+async def _run(
+    console: Console, articles: tuple[int, ...], priority: Priority, outcome: Requeued, progress: Progress
+) -> Requeued:
+    async with console.actor.link.connection() as connection:
+        await migrations.require_current(connection)
+        return await queue_articles(
+            connection,
+            articles,
+            by=console.actor.by,
+            max_attempts=console.session.settings.max_retries,
+            priority=priority,
+            outcome=outcome,
+            progress=progress.reached,
+        )
+
+
+def _told(outcome: Requeued) -> Iterator[str]:
+    yield f"{count(outcome.queued, 'article')} queued"
+    if outcome.waiting:
+        yield f"{outcome.waiting:,} queued already"
+    if outcome.excluded:
+        yield f"{outcome.excluded:,} not to be embedded (no_rag)"
+    if outcome.gone:
+        yield f"{outcome.gone:,} no longer there"

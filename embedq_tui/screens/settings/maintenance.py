@@ -1,0 +1,210 @@
+"""What is done to the database now and then: cleaning up, the trigger on articles, proving and repairing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embedq_tui.backfilling import target_of
+from embedq_tui.cleaning import clean, words_of
+from embedq_tui.output import count
+from embedq_tui.screens.articles.backfill import run_backfill
+from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
+from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.outcome import Report
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_tui.triggering import words_of as trigger_words
+from embedq_tui.verifying import Verified, lines_of, prove
+from embedq_worker import article_trigger, migrations
+from embedq_worker.article_trigger import ArticleTrigger
+from embedq_worker.counts import Drift, repair_counts
+from embedq_worker.maintenance import Cleaned, count_expired
+
+if TYPE_CHECKING:
+    from embedq_tui.app import Console
+
+LONGEST_DAYS = 36_500
+
+# -- cleaning up
+
+
+async def clean_up(console: Console) -> None:
+    """Delete what is older than the retention, after a count and a question. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor, settings = console.actor, console.session.settings
+    if actor.refused():
+        return
+    text = await ask_text(
+        console,
+        "Delete what is older than how many days?",
+        value=str(settings.cleanup_retention_days),
+        note="Completed tasks, audit rows, metrics, ended workers. Failed tasks stay. "
+        f"A running worker does it by itself every {settings.cleanup_interval_h:g} h.",
+        complaint=_days_complaint,
+    )
+    if text is None:
+        return
+    days = int(text)
+    counting = Progress("Counting what is older", noun="row", stop="Leave it")
+    found = await actor.attempt(counting, lambda _: _count(console, days))
+    if found is None:
+        return
+    if not found.total:
+        actor.notify(f"Nothing is older than {count(days, 'day')}")
+    elif await actor.confirm(_clean_enquiry(found, days)) is Answer.YES:
+        await _clean(console, found, days)
+
+
+def _days_complaint(text: str) -> str:
+    fits = text.isascii() and text.isdigit() and 1 <= int(text) <= LONGEST_DAYS
+    return "" if fits else f"a number of days, 1 to {LONGEST_DAYS:,}"
+
+
+async def _count(console: Console, days: int) -> Cleaned:
+    async with console.actor.link.connection() as connection:
+        await migrations.require_current(connection)
+        return await count_expired(connection, days=days)
+
+
+def _clean_enquiry(found: Cleaned, days: int) -> Enquiry:
+    title = f"Delete {count(found.total, 'row')} older than {count(days, 'day')}?"
+    word = str(found.total)
+    lines = [words_of(found), "It cannot be undone.", f"Type {word} to go on."]
+    return Enquiry(title, lines, f"Delete {found.total:,}", word, danger=True)
+
+
+async def _clean(console: Console, found: Cleaned, days: int) -> None:
+    actor = console.actor
+    progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
+    missed = "A worker is at it already; nothing was deleted here."
+
+    async def run(progress: Progress) -> str:
+        deleted = await clean(console.session.settings, days, found, actor.by, progress.reached)
+        return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
+
+    told = await actor.attempt(progress, run)
+    if told is not None:
+        actor.notify(told, bad=told == missed)
+    elif progress.stopping:
+        title = f"Stopped: {progress.done:,} of {count(found.total, 'row')} deleted"
+        await actor.tell(Report(title, ["Clean up again to go on with the rest."]))
+
+
+# -- the trigger
+
+
+async def switch_trigger(console: Console) -> None:
+    """Install the trigger on articles, or remove it, after a question. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor = console.actor
+    looking = Progress("Looking for the trigger", stop="Leave it")
+    found = await actor.attempt(looking, lambda _: _trigger(console))
+    if found is None:
+        return
+    install = not found.enabled
+    if await actor.confirm(_trigger_enquiry(found, install=install)) is not Answer.YES:
+        return
+    title = "Installing the trigger" if install else "Removing the trigger"
+    after = await actor.attempt(Progress(title), lambda _: _switch(console, install=install))
+    if after is not None:
+        actor.notify(trigger_words(after))
+
+
+async def _trigger(console: Console) -> ArticleTrigger:
+    async with console.actor.link.connection() as connection:
+        await migrations.require_current(connection)
+        return await article_trigger.status(connection)
+
+
+def _trigger_enquiry(found: ArticleTrigger, *, install: bool) -> Enquiry:
+    lines = [trigger_words(found)]
+    if not install:
+        lines.append("Its tasks stay. What is saved later waits for whoever saves it, or for a backfill.")
+        return Enquiry("Remove the trigger from the table articles?", lines, "Remove", danger=True)
+    lines.append("It queues what any program saves, changes or deletes; a save never fails because of it.")
+    lines.append("Installing waits for writers of articles, a second at a time, and holds new ones off.")
+    return Enquiry("Install the trigger on the table articles?", lines, "Install")
+
+
+async def _switch(console: Console, *, install: bool) -> ArticleTrigger:
+    by = console.actor.by
+    async with console.actor.link.connection() as connection:
+        if install:
+            retries = console.session.settings.max_retries
+            await article_trigger.install(connection, max_attempts=retries, by=by)
+        else:
+            await article_trigger.remove(connection, by=by)
+        return await article_trigger.status(connection)
+
+
+# -- proving
+
+
+async def verify(console: Console) -> None:
+    """Prove that counts and embeddings are right, tell what is not, and offer to repair it.
+
+    Looking is allowed where nothing may be changed. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    actor = console.actor
+    title = "Comparing counts with tasks, and embeddings with articles"
+    found = await actor.look(
+        Progress(title, noun="article", stop="Leave it"), lambda progress: _prove(console, progress)
+    )
+    if found is None:
+        return
+    title = "Nothing is wrong" if found.ok else "Something is wrong"
+    await actor.tell(Report(title, list(lines_of(found)), bad=not found.ok))
+    if actor.read_only():
+        return
+    choices = list(_repairs(found))
+    if choices:
+        chosen = await ask_choice(console, "Repair what?", [*choices, Choice("", "Nothing")])
+        if chosen == "counts":
+            await _repair(console, found)
+        elif chosen == "articles":
+            await run_backfill(console)
+
+
+async def _prove(console: Console, progress: Progress) -> Verified:
+    settings = console.session.settings
+    target = await target_of(settings)
+    async with console.actor.link.connection() as connection:
+        return await prove(connection, settings, target.model, progress=progress.reached)
+
+
+def _repairs(found: Verified) -> list[Choice[str]]:
+    choices = []
+    if found.drift:
+        off = sum(abs(each.kept - each.counted) for each in found.drift)
+        choices.append(
+            Choice("counts", f"Make {count(len(found.drift), 'count')} right", f"off by {off:,} tasks")
+        )
+    if any(finding.count for finding in found.findings):
+        choices.append(Choice("articles", "Queue what needs embedding", "a backfill, counted first"))
+    return choices
+
+
+async def _repair(console: Console, found: Verified) -> None:
+    actor = console.actor
+    lines = [
+        f"{each.status} {each.priority}: kept {each.kept:,}, counted {each.counted:,}" for each in found.drift
+    ]
+    lines.append("They are made equal to COUNT(*), while others go on writing; no task is touched.")
+    title = f"Make {count(len(found.drift), 'kept count')} right?"
+    if await actor.confirm(Enquiry(title, lines, f"Repair {len(found.drift)}")) is Answer.YES:
+        repaired = await actor.attempt(Progress("Counting all tasks"), lambda _: _recount(console))
+        if repaired is not None:
+            actor.notify(f"{count(len(repaired), 'count')} made right")
+
+
+async def _recount(console: Console) -> list[Drift]:
+    async with console.actor.link.connection() as connection:
+        return await repair_counts(connection, console.actor.by)
