@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -15,6 +16,7 @@ from textual.worker import Worker, WorkerState
 
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.frame import Line, alert, tabs, title
+from embedq_tui.styles import DOUBTFUL, QUIET
 from embedq_tui.widgets.footer import Keys
 from embedq_worker.text import printable_line
 
@@ -84,6 +86,16 @@ class ConsoleScreen(Screen[None]):
     def store(self) -> Store:
         """What is known of it."""
         return self.console.session.store
+
+    def unknown(self, looking: str = "looking") -> Text:
+        """What to say instead of what was never known: it must not look as if there were nothing.
+
+        Args:
+            looking: What is being done about it, where the database answers.
+        """
+        if self.store.lost is not None:
+            return Text("not known: the database does not answer", DOUBTFUL)
+        return Text(looking, QUIET)
 
     def ask_anew(self) -> None:
         """Say that `questions` are others now; answers that are known are shown at once."""

@@ -328,6 +328,22 @@ async def test_rows_stay_while_the_database_is_away(database: Database, connecti
         assert table.current == str(ids[1])
 
 
+async def test_what_was_never_known_does_not_look_empty(database: Database) -> None:
+    async with TcpProxy(database.url) as proxy, console(load_settings(database_url=proxy.url)) as pilot:
+        await opened(pilot)
+        await until_text(pilot, "there are no tasks")
+        await pilot.press("1")
+        proxy.refuses = True
+        proxy.cut()
+        await pilot.press("ctrl+r")
+        await until_text(pilot, "no answer")
+        for screen in "34678":
+            await pilot.press(screen)
+            await until_text(pilot, "not known: the database does not answer")
+        await pilot.press("2", "tab")
+        await until_text(pilot, "not known: the database does not answer")
+
+
 async def test_what_matches_is_exported_and_a_filter_is_kept_by_name(
     database: Database, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

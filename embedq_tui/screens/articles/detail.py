@@ -105,6 +105,11 @@ class ArticleDetailScreen(ArticleQueueing):
         self._draw()
         self.refresh_bindings()
 
+    def state_changed(self) -> None:
+        """Rights may be others; the database may be lost."""
+        self._draw()
+        self.refresh_bindings()
+
     def ticked(self, now: datetime) -> None:
         """Show ages."""
         self._draw()
@@ -130,7 +135,7 @@ class ArticleDetailScreen(ArticleQueueing):
             now = self.store.now() or self._found.at
             yield from facts(self._found.article, now, model=stored_model(self.session.settings))
         elif not self._gone and not self._problem:
-            yield Text(f"Article {self._of}", QUIET)
+            yield Text(f"Article {self._of}  ", QUIET) + self.unknown()
 
     def _sections(self) -> Text:
         found, line = self._found, Text()

@@ -19,6 +19,7 @@ from embedq_tui.article_filter import (
     format_article_filter,
     parse_article_filter,
 )
+from embedq_tui.lines import labelled
 from embedq_tui.questions import Answer, Question
 from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.questions import (
@@ -40,7 +41,7 @@ from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.styles import BAD, QUIET
+from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
@@ -189,7 +190,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def _figures(self) -> Iterable[Text]:
         if self._coverage is None:
-            yield Text("Counting the articles ...", QUIET)
+            yield labelled("Articles").append_text(self.unknown("being counted"))
         else:
             counted_s = time.monotonic() - self._counted_at
             yield from figures(self._coverage, counted_s, counting=self._counting)
@@ -204,7 +205,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     def _place(self) -> Text:
         page = self._page
         if page is None or self._shown != self._asked:
-            return Text("looking", QUIET)
+            return self.unknown()
         return place_line(page, len(self._starts), self._direction, filtered=self._wanted != ArticleFilter())
 
     # -- moving

@@ -145,7 +145,7 @@ class AuditScreen(ConsoleScreen):
         if self._error is not None:
             return Text(f"{printable_line(self._error.message)} ", BAD)
         if not roll.begun:
-            return Text("reading ", QUIET)
+            return self.unknown("reading").append(" ")
         if not rows.items:
             return Text("there are no such rows ", QUIET)
         where = f"row {rows.place + 1:,} of {len(rows.items):,}{'+' if roll.has_older else ''}  "

@@ -29,7 +29,7 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
-from embedq_tui.styles import BAD, QUIET
+from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.database import Connection
@@ -193,6 +193,10 @@ class FailuresScreen(ActingScreen):
         else:
             super().take(answer)
 
+    def state_changed(self) -> None:
+        """The database may be lost, or found again."""
+        self._draw(self.store.now())
+
     def ticked(self, now: datetime) -> None:
         """Show ages; put the groups in their order when nobody moves."""
         self._draw(now)
@@ -202,7 +206,7 @@ class FailuresScreen(ActingScreen):
         if self._error is not None:
             text = Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)
         else:
-            text = Text("Looking ...", QUIET) if found is None else head(found)
+            text = self.unknown("Looking ...") if found is None else head(found)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)

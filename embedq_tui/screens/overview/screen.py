@@ -142,7 +142,10 @@ class OverviewScreen(ConsoleScreen):
 
     def _draw(self) -> None:
         seen, now = self.store.overview, self.store.now()
-        if seen is None or now is None or not self.alive:
+        if not self.alive:
+            return
+        if seen is None or now is None:
+            self.query_one("#figures", Lines).show([labelled("Tasks").append_text(self.unknown())])
             return
         width = self.size.width - 4
         self.query_one("#figures", Lines).show(self._figures(seen, now))
@@ -150,10 +153,13 @@ class OverviewScreen(ConsoleScreen):
         workers.show([*worker_lines(seen.workers, now)] or [Text("none has signed on", QUIET)])
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
-        groups.show([group_line(group, now) for group in found] or [Text("none", QUIET)])
+        none = Text("none", QUIET) if self._failures else self.unknown()
+        groups.show([group_line(group, now) for group in found] or [none])
         if self._rows is not None:
             rows = [log_line(row, width) for row in reversed(self._rows.rows)]
             self.query_one("#audit", Lines).show(rows or [Text("nothing yet", QUIET)])
+        else:
+            self.query_one("#audit", Lines).show([self.unknown()])
 
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
         counts, rates = seen.queue.counts, self.store.rates

@@ -20,7 +20,7 @@ from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
-from embedq_tui.styles import BAD, QUIET
+from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions import Outcome
 from embedq_worker.database import Connection
@@ -134,7 +134,7 @@ class StuckScreen(ActingScreen):
         if self._error is not None:
             lines = [Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)]
         elif found is None:
-            lines = [Text("Looking ...", QUIET)]
+            lines = [self.unknown("Looking ...")]
         else:
             served = self.store.overview is not None and self.store.overview.running
             chosen_here = found.older_than_s != stuck_by(self.session.settings).older_s

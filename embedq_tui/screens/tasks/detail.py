@@ -139,7 +139,8 @@ class TaskDetailScreen(TaskActions):
         self._draw()
 
     def state_changed(self) -> None:
-        """Rights may be others."""
+        """Rights may be others; the database may be lost."""
+        self._draw()
         self.refresh_bindings()
 
     # -- drawing
@@ -158,7 +159,7 @@ class TaskDetailScreen(TaskActions):
         if self._found is not None:
             yield from lines.facts(self._found, now or self._found.at)
         elif not self._gone and not self._problem:
-            yield Text(f"Task {self._of}", QUIET)
+            yield Text(f"Task {self._of}  ", QUIET) + self.unknown()
 
     def _sections(self) -> Text:
         found = self._found

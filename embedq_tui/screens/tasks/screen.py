@@ -232,9 +232,11 @@ class TasksScreen(TaskFiltering):
     def _number(self) -> Text:
         page = self._page
         if page is None or self._shown != self._asked:
-            return Text("looking", QUIET)
+            return self.unknown()
         total = self._total
         if not self._tasks:
+            if self.view.wanted == TaskFilter() and self._complete:
+                return Text("there are no tasks", QUIET)
             return Text("none match" if total in (0, None) else "none here", DOUBTFUL)
         if total is None:
             return Text(f"{len(self._tasks):,} of many", QUIET)

@@ -136,6 +136,8 @@ class WorkersScreen(ConsoleScreen):
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
             held = sum(row.in_hand for row in seen.workers)
             yield Text.assemble(("All workers   ", QUIET), (word, style), f", {alive} alive, {held} in hand")
+        else:
+            yield Text("All workers   ", QUIET) + self.unknown()
         it = self._supervisor
         line = Text.assemble(("This console  ", QUIET), (it.state.value, _STYLES.get(it.state, QUIET)))
         if it.pid is not None and it.started_at is not None:
