@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -17,16 +18,18 @@ from textual.worker import Worker
 
 from embedq_tui.acts import Act, Actor
 from embedq_tui.deeds import cancel, prioritise, reset, retry
-from embedq_tui.link import Link
+from embedq_tui.link import STRIKES, WATCH_S, Link
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.actions import Outcome
+from embedq_worker.configuration import load_settings
 from embedq_worker.selection import TaskFilter
 from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 
 BY = "ann@ops"
@@ -261,6 +264,27 @@ async def test_a_lost_connection_is_told_and_the_next_one_serves(
         again = await app.begin(app.actor.act(deed)).wait()
         assert again is not None
         assert again.changed == 7
+
+
+@pytest.mark.slow
+async def test_a_connection_that_died_in_silence_is_noticed_soon(
+    database: Database, connection: Connection
+) -> None:
+    await queued_articles(connection, 12)
+    deed = prioritise(PENDING, "high", sure=True)
+    async with TcpProxy(database.url) as proxy, bench(database, batch_size=5) as (app, _):
+        app.actor.link = Link(load_settings(database_url=proxy.url))
+        async with app.actor.link.opened():
+            async with held_up(database):
+                app.begin(app.actor.act(deed))
+                await until_any_blocked(connection)
+                await asyncio.sleep(3 * WATCH_S)  # what takes long is waited for as long as the server works
+                assert isinstance(app.screen, Running)
+                proxy.swallow()  # nobody is told
+            began = time.monotonic()
+            await until(lambda: isinstance(app.screen, Tell), within_s=30)
+            assert time.monotonic() - began < (STRIKES + 3) * WATCH_S
+            assert "5 of 12" in said(await app.dialog(Tell))
 
 
 async def test_without_a_database_nothing_begins(database: Database) -> None:

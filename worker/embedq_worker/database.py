@@ -16,6 +16,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
+from embedq_worker.line import Line
 from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
@@ -96,6 +97,25 @@ async def open_pool(
                 await pool.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             pool.terminate()
+
+
+def waits_since(connection: Connection) -> float | None:
+    """Since when an answer is waited for, of the clock `time.monotonic`; None while nothing is asked."""
+    since: float | None = getattr(connection, "waits_since", None)
+    return since
+
+
+async def serves(connection: Connection, pid: int) -> bool:
+    """Whether the server process of another connection of ours is at work, or cannot be told.
+
+    Args:
+        connection: That works.
+        pid: Of the other one's; one that is not there may be the number of a pooler.
+    """
+    state = await connection.fetchval(
+        "SELECT state FROM pg_stat_activity WHERE pid = $1 AND usename = current_user", pid, timeout=5.0
+    )
+    return state not in ("idle", "idle in transaction")
 
 
 async def register_vectors(connection: Connection) -> None:
@@ -264,6 +284,7 @@ def _arguments(settings: Settings, application: str) -> dict[str, Any]:
     if settings.db_read_only:
         server_settings["default_transaction_read_only"] = "on"
     return {
+        "connection_class": Line,
         "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": COMMAND_TIMEOUT_S,
         **arguments,
