@@ -87,7 +87,7 @@ ALL = MAIN | {
     "cancel": Sight("type 1293", ("2", "X"), profile=PRODUCTION),
     "marked": Sight("2 tasks marked", ("2", "space", "space")),
     "empty-overview": Sight("none has signed on", world=empty),
-    "empty-tasks": Sight("none match", ("2",), world=empty),
+    "empty-tasks": Sight("there are no tasks", ("2",), world=empty),
     "empty-metrics": Sight("Nothing ended", ("7",), world=empty),
 }
 
