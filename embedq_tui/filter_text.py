@@ -40,6 +40,9 @@ _PLAIN = re.compile(r'[^\s"]+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MANY = ("id", "status")
 _LARGEST = 2**31 - 1
+LEAST_DIGITS = 6
+"""Of the beginning of an id: of 10,000,000 tasks about one begins with six of them."""
+
 _META = 'meta: takes a JSON object such as {"k":1}'
 
 
@@ -183,8 +186,17 @@ def _word(key: str, text: str) -> str:
 
 
 def _ids(texts: list[str]) -> dict[str, object]:
-    found = [_id(word) for text in texts for word in text.split(",")]
-    return {"ids": tuple(dict.fromkeys(found))}
+    words = [word for text in texts for word in text.split(",")]
+    if len(words) == 1 and not is_id(words[0]):
+        return {"id_begins": _beginning(words[0])}
+    return {"ids": tuple(dict.fromkeys(map(_id, words)))}
+
+
+def _beginning(text: str) -> str:
+    digits = text.replace("-", "").lower()
+    if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},31}}", digits):
+        raise UsageError(f"id: takes an id, or at least {LEAST_DIGITS} of its first digits, not {text}")
+    return digits
 
 
 def _statuses(texts: list[str]) -> dict[str, object]:
@@ -238,6 +250,8 @@ _READERS: Mapping[str, Callable[[list[str]], dict[str, object]]] = {
 def _told(wanted: TaskFilter) -> Iterator[str]:
     if wanted.ids is not None:
         yield f"id:{','.join(map(str, wanted.ids))}"
+    elif wanted.id_begins is not None:
+        yield f"id:{wanted.id_begins}"
     if wanted.statuses:
         yield f"status:{','.join(wanted.statuses)}"
     for key, value in (

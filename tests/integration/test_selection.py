@@ -128,6 +128,17 @@ async def test_a_group_and_a_worker(various: World) -> None:
     assert len(held.tasks) == 32
 
 
+async def test_a_task_is_found_by_the_beginning_of_its_id(various: World) -> None:
+    ids = await various.psql.fetch("SELECT id FROM embedding_tasks")
+    for task in [row["id"] for row in ids][:20]:
+        begins = task.hex[:9]
+        page = await list_tasks(various.psql, TaskFilter(id_begins=begins), limit=1_000)
+        matching = {row["id"] for row in ids if row["id"].hex.startswith(begins)}
+        assert {one.id for one in page.tasks} == matching
+            row["id"] for row in ids if row["id"].hex.startswith(begins)
+        }
+
+
 @pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(operation=BULK), TaskFilter(article=3)])
 async def test_actions_reach_what_a_list_shows(various: World, wanted: TaskFilter) -> None:
     pending = wanted.only("pending")

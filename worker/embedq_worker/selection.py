@@ -218,6 +218,7 @@ def _within(time: str, since: str | None, until: str | None) -> str:
 
 _CONDITIONS = (
     ("ids", "t.id = ANY ({0}::uuid[])", list),
+    ("id_begins", "t.id BETWEEN rpad({0}::text, 32, '0')::uuid AND rpad({0}::text, 32, 'f')::uuid", str),
     ("article", "t.article_id = {0}::int", int),
     ("operation", f"{_OPERATION}{{0}}::text", str),
     ("group", "embedq_fingerprint(t.error_message) = {0}::text", str),
@@ -253,7 +254,7 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
         statuses = [status for status in statuses if status == "failed"]
     if wanted.worker is not None or wanted.stuck is not None:
         statuses = [status for status in statuses if status == "processing"]
-    if wanted.ids is not None or wanted.article is not None:
+    if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
         # Few, found by key. The status is put so that no index of a status offers itself: with statistics of
         # an emptier table each of them looks as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)

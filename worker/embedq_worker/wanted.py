@@ -68,6 +68,7 @@ class TaskFilter:
         kind: What is to be done to the article: ``create``, ``update``, ``delete``.
         metadata: A JSON object that is contained in the task's.
         stuck: In hand, and stuck when it is looked at.
+        id_begins: With an id that begins so: hexadecimal digits, without hyphens.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -84,6 +85,7 @@ class TaskFilter:
     kind: str | None = None
     metadata: str | None = None
     stuck: Stuck | None = None
+    id_begins: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
@@ -106,6 +108,7 @@ class TaskFilter:
             words.append(str(self.ids[0]) if len(self.ids) == 1 else f"out of {len(self.ids):,} given ids")
         for given, text in (
             (self.priority, "of priority {}"),
+            (self.id_begins, "whose id begins with {}"),
             (self.article, "of article {}"),
             (self.slug, "with {!r} in the slug"),
             (self.error, "with {!r} in the error"),
