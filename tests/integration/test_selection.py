@@ -135,8 +135,6 @@ async def test_a_task_is_found_by_the_beginning_of_its_id(various: World) -> Non
         page = await list_tasks(various.psql, TaskFilter(id_begins=begins), limit=1_000)
         matching = {row["id"] for row in ids if row["id"].hex.startswith(begins)}
         assert {one.id for one in page.tasks} == matching
-            row["id"] for row in ids if row["id"].hex.startswith(begins)
-        }
 
 
 @pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(operation=BULK), TaskFilter(article=3)])
