@@ -81,7 +81,7 @@ test-lowest: $(VENV)/.dev  ## the unit tests with the oldest versions that pypro
 # -- checking --------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(VENV)/.dev  ## lint, format, types, arrows between the rooms, dependencies
+check: $(VENV)/.dev docs  ## lint, format, types, arrows between the rooms, dependencies, the guide's links
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -92,6 +92,10 @@ check: $(VENV)/.dev  ## lint, format, types, arrows between the rooms, dependenc
 format: $(VENV)/.dev  ## format the code and apply safe fixes
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+.PHONY: docs
+docs: $(VENV)/.dev  ## the guide as a site, in site/; a link that leads nowhere fails
+	$(PY) -m mkdocs --quiet build --strict
 
 # -- releasing -------------------------------------------------------------------------------------------------
 
@@ -114,5 +118,5 @@ lock: $(PY)  ## write requirements/constraints.txt anew (UPGRADE=1: newest versi
 
 .PHONY: clean
 clean:  ## remove .venv, caches and what was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
