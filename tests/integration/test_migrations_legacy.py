@@ -53,7 +53,9 @@ async def test_nothing_public_is_renamed_or_lost(empty_database: Database, varia
     if variant == "extended":  # it had no row of the fleet, and gets one
         rows["embedding_worker_status"] = after["embedding_worker_status"]
     assert after == rows
-    assert objects <= await catalog(connection)
+    made = await catalog(connection)
+    # The queue table gets storage parameters of ours, see test_migrations_vacuum.
+    assert {line for line in objects - made if not line.startswith("relation r embedding_tasks ")} == set()
     counted = await connection.fetch(
         "SELECT status::text, priority::text, count(*) AS n FROM embedding_tasks GROUP BY 1, 2 ORDER BY 1, 2"
     )

@@ -33,6 +33,12 @@ _LOCK = (1701667442 << 32) | 1
 _HELD = """EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 1701667442
                AND objid = 1 AND objsubid = 1 AND pid = {pid}
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+_VACUUMED = """
+SELECT DISTINCT l.relation::regclass::text AS name FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+WHERE l.pid = ANY ($1::int[]) AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted AND c.relkind = 'r'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_OUTWAIT = """SELECT set_config('lock_timeout', (setting::int + 1000)::text, true) FROM pg_settings
+                WHERE name = 'deadlock_timeout'"""
 _BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _NO_LIMIT_S = 30 * 86_400.0
 _REPORT_EVERY_S = 10.0
@@ -77,6 +83,7 @@ class SchemaSession:
     patience: Patience
     _pid: int = 0
     _blockers: list[str] = field(default_factory=list)
+    _blocking: list[int] = field(default_factory=list)
     _reported_at: float = 0.0
 
     async def run(self, label: str, sql: str, record: str, *arguments: object) -> None:
@@ -108,7 +115,25 @@ class SchemaSession:
                 if time.monotonic() - started > self.patience.total_s:
                     raise self._gave_up(label) from None
             self._say_who_blocks(label, "it tries again until it gets its lock")
+            if await self._displaced_vacuum():
+                continue
             await asyncio.sleep(self.patience.between.delay_s(tries))
+
+    async def _displaced_vacuum(self) -> bool:
+        """Make an autovacuum that was in the way give up; whether one did.
+
+        It does so for who has waited for deadlock_timeout, which is longer than an attempt may take. This
+        waits as long, in a mode that keeps no reader or writer waiting, nor those behind it.
+        """
+        displaced = False
+        for table in await self.watch.fetch(_VACUUMED, self._blocking):
+            with suppress(asyncpg.PostgresError):
+                async with self.watch.transaction():
+                    await self.watch.execute(_OUTWAIT)
+                    await self.watch.execute(f"LOCK TABLE {table['name']} IN SHARE UPDATE EXCLUSIVE MODE")
+                displaced = True
+        self._blocking = []
+        return displaced
 
     async def _in_transaction(self, label: str, sql: str, record: str, *arguments: object) -> None:
         async with self.connection.transaction():
@@ -169,6 +194,7 @@ class SchemaSession:
                LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY a.xact_start""",
             self._pid,
         )
+        self._blocking = [row["pid"] for row in rows] or self._blocking
         return [_described(row) for row in rows]
 
     def _say_who_blocks(self, label: str, meanwhile: str) -> None:
