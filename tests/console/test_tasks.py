@@ -309,7 +309,6 @@ async def test_texts_of_anybody_are_shown_as_they_are(
         await eventually(lambda: isinstance(pilot.app.screen, TaskDetailScreen))
 
 
-@pytest.mark.slow  # it once left a connection of the proxy open, for the next test to fail
 async def test_rows_stay_while_the_database_is_away(database: Database, connection: Connection) -> None:
     ids = await add_tasks(connection, 3)
     async with TcpProxy(database.url) as proxy, console(load_settings(database_url=proxy.url)) as pilot:

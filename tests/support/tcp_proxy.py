@@ -1,8 +1,13 @@
-"""A TCP proxy in front of PostgreSQL that loses bytes on demand, as networks and poolers do."""
+"""A TCP proxy in front of PostgreSQL that loses bytes on demand, as networks and poolers do.
+
+It works on sockets, without asyncio's servers and transports: between the accepting of a connection and the
+call of its handler those hold what nobody can end or await, and a later test finds it open.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -11,6 +16,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 _NOTIFICATION = b"A"
+_HEAD = struct.Struct(">cI")
+"""Of a message of the server: its kind, and its length without the kind."""
 
 
 class TcpProxy:
@@ -28,93 +35,101 @@ class TcpProxy:
     def __init__(self, url: str, *, deaf: bool = False) -> None:
         self._target = urlsplit(url)
         self._deaf = deaf
-        self._server: asyncio.Server | None = None
-        self._handlers: set[asyncio.Task[None]] = set()
-        self._writers: dict[asyncio.StreamWriter, bool] = {}
+        self._listener = socket.socket()
+        self._served: dict[socket.socket, asyncio.Task[None]] = {}
+        self._swallowed: set[socket.socket] = set()
         self.connections = 0
         self.refuses = False
-        self._ended = False
 
-    def cut(self) -> None:
-        """End the connections that are open."""
-        for handler in self._handlers:
-            handler.cancel()
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
         """Of the database, by way of the proxy."""
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
         user = self._target.username
-        return self._target._replace(netloc=f"{user}@127.0.0.1:{port}", query="sslmode=disable").geturl()
+        return self._target._replace(netloc=f"{user}@127.0.0.1:{self.port}", query="sslmode=disable").geturl()
+
+    def cut(self) -> None:
+        """End the connections that are open."""
+        for task in self._served.values():
+            task.cancel()
 
     def swallow(self) -> None:
         """From now on no byte gets through the connections that are open; nobody is told."""
-        self._writers = dict.fromkeys(self._writers, True)
+        self._swallowed.update(self._served)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._listener.setblocking(False)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self.refuses = self._ended = True  # those that were accepted and whose handler has not begun
-        self._server.close()
-        for handler in self._handlers:
-            handler.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
-        await self._server.wait_closed()
-        # asyncio still makes transports of what was accepted last, and tells nobody of them.
-        await asyncio.sleep(0.1)
-        await asyncio.gather(*self._handlers, return_exceptions=True)
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()  # the system ends what waits in its queue
+        self.cut()
+        await asyncio.gather(*self._served.values(), return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if self.refuses:
-            writer.close()
-            return
-        self._handlers.add(task)
-        self.connections += 1
-        behind: asyncio.StreamWriter | None = None
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                answers, behind = await asyncio.open_connection(self._target.hostname, self._target.port)
-                self._writers |= {writer: False, behind: False}
-                await self._both(self._bytes(reader, behind), self._messages(answers, writer))
-        finally:
-            self._handlers.discard(task)
-            for end in (writer, behind):
-                if end is not None:
-                    self._writers.pop(end, None)
-                    # What the other side does not take would keep it open beyond the end of the test.
-                    (end.transport.abort if self._ended else end.close)()
+    def _accept(self) -> None:
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = self._listener.accept()
+            if self.refuses:
+                client.close()
+                return
+            self.connections += 1
+            task = asyncio.ensure_future(self._serve(client))
+            self._served[client] = task
+            # Not in the task itself: one that is cancelled before it began runs no line of it.
+            task.add_done_callback(lambda _: self._close(client))
 
-    async def _both(self, *ways: Coroutine[None, None, None]) -> None:
-        """Run until one of two ways ends."""
-        tasks = [asyncio.ensure_future(way) for way in ways]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _close(self, client: socket.socket) -> None:
+        client.close()
+        self._swallowed.discard(client)
+        del self._served[client]
 
-    async def _bytes(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            await self._pass(data, writer)
+    async def _serve(self, client: socket.socket) -> None:
+        with suppress(ConnectionError), socket.socket() as server:
+            for end in (client, server):
+                end.setblocking(False)
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            address = (self._target.hostname, self._target.port)
+            await asyncio.get_running_loop().sock_connect(server, address)
+            answers = self._messages(client, server) if self._deaf else self._bytes(client, server, client)
+            await _until_one_ends(self._bytes(client, client, server), answers)
 
-    async def _messages(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            head = await reader.readexactly(5)
-            (length,) = struct.unpack(">i", head[1:])
-            body = await reader.readexactly(length - 4)
-            if not (self._deaf and head[:1] == _NOTIFICATION):
-                await self._pass(head + body, writer)
+    async def _bytes(self, client: socket.socket, source: socket.socket, target: socket.socket) -> None:
+        while data := await asyncio.get_running_loop().sock_recv(source, 65_536):
+            await self._pass(client, data, target)
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        if not self._writers[writer]:
-            writer.write(data)
-            await writer.drain()
+    async def _messages(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass whole messages of the server, but for notifications."""
+        received = bytearray()
+        while data := await asyncio.get_running_loop().sock_recv(server, 65_536):
+            received += data
+            while len(received) >= _HEAD.size:
+                kind, length = _HEAD.unpack_from(received)
+                if len(received) < length + 1:
+                    break
+                if kind != _NOTIFICATION:
+                    await self._pass(client, bytes(received[: length + 1]), client)
+                del received[: length + 1]
+
+    async def _pass(self, client: socket.socket, data: bytes, target: socket.socket) -> None:
+        if client not in self._swallowed:
+            await asyncio.get_running_loop().sock_sendall(target, data)
+
+
+async def _until_one_ends(*ways: Coroutine[None, None, None]) -> None:
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
