@@ -7,19 +7,23 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
-from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE, cli
-from embedq_tui.invocation import Invocation
+from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE
 from embedq_worker.errors import ExitCode
 from tests.commands.every_command import leaf_commands
 from tests.commands.running import Answer, Tui
 from tests.commands.shapes import GUIDE
+from tests.support.command_line import lines_of, understand
 from tests.support.databases import Connection
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+PAGES = [
+    *sorted(GUIDE.parent.glob("*.md")),
+    *(GUIDE.parents[1] / name for name in ("README.md", "CONTRIBUTING.md")),
+]
 
 
 @pytest.mark.parametrize("line", leaf_commands(), ids=" ".join)
@@ -37,17 +41,15 @@ async def test_the_guide_knows_every_command(anywhere: Tui) -> None:
         assert name in help_text
 
 
-def test_the_runbook_can_be_typed() -> None:
-    lines = re.findall(r"`embedq-tui ([^`]*)`", (GUIDE.parent / "runbook.md").read_text("utf-8"))
-    assert len(lines) > 20
-    for line in lines:
-        words = [NOBODY if word.endswith("_ID") else word for word in line.split()]
-        command: click.Command = cli
-        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            found = command.get_command(click.Context(command), words.pop(0))
-            assert found is not None, line
-            command = found
-        command.make_context(line, words, obj=Invocation())  # wrong use is an error
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_the_guide_says_can_be_typed(page: Path) -> None:
+    for words in lines_of(page.read_text("utf-8")):
+        try:
+            understand(words)
+        except (click.exceptions.Exit, click.MissingParameter):  # --help, and names of commands in prose
+            continue
+        except click.UsageError as error:
+            pytest.fail(f"{' '.join(words)}: {error.format_message()}")
 
 
 async def test_without_a_command_and_a_terminal_it_says_what_to_do(anywhere: Tui) -> None:

@@ -13,6 +13,12 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def variables() -> set[str]:
+    """Every spelling of every setting."""
+    rows = describe_settings(Settings.model_construct(_fields_set=set()))
+    return {name for row in rows for name in row.spellings}
+
+
 def _line(row: SettingRow) -> str:
     names = ", ".join(f"`{name}`" for name in row.spellings)
     range_ = row.range.replace("|", "\\|")

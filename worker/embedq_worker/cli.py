@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
 from embedq_worker.lifeline import take_line
 from embedq_worker.logs import LibraryLogs, open_log
+from embedq_worker.service_manager import ServiceManager
 from embedq_worker.settings import Settings
 
 PRIORITIES = ("high", "normal", "low")
@@ -121,11 +123,10 @@ def _work(
     folders: tuple[str, ...] | None,
 ) -> None:
     log = open_log(settings.log_format, settings.log_level)
-    if not settings.semantic_search_enabled:
-        log.info("nothing to do: SEMANTIC_SEARCH_ENABLED is false")
-        return
-    if not settings.queue_enabled:
-        log.info("nothing to do: EMBEDDING_QUEUE_ENABLED is false")
+    if switch := _switched_off(settings):
+        log.info(f"nothing to do: {switch} is false")
+        if manager := ServiceManager.named_in(os.environ):
+            manager.tell("READY=1", "STOPPING=1", f"STATUS={switch} is false")  # an end without is a failure
         return
     for warning in settings.warnings():
         log.warning(warning)
@@ -141,6 +142,13 @@ def _work(
     except Exception as error:
         log.error("the worker crashed", exc_info=error)
         raise EmbedqError("the worker crashed", "its log says where; what it held goes to others") from error
+
+
+def _switched_off(settings: Settings) -> str:
+    """The variable that says that there is to be no worker; empty where none does."""
+    if not settings.semantic_search_enabled:
+        return "SEMANTIC_SEARCH_ENABLED"
+    return "" if settings.queue_enabled else "EMBEDDING_QUEUE_ENABLED"
 
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -94,6 +94,11 @@ class Heartbeat:
             self._note = note
             self._hurry.set()
 
+    @property
+    def note(self) -> str:
+        """What keeps the worker from claiming; empty where nothing does."""
+        return self._note or (f"{self.block} by an operator" if self.block else "")
+
     async def run(self) -> None:
         """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
         silent = False
@@ -126,7 +131,7 @@ class Heartbeat:
                 self._pool,
                 self._scope.worker,
                 state=self._state,
-                note=(self._note or (f"{self.block} by an operator" if self.block else ""))[:500],
+                note=self.note[:500],
                 in_hand=self._in_hand(),
                 succeeded=succeeded,
                 failed=failed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider
 from embedq_worker.queue import Scope
 from embedq_worker.service import Parts, Service
+from embedq_worker.service_manager import ServiceManager, informed
 from embedq_worker.settings import Settings
 from embedq_worker.storage import inspect_storage
 
@@ -73,8 +75,11 @@ async def run_worker(
                 shown_settings=_shown_settings(settings, provider, scope),
             )
             line = nullcontext() if lifeline is None else held(lifeline, scope.worker, service.stop, log)
+            manager = informed(
+                ServiceManager.named_in(os.environ), service, grace_s=settings.shutdown_grace_ms / 1000
+            )
             with _signals(service):
-                async with line, _metrics_port(settings, telemetry, service, log):
+                async with line, manager, _metrics_port(settings, telemetry, service, log):
                     await service.run()
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error

@@ -66,6 +66,10 @@ class Service:
         parts: What it works with.
         drain: End when the queue is empty.
         shown_settings: For the list of workers; no secrets.
+
+    Attributes:
+        entered: Set when it is known to the others and about to claim.
+        ending: Set when it was asked to end.
     """
 
     def __init__(self, parts: Parts, *, drain: bool, shown_settings: Mapping[str, object]) -> None:
@@ -81,7 +85,8 @@ class Service:
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._signalled = False
-        self._stopping = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.ending = asyncio.Event()
         self._forced = asyncio.Event()
         self._ready = asyncio.Event()
         self._fault: ProviderError | None = None
@@ -116,19 +121,25 @@ class Service:
 
         A second call forces as well.
         """
-        if self._stopping.is_set():
+        if self.ending.is_set():
             force = True
         self._stop_reason = self._stop_reason or reason
-        self._stopping.set()
+        self.ending.set()
         if force:
             self._forced.set()
         for waited_for in (self._ready, self._wake, self._freed):
             waited_for.set()
 
     @property
+    def status(self) -> str:
+        """What it does, in a line."""
+        held = f", {len(self._pipeline.in_hand)} tasks in hand" if self._pipeline.in_hand else ""
+        return ("ending" if self.stopping else self._heartbeat.note or "serving the queue") + held
+
+    @property
     def stopping(self) -> bool:
         """Whether it was asked to end."""
-        return self._stopping.is_set()
+        return self.ending.is_set()
 
     async def run(self) -> None:
         """Work until asked to stop, or until the queue is drained.
@@ -183,6 +194,7 @@ class Service:
         if self._settings.stuck_cleanup_enabled:
             await rescue_all(self._pool, self._settings, self._log)
         await self._heartbeat.beat()
+        self.entered.set()
 
     async def _begin(self) -> None:
         """Wait until the provider was checked; a drain cannot do without it.
@@ -224,7 +236,7 @@ class Service:
                     await self._claim_on(batches)
                 except EmbedqError as error:
                     failure = error
-                if self._stopping.is_set():
+                if self.ending.is_set():
                     await self._see_out(grace)
         except TimeoutError:
             self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
@@ -259,10 +271,10 @@ class Service:
 
     async def _free_slot(self) -> bool:
         """Wait until another batch may be claimed; False when asked to stop."""
-        while self._busy >= self._concurrency and not self._stopping.is_set():
+        while self._busy >= self._concurrency and not self.ending.is_set():
             self._freed.clear()
             await self._freed.wait()
-        return not self._stopping.is_set()
+        return not self.ending.is_set()
 
     async def _claim(self) -> list[ClaimedTask]:
         began = perf_counter()
@@ -272,7 +284,7 @@ class Service:
             if not self._claiming_failed:
                 self._log.warning("claiming failed", error=explained(error, self._settings).message)
             self._claiming_failed = True
-            await first_of(self._stopping, timeout_s=DATABASE_PAUSE_S)
+            await first_of(self.ending, timeout_s=DATABASE_PAUSE_S)
             return []
         self._claiming_failed = False
         self._metrics.claim(perf_counter() - began, len(tasks))

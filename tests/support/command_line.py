@@ -1,0 +1,56 @@
+"""Command lines that documents and units name, read by our programs without doing what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from embedq_tui.cli import cli
+from embedq_tui.invocation import Invocation
+from embedq_worker.cli import command as worker
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+_PROGRAMS: dict[str, click.Command] = {"embedq-tui": cli, "embedq-worker": worker}
+_LINE = re.compile(r"(?<![\w/.-])embedq-(?:tui|worker)(?= |$)[^`\n|;&><)]*")
+_COMMENT = re.compile(r"\s{2,}.*|\s#.*")
+
+
+def understand(words: Sequence[str]) -> None:
+    """Have a program read its arguments.
+
+    Args:
+        words: The program, by name or path, and its arguments; words that end in ``_ID`` stand for an id.
+
+    Raises:
+        click.UsageError: It does not know them.
+    """
+    program, *rest = (NOBODY if word.endswith("_ID") else word for word in words)
+    command = _PROGRAMS[Path(program).name]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        found = command.get_command(click.Context(command), rest.pop(0))
+        if found is None:
+            raise click.UsageError(f"no such command: {' '.join(words)}")
+        command = found
+    command.make_context(program, rest, obj=Invocation())
+
+
+def lines_of(page: str) -> Iterator[list[str]]:
+    """Command lines of our programs in a page of Markdown: in code spans, and in blocks of code.
+
+    Args:
+        page: Its text; prose, and code of other kinds than sh, is passed over.
+    """
+    code = re.findall(r"(?<!`)`(embedq-[^`\n]+)`(?!`)", page)
+    code += re.findall(r"^ {4,}((?:[A-Z_]+=\S+ )*embedq-.*)$", page, re.MULTILINE)
+    for block in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        code += re.sub(r"\\\n\s*", " ", block).splitlines()
+    for line in code:
+        if "[" in line or "COMMAND" in line:  # how it is used in general
+            continue
+        for found in _LINE.findall(line):
+            yield shlex.split(_COMMENT.sub("", found))
