@@ -10,9 +10,12 @@ import pytest
 
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
+from tests.support.oracle import judge
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.usefixtures("witness")
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ async def test_an_article_edited_meanwhile_is_embedded_again(
 ) -> None:
     edit = sql(f"UPDATE articles SET content = 'Other words.' WHERE id = {SECOND}")
     assert await disturbed(database, connection, stub, edit) == [{"stored": 2, "changed": 1}, {"stored": 1}]
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
     assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1, 1]
 
 
@@ -66,7 +69,7 @@ async def test_an_article_edited_and_queued_meanwhile_is_embedded_again_once(
         await queue_tasks(connection, [await connection.fetchval(f"SELECT {SECOND}")], operation="update")
 
     assert await disturbed(database, connection, stub, edit) == [{"stored": 2, "changed": 1}, {"stored": 1}]
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
     assert await statuses(connection) == {"completed": 4}
     assert stub.seen.inputs == 4
 
@@ -76,7 +79,7 @@ async def test_an_article_deleted_meanwhile_leaves_nothing(
 ) -> None:
     delete = sql(f"DELETE FROM articles WHERE id = {SECOND}")
     assert await disturbed(database, connection, stub, delete) == [{"stored": 2, "lost": 1}, {}]
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
     assert await connection.fetchval("SELECT count(DISTINCT article_id) FROM embeddings") == 2
 
 
@@ -85,7 +88,7 @@ async def test_an_article_taken_out_of_the_search_meanwhile_gets_no_embeddings(
 ) -> None:
     take_out = sql(f"UPDATE articles SET no_rag = true WHERE id = {SECOND}")
     assert await disturbed(database, connection, stub, take_out) == [{"stored": 2, "skipped": 1}, {}]
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
 
 
 async def test_an_article_put_back_into_the_search_meanwhile_is_embedded(
@@ -98,7 +101,7 @@ async def test_an_article_put_back_into_the_search_meanwhile_is_embedded(
         await connection.execute("UPDATE articles SET no_rag = false")
         assert (await it.pipeline.run(tasks)).outcomes == {"changed": 1}
         assert await it.work_off() == {"stored": 1}
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ async def test_an_article_that_somebody_keeps_locked_is_given_back_and_the_other
             assert await it.work_off() == {"stored": 1}
     finally:
         await locked.close()
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
 
 
 async def test_embeddings_removed_meanwhile_are_computed_again(
@@ -165,7 +168,7 @@ async def test_embeddings_removed_meanwhile_are_computed_again(
         await connection.execute("DELETE FROM embeddings WHERE article_id = $1", articles[0])
         assert (await it.pipeline.run(tasks)).outcomes == {"stored": 1, "changed": 1}
         assert await it.work_off() == {"stored": 1}
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
 
 
 async def test_other_tasks_of_an_article_are_done_with_the_first(
@@ -206,4 +209,4 @@ async def test_a_task_that_was_in_the_hands_of_a_dead_worker_comes_alone(
             assert len(tasks) == 1 or not any(task.crash_count for task in tasks)
             await it.pipeline.run(tasks)
     assert sum(sizes) == 10
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedq_worker.counts import count_drift
-from tests.support.content import queued_articles, statuses, wrong_articles
+from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
+from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
 from tests.support.terminal import Terminal, terminal
 from tests.support.waiting import until
@@ -92,6 +92,9 @@ def gone(worker: psutil.Process) -> bool:
         return True
 
 
+pytestmark = pytest.mark.usefixtures("witness")
+
+
 @pytest.fixture
 async def stub() -> AsyncIterator[ProviderStub]:
     async with ProviderStub() as running:
@@ -136,8 +139,7 @@ async def assert_nothing_lost(connection: Connection, database: Database, stub: 
     code, worker = await run_worker_process(environment(database, stub), "--drain")
     assert code == 0, worker.text
     assert await statuses(connection) == {"completed": TASKS}
-    assert await wrong_articles(connection) == []
-    assert await count_drift(connection) == []
+    assert await judge(connection) == []
 
 
 async def hold_tasks(connection: Connection, stub: ProviderStub) -> None:

@@ -14,12 +14,15 @@ from time import sleep
 import asyncpg
 import pytest
 
-from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.content import queued_articles, statuses, until_tasks
 from tests.support.databases import Connection, Database, inspect
+from tests.support.oracle import judge
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
+
+pytestmark = pytest.mark.usefixtures("witness")
 
 BATCHES = ("--batch-size", "10", "--concurrency", "2")
 
@@ -60,7 +63,7 @@ async def test_connections_cut_again_and_again_cost_nothing(
         assert worker.plain_lines == []
     assert cuts > 2
     assert await statuses(connection) == {"completed": len(articles)}
-    assert await wrong_articles(connection) == []
+    assert await judge(connection, blameless=True) == []
 
 
 async def cut_off_while_completing(connection: Connection) -> None:
@@ -87,7 +90,7 @@ async def test_a_completion_cut_in_the_middle_is_made_again(
             await cut_off_while_completing(connection)
         await until_tasks(connection, completed=10)
         assert await worker.stop() == 0
-    assert await wrong_articles(connection) == []
+    assert await judge(connection, blameless=True) == []
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 10
     assert stub.seen.inputs == 11  # one is the check at start: nothing was embedded twice
 
@@ -115,7 +118,7 @@ async def test_a_database_that_turns_read_only_is_waited_for(
         )
         await until_tasks(connection, completed=10, within_s=30)
         assert await worker.stop() == 0
-    assert await wrong_articles(connection) == []
+    assert await judge(connection, blameless=True) == []
 
 
 # -- a server of its own
@@ -170,6 +173,6 @@ async def test_a_server_that_is_restarted_is_waited_for(stub: ProviderStub) -> N
                 await worker.until_heard("listening again")
                 assert await worker.stop() == 0
                 assert worker.plain_lines == []
-            assert await wrong_articles(connection) == []
+            assert await judge(connection, blameless=True) == []
             await connection.close()
     postmaster.wait(20)

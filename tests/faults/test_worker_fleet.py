@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.content import queued_articles, statuses, until_tasks, until_true, wrong_articles
+from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
+from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
+
+pytestmark = pytest.mark.usefixtures("witness")
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ async def test_workers_side_by_side_do_each_task_once(
             assert await worker.ended(within_s=90) == 0
             assert worker.plain_lines == []
     assert await statuses(connection) == {"completed": 2000}
-    assert await wrong_articles(connection) == []
+    assert await judge(connection, blameless=True) == []
     assert stub.seen.inputs == 2000 + workers
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 2000
     row = await connection.fetchrow("SELECT is_running, tasks_succeeded FROM embedding_worker_status")
@@ -108,7 +111,7 @@ async def test_a_provider_that_is_killed_and_comes_back(
             await until_tasks(connection, completed=100)
             await until_true(connection, "SELECT NOT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
             assert await worker.stop() == 0
-    assert await wrong_articles(connection) == []
+    assert await judge(connection, blameless=True) == []
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 100
 
 

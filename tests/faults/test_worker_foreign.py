@@ -13,10 +13,11 @@ from embedq_worker.backfill import BackfillOptions
 from tests.support.content import add_articles, queue_tasks, statuses, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.foreign_worker import ForeignWorker
+from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
 from tests.support.worker_process import environment, run_worker_process, worker_process
 
-pytestmark = pytest.mark.pgvector
+pytestmark = [pytest.mark.pgvector, pytest.mark.usefixtures("witness")]
 
 
 @pytest.fixture
@@ -68,5 +69,5 @@ async def test_a_foreign_worker_beside_ours_does_no_harm_that_lasts(
     await backfill.run(connection, BackfillOptions("openai/stub", 3), by="me@here", planned=len(wrong))
     code, _ = await run_worker_process(variables, "--drain", "--batch-size", "50")
     assert code == 0
-    assert await wrong_articles(connection) == []
+    assert await judge(connection) == []
     assert set(await statuses(connection)) == {"completed"}
