@@ -91,7 +91,7 @@ class Console(App[int]):
             "Databases",
             show=False,
             id="app.profiles",
-            tooltip="Look at another one",
+            tooltip="Look at another database",
         ),
         Binding(
             "M",
@@ -123,6 +123,12 @@ class Console(App[int]):
 
     # -- life
 
+    def on_load(self) -> None:
+        """Hear signals, before the terminal is taken: whatever comes gives it back."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+
     def on_mount(self) -> None:
         """Show the first screen, then look at the database."""
         for theme in (DARK, LIGHT):
@@ -130,9 +136,6 @@ class Console(App[int]):
         self.theme = self._first_theme
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
         self.switch_mode("overview")
         self._serve()
         self.set_interval(1.0, self._tick)

@@ -95,8 +95,9 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
         yield Text.assemble(
             f"{place:<{width}}  ",
             (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
-            f"  beat {beat:>6} ago  {worker.in_hand:>3} in hand",
-            f"  {worker.succeeded:,} done  {worker.failed:,} failed",
+            f"  beat {beat:>6} ago  {worker.in_hand:>2} in hand",
+            f"  {worker.succeeded:,} done",
+            f"  {worker.failed:,} failed" if worker.failed else "",
             f"  {printable_line(worker.note)}" if worker.note else "",
         )
 
@@ -113,6 +114,16 @@ def log_line(row: AuditRow, width: int) -> Text:
     line = audit_line(row, wide=width >= WIDE)
     error = f"  {printable_line(row.event.error)}" if row.event.error else ""
     return Text(line + error, STYLES.get(row.event.level, ""))
+
+
+def advice_here(advice: str, retry: str) -> str:
+    """Advice as it is told in the console, where a command has a key.
+
+    Args:
+        advice: Of `insights`, which names commands.
+        retry: How retrying is called here, with its key.
+    """
+    return printable_line(advice).replace("embedq-tui retry --failed", retry)
 
 
 def ago(when: datetime | None, now: datetime) -> str:

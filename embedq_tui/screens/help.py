@@ -13,7 +13,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from embedq_tui.screens import ENTRIES
-from embedq_tui.styles import HEAD, NAME
+from embedq_tui.styles import HEAD, NAME, QUIET
 
 
 class HelpScreen(ModalScreen[None]):
@@ -41,17 +41,19 @@ class HelpScreen(ModalScreen[None]):
 
     def _keys(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        rows: dict[str, list[str]] = {}
+        rows: dict[tuple[str, bool], list[str]] = {}
         for active in sorted(self._below.active_bindings.values(), key=self._rank):
             binding = active.binding
-            if binding.system or not active.enabled or binding.action.startswith("show("):
+            if binding.system or binding.action.startswith("show("):
                 continue
             text = binding.tooltip or binding.description or _WORDS.get(binding.action, "")
             if text:
                 key = self.app.get_key_display(binding)
-                rows.setdefault(text, []).append(key)
-        for text, keys in rows.items():
-            table.add_row(Text(" ".join(dict.fromkeys(keys)), NAME), Text(text))
+                rows.setdefault((text, active.enabled), []).append(key)
+        for (text, enabled), keys in rows.items():
+            style = NAME if enabled else QUIET
+            words = Text(text) if enabled else Text(f"{text} (not here, not now)", QUIET)
+            table.add_row(Text(" ".join(dict.fromkeys(keys)), style), words)
         return table
 
     def _rank(self, active: ActiveBinding) -> int:

@@ -14,6 +14,7 @@ import pytest
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.terminal import Terminal, terminal
+from tests.support.waiting import until
 
 ALTERNATE_ON, ALTERNATE_OFF = b"\x1b[?1049h", b"\x1b[?1049l"
 
@@ -59,6 +60,16 @@ async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database
     async with opened(database) as program:
         os.kill(program.process.pid, number)
         assert await program.ended() in (128 + number, 0)
+        assert program.modes() == (True, True)
+        assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF)
+
+
+async def test_a_signal_that_comes_while_it_starts_leaves_the_terminal_as_it_was(database: Database) -> None:
+    environment = {"DATABASE_URL": database.url, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    async with terminal(["-m", "embedq_tui"], environment) as program:
+        await until(lambda: program.modes() == (False, False), within_s=15)
+        os.kill(program.process.pid, signal.SIGTERM)
+        assert await program.ended() == 128 + signal.SIGTERM
         assert program.modes() == (True, True)
         assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF)
 

@@ -59,7 +59,14 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority: what is typed next is written, and never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="articles.filter", priority=True),
-        Binding("s", "search", "Search", id="articles.search", tooltip="Search the articles by meaning"),
+        Binding(
+            "s",
+            "search",
+            "Search",
+            show=False,  # the line above the list names it
+            id="articles.search",
+            tooltip="Search the articles by meaning",
+        ),
         Binding("right_square_bracket", "page(1)", "Next", key_display="]", show=False, id="articles.next"),
         Binding(
             "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="articles.previous"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.lines import ago
+from embedq_tui.lines import advice_here, ago
 from embedq_tui.output import count
 from embedq_tui.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
@@ -117,8 +117,7 @@ def group_lines(
         now: The database's time.
         width: Cells there are.
     """
-    advice = printable_line(group.advice).replace("embedq-tui retry --failed", "retry them (r)")
-    yield f"To do: {advice}", ""
+    yield f"To do: {advice_here(group.advice, 'retry them (r)')}", ""
     if trend is not None:
         yield trend
     sample = newest[0].error if newest else group.newest[0].error if group.newest else ""

@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.audit_lines import STYLES
-from embedq_tui.lines import labelled
+from embedq_tui.lines import advice_here, labelled
 from embedq_tui.output import count, moment
 from embedq_tui.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.task_table import article_of, when
@@ -20,6 +20,8 @@ from embedq_worker.text import age, printable, printable_line
 
 SHOWN = 200_000
 """Characters of an error or a stack trace that are asked for."""
+
+RETRY = "retry it (r)"
 
 _STATE_STYLES = {
     "embedded": "green",
@@ -47,7 +49,7 @@ def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
     if task.error:
         yield labelled("Error").append(printable_line(task.error[:2_000]), BAD)
     if found.advice:
-        yield labelled("Advice").append(printable_line(found.advice), DOUBTFUL)
+        yield labelled("Advice").append(advice_here(found.advice, RETRY), DOUBTFUL)
 
 
 def _times(task: TaskRow, now: datetime) -> Iterator[str]:
@@ -128,7 +130,7 @@ def error(found: TaskDetail) -> Iterator[TextLine]:
     yield from _cut(found.task.error)
     if found.advice:
         yield "", ""
-        yield f"Advice: {printable_line(found.advice)}", DOUBTFUL
+        yield f"Advice: {advice_here(found.advice, RETRY)}", DOUBTFUL
     if found.stack_trace:
         yield "", ""
         yield "Stack trace", HEAD
