@@ -40,13 +40,13 @@ def _table(rows: list[SettingRow]) -> None:
         Column("Accepts", wrap=True),
         Column("For", wrap=True),
     ]
-    print_table(columns, [[row.name, row.value, _source(row), row.range, row.description] for row in rows])
+    print_table(columns, [[row.name, row.told, _source(row), row.range, row.description] for row in rows])
 
 
 def _list(rows: list[SettingRow]) -> None:
     """Two lines each: names are too long for columns on a usual terminal."""
     for row in rows:
-        print_wrapped(f"{row.name} = {row.value}")
+        print_wrapped(f"{row.name} = {row.told}")
         print_wrapped(f"    {_source(row)}; accepts {row.range}; {row.description}", quiet=True)
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import Button, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Static
 
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
+from embedq_tui.screens.dialogs.choose import OneOf
+from embedq_tui.screens.dialogs.dialog import show, text_of
 from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
 from embedq_worker.database import where
 from embedq_worker.errors import EmbedqError
@@ -85,7 +84,7 @@ def _place(profile: Profile, console: Console) -> Place:
         return Place(profile, None, error.message)
 
 
-class ProfilesScreen(Dialog[Place | None]):
+class ProfilesScreen(OneOf[Place]):
     """Shows the databases.
 
     Args:
@@ -94,64 +93,30 @@ class ProfilesScreen(Dialog[Place | None]):
         note: A word about them.
     """
 
-    DEFAULT_CSS = """
-    ProfilesScreen OptionList {
-        height: auto; max-height: 100%; border: none; background: $panel; padding: 0;
-        text-wrap: nowrap; text-overflow: ellipsis;
-    }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "move(1)", show=False, id="profiles.down"),
-        Binding("k", "move(-1)", show=False, id="profiles.up"),
         Binding("ctrl+o", "give_up", show=False, id="profiles.close"),
     ]
 
     def __init__(self, places: Sequence[Place], current: int, note: str) -> None:
-        super().__init__("Databases")
+        labels = [_label(place, current=at == current) for at, place in enumerate(places)]
+        super().__init__("Databases", labels, current)
         self._places = places
-        self._current = current
         self._note = note
 
     def lines(self) -> Iterable[Widget]:
-        """What there is to choose from."""
+        """The databases, and what is wrong with one that was chosen."""
         if self._note:
             yield Static(text_of(self._note, QUIET))
-        options = (
-            Option(_label(place, current=at == self._current)) for at, place in enumerate(self._places)
-        )
-        yield OptionList(*options, compact=True)
+        yield from super().lines()
         yield Static(id="complaint")
 
-    def buttons(self) -> Sequence[Button]:
-        """The way out."""
-        return [button("Back (esc)", "back")]
-
-    def on_mount(self) -> None:
-        """Stand on the one that is looked at."""
-        found = self.query_one(OptionList)
-        found.focus()
-        found.highlighted = self._current
-
-    def action_move(self, by: int) -> None:
-        """Move the cursor."""
-        found = self.query_one(OptionList)
-        if by > 0:
-            found.action_cursor_down()
-        else:
-            found.action_cursor_up()
-
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        place = self._places[event.option_index]
+    def chosen(self, at: int) -> None:
+        """Look at it, if it can be looked at."""
+        place = self._places[at]
         if place.settings is None:
             self.query_one("#complaint", Static).update(text_of(place.problem, BAD))
         else:
             self.end(place)
-
-    def action_give_up(self) -> None:
-        """Stay."""
-        self.end(None)
 
 
 def _label(place: Place, *, current: bool) -> Text:

@@ -20,16 +20,15 @@ from time import monotonic
 from uuid import UUID
 
 from embedq_tui.invocation import operator
+from embedq_tui.supervisor.left import LeftWorker, log_of
 from embedq_tui.supervisor.log import LogRing
 from embedq_tui.supervisor.process import Listeners, WorkerChild
 from embedq_tui.supervisor.types import (
     LastExit,
-    LeftWorker,
     Patience,
     WorkerOptions,
     WorkerState,
     arguments,
-    log_of,
     overrides,
 )
 from embedq_worker import fleet

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from time import monotonic
 
 from embedq_tui.supervisor.process import WorkerChild
@@ -125,19 +123,6 @@ class LastExit:
         return f"killed by {self.signal}" if self.signal else f"exit code {self.code}"
 
 
-@dataclass(frozen=True, slots=True)
-class LeftWorker:
-    """A worker that was left running.
-
-    Attributes:
-        pid: Of its process.
-        log: Where it writes its log; None where no file could be made, and it writes none.
-    """
-
-    pid: int
-    log: Path | None
-
-
 def overrides(options: WorkerOptions) -> dict[str, object]:
     """The settings that options replace, by field name."""
     given = {
@@ -153,22 +138,6 @@ def arguments(options: WorkerOptions) -> list[str]:
     """What of the options goes to the command line; it is no secret."""
     priorities = [f"--priority={priority}" for priority in options.priorities]
     return priorities + [f"--folder={folder}" for folder in options.folders]
-
-
-def log_of(pid: int) -> Path | None:
-    """The log of a worker that is left running, made for it alone to write; None where it cannot be made.
-
-    It is in the folder that the XDG base directories name for state: ``~/.local/state/embedq``.
-    """
-    try:
-        home = os.environ.get("XDG_STATE_HOME", "")
-        state = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-        path = state / "embedq" / f"worker-{pid}.log"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-    except (OSError, RuntimeError):  # RuntimeError: nobody knows a home folder
-        return None
-    return path
 
 
 def _name_of(number: int) -> str:

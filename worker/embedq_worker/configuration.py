@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable_line
+from embedq_worker.text import age, printable_line
 from embedq_worker.urls import MASK, masked_url
 from embedq_worker.watch_settings import WatchSettings
 
@@ -24,6 +24,11 @@ NO_FILE = Path(os.devnull)
 
 _ENV_FILE = Path(".env")
 _ANY_TEXT = "text"
+_NOTHING = "-"
+_UNITS = {"ms": 0.001, "s": 1.0, "h": 3_600.0, "days": 86_400.0}
+"""Seconds of the units that end the description of a duration."""
+
+_LONG_S = 60.0
 _SHOWN_CHARACTERS = 80
 
 
@@ -46,6 +51,16 @@ class SettingRow:
     source: str
     range: str
     description: str
+
+    @property
+    def told(self) -> str:
+        """The value with its unit: ``8 h``, ``1800000 ms (30 min)``."""
+        unit = self.description.rpartition(", ")[2]
+        if unit not in _UNITS or self.value == _NOTHING:
+            return self.value
+        seconds = float(self.value) * _UNITS[unit]
+        longer = f" ({age(seconds)})" if unit in ("ms", "s") and seconds >= _LONG_S else ""
+        return f"{self.value} {unit}{longer}"
 
 
 def load_settings(env_file: Path | None = None, **overrides: object) -> Settings:
@@ -157,7 +172,7 @@ def spellings_of(field: FieldInfo) -> tuple[str, ...]:
 
 def _masked(value: object) -> str:
     if value is None:
-        return "-"
+        return _NOTHING
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
         return masked_url(secret) if "://" in secret else MASK

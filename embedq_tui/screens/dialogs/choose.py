@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
 from embedq_worker.text import printable_line
 
+R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -51,7 +52,7 @@ async def ask_choice(app: App[Any], title: str, choices: Sequence[Choice[T]], *,
     Returns:
         The value of the choice; None where none was made.
     """
-    place = await show(app, _Choose(title, choices, start))
+    place = await show(app, _Choose(title, [_label(choice) for choice in choices], start))
     return None if place is None else choices[place].value
 
 
@@ -83,34 +84,53 @@ async def ask_text(
     return await show(app, _Write(title, line, note, complaint))
 
 
-class _Choose(Dialog[int | None]):
+class OneOf(Dialog[R | None], Generic[R]):
+    """One of a list, on which the cursor stands.
+
+    Args:
+        title: The question.
+        options: What there is, in words.
+        start: Where the cursor stands at first.
+    """
+
     DEFAULT_CSS = """
-    _Choose OptionList { height: auto; max-height: 100%; border: none; background: $panel; padding: 0; }
+    OneOf OptionList {
+        height: auto; max-height: 100%; border: none; background: $panel; padding: 0;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "move(1)", show=False, id="choose.down"),
         Binding("k", "move(-1)", show=False, id="choose.up"),
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice[Any]], start: int) -> None:
+    def __init__(self, title: str, options: Sequence[Text], start: int) -> None:
         super().__init__(title)
-        self._choices = choices
+        self._options = options
         self._start = start
+
+    def chosen(self, at: int) -> None:
+        """One was chosen.
+
+        Args:
+            at: Its place in the list.
+        """
+        raise NotImplementedError
 
     def lines(self) -> Iterable[Widget]:
         """What there is to choose from."""
-        yield OptionList(*(Option(_label(choice)) for choice in self._choices), compact=True)
+        yield OptionList(*(Option(option) for option in self._options), compact=True)
 
     def buttons(self) -> Sequence[Button]:
         """The way out."""
         return [button("Back (esc)", "back")]
 
     def on_mount(self) -> None:
-        """Stand on the first."""
+        """Take keys in the list."""
         super().on_mount()
         found = self.query_one(OptionList)
         found.focus()
-        found.highlighted = self._start if self._choices else None
+        found.highlighted = self._start if self._options else None
 
     def action_move(self, by: int) -> None:
         """Move the cursor."""
@@ -121,13 +141,19 @@ class _Choose(Dialog[int | None]):
             found.action_cursor_up()
 
     @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.end(event.option_index)
+        self.chosen(event.option_index)
 
     def action_give_up(self) -> None:
         """Choose none."""
         self.end(None)
+
+
+class _Choose(OneOf[int]):
+    def chosen(self, at: int) -> None:
+        """Whichever it is."""
+        self.end(at)
 
 
 def _label(choice: Choice[Any]) -> Text:

@@ -67,7 +67,7 @@ def setting_row(row: SettingRow) -> Row:
     style = QUIET if row.source == DEFAULT else ""
     cells = (
         Text(row.name, style or NAME),
-        Text(printable_line(row.value, 300), style or HEAD),
+        Text(printable_line(row.told, 300), style or HEAD),
         Text(printable_line(source_of(row), 60), style),
         Text(row.range, style),
         Text(row.description, style),
@@ -82,7 +82,7 @@ def source_of(row: SettingRow) -> str:
 
 def about(row: SettingRow) -> Iterator[Text]:
     """A setting in full."""
-    yield Text.assemble((row.name, NAME), " = ", (printable_line(row.value), HEAD))
+    yield Text.assemble((row.name, NAME), " = ", (printable_line(row.told), HEAD))
     yield Text(f"{row.description}; accepts {row.range}")
     spelled = f"; also spelled {', '.join(row.spellings[1:])}" if row.spellings[1:] else ""
     yield Text(printable_line(f"from {source_of(row)}{spelled}"), QUIET)
