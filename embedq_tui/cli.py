@@ -63,6 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Prove counts and embeddings right, repair the counts."),
     "search": ("search", "Search the articles by meaning."),
     "import": ("import_articles", "Read Markdown files into articles, and queue them."),
+    "queue": ("queue", "Queue articles that are named."),
     "backfill": ("backfill", "Queue the articles that need embedding."),
     "triggers": ("triggers", "Queue what any program saves, by a trigger on the articles."),
     "config": ("config", "Every setting with value, source and range."),

@@ -72,6 +72,7 @@ CALLS: dict[str, Call] = {
     "verify": Call(Kind.LOOKS),
     "search": Call(Kind.LOOKS, "anything --any-model"),
     "import": Call(Kind.CHANGES, "FILE"),
+    "queue": Call(Kind.CHANGES, "1 --priority high"),
     "backfill": Call(Kind.CHANGES, "--yes"),
     "backfill status": Call(Kind.LOOKS, "OPERATION"),
     "backfill rollback": Call(Kind.CHANGES, "OPERATION --yes"),

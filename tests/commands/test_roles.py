@@ -17,7 +17,17 @@ OWNERS = ["demo", "migrate", "migrate up", "migrate roles", "migrate rollback"]
 OWNERS += ["import", "cleanup", "triggers install", "triggers remove"]
 """What changes something and is not for operators."""
 
-OPERATING = ["undo", "priority", "retry", "reset-stuck", "backfill", "backfill rollback", "cancel", "clear"]
+OPERATING = [
+    "undo",
+    "priority",
+    "retry",
+    "reset-stuck",
+    "queue",
+    "backfill",
+    "backfill rollback",
+    "cancel",
+    "clear",
+]
 OPERATING += ["pause", "resume", "stop", "start", "concurrency"]
 """In an order in which each leaves something to do for the next."""
 

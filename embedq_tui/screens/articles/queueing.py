@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from embedq_tui.output import count
+from embedq_tui.queueing import told
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
@@ -39,7 +40,7 @@ async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
     done = await actor.attempt(
         progress, lambda reached: _run(console, tuple(chosen), priority, outcome, reached)
     )
-    words = [*_told(outcome)]
+    words = [*told(outcome)]
     if done is not None:
         actor.notify("; ".join(words), bad=not outcome.queued)
     elif progress.stopping:
@@ -61,13 +62,3 @@ async def _run(
             outcome=outcome,
             progress=progress.reached,
         )
-
-
-def _told(outcome: Requeued) -> Iterator[str]:
-    yield f"{count(outcome.queued, 'article')} queued"
-    if outcome.waiting:
-        yield f"{outcome.waiting:,} queued already"
-    if outcome.excluded:
-        yield f"{outcome.excluded:,} not to be embedded (no_rag)"
-    if outcome.gone:
-        yield f"{outcome.gone:,} no longer there"
