@@ -1,2 +1,2 @@
 DROP FUNCTION IF EXISTS embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text),
-    embedq_source(text, text, text), embedq_uuid();
+    embedq_source(text, text, text), embedq_uuid(), embedq_nth_uuid(uuid, bigint);

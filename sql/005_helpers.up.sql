@@ -11,6 +11,11 @@ CREATE FUNCTION embedq_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
         'hex')::uuid
 $$;
 
+-- The n-th of many ids that a statement needs (n below 16,777,216), from one random one: its last six digits are n.
+CREATE FUNCTION embedq_nth_uuid(base uuid, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT overlay(base::text PLACING lpad(to_hex(n), 6, '0') FROM 31)::uuid
+$$;
+
 -- Fingerprint of everything an article's embeddings are made from.
 CREATE FUNCTION embedq_source(title text, slug text, content text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -49,6 +49,7 @@ DECLARE
     v_articles int[];
     v_crashes int[];
     v_now timestamptz;
+    v_id uuid := embedq_uuid();
 BEGIN
     -- A worker that holds a suspect (see 2) takes nothing beside it.
     IF embedq_claim_block() IS NOT NULL OR EXISTS (
@@ -123,10 +124,10 @@ BEGIN
     -- 3. One task per article, and only under the article's lock: whoever claims it next sees ours as processing,
     --    because the update below reads with a snapshot taken after the lock.
     SELECT array_agg(c.id ORDER BY c.place) INTO v_ids
-    FROM (SELECT DISTINCT ON (coalesce(u.article::text, u.id::text)) u.id, u.article, u.place
+    FROM (SELECT DISTINCT ON (u.article, CASE WHEN u.article IS NULL THEN u.place END) u.id, u.article, u.place
           FROM unnest(v_ids, v_articles, v_crashes) WITH ORDINALITY AS u(id, article, crashes, place)
           WHERE u.id IS NOT NULL AND (u.crashes = 0 OR u.place = 1)
-          ORDER BY coalesce(u.article::text, u.id::text), u.place) AS c
+          ORDER BY u.article, CASE WHEN u.article IS NULL THEN u.place END, u.place) AS c
     WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
 
     PERFORM set_config('embedq.quiet', 'on', true);
@@ -142,14 +143,15 @@ BEGIN
             RETURNING t.*
         ), logged AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
-            SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id, c.article_id,
+            SELECT embedq_nth_uuid(v_id, row_number() OVER ()), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id,
+                   c.article_id,
                    jsonb_build_object('worker', p_worker, 'attempt', coalesce(c.attempts, 0) + 1)
             FROM claimed c
         )
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
                coalesce(c.created_at, c.scheduled_at), c.scheduled_at
-        FROM claimed c ORDER BY array_position(v_ids, c.id);
+        FROM claimed c ORDER BY embedq_rank(c.priority), c.scheduled_at, c.id;
 END
 $$;
 

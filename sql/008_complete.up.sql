@@ -1,7 +1,8 @@
 -- Completion: the embeddings of an article and the end of its task, in one transaction and one round trip.
 --
--- Locks: articles first, then tasks, the order in which deleting an article takes them. Rows that somebody else
--- holds are skipped and reported as 'contended', so this waits for nobody and cannot take part in a deadlock.
+-- Locks: of each task its article first, then itself, the order in which deleting an article takes them. Rows that
+-- somebody else holds are skipped and reported as 'contended', so this waits for nobody and cannot take part in a
+-- deadlock.
 --
 -- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the task says so)
 --            p_source  embedq_source() of the text that was read
@@ -26,55 +27,55 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_locked int[];
-    v_held uuid[];
     v_outcome text[];
     v_store int[];
     v_clear int[];
+    v_bare int[];
+    v_id uuid := embedq_uuid();
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
 
-    SELECT array_agg(l.id) INTO v_locked
-    FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) ORDER BY a.id
-          FOR NO KEY UPDATE SKIP LOCKED) AS l;
+    -- What is read here of a row is its newest version, that of the lock, also where it is younger than the snapshot of
+    -- this statement. Only where a lock was not had the snapshot decides, and then nothing is written.
     -- Two statuses where one would do: no partial index fits that, so the rows are found by their ids, whatever the
     -- statistics say of a queue that changes so fast. 011 does the same.
-    SELECT array_agg(l.id) INTO v_held
-    FROM unnest(p_task, p_token, p_claimed_at) AS f(id, token, claimed_at)
-    CROSS JOIN LATERAL (
-        SELECT t.id FROM embedding_tasks t
-        WHERE t.id = f.id AND t.status IN ('processing', '') AND t.worker_id = p_worker AND t.claim_token = f.token
-          AND t.claimed_at = f.claimed_at AND t.processed_at = f.claimed_at
-        FOR UPDATE SKIP LOCKED) AS l;
-
-    -- Read again under the locks: this statement's snapshot is younger than they are.
     SELECT array_agg(
         CASE
-            WHEN p.id <> ALL (coalesce(v_held, '{}')) THEN
-                CASE WHEN t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = p.token
-                          AND t.processed_at = p.claimed_at THEN 'contended' ELSE 'lost' END
-            WHEN a.id IS NULL THEN 'gone'
-            WHEN a.id <> ALL (coalesce(v_locked, '{}')) THEN 'contended'
+            WHEN t.operation IS NULL THEN
+                CASE WHEN EXISTS (SELECT FROM embedding_tasks n
+                                  WHERE n.id = p.id AND n.status IN ('processing', '') AND n.worker_id = p_worker
+                                    AND n.claim_token = p.token AND n.processed_at = p.claimed_at OFFSET 0)
+                     THEN 'contended' ELSE 'lost' END
+            WHEN a.source IS NULL THEN
+                CASE WHEN EXISTS (SELECT FROM articles n WHERE n.id = p.article OFFSET 0)
+                     THEN 'contended' ELSE 'gone' END
             WHEN p.action = 'delete' AND t.operation = 'delete' THEN 'removed'
             WHEN a.no_rag THEN 'skipped'
-            WHEN p.action <> 'store' OR p.source IS DISTINCT FROM embedq_source(a.title, a.slug, a.content)
-                THEN 'changed'
+            WHEN p.action <> 'store' OR p.source IS DISTINCT FROM a.source THEN 'changed'
             ELSE 'stored'
         END ORDER BY p.place) INTO v_outcome
     FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
          AS p(id, token, claimed_at, article, action, source, place)
-    LEFT JOIN LATERAL (SELECT * FROM articles WHERE articles.id = p.article OFFSET 0) AS a ON true
-    LEFT JOIN LATERAL (SELECT * FROM embedding_tasks WHERE embedding_tasks.id = p.id OFFSET 0) AS t ON true;
+    LEFT JOIN LATERAL (
+        SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
+        FROM articles l WHERE l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS a ON true
+    LEFT JOIN LATERAL (
+        SELECT l.operation FROM embedding_tasks l
+        WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
+          AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
+        FOR UPDATE SKIP LOCKED) AS t ON true;
 
     -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
-    SELECT array_agg(
-        CASE WHEN o.outcome = 'stored' AND EXISTS (
-            SELECT FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
-            WHERE c.article = o.article AND c.vector IS NULL
-              AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article
-                              AND e.content_hash = c.hash AND e.model = p_model OFFSET 0))
-            THEN 'changed' ELSE o.outcome END ORDER BY o.place) INTO v_outcome
-    FROM unnest(p_article, v_outcome) WITH ORDINALITY AS o(article, outcome, place);
+    SELECT array_agg(c.article) INTO v_bare
+    FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
+    WHERE c.vector IS NULL
+      AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article
+                      AND e.content_hash = c.hash AND e.model = p_model OFFSET 0);
+    IF v_bare IS NOT NULL THEN
+        SELECT array_agg(CASE WHEN o.outcome = 'stored' AND o.article = ANY (v_bare) THEN 'changed' ELSE o.outcome END
+                         ORDER BY o.place) INTO v_outcome
+        FROM unnest(p_article, v_outcome) WITH ORDINALITY AS o(article, outcome, place);
+    END IF;
 
     SELECT array_agg(o.article) FILTER (WHERE o.outcome = 'stored'),
            array_agg(o.article) FILTER (WHERE o.outcome IN ('skipped', 'removed'))
@@ -156,23 +157,23 @@ BEGIN
         SET status = 'completed', completed_at = v_now, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
         FROM (SELECT w.id, d.id AS done FROM done d CROSS JOIN LATERAL (
-                  SELECT min(u.created_at) AS undone_at FROM embedding_tasks u
-                  WHERE u.article_id = d.article_id AND u.status IN ('pending', '') AND u.created_at > d.created_at
-                    AND (u.operation = 'delete') <> (d.operation = 'delete')) AS u
-              CROSS JOIN LATERAL (
                   SELECT o.id FROM embedding_tasks o
                   WHERE o.article_id = d.article_id AND o.status IN ('pending', '')
                     AND d.outcome IN ('stored', 'removed', 'skipped')
                     AND (o.created_at <= d.created_at OR d.outcome = 'skipped'
                          OR (o.operation = 'delete') = (d.operation = 'delete')
-                            AND (u.undone_at IS NULL OR o.created_at < u.undone_at))
+                            AND o.created_at < coalesce((
+                                SELECT min(u.created_at) FROM embedding_tasks u
+                                WHERE u.article_id = d.article_id AND u.status IN ('pending', '')
+                                  AND u.created_at > d.created_at
+                                  AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))
                   FOR UPDATE SKIP LOCKED) AS w) AS p
         WHERE t.id = p.id
         RETURNING t.id, t.article_id, p.done
     ), audited AS (
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                           duration)
-        SELECT embedq_uuid(), v_now,
+        SELECT embedq_nth_uuid(v_id, row_number() OVER ()), v_now,
                CASE WHEN d.note IS NOT NULL THEN 'warn' ELSE 'info' END, 'task_lifecycle',
                CASE d.outcome WHEN 'changed' THEN 'Task requeued: the article changed while it was embedded'
                               WHEN 'skipped' THEN 'Task completed: the article is not to be embedded'
@@ -180,8 +181,10 @@ BEGIN
                               WHEN 'gone' THEN 'Task completed: the article does not exist'
                               ELSE 'Task completed' END,
                d.id, d.article_id,
-               jsonb_strip_nulls(jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
-                                                    'note', d.note)),
+               CASE WHEN d.note IS NULL
+                    THEN jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks)
+                    ELSE jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
+                                            'note', d.note) END,
                round(extract(epoch FROM v_now - d.claimed_at)::numeric * 1000, 3)
         FROM done d
         UNION ALL
