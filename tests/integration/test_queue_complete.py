@@ -113,7 +113,7 @@ async def test_an_article_that_was_not_found_is_not_taken_for_deleted(world: Wor
     await world.embed(article)
     await world.task(article, "update")
     scope = await world.worker()
-    held = replace(await world.claim_one(scope), article=None)
+    held = (await world.claim_one(scope))._replace(article=None)
     assert await world.complete(scope, held) == ["changed"]
     assert len(await world.embeddings(article)) == 1
 

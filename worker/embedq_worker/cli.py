@@ -130,8 +130,9 @@ def _work(
         return
     for warning in settings.warnings():
         log.warning(warning)
-    from embedq_worker.runtime import run_worker
+    from embedq_worker.runtime import run_worker, spare_collector
 
+    spare_collector()
     logging.getLogger().addHandler(LibraryLogs(log))
     try:
         asyncio.run(

@@ -34,9 +34,9 @@ class LowWater:
         """Remember where a filled claim ended."""
         if not self._due:
             self._since = monotonic()
-        for task in tasks:
-            last = self._due.get(task.priority)
-            self._due[task.priority] = task.scheduled_at if last is None else max(last, task.scheduled_at)
+        last_due = {task.priority: task.scheduled_at for task in tasks}  # they are in order
+        for priority, due in last_due.items():
+            self._due[priority] = max(due, self._due.get(priority, due))
 
     def forget(self) -> None:
         """Begin at the beginning again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -151,8 +151,7 @@ class Pipeline:
             await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
         except EXPECTED_ERRORS:
             # The database refuses that too. Not in hand any more, their claims are disowned in a while.
-            for task in left:
-                self._settled(task, "lost", report)
+            self._settled({task.id: "lost" for task in left}, report)
         return report
 
     def resize(self, concurrency: int) -> None:
@@ -268,24 +267,21 @@ class Pipeline:
             for completion in completions:
                 outcomes |= await self._complete_once([completion], report)
             return outcomes
-        for completion in completions:
-            outcome = outcomes[completion.task.id]
-            if outcome != "contended":
-                self._settled(completion.task, outcome, report)
+        self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
         return outcomes
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         self._low_water.forget()
         outcomes = await persist(lambda: queue.give_back(self._pool, self._scope, returns))
-        for item in returns:
-            self._settled(item.task, outcomes[item.task.id], report)
-            report.errors[item.error] += 1
+        self._settled(outcomes, report)
+        report.errors.update(item.error for item in returns)
 
-    def _settled(self, task: ClaimedTask, outcome: str, report: BatchReport) -> None:
-        self.in_hand.pop(task.id, None)
-        if outcome != "requeued":
-            self._doubted.discard(task.id)
-        report.outcomes[outcome] += 1
+    def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
+        for task in outcomes:
+            self.in_hand.pop(task, None)
+        if self._doubted:
+            self._doubted.difference_update(task for task in outcomes if outcomes[task] != "requeued")
+        report.outcomes.update(outcomes.values())
 
     def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
         """An error that cannot be pinned on one task of a batch: each is tried alone before it is charged."""

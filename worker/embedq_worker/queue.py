@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -43,9 +44,8 @@ class Scope:
     folders: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ArticleText:
-    """An article as it was read with the claim.
+class ArticleText(NamedTuple):
+    """An article as it was read with the claim; a tuple, as there are thousands of them a second.
 
     Attributes:
         source: embedq_source() of it; completion compares it with what is there by then.
@@ -61,8 +61,7 @@ class ArticleText:
     hashes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedTask:
+class ClaimedTask(NamedTuple):
     """A task in hand. `token` and `claimed_at` are its fence: every write of the claim shows them.
 
     Attributes:
@@ -149,7 +148,10 @@ _CLAIM = """
 WITH claimed AS MATERIALIZED (
     SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
 )
-SELECT c.*, a.id AS found, a.title, a.slug, a.content, a.no_rag, a.source, a.hashes
+SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
+       c.claimed_at, c.created_at, c.scheduled_at,
+       a.id, coalesce(a.title, ''), coalesce(a.slug, ''), coalesce(a.content, ''), coalesce(a.no_rag, false),
+       a.source, a.hashes
 FROM claimed AS c
 LEFT JOIN embedq_claimed_articles((SELECT array_agg(article_id) FROM claimed), $6) AS a ON a.id = c.article_id
 ORDER BY c.place
@@ -180,31 +182,12 @@ async def claim(
 
 
 def _claimed(row: asyncpg.Record) -> ClaimedTask:
+    """A row of `_CLAIM`, whose columns have the order of the fields."""
+    *task, found, title, slug, content, no_rag, source, hashes = row
     article = None
-    if row["found"] is not None:
-        article = ArticleText(
-            id=row["article_id"],
-            title=row["title"] or "",
-            slug=row["slug"] or "",
-            content=row["content"] or "",
-            no_rag=bool(row["no_rag"]),
-            source=row["source"],
-            hashes=frozenset(row["hashes"]),
-        )
-    return ClaimedTask(
-        id=row["id"],
-        article_id=row["article_id"],
-        operation=row["operation"],
-        priority=row["priority"],
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-        crash_count=row["crash_count"],
-        token=row["claim_token"],
-        claimed_at=row["claimed_at"],
-        created_at=row["created_at"],
-        scheduled_at=row["scheduled_at"],
-        article=article,
-    )
+    if found is not None:
+        article = ArticleText(found, title, slug, content, no_rag, source, frozenset(hashes))
+    return ClaimedTask._make((*task, article))
 
 
 @dataclass(slots=True)

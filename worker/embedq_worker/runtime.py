@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -39,6 +40,16 @@ _ROOM = 16
 """Batches that get a connection each although fewer are in flight at the start: an operator may ask for more.
 Connections are opened when they are needed."""
 
+_GARBAGE = 50_000
+"""New objects until the garbage collector looks for cycles among them; a batch makes thousands."""
+
+
+def spare_collector() -> None:
+    """Before a worker runs: what is loaded by now stays, the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 20)
+
 
 async def run_worker(
     settings: Settings,
@@ -48,6 +59,7 @@ async def run_worker(
     priorities: tuple[str, ...] | None = None,
     folders: tuple[str, ...] | None = None,
     lifeline: socket.socket | None = None,
+    provider: Provider | None = None,
 ) -> None:
     """Run one worker in this process until it is asked to stop, or until the queue is drained.
 
@@ -58,11 +70,12 @@ async def run_worker(
         priorities: Served; None for all.
         folders: Served, with those below them; None for all.
         lifeline: To the program that started this process, see `lifeline`; None where it was an operator.
+        provider: Of the embeddings, closed at the end; None for the one of the settings.
 
     Raises:
         EmbedqError: What keeps it from working, with what to do about it.
     """
-    provider = open_provider(_inside_deadline(settings))
+    provider = provider or open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
         async with open_pool(settings, "embedq-worker", size=size, min_size=min(2, size)) as pool:
