@@ -20,7 +20,7 @@ class Lines(Widget):
 
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
 
-    lines: reactive[tuple[Text, ...]] = reactive((), layout=True)
+    lines: reactive[tuple[Text, ...]] = reactive(())
 
     def __init__(
         self,
@@ -37,6 +37,11 @@ class Lines(Widget):
     def show(self, lines: Iterable[Text]) -> None:
         """Show these."""
         self.lines = tuple(lines)
+
+    def watch_lines(self, before: tuple[Text, ...], now: tuple[Text, ...]) -> None:
+        """Whatever is below moves only where there are more or fewer: ages change every second."""
+        if len(before) != len(now):
+            self.refresh(layout=True)
 
     def get_content_height(self, *_: object) -> int:
         """As many as there are."""

@@ -66,7 +66,7 @@ class LastRows(Question[AuditPage]):
     """The newest rows of the audit log."""
 
     hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    every_s: ClassVar[float] = 3.0
+    every_s: ClassVar[float] = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""
