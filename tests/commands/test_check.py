@@ -12,6 +12,7 @@ from embedq_worker.errors import ExitCode
 from tests.commands.running import Answer, Tui
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
+from tests.support.tcp_proxy import TcpProxy
 
 
 @pytest.fixture
@@ -72,6 +73,14 @@ async def test_the_column_has_other_dimensions(tui: Tui) -> None:
     assert answer.code == ExitCode.NO
     assert verdicts(answer) | {"vectors": "fail", "provider": "ok"} == verdicts(answer)
     assert "EMBEDDING_DIMENSIONS=8" in answer.out
+
+
+async def test_behind_a_pooler_of_transactions_it_says_that_signals_do_not_arrive(
+    tui: Tui, stub: ProviderStub, database: Database
+) -> None:
+    async with TcpProxy(database.url, deaf=True) as proxy:
+        answer = await tui("check", "--json", OPENAI_BASE_URL=stub.openai_url, DATABASE_URL=proxy.url)
+    assert verdicts(answer)["listen"] == "warn"
 
 
 async def test_the_schema_is_missing(bare_tui: Tui, stub: ProviderStub) -> None:

@@ -16,6 +16,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 _NOTIFICATION = b"A"
+_READY = b"Z"
 _HEAD = struct.Struct(">cI")
 """Of a message of the server: its kind, and its length without the kind."""
 
@@ -25,7 +26,8 @@ class TcpProxy:
 
     Args:
         url: Of the database behind it.
-        deaf: Notifications of the server never reach the client, as behind a transaction-pooling PgBouncer.
+        deaf: Notifications reach the client only inside the answer to a statement of its own, as behind a
+            transaction-pooling PgBouncer.
 
     Attributes:
         connections: Accepted so far.
@@ -108,16 +110,18 @@ class TcpProxy:
             await self._pass(client, data, target)
 
     async def _messages(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass whole messages of the server, but for notifications."""
+        """Pass whole messages of the server, but for notifications between two answers."""
         received = bytearray()
+        before = _READY
         while data := await asyncio.get_running_loop().sock_recv(server, 65_536):
             received += data
             while len(received) >= _HEAD.size:
                 kind, length = _HEAD.unpack_from(received)
                 if len(received) < length + 1:
                     break
-                if kind != _NOTIFICATION:
+                if kind != _NOTIFICATION or before != _READY:
                     await self._pass(client, bytes(received[: length + 1]), client)
+                    before = kind
                 del received[: length + 1]
 
     async def _pass(self, client: socket.socket, data: bytes, target: socket.socket) -> None:

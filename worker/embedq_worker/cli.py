@@ -126,7 +126,7 @@ def _work(
     if switch := _switched_off(settings):
         log.info(f"nothing to do: {switch} is false")
         if manager := ServiceManager.named_in(os.environ):
-            manager.tell("READY=1", "STOPPING=1", f"STATUS={switch} is false")  # an end without is a failure
+            manager.tell("READY=1", f"STATUS={switch} is false")  # an end without is a failure
         return
     for warning in settings.warnings():
         log.warning(warning)

@@ -97,7 +97,7 @@ class Listener:
         while True:
             try:
                 async with self._session() as (connection, pong, closed):
-                    await self._ping(connection, pong)
+                    await self._ping_from_outside(pong)
                     self._tell(Heard(Hearing.LISTENING))
                     tries = 0
                     self._on_signal("resync")
@@ -139,8 +139,20 @@ class Listener:
             # Without its farewell: the server may be gone, and this must not wait for it.
             connection.terminate()
 
+    async def _ping_from_outside(self, pong: asyncio.Event) -> None:
+        """Send it through another session, as all that matters will come.
+
+        What a session tells itself comes inside the answer to its own statement: a pooler that has no place
+        for signals hands that on.
+        """
+        connection = await connect(self._settings, self._application)
+        try:
+            await self._ping(connection, pong)
+        finally:
+            connection.terminate()
+
     async def _ping(self, connection: DirectConnection, pong: asyncio.Event) -> None:
-        """Send a notification through the session that has to hear it."""
+        """Send a notification to the listening session, and wait for it."""
         pong.clear()
         try:
             async with asyncio.timeout(self._ping_within_s):
@@ -177,20 +189,23 @@ def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
     return tell
 
 
-async def probe_listen(connection: asyncpg.Connection[asyncpg.Record], *, within_s: float = 2.0) -> bool:
-    """Whether a notification sent through a session comes back to it.
+async def probe_listen(
+    connection: DirectConnection, sender: DirectConnection, *, within_s: float = 2.0
+) -> bool:
+    """Whether a notification of one session reaches another.
 
     Args:
-        connection: Not in a transaction.
+        connection: That listens; not in a transaction.
+        sender: Another one, not in a transaction.
         within_s: Seconds to give it.
     """
     heard = asyncio.Event()
-    channel = f"embedq_probe_{id(heard):x}"
+    channel = f"embedq_probe_{uuid4().hex}"
     callback = lambda *_: heard.set()  # noqa: E731 - the same object has to be removed again
     await connection.add_listener(channel, callback)
     try:
         async with asyncio.timeout(within_s):
-            await connection.execute("SELECT pg_notify($1, '')", channel)
+            await sender.execute("SELECT pg_notify($1, '')", channel)
             await heard.wait()
     except TimeoutError:
         return False

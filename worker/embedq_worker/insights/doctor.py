@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from embedq_worker import migrations
-from embedq_worker.database import Connection, DirectConnection
+from embedq_worker.database import Connection, DirectConnection, connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import lacking_rights
 from embedq_worker.listener import probe_listen
@@ -64,7 +64,7 @@ async def examine(
     if schema.verdict is not Verdict.FAIL:
         note(await _rights(connection))
         note(await _vectors(connection, settings))
-    note(await _listen(connection))
+    note(await _listen(connection, settings))
     return checks
 
 
@@ -155,8 +155,10 @@ async def _vectors(connection: Connection, settings: Settings) -> Check:
     )
 
 
-async def _listen(connection: DirectConnection) -> Check:
-    if await probe_listen(connection):
+async def _listen(connection: DirectConnection, settings: Settings) -> Check:
+    async with connected(settings) as sender:
+        heard = await probe_listen(connection, sender)
+    if heard:
         return Check("listen", Verdict.OK, "LISTEN works: a worker is woken in milliseconds")
     return Check(
         "listen",
