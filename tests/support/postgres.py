@@ -44,6 +44,10 @@ read -r _
 cd / && rm -rf "$2"
 """
 
+_MEMORY = Path("/dev/shm")
+_MEMORY_WANTED = 1 << 30
+"""Bytes; the two servers of the whole suite grow to 190 MB together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
@@ -79,7 +83,7 @@ def running_server(binaries: Binaries, *, following: str = "") -> Iterator[str]:
         URL of its database "postgres", as superuser.
     """
     user = _UNPRIVILEGED if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="embedq-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="embedq-postgres-", dir=_memory()))
     try:
         if user:
             shutil.chown(folder, user)
@@ -101,6 +105,21 @@ def running_server(binaries: Binaries, *, following: str = "") -> Iterator[str]:
             keeper.communicate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A file system in memory with room for a server; None where there is none.
+
+    Making a database is copying 400 files: in memory it costs the machine a third of what it costs on a disk.
+    """
+    try:
+        room = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    roomy = room.f_bavail * room.f_frsize >= _MEMORY_WANTED
+    # Programs may have to be copied there.
+    runs = not room.f_flag & os.ST_NOEXEC
+    return _MEMORY if roomy and runs and os.access(_MEMORY, os.W_OK) else None
 
 
 def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
