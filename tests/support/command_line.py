@@ -16,7 +16,7 @@ from embedq_worker.cli import command as worker
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 _PROGRAMS: dict[str, click.Command] = {"embedq-tui": cli, "embedq-worker": worker}
-_LINE = re.compile(r"(?<![\w/.-])embedq-(?:tui|worker)(?= |$)[^`\n|;&><)]*")
+_LINE = re.compile(r"^\s*(?:[A-Z_]+=\S+ )*((?:\S*/)?embedq-(?:tui|worker)(?= |$)[^`\n|;&><)]*)")
 _COMMENT = re.compile(r"\s{2,}.*|\s#.*")
 
 
