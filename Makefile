@@ -70,6 +70,10 @@ test: $(VENV)/.dev  ## every test that takes a few seconds at most, and the pack
 test-slow: $(VENV)/.dev  ## the tests that take longer
 	$(PY) -m pytest -m slow $(TESTS) $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev  ## break workers, database, network and provider for a while (ARGS="--minutes 5")
+	$(PY) -m tests.soak $(ARGS)
+
 .PHONY: test-matrix
 test-matrix: $(VENV)/.dev  ## the database tests on PostgreSQL 12 to 18
 	$(PY) -m tests.matrix $(ARGS)

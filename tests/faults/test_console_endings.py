@@ -8,12 +8,12 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.console_process import Opened, gone, is_worker
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
@@ -40,57 +40,6 @@ ENDINGS: dict[str, Ending] = {
     "SIGTERM": by_signal(signal.SIGTERM),
     "SIGKILL": by_signal(signal.SIGKILL),
 }
-
-
-@dataclass
-class Opened:
-    """A console on a terminal.
-
-    Attributes:
-        program: The console.
-        home: Where it may write.
-    """
-
-    program: Terminal
-    home: Path
-
-    @property
-    def workers(self) -> list[psutil.Process]:
-        """Its workers, as long as it lives."""
-        return [child for child in psutil.Process(self.program.process.pid).children() if is_worker(child)]
-
-    def log_of(self, worker: psutil.Process) -> Path:
-        """Where a worker that was left running writes its log."""
-        return self.home / "embedq" / f"worker-{worker.pid}.log"
-
-    async def press(self, keys: str, shows: str) -> None:
-        """Press keys, and wait until something is shown."""
-        self.program.type(keys)
-        await self.program.until(lambda text: shows in text)
-
-    async def start_worker(self) -> psutil.Process:
-        """Start a worker and wait until it serves."""
-        await self.press("5", "s starts one here")
-        await self.press("s", "running, pid")
-        (worker,) = self.workers
-        return worker
-
-
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return "embedq_worker" in process.cmdline()
-    except psutil.Error:
-        return False
-
-
-def gone(worker: psutil.Process) -> bool:
-    try:
-        return (
-            worker.status() == psutil.STATUS_ZOMBIE
-        )  # its parent is gone, too, and init looks when it likes
-    except psutil.NoSuchProcess:
-        return True
-
 
 pytestmark = pytest.mark.usefixtures("witness")
 

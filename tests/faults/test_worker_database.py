@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
 import signal
-import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
-from time import sleep
 
-import asyncpg
 import pytest
 
-from tests.support.content import queued_articles, statuses, until_tasks
-from tests.support.databases import Connection, Database, inspect
+from tests.support.content import queued_articles, statuses, until_tasks, until_true
+from tests.support.crashing import crashing_server
+from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
-from tests.support.postgres import embedded_binaries, running_server
+from tests.support.postgres import embedded_binaries
 from tests.support.provider_stub import ProviderStub
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
 
@@ -95,6 +91,29 @@ async def test_a_completion_cut_in_the_middle_is_made_again(
     assert stub.seen.inputs == 11  # one is the check at start: nothing was embedded twice
 
 
+async def test_a_claim_whose_answer_is_lost_is_given_back_as_soon_as_the_database_answers(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+           CREATE TRIGGER slow AFTER UPDATE ON embedding_tasks FOR EACH ROW
+               WHEN (NEW.status = 'processing' AND NEW.claim_token = 1) EXECUTE FUNCTION slow()"""
+    )
+    claiming = """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                                 AND wait_event = 'PgSleep' AND query LIKE '%embedq_claim%')"""
+    async with TcpProxy(database.url) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url)
+        async with worker_process(variables, *BATCHES) as worker:
+            await worker.started()
+            await queued_articles(connection, 1)
+            await until_true(connection, claiming)
+            proxy.cut()  # the server commits the claim, and finds nobody to tell
+            await until_tasks(connection, completed=1, within_s=10)
+            assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
+
+
 @pytest.mark.slow
 async def test_a_database_that_turns_read_only_is_waited_for(
     database: Database, connection: Connection, stub: ProviderStub
@@ -111,12 +130,7 @@ async def test_a_database_that_turns_read_only_is_waited_for(
         await worker.until_heard("a batch failed")
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await cut_off(connection)
-        # What it could not give back is not its own any more after a while; make the while pass.
-        await connection.execute(
-            """UPDATE embedding_tasks SET claimed_at = claimed_at - interval '1 minute',
-                      processed_at = processed_at - interval '1 minute' WHERE status = 'processing'"""
-        )
-        await until_tasks(connection, completed=10, within_s=30)
+        await until_tasks(connection, completed=10, within_s=10)
         assert await worker.stop() == 0
     assert await judge(connection, blameless=True) == []
 
@@ -124,55 +138,25 @@ async def test_a_database_that_turns_read_only_is_waited_for(
 # -- a server of its own
 
 
-def restarted(folder: Path, port: str, *, down_s: float) -> subprocess.Popen[bytes]:
-    """Stop the server as a machine does, wait, and start it as it was started."""
-    command = shlex.split((folder / "postmaster.opts").read_text())
-    owner = folder.stat().st_uid
-    os.kill(int((folder / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
-    while (folder / "postmaster.pid").exists():
-        sleep(0.02)
-    sleep(down_s)
-    return subprocess.Popen(
-        command,
-        user=owner,
-        cwd=folder.parent,
-        env={"PATH": os.defpath, "PGPORT": port},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-async def reconnected(database: Database) -> Connection:
-    """Connect as soon as the server takes connections again."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await database.connect()
-            except (OSError, asyncpg.CannotConnectNowError):
-                await asyncio.sleep(0.05)
-
-
 @pytest.mark.slow
 async def test_a_server_that_is_restarted_is_waited_for(stub: ProviderStub) -> None:
-    with running_server(embedded_binaries()) as url:
-        server = await inspect(url)
-        await server.make_template()
-        async with server.new_database(server.template) as database:
+    async with (
+        crashing_server(embedded_binaries()) as crashing,
+        crashing.server.new_database(crashing.server.template) as database,
+    ):
+        connection = await database.connect()
+        await queued_articles(connection, 400)
+        stub.faults.latency_s = 0.02
+        variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)
+        async with worker_process(variables, *BATCHES) as worker:
+            await worker.started()
+            await crashing.end(signal.SIGINT)
+            await asyncio.sleep(2.0)
+            await crashing.start()
             connection = await database.connect()
-            await queued_articles(connection, 400)
-            stub.faults.latency_s = 0.02
-            variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)
-            async with worker_process(variables, *BATCHES) as worker:
-                await worker.started()
-                folder, port = [await connection.fetchval(f"SHOW {n}") for n in ("data_directory", "port")]
-                postmaster = await asyncio.to_thread(restarted, Path(folder), port, down_s=2.0)
-                connection = await reconnected(database)
-                await until_tasks(connection, completed=400, within_s=40)
-                await worker.until_heard("listening again")
-                assert await worker.stop() == 0
-                assert worker.plain_lines == []
-            assert await judge(connection, blameless=True) == []
-            await connection.close()
-    postmaster.wait(20)
+            await until_tasks(connection, completed=400, within_s=40)
+            await worker.until_heard("listening again")
+            assert await worker.stop() == 0
+            assert worker.plain_lines == []
+        assert await judge(connection, blameless=True) == []
+        await connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -221,6 +222,19 @@ async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_i
         assert worker.plain_lines == []
     assert await statuses(connection) == {"pending": 30}
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_that_go_on_until_the_process_is_gone_end_it_as_one_does(
+    database: Database, stub: ProviderStub, number: signal.Signals
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        while worker.running:
+            worker.signal(number)
+            await asyncio.sleep(0.002)
+        assert await worker.ended() == 0
+        assert worker.plain_lines == []
 
 
 async def test_a_signal_is_obeyed_while_the_provider_is_being_checked(

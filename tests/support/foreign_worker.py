@@ -42,6 +42,18 @@ class ForeignWorker:
     pause_s: float = 0.005
     done: int = 0
 
+    async def reset(self, older_s: float) -> None:
+        """Take back what looks stuck to it, whoever has it; it does so when it starts.
+
+        Args:
+            older_s: Seconds since a task was taken in hand.
+        """
+        await self.connection.execute(
+            """UPDATE embedding_tasks SET status = 'pending', processed_at = NULL
+               WHERE status = 'processing' AND processed_at < NOW() - $1 * INTERVAL '1 second'""",
+            older_s,
+        )
+
     async def run(self) -> None:
         """Work for ever; ends by cancellation only."""
         while True:

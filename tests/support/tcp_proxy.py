@@ -32,6 +32,8 @@ class TcpProxy:
     Attributes:
         connections: Accepted so far.
         refuses: New connections are ended at once.
+        delay_s: Seconds that whatever is passed on is held back.
+        halves: Of what comes next on each connection a half is passed on, and then the connection is cut.
     """
 
     def __init__(self, url: str, *, deaf: bool = False) -> None:
@@ -42,6 +44,8 @@ class TcpProxy:
         self._swallowed: set[socket.socket] = set()
         self.connections = 0
         self.refuses = False
+        self.delay_s = 0.0
+        self.halves = False
 
     @property
     def port(self) -> int:
@@ -125,8 +129,14 @@ class TcpProxy:
                 del received[: length + 1]
 
     async def _pass(self, client: socket.socket, data: bytes, target: socket.socket) -> None:
-        if client not in self._swallowed:
-            await asyncio.get_running_loop().sock_sendall(target, data)
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        if client in self._swallowed:
+            return
+        if self.halves:
+            await asyncio.get_running_loop().sock_sendall(target, data[: len(data) // 2])
+            raise ConnectionAbortedError
+        await asyncio.get_running_loop().sock_sendall(target, data)
 
 
 async def _until_one_ends(*ways: Coroutine[None, None, None]) -> None:

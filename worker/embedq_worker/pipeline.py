@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker import breaker, queue
+from embedq_worker import breaker, fleet, queue
 from embedq_worker.backoff import Backoff
 from embedq_worker.database import EXPECTED_ERRORS, Pool, one_line, persist
 from embedq_worker.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
@@ -174,6 +174,20 @@ class Pipeline:
             )
             self.in_hand.clear()
         return len(left)
+
+    async def disown(self) -> int:
+        """Give back claims of this worker that it does not know of: the answers to them were lost.
+
+        Only while no claim is under way.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`.
+        """
+        self._low_water.forget()
+        return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)
 
     # -- settling
 

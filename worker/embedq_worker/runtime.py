@@ -163,7 +163,7 @@ async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scop
 
 @contextmanager
 def _signals(service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT stop gracefully; a second one stops at once."""
+    """SIGTERM and SIGINT stop gracefully; a second one stops at once; then the process ends and heeds none."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
@@ -173,3 +173,4 @@ def _signals(service: Service) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # or one that comes late would be how it ended

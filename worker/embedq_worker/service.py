@@ -211,7 +211,7 @@ class Service:
         try:
             async with asyncio.timeout(RELEASE_WITHIN_S):
                 released = await persist(lambda: self._pipeline.release(f"worker ended: {reason}"))
-                released += await persist(self._disown)
+                released += await persist(self._pipeline.disown)
                 await persist(self._heartbeat.beat)
                 await persist(lambda: self._metrics.write(self._pool))
                 await persist(lambda: fleet.leave(self._pool, self._parts.scope.worker, reason))
@@ -279,6 +279,8 @@ class Service:
     async def _claim(self) -> list[ClaimedTask]:
         began = perf_counter()
         try:
+            if self._claiming_failed:  # it may have been done, and only the answer was lost
+                await self._pipeline.disown()
             tasks = await self._pipeline.claim(self._settings.batch_size)
         except EXPECTED_ERRORS as error:
             if not self._claiming_failed:
@@ -360,10 +362,6 @@ class Service:
         scope = self._parts.scope
         return await fleet.outlook(self._pool, scope.priorities, scope.folders, within_s=within_s)
 
-    async def _disown(self) -> int:
-        """Give back claims whose answer was lost; only while nothing is in hand and no claim under way."""
-        return await fleet.disown(self._pool, self._parts.scope.worker, (), older_s=0)
-
     # -- draining
 
     async def _drained(self) -> bool:
@@ -375,7 +373,7 @@ class Service:
         if self._pipeline.in_hand:
             return False
         try:
-            if await self._disown():
+            if await self._pipeline.disown():
                 return False
             if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
                 return True
