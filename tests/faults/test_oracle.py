@@ -138,10 +138,10 @@ async def test_what_others_do_to_tasks_is_theirs(run: Connection) -> None:
 
 
 FENCES = {
-    "none": r"AND t\.worker_id = p_worker AND t\.claim_token = f\.token\s+AND t\.claimed_at = f\.claimed_at "
-    r"AND t\.processed_at = f\.claimed_at",
-    "no token and no time": r"AND t\.claim_token = f\.token\s+AND t\.claimed_at = f\.claimed_at "
-    r"AND t\.processed_at = f\.claimed_at",
+    "none": r"AND l\.worker_id = p_worker AND l\.claim_token = p\.token\s+"
+    r"AND l\.claimed_at = p\.claimed_at AND l\.processed_at = p\.claimed_at",
+    "no token and no time": r"AND l\.claim_token = p\.token\s+"
+    r"AND l\.claimed_at = p\.claimed_at AND l\.processed_at = p\.claimed_at",
 }
 """What is taken out of embedq_complete."""
 

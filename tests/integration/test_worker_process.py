@@ -232,7 +232,7 @@ async def test_signals_that_go_on_until_the_process_is_gone_end_it_as_one_does(
         await worker.started()
         while worker.running:
             worker.signal(number)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.02)
         assert await worker.ended() == 0
         assert worker.plain_lines == []
 

@@ -163,7 +163,7 @@ async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scop
 
 @contextmanager
 def _signals(service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT stop gracefully; a second one stops at once; then the process ends and heeds none."""
+    """SIGTERM and SIGINT stop gracefully; a second one stops at once; a process that ends heeds none."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
