@@ -41,7 +41,7 @@ class JsonObject(click.ParamType[str]):
         """Read it."""
         try:
             found = json.loads(str(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             self.fail(f'{value!r} is not a JSON object such as {{"source": "import"}}', param, ctx)

@@ -51,5 +51,32 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE priority WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END
 $$;
 
+-- One more, of counters that others may write too: none counts below nothing, and at its end it stays there. What is
+-- out of range would else be an error for ever, and stop whoever meets the row.
+CREATE FUNCTION embedq_one_more(n int) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT least(greatest(n, 0), 2147483646) + 1
+$$;
+
+CREATE FUNCTION embedq_one_more(n smallint) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (least(greatest(n, 0), 32766) + 1)::smallint
+$$;
+
+-- Milliseconds from one time to another; null where one of them is not known, or no time at all.
+CREATE FUNCTION embedq_elapsed_ms(since timestamptz, until timestamptz) RETURNS numeric
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN isfinite(since) AND isfinite(until)
+                THEN round((extract(epoch FROM until) - extract(epoch FROM since))::numeric * 1000, 3) END
+$$;
+
+-- Since when a task is in hand. Where nothing tells it, and where it is told what no clock can have said, that is for
+-- ever: somebody has to take the task back one day.
+CREATE FUNCTION embedq_held_since(processed_at timestamptz, created_at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN coalesce(processed_at, created_at) <= now() + interval '1 day'
+                THEN coalesce(processed_at, created_at) ELSE '-infinity' END
+$$;
+
 -- Indexes call these in the name of whoever writes, also where new functions are not PUBLIC by default.
 GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;

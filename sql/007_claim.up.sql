@@ -136,7 +136,8 @@ BEGIN
         WITH claimed AS (
             UPDATE embedding_tasks t
             SET status = 'processing', processed_at = v_now, completed_at = NULL,
-                worker_id = p_worker, claim_token = coalesce(t.claim_token, 0) + 1, claimed_at = v_now
+                worker_id = p_worker, claimed_at = v_now,
+                claim_token = CASE WHEN t.claim_token < 9223372036854775807 THEN t.claim_token + 1 ELSE 1 END
             WHERE t.id = ANY (v_ids)  -- locked above, so pending still
               AND NOT EXISTS (SELECT FROM embedding_tasks b
                               WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
@@ -145,7 +146,7 @@ BEGIN
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
             SELECT embedq_nth_uuid(v_id, row_number() OVER ()), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id,
                    c.article_id,
-                   jsonb_build_object('worker', p_worker, 'attempt', coalesce(c.attempts, 0) + 1)
+                   jsonb_build_object('worker', p_worker, 'attempt', embedq_one_more(c.attempts))
             FROM claimed c
         )
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),

@@ -143,7 +143,7 @@ BEGIN
         SET status = CASE WHEN o.outcome = 'changed' THEN 'pending' ELSE 'completed' END,
             processed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE t.processed_at END,
             completed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE v_now END,
-            attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE coalesce(t.attempts, 0) + 1 END,
+            attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE embedq_one_more(t.attempts) END,
             crash_count = NULL, error_message = NULL
         FROM unnest(p_task, v_outcome, p_chunks, p_note) AS o(id, outcome, chunks, note)
         WHERE t.id = o.id AND t.id = ANY (p_task) AND o.outcome NOT IN ('lost', 'contended')
@@ -185,7 +185,7 @@ BEGIN
                     THEN jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks)
                     ELSE jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
                                             'note', d.note) END,
-               round(extract(epoch FROM v_now - d.claimed_at)::numeric * 1000, 3)
+               embedq_elapsed_ms(d.claimed_at, v_now)
         FROM done d
         UNION ALL
         SELECT embedq_uuid(), v_now, 'info', 'task_lifecycle', 'Task completed with another of its article',
@@ -194,9 +194,9 @@ BEGIN
     )
     INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
     SELECT embedq_uuid(), v_now, 'task_processing_time',
-           round(avg(extract(epoch FROM v_now - d.claimed_at))::numeric * 1000, 3), 'ms',
+           round(avg(embedq_elapsed_ms(d.claimed_at, v_now)), 3), 'ms',
            jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
-                              'wait_ms', round(avg(extract(epoch FROM d.claimed_at - d.created_at))::numeric * 1000))
+                              'wait_ms', round(avg(embedq_elapsed_ms(d.created_at, d.claimed_at))))
     FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0;
 
     RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome);

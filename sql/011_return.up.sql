@@ -36,7 +36,7 @@ BEGIN
         ), held AS (
             SELECT t.id, a.kind, a.error, a.detail, a.delay_ms,
                    a.kind = 'final' OR (a.kind = 'retry'
-                       AND coalesce(t.attempts, 0) + 1 >= coalesce(t.max_attempts, 3)) AS ends
+                       AND embedq_one_more(t.attempts) >= coalesce(t.max_attempts, 3)) AS ends
             FROM asked a CROSS JOIN LATERAL (
                 SELECT * FROM embedding_tasks l
                 WHERE l.id = a.id AND l.status IN ('processing', '') AND l.worker_id = p_worker
@@ -45,9 +45,10 @@ BEGIN
         ), returned AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN h.ends THEN 'failed' ELSE 'pending' END,
-                attempts = coalesce(t.attempts, 0) + (h.kind IN ('retry', 'final'))::int,
+                attempts = CASE WHEN h.kind IN ('retry', 'final') THEN embedq_one_more(t.attempts)
+                                ELSE t.attempts END,
                 crash_count = CASE h.kind WHEN 'release' THEN t.crash_count
-                                          WHEN 'isolate' THEN coalesce(t.crash_count, 0) + 1 END,
+                                          WHEN 'isolate' THEN embedq_one_more(t.crash_count) END,
                 processed_at = CASE WHEN h.ends THEN t.processed_at END,
                 completed_at = CASE WHEN h.ends THEN v_now END,
                 scheduled_at = CASE WHEN h.ends THEN t.scheduled_at
@@ -69,7 +70,7 @@ BEGIN
                    r.id, r.article_id,
                    jsonb_build_object('worker', p_worker, 'attempt', r.attempts, 'max_attempts', r.max_attempts,
                                       'delay_ms', r.delay_ms),
-                   round(extract(epoch FROM v_now - r.claimed_at)::numeric * 1000, 3), r.error, r.detail
+                   embedq_elapsed_ms(r.claimed_at, v_now), r.error, r.detail
             FROM returned r
         )
         SELECT a.id, CASE WHEN r.ends THEN 'failed' WHEN r.id IS NOT NULL THEN 'requeued'
@@ -102,6 +103,12 @@ BEGIN
     END IF;
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
+    -- What waits for no time is due.
+    UPDATE embedding_tasks t SET scheduled_at = v_now
+    FROM (SELECT o.id FROM embedding_tasks o
+          WHERE o.status = 'pending' AND embedq_rank(o.priority) IN (0, 1, 2) AND o.scheduled_at IS NULL
+          LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
+    WHERE t.id = timeless.id;
     -- Not quiet: tasks come back, and every worker may take them.
     RETURN QUERY
         WITH orphans AS (
@@ -115,20 +122,20 @@ BEGIN
               AND ((t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at
                     AND NOT EXISTS (SELECT FROM embedq_workers w
                                     WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')))
-                   OR coalesce(t.processed_at, t.created_at) < v_now - p_stuck_ms * interval '1 millisecond')
+                   OR embedq_held_since(t.processed_at, t.created_at) < v_now - p_stuck_ms * interval '1 millisecond')
             ORDER BY t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
         ), judged AS (
             SELECT o.id, o.worker_id, o.reason,
                    CASE WHEN o.reason = 'worker gone'
-                        THEN coalesce(t.crash_count, 0) + 1 >= greatest(coalesce(t.max_attempts, 3), 2)
-                        ELSE coalesce(t.attempts, 0) + 1 >= coalesce(t.max_attempts, 3) END AS ends
+                        THEN embedq_one_more(t.crash_count) >= greatest(coalesce(t.max_attempts, 3), 2)
+                        ELSE embedq_one_more(t.attempts) >= coalesce(t.max_attempts, 3) END AS ends
             FROM orphans o JOIN embedding_tasks t ON t.id = o.id
         ), rescued AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN j.ends THEN 'failed' ELSE 'pending' END,
                 attempts = CASE WHEN j.reason = 'worker gone' AND NOT j.ends THEN t.attempts
-                                ELSE coalesce(t.attempts, 0) + 1 END,
-                crash_count = CASE WHEN j.reason = 'worker gone' THEN coalesce(t.crash_count, 0) + 1
+                                ELSE embedq_one_more(t.attempts) END,
+                crash_count = CASE WHEN j.reason = 'worker gone' THEN embedq_one_more(t.crash_count)
                                    ELSE t.crash_count END,
                 processed_at = CASE WHEN j.ends THEN t.processed_at END,
                 completed_at = CASE WHEN j.ends THEN v_now END,

@@ -112,7 +112,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
 BEGIN
     RETURN QUERY
     SELECT coalesce(bool_or(first_at <= clock_timestamp() + p_within_ms * interval '1 millisecond'), false),
-           (extract(epoch FROM min(next_at) - clock_timestamp()) * 1000)::bigint
+           embedq_elapsed_ms(clock_timestamp(), min(next_at))::bigint
     FROM (VALUES (0, 'high'), (1, 'normal'), (2, 'low')) AS r(rank, name)
     LEFT JOIN LATERAL (
         SELECT t.scheduled_at AS first_at FROM embedding_tasks t

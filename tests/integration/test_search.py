@@ -207,7 +207,7 @@ async def test_what_cannot_be_compared_is_passed_over(library: Library) -> None:
     if library.storage == "jsonb":
         odd = await library.article("odd")
         stored = ["null", "1", '"x"', "{}", "[]"]
-        stored += [f"[{first},0,0,0,0,0,0,0]" for first in ('"a"', "[1]", "null", "9" * 400)]
+        stored += [f"[{first},0,0,0,0,0,0,0]" for first in ('"a"', "[1]", "null", "9" * 400, "9" * 5_000)]
         stored.append(json.dumps([9e307] * DIMENSIONS))
         for index, literal in enumerate(stored):
             await library.chunk(odd, index, literal)

@@ -25,5 +25,5 @@ class Backoff:
             tries: Failures before this one, 0 for the first.
         """
         # 2**60 times a millisecond is beyond any cap; beyond 2**1023 a float would overflow.
-        longest = min(self.base_s * 2.0 ** min(tries, 60), self.cap_s)
+        longest = min(self.base_s * 2.0 ** min(max(tries, 0), 60), self.cap_s)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - to spread load, not to keep a secret

@@ -20,6 +20,7 @@ from embedq_worker.line import Line
 from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
+from embedq_worker.times import register_times
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -63,7 +64,13 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
     """
-    return await asyncpg.connect(**_arguments(settings, application))
+    connection: DirectConnection = await asyncpg.connect(**_arguments(settings, application))
+    try:
+        await register_times(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 @asynccontextmanager
@@ -86,7 +93,7 @@ async def open_pool(
         min_size=min_size,
         max_size=size,
         max_inactive_connection_lifetime=300.0,
-        init=register_vectors,
+        init=_prepare,
     )
     try:
         await pool
@@ -116,6 +123,11 @@ async def serves(connection: Connection, pid: int) -> bool:
         "SELECT state FROM pg_stat_activity WHERE pid = $1 AND usename = current_user", pid, timeout=5.0
     )
     return state not in ("idle", "idle in transaction")
+
+
+async def _prepare(connection: DirectConnection) -> None:
+    await register_times(connection)
+    await register_vectors(connection)
 
 
 async def register_vectors(connection: Connection) -> None:

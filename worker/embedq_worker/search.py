@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import Any
 
 import asyncpg
 
@@ -268,16 +267,17 @@ def _score(query: Vector, rows: Sequence[asyncpg.Record]) -> list[_Chunk]:
     # numpy was tried: parsing takes 90 % of the time, and 768 products too little to pay for an array.
     length = math.hypot(*query)
     unit = [component / length for component in query]
-    scores = ((row, _cosine(unit, json.loads(row["vector"]))) for row in rows)
+    scores = ((row, _cosine(unit, row["vector"])) for row in rows)
     return [_Chunk(row["id"], row["article_id"], score) for row, score in scores if score is not None]
 
 
-def _cosine(unit: Sequence[float], vector: list[Any]) -> float | None:
+def _cosine(unit: Sequence[float], stored: str) -> float | None:
     """None where another program stored something that has no direction."""
     try:
+        vector = json.loads(stored)
         length = math.hypot(*vector)
         cosine = sum(map(mul, unit, vector)) / length
-    except (TypeError, ZeroDivisionError, OverflowError):
+    except (TypeError, ValueError, RecursionError, ZeroDivisionError, OverflowError):
         return None
     return max(-1.0, min(1.0, cosine)) if math.isfinite(length) else None
 

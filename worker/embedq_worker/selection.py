@@ -134,7 +134,7 @@ _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId
 
 
 # As `insights.stuck` judges: a claim is ours while claimed_at equals processed_at, else only its age speaks.
-_STUCK = """(coalesce(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
+_STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
     OR t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at AND NOT EXISTS (
         SELECT FROM embedq_workers w WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')
                                        AND w.heartbeat_at >= now() - make_interval(secs => {1}::float8)))"""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from math import isfinite
 from uuid import UUID
 
 import asyncpg
 
 from embedq_worker.database import Connection
+from embedq_worker.documents import document_of
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
 from embedq_worker.selection import PLAN
@@ -122,7 +124,7 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
     return TaskDetail(
         at=row["now"],
         task=found,
-        metadata=json.loads(row["metadata"]) if row["metadata"] else None,
+        metadata=document_of(row["metadata"]) if row["metadata"] else None,
         advice=advice_for(found.error) if found.status == "failed" else "",
         stack_trace=next((event.stack_trace for event in reversed(timeline) if event.stack_trace), ""),
         article=article,
@@ -146,7 +148,7 @@ FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DE
 
 def event_of(row: asyncpg.Record) -> Event:
     """An event from the columns of the audit log that `Event` tells of."""
-    metadata = json.loads(row["metadata"]) if row["metadata"] else {}
+    metadata = document_of(row["metadata"]) if row["metadata"] else {}
     if not isinstance(metadata, dict):  # another program's
         metadata = {"metadata": metadata}
     attempt, operator = metadata.get("attempt"), metadata.get("operator")
@@ -159,11 +161,16 @@ def event_of(row: asyncpg.Record) -> Event:
         worker=str(worker) if worker else None,
         operator=f"{operator}@{host}" if operator and host else str(operator or ""),
         attempt=attempt if isinstance(attempt, int) else None,
-        duration_ms=None if row["duration"] is None else float(row["duration"]),
+        duration_ms=_finite(row["duration"]),
         error=row["error"] or "",
         stack_trace=row["stack_trace"] or "",
         metadata=metadata,
     )
+
+
+def _finite(value: Decimal | None) -> float | None:
+    """A numeric as far as a float has it."""
+    return None if value is None or not isfinite(float(value)) else float(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,17 +232,18 @@ FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, un
 ORDER BY b.place
 """
 
+# Of a document that anybody may have written.
+_NUMBER = """CASE jsonb_typeof(m.metadata -> '{0}') WHEN 'number' THEN CASE
+    WHEN (m.metadata ->> '{0}')::numeric BETWEEN 0 AND 1e12 THEN (m.metadata ->> '{0}')::float8 END END"""
+
 # All tasks of a batch are claimed and stored together, so its row speaks for each of them. Another program's
 # rows have neither key and speak for one task.
-_SPREADS = """
+_SPREADS = f"""
 WITH measured AS (
     SELECT b.place, v.kind, v.ms, s.tasks
     FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
     LATERAL (SELECT CASE m.unit WHEN 's' THEN m.value * 1000 ELSE m.value END::float8 AS ms,
-                    CASE jsonb_typeof(m.metadata -> 'tasks') WHEN 'number'
-                         THEN (m.metadata ->> 'tasks')::float8 ELSE 1 END AS tasks,
-                    CASE jsonb_typeof(m.metadata -> 'wait_ms') WHEN 'number'
-                         THEN (m.metadata ->> 'wait_ms')::float8 END AS wait_ms
+                    coalesce({_NUMBER.format("tasks")}, 1) AS tasks, {_NUMBER.format("wait_ms")} AS wait_ms
              FROM performance_metrics m
              WHERE m.metric_type = 'task_processing_time' AND m.value BETWEEN 0 AND 1e12
                AND m.timestamp >= b.since AND m.timestamp < b.until
@@ -260,17 +261,17 @@ FROM ranked GROUP BY place, kind
 """
 
 # What another program writes under the same names has no worker in its metadata. The last place is the whole.
-_SAMPLES = """
+_SAMPLES = f"""
 SELECT coalesce(b.place, cardinality($1::timestamptz[]) + 1) AS place, t.kind,
        count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,
        sum(s.n) AS n, sum(s.value * s.n) AS weighted
 FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
      (VALUES ('queue_throughput'), ('queue_depth'), ('worker_utilization'), ('embedding_generation_time'),
              ('database_query_time')) AS t(kind),
-LATERAL (SELECT m.value::float8 AS value, (m.metadata ->> 'n')::float8 AS n
+LATERAL (SELECT m.value::float8 AS value, {_NUMBER.format("n")} AS n
          FROM performance_metrics m
          WHERE m.metric_type = t.kind AND m.timestamp >= b.since AND m.timestamp < b.until
-           AND m.metadata ? 'worker'
+           AND m.metadata ? 'worker' AND m.value BETWEEN 0 AND 1e12
          ORDER BY m.timestamp DESC LIMIT $3) AS s
 GROUP BY GROUPING SETS ((b.place, t.kind), (t.kind))
 """

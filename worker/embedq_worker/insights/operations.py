@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database import Connection
+from embedq_worker.documents import document_of
 
 WALKED = 50_000
 """Rows of the audit log that are looked at, of those that are no history of tasks."""
@@ -72,7 +72,9 @@ WITH walked AS MATERIALIZED (
         ORDER BY timestamp DESC, id DESC LIMIT $2::int) AS l
     WHERE l.category IN ('bulk_operations', 'queue_operations') AND l.task_id IS NULL
       AND l.operation_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      AND jsonb_typeof(l.metadata -> 'count') = 'number' AND l.metadata ? 'action' AND l.metadata ? 'operator'
+      AND CASE jsonb_typeof(l.metadata -> 'count') WHEN 'number'
+               THEN (l.metadata ->> 'count')::numeric BETWEEN 0 AND 1e12 END
+      AND l.metadata ? 'action' AND l.metadata ? 'operator'
 ), undone AS MATERIALIZED (
     SELECT metadata -> 'filter' ->> 'operation' AS operation_id, sum((metadata ->> 'count')::numeric) AS n
     FROM walked WHERE metadata ->> 'action' = 'undo' GROUP BY 1
@@ -91,7 +93,8 @@ ORDER BY o.at DESC, o.operation_id LIMIT $3::int
 
 
 def _operation(row: asyncpg.Record) -> Operation:
-    metadata = json.loads(row["metadata"])
+    metadata = document_of(row["metadata"])
+    assert isinstance(metadata, dict)  # it has keys
     action, host = str(metadata["action"]), metadata.get("host")
     operator, wanted = str(metadata["operator"]), metadata.get("filter")
     return Operation(

@@ -117,7 +117,7 @@ async def stuck(
         workers=tuple(
             StuckWorker(row["worker"], row["worker_place"], _liveness(row), row["tasks"]) for row in workers
         ),
-        tasks=tuple(_task(row) for row in rows),
+        tasks=tuple(_task(row, at) for row in rows),
         older_than_s=by.older_s,
         silent_after_s=by.silent_s,
     )
@@ -128,7 +128,7 @@ async def stuck(
 _FOUND = """
 WITH busy AS (
     SELECT t.id, t.article_id, t.slug, t.operation, t.priority, t.attempts, t.max_attempts,
-           coalesce(t.processed_at, t.created_at) AS claimed_at,
+           embedq_held_since(t.processed_at, t.created_at) AS claimed_at,
            CASE WHEN t.claimed_at = t.processed_at THEN t.worker_id END AS worker
     FROM embedding_tasks t WHERE t.status = 'processing'
 ), judged AS (
@@ -151,8 +151,7 @@ GROUP BY 1, 2, 3 ORDER BY tasks DESC, f.worker
 
 _TASKS = f"""{_FOUND}
 SELECT f.id, f.article_id, coalesce(f.slug, a.slug) AS slug, f.operation, f.priority, f.attempts,
-       f.max_attempts, f.claimed_at, extract(epoch FROM now() - f.claimed_at)::float8 AS claim_age_s,
-       f.worker, f.worker_place, f.liveness
+       f.max_attempts, f.claimed_at, f.worker, f.worker_place, f.liveness
 FROM (SELECT * FROM found ORDER BY claimed_at, id LIMIT $3) AS f LEFT JOIN articles a ON a.id = f.article_id
 ORDER BY f.claimed_at, f.id
 """
@@ -163,7 +162,7 @@ _REASONS: Mapping[str | None, StuckReason] = {
 }
 
 
-def _task(row: asyncpg.Record) -> StuckTask:
+def _task(row: asyncpg.Record, at: datetime) -> StuckTask:
     return StuckTask(
         id=row["id"],
         article_id=row["article_id"],
@@ -173,7 +172,7 @@ def _task(row: asyncpg.Record) -> StuckTask:
         attempts=row["attempts"],
         max_attempts=row["max_attempts"],
         claimed_at=row["claimed_at"],
-        claim_age_s=row["claim_age_s"],
+        claim_age_s=(at - row["claimed_at"]).total_seconds(),
         reason=_REASONS.get(row["liveness"], StuckReason.TOO_OLD),
         worker=row["worker"],
         worker_place=row["worker_place"],
