@@ -35,6 +35,7 @@ ASSEMBLED = {
     "migrations.grant_roles": "a file of sql/",
     "queue.complete": "a type, its schema quoted by PostgreSQL",
     "schema_session._alone": "a file of sql/, and the name of an index in it",
+    "schema_session._displaced_vacuum": "a table of the catalog, as PostgreSQL writes a regclass: quoted",
     "schema_session._in_transaction": "a file of sql/, and a number of our own",
     "schema_session._take_lock": "a number, a constant",
     "schema_session.release": "a number, a constant",
