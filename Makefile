@@ -58,7 +58,7 @@ demo: $(VENV)/.demo  ## embedded PostgreSQL, real articles, local model
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev  ## the pictures in screenshots/, of the real console on the demo's articles
-	$(PY) -m screenshots.make
+	$(PY) -m screenshots.make $(ARGS)
 
 # -- testing ---------------------------------------------------------------------------------------------------
 

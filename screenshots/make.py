@@ -1,6 +1,7 @@
 """Makes the pictures in this folder: the real console on the demo's articles, with something going on.
 
-make screenshots
+make screenshots                      all of them
+make screenshots ARGS=recording       one; overview-80x24, or all of the others together, likewise
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from embedq_worker.demo_traffic import keep_busy
 from embedq_worker.embedded import embedded_server
 from embedq_worker.reference_corpus import python_topics
 from embedq_worker.settings import DEFAULT_MODELS, Settings
+from screenshots.film import Frame, film
 
 HERE = Path(__file__).parent
 BUSY_S = 150
@@ -45,26 +50,50 @@ PICTURES = (
     ("settings", ("9",)),
     ("help", ("1", "question_mark")),
 )
+FILM: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("1",), 3),
+    (("2",), 2.5),
+    (("4",), 3),
+    (("r",), 3),
+    (("y",), 2.5),
+    (("5",), 3),
+    (("7",), 3),
+)
+"""Keys, and for how many seconds what they lead to is shown: from what fails to its retry."""
+
 _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
-def main() -> None:
-    """Make them all."""
+def main(wanted: list[str]) -> None:
+    """Make them.
+
+    Args:
+        wanted: Names; none for all.
+    """
     os.environ["COLORTERM"] = "truecolor"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # root's server runs as somebody else
-        asyncio.run(_make(Path(folder)))
+        asyncio.run(_make(Path(folder), wanted or ["pictures", "overview-80x24", "recording"]))
 
 
-async def _make(folder: Path) -> None:
+async def _make(folder: Path, wanted: list[str]) -> None:
     model, dimensions = DEFAULT_MODELS["local"]
     with embedded_server(folder / "database") as server:
         settings = load_settings(
             database_url=server.url, provider="local", model_name=model, dimensions_wanted=dimensions
         )
         await _prepare(settings)
-        await _take(settings, (120, 36), PICTURES, wait_s=BUSY_S)
-        await _take(settings, (80, 24), (("overview-80x24", ("1",)),), wait_s=20)
+        if "pictures" in wanted:
+            async with _console(settings, (120, 36), BUSY_S) as pilot:
+                for name, keys in PICTURES:
+                    _write(name, await _picture(pilot, name, keys))
+        if "overview-80x24" in wanted:
+            async with _console(settings, (80, 24), 20) as pilot:
+                _write("overview-80x24", await _picture(pilot, "overview", ("1",)))
+        if "recording" in wanted:
+            async with _console(settings, (110, 30), 20 if "pictures" in wanted else BUSY_S) as pilot:
+                frames = [Frame(await _picture(pilot, "", keys), seconds) for keys, seconds in FILM]
+            _write("recording", film(frames))
 
 
 async def _prepare(settings: Settings) -> None:
@@ -74,32 +103,31 @@ async def _prepare(settings: Settings) -> None:
             pass
 
 
-async def _take(
-    settings: Settings,
-    size: tuple[int, int],
-    pictures: tuple[tuple[str, tuple[str, ...]], ...],
-    *,
-    wait_s: float,
-) -> None:
+@asynccontextmanager
+async def _console(settings: Settings, size: tuple[int, int], busy_s: float) -> AsyncIterator[Pilot[int]]:
+    """The console, with a worker of its own that has been busy for so many seconds."""
     options = Options(
         BY, worker=WorkerOptions(concurrency=2, batch_size=4), companion=partial(keep_busy, settings, BY)
     )
     app = Console(settings, Profile(environment="demo"), options)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await asyncio.sleep(wait_s)
-        for name, keys in pictures:
-            await _press(pilot, keys)
-            picture = app.export_screenshot(title=f"embedq: {name}")
-            # Fonts of the reader's own machine: a picture loads nothing from elsewhere.
-            (HERE / f"{name}.svg").write_text(_FONTS.sub("", picture), encoding="utf-8")
+        await asyncio.sleep(busy_s)
+        yield pilot
         await app.supervisor.stop()
 
 
-async def _press(pilot: Pilot[int], keys: tuple[str, ...]) -> None:
+async def _picture(pilot: Pilot[int], name: str, keys: tuple[str, ...]) -> str:
     await pilot.press(*keys)
     await asyncio.sleep(3.0)  # for what the screen asks
     await pilot.pause()
+    picture = pilot.app.export_screenshot(title=f"embedq: {name}" if name else "embedq")
+    # Fonts of the reader's own machine: a picture loads nothing from elsewhere.
+    return _FONTS.sub("", picture)
+
+
+def _write(name: str, picture: str) -> None:
+    (HERE / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
