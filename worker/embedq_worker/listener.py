@@ -97,13 +97,13 @@ class Listener:
         while True:
             try:
                 async with self._session() as (connection, pong, closed):
-                    await self._ping_from_outside(pong)
+                    await self._ping_from_outside(pong, closed)
                     self._tell(Heard(Hearing.LISTENING))
                     tries = 0
                     self._on_signal("resync")
                     while True:
                         await first_of(closed, timeout_s=self._ping_every_s)
-                        await self._ping(connection, pong)
+                        await self._ping(connection, pong, closed)
             except _PingLost:
                 self._tell(Heard(Hearing.LOST if self._hearing is Hearing.LISTENING else Hearing.DEAF))
             except (asyncpg.FeatureNotSupportedError, asyncpg.ReadOnlySQLTransactionError) as error:
@@ -130,7 +130,8 @@ class Listener:
                 pong.set()
 
         connection = await connect(self._settings, self._application)
-        connection.add_termination_listener(lambda _: closed.set())
+        for ended in (closed, pong):  # nobody waits in vain
+            connection.add_termination_listener(lambda _, ended=ended: ended.set())
         try:
             await connection.add_listener(self._channel, heard)
             await connection.add_listener(self._ping_channel, heard)
@@ -139,7 +140,7 @@ class Listener:
             # Without its farewell: the server may be gone, and this must not wait for it.
             connection.terminate()
 
-    async def _ping_from_outside(self, pong: asyncio.Event) -> None:
+    async def _ping_from_outside(self, pong: asyncio.Event, closed: asyncio.Event) -> None:
         """Send it through another session, as all that matters will come.
 
         What a session tells itself comes inside the answer to its own statement: a pooler that has no place
@@ -147,19 +148,22 @@ class Listener:
         """
         connection = await connect(self._settings, self._application)
         try:
-            await self._ping(connection, pong)
+            await self._ping(connection, pong, closed)
         finally:
             connection.terminate()
 
-    async def _ping(self, connection: DirectConnection, pong: asyncio.Event) -> None:
-        """Send a notification to the listening session, and wait for it."""
+    async def _ping(self, sender: DirectConnection, pong: asyncio.Event, closed: asyncio.Event) -> None:
+        """Send a notification to the listening session, and wait for it, or for the end of that session."""
         pong.clear()
         try:
             async with asyncio.timeout(self._ping_within_s):
-                await connection.execute("SELECT pg_notify($1, '')", self._ping_channel)
-                await pong.wait()
+                await sender.execute("SELECT pg_notify($1, '')", self._ping_channel)
+                if not closed.is_set():
+                    await pong.wait()
         except TimeoutError:
             raise _PingLost("a notification did not come back") from None
+        if closed.is_set():  # that tells nothing of whether it could hear
+            raise ConnectionResetError("the server closed it")
 
 
 def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
