@@ -82,6 +82,17 @@ test-matrix: $(VENV)/.dev  ## the database tests on PostgreSQL 12 to 18
 test-lowest: $(VENV)/.dev  ## the unit tests with the oldest versions that pyproject.toml allows
 	$(PY) -m tests.packaging.lowest $(ARGS)
 
+# -- measuring -------------------------------------------------------------------------------------------------
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "installing what measurements are compared with"
+	@$(PIP_INSTALL) --editable '.[dev,bench]'
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/.bench  ## all measurements, some 40 minutes; docs/performance.md (ARGS="engine latency": these alone)
+	$(PY) -m bench $(ARGS)
+
 # -- checking --------------------------------------------------------------------------------------------------
 
 .PHONY: check

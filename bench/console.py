@@ -1,6 +1,6 @@
-"""The console on a real terminal: from a commit to the screen, what it costs, how soon it is there.
+"""Figure 6, the console on a real terminal: from a commit to the screen, what it costs, how soon it is there.
 
-python -m bench.console              latency, CPU, first frame: some four minutes
+python -m bench console              latency, CPU, first frame: some four minutes
 python -m bench.console --minutes 60 memory under load, a line a minute
 """
 
@@ -14,13 +14,15 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median, quantiles
 from time import perf_counter
 
 import asyncpg
 
+from bench.result import Console
 from bench.scratch import scratch_database
+from bench.server import server
 from embedq_worker.settings import Settings
 from tests.support.terminal import Terminal, terminal
 
@@ -40,37 +42,57 @@ Trivial().run()
 """
 
 
-async def main(minutes: int) -> None:
-    """Measure, and print what was measured."""
+async def measure(frames: int = FRAMES) -> Console:
+    """Measure all but the memory over time.
+
+    Args:
+        frames: Pairs of starts.
+    """
+    async with _queue() as (settings, variables, connection):
+        pairs = await _frames(variables, frames)
+        async with _console(variables) as program:
+            quiet = await _watched(program, connection)
+            async with _load(settings):
+                busy = await _watched(program, connection)
+    return Console(
+        frames=pairs,
+        quiet_cpu=quiet.cpu,
+        busy_cpu=busy.cpu,
+        quiet_ms=quiet.latencies_ms,
+        busy_ms=busy.latencies_ms,
+        quiet_mb=quiet.memory_mb,
+        busy_mb=busy.memory_mb,
+    )
+
+
+async def memory(minutes: int) -> None:
+    """Print the memory under load, a line a minute."""
+    async with _queue() as (settings, variables, _), _console(variables) as program, _load(settings):
+        for minute in range(minutes + 1):
+            print(f"after {minute} min of load: {_rss(program):.1f} MB", flush=True)
+            await asyncio.sleep(60 if minute < minutes else 0)
+
+
+@asynccontextmanager
+async def _queue() -> AsyncIterator[tuple[Settings, dict[str, str], asyncpg.Connection[asyncpg.Record]]]:
     async with scratch_database() as settings:
         url = settings.database_url
         assert url is not None
         variables = {"DATABASE_URL": url.get_secret_value(), "HOME": "/nonexistent", "COLORTERM": "truecolor"}
         connection = await asyncpg.connect(**settings.connect_arguments())
         try:
-            if minutes:
-                await _memory(settings, variables, minutes)
-                return
-            await _frames(variables)
-            async with _console(variables) as program:
-                await _quiet(program, connection)
-                async with _load(settings):
-                    await _busy(program, connection)
+            yield settings, variables, connection
         finally:
             await connection.close()
 
 
-async def _frames(variables: dict[str, str]) -> None:
-    """Seconds to the first full frame with data, beside a trivial Textual app, one after the other."""
-    ours, trivial = [], []
-    for _ in range(FRAMES):
-        trivial.append(await _first_frame(["-c", TRIVIAL], variables))
-        ours.append(await _first_frame(["-m", "embedq_tui"], variables))
-    ratio = median(mine / its for mine, its in zip(ours, trivial, strict=True))
-    print(
-        f"first frame with live data {median(ours):.2f} s, a trivial Textual app {median(trivial):.2f} s, "
-        f"median of the ratios {ratio:.2f}"
-    )
+async def _frames(variables: dict[str, str], frames: int) -> list[tuple[float, float]]:
+    """Seconds to the first full frame with data, and of a trivial Textual app right before."""
+    pairs = []
+    for _ in range(frames):
+        trivial = await _first_frame(["-c", TRIVIAL], variables)
+        pairs.append((await _first_frame(["-m", "embedq_tui"], variables), trivial))
+    return pairs
 
 
 async def _first_frame(arguments: list[str], variables: dict[str, str]) -> float:
@@ -87,21 +109,19 @@ async def _console(variables: dict[str, str]) -> AsyncIterator[Terminal]:
         yield program
 
 
-async def _quiet(program: Terminal, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    cpu: float
+    memory_mb: float
+    latencies_ms: list[float]
+
+
+async def _watched(program: Terminal, connection: asyncpg.Connection[asyncpg.Record]) -> _Watched:
+    """What a console costs and how fast it is, whatever goes on beside it."""
     await asyncio.sleep(5)
-    print(f"quiet: {await _cpu(program, QUIET_S):.2%} of a core over {QUIET_S:.0f} s, {_rss(program):.0f} MB")
-    _tell("quiet", await _latencies(program, connection))
-
-
-async def _busy(program: Terminal, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await asyncio.sleep(5)
-    print(f"{RATE:,} tasks/s: {await _cpu(program, QUIET_S):.1%} of a core, {_rss(program):.0f} MB")
-    _tell(f"{RATE:,} tasks/s", await _latencies(program, connection))
-
-
-def _tell(name: str, seconds: list[float]) -> None:
-    cuts = quantiles(seconds, n=20)
-    print(f"{name}: commit to screen p50 {median(seconds) * 1000:.0f} ms, p95 {cuts[18] * 1000:.0f} ms")
+    cpu = await _cpu(program, QUIET_S)
+    latencies = await _latencies(program, connection)
+    return _Watched(cpu, _rss(program), [seconds * 1000 for seconds in latencies])
 
 
 async def _latencies(program: Terminal, connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
@@ -160,13 +180,6 @@ async def _come_and_go(url: str) -> None:
         await asyncio.sleep(max(ROUND_S - (perf_counter() - began), 0))
 
 
-async def _memory(settings: Settings, variables: dict[str, str], minutes: int) -> None:
-    async with _console(variables) as program, _load(settings):
-        for minute in range(minutes + 1):
-            print(f"after {minute} min of load: {_rss(program):.1f} MB", flush=True)
-            await asyncio.sleep(60 if minute < minutes else 0)
-
-
 async def _cpu(program: Terminal, seconds: float) -> float:
     before = _ticks(program)
     await asyncio.sleep(seconds)
@@ -187,8 +200,12 @@ def _rss(program: Terminal) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, default=0, help="memory under load for so long, nothing else")
+    parser.add_argument("--minutes", type=int, default=60, help="memory under load for so long")
     parser.add_argument("--load", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_come_and_go(chosen.load) if chosen.load else main(chosen.minutes))
+        if chosen.load:
+            asyncio.run(_come_and_go(chosen.load))
+        else:
+            with server():
+                asyncio.run(memory(chosen.minutes))

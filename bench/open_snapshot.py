@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 
 from bench.scratch import scratch_database
+from bench.server import server
 from embedq_worker import queue
 from embedq_worker.database import open_pool
 from embedq_worker.low_water import LowWater
@@ -63,4 +64,5 @@ async def main(tasks: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
-    asyncio.run(main(parser.parse_args().tasks))
+    with server():
+        asyncio.run(main(parser.parse_args().tasks))

@@ -1,102 +1,59 @@
-"""What claim, completion and counts cost beside 10,000 to 10,000,000 finished and 1,000,000 pending tasks."""
+"""Figure 5: one, two and four processes on one queue, in turns; then with the provider as the limit."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
-from time import perf_counter
-from uuid import uuid4
+import json
+from contextlib import AsyncExitStack
 
 import asyncpg
 
-from bench.scratch import milliseconds, scratch_database
-from embedq_worker import fleet, queue
-from embedq_worker.database import Pool, open_pool
-from embedq_worker.queue import Action, Completion, Scope
-from embedq_worker.storage import VectorStorage, inspect_storage
+from bench import pipeline
+from bench.contender import answer, drain_together, tell
+from bench.contenders import contender
+from bench.provider import running
+from bench.result import Scaling
+from bench.scratch import empty_database
 
-BATCH = 50
-
-_FINISHED = """
-INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, created_at,
-                             processed_at, completed_at)
-SELECT gen_random_uuid(), 1 + i % 1000, 'slug-' || i % 1000, 'update', 'normal', 'completed', 1,
-       now() - i * interval '1 millisecond', now(), now()
-FROM generate_series(1, $1::int) AS i"""
-
-_PENDING = """
-INSERT INTO embedding_tasks (id, slug, operation, priority, created_at, scheduled_at)
-SELECT gen_random_uuid(), 'slug-' || i, 'update', (ARRAY['high', 'normal', 'low'])[1 + i % 3],
-       now() - i * interval '1 millisecond', now() - i * interval '1 millisecond'
-FROM generate_series(1, $1::int) AS i"""
+PROCESSES = (1, 2, 4)
+JOBS = 100_000
+ARTICLES = 1_000
 
 
-async def load(connection: asyncpg.Connection[asyncpg.Record], finished: int, pending: int) -> None:
-    """Fill the queue; counts are made right afterwards."""
-    await connection.execute("SET session_replication_role = replica")
-    await connection.execute(_FINISHED, finished, timeout=3600)
-    await connection.execute(_PENDING, pending, timeout=3600)
-    await connection.execute("RESET session_replication_role")
-    await connection.execute("SELECT count(*) FROM embedq_repair_counts()", timeout=3600)
-    await connection.execute("SELECT embedq_fold_counts()")
-    await connection.execute("VACUUM ANALYZE embedding_tasks", timeout=3600)
-
-
-async def timed(rounds: int, step: Callable[[], Awaitable[object]]) -> list[float]:
-    """Seconds of each round."""
-    seconds = []
+async def measure(rounds: int, jobs: int = JOBS, articles: int = ARTICLES) -> Scaling:
+    """Measure all in turns."""
+    result = Scaling(rounds=[], provider_rounds=[])
     for _ in range(rounds):
-        began = perf_counter()
-        await step()
-        seconds.append(perf_counter() - began)
-    return seconds
+        found: dict[str, dict[int, float]] = {"floor": {}, "embedq": {}}
+        for processes in PROCESSES:
+            for name, rates in found.items():
+                rates[processes] = await _rate(name, processes, jobs)
+                print(f"{name:8} {processes} processes {rates[processes]:9,.0f}/s", flush=True)
+        result.rounds.append(found)
+        limited = {processes: await _limited(processes, articles) for processes in (1, 2)}
+        print(f"provider as limit: {limited[1]:,.0f} and {limited[2]:,.0f} articles/s", flush=True)
+        result.provider_rounds.append(limited)
+    return result
 
 
-async def measure(pool: Pool, storage: VectorStorage, rounds: int) -> None:
-    """Print what each step costs."""
-    scope = Scope(uuid4(), "bench", "bench/none")
-    claims: list[float] = []
-    completions: list[float] = []
-    for _ in range(rounds):
-        began = perf_counter()
-        tasks = await queue.claim(pool, scope, BATCH)
-        claimed = perf_counter()
-        await queue.complete(pool, scope, storage, [Completion(task, Action.DELETE) for task in tasks])
-        claims.append(claimed - began)
-        completions.append(perf_counter() - claimed)
-        assert len(tasks) == BATCH
-    print(f"  claim {BATCH}            {milliseconds(claims)}")
-    print(f"  complete {BATCH}         {milliseconds(completions)}")
-    looks = await timed(rounds, lambda: fleet.outlook(pool, None, None, within_s=0))
-    print(f"  outlook             {milliseconds(looks)}")
-    counts = await timed(rounds, lambda: pool.fetch("SELECT * FROM embedq_live_counts"))
-    print(f"  exact counts        {milliseconds(counts)}")
-    scans = await timed(3, lambda: pool.fetch("SELECT status, count(*) FROM embedding_tasks GROUP BY 1"))
-    print(f"  COUNT(*) instead    {milliseconds(scans)}")
+async def _rate(name: str, processes: int, jobs: int) -> float:
+    async with empty_database() as url:
+        await contender(name).prepare(url)
+        await contender(name).enqueue(url, jobs)
+        connection = await asyncpg.connect(url)
+        await connection.execute("VACUUM ANALYZE", timeout=600)
+        await connection.close()
+        return jobs / await drain_together(name, url, processes)
 
 
-async def main(finished: list[int], pending: int, rounds: int) -> None:
-    """Measure each size in a database of its own."""
-    for size in finished:
-        async with scratch_database() as settings:
-            connection = await asyncpg.connect(**settings.connect_arguments())
-            await connection.execute(
-                """INSERT INTO articles (title, slug, content)
-                   SELECT i::text, i::text, '' FROM generate_series(1, 1000) AS i"""
-            )
-            await load(connection, size, pending)
-            storage = await inspect_storage(connection)
-            await connection.close()
-            print(f"{size:,} finished, {pending:,} pending", flush=True)
-            async with open_pool(settings, "bench", size=2) as pool:
-                await measure(pool, storage, rounds)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--finished", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
-    parser.add_argument("--pending", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=100)
-    arguments = parser.parse_args()
-    asyncio.run(main(arguments.finished, arguments.pending, arguments.rounds))
+async def _limited(processes: int, articles: int) -> float:
+    """Articles per second of several workers, each with requests of its own in flight."""
+    async with running() as provider, pipeline.database(articles) as url, AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(pipeline.process("embedq", provider, url))
+            for _ in range(processes)
+        ]
+        for worker in workers:
+            tell(worker)
+        seconds = await asyncio.gather(*(answer(worker) for worker in workers))
+        return articles / max(float(json.loads(told)["seconds"]) for told in seconds)

@@ -1,19 +1,16 @@
-"""What it costs to start a command, beside what no command can do without: interleaved, CPU and wall time."""
+"""Figure 7: what it costs to start a command, beside what no command can do without, in turns."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
+from bench.result import Startup
 from bench.scratch import scratch_database
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,8 +56,9 @@ def run(arguments: list[str], environment: dict[str, str], folder: str) -> tuple
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
-async def main(rounds: int) -> None:
-    """Measure all cases in turn, again and again."""
+async def measure(rounds: int) -> Startup:
+    """Measure all cases in turn, again and again; the first round warms up."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
     async with scratch_database() as settings:
         assert settings.database_url is not None
         environment = os.environ | {
@@ -68,26 +66,7 @@ async def main(rounds: int) -> None:
             "PYTHONPATH": f"{ROOT}:{ROOT / 'worker'}",
         }
         with tempfile.TemporaryDirectory(prefix="embedq-bench-") as folder:  # where no .env is
-            times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
             for _ in range(rounds + 1):
                 for name, arguments in CASES.items():
                     times[name].append(run(arguments, environment, folder))
-    print(f"{'':26} CPU least  median     wall least  median    beside import asyncpg, and one query")
-    for name, pairs in times.items():
-        cpus, walls = ([pair[place] * 1000 for pair in pairs[1:]] for place in (0, 1))  # the first warms up
-        beside = [_ratio(pairs, times[base]) for base in ("import asyncpg", "asyncpg and one query")]
-        print(
-            f"{name:26} {min(cpus):6.0f} ms {median(cpus):6.0f} ms   "
-            f"{min(walls):8.0f} ms {median(walls):6.0f} ms   {beside[0]:20.2f} {beside[1]:13.2f}"
-        )
-
-
-def _ratio(pairs: Sequence[tuple[float, float]], base: Sequence[tuple[float, float]]) -> float:
-    """CPU beside that of another case, of the same round: the median over the rounds."""
-    return median(one / other for (one, _), (other, _) in zip(pairs[1:], base[1:], strict=True))
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    asyncio.run(main(parser.parse_args().rounds))
+    return Startup(cases={name: pairs[1:] for name, pairs in times.items()})

@@ -12,6 +12,7 @@ from time import perf_counter
 import asyncpg
 
 from bench.scratch import scratch_database
+from bench.server import server
 from embedq_worker.settings import Settings
 
 _ARTICLES = """
@@ -71,4 +72,5 @@ if __name__ == "__main__":
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.articles, arguments.concurrency, arguments.batch_size, arguments.rounds))
+    with server():
+        asyncio.run(main(arguments.articles, arguments.concurrency, arguments.batch_size, arguments.rounds))

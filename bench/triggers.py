@@ -12,6 +12,7 @@ from typing import TypeAlias
 import asyncpg
 
 from bench.scratch import scratch_database
+from bench.server import server
 from embedq_worker.database import connect
 from embedq_worker.settings import Settings
 
@@ -91,4 +92,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.rounds, arguments.seconds))
+    with server():
+        asyncio.run(main(arguments.rounds, arguments.seconds))

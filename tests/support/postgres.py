@@ -72,11 +72,14 @@ def embedded_binaries() -> Binaries:
 
 
 @contextmanager
-def running_server(binaries: Binaries, *, following: str = "") -> Iterator[str]:
+def running_server(
+    binaries: Binaries, *, following: str = "", configuration: str = _CONFIGURATION
+) -> Iterator[str]:
     """Start a server of its own on a free port, and stop it at the end.
 
     Args:
         binaries: What to start.
+        configuration: Added to postgresql.conf; a replica has that of the server it follows.
         following: URL of a running server of the same version, whose replica it is to be.
 
     Yields:
@@ -91,7 +94,7 @@ def running_server(binaries: Binaries, *, following: str = "") -> Iterator[str]:
         if following:
             _copy(programs, folder, user, following)
         else:
-            _initialise(programs, folder, user)
+            _initialise(programs, folder, user, configuration)
         for attempt in range(5):
             port = _free_port()
             keeper = _start(programs, folder, user, port)
@@ -135,11 +138,11 @@ def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
     return programs
 
 
-def _initialise(programs: Path, folder: Path, user: str | None) -> None:
+def _initialise(programs: Path, folder: Path, user: str | None, configuration: str) -> None:
     options = ["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
     _run([programs / "initdb", *options], folder, user)
-    with (folder / "data" / "postgresql.conf").open("a") as configuration:
-        configuration.write(_CONFIGURATION)
+    with (folder / "data" / "postgresql.conf").open("a") as file:
+        file.write(configuration)
 
 
 def _copy(programs: Path, folder: Path, user: str | None, url: str) -> None:
