@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ from time import perf_counter
 import asyncpg
 import psutil
 
+from bench.provider import running
 from bench.scratch import scratch_database
 from embedq_worker.counts import count_drift
 from embedq_worker.settings import Settings
 
 DIMENSIONS = 8
+EVERY_S = 5.0
 PHASES = ("before", "a transaction is open", "after it has ended")
 
 _QUEUED = """
@@ -35,12 +37,19 @@ WITH made AS (
 INSERT INTO embedding_tasks (id, article_id, slug, operation)
 SELECT embedq_uuid(), id, slug, 'create' FROM made"""
 
+_FINISHED = """
+INSERT INTO embedding_tasks (id, slug, operation, status, attempts, created_at, scheduled_at, processed_at,
+                             completed_at)
+SELECT embedq_uuid(), 'finished', 'update', 'completed', 1, at, at, at, at
+FROM (SELECT now() - i * interval '10 ms' AS at FROM generate_series($1::int, $2::int) AS i) AS moments"""
+
 _LOOK = """
 SELECT (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'embedding_tasks'::regclass) AS dead,
        (SELECT autovacuum_count FROM pg_stat_user_tables
         WHERE relid = 'embedding_tasks'::regclass) AS vacuums,
        pg_total_relation_size('embedding_tasks') / 1048576.0 AS mb,
-       (SELECT coalesce(sum(n), 0)::int FROM embedq_live_counts WHERE status = 'completed') AS completed,
+       (SELECT coalesce(sum(n), 0)::int - $1::int FROM embedq_live_counts
+        WHERE status = 'completed') AS completed,
        (SELECT avg(value)::float8 FROM performance_metrics WHERE metric_type = 'database_query_time'
           AND timestamp > now() - interval '15 seconds') AS claim_ms"""
 
@@ -71,21 +80,7 @@ class Sample:
 
 
 @asynccontextmanager
-async def _provider() -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.noop_provider", str(DIMENSIONS), stdin=PIPE, stdout=PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield int(await process.stdout.readline())
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-@asynccontextmanager
-async def _worker(settings: Settings, port: int, batch_size: int) -> AsyncIterator[Process]:
+async def _worker(settings: Settings, provider: str, batch_size: int) -> AsyncIterator[Process]:
     assert settings.database_url is not None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "embedq_worker", "--drain", "--log-level", "warn"),
@@ -97,7 +92,7 @@ async def _worker(settings: Settings, port: int, batch_size: int) -> AsyncIterat
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "EMBEDDING_PROVIDER": "openai",
             "OPENAI_API_KEY": "none",
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
+            "OPENAI_BASE_URL": provider,
             "EMBEDDING_MODEL": "noop",
             "EMBEDDING_DIMENSIONS": str(DIMENSIONS),
             "EMBEDDING_QUEUE_METRICS_INTERVAL": "10000",
@@ -112,7 +107,7 @@ async def _worker(settings: Settings, port: int, batch_size: int) -> AsyncIterat
 
 
 async def _watch(
-    settings: Settings, workers: Sequence[Process], tasks: int, every_s: float, limit_s: float
+    settings: Settings, workers: Sequence[Process], tasks: int, finished: int, limit_s: float
 ) -> list[Sample]:
     """Look now and then until the workers have ended or the time is over; holds the open transaction."""
     arguments = settings.connect_arguments()
@@ -121,7 +116,7 @@ async def _watch(
     samples: list[Sample] = []
     phase, began = PHASES[0], perf_counter()
     while any(worker.returncode is None for worker in workers) and perf_counter() - began < limit_s:
-        row = await connection.fetchrow(_LOOK)
+        row = await connection.fetchrow(_LOOK, finished)
         assert row is not None
         samples.append(Sample(perf_counter() - began, phase, memory_mb=_memory(workers), **row))
         if phase == PHASES[0] and row["completed"] > tasks / 3:
@@ -131,7 +126,7 @@ async def _watch(
             await old.execute("ROLLBACK")
             phase = PHASES[2]
         _tell(samples[-1])
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(EVERY_S)
     await old.close()
     await connection.close()
     return samples
@@ -177,7 +172,9 @@ def _table(samples: Sequence[Sample]) -> str:
     return "\n".join(lines)
 
 
-async def main(tasks: int, workers: int, batch_size: int, minutes: float, *, default: bool) -> None:
+async def main(
+    tasks: int, workers: int, batch_size: int, minutes: float, *, finished: int, default: bool
+) -> None:
     """Queue, start the workers, and watch them."""
     async with AsyncExitStack() as stack:
         settings = await stack.enter_async_context(scratch_database(DIMENSIONS))
@@ -188,16 +185,19 @@ async def main(tasks: int, workers: int, batch_size: int, minutes: float, *, def
                        autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold,
                        autovacuum_analyze_scale_factor, autovacuum_analyze_threshold)"""
             )
-        for first in range(1, tasks + 1, 20_000):
-            await connection.execute(_QUEUED, first, min(first + 19_999, tasks))
-        await connection.execute("ANALYZE")
+        for statement, rows in ((_FINISHED, finished), (_QUEUED, tasks)):
+            for first in range(1, rows + 1, 20_000):
+                await connection.execute(statement, first, min(first + 19_999, rows))
+        await connection.execute("VACUUM ANALYZE")
         print(f"{tasks:,} tasks are queued", flush=True)
-        port = await stack.enter_async_context(_provider())
-        running = [
-            await stack.enter_async_context(_worker(settings, port, batch_size)) for _ in range(workers)
+        provider = await stack.enter_async_context(running(0, 0, DIMENSIONS))
+        fleet = [
+            await stack.enter_async_context(_worker(settings, provider, batch_size)) for _ in range(workers)
         ]
-        samples = await _watch(settings, running, tasks, 5.0, minutes * 60)
-        done = await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'completed'")
+        samples = await _watch(settings, fleet, tasks, finished, minutes * 60)
+        done = await connection.fetchval(
+            "SELECT count(*) - $1 FROM embedding_tasks WHERE status = 'completed'", finished
+        )
         drift = await count_drift(connection)
         await connection.close()
     print(f"\n{_table(samples)}\n")
@@ -210,6 +210,16 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=45.0, help="at most")
+    parser.add_argument("--finished", type=int, default=0, help="tasks that are there already, and done")
     parser.add_argument("--default", action="store_true", help="with PostgreSQL's own autovacuum settings")
     given = parser.parse_args()
-    asyncio.run(main(given.tasks, given.workers, given.batch_size, given.minutes, default=given.default))
+    asyncio.run(
+        main(
+            given.tasks,
+            given.workers,
+            given.batch_size,
+            given.minutes,
+            finished=given.finished,
+            default=given.default,
+        )
+    )

@@ -1,6 +1,7 @@
 """An embedding server that takes a given time and next to no CPU: the same vector for every text.
 
-python -m bench.provider: prints its port; GET /requests tells how many embedding requests there were.
+python -m bench.provider [SECONDS A REQUEST, SECONDS A TEXT, DIMENSIONS]: prints its port; GET /requests tells
+how many embedding requests there were.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ INPUT_S = 0.001
 INPUTS = 64
 """Texts per request."""
 
-_VECTOR = b64encode(pack(f"<{DIMENSIONS}f", *([0.03] * DIMENSIONS)))
-
 
 @asynccontextmanager
-async def running() -> AsyncIterator[str]:
-    """The server as a process of its own; its base URL."""
+async def running(
+    request_s: float = REQUEST_S, input_s: float = INPUT_S, dimensions: int = DIMENSIONS
+) -> AsyncIterator[str]:
+    """The server as a process of its own; its base URL.
+
+    Args:
+        request_s: Seconds that a request takes.
+        input_s: Seconds more for each text.
+        dimensions: Components per vector.
+    """
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.provider"),
+        *(sys.executable, "-m", "bench.provider", str(request_s), str(input_s), str(dimensions)),
         cwd=_ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -50,7 +57,10 @@ async def requests_so_far(url: str) -> int:
 
 
 class _Server:
-    def __init__(self) -> None:
+    def __init__(self, request_s: float, input_s: float, dimensions: int) -> None:
+        self._request_s = request_s
+        self._input_s = input_s
+        self._vector = b64encode(pack(f"<{dimensions}f", *([0.03] * dimensions)))
         self._requests = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,13 +79,14 @@ class _Server:
     async def _embed(self, body: bytes) -> bytes:
         self._requests += 1
         texts = len(json.loads(body)["input"])
-        await asyncio.sleep(REQUEST_S + texts * INPUT_S)
-        items = (b'{"index":%d,"embedding":"%s"}' % (index, _VECTOR) for index in range(texts))
+        await asyncio.sleep(self._request_s + texts * self._input_s)
+        items = (b'{"index":%d,"embedding":"%s"}' % (index, self._vector) for index in range(texts))
         return b'{"data":[' + b",".join(items) + b"]}"
 
 
 async def _main() -> None:
-    server = await asyncio.start_server(_Server().serve, "127.0.0.1", 0)
+    request_s, input_s, dimensions = map(float, sys.argv[1:] or (REQUEST_S, INPUT_S, DIMENSIONS))
+    server = await asyncio.start_server(_Server(request_s, input_s, int(dimensions)).serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
