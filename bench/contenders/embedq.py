@@ -25,7 +25,7 @@ from embedq_worker.settings import Settings
 
 DIMENSIONS = 8
 BATCH = 1_000
-CONCURRENCY = 3
+CONCURRENCY = 4
 _SINGLES = 1_000
 
 _ARTICLES = """INSERT INTO articles (title, slug, content)

@@ -28,6 +28,9 @@ CONTENTION_TRIES = 10
 
 _REMEMBERED = 10_000
 
+_AT_ONCE = 4_000
+"""Characters that are cut into chunks in less than a millisecond, so that a thread would only be a detour."""
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
@@ -133,8 +136,7 @@ class Pipeline:
         early, and then `release` gives back what is left.
         """
         report = BatchReport()
-        size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
-        plans = await asyncio.to_thread(plan_tasks, tasks, size, overlap)
+        plans = await self._plan(tasks)
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
         result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
         report.requests.extend(result.requests)
@@ -188,6 +190,12 @@ class Pipeline:
         """
         self._low_water.forget()
         return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)
+
+    async def _plan(self, tasks: Sequence[ClaimedTask]) -> list[Plan]:
+        size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
+        if sum(len(task.article.content) for task in tasks if task.article) <= _AT_ONCE:
+            return plan_tasks(tasks, size, overlap)
+        return await asyncio.to_thread(plan_tasks, tasks, size, overlap)
 
     # -- settling
 
