@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from embedq_worker.configuration import load_settings
+from embedq_worker.database import EXPECTED_ERRORS, Pool, open_pool
+from embedq_worker.line_watch import LineWatch
+from embedq_worker.logs import open_log
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.crashing import crashing_server
 from tests.support.databases import Connection, Database
@@ -132,6 +137,56 @@ async def test_a_database_that_turns_read_only_is_waited_for(
         await cut_off(connection)
         await until_tasks(connection, completed=10, within_s=10)
         assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
+
+
+# -- connections that are dead, and nobody says so
+
+
+@asynccontextmanager
+async def watched(proxy: TcpProxy, size: int) -> AsyncIterator[Pool]:
+    """A pool by way of a proxy, watched with less patience than a worker has."""
+    settings = load_settings(database_url=proxy.url)
+    watch = LineWatch(settings, open_log("json", "error"), suspect_s=0.3, every_s=0.1)
+    async with (
+        open_pool(settings, "embedq-test", size=size, min_size=size, opened=watch.add) as pool,
+        watch.looking(),
+    ):
+        yield pool
+
+
+async def test_who_waits_on_a_silently_dead_connection_is_told_and_the_idle_ones_are_replaced(
+    database: Database,
+) -> None:
+    async with TcpProxy(database.url) as proxy, watched(proxy, 4) as pool:
+        proxy.swallow()
+        async with asyncio.timeout(10):
+            with pytest.raises(EXPECTED_ERRORS):
+                await pool.fetchval("SELECT 1")
+            assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(4))) == [1] * 4
+        assert proxy.connections > 4
+
+
+async def test_a_statement_may_take_its_time_while_the_server_is_at_work_on_it(database: Database) -> None:
+    async with TcpProxy(database.url) as proxy, watched(proxy, 2) as pool:
+        assert await pool.fetchval("SELECT 1 FROM pg_sleep(2)") == 1
+
+
+@pytest.mark.slow
+async def test_a_worker_whose_connections_die_in_silence_goes_on_within_half_a_minute(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url)
+        async with worker_process(variables, *BATCHES) as worker:
+            await worker.started()
+            stub.faults.hold = asyncio.Event()
+            await queued_articles(connection, 30)
+            await until(lambda: stub.seen.in_flight == 2, within_s=15)
+            proxy.swallow()
+            stub.faults.hold.set()
+            await until_tasks(connection, completed=30, within_s=35)
+            assert await worker.stop() == 0
     assert await judge(connection, blameless=True) == []
 
 

@@ -75,7 +75,12 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
 
 @asynccontextmanager
 async def open_pool(
-    settings: Settings, application: str, *, size: int, min_size: int = 1
+    settings: Settings,
+    application: str,
+    *,
+    size: int,
+    min_size: int = 1,
+    opened: Callable[[DirectConnection], None] = lambda connection: None,
 ) -> AsyncIterator[Pool]:
     """A pool of connections that know how to send vectors.
 
@@ -84,16 +89,23 @@ async def open_pool(
         application: Shown in pg_stat_activity.
         size: Connections at most.
         min_size: Connections opened at once.
+        opened: Told of each connection, for whoever watches them.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
     """
+
+    async def prepare(connection: DirectConnection) -> None:
+        opened(connection)
+        await register_times(connection)
+        await register_vectors(connection)
+
     pool = asyncpg.create_pool(
         **_arguments(settings, application),
         min_size=min_size,
         max_size=size,
         max_inactive_connection_lifetime=300.0,
-        init=_prepare,
+        init=prepare,
     )
     try:
         await pool
@@ -123,11 +135,6 @@ async def serves(connection: Connection, pid: int) -> bool:
         "SELECT state FROM pg_stat_activity WHERE pid = $1 AND usename = current_user", pid, timeout=5.0
     )
     return state not in ("idle", "idle in transaction")
-
-
-async def _prepare(connection: DirectConnection) -> None:
-    await register_times(connection)
-    await register_vectors(connection)
 
 
 async def register_vectors(connection: Connection) -> None:

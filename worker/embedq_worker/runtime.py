@@ -19,6 +19,7 @@ from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, open_pool
 from embedq_worker.embedder import Embedder
 from embedq_worker.host import this_host
 from embedq_worker.lifeline import held
+from embedq_worker.line_watch import LineWatch
 from embedq_worker.logs import Log
 from embedq_worker.pipeline import Pipeline, PipelineSettings
 from embedq_worker.providers import open_provider
@@ -78,7 +79,10 @@ async def run_worker(
     provider = provider or open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
-        async with open_pool(settings, "embedq-worker", size=size, min_size=min(2, size)) as pool:
+        watch = LineWatch(settings, log)
+        async with open_pool(
+            settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add
+        ) as pool:
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, provider, scope, log)
             telemetry = _telemetry(settings, parts)
@@ -92,7 +96,7 @@ async def run_worker(
                 ServiceManager.named_in(os.environ), service, grace_s=settings.shutdown_grace_ms / 1000
             )
             with _signals(service):
-                async with line, manager, _metrics_port(settings, telemetry, service, log):
+                async with watch.looking(), line, manager, _metrics_port(settings, telemetry, service, log):
                     await service.run()
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error

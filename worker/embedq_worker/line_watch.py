@@ -1,0 +1,99 @@
+"""Connections whose other end is gone while something in between goes on acknowledging: found and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from weakref import WeakSet
+
+from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connected, serves
+from embedq_worker.errors import EmbedqError
+from embedq_worker.line import Line
+from embedq_worker.logs import Log
+from embedq_worker.settings import Settings
+
+WITHIN_S = 10.0
+LOOKS = 3
+
+
+class LineWatch:
+    """Looks now and then what the connections of a pool wait for.
+
+    One that waits for a server process that is idle, look after look, waits for nothing: it is ended, and so
+    are those that lie idle beside it, so that whoever waited goes on with new ones. How long a statement
+    takes does not matter while the server is at work on it.
+
+    Args:
+        settings: Where the database is.
+        log: For what an operator should know.
+        suspect_s: Seconds of waiting that are nothing special.
+        every_s: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        *,
+        suspect_s: float = 10.0,
+        every_s: float = 4.0,
+    ) -> None:
+        self._settings = settings
+        self._lines: WeakSet[Line] = WeakSet()
+        self._log = log
+        self._suspect_s = suspect_s
+        self._every_s = every_s
+        self._seen: dict[Line, tuple[float, int]] = {}
+        """By connection: since when it waits, and how many looks found that for nothing."""
+
+    def add(self, connection: DirectConnection) -> None:
+        """Watch a connection of the pool."""
+        assert isinstance(connection, Line)
+        self._lines.add(connection)
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Look while the block runs."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            late = time.monotonic() - self._suspect_s
+            suspects = {
+                line: line.waits_since
+                for line in list(self._lines)
+                if not line.is_closed() and line.waits_since is not None and line.waits_since < late
+            }
+            if suspects:
+                await self._look(suspects)
+            else:
+                self._seen.clear()
+
+    async def _look(self, suspects: dict[Line, float]) -> None:
+        try:
+            async with asyncio.timeout(WITHIN_S), connected(self._settings, "embedq-worker watch") as other:
+                idle = [line for line in suspects if not await serves(other, line.get_server_pid())]
+        except (EmbedqError, *EXPECTED_ERRORS):
+            return  # the database is away: nobody can tell
+        seen, self._seen = self._seen, {}
+        for line in idle:
+            since, looks = seen.get(line, (suspects[line], 0))
+            if line.waits_since == since:
+                self._seen[line] = (since, looks + 1)
+        if any(looks >= LOOKS for _, looks in self._seen.values()):
+            self._end(line for line in list(self._lines) if line in self._seen or line.waits_since is None)
+
+    def _end(self, lines: Iterable[Line]) -> None:
+        ended = [line for line in lines if not line.is_closed()]
+        for line in ended:
+            line.terminate()
+        self._seen.clear()
+        self._log.warning("connections were silently dead and are replaced", connections=len(ended))
