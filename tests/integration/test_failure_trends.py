@@ -44,3 +44,24 @@ async def test_bars_are_found_by_index(connection: Connection) -> None:
             trends = await group_trends(connection, names, counted=500)
         assert [sum(trends.bars[name]) for name in names] == [500, 10]
         await connection.execute("ANALYZE embedding_tasks")
+
+
+async def test_groups_are_found_by_index_when_hardly_any_task_failed(connection: Connection) -> None:
+    """Of few among very many the statistics say nothing, and every index on failed tasks looks as good."""
+    await connection.execute(
+        """INSERT INTO embedding_tasks (id, operation, status, completed_at)
+           SELECT embedq_uuid(), 'update', 'completed', now() FROM generate_series(1, 20000)"""
+    )
+    for statistics in ("of_completed", "of_all", "of_many"):
+        await connection.execute("ANALYZE embedding_tasks")
+        if statistics == "of_completed":
+            for group in "abcdefghijklmnopqrstuvwxyz":
+                await connection.execute(FAILED, group, "3 min", 40)
+        if statistics == "of_many":  # as if there were 500 times as many
+            await connection.execute(
+                """UPDATE pg_class SET reltuples = 10000000, relpages = 400000
+                   WHERE oid = 'embedding_tasks'::regclass"""
+            )
+        async with reading_at_most(connection, 5_000, "groups", frozen=True):
+            found = await failures(connection, limit=30)
+        assert [group.count for group in found.groups] == [40] * 26
