@@ -78,6 +78,11 @@ soak: $(VENV)/.dev  ## break workers, database, network and provider for a while
 test-matrix: $(VENV)/.dev  ## the database tests on PostgreSQL 12 to 18
 	$(PY) -m tests.matrix $(ARGS)
 
+# Needs spin and gcc; says so where they are missing.
+.PHONY: model
+model: $(VENV)/.dev  ## check the model of the claim protocol with SPIN (ARGS=--long: larger cases too)
+	@$(PY) -m tests.model.check $(ARGS)
+
 .PHONY: test-lowest
 test-lowest: $(VENV)/.dev  ## the unit tests with the oldest versions that pyproject.toml allows
 	$(PY) -m tests.packaging.lowest $(ARGS)

@@ -12,7 +12,8 @@
 --            gone       the article does not exist: the task is completed
 --            changed    the article is not what was read: the task is pending again, nobody is charged
 --            lost       the claim is not ours any more: nothing was written
---            contended  somebody holds the article or the task: nothing was written, ask again
+--            contended  somebody holds the article, the task, or an older task that would undo this one: nothing was
+--                       written, ask again
 CREATE FUNCTION embedq_complete(
     p_worker uuid, p_model text,
     p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
@@ -31,6 +32,10 @@ DECLARE
     v_store int[];
     v_clear int[];
     v_bare int[];
+    v_made timestamptz[];
+    v_older uuid[];
+    v_later uuid[];
+    v_reached uuid[];
     v_id uuid := embedq_uuid();
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
@@ -53,17 +58,36 @@ BEGIN
             WHEN a.no_rag THEN 'skipped'
             WHEN p.action <> 'store' OR p.source IS DISTINCT FROM a.source THEN 'changed'
             ELSE 'stored'
-        END ORDER BY p.place) INTO v_outcome
+        END ORDER BY p.place), array_agg(t.created_at ORDER BY p.place) INTO v_outcome, v_made
     FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
          AS p(id, token, claimed_at, article, action, source, place)
     LEFT JOIN LATERAL (
         SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
         FROM articles l WHERE l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS a ON true
     LEFT JOIN LATERAL (
-        SELECT l.operation FROM embedding_tasks l
+        SELECT l.operation, l.created_at FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;
+
+    -- An older task that would undo this one must not come back after it: one that waits is completed with this one,
+    -- below, and one that is out of reach (another program's, or of a transaction that is open) has to end first.
+    SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
+    FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
+    CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
+                        WHERE n.article_id = p.article AND n.status IN ('pending', 'processing')
+                          AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
+                        OFFSET 0) AS o
+    WHERE p.outcome IN ('stored', 'removed');
+    IF v_older IS NOT NULL THEN
+        SELECT array_agg(l.id) INTO v_reached
+        FROM (SELECT n.id FROM embedding_tasks n WHERE n.id = ANY (v_older) AND n.status IN ('pending', '')
+              FOR UPDATE SKIP LOCKED) AS l;
+        SELECT array_agg(CASE WHEN EXISTS (SELECT FROM unnest(v_later, v_older) AS b(task, older)
+                                           WHERE b.task = o.task AND b.older <> ALL (coalesce(v_reached, '{}')))
+                              THEN 'contended' ELSE o.outcome END ORDER BY o.place) INTO v_outcome
+        FROM unnest(p_task, v_outcome) WITH ORDINALITY AS o(task, outcome, place);
+    END IF;
 
     -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
     SELECT array_agg(c.article) INTO v_bare
@@ -164,7 +188,7 @@ BEGIN
                          OR (o.operation = 'delete') = (d.operation = 'delete')
                             AND o.created_at < coalesce((
                                 SELECT min(u.created_at) FROM embedding_tasks u
-                                WHERE u.article_id = d.article_id AND u.status IN ('pending', '')
+                                WHERE u.article_id = d.article_id AND u.status IN ('pending', 'processing')
                                   AND u.created_at > d.created_at
                                   AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))
                   FOR UPDATE SKIP LOCKED) AS w) AS p

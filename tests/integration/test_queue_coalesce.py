@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from itertools import permutations, product
 
+import pytest
+
 from tests.support.queue_world import World
 
 
@@ -116,3 +118,57 @@ async def test_nothing_is_left_to_do_for_an_article_that_is_not_to_be_embedded(w
     assert len(tasks) == 1
     await world.complete(scope, *tasks)
     assert await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status <> 'completed'") == 0
+
+
+@pytest.mark.parametrize("operations", [("update", "delete"), ("delete", "update")])
+@pytest.mark.parametrize("hand", ["another program's", "an open transaction"])
+async def test_an_older_task_that_would_undo_it_and_is_out_of_reach_is_waited_for(
+    world: World, operations: tuple[str, str], hand: str
+) -> None:
+    """Else it would come back, from a worker that died, and have the last word."""
+    article = await world.article()
+    await world.embed(article)
+    older = await world.task(article, operations[0], made_s=-50, due_s=-50)
+    await world.task(article, operations[1], made_s=-40, due_s=-90)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    session = await world.database.connect()
+    if hand == "an open transaction":
+        async with session.transaction():
+            await session.execute("UPDATE embedding_tasks SET priority = 'low' WHERE id = $1", older)
+            assert await world.complete(scope, held) == ["contended"]
+    else:
+        await session.execute(
+            "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", older
+        )
+        assert await world.complete(scope, held) == ["contended"]
+        await session.execute("UPDATE embedding_tasks SET status = 'pending' WHERE id = $1", older)
+    assert len(await world.texts(article)) == 1
+    assert await world.complete(scope, held) == ["removed" if operations[1] == "delete" else "stored"]
+    assert await world.status(older) == "completed"
+
+
+async def test_an_older_task_of_the_same_kind_is_nobodys_hindrance(world: World) -> None:
+    article = await world.article()
+    older = await world.task(article, due_s=-50, made_s=-50)
+    await world.task(article, due_s=-90, made_s=-40)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", older
+    )
+    assert await world.complete(scope, held) == ["stored"]
+
+
+async def test_what_another_program_has_in_hand_may_undo_it_too(world: World) -> None:
+    article = await world.article()
+    await world.task(article, made_s=-60, due_s=-90)
+    removal = await world.task(article, "delete", made_s=-50, due_s=-50)
+    last = await world.task(article, made_s=-40, due_s=-40)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", removal
+    )
+    assert await world.complete(scope, held) == ["stored"]
+    assert await world.status(last) == "pending"
