@@ -21,7 +21,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -- installing ------------------------------------------------------------------------------------------------
 
@@ -113,6 +113,10 @@ format: $(VENV)/.dev  ## format the code and apply safe fixes
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+.PHONY: tables
+tables: $(VENV)/.dev  ## the tables of settings and keys in docs/, as the program has them
+	$(PY) -m tests.support.guide_tables
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## the guide as a site, in site/; a link that leads nowhere fails
 	$(PY) -m mkdocs --quiet build --strict
@@ -122,6 +126,15 @@ docs: $(VENV)/.dev  ## the guide as a site, in site/; a link that leads nowhere 
 .PHONY: build
 build: $(VENV)/.dev  ## sdist and wheel in dist/
 	$(PY) -m build --outdir dist .
+
+$(VENV)/.release: pyproject.toml $(LOCK) | $(VENV)/.dev
+	@echo "installing what checks a release"
+	@$(PIP_INSTALL) --editable '.[release]'
+	@touch $@
+
+.PHONY: release-check
+release-check: $(VENV)/.release  ## what a release has to pass: build, wheel, SBOM, version; before its tag, and on it
+	$(PY) -m tests.packaging.release
 
 # What every virtual environment brings, and ourselves (the extras name us).
 UNPINNED := embedq-tui pip setuptools wheel

@@ -24,7 +24,7 @@ def test_every_requirement_has_a_version_that_fits() -> None:
     pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}
     wrong = [
         f"{requirement} -> {pins.get(canonicalize_name(requirement.name), 'missing')}; run: make lock"
-        for requirement in direct_requirements("dev")
+        for requirement in direct_requirements("dev", "release")
         if pins.get(canonicalize_name(requirement.name), "") not in requirement.specifier
     ]
     assert wrong == []
@@ -34,4 +34,4 @@ def test_every_requirement_has_a_lower_bound() -> None:
     def has_lower_bound(requirement: Requirement) -> bool:
         return [specifier.operator for specifier in requirement.specifier][:1] == [">="]
 
-    assert [str(one) for one in direct_requirements("dev") if not has_lower_bound(one)] == []
+    assert [str(one) for one in direct_requirements("dev", "release") if not has_lower_bound(one)] == []
