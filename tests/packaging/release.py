@@ -1,8 +1,8 @@
 """What a release has to pass: `python -m tests.packaging.release`, by `make release-check`.
 
 Builds sdist and wheel into dist/, checks the wheel, installs it into an environment of its own with the
-versions of the lock, and writes the list of what is in there (SBOM, CycloneDX) beside it. Where the commit has
-a tag, it has to be that of the version, and the changelog has to know it.
+versions of the lock, and writes the list of what is in there (SBOM, CycloneDX) beside it. Where the commit
+has a tag, it has to be that of the version, and the changelog has to know it.
 """
 
 from __future__ import annotations
