@@ -127,8 +127,7 @@ SELECT clock_timestamp() AS at, coalesce(sum(n), 0)::bigint AS failed
 FROM embedq_live_counts WHERE status = 'failed'
 """
 
-# Jumps from group to group in the index, as a loose index scan would. A group is asked for as a range, in
-# order: of few failures among many tasks the statistics say nothing, and only the index by group will do.
+# Jumps from group to group in the index, as a loose index scan would.
 _GROUPS = """
 WITH RECURSIVE groups AS (
     (SELECT embedq_fingerprint(error_message) AS fingerprint FROM embedding_tasks
@@ -142,17 +141,16 @@ WITH RECURSIVE groups AS (
 SELECT shown.fingerprint,
        (SELECT count(*) FROM (
             SELECT FROM embedding_tasks t
-            WHERE t.status = 'failed'
-              AND embedq_fingerprint(t.error_message) BETWEEN shown.fingerprint AND shown.fingerprint
-            ORDER BY embedq_fingerprint(t.error_message) LIMIT $2) AS counted) AS n,
+            WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
+            LIMIT $2) AS counted) AS n,
        (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND t.completed_at IS NOT NULL
-          AND embedq_fingerprint(t.error_message) BETWEEN shown.fingerprint AND shown.fingerprint
-        ORDER BY embedq_fingerprint(t.error_message) DESC, t.completed_at LIMIT 1) AS first_seen,
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
+          AND t.completed_at IS NOT NULL
+        ORDER BY t.completed_at LIMIT 1) AS first_seen,
        (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND t.completed_at IS NOT NULL
-          AND embedq_fingerprint(t.error_message) BETWEEN shown.fingerprint AND shown.fingerprint
-        ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT 1) AS last_seen
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
+          AND t.completed_at IS NOT NULL
+        ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
 FROM shown
 """
 
@@ -163,7 +161,7 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
            t.max_attempts, coalesce(t.completed_at, t.processed_at, t.created_at) AS failed_at,
            left(t.error_message, $3::int) AS error_message
     FROM embedding_tasks t LEFT JOIN articles a ON a.id = t.article_id
-    WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) BETWEEN g.fingerprint AND g.fingerprint
+    WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
     ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
 """
 
