@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -113,6 +114,31 @@ async def test_a_provider_that_is_killed_and_comes_back(
             assert await worker.stop() == 0
     assert await judge(connection, blameless=True) == []
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 100
+
+
+@pytest.mark.slow
+async def test_another_worker_probes_soon_where_the_one_that_did_was_killed(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000)
+    async with worker_process(variables) as prober, worker_process(variables) as other:
+        await prober.started()
+        await other.started()
+        await stub.stop()
+        await queued_articles(connection, 20)
+        opened = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state = 'open')"
+        await until_true(connection, opened)
+        other.signal(signal.SIGSTOP)
+        stub.faults.hold = asyncio.Event()
+        async with stub:
+            await connection.execute("UPDATE embedq_providers SET retry_at = now()")
+            await until(lambda: stub.seen.in_flight == 1, within_s=15)
+            await prober.kill()
+            stub.faults.hold.set()
+            stub.faults.hold = None
+            other.signal(signal.SIGCONT)
+            await other.until_heard("requests to the provider go on", within_s=20)
+            assert await other.stop() == 0
 
 
 async def test_a_worker_that_starts_without_a_provider_waits_for_it(

@@ -132,6 +132,27 @@ async def test_one_of_many_probes_at_a_time(world: World) -> None:
         assert all(held and held.state == "open" for held in seen)
 
 
+async def test_who_is_still_probing_keeps_the_others_from_it(world: World) -> None:
+    await fail(world, times=5)
+    await pass_time(world, 5)
+    held = await look(world)
+    assert held is not None
+    assert held.probe
+    for _ in range(3):
+        await pass_time(world, breaker.PROBE_LEASE_S - 1)
+        await breaker.still_probing(world.pool, PROVIDER)
+        held = await look(world)
+        assert held is not None
+        assert not held.probe
+    await pass_time(world, breaker.PROBE_LEASE_S)
+    held = await look(world)
+    assert held is not None
+    assert held.probe
+    await breaker.works(world.pool, PROVIDER)
+    await breaker.still_probing(world.pool, PROVIDER)  # a word that comes late holds nobody
+    assert await look(world) is None
+
+
 async def test_probes_that_fail_come_ever_rarer(world: World) -> None:
     waits = [await fail(world, times=5)]
     for _ in range(9):

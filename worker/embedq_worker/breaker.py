@@ -15,8 +15,8 @@ from embedq_worker.providers.base import (
 FAILURES_TO_OPEN = 5
 """Requests in a row that found the provider unavailable."""
 
-PROBE_LEASE_S = 90.0
-"""A worker that was told to probe has this long before another one is told."""
+PROBE_LEASE_S = 10.0
+"""A worker that was told to probe, and says nothing for so long, is dead: another one is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,17 @@ async def look(pool: Pool, key: str) -> Held | None:
         (row["wait_ms"] or 0) / 1000,
         row["probe"],
         row["kind"] == "misconfigured",
+    )
+
+
+async def still_probing(pool: Pool, key: str) -> None:
+    """Say that a probe is under way: some providers take a minute to load their model."""
+    await pool.execute(
+        """UPDATE embedq_providers
+           SET retry_at = greatest(retry_at, clock_timestamp() + $2 * interval '1 second')
+           WHERE key = $1 AND state = 'open'""",
+        key,
+        PROBE_LEASE_S,
     )
 
 

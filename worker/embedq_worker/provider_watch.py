@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from embedq_worker import breaker
 from embedq_worker.breaker import Held
@@ -101,7 +102,8 @@ class ProviderWatch:
 
     async def _probe(self) -> None:
         try:
-            await self._provider.embed([CONTROL_TEXT])
+            async with self._said():
+                await self._provider.embed([CONTROL_TEXT])
         except ProviderError as error:
             wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
             self._log.warning(
@@ -109,3 +111,19 @@ class ProviderWatch:
             )
             return
         await breaker.works(self._pool, self._key)
+
+    @asynccontextmanager
+    async def _said(self) -> AsyncIterator[None]:
+        """Say again and again, while the block runs, that a probe goes on."""
+        task = asyncio.create_task(self._say())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _say(self) -> None:
+        while True:
+            await asyncio.sleep(breaker.PROBE_LEASE_S / 3)
+            with suppress(*EXPECTED_ERRORS):
+                await breaker.still_probing(self._pool, self._key)
