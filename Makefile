@@ -117,6 +117,10 @@ format: $(VENV)/.dev  ## format the code and apply safe fixes
 tables: $(VENV)/.dev  ## the tables of settings and keys in docs/, as the program has them
 	$(PY) -m tests.support.guide_tables
 
+.PHONY: share
+share: $(VENV)/.dev  ## the manual pages and scripts for shells that the wheel installs
+	$(PY) -m share.make
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## the guide as a site, in site/; a link that leads nowhere fails
 	$(PY) -m mkdocs --quiet build --strict

@@ -14,7 +14,6 @@ import click
 from embedq_tui.interrupts import held
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
-from embedq_worker import __version__
 from embedq_worker.errors import EmbedqError, ExitCode
 
 if TYPE_CHECKING:
@@ -120,10 +119,15 @@ class LazyGroup(click.Group):
 @click.option("--migrate", is_flag=True, help="Bring the schema up to date, and exit.")
 @click.option("--read-only", is_flag=True, help="Open the console without any action that changes something.")
 @common_options
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.option("--version", is_flag=True, help="Versions of program, libraries and PostgreSQL, and exit.")
 @click.pass_context
-def cli(context: click.Context, migrate: bool, read_only: bool) -> None:
+def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -> None:
     """Operate a PostgreSQL queue of embedding tasks. Without a command: open the console."""
+    if version:
+        from embedq_tui.versions import versions
+
+        click.echo("\n".join(versions(context.ensure_object(Invocation))))
+        context.exit()
     if migrate:
         if context.invoked_subcommand is not None:
             raise click.UsageError("--migrate stands alone")

@@ -116,6 +116,8 @@ async def test_migrates_a_database(
 async def test_the_scripts_start(wheel: Installation, tmp_path: Path) -> None:
     for script in ("embedq-tui", "embedq-worker"):
         await wheel.run(tmp_path, str(wheel.home / "bin" / script), "--help")
+        assert (wheel.home / "share" / "man" / "man1" / f"{script}.1").is_file()
+        assert (wheel.home / "share" / "bash-completion" / "completions" / script).is_file()
 
 
 async def test_the_console_has_its_style_sheets(

@@ -1,0 +1,49 @@
+"""Which versions are at work: for reports of bugs. Nothing is imported to be asked for its version."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from embedq_worker import __version__
+
+if TYPE_CHECKING:
+    from embedq_tui.invocation import Invocation
+
+PACKAGES = ("textual", "asyncpg")
+CONNECT_WITHIN_S = 2.0
+
+
+def versions(invocation: Invocation) -> list[str]:
+    """A line for each program: ours, Python, the libraries, and PostgreSQL where it answers.
+
+    Args:
+        invocation: Says which database; one that is not there, or not known, is told as such.
+    """
+    lines = [f"embedq-tui, version {__version__}", f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name} not installed")
+    return [*lines, f"PostgreSQL {_server(invocation)}"]
+
+
+def _server(invocation: Invocation) -> str:
+    from embedq_worker.errors import EmbedqError
+
+    try:
+        return asyncio.run(_ask(invocation))
+    except (EmbedqError, TimeoutError):
+        return "not connected"
+
+
+async def _ask(invocation: Invocation) -> str:
+    from embedq_worker.database import connected, where
+
+    settings = invocation.settings()
+    async with asyncio.timeout(CONNECT_WITHIN_S), connected(settings) as connection:
+        found = connection.get_server_version()
+        return f"{found.major}.{found.minor} at {where(settings)}"
