@@ -73,8 +73,9 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     Raises:
         SettingsError: A value is out of range or does not fit; names the variable.
     """
-    if env_file is not None and not env_file.is_file() and env_file != NO_FILE:
-        raise SettingsError(f"--env-file {env_file}: no such file")
+    if env_file is not None and not os.path.isfile(env_file) and env_file != NO_FILE:
+        # os.path: to Path a name that is too long is no answer but an error.
+        raise SettingsError(f"--env-file {printable_line(str(env_file), _SHOWN_CHARACTERS)}: no such file")
     given = {name: value for name, value in overrides.items() if value is not None}
     path = env_file or _ENV_FILE
     try:
