@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,11 +37,14 @@ class OddServer:
 
 
 @asynccontextmanager
-async def odd_server(answer: Callable[[Request], Reply]) -> AsyncIterator[OddServer]:
+async def odd_server(
+    answer: Callable[[Request], Reply], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[OddServer]:
     """Run a server on a free port.
 
     Args:
         answer: Called for each request.
+        tls: What it proves itself with; None for plain HTTP.
     """
     served = OddServer()
     handlers: set[asyncio.Task[None]] = set()
@@ -50,12 +54,12 @@ async def odd_server(answer: Callable[[Request], Reply]) -> AsyncIterator[OddSer
         assert task is not None
         handlers.add(task)
         try:
-            with suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+            with suppress(OSError, h11.RemoteProtocolError, asyncio.CancelledError):
                 await _serve(served, answer, reader, writer)
         finally:
             writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served

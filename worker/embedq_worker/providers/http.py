@@ -118,6 +118,7 @@ class JsonClient:
 
         Raises:
             ProviderUnavailable: No whole answer came.
+            ProviderMisconfigured: The server does not prove that it is who it is taken for.
         """
         return await self._send("GET", path, None, _ERROR_BYTES)
 
@@ -131,6 +132,7 @@ class JsonClient:
 
         Raises:
             ProviderUnavailable: No whole answer came, or one above the limit.
+            ProviderMisconfigured: The server does not prove that it is who it is taken for.
         """
         # A lone surrogate cannot be sent; a question mark in its place loses nothing a model could use.
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
@@ -162,6 +164,11 @@ class JsonClient:
                 f"is the server at {self.setting} overloaded? EMBEDDING_REQUEST_TIMEOUT sets the deadline",
             ) from None
         except httpx.RequestError as error:
+            if _is_unproved(error):
+                raise ProviderMisconfigured(
+                    f"{self.endpoint}: {self.scrub(str(error))}",
+                    f"is {self.setting} right? SSL_CERT_FILE names a file with certificates to trust",
+                ) from None
             raise ProviderUnavailable(
                 f"{self.endpoint}: {self.scrub(str(error)) or type(error).__name__}",
                 f"is the server running, and is {self.setting} right?",
@@ -195,6 +202,13 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_unproved(error: BaseException | None) -> bool:
+    """Whether it is the certificate of the server that is not accepted."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _certificates(url: httpx.URL) -> ssl.SSLContext | bool:
