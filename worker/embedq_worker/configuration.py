@@ -30,6 +30,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "h": 3_600.0, "days": 86_400.0}
 
 _LONG_S = 60.0
 _SHOWN_CHARACTERS = 80
+_SHOWN_OF_PATH = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     """
     if env_file is not None and not os.path.isfile(env_file) and env_file != NO_FILE:
         # os.path: to Path a name that is too long is no answer but an error.
-        raise SettingsError(f"--env-file {printable_line(str(env_file), _SHOWN_CHARACTERS)}: no such file")
+        raise SettingsError(f"--env-file {printable_line(str(env_file), _SHOWN_OF_PATH)}: no such file")
     given = {name: value for name, value in overrides.items() if value is not None}
     path = env_file or _ENV_FILE
     try:
