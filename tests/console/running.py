@@ -58,6 +58,12 @@ def shown(pilot: ConsolePilot) -> str:
     return "\n".join(strip.text.rstrip() for strip in strips)
 
 
+def takes_keys(pilot: ConsolePilot) -> bool:
+    """Whether keys reach what is shown: a dialog is on the screen a moment before it has the focus."""
+    screen = pilot.app.screen
+    return screen.focused is not None or not screen.is_modal
+
+
 async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIENCE_S) -> None:
     """Wait until a text is on the screen.
 
@@ -72,7 +78,7 @@ async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIEN
 async def until_shown(
     pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = PATIENCE_S
 ) -> None:
-    """Wait until what is on the screen fulfils a condition; a timeout shows the screen.
+    """Wait until what is on the screen fulfils a condition, and takes keys; a timeout shows the screen.
 
     Args:
         pilot: Of the console.
@@ -80,6 +86,6 @@ async def until_shown(
         within_s: Seconds to give it.
     """
     try:
-        await until(lambda: condition(shown(pilot)), within_s=within_s)
+        await until(lambda: condition(shown(pilot)) and takes_keys(pilot), within_s=within_s)
     except TimeoutError:
         raise AssertionError(f"not within {within_s} s:\n{shown(pilot)}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from textual.events import Paste
 from embedq_tui.screens.metrics import questions as metrics_questions
 from embedq_tui.screens.metrics.screen import MetricsScreen
 from embedq_worker.insights.metrics import Metrics, metrics
-from tests.console.running import ConsolePilot, console, shown, until_text
+from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
 SIZES = ((80, 24), (120, 40), (200, 60), (40, 12), (10, 3), (1, 1), (80, 24))
+PLOTS = {80: 1, 120: 4, 200: 6}
+"""By width."""
 
 
 async def history(connection: Connection) -> None:
@@ -40,6 +43,19 @@ async def shows_metrics(pilot: ConsolePilot) -> MetricsScreen:
     return screen
 
 
+def fits(screen: MetricsScreen, width: int, height: int) -> Callable[[str], bool]:
+    """Whether as many plots are shown as there is space for, and nothing beyond the edges."""
+
+    def look(text: str) -> bool:
+        lines = text.splitlines()
+        inside = len(lines) <= height and all(len(line) <= width for line in lines)
+        seen = sum(plot.display for plot in screen._plots)
+        full = width < 80 or (seen == PLOTS[width] and text.count("└") >= seen and "All" in text)
+        return inside and full
+
+    return look
+
+
 async def test_it_is_quiet_where_nothing_happened(database: Database) -> None:
     async with console(database.settings) as pilot:
         screen = await shows_metrics(pilot)
@@ -58,15 +74,7 @@ async def test_spans_and_sizes(database: Database, connection: Connection) -> No
             assert screen._span.title == title
             for width, height in SIZES if title == "7 d" else SIZES[:1]:
                 await pilot.resize_terminal(width, height)
-                await pilot.pause()
-                lines = shown(pilot).splitlines()
-                assert len(lines) <= height
-                assert all(len(line) <= width for line in lines)
-                if width >= 80:
-                    seen = sum(plot.display for plot in screen._plots)
-                    assert seen == {80: 1, 120: 4, 200: 6}[width]
-                    assert shown(pilot).count("└") >= seen
-                    assert "All" in shown(pilot)
+                await until_shown(pilot, fits(screen, width, height))
             await pilot.press("t")
         titles = set()
         for _ in screen._plots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from textual.widgets import Input
 
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
-from embedq_tui.screens.tasks.screen import TasksScreen
+from embedq_tui.screens.tasks.screen import SETTLE_S, TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.configuration import load_settings
 from tests.console.running import (
@@ -265,10 +266,11 @@ async def test_all_that_match_are_cancelled_after_their_number_was_typed(
         await until_shown(pilot, lambda screen: "There are no" in screen or "none" in screen)
         await type_filter(pilot, "beta")
         await eventually(lambda: len(table.keys) == 10)
+        await asyncio.sleep(SETTLE_S)  # what jumped under the cursor this moment is not acted on
         await pilot.press("p")
         await until_text(pilot, "Priority of beta-1")
         await pilot.press("k", "enter")
-        await until_text(pilot, "high")
+        await until_text(pilot, "pending     high")
     by = await connection.fetch(
         """SELECT DISTINCT metadata ->> 'operator' || '@' || (metadata ->> 'host') AS by, task_id
            FROM embedding_audit_logs WHERE task_id IS NOT NULL AND metadata ->> 'action' <> ''"""
