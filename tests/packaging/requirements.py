@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -25,3 +26,24 @@ def direct_requirements(*extras: str) -> Iterator[Requirement]:
             yield from direct_requirements(*requirement.extras)
         else:
             yield requirement
+
+
+def needed_by(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
+    """Installed distributions that requirements lead to, one after the other; nothing that nobody asks for.
+
+    Args:
+        requirements: What is asked for at first.
+    """
+    found: dict[str, Distribution] = {}
+    asked = [(requirement, "") for requirement in requirements]
+    seen = set()
+    while asked:
+        requirement, extra = asked.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras), extra)
+        if key in seen or (requirement.marker and not requirement.marker.evaluate({"extra": extra})):
+            continue
+        seen.add(key)
+        found[key[0]] = made = distribution(requirement.name)
+        needs = [Requirement(line) for line in made.requires or ()]
+        asked += [(need, name) for need in needs for name in ("", *requirement.extras)]
+    return found

@@ -11,10 +11,13 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from tests.packaging.requirements import needed_by
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.timeout(300)
@@ -70,13 +73,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The wheel in an environment that has nothing else."""
-    home = tmp_path_factory.mktemp("clean")
-    _run(sys.executable, "-m", "venv", "--without-pip", home)
-    python = home / "bin" / "python"
+    """The wheel with what it asks for, lent by the environment of these tests, and nothing else."""
+    clean = _clean(tmp_path_factory.mktemp("clean"))
     (file,) = built.glob("*.whl")
-    _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--constraint", LOCK, file)
-    return Installation(python, home)
+    _pip(clean.python, "--no-deps", "--no-index", file)
+    (packages,) = clean.home.glob("lib/python*/site-packages")
+    (ours,) = distributions(name="embedq-tui", path=[str(packages)])
+    for lent in needed_by(Requirement(line) for line in ours.requires or ()).values():
+        for name in {path.parts[0] for path in lent.files or ()} - {"..", "__pycache__"}:
+            if not (packages / name).exists():
+                (packages / name).symlink_to(str(lent.locate_file(name)))
+    return clean
+
+
+@pytest.fixture
+def installed(built: Path, tmp_path: Path) -> Installation:
+    """The wheel as pip installs it, with what it asks for."""
+    clean = _clean(tmp_path / "installed")
+    (file,) = built.glob("*.whl")
+    _pip(clean.python, "--constraint", LOCK, file)
+    return clean
 
 
 @pytest.fixture
@@ -94,7 +110,9 @@ def checkout(wheel: Installation, tmp_path: Path) -> Installation:
     return Installation(wheel.python, home, {"PYTHONPATH": f"{home}:{home}/worker"})
 
 
-@pytest.mark.parametrize("way", ["wheel", "editable", "checkout"])
+@pytest.mark.parametrize(
+    "way", ["wheel", "editable", "checkout", pytest.param("installed", marks=pytest.mark.slow)]
+)
 async def test_migrates_a_database(
     way: str, request: pytest.FixtureRequest, empty_database: Database, tmp_path: Path
 ) -> None:
@@ -133,12 +151,16 @@ async def main():
     async with app.run_test() as pilot:
         for entry in ENTRIES:
             await pilot.press(entry.key)
-            await pilot.pause()
             print(app.current_mode)
 asyncio.run(main())
 """
     shown = await wheel.run(tmp_path, "-c", program, DATABASE_URL=empty_database.url)
     assert len(shown.split()) == 9
+
+
+async def test_what_it_does_not_ask_for_is_not_there(wheel: Installation, tmp_path: Path) -> None:
+    program = "from importlib.util import find_spec; print([find_spec(name) for name in ('pytest', 'pyte')])"
+    assert await wheel.run(tmp_path, "-c", program) == "[None, None]\n"
 
 
 async def test_the_demo_names_its_extra(wheel: Installation, tmp_path: Path) -> None:
@@ -169,6 +191,15 @@ def test_the_wheel_has_only_the_program(built: Path) -> None:
         "embedq_tui/py.typed",
         "embedq_worker/sql/001_articles.up.sql",
     } <= inside
+
+
+def _clean(home: Path) -> Installation:
+    _run(sys.executable, "-m", "venv", "--without-pip", home)
+    return Installation(home / "bin" / "python", home)
+
+
+def _pip(python: Path, *arguments: str | Path) -> None:
+    _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *arguments)
 
 
 def _run(*command: str | Path) -> None:
