@@ -8,30 +8,33 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from embedq_tui.supervisor.supervisor import Supervisor
-from embedq_tui.supervisor.types import Patience, WorkerOptions, WorkerState
+from embedq_tui.supervisor.types import Patience
 from embedq_worker.backoff import Backoff
 from embedq_worker.configuration import environment_of
 from embedq_worker.settings import Settings
-from tests.support.content import queued_articles, statuses, until_tasks, until_true, wrong_articles
-from tests.support.databases import DIMENSIONS, Connection, Database
+from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
+from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
-from tests.support.waiting import until
-
-ROOT = Path(__file__).parents[2]
-KEY = "sk-geheimnis-987654"
-QUICK = Patience(restart=Backoff(0.01, 0.02))
-IMPATIENT = Patience(grace_s=0.3, forced_s=0.3, restart=Backoff(0.01, 0.02))
-
-OFF, STARTING, RUNNING, STOPPING, WAITING, FAILED = WorkerState
+from tests.support.supervised import (
+    FAILED,
+    IMPATIENT,
+    KEY,
+    OFF,
+    STARTING,
+    STOPPING,
+    WAITING,
+    hold_tasks,
+    is_no_child,
+    let_go,
+    settings_of,
+    watched,
+)
 
 
 @pytest.fixture
@@ -43,93 +46,6 @@ async def stub() -> AsyncIterator[ProviderStub]:
 @pytest.fixture
 def settings(database: Database, stub: ProviderStub) -> Settings:
     return settings_of(database, stub)
-
-
-def settings_of(database: Database, stub: ProviderStub, **values: Any) -> Settings:
-    wanted = {
-        "EMBEDDING_PROVIDER": "openai",
-        "OPENAI_API_KEY": KEY,
-        "OPENAI_BASE_URL": stub.openai_url,
-        "EMBEDDING_MODEL": "stub",
-        "EMBEDDING_DIMENSIONS": DIMENSIONS,
-        "DATABASE_URL": database.url,
-        **values,
-    }
-    return Settings.model_validate(wanted)
-
-
-class Watched:
-    """A supervisor, and what it told."""
-
-    def __init__(self, settings: Settings, patience: Patience = QUICK, **options: Any) -> None:
-        self.states: list[WorkerState] = []
-        chosen = WorkerOptions(**{"batch_size": 5, "concurrency": 2} | options)
-        self.supervisor = Supervisor(settings, chosen, on_change=self._changed, patience=patience)
-
-    def _changed(self) -> None:
-        if not self.states or self.states[-1] is not self.supervisor.state:
-            self.states.append(self.supervisor.state)
-
-    @property
-    def pid(self) -> int:
-        assert self.supervisor.pid is not None
-        return self.supervisor.pid
-
-    @property
-    def text(self) -> str:
-        return "\n".join(line.text for line in self.supervisor.log.since(0))
-
-    async def until(self, condition: Callable[[Supervisor], bool], within_s: float = 15.0) -> None:
-        try:
-            await until(lambda: condition(self.supervisor), within_s=within_s)
-        except TimeoutError:
-            raise AssertionError(f"{self.supervisor.state}: {self.text}") from None
-
-    async def running(self) -> None:
-        await self.until(lambda supervisor: supervisor.state is RUNNING)
-
-
-@asynccontextmanager
-async def watched(settings: Settings, patience: Patience = QUICK, **options: Any) -> AsyncIterator[Watched]:
-    made = Watched(settings, patience, **options)
-    try:
-        yield made
-    finally:
-        await made.supervisor.kill()
-        await made.supervisor.close()
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is no more, or only waits for somebody who is not us to look at it."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def is_no_child(pid: int) -> bool:
-    """Whether no zombie of ours is left of it."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
-
-
-async def hold_tasks(connection: Connection, stub: ProviderStub, *, count: int = 5) -> None:
-    """Let the worker, which is past its checks, claim tasks and wait for the provider in vain."""
-    await queued_articles(connection, 1, slug="first")
-    await until_tasks(connection, completed=1)
-    await connection.execute("DELETE FROM embedding_tasks")
-    stub.faults.hold = asyncio.Event()
-    await queued_articles(connection, count)
-    await until(lambda: stub.seen.in_flight >= 1, within_s=15)
-
-
-def let_go(stub: ProviderStub) -> None:
-    assert stub.faults.hold is not None
-    stub.faults.hold.set()
-    stub.faults.hold = None
 
 
 # -- start and stop
@@ -300,118 +216,6 @@ async def test_a_frozen_worker_is_reset_and_its_tasks_are_done_by_the_next(
         assert attempts == [1]
         states = await connection.fetchval("SELECT array_agg(state ORDER BY started_at) FROM embedq_workers")
         assert states == ["dead", "running"]
-
-
-# -- a console that ends
-
-
-@asynccontextmanager
-async def console(settings: Settings, state: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A program that supervises a worker; with the pid of the worker."""
-    base = os.environ | {"PYTHONWARNINGS": "error", "XDG_STATE_HOME": str(state), "PYTHONPATH": str(ROOT)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.support.supervising"),
-        env=environment_of(settings, base),
-        cwd=state,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    worker = 0
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(20):
-            said = (await process.stdout.readline()).decode().split()
-        assert said[0] == "running"
-        worker = int(said[1])
-        yield process, worker
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-        if worker and not gone(worker):
-            os.kill(worker, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
-async def test_a_worker_whose_console_dies_finishes_what_it_holds_and_exits(
-    settings: Settings, connection: Connection, stub: ProviderStub, tmp_path: Path, number: signal.Signals
-) -> None:
-    async with console(settings, tmp_path) as (process, worker):
-        await hold_tasks(connection, stub, count=30)
-        process.send_signal(number)
-        assert await process.wait() == -number
-        await until_true(connection, "SELECT state = 'stopping' FROM embedq_workers")
-        assert not gone(worker)
-        let_go(stub)
-        await until(lambda: gone(worker), within_s=15)
-    done = await statuses(connection)
-    assert set(done) == {"completed", "pending"}  # of two batches, and nothing was claimed any more
-    assert 5 <= done["completed"] <= 10
-    assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
-
-
-async def test_a_worker_left_on_purpose_goes_on_and_writes_its_log_to_a_file(
-    settings: Settings, connection: Connection, stub: ProviderStub, tmp_path: Path
-) -> None:
-    async with console(settings, tmp_path) as (process, worker):
-        await hold_tasks(connection, stub)
-        answer, _ = await process.communicate(b"leave\n")
-        assert process.returncode == 0
-        log = Path(answer.decode().split()[1])
-        assert log.is_relative_to(tmp_path)
-        assert os.stat(log).st_mode & 0o077 == 0
-        let_go(stub)
-        await until_tasks(connection, completed=5)
-        await queued_articles(connection, 10, slug="later")
-        await until_tasks(connection, completed=15)
-        assert await connection.fetchval("SELECT state FROM embedq_workers") == "running"
-        await until(lambda: "batch done" in log.read_text())
-        os.kill(worker, signal.SIGTERM)
-        await until(lambda: gone(worker), within_s=15)
-        await until(lambda: "worker stopped" in log.read_text())
-
-
-async def test_a_worker_can_be_left_by_a_console_that_stays(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))  # where no log can be made
-    async with watched(settings) as worker:
-        await worker.supervisor.start()
-        await worker.running()
-        pid = worker.pid
-        left = await worker.supervisor.leave()
-        assert left is not None
-        assert (left.pid, left.log, worker.supervisor.state) == (pid, None, OFF)
-        await worker.supervisor.start()
-        await worker.running()
-        assert worker.pid != pid
-        assert not gone(pid)
-        os.kill(pid, signal.SIGTERM)
-        await until(lambda: is_no_child(pid), within_s=15)
-        left = await worker.supervisor.leave()
-        assert left is not None
-        assert await worker.supervisor.leave() is None
-        os.kill(left.pid, signal.SIGTERM)
-        await until(lambda: is_no_child(left.pid), within_s=15)
-
-
-async def test_a_closed_supervisor_lets_its_worker_finish(
-    settings: Settings, connection: Connection, stub: ProviderStub
-) -> None:
-    worker = Watched(settings)
-    await worker.supervisor.start()
-    await worker.running()
-    await hold_tasks(connection, stub)
-    pid = worker.pid
-    before = len(asyncio.all_tasks())
-    async with asyncio.timeout(1):
-        await worker.supervisor.close()
-    assert len(asyncio.all_tasks()) < before
-    let_go(stub)
-    await until(lambda: is_no_child(pid), within_s=15)
-    assert await statuses(connection) == {"completed": 5}
 
 
 # -- what a worker writes

@@ -1,0 +1,96 @@
+"""An application that does nothing but to act, and what it acts on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Button, Static
+from textual.worker import Worker
+
+from embedq_tui.acts import Actor
+from embedq_tui.link import Link
+from embedq_worker.selection import TaskFilter
+from tests.support.content import queued_articles
+from tests.support.databases import Connection, Database
+from tests.support.waiting import until
+
+BY = "ann@ops"
+HOSTILE = "[/foo][@click=app.quit]x[red $error a[/ \x1b]52;c;aGk=\x07\u202e\u4e2d"
+PENDING = TaskFilter(statuses=("pending",))
+
+S = TypeVar("S", bound=Screen[Any])
+T = TypeVar("T")
+
+
+class Bench(App[None]):
+    """An application that does nothing but to act."""
+
+    def __init__(self, database: Database, **values: Any) -> None:
+        super().__init__()
+        self.link = Link(database.settings)
+        self.actor = Actor(self, self.link, BY, **values)
+        self.told: list[str] = []
+
+    def notify(self, message: str, **values: Any) -> None:
+        """Keep what is told in passing."""
+        self.told.append(message)
+        super().notify(message, **values)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Worker[T]:
+        """Do something as a screen would."""
+        return self.run_worker(work, exit_on_error=False)
+
+    async def dialog(self, kind: type[S]) -> S:
+        """The dialog that is shown, as soon as it takes keys."""
+        await until(lambda: isinstance(self.screen, kind) and self.screen.focused is not None)
+        assert isinstance(self.screen, kind)
+        return self.screen
+
+
+@asynccontextmanager
+async def bench(
+    database: Database, size: tuple[int, int] = (80, 24), **values: Any
+) -> AsyncIterator[tuple[Bench, Pilot[None]]]:
+    """The application on its terminal."""
+    app = Bench(database, **values)
+    async with app.link.opened(), app.run_test(size=size, notifications=True, tooltips=True) as pilot:
+        yield app, pilot
+
+
+def said(screen: Screen[Any]) -> str:
+    """Everything a dialog says."""
+    texts = [str(found.content) for found in screen.query(Static)]
+    return "\n".join([*texts, *(str(found.label) for found in screen.query(Button))])
+
+
+async def fail(connection: Connection, count: int, *, error: str = "boom") -> list[UUID]:
+    """Tasks that failed."""
+    articles = await queued_articles(connection, count, slug=f"failed-{uuid4().hex[:6]}")
+    rows = await connection.fetch(
+        """UPDATE embedding_tasks SET status = 'failed', error_message = $2, completed_at = now()
+           WHERE article_id = ANY ($1::int[]) RETURNING id""",
+        articles,
+        error,
+    )
+    return [row["id"] for row in rows]
+
+
+@asynccontextmanager
+async def held_up(database: Database) -> AsyncIterator[None]:
+    """Inside the block nobody can change the task of the eighth article: its batch waits."""
+    holder = await database.connect()
+    await holder.execute(
+        """CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
+           CREATE TRIGGER wait BEFORE UPDATE ON embedding_tasks FOR EACH ROW
+           WHEN (OLD.slug = 'article-7') EXECUTE FUNCTION wait();
+           SELECT pg_advisory_lock(7)"""
+    )
+    yield
+    await holder.close()
