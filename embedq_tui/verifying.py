@@ -125,7 +125,7 @@ def _findings(plan: Plan, overspent: int) -> list[Finding]:
                 overspent,
                 0,
                 f"{count(overspent, 'failed task')} with more attempts than allowed (another worker's)",
-                "run: embedq-tui backfill --only failed",
+                "run: embedq-tui retry --failed",
             )
         )
     return found

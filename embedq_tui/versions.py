@@ -45,5 +45,4 @@ async def _ask(invocation: Invocation) -> str:
 
     settings = invocation.settings()
     async with asyncio.timeout(CONNECT_WITHIN_S), connected(settings) as connection:
-        found = connection.get_server_version()
-        return f"{found.major}.{found.minor} at {where(settings)}"
+        return f"{connection.get_settings().server_version.split()[0]} at {where(settings)}"

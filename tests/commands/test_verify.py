@@ -80,6 +80,21 @@ async def test_failed_rows_with_too_many_attempts(tui: Tui, connection: Connecti
     assert counts(document) == {"failed": (2, 0), "overspent": (2, 0)}
 
 
+async def test_what_it_says_of_too_many_attempts_mends_them(tui: Tui, connection: Connection) -> None:
+    for article in await queued_articles(connection, 2):
+        await embed(connection, article)
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'failed', attempts = 4, completed_at = now()"
+    )
+    _, document = await verified(tui)
+    assert counts(document) == {"overspent": (2, 0)}
+    lines = (await tui("verify")).out.splitlines()
+    (advice,) = (line.partition("run: embedq-tui ")[2] for line in lines if "run: embedq-tui " in line)
+    assert (await tui(*advice.split())).code == ExitCode.OK
+    _, document = await verified(tui)
+    assert "overspent" not in counts(document)
+
+
 async def test_what_is_queued_is_no_damage(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 2)
     code, document = await verified(tui)
