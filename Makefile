@@ -108,6 +108,12 @@ check: $(VENV)/.dev docs  ## lint, format, types, arrows between the rooms, depe
 	$(VENV)/bin/lint-imports
 	$(PY) -m pip --disable-pip-version-check check
 
+# Asks an advisory service on the network what is known of the locked versions; not part of check, which needs none.
+.PHONY: audit
+audit: $(PY)  ## known vulnerabilities of what is locked; needs the network
+	@$(PIP_INSTALL) pip-audit
+	$(PY) -m pip_audit --requirement $(LOCK) --disable-pip --no-deps $(ARGS)
+
 .PHONY: format
 format: $(VENV)/.dev  ## format the code and apply safe fixes
 	$(PY) -m ruff check --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -52,6 +53,7 @@ def open_console(
         EmbedqError: There is no terminal, or a setting cannot be used.
     """
     require_terminal()
+    os.umask(0o077)  # what is exported, drawn and kept here is the operator's alone
     profiles = load_profiles()
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
