@@ -111,8 +111,9 @@ check: $(VENV)/.dev docs  ## lint, format, types, arrows between the rooms, depe
 # Asks an advisory service on the network what is known of the locked versions; not part of check, which needs none.
 .PHONY: audit
 audit: $(PY)  ## known vulnerabilities of what is locked; needs the network
-	@$(PIP_INSTALL) pip-audit
-	$(PY) -m pip_audit --requirement $(LOCK) --disable-pip --no-deps $(ARGS)
+	@"$(PY)" -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --requirement $(LOCK) --disable-pip --no-deps $(ARGS)
 
 .PHONY: format
 format: $(VENV)/.dev  ## format the code and apply safe fixes
