@@ -137,14 +137,9 @@ async def test_a_worker_tells_no_secret(
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    ("form", "debug"),
-    [
-        ("text", ["--debug"]),
-        pytest.param("text", [], marks=pytest.mark.slow),
-        pytest.param("json", ["--debug"], marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "debug"])
+@pytest.mark.parametrize("form", ["text", "json"])
 async def test_a_worker_that_cannot_begin_tells_no_secret(
     database: Database, stub: ProviderStub, form: str, debug: list[str]
 ) -> None:
@@ -193,6 +188,7 @@ async def test_commands_tell_no_secret(
     assert wrong == []
 
 
+@pytest.mark.slow
 async def test_commands_that_fail_tell_no_secret_in_a_traceback_either(tui: Tui, stub: ProviderStub) -> None:
     ids = Furnished({"OPERATION": "x", "UNDOABLE": "x", "FILE": "x"})
     wrong = []
@@ -210,6 +206,7 @@ async def test_commands_that_fail_tell_no_secret_in_a_traceback_either(tui: Tui,
     assert wrong == []
 
 
+@pytest.mark.slow
 async def test_pictures_and_exports_of_the_console_hold_no_secret(
     database: Database, connection: Connection, stub: ProviderStub, tmp_path: Path
 ) -> None:
