@@ -1,7 +1,7 @@
 """Figure 3: what each step costs beside 10,000 and beside 10,000,000 tasks and audit rows, in turns.
 
-Of the tasks 1 in 20 is pending; a hundred failed for one of forty reasons, and twenty are stuck, in both; the
-others are completed. Ids are random, as another program makes them.
+The last twentieth of the tasks is pending; a hundred failed for one of forty reasons, and twenty are stuck,
+in both; the others are completed. Ids are those of `embedq_uuid`, which follow the time.
 """
 
 from __future__ import annotations
@@ -35,22 +35,24 @@ from embedq_worker.storage import VectorStorage, inspect_storage
 SMALL, BIG = 10_000, 10_000_000
 BATCH = 50
 ARTICLES = 10_000
+"""At least; enough that each pending task has one of its own."""
+
 TABLES = ["embedding_tasks", "embedding_audit_logs"]
 
-_ARTICLES = f"""INSERT INTO articles (title, slug, content)
-                SELECT i::text, 'slug-' || i, 'One line.' FROM generate_series(1, {ARTICLES}) AS i"""
+_ARTICLES = """INSERT INTO articles (title, slug, content)
+               SELECT i::text, 'slug-' || i, 'One line.' FROM generate_series(1, $1::int) AS i"""
 
-_TASKS = f"""
+_TASKS = """
 INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, created_at,
                              scheduled_at, processed_at, completed_at, error_message)
-SELECT gen_random_uuid(), 1 + i % {ARTICLES}, 'slug-' || i % {ARTICLES},
-       CASE WHEN i % 20 = 0 THEN 'delete' ELSE 'update' END,
+SELECT embedq_uuid(), 1 + i % $4::int, 'slug-' || i % $4::int,
+       CASE s.status WHEN 'pending' THEN 'delete' ELSE 'update' END,
        (ARRAY['high', 'normal', 'low'])[1 + i % 3], s.status, (s.status <> 'pending')::int, s.at, s.at,
        CASE WHEN s.status <> 'pending' THEN s.at END,
        CASE WHEN s.status IN ('completed', 'failed') THEN s.at END,
        CASE WHEN s.status = 'failed' THEN 'reason ' || chr(65 + (i / 100 % 40)::int) || ' at ' || i END
 FROM generate_series($1::int, $2::int) AS i,
-LATERAL (SELECT CASE WHEN i % 20 = 0 THEN 'pending'
+LATERAL (SELECT CASE WHEN i > $3 - $3 / 20 THEN 'pending'
                      WHEN i <= 10000 AND i % 100 = 1 THEN 'failed'
                      WHEN i <= 400 AND i % 20 = 2 THEN 'processing'
                      ELSE 'completed' END AS status,
@@ -62,12 +64,12 @@ INSERT INTO embedding_tasks (id, slug, operation, status, completed_at, error_me
 SELECT gen_random_uuid(), 'slug', 'update', 'failed', now() - i * interval '1 second',
        'reason ' || chr(65 + i % 40) || ' at ' || i FROM generate_series(1, $1::int) AS i"""
 
-_AUDIT = f"""
+_AUDIT = """
 INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                   duration)
-SELECT gen_random_uuid(), now() - ($3 - i) * interval '1 millisecond', 'info', 'task_lifecycle',
-       'Task completed', gen_random_uuid(), 1 + i % {ARTICLES},
-       '{{"worker": "a", "outcome": "stored", "chunks": 3}}', 12.5
+SELECT embedq_uuid(), now() - ($3 - i) * interval '1 millisecond', 'info', 'task_lifecycle',
+       'Task completed', gen_random_uuid(), 1 + i % $4::int,
+       '{"worker": "a", "outcome": "stored", "chunks": 3}', 12.5
 FROM generate_series($1::int, $2::int) AS i"""
 
 _INDEXES = """SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
@@ -100,32 +102,42 @@ class _Read:
 async def measure(rounds: int, big: int = BIG) -> Flat:
     """Fill both databases, then measure each step in turns."""
     began = perf_counter()
-    async with _side(SMALL) as small, _side(big) as large:
-        load_s = perf_counter() - began
-        print(f"{big:,} rows made in {load_s:.0f} s", flush=True)
-        result = Flat(small_rows=SMALL, big_rows=big, load_s=load_s, counts_exact=True, steps={})
-        times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in STEPS}
-        for number in range(-3, rounds):
-            for name, step in STEPS.items():
-                pair = [(small, times[name][0]), (large, times[name][1])]
-                random.shuffle(pair)
-                for side, found in pair:
-                    taken = await _timed(side, step)
-                    if number >= 0:
-                        found.append(taken)
-        for name, step in STEPS.items():
-            read = [await _looked(side, step) for side in (small, large)]
-            result.steps[name] = Step(
-                small=times[name][0],
-                big=times[name][1],
-                rows_small=read[0].rows,
-                rows_big=read[1].rows,
-                seq_scans=read[1].scans,
-                sorted_rows=read[1].sorted_rows,
-            )
-        result.steps[f"failure groups, {FAILED:,} failed"] = await _many_failed(small, large, rounds)
-        result.counts_exact = not await large.pool.fetch("SELECT * FROM embedq_repair_counts()", timeout=600)
+    async with _filled(SMALL) as small, _filled(big) as large:
+        result = Flat(
+            small_rows=SMALL, big_rows=big, load_s=perf_counter() - began, counts_exact=False, steps={}
+        )
+        print(f"{big:,} rows made in {result.load_s:.0f} s", flush=True)
+        async with _side(small) as one, _side(large) as other:
+            await _compare(one, other, rounds, result)
     return result
+
+
+async def _compare(small: _Side, large: _Side, rounds: int, result: Flat) -> None:
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in STEPS}
+    for number in range(-3, rounds):
+        for name, step in STEPS.items():
+            pair = [(small, times[name][0]), (large, times[name][1])]
+            random.shuffle(pair)
+            for side, found in pair:
+                taken = await _timed(side, step)
+                if number >= 0:
+                    found.append(taken)
+    for name, step in STEPS.items():
+        result.steps[name] = await _judged(step, small, large, *times[name])
+    result.steps[f"failure groups, {FAILED:,} failed"] = await _many_failed(small, large, rounds)
+    result.counts_exact = not await large.pool.fetch("SELECT * FROM embedq_repair_counts()", timeout=600)
+
+
+async def _judged(step: _Do, small: _Side, large: _Side, few_ms: list[float], many_ms: list[float]) -> Step:
+    few, many = await _looked(small, step), await _looked(large, step)
+    return Step(
+        small=few_ms,
+        big=many_ms,
+        rows_small=few.rows,
+        rows_big=many.rows,
+        seq_scans=many.scans,
+        sorted_rows=many.sorted_rows,
+    )
 
 
 async def _many_failed(small: _Side, large: _Side, rounds: int) -> Step:
@@ -134,15 +146,7 @@ async def _many_failed(small: _Side, large: _Side, rounds: int) -> Step:
     await large.pool.execute("VACUUM ANALYZE embedding_tasks", timeout=3_600)
     step = STEPS["failure groups"]
     pairs = [(await _timed(small, step), await _timed(large, step)) for _ in range(min(rounds, 20) + 1)][1:]
-    few, many = await _looked(small, step), await _looked(large, step)
-    return Step(
-        small=[pair[0] for pair in pairs],
-        big=[pair[1] for pair in pairs],
-        rows_small=few.rows,
-        rows_big=many.rows,
-        seq_scans=many.scans,
-        sorted_rows=many.sorted_rows,
-    )
+    return await _judged(step, small, large, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
 async def _timed(side: _Side, step: _Do) -> float:
@@ -201,29 +205,38 @@ def _sorts(plan: dict[str, Any]) -> int:
 
 
 @asynccontextmanager
-async def _side(rows: int) -> AsyncIterator[_Side]:
+async def _filled(rows: int) -> AsyncIterator[str]:
     async with empty_database() as url:
-        settings = settings_of(url)
-        await migrations.up(settings)
+        await migrations.up(settings_of(url))
         connection = await asyncpg.connect(url)
         await _fill(connection, rows)
-        storage = await inspect_storage(connection)
         await connection.close()
-        async with open_pool(settings, "bench", size=1) as pool:
-            side = _Side(settings, pool, storage)
-            await fleet.enter(pool, side.scope, HostIdentity("bench", 1, ""), {})
-            yield side
+        yield url
+
+
+@asynccontextmanager
+async def _side(url: str) -> AsyncIterator[_Side]:
+    settings = settings_of(url)
+    async with open_pool(settings, "bench", size=1) as pool:
+        async with pool.acquire() as connection:
+            storage = await inspect_storage(connection)
+        side = _Side(settings, pool, storage)
+        await fleet.enter(pool, side.scope, HostIdentity("bench", 1, ""), {})
+        yield side
 
 
 async def _fill(connection: asyncpg.Connection[asyncpg.Record], rows: int) -> None:
-    await connection.execute(_ARTICLES)
+    articles = max(ARTICLES, rows // 20)
+    await connection.execute(_ARTICLES, articles, timeout=600)
     await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '1GB'")
     for table, statement in zip(TABLES, (_TASKS, _AUDIT), strict=True):
         indexes = await connection.fetch(_INDEXES, table)
         for index in indexes:
             await connection.execute(f"DROP INDEX {index['name']}")
         for start in range(1, rows + 1, 1_000_000):
-            await connection.execute(statement, start, min(start + 999_999, rows), rows, timeout=3_600)
+            await connection.execute(
+                statement, start, min(start + 999_999, rows), rows, articles, timeout=3_600
+            )
         for index in indexes:
             await connection.execute(index["definition"], timeout=3_600)
     await connection.execute("RESET session_replication_role")
