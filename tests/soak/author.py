@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from embedq_worker.database import EXPECTED_ERRORS
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 
@@ -24,7 +25,6 @@ _OPEN = "SELECT coalesce(sum(n), 0)::int FROM embedq_live_counts WHERE status IN
 _ANY = "SELECT id FROM articles ORDER BY random() LIMIT 1"
 _IN_HAND = """SELECT article_id FROM embedding_tasks WHERE status = 'processing' AND article_id IS NOT NULL
               ORDER BY random() LIMIT $1"""
-_GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class Author:
@@ -48,7 +48,7 @@ class Author:
     async def run(self) -> None:
         """Write for ever; ends by cancellation only."""
         while True:
-            with suppress(*_GONE):
+            with suppress(*EXPECTED_ERRORS):
                 connection = await asyncpg.connect(self._database.url, timeout=5, command_timeout=20)
                 try:
                     while True:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import asyncpg
-
 from embedq_worker import migrations
+from embedq_worker.database import EXPECTED_ERRORS
 from embedq_worker.schema_files import load_migrations
 from tests.soak.scene import Scene
 from tests.support.clocks import shifted
@@ -284,5 +283,5 @@ FAULTS: Sequence[Fault] = (
     Fault("another program's worker beside", run_a_foreign_worker, (0.2, 1.0), repaired=True),
 )
 
-UNREACHABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, AssertionError)
+UNREACHABLE = (*EXPECTED_ERRORS, AssertionError)
 """What a fault runs into while another one has the database in its hands."""
