@@ -54,7 +54,7 @@ def files() -> dict[str, str]:
 
 
 def _page(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, **command.context_settings)
     first, _, rest = (command.help or "").partition("\n\n")
     lines = [
         f'.TH {name.upper()} 1 "" "embedq {__version__}"',

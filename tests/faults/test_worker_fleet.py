@@ -147,7 +147,7 @@ async def test_a_worker_that_starts_without_a_provider_waits_for_it(
     await stub.stop()
     await queued_articles(connection, 3)
     async with worker_process(environment(database, stub)) as worker:
-        await worker.until_heard("the provider does not work")
+        await worker.until_heard("requests to the provider are held")
         async with stub:
             await connection.execute("UPDATE embedq_providers SET retry_at = now()")
             await until_tasks(connection, completed=3)

@@ -275,6 +275,7 @@ async def test_no_secret_comes_out(database: Database, connection: Connection) -
         async with worker_process(variables) as worker:
             await worker.started()
             arguments = command_line(worker.pid)
+            await worker.until_heard("requests to the provider are held")
             stub.faults.body = f"{secret} is not {secret}"
             await connection.execute("UPDATE embedq_providers SET state = 'closed'")
             await queued_articles(connection, 1, slug="more")
