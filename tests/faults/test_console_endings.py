@@ -7,7 +7,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -186,23 +186,26 @@ async def test_at_any_moment(
         start, _, keys = MOMENTS[moment].partition(" ")
         await console.press(start[0], "This console")
         console.program.type(start[1:])
+        workers: set[psutil.Process] = set()
         if keys:
             await console.program.until(lambda text: "running, pid" in text)
             await hold_tasks(connection, stub)
             if keys == "!":
                 for worker in console.workers:
                     worker.kill()
+            workers.update(console.workers)
             for key in keys:
                 console.program.type(key)
                 await asyncio.sleep(chance.uniform(0.0, 0.3))
         else:
             await queued_articles(connection, TASKS)
         await asyncio.sleep(chance.uniform(0.0, 1.5))
-        workers = console.workers
-        ENDINGS[ending](console.program)
+        workers.update(console.workers)
+        with suppress(ProcessLookupError):  # it may have quit just now, as it was told
+            ENDINGS[ending](console.program)
         await console.program.ended(within_s=CONSOLE_WITHIN_S)
         for worker in workers:
             if console.log_of(worker).exists():  # it was left on purpose just before
                 worker.terminate()
-        await until_ended(console, workers)
+        await until_ended(console, list(workers))
     await assert_nothing_lost(connection, database, stub)

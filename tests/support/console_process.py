@@ -24,8 +24,12 @@ class Opened:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Its workers, as long as it lives."""
-        return [child for child in psutil.Process(self.program.process.pid).children() if is_worker(child)]
+        """Its workers; none where it has ended."""
+        try:
+            children = psutil.Process(self.program.process.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in children if is_worker(child)]
 
     def log_of(self, worker: psutil.Process) -> Path:
         """Where a worker that was left running writes its log."""
