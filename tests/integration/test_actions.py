@@ -57,7 +57,7 @@ async def audit(world: World, operation: UUID, *, of_tasks: bool) -> list[asyncp
     """Rows of an operation, about tasks or about batches, in order."""
     return await world.psql.fetch(
         """SELECT *, metadata ->> 'count' AS n FROM embedding_audit_logs
-           WHERE operation_id = $1 AND (task_id IS NOT NULL) = $2 ORDER BY id""",
+           WHERE operation_id = $1 AND (task_id IS NOT NULL) = $2 ORDER BY timestamp, id""",
         str(operation),
         of_tasks,
     )
