@@ -12,7 +12,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from bench.scratch import scratch_database
 from bench.server import server
 from embedq_worker.settings import Settings
 from tests.support.terminal import Terminal, terminal
+from tests.support.waiting import until
 
 RATE = 1_000
 ROUND_S = 0.05
@@ -135,16 +136,14 @@ async def _latencies(program: Terminal, connection: asyncpg.Connection[asyncpg.R
             """INSERT INTO embedding_tasks (id, slug, operation, status, completed_at, error_message)
                VALUES (gen_random_uuid(), 'bench', 'update', 'failed', now(), 'bench')"""
         )
-        began, wanted = perf_counter(), f"{number:,} failed"
-        await _seen(program, lambda text, wanted=wanted: wanted in text)  # type: ignore[misc]
+        began = perf_counter()
+        await _seen(program, f"{number:,} failed")
         found.append(perf_counter() - began)
     return found
 
 
-async def _seen(program: Terminal, condition: Callable[[str], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition(program.text):  # noqa: ASYNC110 - the screen is another program's
-            await asyncio.sleep(0.002)
+async def _seen(program: Terminal, text: str) -> None:
+    await until(lambda: text in program.text, within_s=10)
 
 
 @asynccontextmanager

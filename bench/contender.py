@@ -24,10 +24,17 @@ WITHIN_S = 300.0
 
 
 @asynccontextmanager
-async def process(name: str, deed: str, url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A contender that is ready; killed at the end."""
+async def process(
+    *arguments: str, module: str = "bench.contender"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A contender that is ready; killed at the end.
+
+    Args:
+        arguments: Of the module.
+        module: Run as a program; says ``ready``.
+    """
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.contender", name, deed, url),
+        *(sys.executable, "-m", module, *arguments),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -13,13 +13,13 @@ import time
 from array import array
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 
 import asyncpg
 import httpx
 
-from bench.contender import ROOT, answer, tell
+from bench.contender import answer, process, tell
 from bench.contenders.embedq import settings_of
 from bench.provider import DIMENSIONS, INPUT_S, INPUTS, REQUEST_S, requests_so_far, running
 from bench.result import Cost, Pipeline
@@ -97,7 +97,7 @@ async def _again(provider: str, articles: int, url: str) -> int:
 
 
 async def _measured(name: str, provider: str, articles: int, url: str | None) -> Cost:
-    async with process(name, provider, url or str(articles)) as child:
+    async with _process(name, provider, url or str(articles)) as child:
         watch = await asyncpg.connect(url) if url else None
         before = await usage(watch) if watch else None
         asked = await requests_so_far(provider)
@@ -117,22 +117,15 @@ async def _measured(name: str, provider: str, articles: int, url: str | None) ->
     )
 
 
-@asynccontextmanager
-async def process(name: str, provider: str, argument: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One of the two, ready to begin."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.pipeline", name, provider, argument),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert await answer(child) == "ready"
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
+def worker(provider: str, url: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """A worker that is ready to begin."""
+    return _process("embedq", provider, url)
+
+
+def _process(
+    name: str, provider: str, argument: str
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    return process(name, provider, argument, module="bench.pipeline")
 
 
 # -- the processes

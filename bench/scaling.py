@@ -49,10 +49,7 @@ async def _rate(name: str, processes: int, jobs: int) -> float:
 async def _limited(processes: int, articles: int) -> float:
     """Articles per second of several workers, each with requests of its own in flight."""
     async with running() as provider, pipeline.database(articles) as url, AsyncExitStack() as stack:
-        workers = [
-            await stack.enter_async_context(pipeline.process("embedq", provider, url))
-            for _ in range(processes)
-        ]
+        workers = [await stack.enter_async_context(pipeline.worker(provider, url)) for _ in range(processes)]
         for worker in workers:
             tell(worker)
         seconds = await asyncio.gather(*(answer(worker) for worker in workers))

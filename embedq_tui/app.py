@@ -322,9 +322,12 @@ class Console(App[int]):
         """Take back what was done last, where that can be."""
         await self.actor.undo_last()
 
-    @work(exclusive=True, group="quit", exit_on_error=False)
-    async def action_quit(self) -> None:  # type: ignore[override]
+    async def action_quit(self) -> None:
         """End; what becomes of a worker that runs is asked."""
+        self._quit()
+
+    @work(exclusive=True, group="quit", exit_on_error=False)
+    async def _quit(self) -> None:
         if await self._may_leave():
             self.exit(0)
 

@@ -10,8 +10,9 @@ import pytest
 
 from embedq_worker.configuration import spellings_of
 from embedq_worker.settings import Settings
-from tests.support.databases import Connection, Database, Server, inspect
+from tests.support.databases import DIMENSIONS, Connection, Database, Server, inspect
 from tests.support.postgres import embedded_binaries, running_server
+from tests.support.provider_stub import ProviderStub
 
 SERVER_VARIABLE = "EMBEDQ_TEST_DATABASE_URL"
 """URL of an administrator on a running server; without it the tests start one of their own."""
@@ -70,3 +71,10 @@ async def connection(database: Database) -> AsyncIterator[Connection]:
     opened = await database.connect()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    """A provider that answers."""
+    async with ProviderStub(dimensions=DIMENSIONS) as running:
+        yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import click
 
@@ -39,7 +40,7 @@ def up(invocation: Invocation) -> None:
 
 def _up(invocation: Invocation) -> None:
     settings = invocation.settings()
-    applied = asyncio.run(migrations.up(settings, lambda line: say(line, error=invocation.as_json)))
+    applied = asyncio.run(migrations.up(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"applied": applied})
     elif not applied:
@@ -100,7 +101,7 @@ def roles(invocation: Invocation) -> None:
     migration.
     """
     settings = invocation.settings()
-    asyncio.run(migrations.grant_roles(settings, lambda line: say(line, error=invocation.as_json)))
+    asyncio.run(migrations.grant_roles(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"roles": migrations.ROLES})
     else:
@@ -125,8 +126,7 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     )
     if version < QUEUE_VERSION and not yes and not confirm(f"This removes {what}. Go on?"):
         return ExitCode.NO
-    report = lambda line: say(line, error=invocation.as_json)  # noqa: E731 - one line, used once
-    undone = asyncio.run(migrations.rollback(settings, version, report))
+    undone = asyncio.run(migrations.rollback(settings, version, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"taken_back": undone})
     elif not undone:

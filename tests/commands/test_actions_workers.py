@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
-
-import pytest
 
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
@@ -15,12 +12,6 @@ from tests.support.content import queued_articles, statuses, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.worker_process import environment, worker_process
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def test_a_stop_ends_workers_and_stands_until_start(

@@ -8,10 +8,11 @@ import time
 import pytest
 
 from embedq_tui.deeds import prioritise, retry
-from embedq_tui.link import STRIKES, WATCH_S, Link
+from embedq_tui.link import WATCH_S, Link
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.configuration import load_settings
+from embedq_worker.line_watch import LOOKS
 from embedq_worker.selection import TaskFilter
 from tests.console.acting import PENDING, bench, held_up, said
 from tests.support.blocking import until_any_blocked
@@ -99,7 +100,7 @@ async def test_a_connection_that_died_in_silence_is_noticed_soon(
                 proxy.swallow()  # nobody is told
             began = time.monotonic()
             await until(lambda: isinstance(app.screen, Tell), within_s=30)
-            assert time.monotonic() - began < (STRIKES + 3) * WATCH_S
+            assert time.monotonic() - began < (LOOKS + 3) * WATCH_S
             assert "5 of 12" in said(await app.dialog(Tell))
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.databases import Connection
+from embedq_worker.settings import Settings
+from tests.support.databases import Connection, Database
 from tests.support.oracle import install_witness
+from tests.support.provider_stub import ProviderStub
+from tests.support.supervised import settings_of
 
 
 @pytest.fixture
 async def witness(connection: Connection) -> None:
     """What happens to tasks is written down, so that the oracle can judge it."""
     await install_witness(connection)
+
+
+@pytest.fixture
+def settings(database: Database, stub: ProviderStub) -> Settings:
+    """Of a worker that asks the stub."""
+    return settings_of(database, stub)

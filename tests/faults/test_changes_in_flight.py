@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -16,12 +16,6 @@ from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("witness")
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 Meanwhile = Callable[[Connection], Awaitable[object]]

@@ -44,12 +44,6 @@ ENDINGS: dict[str, Ending] = {
 pytestmark = pytest.mark.usefixtures("witness")
 
 
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
 @asynccontextmanager
 async def opened(database: Database, stub: ProviderStub, home: Path) -> AsyncIterator[Opened]:
     """A console that shows live data; a worker that outlives it fails the test, and is killed."""

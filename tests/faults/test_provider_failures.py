@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from time import monotonic
 
 import pytest
@@ -15,12 +14,6 @@ from tests.support.content import queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import Bench, bench
 from tests.support.provider_stub import Fault, ProviderStub
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def held(it: Bench) -> Held:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.content import add_articles, queue_tasks, statuses, until_true, wrong_articles
-from tests.support.databases import DIMENSIONS, Connection, Database
+from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, Faults, ProviderStub
 from tests.support.worker_process import WorkerProcess, environment, worker_process
 
@@ -80,12 +80,6 @@ POISONS: Mapping[str, Mapping[str, Any]] = {
 
 MEMORY_BYTES = 100 * 2**20
 """An endless answer is cut off after 4 MiB; what Python and the system keep of it may be some more."""
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub(dimensions=DIMENSIONS) as running:
-        yield running
 
 
 def turn(stub: ProviderStub, knobs: Mapping[str, Any]) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from random import Random
 from typing import cast
-
-import pytest
 
 from embedq_tui.app import Console
 from embedq_worker.listener import WORK, Hearing
 from embedq_worker.notifier import CHANNEL
 from tests.console.running import console, eventually, store
 from tests.support.content import queued_articles, until_tasks, wrong_articles
-from tests.support.databases import DIMENSIONS, Connection, Database
+from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.worker_process import environment, worker_process
 
@@ -23,12 +20,6 @@ PAYLOADS = [
     "\r\n\t", "\u202e\u2066", "[red]x[/]", "[@click=app.quit]quit[/]", "%s%n", "'; DROP TABLE articles; --",
     "x" * 7_999, "\U0001f469\u200d\U0001f4bb" * 700, "-1", "1e999", "NaN", "../../etc/passwd",
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub(dimensions=DIMENSIONS) as running:
-        yield running
 
 
 async def shout(connection: Connection, random: Random, count: int) -> None:

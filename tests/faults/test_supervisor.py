@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -35,18 +34,6 @@ from tests.support.supervised import (
     settings_of,
     watched,
 )
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(database: Database, stub: ProviderStub) -> Settings:
-    return settings_of(database, stub)
-
 
 # -- start and stop
 

@@ -15,23 +15,12 @@ import pytest
 from embedq_worker.configuration import environment_of
 from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
-from tests.support.databases import Connection, Database
+from tests.support.databases import Connection
 from tests.support.provider_stub import ProviderStub
-from tests.support.supervised import OFF, Watched, gone, hold_tasks, is_no_child, let_go, settings_of, watched
+from tests.support.supervised import OFF, Watched, gone, hold_tasks, is_no_child, let_go, watched
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(database: Database, stub: ProviderStub) -> Settings:
-    return settings_of(database, stub)
 
 
 @asynccontextmanager

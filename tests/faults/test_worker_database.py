@@ -12,7 +12,6 @@ import pytest
 from embedq_worker.configuration import load_settings
 from embedq_worker.database import EXPECTED_ERRORS, Pool, open_pool
 from embedq_worker.line_watch import LineWatch
-from embedq_worker.logs import open_log
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.crashing import crashing_server
 from tests.support.databases import Connection, Database
@@ -26,12 +25,6 @@ from tests.support.worker_process import environment, worker_process
 pytestmark = pytest.mark.usefixtures("witness")
 
 BATCHES = ("--batch-size", "10", "--concurrency", "2")
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def cut_off(connection: Connection, name: str = "embedq-worker%") -> int:
@@ -147,7 +140,7 @@ async def test_a_database_that_turns_read_only_is_waited_for(
 async def watched(proxy: TcpProxy, size: int) -> AsyncIterator[Pool]:
     """A pool by way of a proxy, watched with less patience than a worker has."""
     settings = load_settings(database_url=proxy.url)
-    watch = LineWatch(settings, open_log("json", "error"), suspect_s=0.3, every_s=0.1)
+    watch = LineWatch(settings, suspect_s=0.3, every_s=0.1)
     async with (
         open_pool(settings, "embedq-test", size=size, min_size=size, opened=watch.add) as pool,
         watch.looking(),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.content import queued_articles, statuses, until_tasks
+from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import Kind, judge
 from tests.support.provider_stub import ProviderStub
@@ -19,12 +18,6 @@ from tests.support.worker_process import WorkerProcess, environment, run_worker_
 pytestmark = pytest.mark.usefixtures("witness")
 
 BATCHES = ("--batch-size", "10", "--concurrency", "2")
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def caught_at_work(connection: Connection, stub: ProviderStub, worker: WorkerProcess) -> None:
@@ -120,7 +113,7 @@ async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_o
         await queued_articles(connection, 10, slug="more")
         await until_tasks(connection, completed=20)
         await frozen.until_heard("entering again")
-        assert await connection.fetchval("SELECT count(*) FROM embedq_workers WHERE state = 'running'") == 1
+        await until_true(connection, "SELECT count(*) = 1 FROM embedq_workers WHERE state = 'running'")
         assert await frozen.stop() == 0
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 20
     found = await judge(connection, blameless=True)  # the texts of the first ten were written over above

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -17,12 +16,6 @@ from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
 
 pytestmark = pytest.mark.usefixtures("witness")
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 @pytest.mark.slow

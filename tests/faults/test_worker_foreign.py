@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,12 +17,6 @@ from tests.support.provider_stub import ProviderStub
 from tests.support.worker_process import environment, run_worker_process, worker_process
 
 pytestmark = [pytest.mark.pgvector, pytest.mark.usefixtures("witness")]
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def edit_for_a_while(connection: Connection, articles: list[int], edits: int) -> None:

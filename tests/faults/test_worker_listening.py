@@ -21,12 +21,6 @@ NEVER = {"EMBEDDING_WORKER_INTERVAL": 3_600_000}
 """So that polling helps nobody."""
 
 
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
 async def test_a_worker_is_woken_by_whoever_queues_a_task(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,12 +18,6 @@ from tests.support.worker_process import environment, worker_process
 BY = "ann@ops"
 
 SHOWN = "SELECT (settings ->> 'concurrency')::int = $1 FROM embedq_workers"
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def audited(connection: Connection, worker: UUID) -> int:

@@ -33,12 +33,6 @@ async def editor(database: Database, connection: Connection) -> AsyncIterator[Co
     await opened.close()
 
 
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
 async def queued(connection: Connection) -> list[tuple[str, str]]:
     """Slug and operation of the pending tasks; takes them away."""
     rows = await connection.fetch(

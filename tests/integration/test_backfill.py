@@ -28,12 +28,6 @@ async def anywhere(request: pytest.FixtureRequest, connection: Connection) -> No
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
 async def worker(database: Database, connection: Connection, stub: ProviderStub) -> AsyncIterator[Bench]:
     async with bench(database, stub) as it:
         assert it.scope.model == OPTIONS.model

@@ -21,12 +21,6 @@ from tests.support.provider_stub import ProviderStub
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
 async def worker(database: Database, connection: Connection, stub: ProviderStub) -> AsyncIterator[Bench]:
     async with bench(database, stub) as it:
         assert it.scope.model == OPTIONS.model

@@ -10,7 +10,6 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -23,12 +22,6 @@ from tests.support.databases import Connection, Database, Server
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.scraping import ask, metrics_url, scrape, scraped
 from tests.support.worker_process import environment, run_worker_process, worker_process
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def test_what_a_worker_did(database: Database, connection: Connection, stub: ProviderStub) -> None:
@@ -75,7 +68,7 @@ async def test_failures_of_the_provider(
             "open": 1,
         }
         assert found.value("embedq_provider_errors_total", kind="unavailable") == 0
-        assert found.value("embedq_health_issue", code="provider_open") == 1
+        await scraped(url, "embedq_health_issue", 1, code="provider_open")  # judged a moment later
         ready = await ask(url, "/readyz")
         assert ready.status_code == 200  # the provider's state is told, and is no reason to restart a worker
         assert "open" in ready.text

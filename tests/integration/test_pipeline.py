@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from math import ceil, log2
-
-import pytest
 
 from embedq_worker import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
@@ -14,12 +11,6 @@ from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 async def charged(connection: Connection) -> int:

@@ -17,12 +17,6 @@ from tests.support.worker_process import environment, run_worker_process, worker
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
 async def manager() -> AsyncIterator[ManagerStub]:
     with ManagerStub() as running:
         yield running

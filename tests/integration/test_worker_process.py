@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,6 @@ from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.waiting import until
 from tests.support.worker_process import environment, run_worker_process, worker_process
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    async with ProviderStub() as running:
-        yield running
 
 
 def free_port() -> int:

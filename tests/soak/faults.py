@@ -64,8 +64,7 @@ async def kill_a_worker(scene: Scene) -> int:
 
 async def freeze_a_worker(scene: Scene) -> int:
     """SIGSTOP until others have taken what it held, then SIGCONT."""
-    victim = scene.fleet.some()
-    if victim is None:
+    if (victim := scene.fleet.some()) is None:
         return 0
     victim.signal(signal.SIGSTOP)
     try:
@@ -83,8 +82,7 @@ async def freeze_a_worker(scene: Scene) -> int:
 
 async def stop_a_worker(scene: Scene) -> int:
     """SIGTERM, SIGINT, or one after the other."""
-    victim = scene.fleet.some()
-    if victim is None:
+    if (victim := scene.fleet.some()) is None:
         return 0
     with suppress(ProcessLookupError):
         victim.signal(scene.chance.choice([signal.SIGTERM, signal.SIGINT]))

@@ -118,12 +118,6 @@ async def open_pool(
             pool.terminate()
 
 
-def waits_since(connection: Connection) -> float | None:
-    """Since when an answer is waited for, of the clock `time.monotonic`; None while nothing is asked."""
-    since: float | None = getattr(connection, "waits_since", None)
-    return since
-
-
 async def serves(connection: Connection, pid: int) -> bool:
     """Whether the server process of another connection of ours is at work, or cannot be told.
 

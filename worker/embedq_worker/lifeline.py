@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
+from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
     from embedq_worker.logs import Log
@@ -113,12 +114,10 @@ async def held(
     """
     reader, writer = await asyncio.open_connection(sock=line)
     writer.write(f"{STARTED} {worker}\n".encode())
-    listening = asyncio.create_task(_listen(reader, on_end, log))
     try:
-        yield
+        async with beside(_listen(reader, on_end, log)):
+            yield
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()

@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from weakref import WeakSet
 
 from embedq_worker.database import EXPECTED_ERRORS, DirectConnection, connected, serves
 from embedq_worker.errors import EmbedqError
 from embedq_worker.line import Line
-from embedq_worker.logs import Log
 from embedq_worker.settings import Settings
+from embedq_worker.waits import beside
 
-WITHIN_S = 10.0
 LOOKS = 3
+"""Looks one after the other that have to find a connection waiting for nothing."""
 
 
 class LineWatch:
     """Looks now and then what the connections of a pool wait for.
 
-    One that waits for a server process that is idle, look after look, waits for nothing: it is ended, and so
-    are those that lie idle beside it, so that whoever waited goes on with new ones. How long a statement
-    takes does not matter while the server is at work on it.
+    One that waits for a server process that is idle, or for a server that cannot be reached, look after look,
+    waits for nothing: it is ended, and so are those that lie idle beside it, so that whoever waited goes on
+    with new ones. How long a statement takes does not matter while the server is at work on it.
 
     Args:
         settings: Where the database is.
-        log: For what an operator should know.
+        on_ended: Told how many connections were ended.
         suspect_s: Seconds of waiting that are nothing special.
         every_s: Seconds between two looks.
+        within_s: Seconds the server has to tell what it does.
     """
 
     def __init__(
         self,
         settings: Settings,
-        log: Log,
+        on_ended: Callable[[int], None] = lambda count: None,
         *,
         suspect_s: float = 10.0,
         every_s: float = 4.0,
+        within_s: float = 10.0,
     ) -> None:
         self._settings = settings
         self._lines: WeakSet[Line] = WeakSet()
-        self._log = log
+        self._on_ended = on_ended
         self._suspect_s = suspect_s
         self._every_s = every_s
+        self._within_s = within_s
         self._seen: dict[Line, tuple[float, int]] = {}
         """By connection: since when it waits, and how many looks found that for nothing."""
 
@@ -56,12 +59,8 @@ class LineWatch:
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Look while the block runs."""
-        task = asyncio.create_task(self._run())
-        try:
+        async with beside(self._run()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
@@ -77,23 +76,28 @@ class LineWatch:
             else:
                 self._seen.clear()
 
-    async def _look(self, suspects: dict[Line, float]) -> None:
-        try:
-            async with asyncio.timeout(WITHIN_S), connected(self._settings, "embedq-worker watch") as other:
-                idle = [line for line in suspects if not await serves(other, line.get_server_pid())]
-        except (EmbedqError, *EXPECTED_ERRORS):
-            return  # the database is away: nobody can tell
+    async def _look(self, suspects: Mapping[Line, float]) -> None:
         seen, self._seen = self._seen, {}
-        for line in idle:
+        for line in await self._unserved(suspects):
             since, looks = seen.get(line, (suspects[line], 0))
             if line.waits_since == since:
                 self._seen[line] = (since, looks + 1)
         if any(looks >= LOOKS for _, looks in self._seen.values()):
-            self._end(line for line in list(self._lines) if line in self._seen or line.waits_since is None)
+            self._end([line for line in self._lines if line in self._seen or line.waits_since is None])
 
-    def _end(self, lines: Iterable[Line]) -> None:
+    async def _unserved(self, lines: Mapping[Line, float]) -> Collection[Line]:
+        """Those for which the server does nothing; none where nobody can tell."""
+        try:
+            async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
+                return [line for line in lines if not await serves(other, line.get_server_pid())]
+        except (EmbedqError, *EXPECTED_ERRORS) as error:
+            cause = error.__cause__ or error
+            # What PostgreSQL itself refuses tells that it is there, and nothing of what it does.
+            return list(lines) if isinstance(cause, OSError | TimeoutError) else []
+
+    def _end(self, lines: Collection[Line]) -> None:
         ended = [line for line in lines if not line.is_closed()]
         for line in ended:
             line.terminate()
         self._seen.clear()
-        self._log.warning("connections were silently dead and are replaced", connections=len(ended))
+        self._on_ended(len(ended))

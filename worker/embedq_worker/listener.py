@@ -205,7 +205,10 @@ async def probe_listen(
     """
     heard = asyncio.Event()
     channel = f"embedq_probe_{uuid4().hex}"
-    callback = lambda *_: heard.set()  # noqa: E731 - the same object has to be removed again
+
+    def callback(*_: object) -> None:
+        heard.set()
+
     await connection.add_listener(channel, callback)
     try:
         async with asyncio.timeout(within_s):

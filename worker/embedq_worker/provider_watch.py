@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from embedq_worker import breaker
 from embedq_worker.breaker import Held
@@ -12,7 +12,7 @@ from embedq_worker.database import EXPECTED_ERRORS, Pool, persist
 from embedq_worker.embedder import CONTROL_TEXT
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider, ProviderError
-from embedq_worker.waits import first_of
+from embedq_worker.waits import beside, first_of
 
 LOOK_EVERY_S = 5.0
 LOOK_WHILE_HELD_S = 1.0
@@ -102,7 +102,7 @@ class ProviderWatch:
 
     async def _probe(self) -> None:
         try:
-            async with self._said():
+            async with beside(self._say()):
                 await self._provider.embed([CONTROL_TEXT])
         except ProviderError as error:
             wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
@@ -112,17 +112,8 @@ class ProviderWatch:
             return
         await breaker.works(self._pool, self._key)
 
-    @asynccontextmanager
-    async def _said(self) -> AsyncIterator[None]:
-        """Say again and again, while the block runs, that a probe goes on."""
-        task = asyncio.create_task(self._say())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
     async def _say(self) -> None:
+        """Say again and again that a probe goes on."""
         while True:
             await asyncio.sleep(breaker.PROBE_LEASE_S / 3)
             with suppress(*EXPECTED_ERRORS):

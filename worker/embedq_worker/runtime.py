@@ -79,7 +79,10 @@ async def run_worker(
     provider = provider or open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
-        watch = LineWatch(settings, log)
+        watch = LineWatch(
+            settings,
+            lambda ended: log.warning("connections were silently dead and are replaced", connections=ended),
+        )
         async with open_pool(
             settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add
         ) as pool:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from embedq_worker.waits import first_of
+from embedq_worker.waits import beside, first_of
 
 STATUS_EVERY_S = 5.0
 """A status is told when it is so old; more often where the watchdog wants to hear something."""
@@ -93,12 +93,8 @@ async def informed(
     if manager is None:
         yield
         return
-    telling = asyncio.create_task(_tell(manager, subject, grace_s))
-    try:
+    async with beside(_tell(manager, subject, grace_s)):
         yield
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
 
 
 async def _tell(manager: ServiceManager, subject: Subject, grace_s: float) -> None:

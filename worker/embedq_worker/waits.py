@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 
 
 class Slots:
@@ -31,6 +33,21 @@ class Slots:
     async def __aexit__(self, *_: object) -> None:
         self._taken -= 1
         self._freed.set()
+
+
+@asynccontextmanager
+async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Let something run beside the block, which ends it; how it ends is its own affair.
+
+    Args:
+        coroutine: Most run for ever.
+    """
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def first_of(event: asyncio.Event, *, timeout_s: float) -> None:

@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
+from textual.widgets.button import ButtonVariant
 
 from embedq_tui.styles import badge_style
 from embedq_tui.theme import ascii_only
@@ -213,8 +214,8 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
         danger: It destroys.
         primary: It is what is meant to be pressed.
     """
-    variant = "error" if danger else "primary" if primary else "default"
-    return Button(Text(printable(label)), variant=variant, id=name, compact=True)  # type: ignore[arg-type]
+    variant: ButtonVariant = "error" if danger else "primary" if primary else "default"
+    return Button(Text(printable(label)), variant=variant, id=name, compact=True)
 
 
 def _place(place: Place) -> Text:
