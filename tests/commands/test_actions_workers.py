@@ -158,7 +158,11 @@ async def test_a_drain_that_is_stopped_does_not_claim_to_have_drained(
     stub.faults.latency_s = 0.1
     async with worker_process(environment(database, stub), "--drain") as worker:
         await worker.started()
-        assert (await tui("stop")).code == ExitCode.OK
+        stub.faults.hold = asyncio.Event()
+        stop = asyncio.ensure_future(tui("stop"))
+        await worker.until_heard("stopping")
+        stub.faults.hold.set()
+        assert (await stop).code == ExitCode.OK
         assert await worker.ended() == ExitCode.NO
         assert len(worker.plain_lines) == 2
     assert (await statuses(connection))["pending"] > 0

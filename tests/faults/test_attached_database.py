@@ -132,7 +132,8 @@ async def _stop_and_start(site: Site) -> None:
 async def _reset(site: Site) -> None:
     """What is in hand is taken away and given out again; the late write of the first claim stores nothing."""
     site.stub.faults.hold = asyncio.Event()
-    await until(lambda: site.stub.seen.in_flight == 2)
+    held = site.stub.seen.requests + 2  # the two in flight now are answered
+    await until(lambda: site.stub.seen.in_flight == 2 and site.stub.seen.requests >= held)
     aged = await site.psql("""UPDATE embedding_tasks SET processed_at = now() - interval '31 minutes'
                               WHERE status = 'processing'""")
     assert await site.psql(RESET) == aged > 0

@@ -180,13 +180,12 @@ async def test_vectors_that_do_not_fit_the_column_end_it_with_2(
 async def test_after_sigterm_what_is_in_flight_is_finished(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    await queued_articles(connection, 30)
     async with worker_process(
         environment(database, stub), "--batch-size", "5", "--concurrency", "2"
     ) as worker:
         await worker.started()
         stub.faults.latency_s = 0.5
-        await connection.execute("UPDATE embedding_tasks SET priority = 'high'")
+        await queued_articles(connection, 30)
         await until(lambda: stub.seen.in_flight == 2)
         assert await worker.stop() == 0
     left = await statuses(connection)

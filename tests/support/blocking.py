@@ -12,7 +12,7 @@ SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
 """
 
 
-async def until_blocked(observer: Connection, waiting: Connection, *, within_s: float = 5.0) -> None:
+async def until_blocked(observer: Connection, waiting: Connection, *, within_s: float = 15.0) -> None:
     """Return as soon as a session waits for another one.
 
     Args:
@@ -29,7 +29,7 @@ async def until_blocked(observer: Connection, waiting: Connection, *, within_s: 
             pass
 
 
-async def until_any_blocked(observer: Connection, *, within_s: float = 5.0) -> None:
+async def until_any_blocked(observer: Connection, *, within_s: float = 15.0) -> None:
     """Return as soon as another session of this database waits for a lock.
 
     Args:

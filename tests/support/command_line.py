@@ -31,12 +31,14 @@ def understand(words: Sequence[str]) -> None:
     """
     program, *rest = (NOBODY if word.endswith("_ID") else word for word in words)
     command = _PROGRAMS[Path(program).name]
+    # A command keeps the help option it first had, which is that of the program it stands in.
+    context = click.Context(command, info_name=program, obj=Invocation(), **command.context_settings)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        found = command.get_command(click.Context(command), rest.pop(0))
+        found = command.get_command(context, rest.pop(0))
         if found is None:
             raise click.UsageError(f"no such command: {' '.join(words)}")
         command = found
-    command.make_context(program, rest, obj=Invocation())
+    command.make_context(program, rest, parent=context)
 
 
 def lines_of(page: str) -> Iterator[list[str]]:
