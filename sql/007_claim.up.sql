@@ -169,7 +169,8 @@ $$;
 -- statement that claims: its own snapshot is older than the claim, so it might see the text of before, or no article.
 CREATE FUNCTION embedq_claimed_articles(p_articles int[], p_model text)
 RETURNS TABLE (id int, title text, slug text, content text, no_rag boolean, source text, hashes text[])
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
     IF EXISTS (SELECT FROM pg_attribute

@@ -164,8 +164,12 @@ class _Call:
         distinct = dict.fromkeys(texts)
         self.outcomes.update((text, _empty()) for text in distinct if not text.strip())
         to_send = [text for text in distinct if text not in self.outcomes]
+        requests = pack(to_send, self._provider.limits)
+        if len(requests) == 1:  # sent at once, before whatever else waits for its turn
+            await self._settle(requests[0])
+            return
         async with asyncio.TaskGroup() as group:
-            for texts_of_request in pack(to_send, self._provider.limits):
+            for texts_of_request in requests:
                 group.create_task(self._settle(texts_of_request))
 
     async def _settle(self, texts: Sequence[str]) -> None:

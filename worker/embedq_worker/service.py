@@ -264,6 +264,7 @@ class Service:
             if tasks:
                 self._busy += 1
                 batches.create_task(self._work(tasks))
+                self._notifier.changed()  # after the batch, which goes first
             elif self._drain and await self._drained():
                 return
             else:
@@ -290,8 +291,6 @@ class Service:
             return []
         self._claiming_failed = False
         self._metrics.claim(perf_counter() - began, len(tasks))
-        if tasks:
-            self._notifier.changed()
         return tasks
 
     async def _work(self, tasks: Sequence[ClaimedTask]) -> None:
