@@ -34,6 +34,7 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off 
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_spared int[];
+    v_id uuid := embedq_uuid();
 BEGIN
     IF NOT p_operation <@ ARRAY['create'] AND current_setting('transaction_isolation') = 'read committed' THEN
         -- Article by article, and in words that leave out the indexes on what is pending or due (see embedq_claim), so
@@ -56,8 +57,8 @@ BEGIN
     RETURN QUERY
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                      created_at, scheduled_at, metadata)
-        SELECT embedq_uuid(), w.article, w.slug, w.operation, p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
-               p_metadata
+        SELECT embedq_nth_uuid(v_id, row_number() OVER ()), w.article, w.slug, w.operation, p_priority, 'pending', 0,
+               p_max_attempts, v_now, v_now, p_metadata
         FROM unnest(p_article, p_slug, p_operation) AS w(article, slug, operation)
         WHERE NOT EXISTS (SELECT FROM unnest(v_spared) AS s(article) WHERE s.article = w.article)
         RETURNING article_id;
@@ -295,6 +296,7 @@ DECLARE
     v_categories text[];
     v_clear int[];
     v_held int[];
+    v_id uuid := embedq_uuid();
 BEGIN
     SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
     v_state := CASE WHEN v_operation.runner = p_runner THEN v_operation.state ELSE 'taken over' END;
@@ -324,7 +326,7 @@ BEGIN
         v_now := clock_timestamp();
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                      created_at, scheduled_at, metadata)
-        SELECT embedq_uuid(), w.id, w.slug,
+        SELECT embedq_nth_uuid(v_id, w.place), w.id, w.slug,
                CASE w.category WHEN 'no_rag' THEN 'delete' WHEN 'missing' THEN 'create' ELSE 'update' END,
                p_priority, 'pending', 0, p_max_attempts, v_now, v_now,
                jsonb_build_object('bulkOperationId', p_id, 'reason', w.category)

@@ -15,7 +15,7 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError
 
-BATCH = 500
+BATCH = 1_000
 """Articles per transaction."""
 
 _PAUSE = Backoff(0.05, 1.0)
