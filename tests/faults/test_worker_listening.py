@@ -61,6 +61,28 @@ async def test_a_task_queued_for_later_is_done_then(
         assert monotonic() - began >= 0.3
 
 
+async def test_a_task_that_becomes_due_just_after_the_claim_is_done_at_once(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """ALTER FUNCTION embedq_outlook RENAME TO embedq_outlook_then;
+           CREATE FUNCTION embedq_outlook(p_priorities text[], p_folders text[], p_within_ms bigint)
+           RETURNS TABLE (more boolean, next_ms bigint) LANGUAGE plpgsql AS $$
+           BEGIN
+               PERFORM set_config('session_replication_role', 'replica', true);  -- no signal
+               UPDATE embedding_tasks SET scheduled_at = now();
+               RETURN QUERY SELECT * FROM embedq_outlook_then(p_priorities, p_folders, p_within_ms);
+           END $$"""
+    )
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        articles = await add_articles(connection, ["Text."])
+        async with connection.transaction():
+            await queue_tasks(connection, articles)
+            await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour'")
+        await until_tasks(connection, completed=1)
+
+
 async def test_a_listening_connection_that_is_cut_is_replaced_at_once(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
@@ -49,7 +51,7 @@ async def start_migrator(database: Database) -> Process:
 async def kill(process: Process) -> bool:
     """Kill -9; whether there was still something to kill."""
     with suppress(ProcessLookupError):
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)  # kill() would first look for its end, and keep it to itself
     return await process.wait() != 0
 
 

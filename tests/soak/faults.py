@@ -75,8 +75,7 @@ async def freeze_a_worker(scene: Scene) -> int:
             while not await scene.ask(dead, victim.pid):  # noqa: ASYNC110 - another program's state
                 await asyncio.sleep(0.2)
     finally:
-        with suppress(ProcessLookupError):
-            victim.signal(signal.SIGCONT)
+        victim.signal(signal.SIGCONT)
     return 1
 
 
@@ -84,11 +83,10 @@ async def stop_a_worker(scene: Scene) -> int:
     """SIGTERM, SIGINT, or one after the other."""
     if (victim := scene.fleet.some()) is None:
         return 0
-    with suppress(ProcessLookupError):
-        victim.signal(scene.chance.choice([signal.SIGTERM, signal.SIGINT]))
-        if scene.chance.random() < 0.4:
-            await asyncio.sleep(scene.chance.uniform(0, 0.3))
-            victim.signal(signal.SIGTERM)
+    victim.signal(scene.chance.choice([signal.SIGTERM, signal.SIGINT]))
+    if scene.chance.random() < 0.4:
+        await asyncio.sleep(scene.chance.uniform(0, 0.3))
+        victim.signal(signal.SIGTERM)
     return 1
 
 
@@ -97,8 +95,7 @@ async def start_with_another_clock(scene: Scene) -> int:
     by_s = scene.chance.choice([-1, 1]) * scene.chance.choice([60, 3_600, 86_400, 30 * 86_400])
     worker = await scene.fleet.start(shifted(scene.variables, by_s))
     await asyncio.sleep(scene.chance.uniform(2, 6))
-    with suppress(ProcessLookupError):
-        worker.signal(scene.chance.choice([signal.SIGTERM, signal.SIGKILL]))
+    worker.signal(scene.chance.choice([signal.SIGTERM, signal.SIGKILL]))
     return 1
 
 

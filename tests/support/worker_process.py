@@ -74,8 +74,10 @@ class WorkerProcess:
         await self.until_heard("the provider ")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
+        """Send a signal; none where it has ended."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)  # send_signal would first look for its end, and keep it to itself
 
     async def ended(self, *, within_s: float = ENDS_WITHIN_S) -> int:
         """Wait for its end, and for its last words.
@@ -89,8 +91,7 @@ class WorkerProcess:
 
     async def kill(self) -> None:
         """SIGKILL, where it still runs, and wait."""
-        if self.running:
-            self.process.kill()
+        self.signal(signal.SIGKILL)
         await self.ended()
 
     async def stop(self) -> int:

@@ -85,6 +85,7 @@ class Service:
         self._freed = asyncio.Event()
         self._wake = asyncio.Event()
         self._signalled = False
+        self._looked_again = False
         self.entered = asyncio.Event()
         self.ending = asyncio.Event()
         self._forced = asyncio.Event()
@@ -330,8 +331,13 @@ class Service:
             look = await self._outlook(within_s=0)
         except EXPECTED_ERRORS:
             look = fleet.Outlook(False, None)
-        if look.next_s is not None and not self._heartbeat.block:
-            poll_s = min(poll_s, look.next_s + 0.005)
+        if not self._heartbeat.block:
+            # What is due now became so after the claim, or cannot be claimed: the next claim tells which.
+            self._looked_again = look.more and not self._looked_again
+            if self._looked_again:
+                return
+            if look.next_s is not None:
+                poll_s = min(poll_s, look.next_s + 0.005)
         await first_of(self._wake, timeout_s=poll_s)
 
     def _signal(self, payload: str) -> None:
