@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -28,6 +29,7 @@ from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerOptions
 from embedq_tui.supervisor.types import WorkerState as Supervised
 from embedq_tui.theme import DARK, LIGHT, ascii_only, few_colours
+from embedq_tui.type_ahead import TypeAhead
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
@@ -115,6 +117,7 @@ class Console(App[int]):
         self._first_theme = "ansi-dark" if plain else DARK.name
         self.started_with = (settings, profile)
         self._actor: Actor | None = None
+        self._type_ahead = TypeAhead(self, super().on_event)
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -252,6 +255,13 @@ class Console(App[int]):
             screen.call_next(do, screen)
 
     # -- keys
+
+    async def on_event(self, event: Event) -> None:
+        """What is typed is handed on in its order, each key when the one before it has done its work."""
+        if isinstance(event, Key | Paste) and not event.is_forwarded:
+            await self._type_ahead.came(event)
+        else:
+            await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is typed before a question is on the screen is not meant for what lies below it."""

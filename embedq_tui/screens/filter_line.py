@@ -58,6 +58,10 @@ class FilterLine(Input):
         )
         self.display = False
 
+    def allow_focus(self) -> bool:
+        """Not while it is hidden: it comes first on a screen that opens, and kept what was typed."""
+        return self.display and super().allow_focus()
+
     def begin(self, text: str) -> None:
         """Write on from a text; the next key is written already."""
         self.value = f"{text} " if text else ""

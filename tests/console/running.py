@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from embedq_tui.app import Console, Options
 from embedq_tui.profiles import Profile
+from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.store import Store
 from embedq_worker.settings import Settings
 from tests.support.waiting import until
@@ -59,9 +60,16 @@ def shown(pilot: ConsolePilot) -> str:
 
 
 def takes_keys(pilot: ConsolePilot) -> bool:
-    """Whether keys reach what is shown: a dialog is on the screen a moment before it has the focus."""
+    """Whether keys reach what is shown: a question has to be on the screen before it is answered."""
     screen = pilot.app.screen
+    if isinstance(screen, Confirm):
+        return screen.seen_at is not None
     return screen.focused is not None or not screen.is_modal
+
+
+async def until_asked(pilot: ConsolePilot) -> None:
+    """Wait until a question is on the screen: what is typed earlier does not answer it."""
+    await eventually(lambda: isinstance(pilot.app.screen, Confirm) and takes_keys(pilot))
 
 
 async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIENCE_S) -> None:

@@ -9,12 +9,11 @@ import pytest
 from embedq_tui.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.search import ArticleSearchScreen
-from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings
-from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_asked, until_shown, until_text
 from tests.support.content import add_articles, until_tasks, until_true
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub, stub_vector
@@ -130,7 +129,7 @@ async def begin_backfill(pilot: ConsolePilot) -> None:
     await pilot.press("b")
     await until_text(pilot, "Priority of")
     await pilot.press("enter")
-    await until(lambda: isinstance(pilot.app.screen, Confirm))
+    await until_asked(pilot)
 
 
 async def test_a_backfill_is_counted_asked_carried_out_and_taken_back(

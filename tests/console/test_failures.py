@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.failures import screen as failures
 from embedq_tui.screens.failures.screen import FailuresScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
-from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, shown, until_asked, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -74,7 +73,7 @@ async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
         await pilot.press("k")
         await until_cursor(screen, big)
         await pilot.press("r")
-        await until(lambda: isinstance(pilot.app.screen, Confirm), within_s=WITHIN_S)
+        await until_asked(pilot)
         await until_shown(pilot, lambda text: "1,300" in text and big in text)
         await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 5)  # after it was asked
         await pilot.press("y")
@@ -129,7 +128,7 @@ async def test_hostile_and_endless_errors_are_text(database: Database, connectio
         await pilot.press("y")
         assert pilot.app.clipboard.startswith("[/foo]")
         await pilot.press("r")
-        await until(lambda: isinstance(pilot.app.screen, Confirm), within_s=WITHIN_S)
+        await until_asked(pilot)
         await pilot.press("escape")
         await pilot.press("j")
         await until_cursor(screen, endless)

@@ -14,7 +14,7 @@ from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker import migrations
 from embedq_worker.settings import Settings
-from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_asked, until_shown, until_text
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
@@ -87,14 +87,14 @@ async def test_missing_migrations_are_offered_and_applied(empty_database: Databa
         looking = await empty_database.connect()
         await until_text(pilot, "M applies what is missing")
         await pilot.press("M")
-        await until(lambda: isinstance(pilot.app.screen, Confirm))
+        await until_asked(pilot)
         await pilot.press("enter")  # it starts on No
         await until(lambda: not isinstance(pilot.app.screen, Dialog))
         assert not await looking.fetchval("SELECT to_regclass('embedding_tasks') IS NOT NULL")
         await pilot.press("9")
         await until_text(pilot, "migrations are missing")
         await pilot.press("m")
-        await until(lambda: isinstance(pilot.app.screen, Confirm))
+        await until_asked(pilot)
         await pilot.press("y")
         await until_text(pilot, "Schema    up to date", within_s=30)
         await until_shown(pilot, lambda screen: "M applies" not in screen)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.stuck.screen import StuckScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_worker.actions import CANCELLED
 from tests.commands.actors import start_worker
-from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, shown, until_asked, until_shown, until_text
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -48,8 +47,7 @@ async def stuck_screen(pilot: ConsolePilot, rows: int) -> StuckScreen:
 async def dialog(pilot: ConsolePilot, key: str) -> str:
     """What is asked after a key."""
     await pilot.press(key)
-    await until(lambda: isinstance(pilot.app.screen, Confirm), within_s=WITHIN_S)
-    await until(lambda: pilot.app.screen.focused is not None)
+    await until_asked(pilot)
     return shown(pilot)
 
 

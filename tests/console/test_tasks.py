@@ -12,7 +12,6 @@ import pytest
 from textual.events import Key
 from textual.widgets import Input
 
-from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.screen import SETTLE_S, TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -24,6 +23,7 @@ from tests.console.running import (
     eventually,
     shown,
     store,
+    until_asked,
     until_shown,
     until_text,
 )
@@ -228,9 +228,7 @@ async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
         assert "frozen" in shown(pilot)
         assert "completed   normal" not in shown(pilot)
         await pilot.press("r")
-        await eventually(
-            lambda: isinstance(pilot.app.screen, Confirm) and pilot.app.screen.focused is not None
-        )
+        await until_asked(pilot)
         await until_text(pilot, "Retry 2 marked tasks")
         await pilot.press("y")
         await until_text(pilot, "2 tasks retried")
@@ -253,9 +251,7 @@ async def test_all_that_match_are_cancelled_after_their_number_was_typed(
         await type_filter(pilot, "alpha")
         await eventually(lambda: len(table.keys) == 100)
         await pilot.press("X")
-        await eventually(
-            lambda: isinstance(pilot.app.screen, Confirm) and pilot.app.screen.focused is not None
-        )
+        await until_asked(pilot)
         await pilot.press("y", "enter", "backspace", *"130", "enter")
         await eventually(lambda: table.keys != () and "130 tasks cancelled" in shown(pilot))
         assert set(await statuses(connection, wanted)) == {"failed"}

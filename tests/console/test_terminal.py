@@ -55,6 +55,15 @@ async def test_it_shows_what_anybody_commits_obeys_keys_and_leaves_the_terminal_
         assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
 
 
+async def test_keys_that_come_at_once_arrive(database: Database) -> None:
+    async with opened(database) as program:
+        program.type("8i/nowhere/at/all\r")
+        await program.until(lambda text: "/nowhere/at/all" in text and "there is no such file" in text)
+        program.type("\x03")
+        program.type("1q")
+        assert await program.ended() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database, number: int) -> None:
     async with opened(database) as program:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from embedq_tui.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
-from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
-from tests.console.running import OPERATOR, ConsolePilot, console, until_shown, until_text
+from tests.console.running import OPERATOR, ConsolePilot, console, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -46,7 +45,7 @@ async def test_files_are_compared_asked_for_stored_and_told(
         await until_text(pilot, "With which priority are 3 articles")
         assert await connection.fetchval("SELECT count(*) FROM articles") == 0
         await pilot.press("up", "enter")
-        await until(lambda: isinstance(pilot.app.screen, Confirm))
+        await until_asked(pilot)
         await until_text(pilot, "Import 3 articles")
         await until_text(pilot, "bad.md")
         await pilot.press("y")
@@ -153,7 +152,9 @@ async def test_what_is_wrong_is_found_and_repaired(database: Database, connectio
         await until_text(pilot, "Queue what needs embedding")
         await pilot.press("enter")
         await until_text(pilot, "Priority of 2 tasks")
-        await pilot.press("enter", "y")
+        await pilot.press("enter")
+        await until_asked(pilot)
+        await pilot.press("y")
         await until_tasks(connection, pending=2)
 
 

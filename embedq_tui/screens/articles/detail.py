@@ -147,7 +147,7 @@ class ArticleDetailScreen(ArticleQueueing):
 
     def _show_section(self) -> None:
         self.query_one(ContentSwitcher).current = self._section
-        self.query_one(f"#{self._section}").focus()
+        self.set_focus(self.query_one(f"#{self._section}"))
         self._draw()
 
     # -- keys

@@ -110,7 +110,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def on_mount(self) -> None:
         """Take keys."""
-        self._table.focus()
+        self.set_focus(self._table)
         self._draw_lines()
 
     @property
@@ -320,7 +320,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def back_to_list(self) -> None:
         """Take keys in the list."""
-        self._table.focus()
+        self.set_focus(self._table)
 
     # -- acting
 

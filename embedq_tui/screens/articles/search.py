@@ -188,7 +188,7 @@ class ArticleSearchScreen(ConsoleScreen):
         self._hits = {str(hit.article_id): hit for hit in hits}
         self._table.show((_row(key, hit) for key, hit in self._hits.items()), at=0)
         if hits:
-            self._table.focus()
+            self.set_focus(self._table)
 
     # -- keys
 
@@ -214,12 +214,12 @@ class ArticleSearchScreen(ConsoleScreen):
 
     def action_query(self) -> None:
         """Write a query."""
-        self.query_one("#query").focus()
+        self.set_focus(self.query_one("#query"))
 
     def action_results(self) -> None:
         """Go to the hits."""
         if self._hits:
-            self._table.focus()
+            self.set_focus(self._table)
 
     def action_back(self) -> None:
         """Stop what is under way; else go back."""

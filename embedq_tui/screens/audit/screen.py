@@ -230,7 +230,7 @@ class AuditScreen(ConsoleScreen):
         line.value = f"{typed} " if typed else ""
         line.cursor_position = len(line.value)
         self.add_class("-filtering")
-        line.focus()
+        self.set_focus(line)
 
     @on(Input.Submitted, "#filter")
     def _filtered(self, event: Input.Submitted) -> None:
@@ -244,7 +244,7 @@ class AuditScreen(ConsoleScreen):
 
     def _close_filter(self) -> None:
         self.remove_class("-filtering")
-        self._rows.focus()
+        self.set_focus(self._rows)
 
     def _show_only(self, wanted: Wanted) -> None:
         self.store.forget(self._question)
@@ -292,7 +292,7 @@ class AuditScreen(ConsoleScreen):
             self._rows.following = False
             self._roll.hold()
         else:
-            self._rows.focus()
+            self.set_focus(self._rows)
         self._draw()
 
     def action_open_task(self) -> None:

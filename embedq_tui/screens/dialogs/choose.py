@@ -129,7 +129,7 @@ class OneOf(Dialog[R | None], Generic[R]):
         """Take keys in the list."""
         super().on_mount()
         found = self.query_one(OptionList)
-        found.focus()
+        self.set_focus(found)
         found.highlighted = self._start if self._options else None
 
     def action_move(self, by: int) -> None:
@@ -230,7 +230,7 @@ class _Write(Dialog[str | None]):
     def on_mount(self) -> None:
         """Write at once."""
         super().on_mount()
-        self._line.focus()
+        self.set_focus(self._line)
 
     @on(Input.Submitted, "#line")
     def _entered(self, event: Input.Submitted) -> None:

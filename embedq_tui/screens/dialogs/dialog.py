@@ -12,6 +12,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import Key, Paste
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
@@ -121,6 +122,10 @@ class Dialog(ModalScreen[R], Generic[R]):
     def action_give_up(self) -> None:
         """Do nothing of what it is about."""
         raise NotImplementedError
+
+    def is_meant(self, event: Key | Paste) -> bool:
+        """Whether something that was typed is for it: it may have been typed before it was on the screen."""
+        return True
 
     # -- what it can use
 

@@ -63,7 +63,7 @@ class Tell(Dialog[None]):
     def on_mount(self) -> None:
         """Enter closes it."""
         super().on_mount()
-        self.query_one("#close").focus()
+        self.set_focus(self.query_one("#close"))
 
     def action_give_up(self) -> None:
         """It was read."""

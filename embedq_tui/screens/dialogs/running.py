@@ -158,7 +158,7 @@ class Running(Dialog[None]):
     def on_mount(self) -> None:
         """Look from now on."""
         super().on_mount()
-        self.query_one("#stop").focus()
+        self.set_focus(self.query_one("#stop"))
         self._draw()
         self.set_interval(DRAW_EVERY_S, self._draw)
 

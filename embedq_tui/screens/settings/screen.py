@@ -210,7 +210,7 @@ class SettingsScreen(ChangingScreen):
 
     def _show_section(self) -> None:
         self.query_one(ContentSwitcher).current = self._section
-        self.query_one(f"#{self._section}").focus()
+        self.set_focus(self.query_one(f"#{self._section}"))
         self._draw()
         self.refresh_bindings()
 

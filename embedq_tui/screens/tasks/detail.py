@@ -199,7 +199,7 @@ class TaskDetailScreen(TaskActions):
 
     def _show_section(self) -> None:
         self.query_one(ContentSwitcher).current = self._section
-        self.query_one(f"#{self._section}").focus()
+        self.set_focus(self.query_one(f"#{self._section}"))
         self._draw()
         self._draw_section()
         self.refresh_bindings()

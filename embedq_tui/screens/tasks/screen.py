@@ -85,7 +85,7 @@ class TasksScreen(TaskFiltering):
 
     def on_mount(self) -> None:
         """Take keys."""
-        self._table.focus()
+        self.set_focus(self._table)
         self._draw_lines()
 
     @property
@@ -94,7 +94,7 @@ class TasksScreen(TaskFiltering):
 
     def back_to_list(self) -> None:
         """Take keys in the table."""
-        self._table.focus()
+        self.set_focus(self._table)
 
     def offered(self) -> tuple[Iterable[str], Iterable[str]]:
         """Slugs and ids of what is shown."""

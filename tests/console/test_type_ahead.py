@@ -1,0 +1,93 @@
+"""What is typed faster than screens open gets where it was meant to go, and answers no question unseen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from textual.events import Event, Key, Paste
+from textual.keys import _character_to_key
+from textual.widgets import Input
+
+from embedq_tui.screens.articles.screen import ArticlesScreen
+from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
+from embedq_tui.screens.dialogs.dialog import Dialog
+from embedq_tui.screens.help import HelpScreen
+from tests.console.running import ConsolePilot, console, eventually, until_asked, until_text
+from tests.support.databases import Database
+
+
+@pytest.fixture
+async def pilot(database: Database) -> AsyncIterator[ConsolePilot]:
+    async with console(database.settings, (120, 40)) as opened:
+        yield opened
+
+
+def strike(pilot: ConsolePilot, *typed: str | Event) -> None:
+    """Press keys as fast as can be: the pilot waits after each, which hides what this is about."""
+    for one in typed:
+        event = one if isinstance(one, Event) else _key(one)
+        event.set_sender(pilot.app)
+        pilot.app.post_message(event)
+
+
+def _key(name: str) -> Key:
+    named = len(name) > 1 or name.isalnum()
+    return Key(name if named else _character_to_key(name), name if len(name) == 1 else None)
+
+
+def written(pilot: ConsolePilot) -> list[str]:
+    return [line.value for line in pilot.app.screen.query(Input) if line.display]
+
+
+async def test_a_screen_that_opens_gets_what_is_typed_meanwhile(pilot: ConsolePilot) -> None:
+    strike(pilot, "8", "i")
+    await until_text(pilot, "Import which file")
+    strike(pilot, "escape", "2", "/", *"slug")
+    await eventually(lambda: written(pilot) == ["slug"])
+    strike(pilot, "escape", "4", "?")
+    await eventually(lambda: isinstance(pilot.app.screen, HelpScreen))
+    strike(pilot, "escape", "5", "3", "6")
+    await eventually(lambda: pilot.app.current_mode == "audit")
+
+
+async def test_a_line_that_opens_gets_all_that_is_typed_and_pasted(pilot: ConsolePilot) -> None:
+    strike(pilot, "8", "i", *"/one", Paste("/two"), *"/3")
+    await eventually(lambda: written(pilot) == ["/one/two/3"])
+
+
+async def test_what_is_typed_behind_the_end_of_a_dialog_is_for_the_screen_below(pilot: ConsolePilot) -> None:
+    strike(pilot, "8", "i", *"text", "escape", "s", *"words")
+    await eventually(lambda: written(pilot) == ["words"])
+    strike(pilot, "escape", "escape", "i", "escape", "i", "escape", "1")
+    await eventually(lambda: pilot.app.current_mode == "overview")
+    assert not isinstance(pilot.app.screen, Dialog)
+
+
+async def test_what_is_typed_before_a_question_is_on_the_screen_does_not_answer_it_with_yes(
+    pilot: ConsolePilot,
+) -> None:
+    answers: list[Answer | None] = []
+    enquiry = Enquiry("Delete everything?", ["Really."], "Delete", staged=True, danger=True)
+    pilot.app.push_screen(Confirm(enquiry), answers.append)
+    strike(pilot, "y", "s", "right", "enter", "l", "enter")
+    await until_asked(pilot)
+    await pilot.pause()
+    assert answers == []
+    await pilot.press("y")
+    await eventually(lambda: answers == [Answer.YES])
+    pilot.app.push_screen(Confirm(enquiry), answers.append)
+    strike(pilot, "y", "escape", "8")  # leaving it needs no reading
+    await eventually(lambda: isinstance(pilot.app.screen, ArticlesScreen))
+    assert answers == [Answer.YES, Answer.NO]
+
+
+async def test_a_word_that_was_typed_before_it_was_asked_for_is_not_taken(pilot: ConsolePilot) -> None:
+    answers: list[Answer | None] = []
+    pilot.app.push_screen(Confirm(Enquiry("Delete 12 tasks?", [], "Delete", word="12")), answers.append)
+    strike(pilot, *"12", Paste("12"), "enter")
+    await until_asked(pilot)
+    await pilot.pause()
+    assert (answers, written(pilot)) == ([], [""])
+    await pilot.press(*"12", "enter")
+    await eventually(lambda: answers == [Answer.YES])
