@@ -24,6 +24,7 @@ RETURNS TABLE (task_id uuid, outcome text)
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan  -- planning a batch of one anew is half of its cost
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -121,7 +122,8 @@ BEGIN
                    p_model, v_now
             FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
                  AS c(article, index, chunk_id, heading, text, hash, vector)
-            WHERE c.article = ANY (v_store) ORDER BY c.article, c.index
+            WHERE EXISTS (SELECT FROM unnest(v_store) AS s(id) WHERE s.id = c.article)
+            ORDER BY c.article, c.index
             ON CONFLICT (article_id, chunk_index) DO UPDATE
             SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
                 text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
@@ -138,7 +140,8 @@ BEGIN
                    p_model, v_now
             FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
                  AS c(article, index, chunk_id, heading, text, hash, vector)
-            WHERE c.article = ANY (v_store) ORDER BY c.article, c.index
+            WHERE EXISTS (SELECT FROM unnest(v_store) AS s(id) WHERE s.id = c.article)
+            ORDER BY c.article, c.index
             ON CONFLICT (article_id, chunk_index) DO UPDATE
             SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
                 text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,

@@ -30,7 +30,8 @@ CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, 
 CREATE FUNCTION embedq_enqueue(
     p_article int[], p_slug text[], p_operation text[], p_priority text, p_max_attempts int, p_metadata jsonb)
 RETURNS SETOF int
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_spared int[];

@@ -107,7 +107,8 @@ $$;
 CREATE FUNCTION embedq_outlook(p_priorities text[], p_folders text[], p_within_ms bigint)
 RETURNS TABLE (more boolean, next_ms bigint)
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
