@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -20,6 +21,10 @@ SERVER_VARIABLE = "EMBEDQ_TEST_DATABASE_URL"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "pgvector: needs the pgvector extension on the server")
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # `make test &` of a script; programs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for field in Settings.model_fields.values():  # what the developer has set must not change a test
         for name in spellings_of(field):
             os.environ.pop(name, None)

@@ -53,7 +53,7 @@ class NoProvider:
     model = "none/none"
     endpoint = "nowhere"
     dimensions = DIMENSIONS
-    limits = RequestLimits(2_048, 1_000_000, 8_192)
+    limits = RequestLimits(2_048, 1_000_000)
 
     def __init__(self, started: Started = lambda: None) -> None:
         self._started = started

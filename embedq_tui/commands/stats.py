@@ -69,6 +69,7 @@ def _figures(period: Period) -> dict[str, str]:
         "processing time p95": short_time(processing.p95 if processing else None),
         "wait p50": short_time(wait.p50 if wait else None),
         "request to the provider": short_time(period.embedding_ms),
+        "claim": short_time(period.claim_ms),
         "slots busy": "-" if period.utilization is None else f"{period.utilization:.0%}",
     }
 

@@ -121,7 +121,14 @@ def _worker(worker: WorkerRow, now: datetime) -> str:
         f"{worker.succeeded:,} done",
         f"{worker.failed:,} failed",
     ]
-    return "  ".join(parts) + (f"  ({worker.note})" if worker.note else "")
+    remarks = [*_limits(worker), worker.note] if worker.note else _limits(worker)
+    return "  ".join(parts) + (f"  ({'; '.join(remarks)})" if remarks else "")
+
+
+def _limits(worker: WorkerRow) -> list[str]:
+    """What it serves where that is not everything."""
+    limits = [worker.settings.get(name) for name in ("priorities", "folders")]
+    return [f"only {', '.join(map(str, limit))}" for limit in limits if isinstance(limit, list) and limit]
 
 
 def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:

@@ -139,9 +139,20 @@ async def test_a_database_without_a_queue(bare_tui: Tui) -> None:
     assert "--migrate" in answer.err
 
 
+async def test_a_worker_with_limits_says_what_it_serves(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection)
+    await connection.execute(
+        """UPDATE embedq_workers SET settings = '{"priorities": ["high"], "folders": ["docs", "handbook"]}'"""
+    )
+    answer = await tui("status")
+    assert "high" in answer.out
+    assert "docs, handbook" in answer.out
+
+
 async def test_text_of_others_commands_no_terminal(tui: Tui, connection: Connection) -> None:
     await start_worker(connection)
     await connection.execute("UPDATE embedq_workers SET note = E'\\x1b]52;c;aGk=\\x07 \\u202e [/red]'")
+    await connection.execute("UPDATE embedq_workers SET settings = $1::jsonb", '{"folders": ["\\u009b2J"]}')
     await connection.execute("SELECT embedq_command('stop', E'ann\\x1b[2J')")
     answer = await tui("status")
     assert "[/red]" in answer.out

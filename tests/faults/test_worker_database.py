@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from embedq_worker.configuration import load_settings
-from embedq_worker.database import EXPECTED_ERRORS, Pool, open_pool
+from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, open_pool
 from embedq_worker.line_watch import LineWatch
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.crashing import crashing_server
@@ -208,3 +208,13 @@ async def test_a_server_that_is_restarted_is_waited_for(stub: ProviderStub) -> N
             assert worker.plain_lines == []
         assert await judge(connection, blameless=True) == []
         await connection.close()
+
+
+async def test_prepared_statements_that_a_pooler_takes_apart_are_told_with_the_setting_that_helps(
+    database: Database, connection: Connection
+) -> None:
+    await connection.execute("PREPARE one AS SELECT 1")
+    for statement in ("PREPARE one AS SELECT 1", "EXECUTE another"):  # what there is already, or is not there
+        with pytest.raises(EXPECTED_ERRORS) as caught:
+            await connection.execute(statement)
+        assert "DB_STATEMENT_CACHE" in explained(caught.value, database.settings).advice

@@ -37,7 +37,6 @@ class Fleet:
         self._chance = chance
         self._stacks: dict[int, AsyncExitStack] = {}
         self._keeper: asyncio.Task[None] | None = None
-        self._resting = asyncio.Event()
 
     async def __aenter__(self) -> Fleet:
         self._keeper = asyncio.create_task(self._keep())

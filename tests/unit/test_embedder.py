@@ -310,12 +310,12 @@ async def test_each_text_gets_what_it_deserves_whatever_company_it_is_in(
     tokens=st.integers(1, 120),
 )
 def test_packing_loses_nothing_and_keeps_the_limits(texts: list[str], inputs: int, tokens: int) -> None:
-    packs = pack(texts, RequestLimits(inputs, tokens, 1_000))
+    packs = pack(texts, RequestLimits(inputs, tokens))
     assert sorted(text for p in packs for text in p) == sorted(texts)
     for p in packs:
         assert 1 <= len(p) <= inputs
         assert len(p) == 1 or sum(map(estimate_tokens, p)) <= tokens
-    roomy = pack(texts, RequestLimits(inputs, 1_000_000, 1_000))
+    roomy = pack(texts, RequestLimits(inputs, 1_000_000))
     assert len(roomy) == ceil(len(texts) / inputs)
 
 

@@ -230,6 +230,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "the connection to {place} was lost: {text}",
         "is PostgreSQL running?",
     ),
+    (
+        (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError),
+        EmbedqError,
+        "a pooler at {place} takes prepared statements apart (a transaction-pooling PgBouncer?)",
+        "set DB_STATEMENT_CACHE=0, or give a direct connection",
+    ),
     ((asyncpg.PostgresError,), EmbedqError, "PostgreSQL at {place}: {text}", ""),
     ((TimeoutError,), Unreachable, "PostgreSQL at {place} did not answer in time", "is it overloaded?"),
 )

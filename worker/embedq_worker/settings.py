@@ -117,7 +117,7 @@ class Settings(WatchSettings):
         ge=16,
         le=1_000_000,
         validation_alias=_names("EMBEDDING_CONTEXT_TOKENS"),
-        description="tokens the model takes per text (num_ctx for Ollama); default by provider",
+        description="tokens that Ollama is asked to take per text (num_ctx); the others take what they take",
     )
 
     # -- worker

@@ -20,12 +20,10 @@ class RequestLimits:
     Attributes:
         inputs: Texts per request.
         tokens: Estimated tokens per request (the sum over its texts).
-        input_tokens: Estimated tokens of one text before the model would cut it.
     """
 
     inputs: int
     tokens: int
-    input_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

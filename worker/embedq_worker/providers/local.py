@@ -80,7 +80,7 @@ class LocalProvider:
     @property
     def limits(self) -> RequestLimits:
         """The model averages over the words: a text of any length fits."""
-        return RequestLimits(self._inputs, _NO_LIMIT, _NO_LIMIT)
+        return RequestLimits(self._inputs, _NO_LIMIT)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts as unit vectors; see `Provider.embed`."""

@@ -72,7 +72,7 @@ class OllamaProvider:
     @property
     def limits(self) -> RequestLimits:
         """Ollama takes any number of texts and works through them; small requests keep it responsive."""
-        return RequestLimits(self._inputs, self._inputs * self._context, self._context)
+        return RequestLimits(self._inputs, self._inputs * self._context)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request; see `Provider.embed`."""

@@ -22,7 +22,6 @@ from embedq_worker.settings import Settings
 
 _INPUTS = 2_048
 _REQUEST_TOKENS = 300_000
-_CONTEXT_TOKENS = 8_191
 _ENCODING_REFUSED = re.compile(r"encoding[ _]?format|base64", re.IGNORECASE)
 
 
@@ -42,7 +41,6 @@ class OpenAIProvider:
         self._model = stored_model(settings)
         self._asked = settings.dimensions_wanted if native_dimensions(settings) else None
         self._inputs = settings.request_inputs or _INPUTS
-        self._context = settings.context_tokens or _CONTEXT_TOKENS
         self._base64 = True
         key = settings.openai_api_key.get_secret_value().strip() if settings.openai_api_key else None
         self._client = JsonClient(
@@ -74,7 +72,7 @@ class OpenAIProvider:
     @property
     def limits(self) -> RequestLimits:
         """What OpenAI accepts; a compatible server may take fewer texts (EMBEDDING_REQUEST_INPUTS)."""
-        return RequestLimits(self._inputs, _REQUEST_TOKENS, self._context)
+        return RequestLimits(self._inputs, _REQUEST_TOKENS)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request; see `Provider.embed`."""
