@@ -45,13 +45,12 @@ async def test_it_shows_the_queue_and_what_others_commit_at_once(tui: Tui, conne
             articles[0],
             "broke \x1b]52;c;aGk=\x07 [red]there[/]",
         )
-        await shown.until(lambda text: "2 pending" in text and "1 failed" in text, within_s=3)
+        await shown.until(lambda text: "2 pending" in text and "1 failed" in text)
         await connection.execute("UPDATE embedding_worker_status SET is_running = false")
-        await shown.until(lambda text: "Stopped by postgres" in text, within_s=3)
+        await shown.until(lambda text: "Stopped by postgres" in text)
         assert b"\x1b]52" not in shown.received
         shown.type("q")
         assert await shown.ended() == ExitCode.OK
-        await shown.until(lambda text: True)
         assert shown.received.rstrip().endswith(SHOWN)
         assert shown.received.count(HIDDEN) == 1
         assert shown.modes() == (True, True)

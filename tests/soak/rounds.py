@@ -109,19 +109,18 @@ async def _warm(there: Scene) -> None:
 
 async def _strike(there: Scene, fault: Fault, seconds: float, played: Round) -> None:
     over = time.monotonic() + seconds
-    while True:
-        await asyncio.sleep(there.chance.uniform(*fault.pause_s))
-        if time.monotonic() > over:
-            return
+    await asyncio.sleep(there.chance.uniform(0, fault.pause_s[0]))  # a short round has its strike, too
+    while time.monotonic() < over:
         began = datetime.now(UTC)
         try:
             times = await fault.strike(there)
         except (*UNREACHABLE, EmbedqError) as error:
             played.notes.append(f"{fault.name}: {type(error).__name__}: {error}"[:300])
-            continue
+            times = 0
         if times:
             well_from = datetime.now(UTC) if fault.passes else began
             played.strikes.append(Strike(fault.name, times, well_from))
+        await asyncio.sleep(there.chance.uniform(*fault.pause_s))
 
 
 async def _peace(there: Scene, played: Round) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import signal
 import struct
 import sys
@@ -16,6 +17,9 @@ from dataclasses import dataclass
 import pyte
 
 from tests.support.waiting import until
+
+_MARK = 0
+"""A byte that terminals pass over."""
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Terminal:
     received: bytearray
     _descriptor: int
     _its: int
+    _read: bool = True
 
     @property
     def lines(self) -> list[str]:
@@ -52,6 +57,8 @@ class Terminal:
             )
         except TimeoutError:
             raise AssertionError(f"not on the screen in time:\n{self.text}") from None
+        if not condition(self.text):
+            await self._heard_out()
         assert condition(self.text), self.text
 
     def type(self, keys: str) -> None:
@@ -65,12 +72,14 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Go away, as a dropped SSH line does."""
+        self._read = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.dup2(os.open(os.devnull, os.O_RDWR), self._descriptor)
         os.dup2(self._descriptor, self._its)
 
     def stall(self) -> None:
         """Take nothing any more of what is written, as an SSH line that hangs."""
+        self._read = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
 
     def modes(self) -> tuple[bool, bool]:
@@ -79,13 +88,24 @@ class Terminal:
         return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
 
     async def ended(self, *, within_s: float = 15.0) -> int:
-        """Wait for the end of the program.
+        """Wait for the end of the program, and for its last words.
 
         Returns:
             Its exit code.
         """
         async with asyncio.timeout(within_s):
-            return await self.process.wait()
+            code = await self.process.wait()
+            await self._heard_out()
+        return code
+
+    async def _heard_out(self) -> None:
+        """Wait until all is read that was written: a mark of ours comes after it."""
+        if not self._read:
+            return
+        await until(lambda: bool(select.select((), (self._its,), (), 0)[1]))
+        os.write(self._its, bytes([_MARK]))
+        await until(lambda: _MARK in self.received)
+        del self.received[self.received.index(_MARK)]
 
 
 @asynccontextmanager
