@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Event, Key, Paste
+from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -146,6 +146,11 @@ class Console(App[int]):
             self.run_worker(self.supervisor.start(), group="supervisor", exit_on_error=False)
         if self.options.companion is not None:
             self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
+
+    def on_resize(self, event: Resize) -> None:
+        """A terminal that was of another size for a moment has lost what it showed."""
+        if event.size == self.size:  # Textual draws nothing then
+            self.refresh()
 
     async def on_unmount(self) -> None:
         """A worker that was not left running on purpose finishes what it holds, and ends by itself."""

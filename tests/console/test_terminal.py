@@ -55,6 +55,13 @@ async def test_it_shows_what_anybody_commits_obeys_keys_and_leaves_the_terminal_
         assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
 
 
+async def test_a_terminal_that_is_of_another_size_for_a_moment_is_drawn_anew(database: Database) -> None:
+    async with opened(database) as program:
+        program.screen.reset()
+        os.kill(program.process.pid, signal.SIGWINCH)  # the moment is over when it looks
+        await program.until(lambda text: "Overview" in text and "pending" in text and "Quit" in text)
+
+
 async def test_keys_that_come_at_once_arrive(database: Database) -> None:
     async with opened(database) as program:
         program.type("8i/nowhere/at/all\r")
