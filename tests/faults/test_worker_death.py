@@ -12,6 +12,7 @@ from tests.support.content import queued_articles, statuses, until_tasks, until_
 from tests.support.databases import Connection, Database
 from tests.support.oracle import Kind, judge
 from tests.support.provider_stub import ProviderStub
+from tests.support.supervised import let_go
 from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
 
@@ -28,12 +29,6 @@ async def caught_at_work(connection: Connection, stub: ProviderStub, worker: Wor
     await until(lambda: stub.seen.in_flight == 1, within_s=15)
 
 
-def mended(stub: ProviderStub) -> None:
-    assert stub.faults.hold is not None
-    stub.faults.hold.set()
-    stub.faults.hold = None
-
-
 async def test_the_next_worker_on_a_host_takes_over_from_a_killed_one_at_once(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -42,7 +37,7 @@ async def test_the_next_worker_on_a_host_takes_over_from_a_killed_one_at_once(
         os.kill(worker.pid, signal.SIGKILL)
         await worker.ended()
     assert await statuses(connection) == {"processing": 10}
-    mended(stub)
+    let_go(stub)
     async with asyncio.timeout(15):
         code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
     assert code == 0
@@ -61,7 +56,7 @@ async def test_a_worker_killed_on_another_host_is_taken_for_dead_after_its_silen
         await caught_at_work(connection, stub, worker)
         await worker.kill()
     await connection.execute("UPDATE embedq_workers SET host_key = 'elsewhere'")
-    mended(stub)
+    let_go(stub)
     code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)
     assert code == 0
     assert await statuses(connection) == {"processing": 10}  # it may live: nobody can tell yet
@@ -98,7 +93,7 @@ async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_o
     async with worker_process(variables, *BATCHES) as frozen:
         await caught_at_work(connection, stub, frozen)
         frozen.signal(signal.SIGSTOP)
-        mended(stub)  # its answer waits in the socket
+        let_go(stub)  # its answer waits in the socket
         await connection.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 minute'")
         await connection.execute("UPDATE embedq_workers SET host_key = 'elsewhere'")
         code, _ = await run_worker_process(environment(database, stub), "--drain", *BATCHES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -21,16 +20,10 @@ from tests.support.content import (
     wrong_articles,
 )
 from tests.support.databases import Connection, Database
+from tests.support.postgres import free_port
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.waiting import until
 from tests.support.worker_process import environment, run_worker_process, worker_process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 # -- draining
 

@@ -96,7 +96,7 @@ def running_server(
         else:
             _initialise(programs, folder, user, configuration)
         for attempt in range(5):
-            port = _free_port()
+            port = free_port()
             keeper = _start(programs, folder, user, port)
             if keeper is not None:
                 break
@@ -173,7 +173,8 @@ def _start(programs: Path, folder: Path, user: str | None, port: int) -> subproc
     return None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine where nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

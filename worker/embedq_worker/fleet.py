@@ -157,7 +157,13 @@ async def beat(
 
 
 async def leave(pool: Pool, worker: UUID, reason: str) -> None:
-    """Sign the worker off."""
+    """Sign the worker off.
+
+    Args:
+        pool: To the migrated database.
+        worker: Its id.
+        reason: Why it ends; for the list of workers and the audit log.
+    """
     await pool.execute("SELECT embedq_worker_stop($1, $2)", worker, reason)
 
 
@@ -196,7 +202,14 @@ async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: 
 async def outlook(
     pool: Pool, priorities: Sequence[str] | None, folders: Sequence[str] | None, *, within_s: float
 ) -> Outlook:
-    """Ask what is left for a worker of this scope."""
+    """Ask what is left for a worker of this scope.
+
+    Args:
+        pool: To the migrated database.
+        priorities: Those it serves; None for all.
+        folders: Those it serves, with what is below; None for all.
+        within_s: Seconds ahead; what becomes due within them counts as left.
+    """
     row = await pool.fetchrow(
         "SELECT more, next_ms FROM embedq_outlook($1, $2, $3)",
         None if priorities is None else list(priorities),
@@ -309,7 +322,13 @@ async def asked_workers(
 
 
 async def declare_dead(connection: Connection, workers: Sequence[UUID], note: str) -> None:
-    """Strike off workers that did not end; one that lives after all enters again, and hears its order."""
+    """Strike off workers that did not end; one that lives after all enters again, and hears its order.
+
+    Args:
+        connection: To the migrated database.
+        workers: Their ids; one that has signed off stays as it is.
+        note: Why; for the list of workers.
+    """
     await connection.execute(
         """UPDATE embedq_workers SET state = 'dead', stopped_at = clock_timestamp(), note = $2
            WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",

@@ -219,6 +219,11 @@ class Maintenance:
 async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
     """Take back every orphaned and stuck task.
 
+    Args:
+        pool: To the migrated database.
+        settings: When a worker counts as dead and a claim as stuck.
+        log: Hears of what was taken back.
+
     Returns:
         How many there were.
 

@@ -272,6 +272,11 @@ async def complete(
 async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
     """End claims that did not lead to embeddings; waits for whoever holds one of the tasks.
 
+    Args:
+        pool: To the migrated database.
+        scope: Of the worker that holds them.
+        returns: Each claim with what became of it.
+
     Returns:
         Outcome by task id: requeued, failed, or lost where the claim was not ours any more.
     """

@@ -138,7 +138,7 @@ def _metrics_port(
         return nullcontext()
     from embedq_worker.http_port import Answers, StateReader, served
 
-    return served(settings, Answers(telemetry, StateReader(settings), lambda: service.stopping, log))
+    return served(settings, Answers(telemetry, StateReader(settings), service.ending.is_set, log))
 
 
 def _inside_deadline(settings: Settings) -> Settings:

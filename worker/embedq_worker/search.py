@@ -135,6 +135,11 @@ async def search(
 def snippet(text: str, query: str, width: int = SNIPPET_WIDTH) -> str:
     """Cut one line out of a text, where it has most words of the query.
 
+    Args:
+        text: May have many lines, and anything in them.
+        query: Words.
+        width: Characters at most.
+
     Returns:
         At most `width` characters, cut between words, with an ellipsis where something was left out.
     """

@@ -135,12 +135,7 @@ class Service:
     def status(self) -> str:
         """What it does, in a line."""
         held = f", {len(self._pipeline.in_hand)} tasks in hand" if self._pipeline.in_hand else ""
-        return ("ending" if self.stopping else self._heartbeat.note or "serving the queue") + held
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self.ending.is_set()
+        return ("ending" if self.ending.is_set() else self._heartbeat.note or "serving the queue") + held
 
     async def run(self) -> None:
         """Work until asked to stop, or until the queue is drained.

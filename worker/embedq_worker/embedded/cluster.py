@@ -45,7 +45,11 @@ class Cluster:
         self._server: subprocess.Popen[str] | None = None
 
     def initialise(self) -> bool:
-        """Make the data folder where there is none; tells whether it did."""
+        """Make the data folder where there is none; tells whether it did.
+
+        Raises:
+            EmbedqError: It cannot be made, or is that of another version.
+        """
         for leftover in self.folder.glob("new-*"):  # of one who was killed here
             shutil.rmtree(leftover, ignore_errors=True)
         if self.data.exists():
@@ -62,7 +66,11 @@ class Cluster:
         return True
 
     def start(self) -> str:
-        """Start the server where it does not run, wait until it answers; returns the folder of its socket."""
+        """Start the server where it does not run, wait until it answers; returns the folder of its socket.
+
+        Raises:
+            EmbedqError: It does not start, or does not answer in time.
+        """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.is_running():
