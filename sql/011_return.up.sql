@@ -104,11 +104,12 @@ BEGIN
     END IF;
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
-    -- What waits for no time is due.
+    -- What waits for no time is due. In the order of our index, so that the planner takes it and no other program's.
     UPDATE embedding_tasks t SET scheduled_at = v_now
-    FROM (SELECT o.id FROM embedding_tasks o
-          WHERE o.status = 'pending' AND embedq_rank(o.priority) IN (0, 1, 2) AND o.scheduled_at IS NULL
-          LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
+    FROM (VALUES (0), (1), (2)) AS r(rank)
+    CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
+          WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
+          ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
     WHERE t.id = timeless.id;
     -- Not quiet: tasks come back, and every worker may take them.
     RETURN QUERY

@@ -160,6 +160,16 @@ async def charged(connection: Connection) -> list[str]:
     return [row["line"] for row in rows]
 
 
+def test_every_knob_is_turned() -> None:
+    turned = [*OUTAGES.values(), *HARMLESS.values(), *POISONS.values()]
+    assert {knobs["fault"] for knobs in turned if "fault" in knobs} == set(Fault) - {Fault.NONE}
+    # How often and how long are turned at random; what is too long for a model is in test_pipeline.
+    elsewhere = {"times", "hold", "max_characters"}
+    assert {name for knobs in turned for name in knobs} | elsewhere == {
+        field.name for field in fields(Faults)
+    }
+
+
 async def test_no_outage_costs_an_attempt_or_memory_and_afterwards_all_is_embedded(scene: Scene) -> None:
     before = scene.memory()
     for knobs in OUTAGES.values():
