@@ -104,9 +104,8 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
 
 def group_line(group: FailureGroup, now: datetime) -> Text:
     """A group of failures."""
-    size = f"{group.count:,}{'' if group.exact else '+'}"
     seen = ago(group.last_seen, now)
-    return Text(f"{group.fingerprint}  {size:>7}  {seen:>14}  {printable_line(group.error)}")
+    return Text(f"{group.fingerprint}  {group.count:>7,}  {seen:>14}  {printable_line(group.error)}")
 
 
 def log_line(row: AuditRow, width: int) -> Text:

@@ -42,6 +42,8 @@ $$;
 -- an empty one.
 -- COST: some microseconds. It matters where the statistics say nothing, of few failures among millions of tasks: any index
 -- on what failed looks as good then as the one that has this in it.
+-- What is made from it is kept: who changes it locks embedding_tasks IN SHARE ROW EXCLUSIVE MODE meanwhile, builds
+-- embedq_tasks_failure_group_idx anew and calls embedq_repair_counts().
 CREATE FUNCTION embedq_fingerprint(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 10000 SET search_path FROM CURRENT AS $$
     SELECT left(md5(embedq_normalise_error(message)), 8)

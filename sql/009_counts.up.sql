@@ -9,7 +9,30 @@
 -- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
--- Moves the deltas into embedq_counts; whoever comes while another does it leaves it to the other.
+-- Failed tasks by the fingerprint of their error are counted in the same way.
+CREATE TABLE embedq_failure_counts (
+    fingerprint text PRIMARY KEY,
+    n bigint NOT NULL
+);
+
+-- the biggest groups; those that are empty
+CREATE INDEX embedq_failure_counts_n_idx ON embedq_failure_counts (n DESC, fingerprint);
+
+CREATE TABLE embedq_failure_deltas (
+    fingerprint text NOT NULL,
+    delta bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+CREATE VIEW embedq_live_failures AS
+    SELECT fingerprint, sum(n)::bigint AS n
+    FROM (
+        SELECT fingerprint, n FROM embedq_failure_counts
+        UNION ALL
+        SELECT fingerprint, delta FROM embedq_failure_deltas
+    ) AS parts
+    GROUP BY fingerprint;
+
+-- Moves the deltas into the counts; whoever comes while another does it leaves it to the other.
 CREATE FUNCTION embedq_fold_counts() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -18,18 +41,29 @@ BEGIN
         INSERT INTO embedq_counts AS c (status, priority, n)
         SELECT status, priority, sum(delta) FROM gone GROUP BY status, priority
         ON CONFLICT (status, priority) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
+
+        WITH gone AS (DELETE FROM embedq_failure_deltas RETURNING fingerprint, delta)
+        INSERT INTO embedq_failure_counts AS c (fingerprint, n)
+        SELECT fingerprint, sum(delta) FROM gone GROUP BY fingerprint
+        ON CONFLICT (fingerprint) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
+        IF FOUND THEN
+            DELETE FROM embedq_failure_counts WHERE n = 0;
+        END IF;
     END IF;
 END
 $$;
 
 -- The triggers fold now and then, for a queue that no worker serves; not under a stricter isolation, where the delete
--- could fail, and the writer with it.
+-- could fail, and the writer with it. A plan is kept from the first statement of a session on, and where that failed
+-- very many tasks it looked dear enough to be compiled each time: hence no jit.
 
 CREATE FUNCTION embedq_count_insert() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, count(*) FROM new_rows GROUP BY status, priority;
+    INSERT INTO embedq_failure_deltas (fingerprint, delta)
+    SELECT embedq_fingerprint(error_message), count(*) FROM new_rows WHERE status = 'failed' GROUP BY 1;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -38,10 +72,12 @@ END
 $$;
 
 CREATE FUNCTION embedq_count_delete() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, -count(*) FROM old_rows GROUP BY status, priority;
+    INSERT INTO embedq_failure_deltas (fingerprint, delta)
+    SELECT embedq_fingerprint(error_message), -count(*) FROM old_rows WHERE status = 'failed' GROUP BY 1;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -50,7 +86,7 @@ END
 $$;
 
 CREATE FUNCTION embedq_count_update() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, sum(n)
@@ -63,6 +99,12 @@ BEGIN
         INSERT INTO embedq_count_deltas (status, priority, delta)
         SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC LIMIT 1;
     END IF;
+    INSERT INTO embedq_failure_deltas (fingerprint, delta)
+    SELECT fingerprint, sum(n)
+    FROM (SELECT embedq_fingerprint(error_message) AS fingerprint, 1 AS n FROM new_rows WHERE status = 'failed'
+          UNION ALL
+          SELECT embedq_fingerprint(error_message), -1 FROM old_rows WHERE status = 'failed') AS moved
+    GROUP BY fingerprint HAVING sum(n) <> 0;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -76,6 +118,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, -n FROM embedq_live_counts WHERE n <> 0;
+    INSERT INTO embedq_failure_deltas (fingerprint, delta)
+    SELECT fingerprint, -n FROM embedq_live_failures WHERE n <> 0;
     RETURN NULL;
 END
 $$;
@@ -104,9 +148,11 @@ CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
 
--- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their
--- deltas come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong.
-CREATE FUNCTION embedq_repair_counts() RETURNS TABLE (status text, priority text, kept bigint, counted bigint)
+-- Makes the counts equal to COUNT(*). One statement for each kind, so one snapshot: what others do meanwhile is not
+-- lost, their deltas come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong;
+-- with a fingerprint: of failed tasks of any priority.
+CREATE FUNCTION embedq_repair_counts()
+RETURNS TABLE (status text, priority text, fingerprint text, kept bigint, counted bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
@@ -126,7 +172,20 @@ BEGIN
             INSERT INTO embedq_count_deltas (status, priority, delta)
             SELECT w.status, w.priority, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
         )
-        SELECT w.status, w.priority, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
+        SELECT w.status, w.priority, '', w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
+    RETURN QUERY
+        WITH compared AS (
+            SELECT coalesce(k.fingerprint, c.fingerprint) AS fingerprint,
+                   coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
+            FROM (SELECT l.fingerprint, l.n FROM embedq_live_failures l) AS k
+            FULL JOIN (SELECT embedq_fingerprint(t.error_message) AS fingerprint, count(*) AS n
+                       FROM embedding_tasks t WHERE t.status = 'failed' GROUP BY 1) AS c
+                 ON c.fingerprint = k.fingerprint
+        ), repaired AS (
+            INSERT INTO embedq_failure_deltas (fingerprint, delta)
+            SELECT w.fingerprint, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
+        )
+        SELECT 'failed', '', w.fingerprint, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
 END
 $$;
 

@@ -63,7 +63,7 @@ def _table(found: Failures) -> None:
         Column("Error", wrap=True, least=20),
     ]
     rows = [
-        [group.fingerprint, _size(group), f"{group.share:.0%}", _last(group, found.at), group.error]
+        [group.fingerprint, f"{group.count:,}", f"{group.share:.0%}", _last(group, found.at), group.error]
         for group in found.groups
     ]
     print_table(columns, rows)
@@ -75,7 +75,7 @@ def _details(found: Failures) -> Iterator[str]:
     yield _summary(found)
     for group in found.groups:
         yield ""
-        yield f"{group.fingerprint}  {_size(group)} of {found.failed:,} ({group.share:.0%})"
+        yield f"{group.fingerprint}  {group.count:,} of {found.failed:,} ({group.share:.0%})"
         yield f"  first seen  {moment(group.first_seen, found.at)}"
         yield f"  last seen   {moment(group.last_seen, found.at)}"
         yield f"  error       {printable_line(group.newest[0].error if group.newest else group.error)}"
@@ -89,10 +89,6 @@ def _details(found: Failures) -> Iterator[str]:
 def _summary(found: Failures) -> str:
     text = f"{count(found.failed, 'failed task')} in {count(len(found.groups), 'group')}"
     return f"{text}, and more groups (--limit)" if found.more else text
-
-
-def _size(group: FailureGroup) -> str:
-    return f"{group.count:,}{'' if group.exact else '+'}"
 
 
 def _last(group: FailureGroup, now: datetime) -> str:

@@ -42,8 +42,6 @@ ROWS = 60
 
 GROUPS = 10
 GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
-COUNTED = 5_000
-"""Tasks of a group of failures that are counted one by one: a look has to be quick."""
 
 
 @click.command("monitor", epilog="Example: embedq-tui monitor --interval 5")
@@ -120,7 +118,7 @@ class _Looker:
         elapsed_s = time.monotonic() - self._failures_at
         changed = self._failures is None or self._failures.failed != failed
         if self._failures is None or elapsed_s > (GROUPS_EVERY_S if changed else GROUPS_AT_LEAST_S):
-            self._failures = await failures(connection, limit=GROUPS, counted=COUNTED)
+            self._failures = await failures(connection, limit=GROUPS)
             self._failures_at = time.monotonic()
         return self._failures
 

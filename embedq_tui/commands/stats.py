@@ -86,5 +86,4 @@ def _rest(found: Stats) -> Iterator[str]:
         yield "Failing most (embedq-tui failed --details):"
         width = max(console().width - 22, 20)
         for group in found.failing:
-            size = f"{group.count:,}{'' if group.exact else '+'}"
-            yield f"  {group.fingerprint}  {size:>8}  {printable_line(group.error, width)}"
+            yield f"  {group.fingerprint}  {group.count:>8,}  {printable_line(group.error, width)}"

@@ -43,7 +43,6 @@ async def test_errors_that_differ_in_numbers_are_one_group(tui: Tui, connection:
     assert [group["count"] for group in document["groups"]] == [6, 3, 1]
     assert [group["share"] for group in document["groups"]] == [0.6, 0.3, 0.1]
     first = document["groups"][0]
-    assert first["exact"] is True
     assert first["newest"][0]["slug"] == "slug-1"
     assert first["newest"][0]["error"] == "connect ECONNREFUSED 10.0.0.1:11434"
     assert first["first_seen"] < first["last_seen"]
@@ -84,14 +83,20 @@ async def test_what_sql_failed_has_a_time_too(tui: Tui, connection: Connection) 
     assert group["last_seen"] is not None
 
 
-async def test_a_group_too_big_to_be_counted(connection: Connection) -> None:
-    await fail(connection, "alpha {}", 7)
-    await fail(connection, "beta", 2)
-    found = await failures(connection, counted=3)
-    assert [(group.count, group.exact) for group in found.groups] == [(7, True), (2, True)]
-    await fail(connection, "gamma", 6)
-    found = await failures(connection, counted=3)
-    assert sorted((group.count, group.exact) for group in found.groups) == [(2, True), (3, False), (3, False)]
+async def test_the_biggest_are_found_before_and_after_counts_are_folded(connection: Connection) -> None:
+    async def biggest() -> list[tuple[str, int]]:
+        return [(group.error, group.count) for group in (await failures(connection, limit=3)).groups]
+
+    for place, name in enumerate("abcdefg"):
+        await fail(connection, name, 10 - place)
+    await connection.execute("SELECT embedq_fold_counts()")
+    assert await biggest() == [("a", 10), ("b", 9), ("c", 8)]
+    await connection.execute("DELETE FROM embedding_tasks WHERE error_message IN ('a', 'b', 'c', 'd')")
+    await fail(connection, "g", 20)
+    await fail(connection, "new", 4)
+    assert await biggest() == [("g", 24), ("e", 6), ("f", 5)]
+    await connection.execute("SELECT embedq_fold_counts()")
+    assert await biggest() == [("g", 24), ("e", 6), ("f", 5)]
 
 
 async def test_text_of_others_is_neither_markup_nor_a_command(tui: Tui, connection: Connection) -> None:

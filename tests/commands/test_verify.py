@@ -37,7 +37,9 @@ async def test_drift_is_found_and_repaired(tui: Tui, connection: Connection) -> 
         await connection.execute("DELETE FROM embedding_tasks WHERE slug = 'article-0'")
     code, document = await verified(tui)
     assert code == ExitCode.NO
-    assert document["drift"] == [{"status": "pending", "priority": "normal", "kept": 3, "counted": 2}]
+    assert document["drift"] == [
+        {"status": "pending", "priority": "normal", "group": "", "kept": 3, "counted": 2}
+    ]
     assert "verify --repair" in (await tui("verify")).out
 
     code, document = await verified(tui, "--repair")

@@ -181,7 +181,6 @@ def failures() -> Failures:
                 fingerprint=fingerprint,
                 error=error,
                 count=size,
-                exact=True,
                 share=size / whole,
                 first_seen=ago(days=place, hours=9),
                 last_seen=ago(minutes=4 + 50 * place),

@@ -28,6 +28,8 @@ async def test_every_kind_of_statement_is_counted(world: World) -> None:
         "INSERT INTO embedding_tasks (article_id, operation, priority) "
         "SELECT id, 'update', 'high' FROM articles",
         "UPDATE embedding_tasks SET status = 'failed' WHERE priority = 'high'",
+        "UPDATE embedding_tasks SET error_message = 'connect to 10.0.0.' || article_id || ' refused'",
+        "UPDATE embedding_tasks SET error_message = 'model A not found' WHERE article_id % 2 = 0",
         "UPDATE embedding_tasks SET priority = 'low', status = 'pending' WHERE article_id % 2 = 0",
         "UPDATE embedding_tasks SET metadata = '{}'",
         "UPDATE embedding_tasks SET status = 'failed' WHERE false",
@@ -35,6 +37,8 @@ async def test_every_kind_of_statement_is_counted(world: World) -> None:
         "ON CONFLICT (id) DO UPDATE SET status = 'completed'",
         "INSERT INTO embedding_tasks (id, operation) SELECT id, 'update' FROM embedding_tasks "
         "ON CONFLICT DO NOTHING",
+        "UPDATE embedding_tasks SET status = 'failed', error_message = NULL WHERE article_id % 2 = 0",
+        "DELETE FROM embedding_tasks WHERE error_message IS NOT NULL AND article_id = 1",
         "WITH gone AS (DELETE FROM embedding_tasks WHERE priority = 'high' RETURNING article_id) "
         "INSERT INTO embedding_tasks (article_id, operation, priority) "
         "SELECT article_id, 'create', 'low' FROM gone",
@@ -55,6 +59,7 @@ async def test_a_copy_is_counted(world: World) -> None:
         "embedding_tasks", records=rows, columns=["article_id", "operation", "priority", "status"]
     )
     assert await kept(world.psql) == {("failed", "low"): 300, ("pending", "high"): 1}
+    assert await world.miscounted() == []
 
 
 async def test_what_is_rolled_back_was_never_there(world: World) -> None:
@@ -66,9 +71,11 @@ async def test_what_is_rolled_back_was_never_there(world: World) -> None:
     inner = world.psql.transaction()
     await inner.start()
     await world.psql.execute("TRUNCATE embedding_tasks")
+    assert await world.miscounted() == []
     await world.psql.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
     assert await kept(world.psql) == {("pending", "normal"): 1}
     await inner.rollback()
+    assert await world.miscounted() == []
     assert await kept(world.psql) == {("failed", "normal"): 3}
     await world.psql.execute("SELECT embedq_fold_counts()")
     await outer.rollback()
@@ -79,11 +86,49 @@ async def test_what_is_rolled_back_was_never_there(world: World) -> None:
 async def test_folding_changes_no_count_and_leaves_few_rows(world: World) -> None:
     for _ in range(20):
         await world.task(await world.article())
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed', error_message = slug")
     before = await kept(world.psql)
     for _ in range(2):
         await world.psql.execute("SELECT embedq_fold_counts()")
         assert await kept(world.psql) == before
-        assert await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") == 0
+        assert await world.miscounted() == []
+        for deltas in ("embedq_count_deltas", "embedq_failure_deltas"):
+            assert await world.psql.fetchval(f"SELECT count(*) FROM {deltas}") == 0
+
+
+async def test_a_group_that_is_empty_leaves_no_row(world: World) -> None:
+    await world.tasks(await world.articles(3))
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed', error_message = 'a'")
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    await world.psql.execute("UPDATE embedding_tasks SET error_message = 'b'")
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    rows = await world.psql.fetch("TABLE embedq_failure_counts")
+    assert [tuple(row) for row in rows] == [(await world.psql.fetchval("SELECT embedq_fingerprint('b')"), 3)]
+
+
+async def test_another_way_to_make_fingerprints_is_counted_anew(world: World) -> None:
+    """As a migration that changes the function has to do it."""
+    await world.tasks(await world.articles(6))
+    fail = "UPDATE embedding_tasks SET status = 'failed', error_message = 'no ' || article_id"
+    async with world.psql.transaction():
+        await world.psql.execute(f"{fail} WHERE article_id % 2 = 0")
+        changing = await world.database.connect()
+        change = asyncio.create_task(
+            changing.execute(
+                """BEGIN;
+                   LOCK TABLE embedding_tasks IN SHARE ROW EXCLUSIVE MODE;
+                   CREATE OR REPLACE FUNCTION embedq_fingerprint(message text) RETURNS text
+                   LANGUAGE sql IMMUTABLE AS $$ SELECT left(md5(message), 8) $$;
+                   REINDEX INDEX embedq_tasks_failure_group_idx;
+                   COMMIT"""
+            )
+        )
+        await waiters(world, 1)
+    await change
+    await world.psql.execute(f"{fail} WHERE article_id % 2 = 1")
+    assert await world.miscounted()
+    await world.psql.execute("SELECT * FROM embedq_repair_counts()")
+    assert await world.miscounted() == []
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
@@ -94,7 +139,7 @@ async def test_a_stricter_isolation_is_counted_too(world: World, isolation: str)
         other = await world.database.connect()
         await other.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
         await other.execute("SELECT embedq_fold_counts()")
-        await world.psql.execute("UPDATE embedding_tasks SET status = 'failed'")
+        await world.psql.execute("UPDATE embedding_tasks SET status = 'failed', error_message = slug")
         await world.psql.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
     assert await world.miscounted() == []
 
@@ -123,11 +168,14 @@ async def test_a_role_with_rights_on_the_public_tables_alone_can_go_on(
 ) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await writer.execute("TABLE embedq_counts")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await writer.execute("TABLE embedq_failure_deltas")
     article = await writer.fetchval("INSERT INTO articles (title, slug) VALUES ('T', 's') RETURNING id")
     for statement in (
         "INSERT INTO embedding_tasks (article_id, operation) SELECT $1, 'update' FROM generate_series(1, 5)",
         "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE article_id = $1",
         "UPDATE embedding_tasks SET scheduled_at = now() WHERE article_id = $1",
+        "UPDATE embedding_tasks SET status = 'failed', error_message = 'no' WHERE article_id = $1",
         "DELETE FROM articles WHERE id = $1",
     ):
         await writer.execute(statement, article)
@@ -148,8 +196,10 @@ async def test_a_role_cannot_slip_tables_of_its_own_under_our_triggers(
     """They run with the rights of their owner, so what they name must be ours."""
     await writer.execute(
         """CREATE TEMP TABLE embedq_count_deltas (status text, priority text, delta bigint);
+           CREATE TEMP TABLE embedq_failure_deltas (fingerprint text, delta bigint);
            CREATE TEMP TABLE embedq_control (stopped_at timestamptz, stopped_by text);
            INSERT INTO embedding_tasks (operation) VALUES ('delete');
+           UPDATE embedding_tasks SET status = 'failed';
            UPDATE embedding_worker_status SET is_running = false"""
     )
     assert await world.miscounted() == []
@@ -175,7 +225,9 @@ async def test_counts_are_exact_after_many_writers_at_once(world: World) -> None
                     f"""INSERT INTO embedding_tasks (article_id, operation, priority) SELECT id, 'update',
                         (ARRAY['high', 'normal', 'low'])[1 + id % 3]
                         FROM articles WHERE id >= {article} LIMIT 5""",
-                    f"UPDATE embedding_tasks SET status = 'failed' WHERE article_id = {article}",
+                    f"""UPDATE embedding_tasks SET status = 'failed', error_message = chr(97 + {article} % 7)
+                        WHERE article_id = {article}""",
+                    f"UPDATE embedding_tasks SET error_message = 'z' WHERE article_id = {article}",
                     f"""UPDATE embedding_tasks SET status = 'pending', priority = 'high'
                         WHERE article_id = {article}""",
                     f"DELETE FROM embedding_tasks WHERE article_id = {article}",

@@ -235,10 +235,15 @@ class World:
         """Where the kept counts differ from the rows."""
         return await self.psql.fetch(
             """SELECT * FROM
-                 (SELECT status::text, priority::text, n FROM embedq_live_counts WHERE n <> 0) AS kept
+                 (SELECT status::text, priority::text, n FROM embedq_live_counts WHERE n <> 0
+                  UNION ALL
+                  SELECT 'group', fingerprint, n FROM embedq_live_failures WHERE n <> 0) AS kept
                FULL JOIN
                  (SELECT status::text, priority::text, count(*) AS n
-                  FROM embedding_tasks GROUP BY 1, 2) AS counted
+                  FROM embedding_tasks GROUP BY 1, 2
+                  UNION ALL
+                  SELECT 'group', embedq_fingerprint(error_message), count(*)
+                  FROM embedding_tasks WHERE status = 'failed' GROUP BY 2) AS counted
                USING (status, priority)
                WHERE kept.n IS DISTINCT FROM counted.n"""
         )

@@ -47,7 +47,7 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, a
     """
     cells = (
         Text(group.fingerprint, NAME),
-        Text(f"{size_of(group):>8}"),
+        Text(f"{group.count:>8,}"),
         Text(share_bar(group.share, ascii_only=ascii_only) if group.count else ""),
         _bars(trend, ascii_only=ascii_only),
         Text(_age(group.first_seen, now)),
@@ -55,11 +55,6 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, a
         Text(printable_line(group.error)),
     )
     return Row(group.fingerprint, cells)
-
-
-def size_of(group: FailureGroup) -> str:
-    """How many tasks are in it; ``+`` where there are more than were counted."""
-    return f"{group.count:,}{'' if group.exact else '+'}"
 
 
 def share_bar(share: float, *, ascii_only: bool) -> str:

@@ -39,8 +39,6 @@ from embedq_worker.settings import Settings
 
 ROWS = 60
 GROUPS = 5
-COUNTED = 5_000
-"""Tasks of a group of failures that are counted one by one: a look has to be quick."""
 
 SPARK, LEAST_SPARK = 24, 6
 """Cells of the sparkline where there is room for it; of fewer nothing can be read."""
@@ -58,7 +56,7 @@ class TopFailures(Question[Failures]):
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
         """Ask it once."""
-        return await failures(connection, limit=GROUPS, counted=COUNTED, longest=1_000)
+        return await failures(connection, limit=GROUPS, longest=1_000)
 
 
 @dataclass(frozen=True)

@@ -194,9 +194,7 @@ def _repairs(found: Verified) -> list[Choice[str]]:
 
 async def _repair(console: Console, found: Verified) -> None:
     actor = console.actor
-    lines = [
-        f"{each.status} {each.priority}: kept {each.kept:,}, counted {each.counted:,}" for each in found.drift
-    ]
+    lines = [f"{each.what}: kept {each.kept:,}, counted {each.counted:,}" for each in found.drift]
     lines.append("They are made equal to COUNT(*), while others go on writing; no task is touched.")
     title = f"Make {count(len(found.drift), 'kept count')} right?"
     if await actor.confirm(Enquiry(title, lines, f"Repair {len(found.drift)}")) is Answer.YES:

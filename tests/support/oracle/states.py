@@ -72,6 +72,6 @@ async def charged(connection: Connection, *, others: Collection[UUID]) -> list[F
 async def wrong_counts(connection: Connection) -> list[Finding]:
     """Kept counts that are not COUNT(*)."""
     return [
-        Finding(Kind.COUNTS, f"{drift.status}/{drift.priority}", f"{drift.kept} kept, {drift.counted} there")
+        Finding(Kind.COUNTS, drift.what, f"{drift.kept} kept, {drift.counted} there")
         for drift in await count_drift(connection)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,12 +13,6 @@ import asyncpg
 from embedq_worker.database import Connection
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.tasks import WHOLE
-
-COUNTED = 100_000
-"""Tasks of a group that are counted one by one, 50 ms of work; a bigger group costs no more than this."""
-
-GROUPS_SEEN = 1_000
-"""Groups that are looked at to find the biggest; normalised errors make a few dozen."""
 
 COUNTED_OF_BAR = 2_000
 """Tasks of a bar of a trend that are counted one by one."""
@@ -48,8 +42,7 @@ class FailureGroup:
     Attributes:
         fingerprint: Names the group; stable as long as the error is the same.
         error: What its errors have in common.
-        count: Tasks in it.
-        exact: False where there are more than `count`.
+        count: Tasks in it, exactly.
         share: Of all failed tasks, 0 to 1.
         advice: What to do about it.
         newest: Its latest tasks, the sample first.
@@ -58,7 +51,6 @@ class FailureGroup:
     fingerprint: str
     error: str
     count: int
-    exact: bool
     share: float
     first_seen: datetime | None
     last_seen: datetime | None
@@ -84,41 +76,35 @@ class Failures:
 
 
 async def failures(
-    connection: Connection,
-    *,
-    limit: int = 20,
-    samples: int = 1,
-    counted: int = COUNTED,
-    longest: int = WHOLE,
+    connection: Connection, *, limit: int = 20, samples: int = 1, longest: int = WHOLE
 ) -> Failures:
     """Group the failed tasks by error, in one snapshot.
 
-    Costs index probes for each group and `counted` rows of it at most, however many have failed.
+    Costs index probes for each group that is wanted, however many tasks and groups there are.
 
     Args:
         connection: To the migrated database.
         limit: Groups wanted.
         samples: Tasks shown of each group, at least 1.
-        counted: Tasks of a group that are counted one by one.
         longest: Characters of each error that are wanted.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # These tell how the index is to be walked, whatever the statistics say of a fresh failure storm.
         await connection.execute(
-            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
+            "SET LOCAL jit = off"
         )
         total = await connection.fetchrow(_TOTAL)
-        rows = await connection.fetch(_GROUPS, GROUPS_SEEN + 1, counted + 1)
+        rows = await connection.fetch(_GROUPS, limit + 1)
         assert total is not None
-        seen_all = len(rows) <= GROUPS_SEEN
-        sized = _sized(rows[:GROUPS_SEEN], total["failed"], counted, seen_all=seen_all)
-        shown = sorted(sized, key=lambda group: (-group.count, group.fingerprint))[:limit]
-        tasks = await connection.fetch(_SAMPLES, [group.fingerprint for group in shown], samples, longest)
+        tasks = await connection.fetch(
+            _SAMPLES, [row["fingerprint"] for row in rows[:limit]], samples, longest
+        )
     return Failures(
         at=total["at"],
         failed=total["failed"],
-        groups=tuple(_with_tasks(group, tasks) for group in shown),
-        more=len(sized) > limit or not seen_all,
+        groups=tuple(_group(row, total["failed"], tasks) for row in rows[:limit]),
+        more=len(rows) > limit,
     )
 
 
@@ -127,31 +113,34 @@ SELECT clock_timestamp() AS at, coalesce(sum(n), 0)::bigint AS failed
 FROM embedq_live_counts WHERE status = 'failed'
 """
 
-# Jumps from group to group in the index, as a loose index scan would.
+# The biggest are among those that were the biggest when the deltas were folded last, as many more as have
+# deltas now, and these.
 _GROUPS = """
-WITH RECURSIVE groups AS (
-    (SELECT embedq_fingerprint(error_message) AS fingerprint FROM embedding_tasks
-     WHERE status = 'failed' ORDER BY embedq_fingerprint(error_message) LIMIT 1)
-    UNION ALL
-    SELECT (SELECT embedq_fingerprint(t.error_message) FROM embedding_tasks t
-            WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) > g.fingerprint
-            ORDER BY embedq_fingerprint(t.error_message) LIMIT 1)
-    FROM groups g WHERE g.fingerprint IS NOT NULL
-), shown AS (SELECT fingerprint FROM groups WHERE fingerprint IS NOT NULL LIMIT $1)
-SELECT shown.fingerprint,
-       (SELECT count(*) FROM (
-            SELECT FROM embedding_tasks t
-            WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
-            LIMIT $2) AS counted) AS n,
+WITH moved AS (
+    SELECT fingerprint, sum(delta) AS delta FROM embedq_failure_deltas GROUP BY fingerprint
+), likely AS (
+    (SELECT fingerprint FROM embedq_failure_counts ORDER BY n DESC, fingerprint
+     LIMIT $1::int + (SELECT count(*) FROM moved))
+    UNION
+    SELECT fingerprint FROM moved
+), biggest AS (
+    SELECT l.fingerprint, (coalesce(c.n, 0) + coalesce(m.delta, 0))::bigint AS n
+    FROM likely l
+    LEFT JOIN embedq_failure_counts c ON c.fingerprint = l.fingerprint
+    LEFT JOIN moved m ON m.fingerprint = l.fingerprint
+    WHERE coalesce(c.n, 0) + coalesce(m.delta, 0) > 0
+    ORDER BY n DESC, l.fingerprint LIMIT $1::int
+)
+SELECT b.fingerprint, b.n,
        (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = b.fingerprint
           AND t.completed_at IS NOT NULL
         ORDER BY t.completed_at LIMIT 1) AS first_seen,
        (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = shown.fingerprint
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = b.fingerprint
           AND t.completed_at IS NOT NULL
         ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
-FROM shown
+FROM biggest b ORDER BY b.n DESC, b.fingerprint
 """
 
 _SAMPLES = """
@@ -166,36 +155,17 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
 """
 
 
-def _sized(
-    rows: Sequence[asyncpg.Record], failed: int, counted: int, *, seen_all: bool
-) -> list[FailureGroup]:
-    """Groups with their sizes; where one alone is too big to be counted, the others tell its size."""
-    big = sum(row["n"] > counted for row in rows)
-    others = sum(row["n"] for row in rows if row["n"] <= counted)
-    rest = failed - others if seen_all and big == 1 else 0
-    groups = []
-    for row in rows:
-        exact = row["n"] <= counted or rest > counted
-        size = row["n"] if row["n"] <= counted else max(rest, counted)
-        share = round(min(size / failed, 1.0), 4) if failed else 0.0
-        groups.append(
-            FailureGroup(
-                row["fingerprint"], "", size, exact, share, row["first_seen"], row["last_seen"], "", ()
-            )
-        )
-    return groups
-
-
-def _with_tasks(group: FailureGroup, rows: Sequence[asyncpg.Record]) -> FailureGroup:
-    own = [row for row in rows if row["fingerprint"] == group.fingerprint]
-    tasks = tuple(_task(row) for row in own)
-    error = own[0]["common"] if own else ""
+def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) -> FailureGroup:
+    own = [sample for sample in samples if sample["fingerprint"] == row["fingerprint"]]
+    tasks = tuple(_task(sample) for sample in own)
     # A task that psql or another program failed has no time of its own.
-    last = group.last_seen or max((task.failed_at for task in tasks if task.failed_at), default=None)
-    return replace(
-        group,
-        error=error or NO_ERROR,
-        first_seen=group.first_seen or last,
+    last = row["last_seen"] or max((task.failed_at for task in tasks if task.failed_at), default=None)
+    return FailureGroup(
+        fingerprint=row["fingerprint"],
+        error=(own[0]["common"] if own else "") or NO_ERROR,
+        count=row["n"],
+        share=round(min(row["n"] / failed, 1.0), 4) if failed else 0.0,
+        first_seen=row["first_seen"] or last,
         last_seen=last,
         advice=advice_for(tasks[0].error if tasks else ""),
         newest=tasks,
