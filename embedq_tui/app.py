@@ -23,7 +23,6 @@ from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.questions import Answer
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.session import Session
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerOptions
@@ -350,6 +349,8 @@ class Console(App[int]):
         """Ask what is to become of the worker, and do it."""
         if not self.supervisor.alive:
             return True
+        from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+
         stopping = self.supervisor.state is Supervised.STOPPING
         stop = Choice("force", "End it now and quit", "it gives back what it holds")
         if not stopping:

@@ -13,6 +13,7 @@ import click
 
 from embedq_tui.interrupts import held
 from embedq_tui.invocation import Invocation, common_options
+from embedq_tui.loading import loading
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import EmbedqError, ExitCode
 
@@ -135,7 +136,8 @@ def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -
         assert command is not None
         context.invoke(command)
     elif context.invoked_subcommand is None:
-        from embedq_tui.opening import open_console
+        with loading():
+            from embedq_tui.opening import open_console
 
         invocation = context.ensure_object(Invocation)
         code = open_console(profile=invocation.profile, env_file=invocation.env_file, read_only=read_only)

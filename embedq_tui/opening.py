@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedq_tui.invocation import operator
+from embedq_tui.loading import loading
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 
@@ -57,7 +58,8 @@ def open_console(
     profiles = load_profiles()
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
-    from embedq_tui.app import Console, Options
+    with loading():
+        from embedq_tui.app import Console, Options
 
     if profiles.keys:
         from embedq_tui.keys import check_keymap

@@ -15,7 +15,8 @@ from embedq_tui.output import age, count, moment, print_json, say
 from embedq_tui.task_table import article_of, when
 from embedq_worker.database import connected
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.detail import ArticleState, Event, TaskDetail, task_detail
+from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
+from embedq_worker.insights.events import Event
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from embedq_tui.loading import loading
+
 if TYPE_CHECKING:
     from embedq_tui.screens.base import ConsoleScreen
 
@@ -28,7 +30,8 @@ class Entry:
 
     def build(self) -> ConsoleScreen:
         """Import and make it."""
-        module = import_module(f"embedq_tui.screens.{self.name}.screen")
+        with loading():
+            module = import_module(f"embedq_tui.screens.{self.name}.screen")
         screen: ConsoleScreen = getattr(module, f"{self.title}Screen")()
         return screen
 

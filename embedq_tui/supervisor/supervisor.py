@@ -31,8 +31,6 @@ from embedq_tui.supervisor.types import (
     arguments,
     overrides,
 )
-from embedq_worker import fleet
-from embedq_worker.actions import RELEASE, Run, carry_out, plan
 from embedq_worker.configuration import environment_of
 from embedq_worker.database import connected
 from embedq_worker.errors import ExitCode
@@ -341,6 +339,9 @@ class Supervisor:
         """
         if self.worker_id is None:
             return 0  # it never came to the database
+        from embedq_worker import fleet
+        from embedq_worker.actions import RELEASE, Run, carry_out, plan
+
         async with connected(self._settings) as connection:
             await fleet.declare_dead(connection, [self.worker_id], "reset by its supervisor")
             planned = await plan(connection, RELEASE, TaskFilter(worker=self.worker_id))

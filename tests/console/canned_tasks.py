@@ -8,7 +8,8 @@ from random import Random
 from uuid import UUID
 
 from embedq_worker.insights.articles import ArticlePage, ArticleRow, Coverage, State
-from embedq_worker.insights.detail import ArticleState, Chunk, Event, TaskDetail
+from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
+from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, Trends
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker

@@ -24,7 +24,8 @@ from embedq_worker.bulk import Operation
 from embedq_worker.insights.access import Access
 from embedq_worker.insights.articles import ArticlePage, Coverage, State
 from embedq_worker.insights.audit import AuditPage, AuditRow
-from embedq_worker.insights.detail import ArticleDetail, Event
+from embedq_worker.insights.detail import ArticleDetail
+from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import Failures
 from embedq_worker.insights.health import Code, Health, Issue
 from embedq_worker.insights.health import Measure as Vital

@@ -14,7 +14,8 @@ from embedq_tui.output import count, moment
 from embedq_tui.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.task_table import article_of, when
 from embedq_tui.widgets.text_view import TextLine
-from embedq_worker.insights.detail import ArticleState, Chunk, Event, TaskDetail
+from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
+from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 

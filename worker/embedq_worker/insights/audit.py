@@ -11,7 +11,7 @@ import asyncpg
 
 from embedq_worker.database import Connection
 from embedq_worker.errors import EmbedqError, UsageError
-from embedq_worker.insights.detail import Event, event_of
+from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.selection import Cursor, pattern_of
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from math import isfinite
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +11,7 @@ import asyncpg
 from embedq_worker.database import Connection
 from embedq_worker.documents import document_of
 from embedq_worker.insights.advice import advice_for
+from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
 from embedq_worker.selection import PLAN
 
@@ -22,31 +20,6 @@ TIMELINE = 200
 
 RELATED = 20
 """Tasks shown of an article, the newest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a task, as the audit log has it.
-
-    Attributes:
-        level: debug, info, warn or error.
-        worker: Who did it; None for what no worker did.
-        operator: ``user@host`` of an operator's action; empty otherwise.
-        attempt: Number of the attempt, where the event is about one.
-        duration_ms: Of the attempt that ended.
-    """
-
-    at: datetime
-    level: str
-    category: str
-    message: str
-    worker: str | None
-    operator: str
-    attempt: int | None
-    duration_ms: float | None
-    error: str
-    stack_trace: str
-    metadata: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +117,6 @@ SELECT timestamp, level, category, message, metadata, duration,
        left(error, $3::int) AS error, left(stack_trace, $3::int) AS stack_trace
 FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DESC LIMIT $2
 """
-
-
-def event_of(row: asyncpg.Record) -> Event:
-    """An event from the columns of the audit log that `Event` tells of."""
-    metadata = document_of(row["metadata"]) if row["metadata"] else {}
-    if not isinstance(metadata, dict):  # another program's
-        metadata = {"metadata": metadata}
-    attempt, operator = metadata.get("attempt"), metadata.get("operator")
-    host, worker = metadata.get("host"), metadata.get("worker")
-    return Event(
-        at=row["timestamp"],
-        level=row["level"],
-        category=row["category"],
-        message=row["message"],
-        worker=str(worker) if worker else None,
-        operator=f"{operator}@{host}" if operator and host else str(operator or ""),
-        attempt=attempt if isinstance(attempt, int) else None,
-        duration_ms=_finite(row["duration"]),
-        error=row["error"] or "",
-        stack_trace=row["stack_trace"] or "",
-        metadata=metadata,
-    )
-
-
-def _finite(value: Decimal | None) -> float | None:
-    """A numeric as far as a float has it."""
-    return None if value is None or not isfinite(float(value)) else float(value)
 
 
 @dataclass(frozen=True, slots=True)
