@@ -20,17 +20,18 @@ import asyncpg
 from bench.contenders.embedq import settings_of
 from bench.result import Flat, Step
 from bench.scratch import empty_database
-from embedq_worker import fleet, migrations, queue
-from embedq_worker.database import Connection, Pool, open_pool
+from embedq_worker.database.connections import Connection, Pool, open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.failures import failures
 from embedq_worker.insights.overview import overview
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import recent
-from embedq_worker.queue import Action, ClaimedTask, Completion, Scope
+from embedq_worker.queue import claims, fleet
+from embedq_worker.queue.claims import Action, ClaimedTask, Completion, Scope
+from embedq_worker.schema import migrations
+from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from embedq_worker.settings import Settings
-from embedq_worker.storage import VectorStorage, inspect_storage
 
 SMALL, BIG = 10_000, 10_000_000
 BATCH = 50
@@ -252,13 +253,13 @@ _Do = Callable[[_Side, Pool], Awaitable[object]]
 
 
 async def _claim(side: _Side, pool: Pool) -> None:
-    side.claimed = await queue.claim(pool, side.scope, BATCH)
+    side.claimed = await claims.claim(pool, side.scope, BATCH)
     assert len(side.claimed) == BATCH
 
 
 async def _complete(side: _Side, pool: Pool) -> None:
     done = [Completion(task, Action.DELETE) for task in side.claimed]
-    await queue.complete(pool, side.scope, side.storage, done)
+    await claims.complete(pool, side.scope, side.storage, done)
 
 
 async def _enqueue(side: _Side, pool: Pool) -> None:

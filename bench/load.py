@@ -22,7 +22,7 @@ import psutil
 
 from bench.provider import running
 from bench.scratch import scratch_database
-from embedq_worker.counts import count_drift
+from embedq_worker.queue.counts import count_drift
 from embedq_worker.settings import Settings
 
 DIMENSIONS = 8

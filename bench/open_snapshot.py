@@ -12,11 +12,11 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
-from embedq_worker import queue
-from embedq_worker.database import open_pool
-from embedq_worker.low_water import LowWater
-from embedq_worker.queue import Action, Completion, Scope
-from embedq_worker.storage import inspect_storage
+from embedq_worker.database.connections import open_pool
+from embedq_worker.queue import claims
+from embedq_worker.queue.claims import Action, Completion, Scope
+from embedq_worker.queue.low_water import LowWater
+from embedq_worker.schema.storage import inspect_storage
 
 BATCH = 50
 
@@ -45,10 +45,10 @@ async def main(tasks: int) -> None:
                 hint = "without" if number % 10 == 9 else "with"
                 water = marked if hint == "with" else plain
                 began = perf_counter()
-                claimed = await queue.claim(pool, scope, BATCH, water.marks())
+                claimed = await claims.claim(pool, scope, BATCH, water.marks())
                 seconds[hint].append(perf_counter() - began)
                 marked.claimed(claimed)
-                await queue.complete(
+                await claims.complete(
                     pool, scope, storage, [Completion(task, Action.DELETE) for task in claimed]
                 )
         for hint, values in seconds.items():

@@ -14,7 +14,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from bench.server import VARIABLE
-from embedq_worker import migrations
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 

@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
-from embedq_worker.database import connect
+from embedq_worker.database.connections import connect
 from embedq_worker.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

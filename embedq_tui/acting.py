@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import confirm, count, print_json, progress, say
-from embedq_worker import migrations
-from embedq_worker.actions import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
-from embedq_worker.database import connected
+from embedq_worker.actions.tasks import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.selection import TaskFilter
+from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 Way = Callable[[Run], Awaitable[str]]

@@ -59,10 +59,10 @@ def open_console(
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
     with loading():
-        from embedq_tui.app import Console, Options
+        from embedq_tui.console.app import Console, Options
 
     if profiles.keys:
-        from embedq_tui.keys import check_keymap
+        from embedq_tui.console.keys import check_keymap
 
         check_keymap(profiles.keys)
     options = Options(

@@ -6,11 +6,11 @@ import asyncio
 
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import count, print_json, say
-from embedq_worker import fleet
-from embedq_worker.database import Connection, connected
+from embedq_worker.database.connections import Connection, connected
 from embedq_worker.errors import EmbedqError
-from embedq_worker.fleet import Order
 from embedq_worker.insights.overview import Liveness, Overview, WorkerRow, overview
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import Order
 from embedq_worker.settings import Settings
 
 

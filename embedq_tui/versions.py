@@ -41,7 +41,7 @@ def _server(invocation: Invocation) -> str:
 
 
 async def _ask(invocation: Invocation) -> str:
-    from embedq_worker.database import connected, where
+    from embedq_worker.database.connections import connected, where
 
     settings = invocation.settings()
     async with asyncio.timeout(CONNECT_WITHIN_S), connected(settings) as connection:

@@ -18,16 +18,16 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from embedq_tui.app import Console, Options
+from embedq_tui.console.app import Console, Options
 from embedq_tui.profiles import Profile
 from embedq_tui.supervisor.types import WorkerOptions
-from embedq_worker import migrations
-from embedq_worker.articles import ImportOptions, store_articles
 from embedq_worker.configuration import load_settings
-from embedq_worker.database import connected
-from embedq_worker.demo_traffic import keep_busy
+from embedq_worker.content.articles import ImportOptions, store_articles
+from embedq_worker.content.demo_traffic import keep_busy
+from embedq_worker.content.reference_corpus import python_topics
+from embedq_worker.database.connections import connected
 from embedq_worker.embedded import embedded_server
-from embedq_worker.reference_corpus import python_topics
+from embedq_worker.schema import migrations
 from embedq_worker.settings import DEFAULT_MODELS, Settings
 from screenshots.film import Frame, film
 

@@ -16,11 +16,11 @@ import asyncpg
 from pydantic import SecretStr
 
 from bench.contenders import Gate, Started
-from embedq_worker import migrations
+from embedq_worker.actions.requeue import queue_articles
 from embedq_worker.logs import open_log
 from embedq_worker.providers.base import CheckReport, RequestLimits, Vector
-from embedq_worker.requeue import queue_articles
-from embedq_worker.runtime import run_worker, spare_collector
+from embedq_worker.schema import migrations
+from embedq_worker.service.runtime import run_worker, spare_collector
 from embedq_worker.settings import Settings
 
 DIMENSIONS = 8

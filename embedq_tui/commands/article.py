@@ -9,8 +9,8 @@ import click
 from embedq_tui.commands.show import article_lines
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, print_json, print_table, say
-from embedq_tui.task_table import print_tasks
-from embedq_worker.database import connected
+from embedq_tui.rendering.task_table import print_tasks
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail
 from embedq_worker.settings import Settings

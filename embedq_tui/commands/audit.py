@@ -12,13 +12,13 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.audit_lines import STYLES, WIDE, audit_line, document
+from embedq_tui.filters.task_filter import Moment
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
-from embedq_tui.task_filter import Moment
-from embedq_worker.database import Connection, connected
+from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
+from embedq_worker.database.connections import Connection, connected
+from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import ExitCode
-from embedq_worker.following import Lost, follow
 from embedq_worker.insights.audit import (
     CATEGORIES,
     LEVELS,

@@ -7,16 +7,16 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.operations.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.output import age, confirm, count, print_json, progress, say
-from embedq_worker import backfill, bulk
-from embedq_worker.articles import Priority
-from embedq_worker.backfill import PAGE, BackfillOptions, Progress, Run
-from embedq_worker.bulk import Operation
-from embedq_worker.database import connected
+from embedq_worker.actions import backfill, bulk
+from embedq_worker.actions.backfill import PAGE, BackfillOptions, Progress, Run
+from embedq_worker.actions.bulk import Operation
+from embedq_worker.content.articles import Priority
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.needs import Category
+from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
 

@@ -6,13 +6,13 @@ import asyncio
 
 import click
 
-from embedq_tui.cleaning import clean, words_of
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.operations.cleaning import clean, words_of
 from embedq_tui.output import confirm, count, print_json, progress, say
-from embedq_worker import migrations
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.maintenance import Cleaned, count_expired
+from embedq_worker.schema import migrations
+from embedq_worker.service.maintenance import Cleaned, count_expired
 from embedq_worker.settings import Settings
 
 

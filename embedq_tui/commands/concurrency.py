@@ -10,9 +10,10 @@ import click
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.orders import worker_named
 from embedq_tui.output import print_json, say
-from embedq_worker import fleet, migrations
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
+from embedq_worker.queue import fleet
+from embedq_worker.schema import migrations
 from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 

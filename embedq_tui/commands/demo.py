@@ -19,16 +19,16 @@ from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
 from embedq_tui.supervisor.types import WorkerOptions
-from embedq_worker import migrations
-from embedq_worker.articles import ImportCounts, ImportOptions, store_articles
-from embedq_worker.database import DirectConnection, connected, where
-from embedq_worker.demo_traffic import keep_busy
+from embedq_worker.content.articles import ImportCounts, ImportOptions, store_articles
+from embedq_worker.content.demo_traffic import keep_busy
+from embedq_worker.content.reference_corpus import FOLDER, python_topics
+from embedq_worker.content.search import SearchHit
+from embedq_worker.database.connections import DirectConnection, connected, where
 from embedq_worker.embedded import default_folder, embedded_server
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.coverage import Coverage, coverage
 from embedq_worker.insights.overview import Overview
-from embedq_worker.reference_corpus import FOLDER, python_topics
-from embedq_worker.search import SearchHit
+from embedq_worker.schema import migrations
 from embedq_worker.settings import DEFAULT_MODELS, Settings
 
 QUESTION = "how do I catch an exception"

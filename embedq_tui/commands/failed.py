@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FailureGroup, Failures, failures
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, print_json, print_wrapped, say
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.health import Code, Health, Issue, Measure, health
 from embedq_worker.settings import Settings

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
+from embedq_tui.filters.task_filter import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
-from embedq_tui.task_filter import filter_of, filter_options
-from embedq_tui.task_table import print_tasks
-from embedq_worker.database import connected
+from embedq_tui.rendering.task_table import print_tasks
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.selection import Cursor, Direction, TaskFilter
+from embedq_worker.queue.selection import Cursor, Direction, TaskFilter
 from embedq_worker.settings import Settings
 
 

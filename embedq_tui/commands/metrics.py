@@ -9,12 +9,12 @@ from datetime import timedelta
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.metric_figures import ALL, MAIN, WIDE, anything, cells, when
 from embedq_tui.output import Column, console, print_json, print_table, say
-from embedq_worker.database import connected
+from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.selection import parse_moment
+from embedq_worker.queue.selection import parse_moment
 from embedq_worker.settings import Settings
 
 LONGEST = timedelta(days=3_660)
@@ -81,7 +81,7 @@ async def _measure(settings: Settings, by: Span, since: timedelta) -> Metrics:
 
 async def _expose(settings: Settings) -> ExitCode:
     """Write the exposition; where the database is not reached it says so in the exposition and on stderr."""
-    from embedq_worker.exposition import exposition, look
+    from embedq_worker.service.exposition import exposition, look
 
     try:
         async with connected(settings) as connection:
@@ -101,7 +101,7 @@ def _table(found: Metrics) -> None:
 
 
 def _plot(found: Metrics) -> None:
-    from embedq_tui.plots import Line, plot
+    from embedq_tui.rendering.plots import Line, plot
 
     screen = console()
     labels = [when(period, found.by) for period in found.periods]

@@ -9,11 +9,11 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, confirm, print_json, print_table, say
-from embedq_worker import migrations
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.migrations import MigrationState
-from embedq_worker.schema_check import Problem
+from embedq_worker.schema import migrations
+from embedq_worker.schema.check import Problem
+from embedq_worker.schema.migrations import MigrationState
 from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.lines import drain_s
-from embedq_tui.monitor_view import Seen, Trouble, view
 from embedq_tui.output import console, print_error, print_json, require_reader, say
+from embedq_tui.rendering.lines import drain_s
+from embedq_tui.rendering.monitor_view import Seen, Trouble, view
 from embedq_tui.screen import Screen, can_redraw
-from embedq_worker.database import Connection, connected, where
+from embedq_worker.database.connections import Connection, connected, where
+from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import SchemaError
-from embedq_worker.following import Lost, follow
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.overview import Liveness, Overview, overview

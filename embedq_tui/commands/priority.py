@@ -8,11 +8,11 @@ from uuid import UUID
 import click
 
 from embedq_tui.acting import act
+from embedq_tui.filters.task_filter import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.task_filter import filter_of, filter_options
-from embedq_worker.actions import PRIORITISE
+from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
-from embedq_worker.selection import PRIORITIES
+from embedq_worker.queue.selection import PRIORITIES
 
 
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")

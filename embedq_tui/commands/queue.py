@@ -7,15 +7,15 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.operations.queueing import told
 from embedq_tui.output import print_json, progress, say
-from embedq_tui.queueing import told
-from embedq_worker import migrations
-from embedq_worker.articles import Priority
-from embedq_worker.database import connected
+from embedq_worker.actions.requeue import Requeued, queue_articles
+from embedq_worker.content.articles import Priority
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.audit import article_id
-from embedq_worker.requeue import Requeued, queue_articles
-from embedq_worker.selection import PRIORITIES
+from embedq_worker.queue.selection import PRIORITIES
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 

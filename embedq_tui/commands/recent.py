@@ -8,8 +8,8 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
-from embedq_tui.task_table import print_tasks
-from embedq_worker.database import connected
+from embedq_tui.rendering.task_table import print_tasks
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.tasks import TaskPage, recent
 from embedq_worker.settings import Settings
 

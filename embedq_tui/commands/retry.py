@@ -9,11 +9,11 @@ from uuid import UUID
 import click
 
 from embedq_tui.acting import act
+from embedq_tui.filters.task_filter import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.operations.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.output import count, say
-from embedq_tui.staged import STAGE_TIMEOUT_S, Stage, in_stages
-from embedq_tui.task_filter import filter_of, filter_options
-from embedq_worker.actions import RETRY, Run
+from embedq_worker.actions.tasks import RETRY, Run
 from embedq_worker.errors import ExitCode
 
 

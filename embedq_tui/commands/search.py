@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.operations.searching import Wanted, look_up
 from embedq_tui.output import print_json, say_wrapped
-from embedq_tui.searching import Wanted, look_up
-from embedq_worker.database import connected
+from embedq_worker.content.search import SearchHit
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.providers import open_provider
-from embedq_worker.search import SearchHit
 from embedq_worker.settings import Settings
 
 

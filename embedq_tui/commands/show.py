@@ -12,8 +12,8 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import age, count, moment, print_json, say
-from embedq_tui.task_table import article_of, when
-from embedq_worker.database import connected
+from embedq_tui.rendering.task_table import article_of, when
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
 from embedq_worker.insights.events import Event

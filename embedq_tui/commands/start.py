@@ -6,7 +6,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.orders import give
-from embedq_worker.fleet import Order
+from embedq_worker.queue.fleet import Order
 
 
 @click.command("start", epilog="Example: embedq-tui start")

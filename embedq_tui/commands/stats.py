@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.metric_figures import short_time
 from embedq_tui.output import Column, console, moment, print_json, print_table, say
-from embedq_worker.database import connected
+from embedq_tui.rendering.metric_figures import short_time
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import PRIORITIES, STATUSES, StatusCounts
 from embedq_worker.insights.stats import Stats, stats

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import age, count, moment, print_json, say
-from embedq_worker.database import connected, where
+from embedq_worker.database.connections import connected, where
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
 

@@ -12,12 +12,13 @@ import click
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.orders import worker_named
 from embedq_tui.output import count, print_json, progress, say
-from embedq_worker import fleet, migrations
-from embedq_worker.actions import RELEASE, Run, carry_out, plan
-from embedq_worker.database import Connection, connected
+from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
+from embedq_worker.database.connections import Connection, connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.fleet import AskedWorker, Order
-from embedq_worker.selection import TaskFilter
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import AskedWorker, Order
+from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 FORCED_S = 10.0

@@ -8,7 +8,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, age, console, count, print_json, print_table, say
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
 from embedq_worker.settings import Settings
 

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.operations.triggering import words_of
 from embedq_tui.output import print_json, say
-from embedq_tui.triggering import words_of
-from embedq_worker import article_trigger, migrations
-from embedq_worker.article_trigger import ArticleTrigger
-from embedq_worker.database import Connection, connected
+from embedq_worker.actions import article_trigger
+from embedq_worker.actions.article_trigger import ArticleTrigger
+from embedq_worker.database.connections import Connection, connected
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 

@@ -9,11 +9,11 @@ import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import count, print_json, say
-from embedq_worker import migrations
-from embedq_worker.database import connected
+from embedq_worker.actions.undo import Undone, undo
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
-from embedq_worker.undo import Undone, undo
 
 
 @click.command("undo", epilog="Example: embedq-tui undo c23949cb-3066-4f34-9c7d-e78e2d3f425a")

@@ -6,11 +6,11 @@ import asyncio
 
 import click
 
-from embedq_tui.backfilling import target_of
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.operations.backfilling import target_of
+from embedq_tui.operations.verifying import Verified, lines_of, prove
 from embedq_tui.output import print_json, progress, say
-from embedq_tui.verifying import Verified, lines_of, prove
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.settings import Settings
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
 
-from embedq_tui.deeds import Deed
+from embedq_tui.console.deeds import Deed
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable, Row
-from embedq_worker.actions import Outcome
+from embedq_worker.actions.tasks import Outcome
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 SETTLE_S = 0.4
 """Seconds that a row has to be under the cursor before a key is believed to mean it."""

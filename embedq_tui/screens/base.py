@@ -14,16 +14,16 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from embedq_tui.questions import Answer, Question
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.styles import DOUBTFUL, QUIET
 from embedq_tui.screens.frame import Line, alert, tabs, title
-from embedq_tui.styles import DOUBTFUL, QUIET
 from embedq_tui.widgets.footer import Keys
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
-    from embedq_tui.session import Session
-    from embedq_tui.store import Store
+    from embedq_tui.console.app import Console
+    from embedq_tui.live.session import Session
+    from embedq_tui.live.store import Store
 
 
 class ConsoleScreen(Screen[None]):

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from embedq_tui.export import Export, default_name, path_of
+from embedq_tui.rendering.export import Export, default_name, path_of
 from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.text import printable
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 
 async def export(

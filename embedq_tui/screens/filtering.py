@@ -9,10 +9,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import Input
 
+from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filter_line import FilterLine
 from embedq_tui.screens.frame import Line
-from embedq_tui.styles import BAD
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 

@@ -12,14 +12,14 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from embedq_tui.live.session import Session
+from embedq_tui.live.store import Store
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
-from embedq_tui.session import Session
-from embedq_tui.store import Store
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
+from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.health import Code
 from embedq_worker.insights.overview import Liveness
-from embedq_worker.listener import Hearing
 from embedq_worker.text import age, printable_line
 
 SPACED = 100

@@ -12,8 +12,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from embedq_tui.rendering.styles import HEAD, NAME, QUIET
 from embedq_tui.screens import ENTRIES
-from embedq_tui.styles import HEAD, NAME, QUIET
 
 
 class HelpScreen(ModalScreen[None]):

@@ -12,16 +12,16 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from embedq_tui.profiles import Profile, load_profiles
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
 from embedq_tui.screens.dialogs.choose import OneOf
 from embedq_tui.screens.dialogs.dialog import show, text_of
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
-from embedq_worker.database import where
+from embedq_worker.database.connections import where
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 NAME_WIDTH = 16
 

@@ -12,9 +12,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from embedq_tui.live.store import Store
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.frame import troubles
-from embedq_tui.store import Store
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.health import Measure
 from embedq_worker.text import age, printable_line
 

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from embedq_tui.supervisor.log import LineCutter
 from embedq_worker.configuration import NO_FILE
-from embedq_worker.lifeline import LEAVE, STARTED
+from embedq_worker.service.lifeline import LEAVE, STARTED
 
 _READ = 65_536
 _LAST_WORDS_S = 1.0

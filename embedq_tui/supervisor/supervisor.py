@@ -32,9 +32,9 @@ from embedq_tui.supervisor.types import (
     overrides,
 )
 from embedq_worker.configuration import environment_of
-from embedq_worker.database import connected
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.selection import TaskFilter
+from embedq_worker.queue.selection import TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
@@ -339,8 +339,8 @@ class Supervisor:
         """
         if self.worker_id is None:
             return 0  # it never came to the database
-        from embedq_worker import fleet
-        from embedq_worker.actions import RELEASE, Run, carry_out, plan
+        from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
+        from embedq_worker.queue import fleet
 
         async with connected(self._settings) as connection:
             await fleet.declare_dead(connection, [self.worker_id], "reset by its supervisor")

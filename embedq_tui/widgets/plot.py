@@ -9,7 +9,7 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from embedq_tui.plots import Line, plot
+from embedq_tui.rendering.plots import Line, plot
 
 
 class Plot(Widget):

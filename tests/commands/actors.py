@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from embedq_worker.storage import inspect_storage
+from embedq_worker.schema.storage import inspect_storage
 from tests.support.databases import DIMENSIONS, Connection
 
 MODEL = "openai/stub"

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from embedq_tui.cli import INTERRUPTED
-from embedq_worker.actions import CANCELLED
+from embedq_worker.actions.tasks import CANCELLED
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui

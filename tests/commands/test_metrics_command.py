@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from rich.cells import cell_len
 
-from embedq_tui.plots import Line, plot
+from embedq_tui.rendering.plots import Line, plot
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui

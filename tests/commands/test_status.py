@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.errors import ExitCode
+from embedq_worker.schema import migrations
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.content import add_articles, queue_tasks, queued_articles

@@ -13,9 +13,9 @@ from textual.screen import Screen
 from textual.widgets import Button, Static
 from textual.worker import Worker
 
-from embedq_tui.acts import Actor
-from embedq_tui.link import Link
-from embedq_worker.selection import TaskFilter
+from embedq_tui.console.acts import Actor
+from embedq_tui.live.link import Link
+from embedq_worker.queue.selection import TaskFilter
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until

@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 
-from embedq_tui import app, store
-from embedq_tui.acts import Actor
-from embedq_tui.app import Console, Options
-from embedq_tui.deeds import NAMED, Counted, Deed
+from embedq_tui.console import app
+from embedq_tui.console.acts import Actor
+from embedq_tui.console.app import Console, Options
+from embedq_tui.console.deeds import NAMED, Counted, Deed
+from embedq_tui.live import store
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.live.session import Session
+from embedq_tui.live.store import Judge, Look, Rights, Store
 from embedq_tui.profiles import Profile
-from embedq_tui.questions import Answer, Question
 from embedq_tui.screens import base, frame
 from embedq_tui.screens.articles import screen as articles
 from embedq_tui.screens.settings import render as settings_render
 from embedq_tui.screens.workers import screen as workers
-from embedq_tui.session import Session
-from embedq_tui.store import Judge, Look, Rights, Store
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
-from embedq_worker.actions import RETRY, Plan
+from embedq_worker.actions.tasks import RETRY, Plan
 from embedq_worker.configuration import NO_FILE, load_settings
-from embedq_worker.listener import Heard, Hearing
-from embedq_worker.selection import Selection
+from embedq_worker.database.listener import Heard, Hearing
+from embedq_worker.queue.selection import Selection
 from embedq_worker.settings import Settings
 from tests.console.canned_tasks import ALPHA, ARTICLES, GROUPS, NOW
 from tests.console.canned_world import COUNTS, World

@@ -14,8 +14,8 @@ from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, 
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
 from embedq_worker.insights.tasks import TaskPage, TaskRow
-from embedq_worker.needs import Category
-from embedq_worker.selection import Cursor
+from embedq_worker.queue.selection import Cursor
+from embedq_worker.schema.needs import Category
 
 NOW = datetime(2026, 5, 20, 9, 41, 7, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from embedq_tui.questions import Question
+from embedq_tui.live.questions import Question
 from embedq_tui.screens.articles.detail import Article
 from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
 from embedq_tui.screens.audit.roll import FollowLog
@@ -20,7 +20,7 @@ from embedq_tui.screens.overview.screen import LastRows, TopFailures
 from embedq_tui.screens.stuck.screen import WhatIsStuck
 from embedq_tui.screens.tasks.detail import Chunks, Detail
 from embedq_tui.screens.tasks.questions import Matching, TaskList
-from embedq_worker.bulk import Operation
+from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.access import Access
 from embedq_worker.insights.articles import ArticlePage, Coverage, State
 from embedq_worker.insights.audit import AuditPage, AuditRow
@@ -41,8 +41,8 @@ from embedq_worker.insights.overview import (
 )
 from embedq_worker.insights.stuck import StuckTasks
 from embedq_worker.insights.tasks import TaskPage
-from embedq_worker.migrations import MigrationState
-from embedq_worker.schema_files import load_migrations
+from embedq_worker.schema.files import load_migrations
+from embedq_worker.schema.migrations import MigrationState
 from tests.console import canned_tasks as canned
 from tests.console.canned_tasks import ALPHA, BETA, GAMMA, NOW, ago, ident
 

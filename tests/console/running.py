@@ -9,10 +9,10 @@ from typing import cast
 from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
-from embedq_tui.app import Console, Options
+from embedq_tui.console.app import Console, Options
+from embedq_tui.live.store import Store
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.store import Store
 from embedq_worker.settings import Settings
 from tests.support.waiting import until
 

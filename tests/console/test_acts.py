@@ -11,13 +11,13 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widgets import Input
 
-from embedq_tui.acts import Act
-from embedq_tui.deeds import cancel, reset, retry
+from embedq_tui.console.acts import Act
+from embedq_tui.console.deeds import cancel, reset, retry
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.outcome import Tell
-from embedq_worker.actions import Outcome
-from embedq_worker.selection import TaskFilter
+from embedq_worker.actions.tasks import Outcome
+from embedq_worker.queue.selection import TaskFilter
 from tests.console.acting import HOSTILE, PENDING, bench, fail, said
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from embedq_tui.deeds import prioritise, retry
-from embedq_tui.link import WATCH_S, Link
+from embedq_tui.console.deeds import prioritise, retry
+from embedq_tui.live.link import WATCH_S, Link
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.configuration import load_settings
-from embedq_worker.line_watch import LOOKS
-from embedq_worker.selection import TaskFilter
+from embedq_worker.database.line_watch import LOOKS
+from embedq_worker.queue.selection import TaskFilter
 from tests.console.acting import PENDING, bench, held_up, said
 from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.search import ArticleSearchScreen
 from embedq_tui.screens.dialogs.dialog import Dialog

@@ -11,9 +11,9 @@ from textual.events import Paste
 from embedq_tui.screens.audit import roll
 from embedq_tui.screens.audit.roll import PAGE
 from embedq_tui.screens.audit.screen import AuditScreen
-from embedq_worker.actions import CANCEL, Run, carry_out, plan
+from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.configuration import load_settings
-from embedq_worker.selection import TaskFilter
+from embedq_worker.queue.selection import TaskFilter
 from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database

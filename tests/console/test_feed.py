@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile
-from embedq_tui.questions import Answer, Question
-from embedq_tui.session import Session
 from embedq_worker.configuration import load_settings
-from embedq_worker.database import Connection as AnyConnection
-from embedq_worker.listener import Hearing
+from embedq_worker.database.connections import Connection as AnyConnection
+from embedq_worker.database.listener import Hearing
 from embedq_worker.settings import Settings
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_tui.app import Console, Options
-from embedq_tui.keys import all_keys, check_keymap, markdown
+from embedq_tui.console.app import Console, Options
+from embedq_tui.console.keys import all_keys, check_keymap, markdown
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import SettingsError
 from tests.console.running import OPERATOR

@@ -13,8 +13,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from embedq_tui.app import Console
-from embedq_tui.feed import Lost
+from embedq_tui.console.app import Console
+from embedq_tui.live.feed import Lost
 from embedq_tui.profiles import Profile
 from embedq_worker.errors import Unreachable
 from tests.console.canned import CLOCK, CannedConsole, stillness

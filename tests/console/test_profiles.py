@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embedq_tui.app import Console, Options
+from embedq_tui.console.app import Console, Options
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.screens.dialogs.dialog import Dialog
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text

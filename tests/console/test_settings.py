@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from embedq_tui.app import Console, Options
+from embedq_tui.console.app import Console, Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
-from embedq_worker import migrations
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_asked, until_shown, until_text
 from tests.support.databases import DIMENSIONS, Connection, Database

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.text_view import TextView, wrapped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from textual.widgets import Input
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from tests.commands.every_command import CALLS, Furnished, furnish
 from tests.commands.running import Tui
 from tests.console.running import console, eventually, until_text

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from tests.commands.every_command import CALLS, Kind
 from tests.commands.running import Tui
 from tests.console.running import console, eventually, store

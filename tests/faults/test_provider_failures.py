@@ -8,8 +8,8 @@ from time import monotonic
 
 import pytest
 
-from embedq_worker import breaker
-from embedq_worker.breaker import Held
+from embedq_worker.queue import breaker
+from embedq_worker.queue.breaker import Held
 from tests.support.content import queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import Bench, bench

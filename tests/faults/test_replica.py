@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from embedq_tui.app import Console
+from embedq_tui.console.app import Console
 from embedq_worker.errors import ExitCode
 from tests.conftest import SERVER_VARIABLE
 from tests.console.running import console, eventually, until_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import cast
 
-from embedq_tui.app import Console
-from embedq_worker.listener import WORK, Hearing
-from embedq_worker.notifier import CHANNEL
+from embedq_tui.console.app import Console
+from embedq_worker.database.listener import WORK, Hearing
+from embedq_worker.database.notifier import CHANNEL
 from tests.console.running import console, eventually, store
 from tests.support.content import queued_articles, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database

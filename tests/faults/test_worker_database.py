@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from embedq_worker.configuration import load_settings
-from embedq_worker.database import EXPECTED_ERRORS, Pool, explained, open_pool
-from embedq_worker.line_watch import LineWatch
+from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.database.line_watch import LineWatch
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.crashing import crashing_server
 from tests.support.databases import Connection, Database

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from embedq_worker import backfill
-from embedq_worker.backfill import BackfillOptions
+from embedq_worker.actions import backfill
+from embedq_worker.actions.backfill import BackfillOptions
 from tests.support.content import add_articles, queue_tasks, statuses, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.foreign_worker import ForeignWorker

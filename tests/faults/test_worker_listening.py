@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from embedq_worker.configuration import load_settings
-from embedq_worker.listener import Listener
+from embedq_worker.database.listener import Listener
 from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from embedq_worker import fleet
 from embedq_worker.errors import UsageError
+from embedq_worker.queue import fleet
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub

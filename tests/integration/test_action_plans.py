@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from embedq_worker.actions import CANCEL, PRIORITISE, RELEASE, RETRY, Action, Run, carry_out, plan
+from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RELEASE, RETRY, Action, Run, carry_out, plan
+from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.insights.detail import article_detail, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
-from embedq_worker.maintenance import count_expired
-from embedq_worker.selection import Direction, TaskFilter
-from embedq_worker.undo import undo, undoable
+from embedq_worker.queue.selection import Direction, TaskFilter
+from embedq_worker.service.maintenance import count_expired
 from tests.support.databases import Connection
 from tests.support.queue_world import World
 

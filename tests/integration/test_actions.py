@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from embedq_worker.actions import (
+from embedq_worker.actions.tasks import (
     CANCEL,
     CANCELLED,
     PRIORITISE,
@@ -24,8 +24,8 @@ from embedq_worker.actions import (
     left_out,
     plan,
 )
-from embedq_worker.selection import TaskFilter
-from embedq_worker.undo import undo, undoable
+from embedq_worker.actions.undo import undo, undoable
+from embedq_worker.queue.selection import TaskFilter
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
 

@@ -15,8 +15,8 @@ from embedq_worker.insights.articles import (
     article_page,
     coverage_by_state,
 )
-from embedq_worker.needs import Category
-from embedq_worker.selection import Direction
+from embedq_worker.queue.selection import Direction
+from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 from tests.commands.actors import MODEL, embed
 from tests.integration.test_action_plans import reading_at_most

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from embedq_worker import article_trigger, migrations
-from embedq_worker.articles import ImportOptions, store_articles
-from embedq_worker.backfill import BackfillOptions, plan
+from embedq_worker.actions import article_trigger
+from embedq_worker.actions.backfill import BackfillOptions, plan
+from embedq_worker.content.articles import ImportOptions, store_articles
+from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.errors import EmbedqError
-from embedq_worker.needs import Category
-from embedq_worker.reference_corpus import python_topics
+from embedq_worker.schema import migrations
+from embedq_worker.schema.needs import Category
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database

@@ -9,9 +9,9 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from embedq_worker.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
+from embedq_worker.content.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
+from embedq_worker.content.importing import ArticleDraft, Skipped
 from embedq_worker.errors import EmbedqError
-from embedq_worker.importing import ArticleDraft, Skipped
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles
 from tests.support.databases import Connection, Database
@@ -318,7 +318,7 @@ async def test_whoever_saves_articles_in_another_order_is_not_the_victim_of_an_i
 async def test_an_article_that_stays_locked_ends_an_import_with_advice(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedq_worker.articles.LOCK_TRIES", 2)
+    monkeypatch.setattr("embedq_worker.content.articles.LOCK_TRIES", 2)
     await add_articles(connection, ["old"], slug="note")
     editor = await database.connect()
     async with editor.transaction():

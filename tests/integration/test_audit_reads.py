@@ -9,7 +9,7 @@ from uuid import UUID
 
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
-from embedq_worker.selection import Cursor
+from embedq_worker.queue.selection import Cursor
 from tests.support.databases import Connection
 
 FILL = """

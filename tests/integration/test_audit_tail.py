@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from embedq_worker.following import Lost, follow
+from embedq_worker.database.following import Lost, follow
 from embedq_worker.insights.audit import AuditFilter, AuditRow
 from embedq_worker.insights.audit_tail import AuditTail
 from tests.support.databases import Connection, Database, inspect

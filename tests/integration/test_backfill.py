@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from embedq_worker import backfill, bulk
-from embedq_worker.needs import Category
+from embedq_worker.actions import backfill, bulk
+from embedq_worker.schema.needs import Category
 from tests.support.backfilling import BY, OPTIONS, found, look, queue_all
 from tests.support.content import add_articles, queue_tasks, wrong_articles
 from tests.support.databases import Connection, Database

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from embedq_worker import backfill, bulk
-from embedq_worker.backfill import BackfillBusy, BackfillOptions, Progress, Run
-from embedq_worker.database import EXPECTED_ERRORS
+from embedq_worker.actions import backfill, bulk
+from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, Progress, Run
+from embedq_worker.database.connections import EXPECTED_ERRORS
 from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, queue_tasks, statuses

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from embedq_worker import breaker
 from embedq_worker.providers.base import (
     ProviderError,
     ProviderMisconfigured,
     ProviderRateLimited,
     ProviderUnavailable,
 )
+from embedq_worker.queue import breaker
 from tests.support.queue_world import PROVIDER, World
 
 DOWN = ProviderUnavailable("connection refused", "is it running?")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.insights.health import Code, Health, health
 from embedq_worker.insights.overview import overview
+from embedq_worker.schema import migrations
 from tests.commands.actors import start_worker
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database

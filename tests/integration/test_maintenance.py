@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from embedq_worker import maintenance
-from embedq_worker.maintenance import RETENTION_LOCK, Cleaned, clean_up
+from embedq_worker.service import maintenance
+from embedq_worker.service.maintenance import RETENTION_LOCK, Cleaned, clean_up
 from tests.support.queue_world import World
 
 

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.errors import SchemaError, UsageError
-from embedq_worker.schema_check import PUBLIC_COLUMNS, SchemaObject, expected_objects
-from embedq_worker.schema_files import load_migrations, runs_in_transaction, statements_of
+from embedq_worker.schema import migrations
+from embedq_worker.schema.check import PUBLIC_COLUMNS, SchemaObject, expected_objects
+from embedq_worker.schema.files import load_migrations, runs_in_transaction, statements_of
 from tests.support.catalog import catalog
 from tests.support.databases import DIMENSIONS, Connection, Database
 

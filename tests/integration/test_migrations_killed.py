@@ -12,9 +12,9 @@ from contextlib import suppress
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.backoff import Backoff
-from embedq_worker.schema_session import Patience
+from embedq_worker.schema import migrations
+from embedq_worker.schema.session import Patience
 from tests.support.catalog import catalog
 from tests.support.databases import DIMENSIONS, Database, Server
 from tests.support.legacy import make_legacy, public_rows
@@ -26,7 +26,7 @@ QUICK = Patience(lock_s=0.2, total_s=60, between=Backoff(0.02, 0.1))
 
 _MIGRATOR = """
 import asyncio, sys
-from embedq_worker import migrations
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 def report(line):

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError, SchemaError
-from embedq_worker.schema_check import PUBLIC_COLUMNS
-from embedq_worker.schema_session import Patience
+from embedq_worker.schema import migrations
+from embedq_worker.schema.check import PUBLIC_COLUMNS
+from embedq_worker.schema.session import Patience
 from tests.support.catalog import catalog
 from tests.support.databases import Connection, Database, Server
 from tests.support.legacy import every_variant, make_legacy, public_rows

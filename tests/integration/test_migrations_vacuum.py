@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from embedq_worker import migrations
 from embedq_worker.backoff import Backoff
-from embedq_worker.schema_session import Patience
+from embedq_worker.schema import migrations
+from embedq_worker.schema.session import Patience
 from tests.support.content import until_true
 from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy

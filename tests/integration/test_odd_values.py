@@ -7,14 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from embedq_worker import fleet
-from embedq_worker.database import connect
+from embedq_worker.database.connections import connect
 from embedq_worker.documents import document_of
 from embedq_worker.insights.detail import task_detail
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import list_tasks
-from embedq_worker.queue import ReturnKind
-from embedq_worker.selection import Direction, TaskFilter
+from embedq_worker.queue import fleet
+from embedq_worker.queue.claims import ReturnKind
+from embedq_worker.queue.selection import Direction, TaskFilter
 from embedq_worker.times import EARLIEST, LATEST
 from tests.support.databases import Database
 from tests.support.queue_world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import ceil, log2
 
-from embedq_worker import breaker
+from embedq_worker.queue import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench

@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
-from embedq_worker import fleet, queue
-from embedq_worker.database import Pool, open_pool, register_vectors
-from embedq_worker.maintenance import clean_up
-from embedq_worker.queue import Return, ReturnKind, Scope
+from embedq_worker.database.connections import Pool, open_pool, register_vectors
+from embedq_worker.queue import claims, fleet
+from embedq_worker.queue.claims import Return, ReturnKind, Scope
+from embedq_worker.service.maintenance import clean_up
 from tests.support.databases import Connection
 from tests.support.queue_world import World, completion_of
 
@@ -84,21 +84,21 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
     await session.execute("UPDATE embedq_workers SET state = 'running', heartbeat_at = now()")
     for _ in range(2):
         async with no_whole_table(session) as pool:
-            assert len(await queue.claim(pool, scope, 60)) == 60
+            assert len(await claims.claim(pool, scope, 60)) == 60
         async with no_whole_table(session) as pool:
-            assert len(await queue.claim(pool, replace(scope, priorities=("low",)), 60)) == 60
+            assert len(await claims.claim(pool, replace(scope, priorities=("low",)), 60)) == 60
         async with no_whole_table(session) as pool:
-            assert len(await queue.claim(pool, replace(scope, folders=("folder-3",)), 10)) == 10
+            assert len(await claims.claim(pool, replace(scope, folders=("folder-3",)), 10)) == 10
         async with no_whole_table(session) as pool:
-            tasks = await queue.claim(pool, scope, 60)
+            tasks = await claims.claim(pool, scope, 60)
             done = [completion_of(task) for task in tasks[:50]]
-            outcomes = await queue.complete(pool, scope, world.storage, done)
+            outcomes = await claims.complete(pool, scope, world.storage, done)
             assert set(outcomes.values()) <= {"stored", "removed"}
             returns = [Return(task, kind, "e") for task, kind in zip(tasks[50:54], ReturnKind, strict=True)]
-            await queue.give_back(pool, scope, returns)
+            await claims.give_back(pool, scope, returns)
             assert await fleet.disown(pool, scope.worker, [], older_s=0) == 6
         async with no_whole_table(session) as pool:
-            await queue.claim(pool, scope, 60)
+            await claims.claim(pool, scope, 60)
             await session.execute("UPDATE embedq_workers SET state = 'dead'")
             assert len(await fleet.rescue(pool, dead_s=45, stuck_s=1_800, limit=500)) == 60
         async with no_whole_table(session) as pool:
@@ -109,7 +109,7 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
             await session.execute(
                 "INSERT INTO embedq_providers (key, state) VALUES ($1, 'open')", scope.provider
             )
-            assert {task.operation for task in await queue.claim(pool, scope, 60)} == {"delete"}
+            assert {task.operation for task in await claims.claim(pool, scope, 60)} == {"delete"}
         async with no_whole_table(session):
             saved = list(range(700, 730))
             await session.fetch(

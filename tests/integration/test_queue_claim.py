@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from embedq_worker import fleet, queue
-from embedq_worker.fleet import Order
-from embedq_worker.queue import ClaimedTask, Scope
+from embedq_worker.queue import claims, fleet
+from embedq_worker.queue.claims import ClaimedTask, Scope
+from embedq_worker.queue.fleet import Order
 from tests.support.queue_world import World, completion_of, waiters
 
 
@@ -157,7 +157,7 @@ async def test_many_claimers_never_share_a_task_or_an_article(world: World) -> N
             assert set(outcomes) <= {"stored", "contended"}
             left = [task for task, outcome in zip(batch, outcomes, strict=True) if outcome == "contended"]
             if left:
-                await world.give_back(scope, *left, kind=queue.ReturnKind.RELEASE)
+                await world.give_back(scope, *left, kind=claims.ReturnKind.RELEASE)
 
     await asyncio.gather(*(work(limit) for limit in (1, 2, 3, 5, 8, 13, 21, 34)))
     done = await world.psql.fetchval("SELECT count(*) FROM embedding_tasks WHERE status = 'completed'")

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from embedq_worker import fleet
-from embedq_worker.queue import ReturnKind, Scope
+from embedq_worker.queue import fleet
+from embedq_worker.queue.claims import ReturnKind, Scope
 from tests.support.queue_world import BOTH_STORAGES, RESET, World
 
 Loss = Callable[[World, UUID], Awaitable[object]]

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from embedq_worker.queue import ClaimedTask, ReturnKind, Scope
+from embedq_worker.queue.claims import ClaimedTask, ReturnKind, Scope
 from tests.support.databases import Connection, Server
 from tests.support.queue_world import RESET, World, open_world
 

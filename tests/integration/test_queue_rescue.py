@@ -7,8 +7,8 @@ import os
 from collections import Counter
 from uuid import UUID
 
-from embedq_worker import fleet
 from embedq_worker.host import HostIdentity
+from embedq_worker.queue import fleet
 from tests.support.queue_world import World
 
 

@@ -8,8 +8,8 @@ from random import Random
 import asyncpg
 import pytest
 
-from embedq_worker import queue
-from embedq_worker.queue import Return, ReturnKind
+from embedq_worker.queue import claims
+from embedq_worker.queue.claims import Return, ReturnKind
 from tests.support.queue_world import World
 
 
@@ -82,7 +82,7 @@ async def test_what_cannot_work_fails_at_once(world: World) -> None:
     scope = await world.worker()
     held = await world.claim_one(scope)
     items = [Return(held, ReturnKind.FINAL, "too long", "Traceback", delay_s=5)]
-    assert await queue.give_back(world.pool, scope, items) == {task: "failed"}
+    assert await claims.give_back(world.pool, scope, items) == {task: "failed"}
     row = await world.row(task)
     assert (row["status"], row["attempts"], row["error_message"]) == ("failed", 1, "too long")
     assert await world.psql.fetchval("SELECT stack_trace FROM embedding_audit_logs WHERE level = 'error'")
@@ -131,7 +131,7 @@ async def test_kinds_of_a_batch_do_not_mix(world: World) -> None:
     await world.psql.execute("DELETE FROM embedding_tasks WHERE id = $1", tasks[0].id)
     kinds = [ReturnKind.RETRY, ReturnKind.FINAL, ReturnKind.RELEASE, ReturnKind.RETRY]
     items = [Return(task, kind, kind.value) for task, kind in zip(tasks, kinds, strict=True)]
-    outcomes = await queue.give_back(world.pool, scope, items)
+    outcomes = await claims.give_back(world.pool, scope, items)
     assert [outcomes[task.id] for task in tasks] == ["lost", "failed", "requeued", "requeued"]
     rows = {row["id"]: row["error_message"] for row in await world.psql.fetch("TABLE embedding_tasks")}
     assert [rows[task.id] for task in tasks[1:]] == ["final", None, "retry"]

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedq_worker.content.reference_corpus import python_topics
+from embedq_worker.content.search import SearchHit, search, snippet
 from embedq_worker.errors import SchemaError
-from embedq_worker.reference_corpus import python_topics
-from embedq_worker.search import SearchHit, search, snippet
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Storage = Literal["exact", "hnsw", "ivfflat", "undeclared", "jsonb"]

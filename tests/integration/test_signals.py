@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
-from embedq_worker import fleet
-from embedq_worker.queue import ReturnKind
+from embedq_worker.queue import fleet
+from embedq_worker.queue.claims import ReturnKind
 from tests.support.databases import Connection
 from tests.support.queue_world import World
 

@@ -9,9 +9,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from embedq_worker.database import open_pool
-from embedq_worker.metrics import WorkerMetrics
-from embedq_worker.pipeline import BatchReport
+from embedq_worker.database.connections import open_pool
+from embedq_worker.service.metrics import WorkerMetrics
+from embedq_worker.service.pipeline import BatchReport
 from tests.support.blocking import until_any_blocked
 from tests.support.databases import Connection, Database
 

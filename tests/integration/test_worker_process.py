@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker import fleet
-from embedq_worker.fleet import Order
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import Order
 from tests.support.content import (
     add_articles,
     queue_tasks,

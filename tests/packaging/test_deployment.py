@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from embedq_worker.insights.health import Code
-from embedq_worker.service_manager import FAREWELL_S, STATUS_EVERY_S
+from embedq_worker.service.service_manager import FAREWELL_S, STATUS_EVERY_S
 from embedq_worker.settings import Settings
 from tests.support.command_line import understand
 from tests.support.dockerfile import instructions

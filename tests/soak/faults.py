@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embedq_worker import migrations
-from embedq_worker.database import EXPECTED_ERRORS
-from embedq_worker.schema_files import load_migrations
+from embedq_worker.database.connections import EXPECTED_ERRORS
+from embedq_worker.schema import migrations
+from embedq_worker.schema.files import load_migrations
 from tests.soak.scene import Scene
 from tests.support.clocks import shifted
 from tests.support.console_process import Opened, gone

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from embedq_worker import backfill, migrations
-from embedq_worker.backfill import BackfillOptions
+from embedq_worker.actions import backfill
+from embedq_worker.actions.backfill import BackfillOptions
 from embedq_worker.errors import EmbedqError
+from embedq_worker.schema import migrations
 from tests.soak.faults import UNREACHABLE, Fault
 from tests.soak.scene import CHUNK_OVERLAP, CHUNK_SIZE, WORKERS, Scene, scene
 from tests.support.crashing import CrashingServer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embedq_worker import backfill
-from embedq_worker.backfill import BackfillOptions, Plan, Run
+from embedq_worker.actions import backfill
+from embedq_worker.actions.backfill import BackfillOptions, Plan, Run
 from tests.support.databases import Connection
 
 OPTIONS = BackfillOptions(model="openai/stub", max_attempts=4)

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from embedq_worker.chunking import embedding_input, split_markdown
+from embedq_worker.content.chunking import embedding_input, split_markdown
 from tests.support.databases import DIMENSIONS, Connection
 from tests.support.provider_stub import stub_vector
 

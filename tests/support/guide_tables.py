@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from embedq_tui.keys import markdown
+from embedq_tui.console.keys import markdown
 from tests.support.settings_table import table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from embedq_worker import breaker, fleet
 from embedq_worker.backoff import Backoff
-from embedq_worker.database import Pool, open_pool
-from embedq_worker.embedder import Embedder
+from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.host import HostIdentity
-from embedq_worker.pipeline import Pipeline, PipelineSettings
 from embedq_worker.providers import open_provider
-from embedq_worker.queue import Scope
-from embedq_worker.storage import inspect_storage
+from embedq_worker.queue import breaker, fleet
+from embedq_worker.queue.claims import Scope
+from embedq_worker.schema.storage import inspect_storage
+from embedq_worker.service.embedder import Embedder
+from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from tests.support.databases import DIMENSIONS, Database
 from tests.support.provider_stub import ProviderStub
 

@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from embedq_worker import fleet, queue
-from embedq_worker.chunking import content_hash
-from embedq_worker.database import Pool, open_pool
+from embedq_worker.content.chunking import content_hash
+from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.providers.base import Vector
-from embedq_worker.queue import Action, ClaimedTask, Completion, Return, ReturnKind, Scope, StoredChunk
-from embedq_worker.storage import VectorStorage, inspect_storage
+from embedq_worker.queue import claims, fleet
+from embedq_worker.queue.claims import Action, ClaimedTask, Completion, Return, ReturnKind, Scope, StoredChunk
+from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from tests.support.content import add_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
 
@@ -144,7 +144,7 @@ class World:
 
     async def claim(self, scope: Scope, limit: int = 100) -> list[ClaimedTask]:
         """Claim."""
-        return await queue.claim(self.pool, scope, limit)
+        return await claims.claim(self.pool, scope, limit)
 
     async def claim_one(self, scope: Scope) -> ClaimedTask:
         """Claim the one task there is."""
@@ -158,7 +158,7 @@ class World:
             Outcomes, in the order of the tasks.
         """
         items = [item if isinstance(item, Completion) else completion_of(item) for item in tasks]
-        outcomes = await queue.complete(self.pool, scope, self.storage, items)
+        outcomes = await claims.complete(self.pool, scope, self.storage, items)
         return [outcomes[item.task.id] for item in items]
 
     async def give_back(
@@ -170,7 +170,7 @@ class World:
             Outcomes, in the order of the tasks.
         """
         items = [Return(task, kind, "it went wrong", delay_s=delay_s) for task in tasks]
-        outcomes = await queue.give_back(self.pool, scope, items)
+        outcomes = await claims.give_back(self.pool, scope, items)
         return [outcomes[task.id] for task in tasks]
 
     async def embed(self, article: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_tui.article_filter import format_article_filter, parse_article_filter
+from embedq_tui.filters.article_filter import format_article_filter, parse_article_filter
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 

@@ -7,8 +7,8 @@ from time import perf_counter
 
 import pytest
 
-from embedq_worker.chunking import Chunk, content_hash, count_words, embedding_input, split_markdown
-from embedq_worker.reference_corpus import python_topics
+from embedq_worker.content.chunking import Chunk, content_hash, count_words, embedding_input, split_markdown
+from embedq_worker.content.reference_corpus import python_topics
 
 
 def paths(text: str, *, size: int = 500) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from embedq_worker.chunking import count_words, embedding_input, split_markdown
+from embedq_worker.content.chunking import count_words, embedding_input, split_markdown
 
 PIECES = st.sampled_from(
     [

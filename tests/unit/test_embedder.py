@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedq_worker.embedder import Embedded, Embedder, EmbedResult, Outcome, pack, split_near_middle
 from embedq_worker.providers import estimate_tokens, open_provider
 from embedq_worker.providers.base import (
     InputRejected,
@@ -23,6 +22,7 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
+from embedq_worker.service.embedder import Embedded, Embedder, EmbedResult, Outcome, pack, split_near_middle
 from embedq_worker.settings import Settings
 from tests.support.provider_stub import Fault, ProviderStub, stub_vector
 from tests.support.waiting import until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_tui.export import Export, path_of
-from embedq_tui.saved_filters import load_filters, store_filters
+from embedq_tui.filters.saved_filters import load_filters, store_filters
+from embedq_tui.rendering.export import Export, path_of
 from embedq_worker.errors import SettingsError, UsageError
 
 

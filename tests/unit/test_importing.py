@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embedq_worker.content.importing import ArticleDraft, Skipped, find_markdown, read_articles, slugify
 from embedq_worker.errors import UsageError
-from embedq_worker.importing import ArticleDraft, Skipped, find_markdown, read_articles, slugify
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

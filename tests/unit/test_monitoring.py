@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from embedq_worker.exposition import State, WorkerTelemetry
 from embedq_worker.insights.health import Code, Health
 from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
+from embedq_worker.service.exposition import State, WorkerTelemetry
 from tests.support.scraping import MONITORING, expected_names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from embedq_tui.plots import LEAST_HEIGHT, LEAST_WIDTH, POINTS, Line, plot
+from embedq_tui.rendering.plots import LEAST_HEIGHT, LEAST_WIDTH, POINTS, Line, plot
 
 values = st.one_of(
     st.none(),

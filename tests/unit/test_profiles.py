@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_worker.database import where
+from embedq_worker.database.connections import where
 from embedq_worker.errors import SettingsError
 
 SECRET = "top:secret/word"

@@ -13,9 +13,9 @@ from time import perf_counter
 
 import pytest
 
-from embedq_worker.embedder import Embedded, Embedder
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import InputRejected, Provider, ProviderMisconfigured, Vector
+from embedq_worker.service.embedder import Embedded, Embedder
 from embedq_worker.settings import Settings
 
 

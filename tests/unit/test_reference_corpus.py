@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from embedq_worker.importing import ArticleDraft
-from embedq_worker.reference_corpus import FOLDER, markdown_of, python_topics
+from embedq_worker.content.importing import ArticleDraft
+from embedq_worker.content.reference_corpus import FOLDER, markdown_of, python_topics
 
 UNDERLINES = '*=-~"+'
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedq_worker.configuration import NO_FILE, describe_settings, environment_of, load_settings
-from embedq_worker.database import where
+from embedq_worker.database.connections import where
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable

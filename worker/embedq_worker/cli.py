@@ -14,9 +14,9 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
-from embedq_worker.lifeline import take_line
 from embedq_worker.logs import LibraryLogs, open_log
-from embedq_worker.service_manager import ServiceManager
+from embedq_worker.service.lifeline import take_line
+from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings
 
 PRIORITIES = ("high", "normal", "low")
@@ -130,7 +130,7 @@ def _work(
         return
     for warning in settings.warnings():
         log.warning(warning)
-    from embedq_worker.runtime import run_worker, spare_collector
+    from embedq_worker.service.runtime import run_worker, spare_collector
 
     spare_collector()
     logging.getLogger().addHandler(LibraryLogs(log))

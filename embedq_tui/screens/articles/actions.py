@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from embedq_tui.screens.acting import ChangingScreen
-from embedq_worker.bulk import Operation
+from embedq_worker.actions.bulk import Operation
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 
 class ArticleQueueing(ChangingScreen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embedq_tui.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
+from embedq_tui.operations.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
@@ -12,15 +12,15 @@ from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
-from embedq_worker import backfill, bulk
-from embedq_worker.backfill import BackfillOptions, Run
-from embedq_worker.backfill import Progress as Reached
-from embedq_worker.bulk import Operation
+from embedq_worker.actions import backfill, bulk
+from embedq_worker.actions.backfill import BackfillOptions, Run
+from embedq_worker.actions.backfill import Progress as Reached
+from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
-from embedq_worker.needs import Category
+from embedq_worker.schema.needs import Category
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 
 async def run_backfill(console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from textual.app import App
 
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
-from embedq_worker.articles import Priority
+from embedq_worker.content.articles import Priority
 
 PRIORITIES: tuple[Choice[Priority], ...] = (
     Choice("low", "low", "after whatever is saved meanwhile"),

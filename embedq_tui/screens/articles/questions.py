@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import ClassVar
 
-from embedq_tui.questions import Question
-from embedq_tui.session import Session
-from embedq_worker import bulk
-from embedq_worker.bulk import Operation
-from embedq_worker.database import Connection
+from embedq_tui.live.questions import Question
+from embedq_tui.live.session import Session
+from embedq_worker.actions import bulk
+from embedq_worker.actions.bulk import Operation
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.articles import (
     ArticleFilter,
     ArticlePage,
@@ -22,7 +22,7 @@ from embedq_worker.insights.articles import (
     article_page,
     coverage_by_state,
 )
-from embedq_worker.selection import Direction
+from embedq_worker.queue.selection import Direction
 from embedq_worker.settings import Settings
 
 PAGE = 100

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from embedq_tui.operations.queueing import told
 from embedq_tui.output import count
-from embedq_tui.queueing import told
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
-from embedq_worker import migrations
-from embedq_worker.articles import Priority
-from embedq_worker.requeue import Requeued, queue_articles
+from embedq_worker.actions.requeue import Requeued, queue_articles
+from embedq_worker.content.articles import Priority
+from embedq_worker.schema import migrations
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 
 async def queue(console: Console, chosen: Mapping[int, str]) -> bool:

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.article_filter import format_article_filter
-from embedq_tui.lines import ago, labelled
+from embedq_tui.filters.article_filter import format_article_filter
 from embedq_tui.output import count
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.rendering.lines import ago, labelled
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
-from embedq_worker.bulk import Operation
+from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, Coverage, State
 from embedq_worker.text import age, printable_line
 

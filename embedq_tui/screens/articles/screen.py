@@ -13,14 +13,15 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui.article_filter import (
+from embedq_tui.filters.article_filter import (
     EXAMPLE,
     complete_article_filter,
     format_article_filter,
     parse_article_filter,
 )
-from embedq_tui.lines import labelled
-from embedq_tui.questions import Answer, Question
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.lines import labelled
+from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.questions import (
     DAY_S,
@@ -41,12 +42,11 @@ from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, Coverage, State
-from embedq_worker.selection import Direction
+from embedq_worker.queue.selection import Direction
 from embedq_worker.text import printable, printable_line
 
 

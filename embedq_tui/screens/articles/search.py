@@ -15,19 +15,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
+from embedq_tui.live.questions import Question
+from embedq_tui.operations.searching import Wanted, look_up
 from embedq_tui.output import count
-from embedq_tui.questions import Question
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.searching import Wanted, look_up
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
 from embedq_tui.widgets.lines import Lines
-from embedq_worker import migrations
-from embedq_worker.database import Connection
+from embedq_worker.content.search import SearchHit
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider, ProviderUnavailable, Vector
-from embedq_worker.search import SearchHit
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 

@@ -8,8 +8,8 @@ from datetime import date
 
 from rich.text import Text
 
-from embedq_tui.audit_lines import STYLES, subject_of, told_of
-from embedq_tui.styles import BAD, HEAD, NAME, QUIET
+from embedq_tui.rendering.audit_lines import STYLES, subject_of, told_of
+from embedq_tui.rendering.styles import BAD, HEAD, NAME, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.events import Event
 from embedq_worker.text import age, printable, printable_line

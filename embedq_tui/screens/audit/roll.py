@@ -18,12 +18,12 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
-from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
+from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
 from embedq_tui.screens.audit.filter import Wanted
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, article_id, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
-from embedq_worker.selection import Cursor
+from embedq_worker.queue.selection import Cursor
 from embedq_worker.settings import Settings
 
 KEPT = 2_000

@@ -16,21 +16,21 @@ from textual.containers import Container, VerticalScroll
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from embedq_tui.acts import Act
-from embedq_tui.audit_lines import document
+from embedq_tui.console.acts import Act
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import plain
-from embedq_tui.questions import Answer, Question
+from embedq_tui.rendering.audit_lines import document
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.audit.filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.audit import LEVELS, AuditFilter, AuditRow
-from embedq_worker.selection import Cursor
+from embedq_worker.queue.selection import Cursor
 from embedq_worker.text import printable_line
 
 

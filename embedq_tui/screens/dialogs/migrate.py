@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from embedq_tui.live.questions import Question
 from embedq_tui.output import count
-from embedq_tui.questions import Question
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
-from embedq_worker import migrations
-from embedq_worker.database import Connection
-from embedq_worker.migrations import MigrationState
+from embedq_worker.database.connections import Connection
+from embedq_worker.schema import migrations
+from embedq_worker.schema.migrations import MigrationState
 from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 NAMED = 6
 """Migrations that are named in the question."""

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.lines import advice_here, ago
 from embedq_tui.output import count
-from embedq_tui.styles import BAD, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.lines import advice_here, ago
+from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine

@@ -15,8 +15,9 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import DataTable, Static
 
-from embedq_tui.deeds import retry
-from embedq_tui.questions import Answer, Question
+from embedq_tui.console.deeds import retry
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures.render import (
@@ -29,14 +30,13 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
-from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.failures import FailureGroup, Failures, Trends, failures, group_trends
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.selection import TaskFilter
+from embedq_worker.queue.selection import TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

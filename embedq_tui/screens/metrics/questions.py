@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from embedq_tui.questions import Question
-from embedq_worker.database import Connection
+from embedq_tui.live.questions import Question
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread, metrics
 from embedq_worker.settings import Settings
 

@@ -12,15 +12,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from embedq_tui.metric_figures import ALL, MAIN, anything, cells, document, when
-from embedq_tui.plots import Line as PlotLine
-from embedq_tui.questions import Answer, Question
+from embedq_tui.console.theme import ascii_only
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.metric_figures import ALL, MAIN, anything, cells, document, when
+from embedq_tui.rendering.plots import Line as PlotLine
+from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.screens.metrics.questions import PICTURES, SPANS, Measured
-from embedq_tui.styles import BAD, HEAD, QUIET
-from embedq_tui.theme import ascii_only
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
 from embedq_tui.widgets.plot import Plot
 from embedq_worker.insights.metrics import Metrics, Period

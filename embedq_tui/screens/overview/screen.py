@@ -11,7 +11,8 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from embedq_tui.lines import (
+from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_tui.rendering.lines import (
     ago,
     group_line,
     growth,
@@ -23,14 +24,13 @@ from embedq_tui.lines import (
     waiting,
     worker_lines,
 )
-from embedq_tui.plots import Line as PlotLine
-from embedq_tui.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_tui.rendering.plots import Line as PlotLine
+from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.styles import BAD, HEAD, QUIET
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.plot import Plot
 from embedq_tui.widgets.sparkline import sparkline
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.metrics import Metrics, Span, metrics

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embedq_tui.backfilling import target_of
-from embedq_tui.cleaning import clean, words_of
+from embedq_tui.operations.backfilling import target_of
+from embedq_tui.operations.cleaning import clean, words_of
+from embedq_tui.operations.triggering import words_of as trigger_words
+from embedq_tui.operations.verifying import Verified, lines_of, prove
 from embedq_tui.output import count
 from embedq_tui.screens.articles.backfill import run_backfill
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
-from embedq_tui.triggering import words_of as trigger_words
-from embedq_tui.verifying import Verified, lines_of, prove
-from embedq_worker import article_trigger, migrations
-from embedq_worker.article_trigger import ArticleTrigger
-from embedq_worker.counts import Drift, repair_counts
-from embedq_worker.maintenance import Cleaned, count_expired
+from embedq_worker.actions import article_trigger
+from embedq_worker.actions.article_trigger import ArticleTrigger
+from embedq_worker.queue.counts import Drift, repair_counts
+from embedq_worker.schema import migrations
+from embedq_worker.service.maintenance import Cleaned, count_expired
 
 if TYPE_CHECKING:
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 LONGEST_DAYS = 36_500
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from rich.text import Text
 
-from embedq_tui.lines import labelled
+from embedq_tui.live.session import Session
 from embedq_tui.output import moment
 from embedq_tui.profiles import Profile
-from embedq_tui.session import Session
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.lines import labelled
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker import __version__
 from embedq_worker.configuration import SettingRow, describe_settings
 from embedq_worker.insights.doctor import Check, Verdict
-from embedq_worker.migrations import MigrationState
+from embedq_worker.schema.migrations import MigrationState
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

@@ -13,8 +13,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
-from embedq_tui.checking import check_all
-from embedq_tui.questions import Answer, Question
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.operations.checking import check_all
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.acting import ChangingScreen
 from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
@@ -30,20 +31,19 @@ from embedq_tui.screens.settings.render import (
     settings_of,
     versions_line,
 )
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.text_view import TextLine, TextView
 from embedq_worker.configuration import SettingRow
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check
-from embedq_worker.migrations import MigrationState
+from embedq_worker.schema.migrations import MigrationState
 from embedq_worker.text import age, printable_line
 
 if TYPE_CHECKING:
     from textual.worker import Worker
 
-    from embedq_tui.app import Console
+    from embedq_tui.console.app import Console
 
 SECTIONS = ("settings", "checks", "migrations")
 

@@ -9,11 +9,11 @@ from uuid import UUID
 from rich.text import Text
 
 from embedq_tui.output import count
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
-from embedq_worker.selection import Stuck
+from embedq_worker.queue.selection import Stuck
 from embedq_worker.text import age, printable_line
 
 NAMED = 4

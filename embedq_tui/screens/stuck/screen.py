@@ -14,19 +14,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Static
 
-from embedq_tui.deeds import Deed, cancel, reset
-from embedq_tui.questions import TASKS, WORKERS, Answer, Question
+from embedq_tui.console.deeds import Deed, cancel, reset
+from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
+from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.acting import ActingScreen
 from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
-from embedq_tui.styles import BAD
 from embedq_tui.widgets.keyed_table import KeyedTable
-from embedq_worker.actions import Outcome
-from embedq_worker.database import Connection
+from embedq_worker.actions.tasks import Outcome
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
-from embedq_worker.selection import Stuck, TaskFilter
+from embedq_worker.queue.selection import Stuck, TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 

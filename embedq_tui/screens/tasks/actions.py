@@ -10,13 +10,13 @@ from uuid import UUID
 from textual import events, work
 from textual.binding import Binding, BindingType
 
-from embedq_tui import deeds
-from embedq_tui.deeds import Deed
+from embedq_tui.console import deeds
+from embedq_tui.console.deeds import Deed
 from embedq_tui.output import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
-from embedq_worker.actions import Outcome
-from embedq_worker.selection import PRIORITIES, TaskFilter
+from embedq_worker.actions.tasks import Outcome
+from embedq_worker.queue.selection import PRIORITIES, TaskFilter
 
 CHANGES = ("retry", "cancel", "priority")
 """Actions that change something."""

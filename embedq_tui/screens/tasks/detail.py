@@ -14,16 +14,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
-from embedq_tui.questions import Answer, Question
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.styles import BAD, HEAD, QUIET
+from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.tasks import lines
 from embedq_tui.screens.tasks.actions import TaskActions
-from embedq_tui.styles import BAD, HEAD, QUIET
-from embedq_tui.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.text_view import TextLine, TextView
-from embedq_worker.actions import CANCEL, PRIORITISE, RETRY, Outcome
-from embedq_worker.database import Connection
+from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RETRY, Outcome
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line

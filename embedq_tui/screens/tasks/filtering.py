@@ -9,8 +9,8 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui import deeds
-from embedq_tui.filter_text import EXAMPLE, complete, format_filter, parse_filter
+from embedq_tui.console import deeds
+from embedq_tui.filters.filter_text import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.filtering import Filtering
@@ -18,7 +18,7 @@ from embedq_tui.screens.tasks.actions import CHANGES, TaskActions
 from embedq_tui.screens.tasks.questions import Exported, View
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.selection import STATUSES, TaskFilter
+from embedq_worker.queue.selection import STATUSES, TaskFilter
 from embedq_worker.text import printable
 
 _ALL = "all that match the filter"

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.audit_lines import STYLES
-from embedq_tui.lines import advice_here, labelled
 from embedq_tui.output import count, moment
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
-from embedq_tui.task_table import article_of, when
+from embedq_tui.rendering.audit_lines import STYLES
+from embedq_tui.rendering.lines import advice_here, labelled
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
+from embedq_tui.rendering.task_table import article_of, when
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from uuid import UUID
 
-from embedq_tui.questions import Question
-from embedq_worker.database import Connection
+from embedq_tui.live.questions import Question
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.tasks import TaskPage, TaskRow, list_tasks
-from embedq_worker.selection import Cursor, Direction, TaskFilter, count, select
+from embedq_worker.queue.selection import Cursor, Direction, TaskFilter, count, select
 from embedq_worker.settings import Settings
 
 PAGE = 100

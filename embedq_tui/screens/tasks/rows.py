@@ -8,12 +8,12 @@ from uuid import UUID
 
 from rich.text import Text
 
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
-from embedq_tui.task_table import article_of
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
+from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.selection import STATUSES
+from embedq_worker.queue.selection import STATUSES
 from embedq_worker.text import printable_line
 
 COLUMNS = (

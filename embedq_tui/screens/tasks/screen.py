@@ -14,20 +14,20 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui.filter_text import format_filter
+from embedq_tui.filters.filter_text import format_filter
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
-from embedq_tui.questions import Answer, Question
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET
+from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.questions import PAGE, Kept, Matching, TaskList, View
 from embedq_tui.screens.tasks.rows import COLUMNS, in_place, status_line, task_row
-from embedq_tui.styles import BAD, DOUBTFUL, HEAD, QUIET
-from embedq_tui.task_table import article_of
 from embedq_tui.widgets.keyed_table import KeyedTable
-from embedq_worker.actions import Outcome
+from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.tasks import TaskPage, TaskRow
-from embedq_worker.selection import STATUSES, TaskFilter
+from embedq_worker.queue.selection import STATUSES, TaskFilter
 from embedq_worker.text import printable_line
 
 MOST = 2 * PAGE

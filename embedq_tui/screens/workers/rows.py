@@ -7,7 +7,7 @@ from uuid import UUID
 
 from rich.text import Text
 
-from embedq_tui.styles import BAD, GOOD, NAME, QUIET
+from embedq_tui.rendering.styles import BAD, GOOD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.text import age, printable_line

@@ -13,21 +13,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Log
 
-from embedq_tui.lines import state_of
 from embedq_tui.output import count
+from embedq_tui.rendering.lines import state_of
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_tui.screens.workers.rows import COLUMNS, worker_row
-from embedq_tui.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
-from embedq_worker import fleet
 from embedq_worker.errors import EmbedqError
-from embedq_worker.fleet import Order
 from embedq_worker.insights.overview import Liveness, WorkerRow
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import Order
 from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from embedq_worker.counts import count_drift
+from embedq_worker.queue.counts import count_drift
 from tests.support.databases import Connection
 from tests.support.oracle.findings import Finding, Kind
 

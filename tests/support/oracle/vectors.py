@@ -11,11 +11,11 @@ from typing import Protocol
 
 import asyncpg
 
-from embedq_worker import chunking
-from embedq_worker.chunking import content_hash, embedding_input, split_markdown
+from embedq_worker.content import chunking
+from embedq_worker.content.chunking import content_hash, embedding_input, split_markdown
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Vector
-from embedq_worker.queue import chunk_id
+from embedq_worker.queue.claims import chunk_id
 from embedq_worker.settings import Settings
 from tests.support.databases import DIMENSIONS, Connection
 from tests.support.oracle.findings import Finding, Kind

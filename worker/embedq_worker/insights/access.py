@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 
 OPERATOR: Mapping[str, str] = {
     "articles": "SELECT",

@@ -14,12 +14,12 @@ from time import monotonic
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.coverage import in_folder
-from embedq_worker.needs import Category
 from embedq_worker.providers.naming import stored_model
-from embedq_worker.selection import Direction, pattern_of
+from embedq_worker.queue.selection import Direction, pattern_of
+from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
 WALK_S = 0.5

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.selection import Cursor, pattern_of
+from embedq_worker.queue.selection import Cursor, pattern_of
 
 LEVELS = ("debug", "info", "warn", "error")
 CATEGORIES = (

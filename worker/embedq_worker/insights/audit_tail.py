@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditRow, cut, row_of
 from embedq_worker.insights.tasks import WHOLE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 
 
 @dataclass(frozen=True, slots=True)

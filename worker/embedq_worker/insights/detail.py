@@ -8,12 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.documents import document_of
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
-from embedq_worker.selection import PLAN
+from embedq_worker.queue.selection import PLAN
 
 TIMELINE = 200
 """Events shown of a task, the newest."""

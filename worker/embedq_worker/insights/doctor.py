@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from embedq_worker import migrations
-from embedq_worker.database import Connection, DirectConnection, connected
+from embedq_worker.database.connections import Connection, DirectConnection, connected
+from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import lacking_rights
-from embedq_worker.listener import probe_listen
+from embedq_worker.schema import migrations
+from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.settings import Settings
-from embedq_worker.storage import inspect_storage
 
 OLDEST_SERVER = 12
 """Major version of PostgreSQL that the SQL is written for."""

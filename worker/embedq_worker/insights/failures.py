@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.tasks import WHOLE
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from embedq_worker import migrations
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
+from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
 

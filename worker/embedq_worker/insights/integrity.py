@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embedq_worker.counts import COUNTING_S
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
+from embedq_worker.queue.counts import COUNTING_S
 
 
 async def overspent_tasks(connection: Connection) -> int:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 
 COUNTED = 100_000

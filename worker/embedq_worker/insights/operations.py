@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.documents import document_of
 
 WALKED = 50_000

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import FailureGroup, failures
 from embedq_worker.insights.metrics import Period, Span, metrics
 from embedq_worker.insights.overview import QueueFigures, overview

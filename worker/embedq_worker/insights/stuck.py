@@ -10,9 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness
-from embedq_worker.selection import Stuck
+from embedq_worker.queue.selection import Stuck
 from embedq_worker.settings import Settings
 
 

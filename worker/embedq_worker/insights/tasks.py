@@ -10,9 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.selection import PLAN, Branch, Cursor, Direction, Selection, TaskFilter, select
+from embedq_worker.queue.selection import PLAN, Branch, Cursor, Direction, Selection, TaskFilter, select
 
 LISTING_S = 600.0
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import asyncpg
 
-from embedq_worker.database import Connection
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.settings import Settings
 

@@ -1,0 +1,391 @@
+"""The console: which screen is shown, which database is looked at, and the keys that work everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste, Resize
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from embedq_tui.console.ascii_filter import AsciiFilter
+from embedq_tui.console.driver import TerminalDriver
+from embedq_tui.console.palette import Commands
+from embedq_tui.console.theme import DARK, LIGHT, ascii_only, few_colours
+from embedq_tui.console.type_ahead import TypeAhead
+from embedq_tui.live.questions import Answer
+from embedq_tui.live.session import Session
+from embedq_tui.profiles import Profile, Profiles
+from embedq_tui.screens import ENTRIES
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.supervisor.supervisor import Supervisor
+from embedq_tui.supervisor.types import WorkerOptions
+from embedq_tui.supervisor.types import WorkerState as Supervised
+from embedq_worker.errors import EmbedqError
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable, printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.console.acts import Actor
+
+_BETWEEN = "between"
+"""Mode that shows nothing, while one database takes the place of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the console was started.
+
+    Attributes:
+        operator: ``user@host``, for the audit log.
+        read_only: Nothing is to be changed.
+        profiles: Databases by name.
+        env_file: File of settings that was named.
+        keymap: Keys by id of their binding, instead of ours.
+        worker: A worker is started with these at once; None: when the operator says so.
+        companion: Runs beside the console until it ends.
+    """
+
+    operator: str
+    read_only: bool = False
+    profiles: Profiles | None = None
+    env_file: Path | None = None
+    keymap: Mapping[str, str] | None = None
+    worker: WorkerOptions | None = None
+    companion: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+
+class Console(App[int]):
+    """The application.
+
+    Args:
+        settings: Where the database is.
+        profile: How the operator named it.
+        options: How the console was started.
+    """
+
+    TITLE = "embedq"
+    CSS_PATH = "console.tcss"
+    COMMANDS = App.COMMANDS | {Commands}
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
+            for entry in ENTRIES
+        ),
+        Binding("minus", "show_last", "Last screen", show=False, id="app.last"),
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
+        Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
+        Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
+        Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
+        Binding(
+            "ctrl+o",
+            "profiles",
+            "Databases",
+            show=False,
+            id="app.profiles",
+            tooltip="Look at another database",
+        ),
+        Binding(
+            "M",
+            "migrate",
+            "Migrate",
+            show=False,
+            id="app.migrate",
+            tooltip="Apply migrations that are missing",
+        ),
+        Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
+        Binding("q,ctrl+q,ctrl+c", "quit", "Quit", key_display="q", id="app.quit"),
+    ]
+
+    def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
+        plain = few_colours()
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if plain else None)
+        self.options = options
+        self.ascii_only = ascii_only()
+        if self.ascii_only:
+            self._filters.append(AsciiFilter())
+        self._first_theme = "ansi-dark" if plain else DARK.name
+        self.started_with = (settings, profile)
+        self._actor: Actor | None = None
+        self._type_ahead = TypeAhead(self, super().on_event)
+        self._wire(settings, profile)
+        self._serving: Worker[None] | None = None
+        self._last = "overview"
+        self._add_modes()
+        self.add_mode(_BETWEEN, Screen)
+
+    # -- life
+
+    def on_load(self) -> None:
+        """Hear signals, before the terminal is taken: whatever comes gives it back."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+
+    def on_mount(self) -> None:
+        """Show the first screen, then look at the database."""
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.theme = self._first_theme
+        if self.options.keymap:
+            self.set_keymap(dict(self.options.keymap))
+        self.switch_mode("overview")
+        self._serve()
+        self.set_interval(1.0, self._tick)
+        if self.options.worker is not None:
+            self.run_worker(self.supervisor.start(), group="supervisor", exit_on_error=False)
+        if self.options.companion is not None:
+            self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
+
+    def on_resize(self, event: Resize) -> None:
+        """A terminal that was of another size for a moment has lost what it showed."""
+        if event.size == self.size:  # Textual draws nothing then
+            self.refresh()
+
+    async def on_unmount(self) -> None:
+        """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
+        await self.supervisor.close()
+
+    def _add_modes(self) -> None:
+        for entry in ENTRIES:
+            self.add_mode(entry.name, entry.build)
+
+    def _wire(self, settings: Settings, profile: Profile) -> None:
+        """Everything that belongs to one database."""
+        read_only = self.options.read_only or profile.read_only
+        if read_only:  # whatever a screen might forget, PostgreSQL refuses
+            settings = settings.model_copy(update={"db_read_only": True})
+        session = Session(
+            settings,
+            profile,
+            read_only=read_only,
+            on_state=lambda: self._state_changed() if session is self.session else None,
+            on_answer=lambda answer: self._answered(answer) if session is self.session else None,
+        )
+        self.session = session
+        self._actor = None
+        self.supervisor = Supervisor(settings, self.options.worker, on_change=self._state_changed)
+
+    def _serve(self) -> None:
+        self._serving = self.run_worker(
+            self.session.run(), name="session", group="session", exclusive=True, exit_on_error=False
+        )
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What ends by an error of ours is told, and a session begun again: the console stays up."""
+        if event.state is not WorkerState.ERROR:
+            return
+        told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
+        self.notify(told, title="Internal error", severity="error", markup=False)
+        if event.worker is self._serving:
+            self.set_timer(1.0, self._serve)
+
+    async def look_at(self, settings: Settings, profile: Profile) -> None:
+        """Look at another database; nothing of the one before is shown any more. Call it in a worker of ours.
+
+        Args:
+            settings: Where it is.
+            profile: How the operator named it.
+        """
+        if self.supervisor.alive:
+            self.notify("A worker of this console runs: stop it, or leave it running, first", markup=False)
+            return
+        name = self.current_mode
+        self.switch_mode(_BETWEEN)
+        for entry in ENTRIES:
+            await self.remove_mode(entry.name)
+        self.clear_notifications()
+        self.workers.cancel_group(self, "act")
+        await self.supervisor.close()
+        self._wire(settings, profile)
+        self._last = "overview"
+        self._add_modes()
+        self._serve()
+        self.switch_mode(name)
+
+    @property
+    def actor(self) -> Actor:
+        """Acts on this database; made for the first who acts: the first frame need not wait for it."""
+        if self._actor is None:
+            from embedq_tui.console.acts import Actor
+
+            session = self.session
+            self._actor = Actor(
+                self, session.link, self.options.operator, session.profile, lambda: session.read_only
+            )
+        return self._actor
+
+    # -- from the store to the screen
+
+    @property
+    def shown(self) -> ConsoleScreen | None:
+        """The topmost screen of ours, under the dialogs."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ConsoleScreen):
+                return screen
+        return None
+
+    def stand(self, screen: ConsoleScreen) -> None:
+        """Let the questions of a screen stand, and show it what is known."""
+        questions = tuple(screen.questions())
+        self.session.stand(questions)
+        screen.take_state()
+        for question in questions:
+            if (known := self.session.store.answers.get(question)) is not None:
+                screen.take(known)
+
+    def _state_changed(self) -> None:
+        self._with_shown(lambda screen: screen.take_state())
+
+    def _answered(self, answer: Answer[Any]) -> None:
+        self._with_shown(lambda screen: screen.take(answer))
+
+    def _tick(self) -> None:
+        self.session.store.sample()
+        self._with_shown(lambda screen: screen.tick())
+
+    def _with_shown(self, do: Callable[[ConsoleScreen], None]) -> None:
+        """In the screen's own queue: what goes wrong there is its fault, not the feed's."""
+        if (screen := self.shown) is not None and screen.is_mounted:
+            screen.call_next(do, screen)
+
+    # -- keys
+
+    async def on_event(self, event: Event) -> None:
+        """What is typed is handed on in its order, each key when the one before it has done its work."""
+        if isinstance(event, Key | Paste) and not event.is_forwarded:
+            await self._type_ahead.came(event)
+        else:
+            await super().on_event(event)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is typed before a question is on the screen is not meant for what lies below it."""
+        if action in ("show", "show_last", "profiles") and self._actor and self._actor.counting:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_show(self, name: str) -> None:
+        """Show a screen."""
+        if name != self.current_mode:
+            self._last = self.current_mode
+            self.switch_mode(name)
+
+    @work(group="ask", exit_on_error=False)
+    async def act_on(self, name: str, action: str) -> None:
+        """Show a screen, and do there what has a key there.
+
+        Args:
+            name: Of the screen.
+            action: Of that screen.
+        """
+        while len(self.screen_stack) > 1:  # details of the screen that is shown
+            await self.pop_screen()
+        if name != self.current_mode:
+            self._last = self.current_mode
+            await self.switch_mode(name)
+        if self.screen.check_action(action, ()) is None:
+            self.actor.refused()
+        elif not await self.run_action(action, self.screen):
+            self.notify("There is nothing to do it to", markup=False)
+
+    def action_show_last(self) -> None:
+        """Show the screen before this one."""
+        self.action_show(self._last)
+
+    def action_refresh(self) -> None:
+        """Look at everything now; try a lost connection now."""
+        self.session.again()
+
+    @work(exclusive=True, group="profiles", exit_on_error=False)
+    async def action_profiles(self) -> None:
+        """Look at another database."""
+        from embedq_tui.screens.profiles import choose_profile
+
+        chosen = await choose_profile(self)
+        if chosen is not None:
+            await self.look_at(*chosen)
+
+    @work(exclusive=True, group="profiles", exit_on_error=False)
+    async def look_at_profile(self, profile: Profile) -> None:
+        """Look at the database of a profile."""
+        try:
+            settings = profile.settings(self.options.env_file)
+        except EmbedqError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)
+        else:
+            await self.look_at(settings, profile)
+
+    @work(exclusive=True, group="migrate", exit_on_error=False)
+    async def action_migrate(self) -> None:
+        """Apply migrations that are missing, after a question."""
+        from embedq_tui.screens.dialogs.migrate import offer_migrations
+
+        await offer_migrations(self)
+
+    @work(exclusive=True, group="act", exit_on_error=False)
+    async def action_undo(self) -> None:
+        """Take back what was done last, where that can be."""
+        await self.actor.undo_last()
+
+    async def action_quit(self) -> None:
+        """End; what becomes of a worker that runs is asked."""
+        self._quit()
+
+    @work(exclusive=True, group="quit", exit_on_error=False)
+    async def _quit(self) -> None:
+        if await self._may_leave():
+            self.exit(0)
+
+    async def _may_leave(self) -> bool:
+        """Ask what is to become of the worker, and do it."""
+        if not self.supervisor.alive:
+            return True
+        from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+
+        stopping = self.supervisor.state is Supervised.STOPPING
+        stop = Choice("force", "End it now and quit", "it gives back what it holds")
+        if not stopping:
+            stop = Choice("stop", "Stop it and quit", "it finishes what it holds")
+        leave = Choice("leave", "Leave it running and quit", "it logs to a file")
+        title = "The worker of this console is " + ("stopping" if stopping else "running")
+        match await ask_choice(self, title, [stop, leave, Choice("stay", "Stay")]):
+            case "stop":
+                self.notify("The worker finishes what it holds; q again can end it at once", markup=False)
+                await self.supervisor.stop()
+            case "force":
+                await self.supervisor.force()
+            case "leave":
+                await self.supervisor.leave()
+            case _:
+                return False
+        return True
+
+    def action_help(self) -> None:
+        """Show the keys of this screen."""
+        from embedq_tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    def action_troubles(self) -> None:
+        """Show everything that is wrong, with advice."""
+        from embedq_tui.screens.troubles import TroublesScreen
+
+        self.push_screen(TroublesScreen(self.session.store))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Of Textual's own commands those that ours do not have."""
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save what is shown as SVG", self.deliver_screenshot)
+
+    def get_default_screen(self) -> Screen[Any]:
+        """What stands below the screens, and is never seen."""
+        return Screen(id="_default")

@@ -1,0 +1,113 @@
+"""What every act of the console is made of: a question, progress, and the telling of what came of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from textual.app import App
+
+from embedq_tui.live.link import Link
+from embedq_tui.profiles import Profile
+from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
+from embedq_tui.screens.dialogs.dialog import Place, show
+from embedq_tui.screens.dialogs.outcome import Report, Tell
+from embedq_tui.screens.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
+from embedq_worker.errors import EmbedqError
+from embedq_worker.text import printable, printable_line
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Desk:
+    """Asks and tells one operator of one database. Its coroutines are called in workers of Textual.
+
+    Attributes:
+        app: Where dialogs are shown.
+        link: To the database.
+        by: Operator as ``user@host``.
+        profile: How the operator named the database.
+        read_only: Says why nothing may be changed; empty where it may.
+        show_after_s: What takes less time shows no dialog of its progress.
+    """
+
+    app: App[Any]
+    link: Link
+    by: str
+    profile: Profile = field(default_factory=Profile)
+    read_only: Callable[[], str] = lambda: ""
+    show_after_s: float = SHOW_AFTER_S
+
+    @property
+    def place(self) -> Place:
+        """The database, for dialogs."""
+        word = self.profile.environment or self.profile.name
+        return Place(self.link.place, word, self.profile.badge_colour)
+
+    def refused(self) -> bool:
+        """Whether nothing may be changed here; tells the operator why."""
+        why = self.read_only()
+        if why:
+            self.notify(f"Read-only: {why}", bad=True)
+        return bool(why)
+
+    async def confirm(self, enquiry: Enquiry) -> Answer:
+        """Ask, with the database named."""
+        return await show(self.app, Confirm(enquiry, self.place))
+
+    async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
+        """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
+        return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
+
+    async def tell(self, report: Report) -> None:
+        """Tell something that has to be read."""
+        await show(self.app, Tell(report, self.place))
+
+    def notify(self, text: str, *, bad: bool = False) -> None:
+        """Tell something in passing."""
+        self.app.notify(printable(text), severity="warning" if bad else "information", markup=False)
+
+    async def attempt(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T | None:
+        """Do something to the database, if it may be changed; tell what goes wrong.
+
+        Args:
+            progress: Of it.
+            work: Does it.
+
+        Returns:
+            What the work returned; None where it was refused, stopped, or went wrong.
+        """
+        return None if self.refused() else await self.look(progress, work)
+
+    async def look(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T | None:
+        """Do what changes nothing; tell what goes wrong.
+
+        Args:
+            progress: Of it.
+            work: Does it.
+
+        Returns:
+            What the work returned; None where it was stopped, or went wrong.
+        """
+        with self.telling(f"{progress.title}: not done"):
+            return await self.watch(progress, work)
+
+    @contextmanager
+    def telling(self, title: str) -> Iterator[None]:
+        """Tell what goes wrong in the block instead of raising it: whatever it is, the console stays up."""
+        try:
+            yield
+        except Stopped:
+            pass
+        except EmbedqError as error:
+            self.app.notify(
+                printable(str(error)), title=printable_line(title), severity="error", timeout=15, markup=False
+            )
+        except Exception as error:  # an error of ours
+            self.app.log.error(traceback.format_exc())
+            told = f"{type(error).__name__}: {printable_line(str(error), 300)}"
+            self.app.notify(told, title="Internal error", severity="error", timeout=15, markup=False)

@@ -1,0 +1,91 @@
+"""The command palette: the keys that work here, the screens, the databases by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.types import IgnoreReturnCallbackType
+
+from embedq_tui.screens import ENTRIES
+from embedq_worker.text import printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.console.app import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Something that is done on one screen, and found from every one.
+
+    Attributes:
+        screen: Name of its mode.
+        action: Of that screen.
+        words: What is done.
+    """
+
+    screen: str
+    action: str
+    words: str
+
+
+ELSEWHERE = (
+    Elsewhere("articles", "import_files", "Import Markdown files into articles"),
+    Elsewhere("articles", "backfill", "Backfill: queue what needs embedding"),
+    Elsewhere("articles", "search", "Search articles by meaning"),
+    Elsewhere("settings", "check", "Check database and provider"),
+    Elsewhere("settings", "verify", "Verify counts and embeddings, and repair them"),
+    Elsewhere("settings", "trigger", "Install or remove the trigger on articles"),
+    Elsewhere("settings", "clean_up", "Clean up: delete what is older than a number of days"),
+    Elsewhere("workers", "start", "Start a worker of this console"),
+    Elsewhere("workers", "pause", "Pause all workers, or let them go on"),
+    Elsewhere("workers", "stop_all", "Stop or start all workers"),
+)
+
+
+class Commands(Provider):
+    """Everything that has a key where one is, and every screen."""
+
+    async def discover(self) -> Hits:
+        """What is shown before anything is typed."""
+        for name, text, run in self._commands():
+            yield DiscoveryHit(name, run, help=text)
+
+    async def search(self, query: str) -> Hits:
+        """What fits what was typed."""
+        matcher = self.matcher(query)
+        for name, text, run in self._commands():
+            if (score := matcher.match(f"{name} {text}")) > 0:
+                yield Hit(score, matcher.highlight(name), run, help=text)
+
+    def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
+        """Name, explanation, and what it does."""
+        console = cast("Console", self.app)
+        for entry in ENTRIES:
+            yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
+        profiles = console.options.profiles
+        for profile in profiles.by_name.values() if profiles is not None else ():
+            name = printable_line(profile.name, 40)
+            word = f", {printable_line(profile.environment, 20)}" if profile.environment else ""
+            yield f"Database {name}", f"Look at {name}{word}", partial(console.look_at_profile, profile)
+        here = {active.binding.action for active in self.screen.active_bindings.values()}
+        for one in ELSEWHERE:
+            if console.current_mode != one.screen or one.action not in here:
+                place = f"On the screen {one.screen.capitalize()}"
+                yield one.words, place, partial(console.act_on, one.screen, one.action)
+        seen: set[str] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            hidden = binding.system or not binding.description or binding.action.startswith("show(")
+            if hidden or not active.enabled or binding.action in seen or binding.action == "command_palette":
+                continue
+            seen.add(binding.action)
+            run = partial(console.run_action, binding.action, active.node)
+            yield (
+                f"{binding.description} ({console.get_key_display(binding)})",
+                binding.tooltip or binding.description,
+                run,
+            )

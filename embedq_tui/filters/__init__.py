@@ -1,0 +1,1 @@
+"""Filters as an operator types them, names and keeps them."""

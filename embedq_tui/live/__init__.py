@@ -1,0 +1,1 @@
+"""What the console knows of one database, and how it comes to know it."""

@@ -1,0 +1,191 @@
+"""Keeps the answers to standing questions up to date: asked at once, at every signal, and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from embedq_tui.live.link import Link
+from embedq_tui.live.questions import Answer, Question
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import EXPECTED_ERRORS, explained, one_line
+from embedq_worker.database.listener import Heard, Hearing, Listener
+from embedq_worker.database.notifier import CHANNEL
+from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.waits import first_of
+
+RECONNECT = Backoff(0.2, 15.0)
+
+POLL_S = 1.0
+"""Seconds from answer to answer where no signals arrive."""
+
+DUTY = 3.0
+"""An answer is followed by at least this many times the time it took without the next."""
+
+ANY = "resync"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The database does not answer.
+
+    Attributes:
+        error: What happened.
+        since: When it was first so, of the clock `time.monotonic`.
+        retry_at: When it is tried again, of the same clock.
+        tries: Failures in a row, this one included.
+    """
+
+    error: EmbedqError
+    since: float
+    retry_at: float
+    tries: int
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A question that stands, and who asks it."""
+
+    question: Question[Any]
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    asker: asyncio.Task[None] | None = None
+
+
+class Feed:
+    """Asks standing questions over a link, as often as is useful.
+
+    An answer that fails because the database cannot be reached is no answer: the one before it stays,
+    `on_lost` tells, and it is asked again for ever. All askers are tasks of `run`.
+
+    Args:
+        link: Opened.
+        on_answer: Called with each answer, in the order in which they came.
+        on_lost: Called when the database does not answer, and with None when it does again.
+        on_hearing: Called when signals stop arriving or arrive again.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        on_answer: Callable[[Answer[Any]], None],
+        on_lost: Callable[[Lost | None], None],
+        on_hearing: Callable[[Heard], None],
+    ) -> None:
+        self._link = link
+        self._on_answer = on_answer
+        self._on_lost = on_lost
+        self._on_hearing = on_hearing
+        self._standing: dict[Question[Any], _Standing] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._listening = False
+        self._lost: Lost | None = None
+
+    async def run(self) -> None:
+        """Ask for ever; ends by cancellation only."""
+        listener = Listener(
+            self._link.settings, self.heard, self._hearing, channel=CHANNEL, application="embedq-tui listener"
+        )
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                for standing in self._standing.values():
+                    self._begin(standing)
+                await listener.run()
+            finally:
+                self._group = None
+
+    def stand(self, questions: Iterable[Question[Any]]) -> None:
+        """Let these questions stand, and no others; what stood before and is among them goes on."""
+        wanted = dict.fromkeys(questions)
+        for question in [question for question in self._standing if question not in wanted]:
+            standing = self._standing.pop(question)
+            if standing.asker is not None:
+                standing.asker.cancel()
+        for question in wanted:
+            if question not in self._standing:
+                self._standing[question] = standing = _Standing(question)
+                if self._group is not None:
+                    self._begin(standing)
+
+    def heard(self, signal: str) -> None:
+        """Something happened: ask again what it may have changed; all of it, where that is not known."""
+        for standing in self._standing.values():
+            if signal in standing.question.hears or signal == ANY:
+                standing.news.set()
+
+    def again(self) -> None:
+        """Ask everything now: an operator wants to see it, or to try the connection."""
+        self.heard(ANY)
+
+    def _hearing(self, heard: Heard) -> None:
+        self._listening = heard.hearing is Hearing.LISTENING
+        self._on_hearing(heard)
+
+    def _begin(self, standing: _Standing) -> None:
+        assert self._group is not None
+        standing.asker = self._group.create_task(self._keep_asking(standing))
+
+    async def _keep_asking(self, standing: _Standing) -> None:
+        question, news = standing.question, standing.news
+        tries, told = 0, False
+        while True:
+            news.clear()
+            began = time.monotonic()
+            error = await self._ask(question)
+            took_s = time.monotonic() - began
+            if error is not None:
+                await self._wait_out(error, tries, news)
+                tries, told = tries + 1, True
+                continue
+            tries = 0
+            await asyncio.sleep(max(question.pause_s, DUTY * took_s))
+            if not told:
+                await first_of(news, timeout_s=self._every_s(question))
+            # A signal stands for all who commit at that moment, and some are seen only after it: look twice.
+            told = news.is_set()
+
+    def _every_s(self, question: Question[Any]) -> float:
+        return question.every_s if self._listening else min(question.every_s, max(POLL_S, question.pause_s))
+
+    async def _ask(self, question: Question[Any]) -> Unreachable | None:
+        """Ask once, and hand on the answer.
+
+        Returns:
+            Why there is none, where the database cannot be reached.
+        """
+        try:
+            async with self._link.connection(within_s=question.within_s) as connection:
+                value = await question.ask(connection, self._link.settings)
+        except (EmbedqError, *EXPECTED_ERRORS) as error:
+            reason = explained(error, self._link.settings)
+            if isinstance(reason, Unreachable):
+                return reason
+            self._answered(Answer(question, None, reason, time.monotonic()))
+        except Exception as error:
+            # The edge of a task: one question that we ask wrongly does not take the others with it.
+            told = EmbedqError(f"internal error: {type(error).__name__}: {one_line(error)}")
+            self._answered(Answer(question, None, told, time.monotonic()))
+        else:
+            self._answered(Answer(question, value, None, time.monotonic()))
+        return None
+
+    def _answered(self, answer: Answer[Any]) -> None:
+        if self._lost is not None:
+            self._lost = None
+            self._on_lost(None)
+            self.again()
+        if answer.question in self._standing:
+            self._on_answer(answer)
+
+    async def _wait_out(self, error: Unreachable, tries: int, news: asyncio.Event) -> None:
+        """Wait before the next try; an operator may shorten it."""
+        delay_s, now = RECONNECT.delay_s(tries), time.monotonic()
+        since = self._lost.since if self._lost else now
+        if self._lost is None or self._lost.tries <= tries:
+            self._lost = Lost(error, since, now + delay_s, tries + 1)
+            self._on_lost(self._lost)
+        await first_of(news, timeout_s=delay_s)

@@ -1,0 +1,93 @@
+"""The console's way to one database: a few connections, made anew whenever they broke."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from embedq_worker.database.connections import (
+    EXPECTED_ERRORS,
+    Connection,
+    Pool,
+    explained,
+    open_pool,
+    where,
+)
+from embedq_worker.database.line_watch import LineWatch
+from embedq_worker.errors import Unreachable
+from embedq_worker.settings import Settings
+
+SIZE = 4
+"""Connections at most: two for what a screen asks, one for an action under way, one to spare."""
+
+WATCH_S = 2.0
+"""Seconds from look to look at what a statement waits for."""
+
+ACQUIRE_WITHIN_S = 10.0
+RELEASE_WITHIN_S = 2.0
+
+
+class Link:
+    """A few connections to one database.
+
+    Args:
+        settings: Where it is.
+
+    Attributes:
+        place: The database in words, without secrets.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.place = where(settings)
+        self._pool: Pool | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Connections may be had inside the block; none is opened before somebody wants one."""
+        watch = LineWatch(self.settings, suspect_s=WATCH_S, every_s=WATCH_S, within_s=WATCH_S)
+        async with (
+            open_pool(self.settings, "embedq-tui", size=SIZE, min_size=0, opened=watch.add) as pool,
+            watch.looking(),
+        ):
+            self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
+
+    @asynccontextmanager
+    async def connection(self, *, within_s: float | None = None) -> AsyncIterator[Connection]:
+        """A connection for the block. One that broke or did not answer in time is thrown away.
+
+        Args:
+            within_s: Seconds for all of the block; None for any time.
+
+        Raises:
+            EmbedqError: What the database did to the block, in words.
+        """
+        if self._pool is None:
+            raise Unreachable(f"the connection to {self.place} is closed")
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_WITHIN_S)
+        except EXPECTED_ERRORS as error:
+            raise explained(error, self.settings) from error
+        try:
+            async with asyncio.timeout(within_s):
+                yield connection
+        except EXPECTED_ERRORS as error:
+            # A server that is gone without a word would keep us waiting for its farewell, too.
+            if isinstance(error, TimeoutError):
+                connection.terminate()
+            raise explained(error, self.settings) from error
+        finally:
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: Connection) -> None:
+        if self._pool is None:
+            return
+        try:
+            await self._pool.release(connection, timeout=RELEASE_WITHIN_S)  # type: ignore[arg-type]
+        except EXPECTED_ERRORS:
+            connection.terminate()

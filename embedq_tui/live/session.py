@@ -1,0 +1,85 @@
+"""One database that is looked at: its link, its feed, its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from embedq_tui.live.feed import Feed
+from embedq_tui.live.link import Link
+from embedq_tui.live.questions import Answer, Question, T
+from embedq_tui.live.store import ALWAYS, Store
+from embedq_tui.profiles import Profile
+from embedq_worker.settings import Settings
+
+
+class Session:
+    """Looks at one database for as long as `run` runs.
+
+    Args:
+        settings: Where it is.
+        profile: How the operator named it.
+        read_only: Nothing is to be changed, by the operator's word.
+        on_state: Called when something of the store changed.
+        on_answer: Called with each answer to a screen's question.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        profile: Profile,
+        *,
+        read_only: bool,
+        on_state: Callable[[], None],
+        on_answer: Callable[[Answer[Any]], None],
+    ) -> None:
+        self.settings = settings
+        self.profile = profile
+        self.link = Link(settings)
+        self.store = Store(on_state, on_answer)
+        self._read_only = read_only
+        self._feed = Feed(
+            self.link,
+            on_answer=self.store.answered,
+            on_lost=self.store.was_lost,
+            on_hearing=self.store.heard,
+        )
+        self._feed.stand(ALWAYS)
+
+    async def run(self) -> None:
+        """Look for ever; ends by cancellation only."""
+        async with self.link.opened():
+            await self._feed.run()
+
+    def stand(self, questions: Iterable[Question[Any]]) -> None:
+        """What the screen that is shown wants to know."""
+        wanted = tuple(questions)
+        self._feed.stand((*ALWAYS, *wanted))
+
+    def again(self) -> None:
+        """Look at everything now."""
+        self._feed.again()
+
+    async def ask(self, question: Question[T]) -> T:
+        """Ask once.
+
+        Raises:
+            EmbedqError: There is no answer.
+        """
+        async with self.link.connection(within_s=question.within_s) as connection:
+            return await question.ask(connection, self.settings)
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing may be changed here; empty where it may."""
+        if self._read_only:
+            named = self.profile.read_only
+            return (
+                f"the profile {self.profile.name} is read-only"
+                if named
+                else "the console was started read-only"
+            )
+        found = self.store.access
+        if found is None:
+            return "not yet known whether this database may be written to"
+        return "" if found.may_write else found.why_not

@@ -1,0 +1,178 @@
+"""What the console knows of one database: filled by the feed, read by screens."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from embedq_tui.live.feed import Lost
+from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_worker.database.connections import Connection
+from embedq_worker.database.listener import Heard, Hearing
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.access import Access, access
+from embedq_worker.insights.health import Health, health
+from embedq_worker.insights.overview import Overview, overview
+from embedq_worker.insights.pace import Pace, Rates
+from embedq_worker.settings import Settings
+
+HISTORY = 120
+"""Seconds of the past that are kept for a sparkline."""
+
+SKEW_S = 5.0
+"""A difference of clocks below this is nobody's trouble."""
+
+
+@dataclass(frozen=True)
+class Look(Question[Overview]):
+    """Counts, workers, providers: what every screen shows something of."""
+
+    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
+    pause_s: ClassVar[float] = 0.1
+    every_s: ClassVar[float] = 5.0
+    within_s: ClassVar[float] = 10.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Overview:
+        """Ask it once."""
+        return await overview(connection, settings)
+
+
+@dataclass(frozen=True)
+class Judge(Question[Health]):
+    """Whether the queue is served as it should be."""
+
+    hears: ClassVar[frozenset[str]] = frozenset({WORKERS, CONTROL, PROVIDER})
+    pause_s: ClassVar[float] = 5.0
+    every_s: ClassVar[float] = 15.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Health:
+        """Ask it once."""
+        return await health(connection, settings)
+
+
+@dataclass(frozen=True)
+class Rights(Question[Access]):
+    """Which database this is, and whether it may be written to."""
+
+    hears: ClassVar[frozenset[str]] = frozenset()
+    pause_s: ClassVar[float] = 5.0
+    every_s: ClassVar[float] = 15.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Access:
+        """Ask it once."""
+        return await access(connection)
+
+
+ALWAYS: tuple[Question[Any], ...] = (Look(), Judge(), Rights())
+"""Questions that stand whatever screen is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A second of the past.
+
+    Attributes:
+        ended: Tasks that were completed or failed in it.
+    """
+
+    pending: int
+    ended: int
+
+
+@dataclass(slots=True)
+class Store:
+    """The state of one database, as far as it is known.
+
+    Attributes:
+        overview: Of the last look; None before the first.
+        overview_at: When that was, of the clock `time.monotonic`.
+        error: Why the last look failed although the database answers.
+        rates: None until they are known.
+        health: Of the last judgement.
+        access: None until it is known.
+        lost: The database does not answer.
+        hearing: Whether signals arrive.
+        samples: The last two minutes, a sample a second, the oldest first.
+        answers: The newest answer to each question that stands or stood.
+    """
+
+    on_state: Callable[[], None]
+    on_answer: Callable[[Answer[Any]], None]
+    overview: Overview | None = None
+    overview_at: float = 0.0
+    error: EmbedqError | None = None
+    rates: Rates | None = None
+    health: Health | None = None
+    access: Access | None = None
+    lost: Lost | None = None
+    hearing: Hearing | None = None
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    answers: dict[Question[Any], Answer[Any]] = field(default_factory=dict)
+    _pace: Pace = field(default_factory=Pace)
+    _ended: int | None = None
+    _skew: timedelta | None = None
+
+    def now(self) -> datetime | None:
+        """The database's time, as far as it is known without asking."""
+        if self.overview is None:
+            return None
+        return self.overview.at + timedelta(seconds=time.monotonic() - self.overview_at)
+
+    def age_s(self) -> float | None:
+        """Seconds since the last look; None before the first."""
+        return None if self.overview is None else time.monotonic() - self.overview_at
+
+    def skew_s(self) -> float | None:
+        """By how many seconds our clock is ahead of the database's, where that is worth a word."""
+        seconds = self._skew.total_seconds() if self._skew is not None else 0.0
+        return seconds if abs(seconds) >= SKEW_S else None
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Take an answer of the feed."""
+        match answer.question, answer.value:
+            case Look(), Overview() as found:
+                self._look(found, answer.at)
+            case Look(), _:
+                self.error = answer.error
+            case Judge(), found:
+                self.health = found or self.health
+            case Rights(), found:
+                self.access = found or self.access
+            case _:
+                self.answers[answer.question] = answer
+                self.on_answer(answer)
+                return
+        self.on_state()
+
+    def was_lost(self, lost: Lost | None) -> None:
+        """The database does not answer, or does again."""
+        self.lost = lost
+        self.on_state()
+
+    def heard(self, heard: Heard) -> None:
+        """Signals stopped arriving, or arrive again."""
+        self.hearing = heard.hearing
+        self.on_state()
+
+    def forget(self, question: Question[Any]) -> None:
+        """Let go of an answer that nobody will look at again."""
+        self.answers.pop(question, None)
+
+    def sample(self) -> None:
+        """Remember this second."""
+        if self.overview is None or self.lost is not None:
+            return
+        counts = self.overview.queue.counts
+        ended = counts.completed + counts.failed
+        grown = max(ended - self._ended, 0) if self._ended is not None else 0
+        self._ended = ended
+        self.samples.append(Sample(counts.pending, grown))
+
+    def _look(self, found: Overview, at: float) -> None:
+        self.overview, self.overview_at, self.error = found, at, None
+        self.rates = self._pace.add(found) or self.rates
+        self._skew = datetime.now(UTC) - found.at

@@ -1,0 +1,131 @@
+"""Planning a backfill: what would be queued and why, for the command and for the console."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from embedq_tui.output import count
+from embedq_worker.actions import backfill
+from embedq_worker.actions.backfill import BackfillOptions, CategoryCount, Plan
+from embedq_worker.content.articles import Priority
+from embedq_worker.database.connections import Connection
+from embedq_worker.providers import open_provider
+from embedq_worker.schema import migrations
+from embedq_worker.schema.needs import Category
+from embedq_worker.settings import Settings
+
+WORDS: Mapping[Category, str] = {
+    Category.MISSING: "without embeddings",
+    Category.FAILED: "whose last task failed",
+    Category.STALE: "changed since they were embedded",
+    Category.MODEL: "embedded by another model",
+    Category.NO_RAG: "not to be embedded, embeddings to be removed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What was counted, and what is to be made of it.
+
+    Attributes:
+        plan: What was found.
+        options: What of it is to be queued, and how.
+        inputs: Texts per request to the provider.
+        claimed: Tasks that a worker claims together.
+    """
+
+    plan: Plan
+    options: BackfillOptions
+    inputs: int
+    claimed: int
+
+    @property
+    def wanted(self) -> CategoryCount:
+        """What is to be queued."""
+        return self.plan.of(self.options)
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks that are."""
+        return self.wanted.to_queue
+
+    @property
+    def requests(self) -> int:
+        """How many requests to the provider they will take, about."""
+        return backfill.estimate_requests(self.wanted, inputs=self.inputs, batch_size=self.claimed)
+
+    def only(self, categories: frozenset[Category], priority: Priority) -> Planned:
+        """The same, of some categories and with another priority."""
+        return replace(self, options=replace(self.options, categories=categories, priority=priority))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that embeddings should be of.
+
+    Attributes:
+        model: Name stored with vectors.
+        inputs: Texts per request.
+    """
+
+    model: str
+    inputs: int
+
+
+async def target_of(settings: Settings) -> Target:
+    """Ask the provider of the settings for its model; nothing is sent.
+
+    Raises:
+        ProviderMisconfigured: The settings alone show that it cannot work.
+    """
+    provider = await asyncio.to_thread(open_provider, settings)  # its library takes time to import
+    try:
+        return Target(provider.model, provider.limits.inputs)
+    finally:
+        await provider.aclose()
+
+
+async def plan_backfill(
+    connection: Connection,
+    settings: Settings,
+    target: Target,
+    options: BackfillOptions,
+    progress: Callable[[int], None],
+) -> Planned:
+    """Count what is wrong.
+
+    Args:
+        connection: To the database.
+        settings: Sizes of chunks and of claims.
+        target: Of the settings.
+        options: What is to be queued, and how.
+        progress: Told how many articles were looked at.
+
+    Raises:
+        SchemaError: The database is not migrated.
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+    """
+    await migrations.require_current(connection)
+    words = settings.chunk_size - settings.chunk_overlap
+    plan = await backfill.plan(connection, options, words_per_chunk=words, progress=progress)
+    return Planned(plan, options, target.inputs, settings.batch_size)
+
+
+def plan_lines(planned: Planned) -> Iterator[str]:
+    """A plan for people, line by line."""
+    yield f"{count(planned.plan.articles, 'article')} compared with {planned.options.model}"
+    for category, words in WORDS.items():
+        if category in planned.options.categories:
+            found = planned.plan.counts[category]
+            waiting = f", {found.waiting:,} queued already" if found.waiting else ""
+            yield f"  {category.replace('_', '-'):<8} {found.to_queue:>9,}  {words}{waiting}"
+    wanted = planned.wanted
+    if not wanted.to_queue:
+        yield "Nothing to queue."
+    else:
+        yield (
+            f"To queue: {count(wanted.to_queue, 'task')}, about {count(wanted.chunks, 'chunk')} "
+            f"in {count(planned.requests, 'request')}"
+        )

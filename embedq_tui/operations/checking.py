@@ -1,0 +1,82 @@
+"""Trying what a worker would use: settings, database, provider; each verdict is told when it is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from embedq_worker.database.connections import connected, where
+from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.insights.doctor import Check, Verdict, examine
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import ProviderError
+from embedq_worker.settings import Settings
+
+Told = Callable[[Check], None]
+
+
+async def check_all(settings: Settings, told: Told) -> ExitCode:
+    """Try all of it, database and provider at the same time.
+
+    Args:
+        settings: What a worker would run with.
+        told: Called with each verdict as it comes.
+
+    Returns:
+        OK when a worker could work, UNREACHABLE when database or provider cannot be reached, NO otherwise.
+    """
+    verdicts: list[Verdict] = []
+
+    def note(check: Check) -> None:
+        verdicts.append(check.verdict)
+        told(check)
+
+    note(check_settings(settings))
+    reached, answered = await asyncio.gather(check_database(settings, note), check_provider(settings, note))
+    if not (reached and answered):
+        return ExitCode.UNREACHABLE
+    return ExitCode.NO if Verdict.FAIL in verdicts else ExitCode.OK
+
+
+def check_settings(settings: Settings) -> Check:
+    """Look whether the settings fit together."""
+    warnings = settings.warnings()
+    if warnings:
+        return Check("settings", Verdict.WARN, "; ".join(warnings), "embedq-tui config lists every setting")
+    return Check("settings", Verdict.OK, "the settings fit together")
+
+
+async def check_database(settings: Settings, told: Told) -> bool:
+    """Try the database.
+
+    Returns:
+        Whether it was reached at all.
+    """
+    try:
+        async with connected(settings) as connection:
+            told(Check("database", Verdict.OK, f"{where(settings)} answers"))
+            await examine(connection, settings, told)
+            return True
+    except EmbedqError as error:
+        told(Check("database", Verdict.FAIL, error.message, error.advice))
+        return error.exit_code is not ExitCode.UNREACHABLE
+
+
+async def check_provider(settings: Settings, told: Told) -> bool:
+    """Have the provider embed one text.
+
+    Returns:
+        Whether it was reached at all.
+    """
+    try:
+        provider = await asyncio.to_thread(open_provider, settings)  # its library takes time to import
+        try:
+            report = await provider.check()
+        finally:
+            await provider.aclose()
+    except ProviderError as error:
+        told(Check("provider", Verdict.FAIL, error.message, error.advice))
+        return error.exit_code is not ExitCode.UNREACHABLE
+    text = f"{report.model} gives {report.dimensions} components in {report.seconds * 1000:.0f} ms"
+    told(Check("provider", Verdict.OK, f"{text} ({report.detail})"))
+    return True

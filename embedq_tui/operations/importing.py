@@ -1,0 +1,66 @@
+"""Markdown files into articles: for the command and for the console."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from embedq_worker.content.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
+from embedq_worker.content.importing import MAX_FOLDER, ArticleDraft, Skipped, find_markdown, read_articles
+from embedq_worker.database.connections import Connection
+from embedq_worker.schema import migrations
+
+
+async def count_files(paths: Sequence[Path]) -> int:
+    """How many files there are to read.
+
+    Raises:
+        UsageError: One of the paths does not exist.
+    """
+    return len(await asyncio.to_thread(find_markdown, paths))
+
+
+async def import_files(
+    connection: Connection,
+    paths: Sequence[Path],
+    folder: str,
+    options: ImportOptions,
+    told: Callable[[StoredBatch], None],
+) -> ImportCounts:
+    """Read files, and store what they hold batch by batch.
+
+    Args:
+        connection: To the database.
+        paths: Files, and folders that are searched.
+        folder: Put the articles into this one and below it; empty: as they lie.
+        options: How they are stored.
+        told: Called after each batch.
+
+    Raises:
+        SchemaError: The database is not migrated.
+        EmbedqError: See `store_articles`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+    """
+    await migrations.require_current(connection)
+    counts = ImportCounts()
+    items = await asyncio.to_thread(_items, paths, folder)
+    async for batch in store_articles(connection, items, options):
+        counts.add(batch)
+        told(batch)
+    return counts
+
+
+def _items(paths: Sequence[Path], folder: str) -> Iterator[Item]:
+    found = read_articles(paths)  # looks for all files at once
+    return (_below(folder, item) for item in found)
+
+
+def _below(folder: str, item: Item) -> Item:
+    if not folder or not isinstance(item, ArticleDraft):
+        return item
+    whole = f"{folder}/{item.folder}" if item.folder else folder
+    if len(whole) > MAX_FOLDER:
+        return Skipped(item.source, f"folder name longer than {MAX_FOLDER} characters")
+    return replace(item, folder=whole)

@@ -1,0 +1,1 @@
+"""Rows of the database as text: lines, tables, plots, files."""

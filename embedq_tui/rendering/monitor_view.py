@@ -1,0 +1,149 @@
+"""What `embedq-tui monitor` shows, as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from embedq_tui.output import count
+from embedq_tui.rendering.lines import (
+    ago,
+    group_line,
+    growth,
+    labelled,
+    log_line,
+    pace_line,
+    provider_line,
+    state_of,
+    waiting,
+    worker_lines,
+)
+from embedq_tui.rendering.styles import BAD, HEAD, QUIET
+from embedq_worker.insights.audit import AuditRow
+from embedq_worker.insights.failures import Failures
+from embedq_worker.insights.overview import Overview
+from embedq_worker.insights.pace import Rates
+from embedq_worker.text import age, printable_line
+
+if TYPE_CHECKING:
+    from embedq_worker.database.following import Lost
+
+PIPE = 200
+"""Columns of the first line at most, where the output is no terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look brought.
+
+    Attributes:
+        place: The database in words.
+        rates: None where nothing is known yet.
+        failures: The biggest groups, at most some seconds old.
+        audit: The newest first.
+    """
+
+    overview: Overview
+    place: str
+    rates: Rates | None
+    failures: Failures
+    audit: tuple[AuditRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The connection is gone.
+
+    Attributes:
+        lost: Why.
+        left_s: Seconds until it is tried again.
+    """
+
+    lost: Lost
+    left_s: float
+
+
+def view(
+    seen: Seen, now: datetime, width: int, height: int | None, trouble: Trouble | None = None
+) -> list[Text]:
+    """The whole of it.
+
+    Args:
+        seen: Of the last look.
+        now: The database's time, as far as it is known without asking.
+        width: Columns there are.
+        height: Lines there are; None for as many as it takes.
+        trouble: Why the last look is not of now.
+    """
+    figures = [
+        _head(seen, now, width, stale=trouble is not None),
+        _trouble(trouble, seen, now),
+        *_figures(seen, now),
+    ]
+    if height is not None and height < len(figures) + 3:
+        return figures[:height]
+    room = None if height is None else height - len(figures)
+    workers = [*worker_lines(seen.overview.workers, now)]
+    groups = [group_line(row, now) for row in seen.failures.groups]
+    lines = figures + _section("Workers", len(workers), workers, _share(room, 3))
+    if groups:
+        name = f"Failures: {count(seen.failures.failed, 'task')}"
+        left = None if height is None else height - len(lines)
+        lines += _section(name, len(groups), groups, _share(left, 3))
+    left = None if height is None else height - len(lines)
+    if left is None or left >= 3:
+        rows = seen.audit if left is None else seen.audit[: left - 2]
+        lines += [Text(), Text("Audit", HEAD), *(log_line(row, width) for row in reversed(rows))]
+    return lines
+
+
+def _share(room: int | None, part: int) -> int | None:
+    return None if room is None else max(room // part, 3)
+
+
+def _section(name: str, number: int, lines: Sequence[Text], room: int | None) -> list[Text]:
+    """An empty line, a heading, and as many lines as there is room for."""
+    shown = lines if room is None else lines[: room - 2]
+    hidden = f", {len(shown)} shown" if len(shown) < number else ""
+    return [Text(), Text(f"{name} ({number}{hidden})", HEAD), *shown]
+
+
+def _head(seen: Seen, now: datetime, width: int, *, stale: bool) -> Text:
+    word, style = state_of(seen.overview)
+    clock = f"{now.astimezone():%H:%M:%S}"
+    line = Text.assemble(
+        ("embedq  ", HEAD),
+        (printable_line(word), QUIET if stale else style),
+        f"  {printable_line(seen.place)}",
+    )
+    line.truncate(max(min(width, PIPE) - len(clock) - 2, 0), overflow="ellipsis", pad=True)
+    return line.append(f"  {clock}", QUIET)
+
+
+def _trouble(trouble: Trouble | None, seen: Seen, now: datetime) -> Text:
+    if trouble is None:
+        return Text()
+    stale = age((now - seen.overview.at).total_seconds())
+    again = "trying" if trouble.left_s <= 0 else f"next try in {age(max(trouble.left_s, 1))}"
+    return Text(f"{again}, data {stale} old: {printable_line(trouble.lost.error.message)}", BAD)
+
+
+def _figures(seen: Seen, now: datetime) -> Iterator[Text]:
+    queue, rates = seen.overview.queue, seen.rates
+    counts, grows = queue.counts, growth(rates)
+    grown = f" ({grows})" if grows else ""
+    yield (
+        labelled("Tasks")
+        .append(f"{counts.pending:,} pending", HEAD)
+        .append(f"{grown}  {counts.processing:,} in hand  {counts.completed:,} completed  ")
+        .append(f"{counts.failed:,} failed", BAD if counts.failed else "")
+    )
+    yield labelled("Pace").append(pace_line(seen.overview, rates))
+    yield labelled("Waiting").append("; ".join(waiting(seen.overview, now)) or "nothing")
+    yield labelled("Last done").append(ago(queue.last_completed_at, now))
+    for provider in seen.overview.providers:
+        yield provider_line(provider, now)

@@ -1,0 +1,1 @@
+"""What an operator does to many tasks and articles, and takes back."""

@@ -1,0 +1,123 @@
+"""Bulk operations as the database keeps them: what became of their tasks, and how to take them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from embedq_worker.database.connections import Connection
+
+BATCH = 1_000
+"""Tasks taken back per transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A bulk operation and what became of its tasks.
+
+    Attributes:
+        filter: Model, categories and priority.
+        state: ``running``, ``done``, ``stopped`` or ``rolled_back``.
+        planned: Tasks expected when it began.
+        queued: Tasks queued so far.
+        tasks: Tasks that are still in the table, by status.
+        silent_s: Seconds since its last batch.
+    """
+
+    id: UUID
+    operator: str
+    host: str
+    filter: Mapping[str, object]
+    state: str
+    planned: int
+    queued: int
+    last_id: int
+    started_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    silent_s: float
+    tasks: Mapping[str, int]
+
+
+_OPERATION = """
+SELECT *, extract(epoch FROM clock_timestamp() - updated_at)::float AS silent_s,
+       (SELECT jsonb_object_agg(status, n) FROM (
+            SELECT status, count(*) AS n FROM embedding_tasks
+            WHERE metadata ? 'bulkOperationId' AND metadata ->> 'bulkOperationId' = o.id::text
+            GROUP BY status) AS t) AS tasks
+FROM embedq_bulk_operations o
+WHERE kind = $1 AND (id = $2 OR $2 IS NULL)
+ORDER BY started_at DESC LIMIT 1
+"""
+
+
+async def status(
+    connection: Connection, operation_id: UUID | None = None, *, kind: str = "backfill"
+) -> Operation | None:
+    """Tell how far an operation and its tasks are; reads all its tasks by index.
+
+    Args:
+        connection: To a migrated database.
+        operation_id: None for the last one.
+        kind: What was done.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+    """
+    row = await connection.fetchrow(_OPERATION, kind, operation_id)
+    if row is None:
+        return None
+    return Operation(
+        id=row["id"],
+        operator=row["operator"],
+        host=row["host"],
+        filter=json.loads(row["filter"]),
+        state=row["state"],
+        planned=row["planned"],
+        queued=row["queued"],
+        last_id=row["cursor"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        finished_at=row["finished_at"],
+        silent_s=row["silent_s"],
+        tasks=json.loads(row["tasks"] or "{}"),
+    )
+
+
+async def rollback(
+    connection: Connection,
+    operation_id: UUID,
+    *,
+    by: str,
+    batch_size: int = BATCH,
+    progress: Callable[[int], None] = lambda removed: None,
+) -> int:
+    """Take back the tasks of an operation that nobody has begun; a run that is still at it ends.
+
+    What is in hand or done stays, and `status` tells how much that is. Interrupted, it can be run again.
+
+    Args:
+        connection: To a migrated database.
+        operation_id: Of `Operation` or `backfill.Run`.
+        by: Who does it, as user@host.
+        batch_size: Tasks per transaction.
+        progress: Told after each batch how many tasks are taken back.
+
+    Returns:
+        How many were taken back.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+    """
+    removed = 0
+    while True:
+        taken: int = await connection.fetchval(
+            "SELECT embedq_bulk_rollback($1, $2, $3)", operation_id, batch_size, by
+        )
+        removed += taken
+        progress(removed)
+        if taken < batch_size:
+            return removed

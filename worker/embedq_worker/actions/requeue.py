@@ -1,0 +1,139 @@
+"""Articles that are named, put into the queue by an operator whatever is stored of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.content.articles import LOCK_TRIES, Priority
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.queue import operator_log
+
+BATCH = 1_000
+"""Articles per transaction."""
+
+_PAUSE = Backoff(0.05, 1.0)
+
+# An article that is not to be embedded has a task only where something is to be removed.
+_WANTED = """
+WITH locked AS MATERIALIZED (
+    SELECT id, slug, no_rag FROM articles WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE
+), judged AS (
+    SELECT l.id, l.slug, CASE WHEN l.no_rag IS NOT TRUE THEN 'update'
+                              WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = l.id) THEN 'delete'
+                         END AS operation
+    FROM locked l
+)
+SELECT count(*) AS there, count(operation) AS wanted,
+       coalesce(array_agg(id ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS ids,
+       coalesce(array_agg(slug ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS slugs,
+       coalesce(array_agg(operation ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS operations
+FROM judged
+"""
+
+
+@dataclass(slots=True)
+class Requeued:
+    """What became of articles that were to be queued.
+
+    Attributes:
+        queued: A task was queued.
+        waiting: One that is pending already will do it at least as early.
+        excluded: They are not to be embedded, and have no embeddings.
+        gone: There are no such articles.
+    """
+
+    queued: int = 0
+    waiting: int = 0
+    excluded: int = 0
+    gone: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many articles were looked at."""
+        return self.queued + self.waiting + self.excluded + self.gone
+
+
+async def queue_articles(
+    connection: Connection,
+    articles: Sequence[int],
+    *,
+    by: str,
+    max_attempts: int,
+    priority: Priority = "normal",
+    outcome: Requeued | None = None,
+    progress: Callable[[int], None] = lambda articles: None,
+) -> Requeued:
+    """Queue a task for each article, in batches; each batch has a row in the audit log.
+
+    Args:
+        connection: To a migrated database.
+        articles: Their ids.
+        by: Operator as ``user@host``.
+        max_attempts: Of the tasks.
+        priority: Of the tasks.
+        outcome: Filled on the way: it tells also what an interrupted run did.
+        progress: Told after each batch how many articles were looked at.
+
+    Raises:
+        EmbedqError: Another session kept an article locked all the time; batches before are queued.
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`; batches before are queued.
+    """
+    done = outcome if outcome is not None else Requeued()
+    wanted = sorted(set(articles))
+    for start in range(0, len(wanted), BATCH):
+        batch = wanted[start : start + BATCH]
+        found = await _patiently(connection, batch, by, priority, max_attempts)
+        done.queued += found.queued
+        done.waiting += found.waiting
+        done.excluded += found.excluded
+        done.gone += found.gone
+        progress(done.total)
+    return done
+
+
+async def _patiently(
+    connection: Connection, articles: Sequence[int], by: str, priority: Priority, max_attempts: int
+) -> Requeued:
+    """Queue; where another session holds one of the articles, let go of all of them and come back."""
+    for tries in range(LOCK_TRIES):
+        if tries:
+            await asyncio.sleep(_PAUSE.delay_s(tries - 1))
+        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            return await _once(connection, articles, by, priority, max_attempts)
+    raise EmbedqError(
+        f"another session keeps one of {len(articles)} articles locked",
+        "end long transactions (pg_stat_activity tells which), then queue them again",
+    )
+
+
+async def _once(
+    connection: Connection, articles: Sequence[int], by: str, priority: Priority, max_attempts: int
+) -> Requeued:
+    async with connection.transaction():
+        # As sql/012_bulk has it: shorter than deadlock_timeout, so that no other program has to give way.
+        await connection.execute("SET LOCAL lock_timeout = '500ms'")
+        row = await connection.fetchrow(_WANTED, articles)
+        assert row is not None
+        queued = 0
+        if row["wanted"]:
+            queued = await connection.fetchval(
+                "SELECT count(*) FROM embedq_enqueue($1, $2, $3, $4, $5, NULL)",
+                row["ids"],
+                row["slugs"],
+                row["operations"],
+                priority,
+                max_attempts,
+            )
+        found = Requeued(
+            queued, row["wanted"] - queued, row["there"] - row["wanted"], len(articles) - row["there"]
+        )
+        facts = {"count": queued, "articles": list(articles[:100]), "priority": priority}
+        await operator_log.note(connection, "articles queued", by, category="bulk_operations", **facts)
+    return found

@@ -1,0 +1,144 @@
+"""Taking back what an operator did to tasks, from what the audit log keeps about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from embedq_worker.actions.tasks import BATCH, operator_and_host, whole
+from embedq_worker.database.connections import Connection
+from embedq_worker.queue.selection import COUNTING_S, PLAN
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What came of an undo.
+
+    Attributes:
+        operation_id: Of the undo itself.
+        changed: Tasks that are as they were before.
+        kept: Tasks that something else happened to since; they were left alone.
+    """
+
+    operation_id: UUID
+    changed: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """What an undo would find.
+
+    Attributes:
+        open: Tasks that nothing has touched since.
+        touched: Tasks that something else happened to; they would be left alone.
+    """
+
+    open: int
+    touched: int
+
+
+async def undoable(connection: Connection, operation_id: UUID) -> Undoable:
+    """Count what an undo would take back; a moment later it may be less.
+
+    Args:
+        connection: To the migrated database.
+        operation_id: Of the action.
+    """
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN)
+        row = await connection.fetchrow(_UNDOABLE, str(operation_id), timeout=COUNTING_S)
+    assert row is not None
+    return Undoable(row["open"], row["seen"] - row["open"])
+
+
+async def undo(
+    connection: Connection,
+    operation_id: UUID,
+    by: str,
+    *,
+    batch_size: int = BATCH,
+    progress: Callable[[int], None] = lambda changed: None,
+) -> Undone:
+    """Take back a cancellation, or a change of priority, of the tasks that nothing has touched since.
+
+    A cancelled task waits again, one that was in hand too: its claim is gone. Run again it does nothing more.
+
+    Args:
+        connection: To the migrated database, for this alone meanwhile.
+        operation_id: Of the action.
+        by: Operator as ``user@host``.
+        batch_size: Tasks per transaction.
+        progress: Told after each batch how many tasks are as they were before.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+    """
+    operation, operator, host = uuid4(), *operator_and_host(by)
+    changed, seen, place = 0, 0, UUID(int=0)
+    while True:
+        batch = _undo_batch(connection, operation_id, place, batch_size, operation, operator, host)
+        row = await whole(batch)
+        changed += row["changed"]
+        seen += row["seen"]
+        progress(changed)
+        if row["seen"] < batch_size:
+            return Undone(operation, changed, seen - changed)
+        place = row["last"]
+
+
+async def _undo_batch(
+    connection: Connection, undone: UUID, place: UUID, size: int, *signature: object
+) -> asyncpg.Record:
+    async with connection.transaction():
+        await connection.execute(PLAN)
+        row = await connection.fetchrow(_UNDO, str(undone), place, size, *map(str, signature))
+    assert row is not None
+    return row
+
+
+_OF_TASKS = """n.operation_id = $1 AND n.task_id IS NOT NULL
+      AND (n.metadata ->> 'action' = 'cancel' OR n.metadata ->> 'action' LIKE 'priority %')"""
+_UNTOUCHED = """CASE n.metadata ->> 'action'
+              WHEN 'cancel' THEN t.status = 'failed' AND t.completed_at = n.timestamp
+              ELSE t.status = 'pending' AND n.metadata ->> 'action' = 'priority ' || t.priority END"""
+_UNDOABLE = f"""
+SELECT count(*) AS seen, count(*) FILTER (WHERE {_UNTOUCHED}) AS open
+FROM embedding_audit_logs n LEFT JOIN embedding_tasks t ON t.id = n.task_id WHERE {_OF_TASKS}
+"""
+_UNDO = f"""
+WITH noted AS MATERIALIZED (
+    SELECT n.id, n.task_id, n.timestamp, n.metadata FROM embedding_audit_logs n
+    WHERE {_OF_TASKS} AND n.id > $2::uuid ORDER BY n.id LIMIT $3::int
+), chosen AS MATERIALIZED (
+    SELECT t.id, n.metadata FROM noted n JOIN embedding_tasks t ON t.id = n.task_id
+    WHERE {_UNTOUCHED}
+    FOR UPDATE OF t SKIP LOCKED
+), changed AS (
+    UPDATE embedding_tasks t
+    SET status = 'pending', priority = c.metadata ->> 'priority',
+        completed_at = CASE c.metadata ->> 'action' WHEN 'cancel' THEN NULL ELSE t.completed_at END,
+        processed_at = CASE c.metadata ->> 'action' WHEN 'cancel' THEN NULL ELSE t.processed_at END,
+        error_message = CASE c.metadata ->> 'action' WHEN 'cancel' THEN c.metadata ->> 'error'
+                                                     ELSE t.error_message END
+    FROM chosen c WHERE t.id = c.id RETURNING t.id, t.article_id, c.metadata
+), told AS (
+    INSERT INTO embedding_audit_logs
+        (id, timestamp, level, category, message, task_id, article_id, operation_id, metadata)
+    SELECT embedq_uuid(), clock_timestamp(), 'debug', 'task_lifecycle', 'Operator: undone', c.id,
+           c.article_id, $4::text, jsonb_build_object('operator', $5::text, 'host', $6::text,
+                                        'action', 'undo ' || (c.metadata ->> 'action'))
+    FROM changed c
+), summed AS (
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
+    SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Operator: action undone', $4::text,
+           jsonb_build_object('operator', $5::text, 'host', $6::text, 'action', 'undo',
+                              'filter', jsonb_build_object('operation', $1::text), 'count', n.n)
+    FROM (SELECT count(*) AS n FROM changed) AS n WHERE n.n > 0
+)
+SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM noted) AS seen,
+       (SELECT id FROM noted ORDER BY id DESC LIMIT 1) AS last
+"""

@@ -1,0 +1,1 @@
+"""Articles: read from files, cut into chunks, stored, found."""

@@ -1,0 +1,195 @@
+"""Drafts of articles stored by slug, with a task for each whose embeddings have to be made anew.
+
+The rules are in sql/012_bulk (`embedq_store_articles`); here they become types, batches and counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.content.importing import ArticleDraft, Skipped
+from embedq_worker.database.connections import Connection, one_line
+from embedq_worker.errors import EmbedqError
+
+Outcome = Literal["created", "updated", "unchanged"]
+Priority = Literal["high", "normal", "low"]
+Item: TypeAlias = ArticleDraft | Skipped
+
+BATCH_ARTICLES = 500
+BATCH_CHARACTERS = (
+    4_000_000  # so that a batch of big files is a statement of some megabytes, not of gigabytes
+)
+MAX_NAME = 255
+LOCK_TRIES = 20
+"""Each waits half a second at most: about half a minute in all."""
+_PAUSE = Backoff(0.05, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArticle:
+    """What became of a draft, or would in a dry run.
+
+    Attributes:
+        source: Where it came from.
+        outcome: ``unchanged``: nothing the draft states differs, nothing was written.
+        queued: A task was queued, or one that is pending already will do it. Not where nothing that is
+            embedded changed, and not for a no_rag article without embeddings.
+    """
+
+    slug: str
+    source: str
+    outcome: Outcome
+    queued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A part of an import, committed.
+
+    Attributes:
+        articles: In the order of the drafts.
+        skipped: What gave no article: as read, and what the database refused.
+    """
+
+    articles: Sequence[StoredArticle]
+    skipped: Sequence[Skipped]
+
+
+@dataclass(slots=True)
+class ImportCounts:
+    """Sums over the batches of an import."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    queued: int = 0
+    skipped: int = 0
+
+    def add(self, batch: StoredBatch) -> None:
+        """Add what became of a batch."""
+        for article in batch.articles:
+            setattr(self, article.outcome, getattr(self, article.outcome) + 1)
+            self.queued += article.queued
+        self.skipped += len(batch.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How drafts are stored.
+
+    Attributes:
+        by: Who does it: created_by, updated_by and the audit log.
+        max_attempts: Of the tasks.
+        priority: Of the tasks.
+        dry_run: Tell what would happen, write nothing, lock nothing.
+    """
+
+    by: str
+    max_attempts: int
+    priority: Priority = "normal"
+    dry_run: bool = False
+
+
+async def store_articles(
+    connection: Connection, items: Iterable[Item], options: ImportOptions
+) -> AsyncIterator[StoredBatch]:
+    """Store drafts in batches, one round trip and one transaction each.
+
+    Articles are found by slug; title, content and what else the draft states are compared, and only what it
+    states is written. An interrupted import can be run again: what is stored already is unchanged then.
+
+    Args:
+        connection: To a migrated database.
+        items: As `importing.read_articles` gives them, read in a thread while the last batch is on its way to
+            the screen; slugs must not repeat.
+        options: How they are stored.
+
+    Yields:
+        What became of each batch.
+
+    Raises:
+        EmbedqError: Another session kept an article locked all the time; batches before are stored.
+        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`; batches before are stored.
+    """
+    batches = _batches(iter(items))
+    while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        drafts = [item for item in batch if isinstance(item, ArticleDraft)]
+        stored = await _store(connection, drafts, options) if drafts else StoredBatch((), ())
+        unread = [item for item in batch if isinstance(item, Skipped)]
+        yield StoredBatch(stored.articles, [*unread, *stored.skipped])
+
+
+def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    characters = 0
+    for item in items:
+        batch.append(item)
+        characters += len(item.content) if isinstance(item, ArticleDraft) else 0
+        if len(batch) >= BATCH_ARTICLES or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+async def _store(
+    connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
+) -> StoredBatch:
+    """Store together; where the database refuses what one of them holds, each for itself."""
+    try:
+        return StoredBatch(await _store_patiently(connection, drafts, options), ())
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
+        if len(drafts) == 1:
+            return StoredBatch(
+                (), (Skipped(drafts[0].source, f"the database refuses it: {one_line(error)}"),)
+            )
+    single = [await _store(connection, [draft], options) for draft in drafts]
+    return StoredBatch(
+        [article for batch in single for article in batch.articles],
+        [skipped for batch in single for skipped in batch.skipped],
+    )
+
+
+async def _store_patiently(
+    connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
+) -> list[StoredArticle]:
+    """Store; where another session holds one of the articles, let go of all of them and come back."""
+    for tries in range(LOCK_TRIES):
+        if tries:
+            await asyncio.sleep(_PAUSE.delay_s(tries - 1))
+        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            return await _store_once(connection, drafts, options)
+    raise EmbedqError(
+        f"another session keeps an article locked, of the {len(drafts)} from {drafts[0].source} on",
+        "end long transactions (pg_stat_activity tells which), then import again",
+    )
+
+
+async def _store_once(
+    connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
+) -> list[StoredArticle]:
+    rows = await connection.fetch(
+        """SELECT place, outcome, queued FROM embedq_store_articles($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           ORDER BY place""",
+        [draft.slug for draft in drafts],
+        [draft.title for draft in drafts],
+        [draft.content for draft in drafts],
+        [draft.folder for draft in drafts],
+        [draft.is_public for draft in drafts],
+        [draft.no_rag for draft in drafts],
+        options.by[:MAX_NAME],
+        options.priority,
+        options.max_attempts,
+        options.dry_run,
+    )
+    return [
+        StoredArticle(draft.slug, draft.source, row["outcome"], row["queued"])
+        for draft, row in zip(drafts, rows, strict=True)
+    ]

@@ -1,0 +1,71 @@
+"""Something going on in the demo's database: articles are edited, another program's worker fails at some."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from embedq_worker.content.articles import ImportOptions, store_articles
+from embedq_worker.content.importing import ArticleDraft
+from embedq_worker.content.reference_corpus import FOLDER, python_topics
+from embedq_worker.database.connections import DirectConnection, connected
+from embedq_worker.settings import Settings
+
+EDITS = 12
+"""Articles that are edited at a time, at most."""
+
+PAUSE_S = 1.5
+FAILS = 0.3
+"""How often a round ends with a failure."""
+
+_ERRORS: tuple[Callable[[random.Random], str], ...] = (
+    lambda rng: f"connect ECONNREFUSED 10.0.{rng.randrange(4)}.{rng.randrange(256)}:11434",
+    lambda rng: (
+        f"This model's maximum context length is 8192 tokens, you sent {rng.randrange(8_193, 30_000)}"
+    ),
+    lambda rng: f"HTTP 429 from https://api.example.com/v1/embeddings (request {rng.getrandbits(64):016x})",
+    lambda rng: f"timeout of {rng.choice((10_000, 30_000))} ms exceeded",
+)
+
+
+async def keep_busy(settings: Settings, by: str) -> None:
+    """Edit and fail for ever, in articles of the demo alone; ends by cancellation.
+
+    Args:
+        settings: Of the demo's database, with its articles stored.
+        by: Who edits.
+
+    Raises:
+        EmbedqError: The database cannot be reached any more.
+    """
+    rng, drafts, edits = random.Random(), python_topics(), 0  # noqa: S311 - nothing secret
+    options = ImportOptions(by, settings.max_retries)
+    async with connected(settings, "embedq demo traffic") as connection:
+        while True:
+            edits += 1
+            chosen = rng.sample(drafts, rng.randint(1, EDITS))
+            async for _ in store_articles(connection, [_edited(draft, edits) for draft in chosen], options):
+                pass
+            if rng.random() < FAILS:
+                await _fail(connection, chosen[0], rng.choice(_ERRORS)(rng))
+            await asyncio.sleep(PAUSE_S * rng.random() * 2)
+
+
+def _edited(draft: ArticleDraft, number: int) -> ArticleDraft:
+    return replace(draft, content=f"{draft.content}\nEdited in round {number} of the demo.\n")
+
+
+async def _fail(connection: DirectConnection, draft: ArticleDraft, error: str) -> None:
+    """What a worker that knows nothing of ours leaves behind."""
+    await connection.execute(
+        """INSERT INTO embedding_tasks
+               (id, article_id, slug, operation, priority, status, attempts, max_attempts,
+                created_at, processed_at, completed_at, error_message)
+           SELECT embedq_uuid(), id, slug, 'update', 'normal', 'failed', 3, 3, now(), now(), now(), $3
+           FROM articles WHERE slug = $1 AND folder = $2""",
+        draft.slug,
+        FOLDER,
+        error,
+    )

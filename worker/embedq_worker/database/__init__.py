@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL, how they fail, and what is heard through them."""

@@ -1,0 +1,339 @@
+"""Connections to PostgreSQL: how they are opened, named, and how their failures are told to an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from struct import Struct
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.line import Line
+from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
+from embedq_worker.providers.base import Vector
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+from embedq_worker.times import register_times
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+
+_VECTOR_HEADER = Struct(">HH")
+
+
+@asynccontextmanager
+async def connected(settings: Settings, application: str = "embedq-tui") -> AsyncIterator[DirectConnection]:
+    """One connection for the duration of a command; failures in the block are told as `explained` tells them.
+
+    Args:
+        settings: Where the database is.
+        application: Shown in pg_stat_activity.
+
+    Raises:
+        EmbedqError: The database cannot be reached, refuses us, or lacks our tables.
+    """
+    try:
+        connection = await connect(settings, application)
+        try:
+            yield connection
+        finally:
+            await _close(connection)
+    except EXPECTED_ERRORS as error:
+        raise explained(error, settings) from error
+
+
+async def connect(settings: Settings, application: str = "embedq-tui") -> DirectConnection:
+    """Open one connection; the caller closes it.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
+    """
+    connection: DirectConnection = await asyncpg.connect(**_arguments(settings, application))
+    try:
+        await register_times(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+@asynccontextmanager
+async def open_pool(
+    settings: Settings,
+    application: str,
+    *,
+    size: int,
+    min_size: int = 1,
+    opened: Callable[[DirectConnection], None] = lambda connection: None,
+) -> AsyncIterator[Pool]:
+    """A pool of connections that know how to send vectors.
+
+    Args:
+        settings: Where the database is.
+        application: Shown in pg_stat_activity.
+        size: Connections at most.
+        min_size: Connections opened at once.
+        opened: Told of each connection, for whoever watches them.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
+    """
+
+    async def prepare(connection: DirectConnection) -> None:
+        opened(connection)
+        await register_times(connection)
+        await register_vectors(connection)
+
+    pool = asyncpg.create_pool(
+        **_arguments(settings, application),
+        min_size=min_size,
+        max_size=size,
+        max_inactive_connection_lifetime=300.0,
+        init=prepare,
+        reset=_leave_as_it_is,
+    )
+    try:
+        await pool
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(5.0):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+
+async def _leave_as_it_is(connection: Connection) -> None:
+    """Nothing has to be reset where nobody sets anything beyond a transaction; asyncpg ends one that is open.
+
+    To reset all the same is a round trip more for every statement, before its caller has the answer.
+    """
+
+
+async def serves(connection: Connection, pid: int) -> bool:
+    """Whether the server process of another connection of ours is at work, or cannot be told.
+
+    Args:
+        connection: That works.
+        pid: Of the other one's; one that is not there may be the number of a pooler.
+    """
+    state = await connection.fetchval(
+        "SELECT state FROM pg_stat_activity WHERE pid = $1 AND usename = current_user", pid, timeout=5.0
+    )
+    return state not in ("idle", "idle in transaction")
+
+
+async def register_vectors(connection: Connection) -> None:
+    """Teach a connection pgvector's binary form, see `encode_vector`; nothing where there is no pgvector."""
+    schema = await connection.fetchval(
+        """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+           WHERE extname = 'vector'"""
+    )
+    if schema is not None:
+        await connection.set_type_codec(
+            "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
+        )
+
+
+def encode_vector(vector: Vector) -> bytes:
+    """A vector in pgvector's binary form.
+
+    asyncpg would take an array in an array for a second dimension: what it is given is this.
+    """
+    swapped = vector[:]
+    if sys.byteorder == "little":
+        swapped.byteswap()
+    return _VECTOR_HEADER.pack(len(vector), 0) + swapped.tobytes()
+
+
+def where(settings: Settings) -> str:
+    """The database in words, without secrets: ``host:port/name``."""
+    arguments = settings.connect_arguments()
+    if dsn := arguments.get("dsn"):
+        parts = urlsplit(str(dsn))
+        host = parts.netloc.rpartition("@")[2]
+        return f"{host or 'the local socket'}{parts.path}"
+    host = arguments.get("host", "localhost")
+    return f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
+
+
+EXPECTED_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also where a connection is cut between two steps of a query
+    OSError,
+    TimeoutError,
+)
+"""What a database does to a caller who did nothing wrong; `explained` puts each into words."""
+
+_EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
+    (
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
+        Unreachable,
+        "PostgreSQL at {place} refuses the login: {text}",
+        "check user and password in DATABASE_URL, DB_* or PG*",
+    ),
+    (
+        (asyncpg.InvalidCatalogNameError,),
+        Unreachable,
+        "{text} at {place}",
+        "create the database, or name another one in DATABASE_URL",
+    ),
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
+        SchemaError,
+        "the schema of {place} is not up to date: {text}",
+        "run: embedq-tui --migrate",
+    ),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        EmbedqError,
+        "the role lacks a right at {place}: {text}",
+        "grant it, or use another role",
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        EmbedqError,
+        "{place} is read-only (a replica, DB_READ_ONLY, or a profile that is): {text}",
+        "use the primary, or another profile",
+    ),
+    (
+        (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError),
+        Unreachable,
+        "PostgreSQL at {place}: {text}",
+        "try again in a moment",
+    ),
+    (
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.AdminShutdownError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ),
+        Unreachable,
+        "the connection to {place} was lost: {text}",
+        "is PostgreSQL running?",
+    ),
+    (
+        (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError),
+        EmbedqError,
+        "a pooler at {place} takes prepared statements apart (a transaction-pooling PgBouncer?)",
+        "set DB_STATEMENT_CACHE=0, or give a direct connection",
+    ),
+    ((asyncpg.PostgresError,), EmbedqError, "PostgreSQL at {place}: {text}", ""),
+    ((TimeoutError,), Unreachable, "PostgreSQL at {place} did not answer in time", "is it overloaded?"),
+)
+
+
+def explained(error: BaseException, settings: Settings) -> EmbedqError:
+    """Put a failure of the database into one line that says what is wrong and one that says what to do.
+
+    Args:
+        error: One of `EXPECTED_ERRORS`.
+        settings: Where the database is.
+    """
+    if isinstance(error, EmbedqError):
+        return error
+    place, text = where(settings), one_line(error)
+    for types, kind, message, advice in _EXPLANATIONS:
+        if isinstance(error, types):
+            return kind(message.format(place=place, text=text), advice)
+    return Unreachable(
+        f"PostgreSQL at {place} cannot be reached: {text}",
+        "is it running? DATABASE_URL, DB_* or PG* say where it is",
+    )
+
+
+_CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+_CONFLICTS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InternalClientError,
+)
+_CONFLICT_TRIES = 8
+
+
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until the database answers it.
+
+    While the database cannot be reached it is repeated for ever, with growing delays, which the caller's
+    cancellation ends. It may have taken effect although its answer was lost: it must bear being repeated.
+
+    Args:
+        call: Makes the call anew.
+
+    Raises:
+        asyncpg.PostgresError: An answer that repeating would not change, or a conflict that does not end.
+    """
+    backoff = Backoff(0.1, 5.0)
+    for tries in count():
+        try:
+            return await call()
+        except _CONNECTION_ERRORS as error:
+            # asyncpg tells an argument that it cannot send as an InterfaceError that is a ValueError too.
+            refused = isinstance(error, ValueError)
+            if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
+                raise
+        except _CONFLICTS:
+            if tries >= _CONFLICT_TRIES:
+                raise
+        await asyncio.sleep(backoff.delay_s(tries))
+    raise AssertionError("unreachable")
+
+
+def _arguments(settings: Settings, application: str) -> dict[str, Any]:
+    arguments = settings.connect_arguments()
+    server_settings = {"application_name": application, **arguments.pop("server_settings", {})}
+    if settings.db_read_only:
+        server_settings["default_transaction_read_only"] = "on"
+    return {
+        "connection_class": Line,
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        **arguments,
+        "server_settings": server_settings,
+    }
+
+
+async def _close(connection: DirectConnection) -> None:
+    try:
+        await connection.close(timeout=2.0)
+    except EXPECTED_ERRORS:
+        connection.terminate()
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error on one line of at most 500 characters; its type where it has none."""
+    return printable_line(str(error)[:2_000], 500) or type(error).__name__
+
+
+def _decode_vector(data: bytes) -> Vector:
+    vector = array("f")
+    vector.frombytes(data[_VECTOR_HEADER.size :])
+    if sys.byteorder == "little":
+        vector.byteswap()
+    return vector

@@ -1,0 +1,103 @@
+"""Connections whose other end is gone while something in between goes on acknowledging: found and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from weakref import WeakSet
+
+from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connected, serves
+from embedq_worker.database.line import Line
+from embedq_worker.errors import EmbedqError
+from embedq_worker.settings import Settings
+from embedq_worker.waits import beside
+
+LOOKS = 3
+"""Looks one after the other that have to find a connection waiting for nothing."""
+
+
+class LineWatch:
+    """Looks now and then what the connections of a pool wait for.
+
+    One that waits for a server process that is idle, or for a server that cannot be reached, look after look,
+    waits for nothing: it is ended, and so are those that lie idle beside it, so that whoever waited goes on
+    with new ones. How long a statement takes does not matter while the server is at work on it.
+
+    Args:
+        settings: Where the database is.
+        on_ended: Told how many connections were ended.
+        suspect_s: Seconds of waiting that are nothing special.
+        every_s: Seconds between two looks.
+        within_s: Seconds the server has to tell what it does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_ended: Callable[[int], None] = lambda count: None,
+        *,
+        suspect_s: float = 10.0,
+        every_s: float = 4.0,
+        within_s: float = 10.0,
+    ) -> None:
+        self._settings = settings
+        self._lines: WeakSet[Line] = WeakSet()
+        self._on_ended = on_ended
+        self._suspect_s = suspect_s
+        self._every_s = every_s
+        self._within_s = within_s
+        self._seen: dict[Line, tuple[float, int]] = {}
+        """By connection: since when it waits, and how many looks found that for nothing."""
+
+    def add(self, connection: DirectConnection) -> None:
+        """Watch a connection of the pool."""
+        assert isinstance(connection, Line)
+        self._lines.add(connection)
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Look while the block runs."""
+        async with beside(self._run()):
+            yield
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            late = time.monotonic() - self._suspect_s
+            suspects = {
+                line: line.waits_since
+                for line in list(self._lines)
+                if not line.is_closed() and line.waits_since is not None and line.waits_since < late
+            }
+            if suspects:
+                await self._look(suspects)
+            else:
+                self._seen.clear()
+
+    async def _look(self, suspects: Mapping[Line, float]) -> None:
+        seen, self._seen = self._seen, {}
+        for line in await self._unserved(suspects):
+            since, looks = seen.get(line, (suspects[line], 0))
+            if line.waits_since == since:
+                self._seen[line] = (since, looks + 1)
+        if any(looks >= LOOKS for _, looks in self._seen.values()):
+            self._end([line for line in self._lines if line in self._seen or line.waits_since is None])
+
+    async def _unserved(self, lines: Mapping[Line, float]) -> Collection[Line]:
+        """Those for which the server does nothing; none where nobody can tell."""
+        try:
+            async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
+                return [line for line in lines if not await serves(other, line.get_server_pid())]
+        except (EmbedqError, *EXPECTED_ERRORS) as error:
+            cause = error.__cause__ or error
+            # What PostgreSQL itself refuses tells that it is there, and nothing of what it does.
+            return list(lines) if isinstance(cause, OSError | TimeoutError) else []
+
+    def _end(self, lines: Collection[Line]) -> None:
+        ended = [line for line in lines if not line.is_closed()]
+        for line in ended:
+            line.terminate()
+        self._seen.clear()
+        self._on_ended(len(ended))

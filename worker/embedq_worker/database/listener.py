@@ -1,0 +1,221 @@
+"""Hears signals by LISTEN, and notices when the connection that listens is dead although it looks alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connect, explained, one_line
+from embedq_worker.errors import EmbedqError
+from embedq_worker.settings import Settings
+from embedq_worker.waits import first_of
+
+if TYPE_CHECKING:
+    from embedq_worker.logs import Log
+
+WORK = "embedq_work"
+"""The channel that wakes workers."""
+
+PING_EVERY_S = 20.0
+PING_WITHIN_S = 5.0
+_RECONNECT = Backoff(0.2, 15.0)
+_WITHOUT_LISTEN_S = 60.0
+
+
+class Hearing(StrEnum):
+    """Whether signals arrive."""
+
+    LISTENING = "listening"
+    LOST = "lost"
+    """The connection is gone, or what was sent through it did not come back."""
+    DEAF = "deaf"
+    """A new connection does not hear itself either: a transaction-pooling PgBouncer, mostly; or a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """News of the hearing itself.
+
+    Attributes:
+        reason: Why it is lost; empty where it is not, or where nothing came back.
+    """
+
+    hearing: Hearing
+    reason: str = ""
+
+
+class _PingLost(EmbedqError):
+    """A notification to ourselves did not arrive."""
+
+
+class Listener:
+    """Listens on a channel for as long as `run` runs.
+
+    Args:
+        settings: Where the database is.
+        on_signal: Called with the payload of each signal, and with ``resync`` after every gap: something may
+            have been missed.
+        on_hearing: Called when the hearing is lost or found again.
+        channel: To listen on.
+        application: Shown in pg_stat_activity.
+        ping_every_s: Seconds between two notifications to ourselves.
+        ping_within_s: Seconds one may take.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_signal: Callable[[str], None],
+        on_hearing: Callable[[Heard], None],
+        *,
+        channel: str = WORK,
+        application: str = "embedq-worker listener",
+        ping_every_s: float = PING_EVERY_S,
+        ping_within_s: float = PING_WITHIN_S,
+    ) -> None:
+        self._settings = settings
+        self._on_signal = on_signal
+        self._on_hearing = on_hearing
+        self._channel = channel
+        self._application = application
+        self._ping_every_s = ping_every_s
+        self._ping_within_s = ping_within_s
+        self._ping_channel = f"embedq_ping_{uuid4().hex}"
+        self._hearing: Hearing | None = None
+
+    async def run(self) -> None:
+        """Listen for ever; ends by cancellation only."""
+        tries = 0
+        while True:
+            try:
+                async with self._session() as (connection, pong, closed):
+                    await self._ping_from_outside(pong, closed)
+                    self._tell(Heard(Hearing.LISTENING))
+                    tries = 0
+                    self._on_signal("resync")
+                    while True:
+                        await first_of(closed, timeout_s=self._ping_every_s)
+                        await self._ping(connection, pong, closed)
+            except _PingLost:
+                self._tell(Heard(Hearing.LOST if self._hearing is Hearing.LISTENING else Hearing.DEAF))
+            except (asyncpg.FeatureNotSupportedError, asyncpg.ReadOnlySQLTransactionError) as error:
+                self._tell(Heard(Hearing.DEAF, one_line(error)))  # a replica
+            except EXPECTED_ERRORS as error:
+                self._tell(Heard(Hearing.LOST, explained(error, self._settings).message))
+            deaf = self._hearing is Hearing.DEAF
+            await asyncio.sleep(_WITHOUT_LISTEN_S if deaf else _RECONNECT.delay_s(tries))
+            tries += 1
+
+    def _tell(self, heard: Heard) -> None:
+        if heard.hearing is not self._hearing:
+            self._hearing = heard.hearing
+            self._on_hearing(heard)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[tuple[DirectConnection, asyncio.Event, asyncio.Event]]:
+        pong, closed = asyncio.Event(), asyncio.Event()
+
+        def heard(_connection: object, _pid: int, channel: str, payload: object) -> None:
+            if channel == self._channel:
+                self._on_signal(str(payload))
+            else:
+                pong.set()
+
+        connection = await connect(self._settings, self._application)
+        for ended in (closed, pong):  # nobody waits in vain
+            connection.add_termination_listener(lambda _, ended=ended: ended.set())
+        try:
+            await connection.add_listener(self._channel, heard)
+            await connection.add_listener(self._ping_channel, heard)
+            yield connection, pong, closed
+        finally:
+            # Without its farewell: the server may be gone, and this must not wait for it.
+            connection.terminate()
+
+    async def _ping_from_outside(self, pong: asyncio.Event, closed: asyncio.Event) -> None:
+        """Send it through another session, as all that matters will come.
+
+        What a session tells itself comes inside the answer to its own statement: a pooler that has no place
+        for signals hands that on.
+        """
+        connection = await connect(self._settings, self._application)
+        try:
+            await self._ping(connection, pong, closed)
+        finally:
+            connection.terminate()
+
+    async def _ping(self, sender: DirectConnection, pong: asyncio.Event, closed: asyncio.Event) -> None:
+        """Send a notification to the listening session, and wait for it, or for the end of that session."""
+        pong.clear()
+        try:
+            async with asyncio.timeout(self._ping_within_s):
+                await sender.execute("SELECT pg_notify($1, '')", self._ping_channel)
+                if not closed.is_set():
+                    await pong.wait()
+        except TimeoutError:
+            raise _PingLost("a notification did not come back") from None
+        if closed.is_set():  # that tells nothing of whether it could hear
+            raise ConnectionResetError("the server closed it")
+
+
+def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
+    """What a worker says of its hearing.
+
+    Args:
+        log: For what an operator should know.
+        poll_ms: How often it looks without being woken.
+    """
+    lost = False
+
+    def tell(heard: Heard) -> None:
+        nonlocal lost
+        match heard.hearing:
+            case Hearing.LISTENING if lost:
+                log.info("listening again")
+            case Hearing.LOST:
+                log.warning("the listening connection was lost", error=heard.reason or "nothing came back")
+            case Hearing.DEAF:
+                log.warning(
+                    "LISTEN does not work through this connection (a transaction-pooling PgBouncer?)",
+                    advice="the worker polls instead; a direct connection would wake it in milliseconds",
+                    poll_ms=poll_ms,
+                )
+        lost = heard.hearing is not Hearing.LISTENING
+
+    return tell
+
+
+async def probe_listen(
+    connection: DirectConnection, sender: DirectConnection, *, within_s: float = 2.0
+) -> bool:
+    """Whether a notification of one session reaches another.
+
+    Args:
+        connection: That listens; not in a transaction.
+        sender: Another one, not in a transaction.
+        within_s: Seconds to give it.
+    """
+    heard = asyncio.Event()
+    channel = f"embedq_probe_{uuid4().hex}"
+
+    def callback(*_: object) -> None:
+        heard.set()
+
+    await connection.add_listener(channel, callback)
+    try:
+        async with asyncio.timeout(within_s):
+            await sender.execute("SELECT pg_notify($1, '')", channel)
+            await heard.wait()
+    except TimeoutError:
+        return False
+    finally:
+        await connection.remove_listener(channel, callback)
+    return True

@@ -1,0 +1,302 @@
+"""A worker's writes to the queue: claim, complete, give back. Each is one round trip for a whole batch.
+
+The rules are in sql/007_claim, 008_complete and 011_return; here they become types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.database.connections import Pool, encode_vector
+from embedq_worker.providers.base import Vector
+from embedq_worker.schema.storage import VectorStorage
+
+PRIORITIES = ("high", "normal", "low")
+"""In the order in which they are served."""
+
+HEADING_SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a worker serves.
+
+    Attributes:
+        worker: Its id in embedq_workers.
+        provider: Key of the circuit breaker: while it is open only deletes are claimed.
+        model: Name of the model, to tell which stored vectors can be kept.
+        priorities: None for all.
+        folders: None for all; a folder includes those below it.
+    """
+
+    worker: UUID
+    provider: str
+    model: str
+    priorities: tuple[str, ...] | None = None
+    folders: tuple[str, ...] | None = None
+
+
+class ArticleText(NamedTuple):
+    """An article as it was read with the claim; a tuple, as there are thousands of them a second.
+
+    Attributes:
+        source: embedq_source() of it; completion compares it with what is there by then.
+        hashes: Content hashes that have a stored vector of our model.
+    """
+
+    id: int
+    title: str
+    slug: str
+    content: str
+    no_rag: bool
+    source: str
+    hashes: frozenset[str]
+
+
+class ClaimedTask(NamedTuple):
+    """A task in hand. `token` and `claimed_at` are its fence: every write of the claim shows them.
+
+    Attributes:
+        attempts: Made before this one.
+        crash_count: Claims before this one that ended with the death of their worker.
+        article: None where it does not exist (any more).
+    """
+
+    id: UUID
+    article_id: int | None
+    operation: str
+    priority: str
+    attempts: int
+    max_attempts: int
+    crash_count: int
+    token: int
+    claimed_at: datetime
+    created_at: datetime
+    scheduled_at: datetime
+    article: ArticleText | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as it is to be stored; `vector` None keeps the stored vector of the same hash and model."""
+
+    index: int
+    heading_path: tuple[str, ...]
+    text: str
+    content_hash: str
+    vector: Vector | None
+
+
+class Action(StrEnum):
+    """How a task is completed."""
+
+    STORE = "store"
+    SKIP = "skip"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A task that is done as far as the worker can tell.
+
+    Attributes:
+        chunks: All chunks of the article, with `Action.STORE`.
+        note: A warning for the audit log; empty for none.
+    """
+
+    task: ClaimedTask
+    action: Action
+    chunks: Sequence[StoredChunk] = ()
+    note: str = ""
+
+
+class ReturnKind(StrEnum):
+    """Why a task is given back; sql/011_return tells what follows from each."""
+
+    RETRY = "retry"
+    FINAL = "final"
+    RELEASE = "release"
+    ISOLATE = "isolate"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A task that did not lead to embeddings.
+
+    Attributes:
+        error: One line without secrets.
+        detail: Stack trace, for errors of our own.
+        delay_s: Seconds until it is due again.
+    """
+
+    task: ClaimedTask
+    kind: ReturnKind
+    error: str
+    detail: str | None = None
+    delay_s: float = 0.0
+
+
+_CLAIM = """
+WITH claimed AS MATERIALIZED (
+    SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
+)
+SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
+       c.claimed_at, c.created_at, c.scheduled_at,
+       a.id, coalesce(a.title, ''), coalesce(a.slug, ''), coalesce(a.content, ''), coalesce(a.no_rag, false),
+       a.source, a.hashes
+FROM claimed AS c
+LEFT JOIN embedq_claimed_articles((SELECT array_agg(article_id) FROM claimed), $6) AS a ON a.id = c.article_id
+ORDER BY c.place
+"""
+
+
+async def claim(
+    pool: Pool, scope: Scope, limit: int, after: Sequence[datetime | None] | None = None
+) -> list[ClaimedTask]:
+    """Take due tasks, each with its article, at most one per article.
+
+    Args:
+        pool: To the migrated database.
+        scope: Who claims, and what.
+        limit: Tasks at most.
+        after: By priority, look only at tasks due at or after this instant; see `low_water`.
+
+    Returns:
+        Tasks in their order: high before normal before low, then by the time they are due. Empty when
+        nothing is due, and while an operator stopped or paused the workers.
+    """
+    priorities = None if scope.priorities is None else list(scope.priorities)
+    folders = None if scope.folders is None else list(scope.folders)
+    rows = await pool.fetch(
+        _CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model, after
+    )
+    return [_claimed(row) for row in rows]
+
+
+def _claimed(row: asyncpg.Record) -> ClaimedTask:
+    """A row of `_CLAIM`, whose columns have the order of the fields."""
+    *task, found, title, slug, content, no_rag, source, hashes = row
+    article = None
+    if found is not None:
+        article = ArticleText(found, title, slug, content, no_rag, source, frozenset(hashes))
+    return ClaimedTask._make((*task, article))
+
+
+@dataclass(slots=True)
+class _ChunkColumns:
+    """Chunks of a batch as columns, the form in which they travel."""
+
+    article: list[int] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    chunk_id: list[str] = field(default_factory=list)
+    heading: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    hash: list[str] = field(default_factory=list)
+    vector: list[bytes | str | None] = field(default_factory=list)
+
+    def add(self, article: ArticleText, chunk: StoredChunk, *, as_json: bool) -> None:
+        self.article.append(article.id)
+        self.index.append(chunk.index)
+        self.chunk_id.append(chunk_id(article.slug, chunk.index))
+        self.heading.append(HEADING_SEPARATOR.join(chunk.heading_path))
+        self.text.append(chunk.text)
+        self.hash.append(chunk.content_hash)
+        self.vector.append(_sent(chunk.vector, as_json=as_json))
+
+
+def _sent(vector: Vector | None, *, as_json: bool) -> bytes | str | None:
+    if vector is None:
+        return None
+    return json.dumps(vector.tolist()) if as_json else encode_vector(vector)
+
+
+def chunk_id(slug: str, index: int) -> str:
+    """``SLUG.md#INDEX``; the slug is cut where the whole would not fit into 255 characters."""
+    tail = f".md#{index}"
+    return slug[: 255 - len(tail)] + tail
+
+
+async def complete(
+    pool: Pool, scope: Scope, storage: VectorStorage, completions: Sequence[Completion]
+) -> dict[UUID, str]:
+    """Store the embeddings of tasks and complete them, all in one transaction.
+
+    Args:
+        pool: To the migrated database.
+        scope: Who claimed them, and the model of the vectors.
+        storage: How this database keeps vectors.
+        completions: At most one per article.
+
+    Returns:
+        Outcome by task id: stored, skipped, removed, gone, changed, lost or contended; see sql/008_complete.
+    """
+    chunks = _ChunkColumns()
+    for completion in completions:
+        article = completion.task.article
+        if completion.action is Action.STORE and article is not None:
+            for chunk in completion.chunks:
+                chunks.add(article, chunk, as_json=storage.schema is None)
+    tasks = [completion.task for completion in completions]
+    rows = await pool.fetch(
+        f"""SELECT task_id, outcome FROM embedq_complete($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                $11, $12, $13, $14, $15, $16, $17::{storage.array_type})""",
+        scope.worker,
+        scope.model,
+        [task.id for task in tasks],
+        [task.token for task in tasks],
+        [task.claimed_at for task in tasks],
+        [task.article_id for task in tasks],
+        [completion.action.value for completion in completions],
+        [task.article.source if task.article else None for task in tasks],
+        [len(completion.chunks) for completion in completions],
+        [completion.note or None for completion in completions],
+        chunks.article,
+        chunks.index,
+        chunks.chunk_id,
+        chunks.heading,
+        chunks.text,
+        chunks.hash,
+        chunks.vector,
+    )
+    return {row["task_id"]: row["outcome"] for row in rows}
+
+
+async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
+    """End claims that did not lead to embeddings; waits for whoever holds one of the tasks.
+
+    Args:
+        pool: To the migrated database.
+        scope: Of the worker that holds them.
+        returns: Each claim with what became of it.
+
+    Returns:
+        Outcome by task id: requeued, failed, or lost where the claim was not ours any more.
+    """
+    outcomes = await _return(pool, scope, returns)
+    for item in returns:
+        if outcomes[item.task.id] == "contended":
+            outcomes |= await _return(pool, scope, [item])
+    return outcomes
+
+
+async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
+    rows = await pool.fetch(
+        "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8)",
+        scope.worker,
+        [item.task.id for item in returns],
+        [item.task.token for item in returns],
+        [item.task.claimed_at for item in returns],
+        [item.kind.value for item in returns],
+        [item.error for item in returns],
+        [item.detail for item in returns],
+        [round(item.delay_s * 1000) for item in returns],
+    )
+    return {row["task_id"]: row["outcome"] for row in rows}

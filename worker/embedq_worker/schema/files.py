@@ -1,0 +1,106 @@
+"""The numbered SQL files that make the schema, wherever this program is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedq_worker.errors import SchemaError
+
+NO_TRANSACTION = "-- embedq: no-transaction"
+"""First line of a file whose statements run one by one, each on its own."""
+
+_NAME = re.compile(r"(?P<version>\d{3})_(?P<name>\w+)\.up\.sql")
+_TOKEN = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | '(?:[^']|'')*' | "(?:[^"]|"")*" | (?P<tag>\$\w*\$).*?(?P=tag) | (?P<end>;)""",
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema.
+
+    Attributes:
+        version: Its number; steps run in this order.
+        name: What it brings, from the file name.
+        up: SQL that takes the step.
+        down: SQL that takes it back.
+    """
+
+    version: int
+    name: str
+    up: str
+    down: str
+
+    @property
+    def label(self) -> str:
+        """Its file name without the ending: ``006_indexes``."""
+        return f"{self.version:03}_{self.name}"
+
+    @property
+    def checksum(self) -> str:
+        """Fingerprint of what `up` does; line endings do not count."""
+        return hashlib.sha256(self.up.encode()).hexdigest()[:32]
+
+
+def load_migrations() -> tuple[Migration, ...]:
+    """Read all migrations, in order.
+
+    Raises:
+        SchemaError: The files are missing or incomplete, so the installation is damaged.
+    """
+    folder = _folder()
+    found = []
+    for path in sorted(folder.glob("*.up.sql")):
+        match = _NAME.fullmatch(path.name)
+        down = path.with_name(path.name.removesuffix(".up.sql") + ".down.sql")
+        if match is None or not down.is_file():
+            raise SchemaError(f"{path} is not a migration with a way back", "install embedq again")
+        found.append(
+            Migration(int(match["version"]), match["name"], path.read_text("utf-8"), down.read_text("utf-8"))
+        )
+    versions = [migration.version for migration in found]
+    if not found or len(set(versions)) < len(versions):
+        raise SchemaError(f"{folder} does not hold one file per version", "install embedq again")
+    return tuple(found)
+
+
+def load_roles() -> str:
+    """Read the SQL that makes the group roles and gives them their rights; it can be run again.
+
+    Raises:
+        SchemaError: The file is missing, so the installation is damaged.
+    """
+    path = _folder() / "roles.sql"
+    if not path.is_file():
+        raise SchemaError(f"{path} is missing", "install embedq again")
+    return path.read_text("utf-8")
+
+
+def runs_in_transaction(sql: str) -> bool:
+    """Whether a file is run as a whole, in one transaction."""
+    return not sql.startswith(NO_TRANSACTION)
+
+
+def statements_of(sql: str) -> list[str]:
+    """Cut SQL into its statements; semicolons in comments, strings and dollar quotes do not end one."""
+    statements, start = [], 0
+    for token in _TOKEN.finditer(sql):
+        if token["end"]:
+            statements.append(sql[start : token.start()])
+            start = token.end()
+    statements.append(sql[start:])
+    return [text.strip() for text in statements if _COMMENT.sub("", text).strip()]
+
+
+def _folder() -> Path:
+    """Inside the package when installed from a wheel, beside the packages in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "sql", package.parents[1] / "sql"):
+        if folder.is_dir():
+            return folder
+    raise SchemaError(f"the SQL files of embedq are missing from {package}", "install embedq again")

@@ -1,0 +1,237 @@
+"""What Prometheus reads: the queue as the database has it, and what this worker did.
+
+Labels have few values each: statuses, priorities, outcomes, kinds of failure, codes of `health`, and the
+providers that workers use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from embedq_worker import __version__
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import SchemaError
+from embedq_worker.insights.health import Code, Health, health
+from embedq_worker.insights.overview import STATUSES, Liveness, Overview, overview
+from embedq_worker.service.pipeline import BatchReport
+from embedq_worker.settings import Settings
+
+_PROVIDERS = 20
+_PROVIDER_STATES = ("closed", "cooling", "open")
+
+_OUTCOMES = ("stored", "skipped", "removed", "gone", "changed", "requeued", "failed", "lost")
+_KINDS: Mapping[str, str] = {
+    "ProviderUnavailable": "unavailable",
+    "ProviderRateLimited": "rate_limited",
+    "ProviderMisconfigured": "misconfigured",
+    "InputRejected": "input_rejected",
+}
+_OTHER_KIND = "other"
+
+_TASK_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_CLAIM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The database at a moment.
+
+    Attributes:
+        seen: None where not even the public tables are there.
+        health: With the thresholds of the settings.
+    """
+
+    seen: Overview | None
+    health: Health
+
+    @property
+    def schema_current(self) -> bool:
+        """Whether the schema is the one this program works with."""
+        return all(issue.code != Code.SCHEMA for issue in self.health.issues)
+
+
+async def look(connection: Connection, settings: Settings) -> State:
+    """Read what is exposed.
+
+    Args:
+        connection: To the database, migrated or not.
+        settings: Thresholds of `health`.
+    """
+    verdict = await health(connection, settings)
+    try:
+        seen = await overview(connection, settings)
+    except SchemaError:
+        seen = None
+    return State(seen, verdict)
+
+
+def queue_families(state: State | None) -> Iterator[Metric]:
+    """What is told of the queue.
+
+    Args:
+        state: None where the database was not reached.
+    """
+    yield _gauge("embedq_database_up", "Whether the database answered.", state is not None)
+    if state is None:
+        return
+    yield _gauge("embedq_schema_current", "Whether the schema fits this program.", state.schema_current)
+    issues = {issue.code for issue in state.health.issues}
+    family = GaugeMetricFamily("embedq_health_issue", "What embedq-tui health objects to.", labels=["code"])
+    for code in Code:
+        family.add_metric([code.value], code in issues)
+    yield family
+    if state.seen is not None:
+        yield from _overview_families(state.seen)
+
+
+def _overview_families(seen: Overview) -> Iterator[Metric]:
+    tasks = GaugeMetricFamily("embedq_tasks", "Tasks there are.", labels=["status", "priority"])
+    for priority, counts in seen.queue.by_priority.items():
+        for status in STATUSES:
+            tasks.add_metric([status, priority], getattr(counts, status))
+    yield tasks
+    queue = seen.queue
+    for name, text, since in (
+        ("embedq_oldest_due_age_seconds", "Since when a task is due and not claimed.", queue.oldest_due_at),
+        ("embedq_oldest_pending_age_seconds", "Age of the oldest pending task.", queue.oldest_pending_at),
+    ):
+        yield _gauge(name, text, max((seen.at - since).total_seconds(), 0.0) if since else 0.0)
+    if queue.last_completed_at:
+        text = "When a task was last completed."
+        yield _gauge("embedq_last_completed_timestamp_seconds", text, queue.last_completed_at.timestamp())
+    workers = GaugeMetricFamily(
+        "embedq_workers", "Workers that have not signed off, by heartbeat.", labels=["liveness"]
+    )
+    for liveness in (Liveness.ALIVE, Liveness.SILENT):
+        workers.add_metric([liveness.value], sum(row.liveness is liveness for row in seen.workers))
+    yield workers
+    control = seen.control
+    yield _gauge("embedq_workers_stopped", "An operator stopped all workers.", control.stopped_at is not None)
+    yield _gauge("embedq_workers_paused", "An operator paused all workers.", control.paused_at is not None)
+    providers = GaugeMetricFamily(
+        "embedq_provider_state", "State of a provider's breaker; one is 1.", labels=["provider", "state"]
+    )
+    for provider in seen.providers[:_PROVIDERS]:
+        for state in _PROVIDER_STATES:
+            providers.add_metric([provider.key, state], provider.state == state)
+    yield providers
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+class _Families(Collector):
+    """Families that are there already."""
+
+    def __init__(self, families: Iterator[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def exposition(state: State | None) -> str:
+    """The queue in the text format.
+
+    Args:
+        state: None where the database was not reached.
+    """
+    return generate_latest(_Families(queue_families(state))).decode()
+
+
+class WorkerTelemetry:
+    """Counters and histograms of one worker, in a registry of their own.
+
+    Args:
+        model: That it embeds with.
+        slots: Batches it can work on at once.
+        in_hand: Tells how many tasks it holds.
+
+    Attributes:
+        registry: For the exposition.
+    """
+
+    def __init__(self, model: str, slots: int, in_hand: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("embedq_worker", "This worker.", registry=self.registry).info(
+            {"version": __version__, "model": model}
+        )
+        self._outcomes = Counter(
+            "embedq_worker_tasks", "Tasks by what became of them.", ["outcome"], registry=self.registry
+        )
+        self._errors = Counter(
+            "embedq_provider_errors", "Requests that failed, by kind.", ["kind"], registry=self.registry
+        )
+        self._inputs = Counter(
+            "embedq_embedding_inputs", "Texts sent to the provider.", registry=self.registry
+        )
+        self._claimed = Counter("embedq_claimed_tasks", "Tasks claimed.", registry=self.registry)
+        self._busy = Counter(
+            "embedq_worker_busy_seconds", "Time that slots were busy, over all slots.", registry=self.registry
+        )
+        self._tasks = self._histogram(
+            "embedq_task_duration_seconds", "From claim to completed or failed.", _TASK_BUCKETS
+        )
+        self._requests = self._histogram(
+            "embedq_embedding_request_duration_seconds", "A request to the provider.", _REQUEST_BUCKETS
+        )
+        self._claims = self._histogram("embedq_claim_duration_seconds", "A claim.", _CLAIM_BUCKETS)
+        held = Gauge("embedq_worker_tasks_in_hand", "Tasks that this worker holds.", registry=self.registry)
+        held.set_function(in_hand)
+        self._slots = Gauge("embedq_worker_slots", "Batches it can work on at once.", registry=self.registry)
+        self._slots.set(slots)
+        # There from the start, so that the first of a kind shows as an increase.
+        for outcome in _OUTCOMES:
+            self._outcomes.labels(outcome)
+        for kind in (*_KINDS.values(), _OTHER_KIND):
+            self._errors.labels(kind)
+
+    def batch(self, report: BatchReport, seconds: float) -> None:
+        """Add a batch and the seconds it kept a slot busy."""
+        self._busy.inc(seconds)
+        for outcome, number in report.outcomes.items():
+            self._outcomes.labels(outcome if outcome in _OUTCOMES else _OTHER_KIND).inc(number)
+        for _ in range(report.succeeded + report.failed):
+            self._tasks.observe(seconds)
+        for request in report.requests:
+            self._requests.observe(request.seconds)
+            self._inputs.inc(request.inputs)
+            if request.error is not None:
+                self._errors.labels(_KINDS.get(request.error, _OTHER_KIND)).inc()
+
+    def claim(self, seconds: float, tasks: int) -> None:
+        """Add a claim and what it brought."""
+        self._claims.observe(seconds)
+        self._claimed.inc(tasks)
+
+    def resize(self, slots: int) -> None:
+        """So many batches at once from now on."""
+        self._slots.set(slots)
+
+    def families(self, state: State | None) -> Collector:
+        """Everything that is told: the queue, then this worker.
+
+        Args:
+            state: None where the database was not reached.
+        """
+
+        def both() -> Iterator[Metric]:
+            yield from queue_families(state)
+            for family in self.registry.collect():
+                # The text format has no place for when a counter began but a series of its own.
+                family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+                yield family
+
+        return _Families(both())
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self.registry)

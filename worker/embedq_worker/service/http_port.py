@@ -1,0 +1,249 @@
+"""The port of a worker that Prometheus and a supervisor of containers ask: /metrics, /healthz, /readyz.
+
+It answers from threads of its own, so that it can tell when the event loop does not turn, and so that whoever
+asks slowly holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from time import monotonic
+from typing import Any, TypeVar
+
+from prometheus_client.exposition import choose_encoder
+
+from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connect
+from embedq_worker.errors import EmbedqError, UsageError
+from embedq_worker.logs import Log
+from embedq_worker.service.exposition import State, WorkerTelemetry, look
+from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+T = TypeVar("T")
+
+ASKERS = 16
+"""Requests at once; more are closed."""
+
+PATIENCE_S = 5.0
+"""For a slow asker, and for the event loop."""
+
+DATABASE_PATIENCE_S = 3.0
+"""Less than what Prometheus waits, so that an outage of the database is told."""
+
+FRESH_S = 1.0
+"""Answers of this age are given again."""
+
+
+class StateReader:
+    """Reads the database for whoever asks, over a connection of its own: a busy pool is no outage.
+
+    Args:
+        settings: Where the database is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: DirectConnection | None = None
+        self._lock = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._state: State | None = None
+
+    async def read(self) -> State | None:
+        """What the database says; None where it is not reached."""
+        async with self._lock:
+            if monotonic() - self._read_at > FRESH_S:
+                self._state = await self._read()
+                self._read_at = monotonic()
+            return self._state
+
+    async def _read(self) -> State | None:
+        for _ in range(2):  # a connection that was kept may have been cut meanwhile
+            kept = self._connection is not None
+            try:
+                async with asyncio.timeout(DATABASE_PATIENCE_S):
+                    if self._connection is None:
+                        self._connection = await connect(self._settings, "embedq-worker metrics")
+                    return await look(self._connection, self._settings)
+            except (*EXPECTED_ERRORS, EmbedqError):
+                self.close()
+                if not kept:
+                    break
+        return None
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Where the answers come from.
+
+    Attributes:
+        telemetry: Of this worker.
+        reader: Of the database.
+        stopping: Tells whether the worker was asked to end.
+        log: For what an operator should know.
+    """
+
+    telemetry: WorkerTelemetry
+    reader: StateReader
+    stopping: Callable[[], bool]
+    log: Log
+
+
+@asynccontextmanager
+async def served(settings: Settings, answers: Answers) -> AsyncIterator[None]:
+    """Serve the port while the block runs.
+
+    Args:
+        settings: Host and port; the port is set.
+        answers: Where they come from.
+
+    Raises:
+        UsageError: The port cannot be had.
+    """
+    server = _bound(settings, answers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+    thread.start()
+    answers.log.info("metrics served", host=settings.metrics_host, port=server.server_address[1])
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        answers.reader.close()
+
+
+def _bound(settings: Settings, answers: Answers) -> _Server:
+    host, port = settings.metrics_host, settings.metrics_port
+    assert port is not None
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return _Server(family, address, answers, asyncio.get_running_loop())
+    except OSError as error:
+        raise UsageError(
+            f"metrics cannot be served on {host} port {port}: {error.strerror or error}",
+            "name another by --metrics-port and --metrics-host, or leave them out",
+        ) from error
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 32
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: Any,
+        answers: Answers,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.address_family = family
+        self.answers = answers
+        self._loop = loop
+        self._places = threading.BoundedSemaphore(ASKERS)
+        super().__init__(address, _Handler)
+
+    def in_loop(self, call: Coroutine[Any, Any, T]) -> T:
+        """Have the worker's event loop do something.
+
+        Raises:
+            TimeoutError: It does not turn, or takes too long.
+        """
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result(PATIENCE_S + DATABASE_PATIENCE_S)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError | CancelledError):  # who asked went away, or the worker ends
+            self.answers.log.error("a request for metrics failed", exc_info=error)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = PATIENCE_S
+    server_version = "embedq"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        answer = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}.get(path)
+        if answer is None:
+            self._say(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
+            return
+        try:
+            answer()
+        except TimeoutError:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop does not turn")
+
+    do_HEAD = do_GET  # noqa: N815 - named by the base class
+
+    def _metrics(self) -> None:
+        answers = self.server.answers
+        state = self.server.in_loop(answers.reader.read())
+        encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        self._send(HTTPStatus.OK, content_type, encode(answers.telemetry.families(state)))
+
+    def _healthz(self) -> None:
+        self.server.in_loop(asyncio.sleep(0))
+        self._say(HTTPStatus.OK, "alive")
+
+    def _readyz(self) -> None:
+        answers = self.server.answers
+        state = self.server.in_loop(answers.reader.read())
+        if answers.stopping():
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+        elif state is None:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached")
+        elif state.seen is None or not state.schema_current:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the schema is not the one this program works with")
+        else:
+            told = [f"provider {one.key}: {one.state} {one.reason}".rstrip() for one in state.seen.providers]
+            self._say(HTTPStatus.OK, "ready", *told)
+
+    def _say(self, status: HTTPStatus, *lines: str) -> None:
+        text = "".join(f"{printable_line(line)}\n" for line in lines)
+        self._send(status, "text/plain; charset=utf-8", text.encode("utf-8", "replace"))
+
+    def _send(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
+        """A line per request helps nobody."""

@@ -1,0 +1,315 @@
+"""From claimed tasks to stored vectors: plan, embed, settle. A batch goes as one, a task fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, one_line, persist
+from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
+from embedq_worker.queue import breaker, claims, fleet
+from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
+from embedq_worker.queue.low_water import LowWater
+from embedq_worker.schema.storage import VectorStorage
+from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
+from embedq_worker.service.planning import Plan, plan_tasks, verdict
+from embedq_worker.text import printable
+
+CONTENTION = Backoff(0.02, 0.5)
+CONTENTION_TRIES = 10
+"""About three seconds: an article locked for longer is given back."""
+
+_REMEMBERED = 10_000
+
+_AT_ONCE = 4_000
+"""Characters that are cut into chunks in less than a millisecond, so that a thread would only be a detour."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What the pipeline needs of the settings.
+
+    Attributes:
+        chunk_size: Words per chunk.
+        chunk_overlap: Words two chunks share.
+        deadline_s: Seconds a batch may take until it is embedded; what is embedded by then is stored.
+        backoff: Between the attempts of a task.
+    """
+
+    chunk_size: int
+    chunk_overlap: int
+    deadline_s: float
+    backoff: Backoff
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        outcomes: How many tasks ended how: stored, skipped, removed, gone, changed, requeued, failed, lost.
+        requests: Sent to the provider.
+        errors: Why tasks were given back, and how many.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    requests: list[RequestStats] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def succeeded(self) -> int:
+        """Tasks completed."""
+        return sum(self.outcomes[name] for name in ("stored", "skipped", "removed", "gone"))
+
+    @property
+    def failed(self) -> int:
+        """Tasks failed for good."""
+        return self.outcomes["failed"]
+
+
+class Pipeline:
+    """Claims tasks and sees them through.
+
+    Args:
+        pool: To the migrated database.
+        scope: Who claims, and what.
+        storage: How the database keeps vectors.
+        embedder: Bounds the requests in flight over all batches.
+        settings: Sizes and times.
+
+    Attributes:
+        in_hand: Tasks claimed and not yet settled.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        scope: Scope,
+        storage: VectorStorage,
+        embedder: Embedder,
+        settings: PipelineSettings,
+    ) -> None:
+        self.in_hand: dict[UUID, ClaimedTask] = {}
+        self._pool = pool
+        self._scope = scope
+        self._storage = storage
+        self._embedder = embedder
+        self._settings = settings
+        self._low_water = LowWater()
+        self._provider_failed = False
+        self._doubted: set[UUID] = set()
+        """Tasks in whose company the provider failed: when it does so again, is it the provider or a text?"""
+
+    async def claim(self, limit: int) -> list[ClaimedTask]:
+        """Take at most `limit` due tasks in hand.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`.
+        """
+        marks = self._low_water.marks()
+        tasks = await claims.claim(self._pool, self._scope, limit, marks)
+        self._take(tasks)
+        if len(tasks) == limit:
+            self._low_water.claimed(tasks)
+        elif marks is not None:
+            # A short batch is left short: what comes alone is to be tried alone.
+            self._low_water.forget()
+            if not tasks:
+                tasks = await claims.claim(self._pool, self._scope, limit)
+                self._take(tasks)
+        return tasks
+
+    def _take(self, tasks: Sequence[ClaimedTask]) -> None:
+        self.in_hand.update((task.id, task) for task in tasks)
+
+    async def run(self, tasks: Sequence[ClaimedTask]) -> BatchReport:
+        """See claimed tasks through until each is settled in the database.
+
+        Failures of texts, provider and database are outcomes or are waited out; only cancellation ends it
+        early, and then `release` gives back what is left.
+        """
+        report = BatchReport()
+        plans = await self._plan(tasks)
+        texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
+        result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
+        report.requests.extend(result.requests)
+        await self._settle(plans, dict(zip(texts, result.outcomes, strict=True)), report)
+        return report
+
+    async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
+        """Give back tasks that ran into an error of our own, with its stack trace."""
+        report = BatchReport()
+        detail = printable("".join(traceback.format_exception(error)))
+        line = f"{type(error).__name__}: {one_line(error)}"
+        left = [task for task in tasks if task.id in self.in_hand]
+        try:
+            await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
+        except EXPECTED_ERRORS:
+            # The database refuses that too. Not in hand any more, their claims are disowned in a while.
+            self._settled({task.id: "lost" for task in left}, report)
+        return report
+
+    def resize(self, concurrency: int) -> None:
+        """Change the number of requests in flight at most."""
+        self._embedder.resize(concurrency)
+
+    async def release(self, reason: str) -> int:
+        """Give back everything in hand, charging nobody; one try.
+
+        Returns:
+            How many tasks there were.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`: their claims then end with the death of this worker.
+        """
+        left = list(self.in_hand.values())
+        if left:
+            await claims.give_back(
+                self._pool, self._scope, [Return(task, ReturnKind.RELEASE, reason) for task in left]
+            )
+            self.in_hand.clear()
+        return len(left)
+
+    async def disown(self) -> int:
+        """Give back claims of this worker that it does not know of: the answers to them were lost.
+
+        Only while no claim is under way.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            One of `database.EXPECTED_ERRORS`.
+        """
+        self._low_water.forget()
+        return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)
+
+    async def _plan(self, tasks: Sequence[ClaimedTask]) -> list[Plan]:
+        size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
+        if sum(len(task.article.content) for task in tasks if task.article) <= _AT_ONCE:
+            return plan_tasks(tasks, size, overlap)
+        return await asyncio.to_thread(plan_tasks, tasks, size, overlap)
+
+    # -- settling
+
+    async def _settle(self, plans: Sequence[Plan], outcomes: dict[str, Outcome], report: BatchReport) -> None:
+        completions: list[Completion] = []
+        returns: list[Return] = []
+        held: list[tuple[ClaimedTask, ProviderError]] = []
+        for plan in plans:
+            match verdict(plan, outcomes):
+                case Completion() as completion:
+                    completions.append(completion)
+                case InputRejected() as refusal:
+                    returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
+                case Unfinished() as late:
+                    error = f"{late.message} (EMBEDDING_WORKER_TIMEOUT)"
+                    returns.append(self._spoilt(plan.task, error, None, len(plans)))
+                case ProviderError() as failure:
+                    held.append((plan.task, failure))
+                case None:
+                    returns.append(self._spoilt(plan.task, plan.error, plan.detail, 1))
+        if completions:
+            await self._complete(completions, report)
+        worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
+        returns += await self._held(held, worked=worked)
+        if returns:
+            await self._give_back(returns, report)
+
+    async def _held(self, held: Sequence[tuple[ClaimedTask, ProviderError]], *, worked: bool) -> list[Return]:
+        """What becomes of tasks that the provider failed."""
+        error = held[0][1] if held else None
+        spoilt = isinstance(error, ProviderUnavailable) and await self._is_a_text([task for task, _ in held])
+        delay_s = await self._tell_breaker(None if spoilt else error, worked=worked or spoilt)
+        if spoilt:
+            return [self._spoilt(task, reason.message, None, len(held)) for task, reason in held]
+        return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
+
+    async def _is_a_text(self, tasks: Sequence[ClaimedTask]) -> bool:
+        """Whether it is a text of these that the provider breaks down on, again, while it embeds others.
+
+        Without this, such a text would come back to the head of the queue for ever, and hold everybody up.
+        """
+        ids = {task.id for task in tasks}
+        if self._doubted.isdisjoint(ids):
+            if len(self._doubted) > _REMEMBERED:
+                self._doubted.clear()
+            self._doubted |= ids
+            return False
+        control = await self._embedder.embed([CONTROL_TEXT])
+        return isinstance(control.outcomes[0], Embedded)
+
+    async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
+        """Seconds until tasks that the provider failed are due again."""
+        if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
+            self._provider_failed = False
+            await persist(lambda: breaker.works(self._pool, self._scope.provider))
+        if error is None:
+            return 0.0
+        self._provider_failed = True
+        wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+        # Held back by the breaker they keep their place; while it is closed they wait a little.
+        return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
+
+    async def _complete(self, completions: Sequence[Completion], report: BatchReport) -> None:
+        left = list(completions)
+        for tries in range(CONTENTION_TRIES):
+            outcomes = await self._complete_once(left, report)
+            left = [item for item in left if outcomes.get(item.task.id) == "contended"]
+            if not left:
+                return
+            await asyncio.sleep(CONTENTION.delay_s(tries))
+        reason = "the article is locked by another session"
+        await self._give_back(
+            [Return(item.task, ReturnKind.RELEASE, reason, delay_s=1.0) for item in left], report
+        )
+
+    async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
+        """Complete together; where the database refuses what one of them holds, each for itself."""
+        try:
+            outcomes = await persist(
+                lambda: claims.complete(self._pool, self._scope, self._storage, completions)
+            )
+        except (asyncpg.PostgresError, ValueError, OverflowError) as error:
+            if len(completions) == 1:
+                task = completions[0].task
+                text = f"the database refuses the embeddings: {one_line(error)}"
+                await self._give_back(
+                    [Return(task, ReturnKind.RETRY, text, delay_s=self._delay_s(task))], report
+                )
+                return {}
+            outcomes = {}
+            for completion in completions:
+                outcomes |= await self._complete_once([completion], report)
+            return outcomes
+        self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
+        return outcomes
+
+    async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
+        self._low_water.forget()
+        outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))
+        self._settled(outcomes, report)
+        report.errors.update(item.error for item in returns)
+
+    def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
+        for task in outcomes:
+            self.in_hand.pop(task, None)
+        if self._doubted:
+            self._doubted.difference_update(task for task in outcomes if outcomes[task] != "requeued")
+        report.outcomes.update(outcomes.values())
+
+    def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
+        """An error that cannot be pinned on one task of a batch: each is tried alone before it is charged."""
+        if company > 1:
+            return Return(task, ReturnKind.ISOLATE, error, detail)
+        return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
+
+    def _delay_s(self, task: ClaimedTask) -> float:
+        return self._settings.backoff.delay_s(task.attempts)

@@ -1,0 +1,108 @@
+"""What a claimed task needs, and what its texts' outcomes mean for it; nothing here waits for anybody."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from embedq_worker.content.chunking import Chunk, content_hash, embedding_input, split_markdown
+from embedq_worker.providers.base import InputRejected, ProviderError
+from embedq_worker.queue.claims import Action, ArticleText, ClaimedTask, Completion, StoredChunk
+from embedq_worker.service.embedder import Embedded, Outcome
+from embedq_worker.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChunk:
+    """A chunk of an article.
+
+    Attributes:
+        input: What is sent for it.
+        hash: Of the input.
+        reuse: A vector for this hash is stored: nothing has to be sent.
+    """
+
+    chunk: Chunk
+    input: str
+    hash: str
+    reuse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for a task; `error` and `detail` where its article could not be cut into chunks."""
+
+    task: ClaimedTask
+    action: Action
+    chunks: Sequence[PlannedChunk] = ()
+    error: str = ""
+    detail: str = ""
+
+
+def plan_tasks(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
+    """Cut the articles of tasks into chunks; takes time, so call it in a thread.
+
+    Args:
+        tasks: As claimed.
+        size: Words per chunk.
+        overlap: Words two chunks share.
+    """
+    return [_plan(task, size, overlap) for task in tasks]
+
+
+def _plan(task: ClaimedTask, size: int, overlap: int) -> Plan:
+    article = task.article
+    if task.operation == "delete" or article is None:
+        return Plan(task, Action.DELETE)
+    if article.no_rag:
+        return Plan(task, Action.SKIP)
+    try:
+        return Plan(task, Action.STORE, _chunks(article, size, overlap))
+    except Exception as error:
+        # The edge of a task: whatever its text does to us, the others of the batch go on.
+        text = f"the article could not be cut into chunks: {type(error).__name__}"
+        return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
+
+
+def _chunks(article: ArticleText, size: int, overlap: int) -> list[PlannedChunk]:
+    planned = []
+    for chunk in split_markdown(article.content, size=size, overlap=overlap):
+        text = embedding_input(article.title, chunk)
+        digest = content_hash(text)
+        planned.append(PlannedChunk(chunk, text, digest, reuse=digest in article.hashes))
+    return planned
+
+
+def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Completion | ProviderError | None:
+    """Decide what a task has come to.
+
+    Args:
+        plan: Of the task.
+        outcomes: By input, for every input that was to be sent.
+
+    Returns:
+        A completion, or the provider's failure (a refusal of one of the texts before any other), or None
+        where the plan itself failed.
+    """
+    if plan.error:
+        return None
+    failures: list[ProviderError] = []
+    stored: list[StoredChunk] = []
+    notes: list[str] = []
+    for planned in plan.chunks:
+        chunk = planned.chunk
+        vector = None
+        match None if planned.reuse else outcomes[planned.input]:
+            case Embedded() as embedded:
+                vector = embedded.vector
+                if embedded.note:
+                    notes.append(f"chunk {chunk.index}: {embedded.note}")
+            case InputRejected() as refusal:
+                return InputRejected(f"chunk {chunk.index}: {refusal.message}", refusal.advice)
+            case ProviderError() as error:
+                failures.append(error)
+        stored.append(StoredChunk(chunk.index, chunk.heading_path, chunk.text, planned.hash, vector))
+    if failures:
+        return failures[0]
+    return Completion(plan.task, plan.action, stored, note="; ".join(notes)[:2000])

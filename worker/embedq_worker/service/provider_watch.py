@@ -1,0 +1,120 @@
+"""Keeps an eye on the provider's circuit breaker, and probes the provider when it is this worker's turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, persist
+from embedq_worker.logs import Log
+from embedq_worker.providers.base import Provider, ProviderError
+from embedq_worker.queue import breaker
+from embedq_worker.queue.breaker import Held
+from embedq_worker.service.embedder import CONTROL_TEXT
+from embedq_worker.waits import beside, first_of
+
+LOOK_EVERY_S = 5.0
+LOOK_WHILE_HELD_S = 1.0
+
+
+class ProviderWatch:
+    """Watches one provider for one worker.
+
+    Args:
+        pool: To the migrated database.
+        provider: To probe.
+        key: Name of its breaker.
+        on_checked: Called when the provider was checked at start, with what is wrong or None.
+        on_change: Called when requests begin or cease to be held back, and when the reason changes.
+        log: For what an operator should know.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        provider: Provider,
+        key: str,
+        *,
+        on_checked: Callable[[ProviderError | None], None],
+        on_change: Callable[[Held | None], None],
+        log: Log,
+    ) -> None:
+        self._pool = pool
+        self._provider = provider
+        self._key = key
+        self._on_checked = on_checked
+        self._on_change = on_change
+        self._log = log
+        self._reason = ""
+        self._news = asyncio.Event()
+
+    def look(self) -> None:
+        """Look now: somebody said that the breaker changed."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Check the provider, then watch for ever; ends by cancellation only."""
+        self._on_checked(await self._check())
+        while True:
+            self._news.clear()
+            try:
+                held = await breaker.look(self._pool, self._key)
+                self._tell(held)
+                if held is not None and held.probe:
+                    await self._probe()
+                    continue
+            except EXPECTED_ERRORS:
+                held = None
+            await self._pause(held)
+
+    async def _check(self) -> ProviderError | None:
+        """Find at start what would otherwise fail every task, and enter it in the breaker."""
+        try:
+            report = await self._provider.check()
+        except ProviderError as error:
+            self._log.error("the provider does not work", error=error.message, advice=error.advice)
+            fault = error
+            await persist(lambda: breaker.failed(self._pool, self._key, fault, threshold=1))
+            return fault
+        await persist(lambda: breaker.works(self._pool, self._key))
+        self._log.info(
+            "the provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
+        )
+        return None
+
+    def _tell(self, held: Held | None) -> None:
+        reason = held.reason if held is not None else ""
+        if reason == self._reason:
+            return
+        self._reason = reason
+        if held is None:
+            self._log.info("requests to the provider go on")
+        else:
+            self._log.warning(
+                "requests to the provider are held", state=held.state, reason=reason, advice=held.advice
+            )
+        self._on_change(held)
+
+    async def _pause(self, held: Held | None) -> None:
+        pause_s = LOOK_EVERY_S if held is None else min(max(held.wait_s, 0.05), LOOK_WHILE_HELD_S)
+        await first_of(self._news, timeout_s=pause_s)
+
+    async def _probe(self) -> None:
+        try:
+            async with beside(self._say()):
+                await self._provider.embed([CONTROL_TEXT])
+        except ProviderError as error:
+            wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
+            self._log.warning(
+                "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
+            )
+            return
+        await breaker.works(self._pool, self._key)
+
+    async def _say(self) -> None:
+        """Say again and again that a probe goes on."""
+        while True:
+            await asyncio.sleep(breaker.PROBE_LEASE_S / 3)
+            with suppress(*EXPECTED_ERRORS):
+                await breaker.still_probing(self._pool, self._key)

@@ -1,0 +1,184 @@
+"""Puts a worker together from the settings, runs it, and takes it apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.database.line_watch import LineWatch
+from embedq_worker.host import this_host
+from embedq_worker.logs import Log
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import Provider
+from embedq_worker.queue import breaker
+from embedq_worker.queue.claims import Scope
+from embedq_worker.schema import migrations
+from embedq_worker.schema.storage import inspect_storage
+from embedq_worker.service.embedder import Embedder
+from embedq_worker.service.lifeline import held
+from embedq_worker.service.pipeline import Pipeline, PipelineSettings
+from embedq_worker.service.service import Parts, Service
+from embedq_worker.service.service_manager import ServiceManager, informed
+from embedq_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from embedq_worker.service.exposition import WorkerTelemetry
+
+_CHORES_CONNECTIONS = 3
+"""For heartbeat, chores and notifications, beside one per batch in flight."""
+
+
+_ROOM = 16
+"""Batches that get a connection each although fewer are in flight at the start: an operator may ask for more.
+Connections are opened when they are needed."""
+
+_GARBAGE = 50_000
+"""New objects until the garbage collector looks for cycles among them; a batch makes thousands."""
+
+
+def spare_collector() -> None:
+    """Before a worker runs: what is loaded by now stays, the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 20)
+
+
+async def run_worker(
+    settings: Settings,
+    log: Log,
+    *,
+    drain: bool = False,
+    priorities: tuple[str, ...] | None = None,
+    folders: tuple[str, ...] | None = None,
+    lifeline: socket.socket | None = None,
+    provider: Provider | None = None,
+) -> None:
+    """Run one worker in this process until it is asked to stop, or until the queue is drained.
+
+    Args:
+        settings: As loaded.
+        log: Where it reports.
+        drain: End when the queue is empty.
+        priorities: Served; None for all.
+        folders: Served, with those below them; None for all.
+        lifeline: To the program that started this process, see `lifeline`; None where it was an operator.
+        provider: Of the embeddings, closed at the end; None for the one of the settings.
+
+    Raises:
+        EmbedqError: What keeps it from working, with what to do about it.
+    """
+    provider = provider or open_provider(_inside_deadline(settings))
+    try:
+        size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
+        watch = LineWatch(
+            settings,
+            lambda ended: log.warning("connections were silently dead and are replaced", connections=ended),
+        )
+        async with open_pool(
+            settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add
+        ) as pool:
+            scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
+            parts = await _parts(settings, pool, provider, scope, log)
+            telemetry = _telemetry(settings, parts)
+            service = Service(
+                replace(parts, recorder=telemetry),
+                drain=drain,
+                shown_settings=_shown_settings(settings, provider, scope),
+            )
+            line = nullcontext() if lifeline is None else held(lifeline, scope.worker, service.stop, log)
+            manager = informed(
+                ServiceManager.named_in(os.environ), service, grace_s=settings.shutdown_grace_ms / 1000
+            )
+            with _signals(service):
+                async with watch.looking(), line, manager, _metrics_port(settings, telemetry, service, log):
+                    await service.run()
+    except EXPECTED_ERRORS as error:
+        raise explained(error, settings) from error
+    finally:
+        await provider.aclose()
+
+
+def _shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
+    """What the list of workers shows of a worker's settings."""
+    shown: dict[str, object] = {
+        "model": provider.model,
+        "endpoint": provider.endpoint,
+        "concurrency": settings.concurrency,
+        "batch_size": settings.batch_size,
+    }
+    if scope.priorities is not None:
+        shown["priorities"] = list(scope.priorities)
+    if scope.folders is not None:
+        shown["folders"] = list(scope.folders)
+    return shown
+
+
+def _telemetry(settings: Settings, parts: Parts) -> WorkerTelemetry | None:
+    """What the metrics port tells of this worker; without a port nothing is counted, and nothing loaded."""
+    if settings.metrics_port is None:
+        return None
+    from embedq_worker.service.exposition import WorkerTelemetry
+
+    return WorkerTelemetry(parts.provider.model, settings.concurrency, lambda: len(parts.pipeline.in_hand))
+
+
+def _metrics_port(
+    settings: Settings, telemetry: WorkerTelemetry | None, service: Service, log: Log
+) -> AbstractAsyncContextManager[None]:
+    if telemetry is None:
+        return nullcontext()
+    from embedq_worker.service.http_port import Answers, StateReader, served
+
+    return served(settings, Answers(telemetry, StateReader(settings), service.ending.is_set, log))
+
+
+def _inside_deadline(settings: Settings) -> Settings:
+    """A request that would outlast its batch is given up before: then it is the provider that is late.
+
+    At the deadline of a batch nobody could tell a provider that hangs from a text that takes too long.
+    """
+    longest_ms = settings.worker_timeout_ms * 3 // 4
+    return settings.model_copy(update={"request_timeout_ms": min(settings.request_timeout_ms, longest_ms)})
+
+
+async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scope, log: Log) -> Parts:
+    async with pool.acquire() as connection:
+        await migrations.require_current(connection)
+        storage = await inspect_storage(connection)
+    storage.require(provider.dimensions)
+    backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
+    pipeline = Pipeline(
+        pool,
+        scope,
+        storage,
+        Embedder(provider, concurrency=settings.concurrency),
+        PipelineSettings(
+            settings.chunk_size, settings.chunk_overlap, settings.worker_timeout_ms / 1000, backoff
+        ),
+    )
+    return Parts(settings, pool, provider, pipeline, scope, this_host(), log)
+
+
+@contextmanager
+def _signals(service: Service) -> Iterator[None]:
+    """SIGTERM and SIGINT stop gracefully; a second one stops at once; a process that ends heeds none."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, service.stop, number.name)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # or one that comes late would be how it ended
