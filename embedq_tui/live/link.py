@@ -25,7 +25,6 @@ WATCH_S = 2.0
 """Seconds from look to look at what a statement waits for."""
 
 ACQUIRE_WITHIN_S = 10.0
-RELEASE_WITHIN_S = 2.0
 
 
 class Link:
@@ -88,6 +87,6 @@ class Link:
         if self._pool is None:
             return
         try:
-            await self._pool.release(connection, timeout=RELEASE_WITHIN_S)  # type: ignore[arg-type]
+            await self._pool.release(connection)  # type: ignore[arg-type]
         except EXPECTED_ERRORS:
             connection.terminate()

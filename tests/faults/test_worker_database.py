@@ -218,3 +218,15 @@ async def test_prepared_statements_that_a_pooler_takes_apart_are_told_with_the_s
         with pytest.raises(EXPECTED_ERRORS) as caught:
             await connection.execute(statement)
         assert "DB_STATEMENT_CACHE" in explained(caught.value, database.settings).advice
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_stopped_does_not_wait_for_connections_that_died_in_silence(
+    database: Database, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url)
+        async with worker_process(variables, *BATCHES) as worker:
+            await worker.until_heard("the provider works")
+            proxy.swallow()
+            assert await worker.stop() == 0  # within 40 s

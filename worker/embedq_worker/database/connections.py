@@ -16,6 +16,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.line import Line
+from embedq_worker.database.pool import PatientPool
 from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
 from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
@@ -65,12 +66,21 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
     """
     connection: DirectConnection = await asyncpg.connect(**_arguments(settings, application))
+    await _prepare(connection, register_times)
+    return connection
+
+
+async def _prepare(
+    connection: DirectConnection, *registers: Callable[[DirectConnection], Awaitable[None]]
+) -> None:
+    """Teach a new connection our types: as connecting has, it has an end, whatever becomes of the server."""
     try:
-        await register_times(connection)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            for register in registers:
+                await register(connection)
     except BaseException:
         connection.terminate()
         raise
-    return connection
 
 
 @asynccontextmanager
@@ -97,16 +107,18 @@ async def open_pool(
 
     async def prepare(connection: DirectConnection) -> None:
         opened(connection)
-        await register_times(connection)
-        await register_vectors(connection)
+        await _prepare(connection, register_times, register_vectors)
 
-    pool = asyncpg.create_pool(
+    pool = PatientPool(
         **_arguments(settings, application),
         min_size=min_size,
         max_size=size,
+        max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
         init=prepare,
         reset=_leave_as_it_is,
+        loop=asyncio.get_running_loop(),
+        record_class=asyncpg.Record,
     )
     try:
         await pool
@@ -133,10 +145,14 @@ async def serves(connection: Connection, pid: int) -> bool:
         connection: That works.
         pid: Of the other one's; one that is not there may be the number of a pooler.
     """
-    state = await connection.fetchval(
-        "SELECT state FROM pg_stat_activity WHERE pid = $1 AND usename = current_user", pid, timeout=5.0
+    # In the middle of a statement it may also wait for the rest of what was sent.
+    waits: bool | None = await connection.fetchval(
+        """SELECT state IN ('idle', 'idle in transaction') OR wait_event = 'ClientRead'
+           FROM pg_stat_activity WHERE pid = $1 AND usename = current_user""",
+        pid,
+        timeout=5.0,
     )
-    return state not in ("idle", "idle in transaction")
+    return not waits
 
 
 async def register_vectors(connection: Connection) -> None:
