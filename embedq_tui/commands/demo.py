@@ -89,9 +89,8 @@ def command(
             }
         )
     complete = shown.coverage.embedded == shown.coverage.articles
-    return (
-        ExitCode.OK if complete and shown.hits else ExitCode.NO
-    )  # failures may be those of an earlier --busy
+    # Failed tasks may be those of an earlier --busy.
+    return ExitCode.OK if complete and shown.hits else ExitCode.NO
 
 
 @contextmanager
