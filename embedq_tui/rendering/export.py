@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from embedq_tui.output import plain
 from embedq_worker.errors import EmbedqError, UsageError
@@ -16,6 +17,7 @@ from embedq_worker.errors import EmbedqError, UsageError
 SUFFIXES = (".csv", ".json")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take for the beginning of a formula, which is somebody else's program."""
 
 
 def default_name(what: str, now: datetime) -> str:
@@ -29,13 +31,18 @@ def path_of(text: str) -> Path:
     Raises:
         UsageError: It cannot be written to.
     """
-    path = Path(text).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"the name of the file ends in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}")
-    if path.exists():
-        raise UsageError(f"{path} exists already")
+    if not text.isprintable():
+        raise UsageError("the name of the file is one line of printable characters")
+    try:
+        path = Path(text).expanduser()
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"the name of the file ends in {' or '.join(SUFFIXES)}")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {path.parent}")
+        if path.exists():
+            raise UsageError(f"{path} exists already")
+    except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such user
+        raise UsageError(str(error)) from None
     return path
 
 
@@ -76,7 +83,7 @@ class Export:
             EmbedqError: It cannot be written.
         """
         if kind is None:
-            self._write(lambda file: self._end(file))
+            self._write(self._end)
         if self._file is not None:
             self._file.close()
         if kind is not None:
@@ -94,10 +101,10 @@ class Export:
         for row in rows:
             values = plain(row)
             assert isinstance(values, dict)
-            self._write(lambda file, values=values: self._add(file, values))
+            self._write(partial(self._add, values))
             self.rows += 1
 
-    def _write(self, write: Any) -> None:
+    def _write(self, write: Callable[[IO[str]], None]) -> None:
         assert self._file is not None
         try:
             write(self._file)
@@ -106,7 +113,7 @@ class Export:
             self._path.unlink(missing_ok=True)
             raise EmbedqError(f"{self._path} cannot be written: {error.strerror}") from None
 
-    def _add(self, file: IO[str], values: dict[str, object]) -> None:
+    def _add(self, values: dict[str, object], file: IO[str]) -> None:
         if self._path.suffix.lower() == ".json":
             file.write("[\n" if not self.rows else ",\n")
             json.dump(values, file)
@@ -128,7 +135,7 @@ def _cell(value: object) -> object:
         case None:
             return ""
         case str() if value.startswith(_FORMULA):
-            return f"'{value}"  # no formula of somebody else's in whoever opens it
+            return f"'{value}"
         case dict() | list():
             return json.dumps(value)
         case bool():

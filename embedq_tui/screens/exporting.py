@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedq_tui.rendering.export import Export, default_name, path_of
@@ -37,9 +38,20 @@ async def export(
     )
     if name is None:
         return
-    progress = Progress(f"Writing {name}", total, noun="row")
-    path = path_of(name)
+    try:
+        path = path_of(name)
+        rows = await _write(console, path, pages, Progress(f"Writing {name}", total, noun="row"))
+    except Stopped:
+        console.notify("Stopped: nothing is left of the file", markup=False)
+    except EmbedqError as error:
+        console.notify(printable(str(error)), title="Not exported", severity="error", markup=False)
+    else:
+        console.notify(f"{rows:,} rows written to {path.absolute()}", markup=False)
 
+
+async def _write(
+    console: Console, path: Path, pages: AsyncIterator[Sequence[object]], progress: Progress
+) -> int:
     async def write(progress: Progress) -> int:
         with Export(path) as out:
             async for page in pages:
@@ -47,14 +59,7 @@ async def export(
                 progress.reached(out.rows)
             return out.rows
 
-    try:
-        rows = await console.actor.watch(progress, write)
-    except Stopped:
-        console.notify("Stopped: nothing is left of the file", markup=False)
-    except EmbedqError as error:
-        console.notify(printable(str(error)), title="Not exported", severity="error", markup=False)
-    else:
-        console.notify(f"{rows:,} rows written to {path.absolute()}", markup=False)
+    return await console.actor.watch(progress, write)
 
 
 def _complaint(text: str) -> str:

@@ -65,6 +65,12 @@ def test_only_new_files_of_a_known_kind_in_folders_that_exist(tmp_path: Path) ->
     assert path_of(str(tmp_path / "new.json")) == tmp_path / "new.json"
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/rows.csv", f"{'x' * 300}.csv", "a\0.csv", "\ud800.csv"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        path_of(name)
+
+
 def test_filters_are_kept_by_name(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "filters.json"
     assert load_filters(file) == {}
