@@ -19,6 +19,7 @@ from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
 from embedq_tui.supervisor.types import WorkerOptions
+from embedq_worker.configuration import NO_FILE, environment_of
 from embedq_worker.content.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
@@ -183,19 +184,11 @@ async def _drain(settings: Settings) -> None:
     Raises:
         EmbedqError: It failed.
     """
-    assert settings.database_url or settings.db_host
-    environment = os.environ | {
-        "EMBEDDING_PROVIDER": settings.provider,
-        "EMBEDDING_MODEL": settings.model,
-        "EMBEDDING_DIMENSIONS": str(settings.dimensions),
-    }
-    if settings.database_url:
-        environment["DATABASE_URL"] = settings.database_url.get_secret_value()
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-P", "-m", "embedq_worker", "--drain", "--concurrency", "2", "--batch-size", "20"),
-        *("--log-level", "warn"),
-        env=environment,
+        *("--log-level", "warn", "--env-file", str(NO_FILE)),
+        env=environment_of(settings, os.environ),
         stdin=asyncio.subprocess.DEVNULL,
     )
     try:

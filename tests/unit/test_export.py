@@ -65,7 +65,9 @@ def test_only_new_files_of_a_known_kind_in_folders_that_exist(tmp_path: Path) ->
     assert path_of(str(tmp_path / "new.json")) == tmp_path / "new.json"
 
 
-@pytest.mark.parametrize("name", ["~nobody-of-this-name/rows.csv", f"{'x' * 300}.csv", "a\0.csv", "\ud800.csv"])
+@pytest.mark.parametrize(
+    "name", ["~nobody-of-this-name/rows.csv", f"{'x' * 300}.csv", "a\0.csv", "\ud800.csv"]
+)
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         path_of(name)
