@@ -12,7 +12,7 @@ from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail
+from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail, article_id
 from embedq_worker.settings import Settings
 
 
@@ -46,11 +46,7 @@ def command(invocation: Invocation, article: str) -> None:
 
 async def _find(settings: Settings, article: str) -> ArticleDetail | None:
     async with connected(settings) as connection:
-        # A slug may consist of digits too, and slugs are what people know.
-        found = await article_detail(connection, article)
-        if found is None and article.isascii() and article.isdigit() and int(article) < 2**31:
-            found = await article_detail(connection, int(article))
-    return found
+        return await article_detail(connection, await article_id(connection, article))
 
 
 def _row(chunk: Chunk) -> list[str]:

@@ -24,10 +24,10 @@ from embedq_worker.insights.audit import (
     LEVELS,
     AuditFilter,
     AuditRow,
-    article_id,
     audit_page,
 )
 from embedq_worker.insights.audit_tail import AuditTail
+from embedq_worker.insights.detail import article_id
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 

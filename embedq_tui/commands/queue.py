@@ -13,7 +13,7 @@ from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.insights.audit import article_id
+from embedq_worker.insights.detail import article_id
 from embedq_worker.queue.selection import PRIORITIES
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings

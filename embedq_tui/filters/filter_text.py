@@ -15,7 +15,14 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.selection import KINDS, PRIORITIES, STATUSES, TaskFilter, parse_moment
+from embedq_worker.queue.wanted import (
+    KINDS,
+    PRIORITIES,
+    STATUSES,
+    TaskFilter,
+    parse_article_id,
+    parse_moment,
+)
 
 KEYS = (
     "status",
@@ -39,7 +46,6 @@ _KEY = re.compile(r"([a-z]+):")
 _PLAIN = re.compile(r'[^\s"]+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MANY = ("id", "status")
-_LARGEST = 2**31 - 1
 LEAST_DIGITS = 6
 """Of the beginning of an id: of 10,000,000 tasks about one begins with six of them."""
 
@@ -205,17 +211,17 @@ def _statuses(texts: list[str]) -> dict[str, object]:
 
 
 def _article(texts: list[str]) -> dict[str, object]:
-    text = texts[0]
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > _LARGEST:
-        raise UsageError(f"article: takes the number of an article, not {text}")
-    return {"article": int(text)}
+    article = parse_article_id(texts[0])
+    if article is None:
+        raise UsageError(f"article: takes the number of an article, not {texts[0]}")
+    return {"article": article}
 
 
 def _moment(name: str) -> Callable[[list[str]], dict[str, object]]:
     def read(texts: list[str]) -> dict[str, object]:
         try:
             return {name: parse_moment(texts[0])}
-        except (ValueError, OverflowError):
+        except ValueError:
             raise UsageError(
                 f"{name}: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {texts[0]}"
             ) from None

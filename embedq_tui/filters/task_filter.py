@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from embedq_worker.queue.selection import KINDS, PRIORITIES, STATUSES, TaskFilter, parse_moment
+from embedq_worker.queue.wanted import KINDS, LARGEST_ID, PRIORITIES, STATUSES, TaskFilter, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,7 +62,9 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
     "group": click.option(
         "--group", metavar="FINGERPRINT", help="Failed with an error of this group, see `embedq-tui failed`."
     ),
-    "article": click.option("--article", type=int, metavar="ID", help="Of this article."),
+    "article": click.option(
+        "--article", type=click.IntRange(-LARGEST_ID, LARGEST_ID), metavar="ID", help="Of this article."
+    ),
     "worker": click.option("--worker", type=click.UUID, metavar="ID", help="In the hands of this worker."),
     "operation": click.option(
         "--operation",

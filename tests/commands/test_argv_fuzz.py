@@ -91,6 +91,25 @@ async def try_all(tui: Tui, random: Random, count: int) -> list[str]:
     return wrong
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["list", "--since", "99999999d"], ExitCode.USAGE),
+        (["list", "--until", "0001-01-01T00:00:00+12:00"], ExitCode.USAGE),
+        (["audit", "--since", "9999-12-31T23:59:59-12:00"], ExitCode.USAGE),
+        (["metrics", "--since", "9999-12-31T23:59:59-12:00"], ExitCode.USAGE),
+        (["list", "--article", "9" * 10], ExitCode.USAGE),
+        (["article", "9" * 5_000], ExitCode.NO),
+        (["audit", "--article", "9" * 5_000], ExitCode.NO),
+        (["queue", "9" * 5_000], ExitCode.NO),
+    ],
+)
+async def test_numbers_and_times_beyond_all_bounds(tui: Tui, words: list[str], code: ExitCode) -> None:
+    answer = await tui(*words)
+    assert good(answer)
+    assert answer.code == code
+
+
 async def test_no_command_line_is_too_odd(tui: Tui) -> None:
     wrong = await try_all(tui, Random(11), 500)
     assert not wrong, "\n".join(wrong)

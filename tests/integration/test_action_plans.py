@@ -12,7 +12,7 @@ import pytest
 
 from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RELEASE, RETRY, Action, Run, carry_out, plan
 from embedq_worker.actions.undo import undo, undoable
-from embedq_worker.insights.detail import article_detail, task_detail
+from embedq_worker.insights.detail import article_detail, article_id, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
 from embedq_worker.queue.selection import Direction, TaskFilter
 from embedq_worker.service.maintenance import count_expired
@@ -122,7 +122,7 @@ async def use(session: Connection, rows: int) -> None:
     async with reading_at_most(session, 500, "details", frozen=True):
         assert await task_detail(session, task)
         assert await article_detail(session, article)
-        assert await article_detail(session, "s-7")
+        assert await article_detail(session, await article_id(session, "s-7"))
     async with reading_at_most(session, 500, "retention"):
         assert (await recent(session)).tasks
         assert (await count_expired(session, days=365)).tasks == 0

@@ -77,7 +77,7 @@ def parse(typed: str) -> Wanted:
     if "since" in given:
         try:
             found = replace(found, since=parse_moment(given["since"]))
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             told = f"since: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
             raise UsageError(told) from error
     return Wanted(found, given.get("article"), typed.strip())

@@ -21,8 +21,9 @@ from uuid import UUID
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
 from embedq_tui.screens.audit.filter import Wanted
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, article_id, audit_page
+from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
+from embedq_worker.insights.detail import article_id
 from embedq_worker.queue.selection import Cursor
 from embedq_worker.settings import Settings
 

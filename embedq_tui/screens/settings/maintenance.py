@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from embedq_tui.operations.backfilling import target_of
@@ -59,7 +60,7 @@ async def clean_up(console: Console) -> None:
 
 
 def _days_complaint(text: str) -> str:
-    fits = text.isascii() and text.isdigit() and 1 <= int(text) <= LONGEST_DAYS
+    fits = re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= LONGEST_DAYS
     return "" if fits else f"a number of days, 1 to {LONGEST_DAYS:,}"
 
 

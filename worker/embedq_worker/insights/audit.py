@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import EmbedqError, UsageError
+from embedq_worker.errors import UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import Cursor, pattern_of
@@ -200,22 +200,3 @@ def row_of(row: asyncpg.Record) -> AuditRow:
         operation_id=row["operation_id"],
         event=event_of(row),
     )
-
-
-async def article_id(connection: Connection, key: str) -> int:
-    """Id of an article.
-
-    Args:
-        connection: To the database.
-        key: Its id, which need not exist any more, or its slug.
-
-    Raises:
-        EmbedqError: No article has this slug.
-    """
-    # A slug may consist of digits too, and slugs are what people know.
-    found: int | None = await connection.fetchval("SELECT id FROM articles WHERE slug = $1", key)
-    if found is not None:
-        return found
-    if key.isascii() and key.isdigit() and int(key) < 2**31:
-        return int(key)
-    raise EmbedqError(f"there is no article {key!r}", "give its whole slug, or its id where it is deleted")

@@ -10,10 +10,12 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.documents import document_of
+from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
 from embedq_worker.queue.selection import PLAN
+from embedq_worker.queue.wanted import parse_article_id
 
 TIMELINE = 200
 """Events shown of a task, the newest."""
@@ -91,7 +93,7 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
         article: ArticleState | None = None
         related: tuple[TaskRow, ...] = ()
         if found.article_id is not None:
-            article = await _article(connection, "a.id = $1", found.article_id)
+            article = await _article(connection, found.article_id)
             related = await _tasks_of(connection, found.article_id, RELATED + 1, longest)
     timeline = tuple(event_of(event) for event in reversed(events))
     return TaskDetail(
@@ -153,30 +155,48 @@ class ArticleDetail:
     chunks: tuple[Chunk, ...]
 
 
-async def article_detail(connection: Connection, key: int | str) -> ArticleDetail | None:
+async def article_id(connection: Connection, key: str) -> int:
+    """Id of an article.
+
+    Args:
+        connection: To the database.
+        key: Its id, which need not exist any more, or its slug.
+
+    Raises:
+        EmbedqError: No article has this slug.
+    """
+    # A slug may consist of digits too, and slugs are what people know.
+    found: int | None = await connection.fetchval("SELECT id FROM articles WHERE slug = $1", key)
+    if found is not None:
+        return found
+    if (given := parse_article_id(key)) is not None:
+        return given
+    raise EmbedqError(f"there is no article {key!r}", "give its whole slug, or its id where it is deleted")
+
+
+async def article_detail(connection: Connection, article: int) -> ArticleDetail | None:
     """Look at one article.
 
     Args:
         connection: To the migrated database.
-        key: Its id, or its slug.
+        article: Its id.
 
     Returns:
         None where there is no such article.
     """
-    condition = "a.id = $1" if isinstance(key, int) else "a.slug = $1"
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
-        article = await _article(connection, condition, key)
-        if article is None:
+        state = await _article(connection, article)
+        if state is None:
             return None
         at = await connection.fetchval("SELECT clock_timestamp()")
-        tasks = await _tasks_of(connection, article.id, RELATED)
-        chunks = await connection.fetch(_CHUNKS, article.id)
-    return ArticleDetail(at, article, tasks, tuple(_chunk(row) for row in chunks))
+        tasks = await _tasks_of(connection, article, RELATED)
+        chunks = await connection.fetch(_CHUNKS, article)
+    return ArticleDetail(at, state, tasks, tuple(_chunk(row) for row in chunks))
 
 
-async def _article(connection: Connection, condition: str, key: int | str) -> ArticleState | None:
-    row = await connection.fetchrow(_ARTICLE.format(condition=condition), key)
+async def _article(connection: Connection, article: int) -> ArticleState | None:
+    row = await connection.fetchrow(_ARTICLE, article)
     if row is None:
         return None
     return ArticleState(**{**row, "models": tuple(row["models"] or ())})
@@ -197,7 +217,7 @@ LEFT JOIN embedq_articles s ON s.article_id = a.id
 CROSS JOIN LATERAL (
     SELECT count(*)::int AS chunks, array_agg(DISTINCT coalesce(model, '')::text) AS models
     FROM embeddings WHERE article_id = a.id) AS e
-WHERE {condition}
+WHERE a.id = $1
 """
 
 _CHUNKS = """

@@ -14,8 +14,13 @@ STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
 KINDS = ("create", "update", "delete")
 
+LARGEST_ID = 2**31 - 1
+"""Of an article: int of PostgreSQL."""
+
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LONGEST = timedelta(days=365_000)
+"""A duration that can still be taken off any present day."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
@@ -23,14 +28,24 @@ def parse_moment(text: str) -> datetime | timedelta:
     """Read ``2h``, ``3d``, ``90 min`` (ago), or an ISO 8601 time; without a zone it is local.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or beyond what a clock can show.
     """
-    if found := _DURATION.fullmatch(text.strip()):
-        try:
-            return timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
-        except OverflowError as error:
-            raise ValueError(f"{text!r} is too long ago") from error
-    return datetime.fromisoformat(text.strip()).astimezone()
+    try:
+        if found := _DURATION.fullmatch(text.strip()):
+            duration = timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
+            if duration > _LONGEST:
+                raise ValueError(f"{text!r} is too long ago")
+            return duration
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is beyond all clocks") from error
+
+
+def parse_article_id(text: str) -> int | None:
+    """Read the id of an article; None where the text is none."""
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > LARGEST_ID:
+        return None
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
