@@ -11,7 +11,7 @@ from embedq_tui.output import confirm, count, print_json, progress, say
 from embedq_worker.actions.tasks import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 

@@ -22,8 +22,7 @@ import click
 
 from embedq_tui.interrupts import held
 from embedq_worker.errors import EmbedqError
-from embedq_worker.text import age as age
-from embedq_worker.text import printable, printable_line
+from embedq_worker.text import age, printable, printable_line
 
 if TYPE_CHECKING:
     from rich.console import Console

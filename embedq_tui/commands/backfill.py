@@ -9,15 +9,17 @@ import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.operations.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
-from embedq_tui.output import age, confirm, count, print_json, progress, say
+from embedq_tui.output import confirm, count, print_json, progress, say
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import PAGE, BackfillOptions, Progress, Run
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.queue.wanted import PRIORITIES, STATUSES
 from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
+from embedq_worker.text import age
 
 
 class Categories(click.ParamType[frozenset[Category]]):
@@ -42,7 +44,7 @@ class Categories(click.ParamType[frozenset[Category]]):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--priority",
-    type=click.Choice(["high", "normal", "low"]),
+    type=click.Choice(PRIORITIES),
     default="low",
     show_default=True,
     help="Of the tasks.",
@@ -156,7 +158,7 @@ def status(invocation: Invocation, operation: UUID | None) -> None:
     say(f"Backfill {found.id}: {found.state}")
     say(f"  begun {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
     say(f"  queued {found.queued:,} of {found.planned:,} planned, last heard of {age(found.silent_s)} ago")
-    for name in ("pending", "processing", "completed", "failed"):
+    for name in STATUSES:
         say(f"  {name:<10} {found.tasks.get(name, 0):>9,}")
 
 

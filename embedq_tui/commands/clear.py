@@ -9,7 +9,7 @@ from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_error
 from embedq_worker.actions.tasks import CANCEL
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 
 
 @click.command("clear", epilog="Example: embedq-tui clear --confirm")

@@ -14,6 +14,7 @@ from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority
 from embedq_worker.content.importing import MAX_FOLDER, Skipped
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
+from embedq_worker.queue.wanted import PRIORITIES
 from embedq_worker.settings import Settings
 
 
@@ -23,7 +24,7 @@ from embedq_worker.settings import Settings
 @click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and below it.")
 @click.option(
     "--priority",
-    type=click.Choice(["high", "normal", "low"]),
+    type=click.Choice(PRIORITIES),
     default="normal",
     show_default=True,
     help="Of the tasks.",

@@ -14,7 +14,8 @@ from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, TaskFilter
+from embedq_worker.queue.selection import Cursor, Direction
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
 

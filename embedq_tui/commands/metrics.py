@@ -14,7 +14,7 @@ from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.queue.selection import parse_moment
+from embedq_worker.queue.wanted import parse_moment
 from embedq_worker.settings import Settings
 
 LONGEST = timedelta(days=3_660)

@@ -11,7 +11,7 @@ from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import RELEASE
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck_by
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 
 
 @click.command("reset-stuck", epilog="Example: embedq-tui reset-stuck --minutes 30")

@@ -11,14 +11,14 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import age, count, moment, print_json, say
+from embedq_tui.output import count, moment, print_json, say
 from embedq_tui.rendering.task_table import article_of, when
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
 from embedq_worker.insights.events import Event
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable_line
+from embedq_worker.text import age, printable_line
 
 
 @click.command("show", epilog="Example: embedq-tui show 01a20e58-c777-73ab-9609-1ff580477dd1")

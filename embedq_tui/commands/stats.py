@@ -12,8 +12,9 @@ from embedq_tui.output import Column, console, moment, print_json, print_table, 
 from embedq_tui.rendering.metric_figures import short_time
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.metrics import Period
-from embedq_worker.insights.overview import PRIORITIES, STATUSES, StatusCounts
+from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.stats import Stats, stats
+from embedq_worker.queue.wanted import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

@@ -9,10 +9,11 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import age, count, moment, print_json, say
+from embedq_tui.output import count, moment, print_json, say
 from embedq_worker.database.connections import connected, where
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
+from embedq_worker.text import age
 
 
 @click.command("status", epilog="Example: embedq-tui status --json")

@@ -17,7 +17,7 @@ from embedq_worker.database.connections import Connection, connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import AskedWorker, Order
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 

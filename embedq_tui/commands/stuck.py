@@ -7,10 +7,11 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, age, console, count, print_json, print_table, say
+from embedq_tui.output import Column, console, count, print_json, print_table, say
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
 from embedq_worker.settings import Settings
+from embedq_worker.text import age
 
 WIDE = 120
 """Columns of a terminal on which worker, operation and attempts have room too."""

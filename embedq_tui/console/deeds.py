@@ -9,7 +9,7 @@ from uuid import UUID
 
 from embedq_tui.output import count
 from embedq_worker.actions.tasks import CANCEL, CANCELLED, PRIORITISE, RELEASE, RETRY, Action, Plan
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import printable_line
 
 NAMED = 5

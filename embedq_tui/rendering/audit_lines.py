@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from embedq_tui.output import age
 from embedq_worker.insights.audit import AuditRow
-from embedq_worker.text import printable_line
+from embedq_worker.text import age, printable_line
 
 WIDE = 120
 """Columns from which on there is room for the date, the category and the whole id of a task."""

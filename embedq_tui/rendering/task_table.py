@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from embedq_tui.output import Column, age, console, print_table
+from embedq_tui.output import Column, console, print_table
 from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.text import age
 
 WIDE = 130
 """Columns from which on there is room for everything."""

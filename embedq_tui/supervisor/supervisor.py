@@ -34,7 +34,7 @@ from embedq_tui.supervisor.types import (
 from embedq_worker.configuration import environment_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck, stuck_by
-from embedq_worker.queue.selection import Stuck, TaskFilter
+from embedq_worker.queue.wanted import Stuck, TaskFilter
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.content import queued_articles

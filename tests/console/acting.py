@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from embedq_tui.console.acts import Actor
 from embedq_tui.live.link import Link
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until

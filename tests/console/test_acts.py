@@ -17,7 +17,7 @@ from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_worker.actions.tasks import Outcome
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.console.acting import HOSTILE, PENDING, bench, fail, said
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database

@@ -13,7 +13,7 @@ from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.line_watch import LOOKS
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.console.acting import PENDING, bench, held_up, said
 from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles

@@ -13,7 +13,7 @@ from embedq_tui.screens.audit.roll import PAGE
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.configuration import load_settings
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database

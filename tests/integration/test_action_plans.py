@@ -14,7 +14,8 @@ from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RELEASE, RETRY, Acti
 from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.insights.detail import article_detail, article_id, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
-from embedq_worker.queue.selection import Direction, TaskFilter
+from embedq_worker.queue.selection import Direction
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.service.maintenance import count_expired
 from tests.support.databases import Connection
 from tests.support.queue_world import World

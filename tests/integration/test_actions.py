@@ -25,7 +25,7 @@ from embedq_worker.actions.tasks import (
     plan,
 )
 from embedq_worker.actions.undo import undo, undoable
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
 

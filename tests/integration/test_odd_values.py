@@ -14,7 +14,8 @@ from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import list_tasks
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import ReturnKind
-from embedq_worker.queue.selection import Direction, TaskFilter
+from embedq_worker.queue.selection import Direction
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.times import EARLIEST, LATEST
 from tests.support.databases import Database
 from tests.support.queue_world import World

@@ -11,7 +11,7 @@ from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RETRY, Run, carry_ou
 from embedq_worker.actions.tasks import Action as TaskAction
 from embedq_worker.actions.undo import undo
 from embedq_worker.insights.operations import last_operations
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from tests.integration.test_action_plans import reading_at_most
 from tests.support.content import queued_articles
 from tests.support.databases import Connection

@@ -11,7 +11,8 @@ import pytest
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, TaskFilter, count, parse_moment, select
+from embedq_worker.queue.selection import Cursor, Direction, count, select
+from embedq_worker.queue.wanted import TaskFilter, parse_moment
 from tests.support.queue_world import World
 
 BULK = UUID("00000000-0000-0000-0000-000000000001")

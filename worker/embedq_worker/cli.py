@@ -15,11 +15,10 @@ from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
 from embedq_worker.logs import LibraryLogs, open_log
+from embedq_worker.queue.wanted import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings
-
-PRIORITIES = ("high", "normal", "low")
 
 
 @click.command(

@@ -9,7 +9,7 @@ from textual.app import App
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_worker.content.articles import Priority
 
-PRIORITIES: tuple[Choice[Priority], ...] = (
+_CHOICES: tuple[Choice[Priority], ...] = (
     Choice("low", "low", "after whatever is saved meanwhile"),
     Choice("normal", "normal", "among what is saved, by age"),
     Choice("high", "high", "before everything else"),
@@ -27,5 +27,5 @@ async def ask_priority(app: App[Any], title: str, start: Priority) -> Priority |
     Returns:
         None where none was chosen.
     """
-    place = next(at for at, choice in enumerate(PRIORITIES) if choice.value == start)
-    return await ask_choice(app, title, PRIORITIES, start=place)
+    place = next(at for at, choice in enumerate(_CHOICES) if choice.value == start)
+    return await ask_choice(app, title, _CHOICES, start=place)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
-from embedq_worker.queue.selection import parse_moment
+from embedq_worker.queue.wanted import parse_moment
 
 ORDINARY = "info"
 """Level where none is named: what workers note of each step is for looking at one task."""

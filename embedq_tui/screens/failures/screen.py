@@ -36,7 +36,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.failures import FailureGroup, Failures, Trends, failures, group_trends
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.selection import TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

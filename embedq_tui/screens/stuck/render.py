@@ -13,7 +13,7 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYL
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
-from embedq_worker.queue.selection import Stuck
+from embedq_worker.queue.wanted import Stuck
 from embedq_worker.text import age, printable_line
 
 NAMED = 4

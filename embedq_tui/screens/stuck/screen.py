@@ -26,7 +26,7 @@ from embedq_worker.actions.tasks import Outcome
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
-from embedq_worker.queue.selection import Stuck, TaskFilter
+from embedq_worker.queue.wanted import Stuck, TaskFilter
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 

@@ -16,7 +16,7 @@ from embedq_tui.output import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_worker.actions.tasks import Outcome
-from embedq_worker.queue.selection import PRIORITIES, TaskFilter
+from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
 CHANGES = ("retry", "cancel", "priority")
 """Actions that change something."""

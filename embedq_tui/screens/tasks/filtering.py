@@ -18,7 +18,7 @@ from embedq_tui.screens.tasks.actions import CHANGES, TaskActions
 from embedq_tui.screens.tasks.questions import Exported, View
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.queue.selection import STATUSES, TaskFilter
+from embedq_worker.queue.wanted import STATUSES, TaskFilter
 from embedq_worker.text import printable
 
 _ALL = "all that match the filter"

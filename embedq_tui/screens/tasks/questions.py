@@ -12,7 +12,8 @@ from uuid import UUID
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.tasks import TaskPage, TaskRow, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, TaskFilter, count, select
+from embedq_worker.queue.selection import Cursor, Direction, count, select
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
 PAGE = 100

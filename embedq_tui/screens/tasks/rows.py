@@ -13,7 +13,7 @@ from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.queue.selection import STATUSES
+from embedq_worker.queue.wanted import STATUSES
 from embedq_worker.text import printable_line
 
 COLUMNS = (

@@ -27,7 +27,7 @@ from embedq_tui.screens.tasks.rows import COLUMNS, in_place, status_line, task_r
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.tasks import TaskPage, TaskRow
-from embedq_worker.queue.selection import STATUSES, TaskFilter
+from embedq_worker.queue.wanted import STATUSES, TaskFilter
 from embedq_worker.text import printable_line
 
 MOST = 2 * PAGE

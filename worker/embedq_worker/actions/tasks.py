@@ -17,16 +17,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.selection import (
-    PLAN,
-    PRIORITIES,
-    Branch,
-    Cursor,
-    Selection,
-    TaskFilter,
-    count,
-    select,
-)
+from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
+from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
 BATCH = 1_000
 """Tasks per transaction."""

@@ -13,10 +13,8 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
+from embedq_worker.queue.wanted import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
-
-STATUSES = ("pending", "processing", "completed", "failed")
-PRIORITIES = ("high", "normal", "low")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness
-from embedq_worker.queue.selection import Stuck
+from embedq_worker.queue.wanted import Stuck
 from embedq_worker.settings import Settings
 
 

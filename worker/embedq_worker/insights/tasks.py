@@ -12,7 +12,8 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.selection import PLAN, Branch, Cursor, Direction, Selection, TaskFilter, select
+from embedq_worker.queue.selection import PLAN, Branch, Cursor, Direction, Selection, select
+from embedq_worker.queue.wanted import TaskFilter
 
 LISTING_S = 600.0
 

@@ -19,9 +19,6 @@ from embedq_worker.database.connections import Pool, encode_vector
 from embedq_worker.providers.base import Vector
 from embedq_worker.schema.storage import VectorStorage
 
-PRIORITIES = ("high", "normal", "low")
-"""In the order in which they are served."""
-
 HEADING_SEPARATOR = "\x1f"
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from time import monotonic
 
-from embedq_worker.queue.claims import PRIORITIES, ClaimedTask
+from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.queue.wanted import PRIORITIES
 
 FORGET_AFTER_S = 3.0
 

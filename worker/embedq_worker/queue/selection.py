@@ -15,12 +15,7 @@ from typing import Literal
 from uuid import UUID
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.wanted import KINDS as KINDS
-from embedq_worker.queue.wanted import PRIORITIES as PRIORITIES
-from embedq_worker.queue.wanted import STATUSES as STATUSES
-from embedq_worker.queue.wanted import Stuck as Stuck
-from embedq_worker.queue.wanted import TaskFilter as TaskFilter
-from embedq_worker.queue.wanted import parse_moment as parse_moment
+from embedq_worker.queue.wanted import PRIORITIES, STATUSES, TaskFilter
 
 Direction = Literal["newest", "oldest"]
 

@@ -12,6 +12,7 @@ from embedq_worker.text import age
 
 STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
+"""In the order in which they are served."""
 KINDS = ("create", "update", "delete")
 
 LARGEST_ID = 2**31 - 1
