@@ -10,6 +10,7 @@ import pytest
 
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.listener import Listener
+from embedq_worker.queue import fleet
 from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
@@ -109,6 +110,17 @@ async def test_where_listen_cannot_work_the_worker_says_so_and_polls(
             await until_tasks(connection, completed=3)
             await worker.until_heard("LISTEN does not work", within_s=25)
             assert await worker.stop() == 0
+
+
+async def test_a_worker_that_nobody_can_wake_hears_orders_as_often_as_it_polls(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url, deaf=True) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url, EMBEDDING_WORKER_INTERVAL=200)
+        async with worker_process(variables) as worker:
+            await worker.started()
+            await fleet.command(connection, fleet.Order.STOP, "ann@ops")
+            assert await worker.ended(within_s=5) == 0  # it beats every ten seconds
 
 
 @pytest.fixture

@@ -21,8 +21,12 @@ class StopOrder(Protocol):
     def __call__(self, reason: str, *, force: bool = False) -> None: ...
 
 
+ASK_EVERY_S = 1.0
+"""Least seconds between two beats of a worker that asks for its orders: each writes a row."""
+
+
 class Heartbeat:
-    """Beats at a pace, and at once when there is news.
+    """Beats at a pace, and at once when there is news; faster while nobody can tell it that there is.
 
     Args:
         pool: To the migrated database.
@@ -30,6 +34,7 @@ class Heartbeat:
         host: Where it runs.
         shown_settings: For the list of workers, where it has to enter again.
         every_s: Seconds between beats.
+        poll_s: Seconds in which it is to hear an order while no signals arrive.
         in_hand: Tells how many tasks the worker holds.
         on_order: Called when an operator asks this worker to end.
         on_resize: Called when an operator lets it work on more or fewer batches at once.
@@ -49,6 +54,7 @@ class Heartbeat:
         shown_settings: Mapping[str, object],
         *,
         every_s: float,
+        poll_s: float,
         in_hand: Callable[[], int],
         on_order: StopOrder,
         on_resize: Callable[[int], None],
@@ -62,6 +68,8 @@ class Heartbeat:
         self._shown_settings = shown_settings
         self._concurrency = concurrency
         self._every_s = every_s
+        self._unsignalled_every_s = min(every_s, max(poll_s, ASK_EVERY_S))
+        self._signalled = False
         self._in_hand = in_hand
         self._on_order = on_order
         self._on_resize = on_resize
@@ -80,6 +88,11 @@ class Heartbeat:
 
     def hurry(self) -> None:
         """Beat now: an operator said something."""
+        self._hurry.set()
+
+    def signalled(self, arrives: bool) -> None:
+        """Whether signals arrive; until it is told, they do not."""
+        self._signalled = arrives
         self._hurry.set()
 
     def stopping(self) -> None:
@@ -103,7 +116,8 @@ class Heartbeat:
         """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
         silent = False
         while True:
-            await first_of(self._hurry, timeout_s=self._every_s)
+            pace_s = self._every_s if self._signalled else self._unsignalled_every_s
+            await first_of(self._hurry, timeout_s=pace_s)
             self._hurry.clear()
             try:
                 await self.beat()

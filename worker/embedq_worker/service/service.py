@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, persist
-from embedq_worker.database.listener import Listener, log_hearing
+from embedq_worker.database.listener import Heard, Hearing, Listener, log_hearing
 from embedq_worker.database.notifier import Notifier
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.host import HostIdentity
@@ -96,6 +96,7 @@ class Service:
         self._succeeded = self._failed = 0
         self._metrics = WorkerMetrics(parts.scope.worker, self._concurrency, parts.recorder)
         self._notifier = Notifier(parts.pool)
+        self._log_hearing = log_hearing(parts.log, parts.settings.worker_interval_ms)
         self._provider = ProviderWatch(
             parts.pool,
             parts.provider,
@@ -110,6 +111,7 @@ class Service:
             parts.host,
             shown_settings,
             every_s=parts.settings.beat_every_s,
+            poll_s=parts.settings.worker_interval_ms / 1000,
             in_hand=lambda: len(parts.pipeline.in_hand),
             on_order=self.stop,
             on_resize=self._resize,
@@ -166,9 +168,7 @@ class Service:
 
     def _background(self) -> Sequence[Coroutine[None, None, None]]:
         worker = self._parts.scope.worker
-        listener = Listener(
-            self._settings, self._signal, log_hearing(self._log, self._settings.worker_interval_ms)
-        )
+        listener = Listener(self._settings, self._signal, self._heard)
         maintenance = Maintenance(
             self._pool, self._settings, worker, lambda: self._pipeline.in_hand, self._metrics, self._log
         )
@@ -342,6 +342,10 @@ class Service:
             self._heartbeat.hurry()
         if payload in ("provider", "resync"):
             self._provider.look()
+
+    def _heard(self, heard: Heard) -> None:
+        self._log_hearing(heard)
+        self._heartbeat.signalled(heard.hearing is Hearing.LISTENING)
 
     def _provider_checked(self, fault: ProviderError | None) -> None:
         self._fault = fault
