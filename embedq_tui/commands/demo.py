@@ -25,8 +25,8 @@ from embedq_worker.content.demo_traffic import keep_busy
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import DirectConnection, connected, where
-from embedq_worker.embedded import default_folder, embedded_server
-from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.embedded import START_OVER, default_folder, embedded_server
+from embedq_worker.errors import EmbedqError, ExitCode, SchemaError
 from embedq_worker.insights.coverage import Coverage, coverage
 from embedq_worker.insights.overview import Overview
 from embedq_worker.schema import migrations
@@ -108,7 +108,10 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
     with embedded_server(path or default_folder(), fresh=fresh) as server:
         if not invocation.as_json:
             say(f"PostgreSQL in {server.folder}{' (new)' if server.is_new else ''}")
-        yield invocation.settings(database_url=server.url, **local)
+        try:
+            yield invocation.settings(database_url=server.url, **local)
+        except SchemaError as error:
+            raise SchemaError(f"{server.folder}: {error.message}", START_OVER) from error
 
 
 def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> ExitCode:

@@ -119,6 +119,7 @@ async def test_text_of_others_is_neither_markup_nor_a_command(tui: Tui, connecti
         ("http://h:1 did not answer within 60 s", "embedq-tui check"),
         ("429 Too Many Requests", "EMBEDDING_CONCURRENT_WORKERS"),
         ("chunk 3: input length exceeds the context length", "CHUNK_SIZE"),
+        ("500: llama runner: context deadline exceeded", "embedq-tui check"),
         ("The worker that held this task died", "memory"),
         ("The claim was held too long", "EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
         ("Cancelled by administrator", "operator"),

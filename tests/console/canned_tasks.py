@@ -164,8 +164,8 @@ GROUPS = (
 ADVICE = (
     "the provider asked for patience or is out of quota: a smaller EMBEDDING_CONCURRENT_WORKERS; "
     "then: embedq-tui retry --failed",
-    "longer than the model takes: a smaller CHUNK_SIZE, or EMBEDDING_CONTEXT_TOKENS as the model has it; "
-    "then: embedq-tui retry --failed",
+    "longer than the model takes: a smaller CHUNK_SIZE, with Ollama EMBEDDING_CONTEXT_TOKENS as the model "
+    "has it; then: embedq-tui retry --failed",
     "the provider was not reachable: try `embedq-tui check`, then: embedq-tui retry --failed",
     "an operator cancelled these; if that was not meant, embedq-tui retry --failed",
 )

@@ -17,8 +17,10 @@ import asyncpg
 import psutil
 import pytest
 
+from embedq_worker.configuration import load_settings
 from embedq_worker.embedded import embedded_server
 from embedq_worker.errors import EmbedqError
+from embedq_worker.schema import migrations
 from tests.support.waiting import until
 
 _USER = """
@@ -204,6 +206,18 @@ def test_made_by_another_postgresql(copy: Path) -> None:
     with pytest.raises(EmbedqError) as caught, embedded_server(copy):
         pass
     assert "PostgreSQL 9" in caught.value.message
+
+
+def test_a_demo_of_other_code_is_told_the_way_out(copy: Path) -> None:
+    with embedded_server(copy) as server:
+        asyncio.run(migrations.up(load_settings(database_url=server.url)))
+        asyncio.run(_execute(server.url, "UPDATE embedq_migrations SET checksum = 'another'"))
+    command = [sys.executable, "-m", "embedq_tui", "demo", "--headless", "--path", str(copy)]
+    surroundings = {name: os.environ[name] for name in ("PATH", "HOME")}
+    told = subprocess.run(command, env=surroundings, cwd=copy.parent, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "--fresh" in told.stderr
+    assert "UPDATE" not in told.stderr  # nobody's data, to be mended by hand
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -104,6 +104,23 @@ async def test_a_status_means_one_kind_of_failure(
         assert "elsewhere.example" in error.message
 
 
+@pytest.mark.parametrize(
+    ("protocol", "its", "another"),
+    [
+        ("ollama", "EMBEDDING_CONTEXT_TOKENS", "EMBEDDING_DIMENSIONS"),
+        ("openai", "EMBEDDING_DIMENSIONS", "EMBEDDING_CONTEXT_TOKENS"),
+    ],
+)
+async def test_advice_names_what_the_provider_is_asked_with(
+    protocol: Protocol, its: str, another: str
+) -> None:
+    async with ProviderStub(dimensions=8) as stub:
+        stub.faults.fault, stub.faults.status = Fault.STATUS, 400
+        error = await check_failure(provider_at(protocol, stub.base_url))
+    assert its in error.advice
+    assert another not in error.advice
+
+
 @both
 @pytest.mark.parametrize(
     ("headers", "seconds"),

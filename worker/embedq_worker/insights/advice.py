@@ -24,9 +24,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         f"model and column disagree: set EMBEDDING_DIMENSIONS and EMBEDDING_MODEL to match, {_RETRY}",
     ),
     (
-        r"context|too long|too large|maximum.*tokens|input length|\b413\b",
-        "longer than the model takes: a smaller CHUNK_SIZE, or EMBEDDING_CONTEXT_TOKENS as the model has it; "
-        + _RETRY,
+        r"context(?! (deadline|cancel))|too long|too large|maximum.*tokens|input length|\b413\b",
+        "longer than the model takes: a smaller CHUNK_SIZE, with Ollama EMBEDDING_CONTEXT_TOKENS as the "
+        f"model has it; {_RETRY}",
     ),
     (
         r"\b40[13]\b|unauthori[sz]ed|forbidden|api.?key|invalid.*key",
@@ -43,7 +43,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"refused|unreachable|ECONN|ENOTFOUND|ETIMEDOUT|fetch failed|name or service|timed? ?out"
-        r"|did not answer|connection attempts? failed|network|socket|\b50[0234]\b"
+        r"|did not answer|deadline exceeded|connection attempts? failed|network|socket|\b50[0234]\b"
         r"|connection (reset|lost|closed)",
         f"the provider was not reachable: try `embedq-tui check`, {_RETRY}",
     ),

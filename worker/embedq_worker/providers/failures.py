@@ -58,10 +58,12 @@ class Remedies:
     Attributes:
         refused: For 401 and 403.
         missing: For 404.
+        unusable: For a refusal of the text that `check` embeds.
     """
 
     refused: str
     missing: str
+    unusable: str
 
 
 def told_by(answer: Answer) -> Told:
@@ -123,11 +125,12 @@ def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
     )
 
 
-async def embed_check_text(provider: Provider) -> None:
+async def embed_check_text(provider: Provider, remedies: Remedies) -> None:
     """Embed one text that no provider has a reason to refuse.
 
     Args:
         provider: To be checked.
+        remedies: Of this provider.
 
     Raises:
         ProviderError: With the remedy as advice; never `InputRejected`.
@@ -136,9 +139,7 @@ async def embed_check_text(provider: Provider) -> None:
         await provider.embed(["embedq check"])
     except InputRejected as refusal:
         raise ProviderMisconfigured(
-            f"the provider refuses every text: {refusal.message}",
-            "is EMBEDDING_MODEL a model for embeddings, and are EMBEDDING_DIMENSIONS and "
-            "EMBEDDING_CONTEXT_TOKENS right for it?",
+            f"the provider refuses every text: {refusal.message}", remedies.unusable
         ) from None
 
 

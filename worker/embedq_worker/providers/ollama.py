@@ -52,6 +52,7 @@ class OllamaProvider:
         self._remedies = Remedies(
             refused="the server asks for credentials: put USER:PASSWORD@ into OLLAMA_BASE_URL",
             missing="is OLLAMA_BASE_URL an Ollama server of version 0.3 or later?",
+            unusable="is EMBEDDING_MODEL a model for embeddings, and EMBEDDING_CONTEXT_TOKENS right for it?",
         )
 
     @property
@@ -109,7 +110,7 @@ class OllamaProvider:
             version = _version(answer.json())
         except BrokenAnswer as broken:
             raise self._client.broken(broken) from None
-        await embed_check_text(self)
+        await embed_check_text(self, self._remedies)
         detail = f"Ollama {self._client.scrub(version)} at {self.endpoint}"
         return CheckReport(self.model, self._dimensions, perf_counter() - began, detail)
 

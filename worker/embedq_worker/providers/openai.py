@@ -52,6 +52,7 @@ class OpenAIProvider:
         self._remedies = Remedies(
             refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL",
             missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
+            unusable="is EMBEDDING_MODEL a model for embeddings, and EMBEDDING_DIMENSIONS right for it?",
         )
 
     @property
@@ -92,7 +93,7 @@ class OpenAIProvider:
     async def check(self) -> CheckReport:
         """Embed one text; see `Provider.check`."""
         began = perf_counter()
-        await embed_check_text(self)
+        await embed_check_text(self, self._remedies)
         return CheckReport(self.model, self._dimensions, perf_counter() - began, self.endpoint)
 
     async def aclose(self) -> None:
