@@ -56,10 +56,13 @@ CREATE TABLE embedq_counts (
     PRIMARY KEY (status, priority)
 );
 
+-- How many tasks of a status and priority came or went; of failed ones with the fingerprint of their error, which are
+-- counted by it as well. A correction may be of one of the two: without status, or without fingerprint.
 CREATE TABLE embedq_count_deltas (
-    status text NOT NULL,
-    priority text NOT NULL,
-    delta bigint NOT NULL
+    status text,
+    priority text,
+    delta bigint NOT NULL,
+    fingerprint text
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- emptied again and again
 
 CREATE VIEW embedq_live_counts AS
@@ -67,6 +70,6 @@ CREATE VIEW embedq_live_counts AS
     FROM (
         SELECT status, priority, n FROM embedq_counts
         UNION ALL
-        SELECT status, priority, delta FROM embedq_count_deltas
+        SELECT status, priority, delta FROM embedq_count_deltas WHERE status IS NOT NULL
     ) AS parts
     GROUP BY status, priority;

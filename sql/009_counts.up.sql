@@ -18,17 +18,12 @@ CREATE TABLE embedq_failure_counts (
 -- the biggest groups; those that are empty
 CREATE INDEX embedq_failure_counts_n_idx ON embedq_failure_counts (n DESC, fingerprint);
 
-CREATE TABLE embedq_failure_deltas (
-    fingerprint text NOT NULL,
-    delta bigint NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-
 CREATE VIEW embedq_live_failures AS
     SELECT fingerprint, sum(n)::bigint AS n
     FROM (
         SELECT fingerprint, n FROM embedq_failure_counts
         UNION ALL
-        SELECT fingerprint, delta FROM embedq_failure_deltas
+        SELECT fingerprint, delta FROM embedq_count_deltas WHERE fingerprint IS NOT NULL
     ) AS parts
     GROUP BY fingerprint;
 
@@ -37,14 +32,15 @@ CREATE FUNCTION embedq_fold_counts() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF pg_try_advisory_xact_lock(1701667442, -2) THEN
-        WITH gone AS (DELETE FROM embedq_count_deltas RETURNING status, priority, delta)
-        INSERT INTO embedq_counts AS c (status, priority, n)
-        SELECT status, priority, sum(delta) FROM gone GROUP BY status, priority
-        ON CONFLICT (status, priority) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
-
-        WITH gone AS (DELETE FROM embedq_failure_deltas RETURNING fingerprint, delta)
+        WITH gone AS (
+            DELETE FROM embedq_count_deltas RETURNING status, priority, fingerprint, delta
+        ), counted AS (
+            INSERT INTO embedq_counts AS c (status, priority, n)
+            SELECT status, priority, sum(delta) FROM gone WHERE status IS NOT NULL GROUP BY status, priority
+            ON CONFLICT (status, priority) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0
+        )
         INSERT INTO embedq_failure_counts AS c (fingerprint, n)
-        SELECT fingerprint, sum(delta) FROM gone GROUP BY fingerprint
+        SELECT fingerprint, sum(delta) FROM gone WHERE fingerprint IS NOT NULL GROUP BY fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
         IF FOUND THEN
             DELETE FROM embedq_failure_counts WHERE n = 0;
@@ -60,10 +56,9 @@ $$;
 CREATE FUNCTION embedq_count_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
-    INSERT INTO embedq_count_deltas (status, priority, delta)
-    SELECT status, priority, count(*) FROM new_rows GROUP BY status, priority;
-    INSERT INTO embedq_failure_deltas (fingerprint, delta)
-    SELECT embedq_fingerprint(error_message), count(*) FROM new_rows WHERE status = 'failed' GROUP BY 1;
+    INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
+    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, count(*)
+    FROM new_rows GROUP BY 1, 2, 3;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -74,10 +69,9 @@ $$;
 CREATE FUNCTION embedq_count_delete() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
-    INSERT INTO embedq_count_deltas (status, priority, delta)
-    SELECT status, priority, -count(*) FROM old_rows GROUP BY status, priority;
-    INSERT INTO embedq_failure_deltas (fingerprint, delta)
-    SELECT embedq_fingerprint(error_message), -count(*) FROM old_rows WHERE status = 'failed' GROUP BY 1;
+    INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
+    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, -count(*)
+    FROM old_rows GROUP BY 1, 2, 3;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -88,23 +82,17 @@ $$;
 CREATE FUNCTION embedq_count_update() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
-    INSERT INTO embedq_count_deltas (status, priority, delta)
-    SELECT status, priority, sum(n)
-    FROM (SELECT status, priority, 1 AS n FROM new_rows
+    INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
+    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, sum(n)
+    FROM (SELECT status, priority, error_message, 1 AS n FROM new_rows
           UNION ALL
-          SELECT status, priority, -1 FROM old_rows) AS moved
-    GROUP BY status, priority HAVING sum(n) <> 0;
+          SELECT status, priority, error_message, -1 FROM old_rows) AS moved
+    GROUP BY 1, 2, 3 HAVING sum(n) <> 0;
     IF NOT FOUND AND current_setting('embedq.quiet', true) IS DISTINCT FROM 'on' THEN
         -- Nothing to count, but something to tell: a task brought forward, a text corrected.
         INSERT INTO embedq_count_deltas (status, priority, delta)
         SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC LIMIT 1;
     END IF;
-    INSERT INTO embedq_failure_deltas (fingerprint, delta)
-    SELECT fingerprint, sum(n)
-    FROM (SELECT embedq_fingerprint(error_message) AS fingerprint, 1 AS n FROM new_rows WHERE status = 'failed'
-          UNION ALL
-          SELECT embedq_fingerprint(error_message), -1 FROM old_rows WHERE status = 'failed') AS moved
-    GROUP BY fingerprint HAVING sum(n) <> 0;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
     END IF;
@@ -118,7 +106,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, delta)
     SELECT status, priority, -n FROM embedq_live_counts WHERE n <> 0;
-    INSERT INTO embedq_failure_deltas (fingerprint, delta)
+    INSERT INTO embedq_count_deltas (fingerprint, delta)
     SELECT fingerprint, -n FROM embedq_live_failures WHERE n <> 0;
     RETURN NULL;
 END
@@ -148,44 +136,40 @@ CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
 
--- Makes the counts equal to COUNT(*). One statement for each kind, so one snapshot: what others do meanwhile is not
--- lost, their deltas come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong;
--- with a fingerprint: of failed tasks of any priority.
-CREATE FUNCTION embedq_repair_counts()
-RETURNS TABLE (status text, priority text, fingerprint text, kept bigint, counted bigint)
+-- Where the kept counts are not what COUNT(*) says: of a status and priority, or of a group of failed tasks.
+CREATE VIEW embedq_count_drift AS
+    SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
+           NULL AS fingerprint, coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
+    FROM embedq_live_counts k
+    FULL JOIN (SELECT status::text, priority::text, count(*) AS n
+               FROM embedding_tasks GROUP BY status, priority) AS c
+         ON c.status = k.status AND c.priority = k.priority
+    WHERE coalesce(k.n, 0) <> coalesce(c.n, 0)
+    UNION ALL
+    SELECT NULL, NULL, coalesce(k.fingerprint, c.fingerprint), coalesce(k.n, 0), coalesce(c.n, 0)
+    FROM embedq_live_failures k
+    FULL JOIN (SELECT embedq_fingerprint(error_message) AS fingerprint, count(*) AS n
+               FROM embedding_tasks WHERE status = 'failed' GROUP BY 1) AS c
+         ON c.fingerprint = k.fingerprint
+    WHERE coalesce(k.n, 0) <> coalesce(c.n, 0);
+
+-- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their deltas
+-- come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong.
+CREATE FUNCTION embedq_repair_counts() RETURNS SETOF embedq_count_drift
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-#variable_conflict use_column
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'embedq_repair_counts needs READ COMMITTED: it has to see what was repaired before it';
     END IF;
     PERFORM pg_advisory_xact_lock(1701667442, -6);
     RETURN QUERY
-        WITH compared AS (
-            SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
-                   coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
-            FROM (SELECT l.status, l.priority, l.n FROM embedq_live_counts l) AS k
-            FULL JOIN (SELECT t.status::text, t.priority::text, count(*) AS n
-                       FROM embedding_tasks t GROUP BY t.status, t.priority) AS c
-                 ON c.status = k.status AND c.priority = k.priority
+        WITH wrong AS MATERIALIZED (
+            SELECT * FROM embedq_count_drift
         ), repaired AS (
-            INSERT INTO embedq_count_deltas (status, priority, delta)
-            SELECT w.status, w.priority, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
+            INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
+            SELECT status, priority, fingerprint, counted - kept FROM wrong
         )
-        SELECT w.status, w.priority, '', w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
-    RETURN QUERY
-        WITH compared AS (
-            SELECT coalesce(k.fingerprint, c.fingerprint) AS fingerprint,
-                   coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
-            FROM (SELECT l.fingerprint, l.n FROM embedq_live_failures l) AS k
-            FULL JOIN (SELECT embedq_fingerprint(t.error_message) AS fingerprint, count(*) AS n
-                       FROM embedding_tasks t WHERE t.status = 'failed' GROUP BY 1) AS c
-                 ON c.fingerprint = k.fingerprint
-        ), repaired AS (
-            INSERT INTO embedq_failure_deltas (fingerprint, delta)
-            SELECT w.fingerprint, w.counted - w.kept FROM compared w WHERE w.kept <> w.counted
-        )
-        SELECT 'failed', '', w.fingerprint, w.kept, w.counted FROM compared w WHERE w.kept <> w.counted;
+        SELECT * FROM wrong;
 END
 $$;
 

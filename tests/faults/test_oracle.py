@@ -64,7 +64,7 @@ PLANTED = [
         "SELECT embedq_fold_counts(); UPDATE embedq_counts SET n = n + 1 WHERE status = 'completed'",
     ),
     (Kind.COUNTS, "DELETE FROM embedq_count_deltas; DELETE FROM embedq_counts"),
-    (Kind.COUNTS, "INSERT INTO embedq_failure_deltas VALUES ('ffffffff', 1)"),
+    (Kind.COUNTS, "INSERT INTO embedq_count_deltas (fingerprint, delta) VALUES ('ffffffff', 1)"),
     (Kind.INTRUDER, "UPDATE embeddings SET text_content = text_content WHERE article_id = 3"),
     (Kind.INTRUDER, "DELETE FROM embeddings WHERE article_id = 3"),
     (

@@ -92,8 +92,7 @@ async def test_folding_changes_no_count_and_leaves_few_rows(world: World) -> Non
         await world.psql.execute("SELECT embedq_fold_counts()")
         assert await kept(world.psql) == before
         assert await world.miscounted() == []
-        for deltas in ("embedq_count_deltas", "embedq_failure_deltas"):
-            assert await world.psql.fetchval(f"SELECT count(*) FROM {deltas}") == 0
+        assert await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") == 0
 
 
 async def test_a_group_that_is_empty_leaves_no_row(world: World) -> None:
@@ -169,7 +168,7 @@ async def test_a_role_with_rights_on_the_public_tables_alone_can_go_on(
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await writer.execute("TABLE embedq_counts")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await writer.execute("TABLE embedq_failure_deltas")
+        await writer.execute("TABLE embedq_count_deltas")
     article = await writer.fetchval("INSERT INTO articles (title, slug) VALUES ('T', 's') RETURNING id")
     for statement in (
         "INSERT INTO embedding_tasks (article_id, operation) SELECT $1, 'update' FROM generate_series(1, 5)",
@@ -195,8 +194,7 @@ async def test_a_role_cannot_slip_tables_of_its_own_under_our_triggers(
 ) -> None:
     """They run with the rights of their owner, so what they name must be ours."""
     await writer.execute(
-        """CREATE TEMP TABLE embedq_count_deltas (status text, priority text, delta bigint);
-           CREATE TEMP TABLE embedq_failure_deltas (fingerprint text, delta bigint);
+        """CREATE TEMP TABLE embedq_count_deltas (status text, priority text, delta bigint, fingerprint text);
            CREATE TEMP TABLE embedq_control (stopped_at timestamptz, stopped_by text);
            INSERT INTO embedding_tasks (operation) VALUES ('delete');
            UPDATE embedding_tasks SET status = 'failed';

@@ -22,7 +22,7 @@ OPERATOR: Mapping[str, str] = {
     "embedq_bulk_operations": "SELECT INSERT UPDATE",
     "embedq_live_counts": "SELECT",
     "embedq_failure_counts": "SELECT",
-    "embedq_failure_deltas": "SELECT",
+    "embedq_count_deltas": "SELECT",
 }
 """Rights on tables that an operator's actions need; `doctor` knows what a worker needs."""
 

@@ -117,7 +117,8 @@ FROM embedq_live_counts WHERE status = 'failed'
 # deltas now, and these.
 _GROUPS = """
 WITH moved AS (
-    SELECT fingerprint, sum(delta) AS delta FROM embedq_failure_deltas GROUP BY fingerprint
+    SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
+    WHERE fingerprint IS NOT NULL GROUP BY fingerprint
 ), likely AS (
     (SELECT fingerprint FROM embedq_failure_counts ORDER BY n DESC, fingerprint
      LIMIT $1::int + (SELECT count(*) FROM moved))

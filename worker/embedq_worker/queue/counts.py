@@ -35,14 +35,13 @@ class Drift:
 
 
 async def count_drift(connection: Connection) -> list[Drift]:
-    """Compare the kept counts with COUNT(*), each kind in one statement.
+    """Compare the kept counts with COUNT(*), in one statement.
 
     Args:
         connection: To the migrated database.
     """
-    statuses = await connection.fetch(_COMPARE, timeout=COUNTING_S)
-    groups = await connection.fetch(_COMPARE_GROUPS, timeout=COUNTING_S)
-    return [_drift(row) for row in (*statuses, *groups)]
+    rows = await connection.fetch(_COMPARE, timeout=COUNTING_S)
+    return [_drift(row) for row in rows]
 
 
 async def repair_counts(connection: Connection, by: str) -> list[Drift]:
@@ -65,31 +64,16 @@ async def repair_counts(connection: Connection, by: str) -> list[Drift]:
 
 
 def _drift(row: asyncpg.Record) -> Drift:
-    return Drift(row["status"], row["priority"], row["fingerprint"], row["kept"], row["counted"])
+    status, priority, group = row["status"] or "failed", row["priority"] or "", row["fingerprint"] or ""
+    return Drift(status, priority, group, row["kept"], row["counted"])
 
+
+_COMPARE = """
+SELECT status, priority, fingerprint, kept, counted FROM embedq_count_drift
+ORDER BY fingerprint NULLS FIRST, status, priority
+"""
 
 _REPAIR = """
 SELECT status, priority, fingerprint, kept, counted FROM embedq_repair_counts()
-ORDER BY fingerprint, status, priority
-"""
-
-_COMPARE = """
-SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
-       '' AS fingerprint, coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
-FROM embedq_live_counts k
-FULL JOIN (SELECT status::text, priority::text, count(*) AS n
-           FROM embedding_tasks GROUP BY status, priority) AS c
-     ON c.status = k.status AND c.priority = k.priority
-WHERE coalesce(k.n, 0) <> coalesce(c.n, 0)
-ORDER BY 1, 2
-"""
-
-_COMPARE_GROUPS = """
-SELECT 'failed' AS status, '' AS priority, coalesce(k.fingerprint, c.fingerprint) AS fingerprint,
-       coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
-FROM embedq_live_failures k
-FULL JOIN (SELECT embedq_fingerprint(error_message) AS fingerprint, count(*) AS n
-           FROM embedding_tasks WHERE status = 'failed' GROUP BY 1) AS c ON c.fingerprint = k.fingerprint
-WHERE coalesce(k.n, 0) <> coalesce(c.n, 0)
-ORDER BY 3
+ORDER BY fingerprint NULLS FIRST, status, priority
 """
