@@ -47,7 +47,7 @@ async def main(tasks: int) -> None:
                 began = perf_counter()
                 claimed = await claims.claim(pool, scope, BATCH, water.marks())
                 seconds[hint].append(perf_counter() - began)
-                marked.claimed(claimed)
+                marked.claimed(claimed, seconds[hint][-1])
                 await claims.complete(
                     pool, scope, storage, [Completion(task, Action.DELETE) for task in claimed]
                 )

@@ -18,9 +18,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_other_claim_idx
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_busy_idx
     ON embedding_tasks (article_id, processed_at) WHERE status = 'processing';
 
--- claim: whether a worker has a suspect in hand; next to always empty
+-- claim: whether a worker has a suspect in hand; next to always empty. Its status is not in it: asked for by status, too,
+-- the planner may read all that is in hand instead, with all the dead entries that an old snapshot keeps.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_suspect_idx
-    ON embedding_tasks (worker_id) WHERE status = 'processing' AND crash_count > 0;
+    ON embedding_tasks (worker_id) WHERE crash_count > 0;
 
 -- tasks of an article, the open ones among the many of before; the cascade when it is deleted
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_article_idx ON embedding_tasks (article_id, status);

@@ -58,9 +58,9 @@ BEGIN
     -- embedq_claim_block and embedq_provider_held in one statement whose plan is kept. A worker that holds a suspect
     -- (see 2) takes nothing beside it.
     SELECT EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL OR paused_at IS NOT NULL)
-           OR EXISTS (SELECT FROM embedding_tasks t
-                      WHERE t.status = 'processing' AND t.crash_count > 0 AND t.worker_id = p_worker
-                        AND t.claimed_at = t.processed_at),
+           OR EXISTS (SELECT FROM (SELECT t.status, t.claimed_at, t.processed_at FROM embedding_tasks t
+                                   WHERE t.crash_count > 0 AND t.worker_id = p_worker OFFSET 0) AS suspect
+                      WHERE suspect.status = 'processing' AND suspect.claimed_at = suspect.processed_at),
            EXISTS (SELECT FROM embedq_providers
                    WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
     INTO v_blocked, v_held;

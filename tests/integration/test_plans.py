@@ -13,6 +13,7 @@ import pytest
 from embedq_worker.database.connections import Pool, open_pool, register_vectors
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Return, ReturnKind, Scope
+from embedq_worker.queue.low_water import LowWater
 from embedq_worker.service.maintenance import clean_up
 from tests.support.databases import Connection
 from tests.support.queue_world import World, completion_of
@@ -143,6 +144,41 @@ async def test_nothing_reads_a_whole_table(world: World, rows: int) -> None:
     await world.psql.execute("ANALYZE")
     async with worker_session(world) as session:
         await use(session, world, scope)
+
+
+async def entries_read(session: Connection) -> int:
+    """Of the indexes of the queue, by this session in its transaction; the dead ones too."""
+    return int(
+        await session.fetchval(
+            """SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index
+               WHERE indrelid = 'embedding_tasks'::regclass"""
+        )
+    )
+
+
+async def test_a_claim_reads_little_of_what_an_old_snapshot_keeps(world: World) -> None:
+    await world.psql.execute(
+        """INSERT INTO articles (id, title, slug)
+           SELECT n, 'Title', 'slug-' || n FROM generate_series(1, 2010) n;
+           INSERT INTO embedding_tasks (id, article_id, operation, scheduled_at)
+           SELECT embedq_uuid(), n, 'delete', now() - interval '1 hour' + n * interval '1 millisecond'
+           FROM generate_series(1, 2010) n"""
+    )
+    await world.psql.execute("VACUUM ANALYZE")
+    scope = await world.worker()
+    old = await world.database.connect()
+    await old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM articles")
+    water = LowWater()
+    async with worker_session(world) as session:
+        pool = cast("Pool", session)
+        for _ in range(5):
+            tasks = await claims.claim(pool, scope, 400)
+            await claims.complete(pool, scope, world.storage, [completion_of(task) for task in tasks])
+        water.claimed(tasks, took_s=0)
+        async with session.transaction():
+            before = await entries_read(session)
+            assert len(await claims.claim(pool, scope, 10, water.marks())) == 10
+            assert await entries_read(session) - before < 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from uuid import UUID
 
 import asyncpg
@@ -114,10 +115,11 @@ class Pipeline:
             One of `database.EXPECTED_ERRORS`.
         """
         marks = self._low_water.marks()
+        began = monotonic()
         tasks = await claims.claim(self._pool, self._scope, limit, marks)
         self._take(tasks)
         if len(tasks) == limit:
-            self._low_water.claimed(tasks)
+            self._low_water.claimed(tasks, monotonic() - began)
         elif marks is not None:
             # A short batch is left short: what comes alone is to be tried alone.
             self._low_water.forget()
@@ -293,8 +295,8 @@ class Pipeline:
         return outcomes
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
-        self._low_water.forget()
         outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))
+        self._low_water.returned(item.task for item in returns)
         self._settled(outcomes, report)
         report.errors.update(item.error for item in returns)
 
