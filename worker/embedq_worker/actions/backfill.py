@@ -20,6 +20,7 @@ import asyncpg
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import EXPECTED_ERRORS, Connection
 from embedq_worker.errors import EmbedqError
+from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.schema.needs import Category
 
 PAGE = 1_000
@@ -256,11 +257,9 @@ def _count(count: CategoryCount, row: asyncpg.Record) -> None:
 async def _start(
     connection: Connection, options: BackfillOptions, by: str, planned: int, runner: UUID
 ) -> tuple[UUID, bool]:
-    name, _, host = by.rpartition("@")
     row = await connection.fetchrow(
         "SELECT * FROM embedq_bulk_start('backfill', $1, $2, $3, $4, $5, $6, $7)",
-        name or by,
-        host if name else "",
+        *operator_and_host(by),
         json.dumps(options.filter),
         planned,
         runner,

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from embedq_worker.database.connections import Connection
+from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
@@ -309,12 +310,6 @@ async def _summarise(run: Run, state: str) -> None:
         operation,
         json.dumps(document),
     )
-
-
-def operator_and_host(by: str) -> tuple[str, str]:
-    """Operator and host of ``user@host``."""
-    operator, _, host = by.rpartition("@")
-    return operator or by, host
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.actions.tasks import BATCH, operator_and_host, whole
+from embedq_worker.actions.tasks import BATCH, whole
 from embedq_worker.database.connections import Connection
+from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import COUNTING_S, PLAN
 
 

@@ -7,6 +7,12 @@ import json
 from embedq_worker.database.connections import Connection
 
 
+def operator_and_host(by: str) -> tuple[str, str]:
+    """Operator and host of ``user@host``; no host where there is no ``@``."""
+    operator, at, host = by.rpartition("@")
+    return (operator, host) if at else (by, "")
+
+
 async def note(
     connection: Connection, what: str, by: str, *, category: str = "queue_operations", **facts: object
 ) -> None:
@@ -19,11 +25,11 @@ async def note(
         category: Of the row.
         facts: What else there is to know, as JSON takes it.
     """
-    operator, _, host = by.rpartition("@")
+    operator, host = operator_and_host(by)
     await connection.execute(
         """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
            VALUES (embedq_uuid(), clock_timestamp(), 'info', $1, 'Operator: ' || $2::text, $3)""",
         category,
         what,
-        json.dumps({"operator": operator or by, "host": host, **facts}),
+        json.dumps({"operator": operator, "host": host, **facts}),
     )
