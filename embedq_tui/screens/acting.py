@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SETTLE_S = 0.4
 """Seconds that a row has to be under the cursor before a key is believed to mean it."""
 
+JUST_CHANGED = "The row under the cursor changed this moment: nothing was done"
+
 
 class ChangingScreen(ConsoleScreen):
     """A screen that changes something: one thing at a time; where it may not, it says why.
@@ -117,7 +119,7 @@ class ActingScreen(ChangingScreen):
         """Whether what is chosen is what the operator saw when the key was pressed; tells where it is not."""
         if self.table.marked or time.monotonic() - self._jumped_at >= SETTLE_S:
             return True
-        self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
+        self.notify(JUST_CHANGED, markup=False)
         return False
 
     def carry_out(self, deed: Deed | Callable[[], Awaitable[Deed]]) -> None:

@@ -12,8 +12,11 @@ import pytest
 from textual.events import Key
 from textual.widgets import Input
 
+from embedq_tui.console.app import Console, Options
+from embedq_tui.profiles import Profile
+from embedq_tui.screens.acting import SETTLE_S
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
-from embedq_tui.screens.tasks.screen import SETTLE_S, TasksScreen
+from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.configuration import load_settings
 from tests.console.running import (
@@ -285,6 +288,22 @@ async def test_nothing_is_changed_where_nothing_may_be(database: Database, conne
         await until_text(pilot, "Read-only")
         assert isinstance(pilot.app.screen, TasksScreen)
     assert await statuses(connection, ids) == ["failed"] * 3
+
+
+@pytest.mark.parametrize("key", ["f7", "f8"])
+async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
+    database: Database, connection: Connection, key: str
+) -> None:
+    await add_tasks(connection, 3)
+    keymap = {"tasks.retry": "f7", "tasks.retry_all": "f8"}
+    app = Console(database.settings, Profile(), Options(OPERATOR, read_only=True, keymap=keymap))
+    async with app.run_test(notifications=True) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        await pilot.press("r", "R")  # which mean nothing now
+        assert "Read-only" not in shown(pilot)
+        await pilot.press(key)
+        await until_text(pilot, "Read-only")
 
 
 @pytest.mark.parametrize("size", [(200, 60), (20, 5)])

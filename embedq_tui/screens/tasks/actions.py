@@ -7,24 +7,22 @@ from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
-from textual import events, work
+from textual import work
 from textual.binding import Binding, BindingType
 
 from embedq_tui.console import deeds
 from embedq_tui.console.deeds import Deed
 from embedq_tui.output import count
-from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.acting import ChangingScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
-CHANGES = ("retry", "cancel", "priority")
-"""Actions that change something."""
 
+class TaskActions(ChangingScreen):
+    """A screen that shows tasks and acts on those that are chosen, on one after the other."""
 
-class TaskActions(ConsoleScreen):
-    """A screen that shows tasks and acts on those that are chosen."""
-
+    CHANGES = frozenset({"retry", "cancel", "priority"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the failed ones of the chosen tasks"),
         Binding("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the chosen tasks"),
@@ -38,7 +36,7 @@ class TaskActions(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._acting = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     # -- what a screen of its own overrides
 
@@ -58,7 +56,7 @@ class TaskActions(ConsoleScreen):
     @work(group="act", exit_on_error=False)
     async def carry_out(self, deed: Deed) -> None:
         """Do something to tasks, after whatever is being done."""
-        async with self._acting:
+        async with self._one_at_a_time:
             outcome = await self.console.actor.act(deed)
             if outcome is not None and self.alive:
                 self.acted(outcome)
@@ -80,17 +78,15 @@ class TaskActions(ConsoleScreen):
 
     # -- keys
 
+    def can_act(self, action: str) -> bool:
+        """Whether tasks are chosen."""
+        return bool(self.chosen_tasks())
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes tasks is offered where some are chosen and may be changed."""
-        if action in CHANGES and (self.session.read_only or not self.chosen_tasks()):
+        """What there is nothing for is shown all the same: the next row may be one for it."""
+        if action in self.CHANGES and not self.can_act(action):
             return None
         return super().check_action(action, parameters)
-
-    def on_key(self, event: events.Key) -> None:
-        """Say why nothing may be changed here."""
-        changing = ("r", "x", "p", "R", "X", "P")
-        if event.key in changing and self.session.read_only:
-            self.console.actor.refused()
 
     def action_retry(self) -> None:
         """Retry the chosen."""

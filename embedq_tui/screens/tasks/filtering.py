@@ -14,7 +14,7 @@ from embedq_tui.filters.filter_text import EXAMPLE, complete, format_filter, par
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.filtering import Filtering
-from embedq_tui.screens.tasks.actions import CHANGES, TaskActions
+from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.screens.tasks.questions import Exported, View
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
@@ -22,7 +22,7 @@ from embedq_worker.queue.wanted import STATUSES, TaskFilter
 from embedq_worker.text import printable
 
 _ALL = "all that match the filter"
-_SWEEPS = ("sweep_retry", "sweep_cancel", "sweep_priority")
+_SWEEPS = frozenset({"sweep_retry", "sweep_cancel", "sweep_priority"})
 
 
 class TaskFiltering(Filtering[TaskFilter], TaskActions):
@@ -33,9 +33,8 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     """
 
     EXAMPLE = EXAMPLE
-    NOT_MEANWHILE = frozenset(
-        {"filter", "status", "save_filter", "saved_filters", "export", "copy", *CHANGES, *_SWEEPS}
-    )
+    CHANGES = TaskActions.CHANGES | _SWEEPS
+    NOT_MEANWHILE = CHANGES | {"filter", "status", "save_filter", "saved_filters", "export", "copy"}
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority: what is typed next is written, and never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
@@ -90,12 +89,9 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         """With words that are known, slugs and ids."""
         return complete(text, *self.offered())
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Sweeps are offered where something matches."""
-        found = super().check_action(action, parameters)
-        if found and action.startswith("sweep_"):
-            return None if self.session.read_only or not self.listed() else True
-        return found
+    def can_act(self, action: str) -> bool:
+        """Sweeps where something matches."""
+        return self.listed() if action in _SWEEPS else super().can_act(action)
 
     # -- quick filters
 

@@ -19,6 +19,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.acting import JUST_CHANGED, SETTLE_S
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
@@ -32,10 +33,6 @@ from embedq_worker.text import printable_line
 
 MOST = 2 * PAGE
 """Rows at most."""
-
-SETTLE_S = 0.4
-"""Seconds that a row has to be under the cursor before a key is believed to mean it."""
-
 
 LATE_S = 0.3
 """Seconds after which the rows of the filter before are taken away."""
@@ -352,7 +349,7 @@ class TasksScreen(TaskFiltering):
         """Whether the row under the cursor has been there for a moment, or rows are marked."""
         moved = time.monotonic() - self._jumped_at < SETTLE_S or self._shown != self._asked
         if moved and not self._table.marked:
-            self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
+            self.notify(JUST_CHANGED, markup=False)
             return False
         return True
 
