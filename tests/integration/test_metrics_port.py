@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 
+import httpx
 import pytest
 
 from embedq_worker.logs import open_log
@@ -189,3 +190,20 @@ async def test_slow_askers_hold_nobody_up(database: Database) -> None:
         for _, writer in slow:
             writer.close()
     assert len(stream.getvalue().splitlines()) == 1  # nobody complained
+
+
+async def test_a_machine_without_threads_for_a_while(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stream = io.StringIO()
+    settings = database.settings.model_copy(update={"metrics_port": 0})
+    async with served(settings, _serving(database, stream)):
+        with monkeypatch.context() as without:
+            without.setattr(threading.Thread, "start", refuse)
+            for _ in range(http_port.ASKERS):
+                with pytest.raises(httpx.TransportError):
+                    await ask(_url(stream), "/healthz")
+        assert (await ask(_url(stream), "/healthz")).status_code == 200

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 
 from embedq_tui.console.acts import Act
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.output import plain
+from embedq_tui.output import count, plain
 from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.audit.filter import EXAMPLE, Wanted, complete, parse
@@ -356,7 +356,7 @@ def undoable_act(row: AuditRow) -> Act | None:
         words = f"given {printable_line(action, 20)}"
     else:
         return None
-    tasks = f"{number:,} tasks" if isinstance(number, int) else "tasks"
+    tasks = count(number, "task") if isinstance(number, int) else "tasks"
     return Act(operation, f"{tasks} {words}")
 
 
