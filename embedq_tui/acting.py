@@ -20,12 +20,6 @@ Way = Callable[[Run], Awaitable[str]]
 
 LEFT_OUT_SHOWN = 20
 
-_REASONS = {
-    "unknown": "there is no such task",
-    "superseded": "a later task of its article stands, and this one would take away what that stored",
-    "busy": "somebody holds it this moment, try again",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -127,10 +121,7 @@ def _tell(invocation: Invocation, done: Done) -> None:
         )
         return
     for missed in done.left_out[:LEFT_OUT_SHOWN]:
-        say(
-            f"{missed.id} not {action.done}: {_REASONS.get(missed.reason, f'it is {missed.reason}')}",
-            error=True,
-        )
+        say(f"{missed.id} not {action.done}: {missed.words}", error=True)
     if len(done.left_out) > LEFT_OUT_SHOWN:
         say(f"and {len(done.left_out) - LEFT_OUT_SHOWN:,} more not {action.done}", error=True)
     match done.state:

@@ -281,7 +281,7 @@ class Actor(Desk):
 
 
 def _rows(deed: Deed, missed: Sequence[LeftOut]) -> list[tuple[str, str]]:
-    return [(deed.names.get(one.id) or str(one.id), deeds.reason(one.reason)) for one in missed]
+    return [(deed.names.get(one.id) or str(one.id), one.words) for one in missed]
 
 
 def _name(row: TaskRow) -> str:

@@ -182,14 +182,3 @@ _EFFECTS = {
     CANCEL.name: f'They stay, as failed with "{CANCELLED}". What a worker does for them is thrown away.',
     RELEASE.name: "They wait again; no attempt is charged. What whoever holds one writes of it is refused.",
 }
-
-_REASONS = {
-    "unknown": "there is no such task any more",
-    "superseded": "a later task of its article stands, and this one would take away what that stored",
-    "busy": "somebody holds it this moment, try again",
-}
-
-
-def reason(code: str) -> str:
-    """Why nothing was done to a task, in words; see `actions.LeftOut`."""
-    return _REASONS.get(code, f"it is {code}")

@@ -170,7 +170,7 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
         limit: Tasks at most.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     outcome = run.outcome
     left = run.planned.matched - outcome.changed
@@ -334,6 +334,18 @@ class LeftOut:
 
     id: UUID
     reason: str
+
+    @property
+    def words(self) -> str:
+        """The reason in words."""
+        return _REASONS.get(self.reason, f"it is {self.reason}")
+
+
+_REASONS = {
+    "unknown": "there is no such task",
+    "superseded": "a later task of its article stands, and this one would take away what that stored",
+    "busy": "somebody holds it this moment, try again",
+}
 
 
 async def left_out(connection: Connection, planned: Plan, outcome: Outcome) -> list[LeftOut]:
