@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from embedq_worker.insights.articles import ArticlePage, ArticleRow, Coverage, State
+from embedq_worker.insights.articles import ArticlePage, ArticleRow, State, StateCounts
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, Trends
@@ -274,8 +274,8 @@ def articles() -> ArticlePage:
     return ArticlePage(NOW, tuple(rows), len(rows), rows[-1].id)
 
 
-def coverage() -> Coverage:
+def coverage() -> StateCounts:
     """Articles by state."""
     numbers = (1_290, 412, 37, 308, 52, 16, 214, 45_871)
     by_state = dict(zip(State, numbers, strict=True))
-    return Coverage(sum(numbers), by_state, True)
+    return StateCounts(sum(numbers), by_state, True)

@@ -22,7 +22,7 @@ from embedq_tui.screens.tasks.detail import Chunks, Detail
 from embedq_tui.screens.tasks.questions import Matching, TaskList
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.access import Access
-from embedq_worker.insights.articles import ArticlePage, Coverage, State
+from embedq_worker.insights.articles import ArticlePage, State, StateCounts
 from embedq_worker.insights.audit import AuditPage, AuditRow
 from embedq_worker.insights.detail import ArticleDetail
 from embedq_worker.insights.events import Event
@@ -232,7 +232,7 @@ _EMPTY: Answers = {
     WhatIsStuck: lambda _: StuckTasks(NOW, 0, (), (), 1_800, 300),
     TaskList: lambda _: TaskPage(NOW, (), None),
     ArticleList: lambda _: ArticlePage(NOW, (), 0, None),
-    Covered: lambda _: Coverage(0, dict.fromkeys(State, 0), True),
+    Covered: lambda _: StateCounts(0, dict.fromkeys(State, 0), True),
     LastBackfill: lambda _: None,
     LastRows: lambda _: AuditPage(NOW, (), None),
     FollowLog: _no_log,

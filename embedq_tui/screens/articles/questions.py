@@ -18,7 +18,7 @@ from embedq_worker.insights.articles import (
     ArticleFilter,
     ArticlePage,
     ArticleRow,
-    Coverage,
+    StateCounts,
     article_page,
     coverage_by_state,
 )
@@ -56,7 +56,7 @@ class ArticleList(Question[ArticlePage]):
 
 
 @dataclass(frozen=True)
-class Covered(Question[Coverage]):
+class Covered(Question[StateCounts]):
     """How many articles are in which state: every text is read, so not for too long.
 
     Attributes:
@@ -68,10 +68,10 @@ class Covered(Question[Coverage]):
     every_s: ClassVar[float] = 120.0
     within_s: ClassVar[float] = DAY_S
 
-    told: Callable[[Coverage], None] = field(compare=False)
+    told: Callable[[StateCounts], None] = field(compare=False)
     count_s: float = COUNT_S
 
-    async def ask(self, connection: Connection, settings: Settings) -> Coverage:
+    async def ask(self, connection: Connection, settings: Settings) -> StateCounts:
         """Ask it once."""
         ends, found = monotonic() + self.count_s, None
         async with aclosing(coverage_by_state(connection, settings)) as steps:

@@ -14,7 +14,7 @@ from embedq_tui.rendering.lines import ago, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.actions.bulk import Operation
-from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, Coverage, State
+from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, State, StateCounts
 from embedq_worker.text import age, printable_line
 
 STATE_STYLES: Mapping[State, str] = {
@@ -77,7 +77,7 @@ def size_of(size: int) -> str:
     return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
 
 
-def figures(found: Coverage, counted_s: float, *, counting: bool) -> Iterator[Text]:
+def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator[Text]:
     """How many articles are in which state, in two lines.
 
     Args:

@@ -45,7 +45,7 @@ from embedq_tui.screens.frame import Line, spread
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.articles import ArticleFilter, ArticlePage, Coverage, State
+from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, StateCounts
 from embedq_worker.queue.selection import Direction
 from embedq_worker.text import printable, printable_line
 
@@ -96,7 +96,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         self._page: ArticlePage | None = None
         self._shown: ArticleList | None = None
         self._problem = ""
-        self._coverage: Coverage | None = None
+        self._coverage: StateCounts | None = None
         self._counted_at = 0.0
         self._counting = True
         self._slugs: dict[int, str] = {}
@@ -150,13 +150,13 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         self._draw_lines()
         self.refresh_bindings()
 
-    def _count_reached(self, found: Coverage) -> None:
+    def _count_reached(self, found: StateCounts) -> None:
         """What was counted so far, the first time: later a count takes the place of the one before."""
         if self.alive and not self.frozen and self._counting:
             self._take_coverage(found, time.monotonic())
             self._draw_lines()
 
-    def _take_coverage(self, found: Coverage, at: float) -> None:
+    def _take_coverage(self, found: StateCounts, at: float) -> None:
         if found.done or self._coverage is None or not self._coverage.done:
             self._coverage, self._counted_at = found, at
 

@@ -260,7 +260,7 @@ def _article(row: asyncpg.Record) -> ArticleRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class StateCounts:
     """Articles by state, of those looked at so far.
 
     Attributes:
@@ -276,7 +276,7 @@ class Coverage:
 
 async def coverage_by_state(
     connection: Connection, settings: Settings, *, page: int = COUNTED
-) -> AsyncGenerator[Coverage, None]:
+) -> AsyncGenerator[StateCounts, None]:
     """Count the articles by state, a bounded number per statement: every text is read and hashed.
 
     Args:
@@ -298,7 +298,7 @@ async def coverage_by_state(
         looked_at = sum(row["n"] for row in rows)
         articles += looked_at
         done = looked_at < page
-        yield Coverage(articles, dict(sums), done)
+        yield StateCounts(articles, dict(sums), done)
 
 
 _COUNT = f"""
