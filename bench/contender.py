@@ -49,7 +49,12 @@ async def process(
 
 
 async def answer(child: asyncio.subprocess.Process) -> str:
-    """Its next line."""
+    """Its next line.
+
+    Raises:
+        RuntimeError: It ended instead.
+        TimeoutError: It says nothing within `WITHIN_S`.
+    """
     assert child.stdout is not None
     async with asyncio.timeout(WITHIN_S):
         line = await child.stdout.readline()

@@ -75,7 +75,10 @@ def json_option(function: F) -> F:
 
 
 def operator_command(function: F) -> F:
-    """Add the options of every command: --json, --env-file, --debug; the function gets an `Invocation`."""
+    """Add --json, --env-file, --profile and --debug, as every command has them.
+
+    The function gets an `Invocation` first.
+    """
     return json_option(common_options(click.pass_obj(function)))  # type: ignore[return-value]
 
 

@@ -96,7 +96,11 @@ def print_json(value: object, *, compact: bool = False) -> None:
 
 
 def plain(value: object) -> object:
-    """Turn a value into what JSON has."""
+    """Turn a value into what JSON has.
+
+    Raises:
+        TypeError: JSON has nothing for it.
+    """
     match value:
         case None | bool() | int() | float():
             return value

@@ -53,8 +53,18 @@ async def find(
 ) -> tuple[list[SearchHit], str, EmbedqError | None]:
     """Embed the query and search.
 
+    Args:
+        settings: Of the database and the provider.
+        query: What is looked for.
+        limit: Articles at most.
+        folder: Only of this one and those below it; empty for all.
+        any_model: Also among vectors that another program stored without their model.
+
     Returns:
         The hits, the model they were found with, and why there are none.
+
+    Raises:
+        EmbedqError: The database or the provider does not answer as it should.
     """
     async with connected(settings) as connection:
         provider = open_provider(settings)

@@ -37,7 +37,7 @@ class Question(ABC, Generic[T]):
         """Ask it once.
 
         Raises:
-            EmbedqError, one of `database.EXPECTED_ERRORS`: There is no answer.
+            EmbedqError, one of `connections.EXPECTED_ERRORS`: There is no answer.
         """
 
 

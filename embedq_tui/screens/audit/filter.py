@@ -59,9 +59,8 @@ def parse(typed: str) -> Wanted:
             if not value or key in given:
                 raise UsageError(f"{key}: lacks its value" if not value else f"{key}: is given twice")
             given[key] = value
-        elif (
-            colon and " " not in word and get_close_matches(key, KEYS)
-        ):  # but http: and ValueError: are words
+        elif colon and " " not in word and get_close_matches(key, KEYS):
+            # But http: and ValueError: are words.
             raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
         else:
             text.append(word)

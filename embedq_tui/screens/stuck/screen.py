@@ -145,9 +145,8 @@ class StuckScreen(ActingScreen):
         if found is not None:
             self.table.show_header = bool(found.tasks)
             at = now or found.at
-            at -= timedelta(
-                seconds=at.second % AGED_S
-            )  # a change of one cell draws all: they change together
+            # A change of one cell draws all: they change together.
+            at -= timedelta(seconds=at.second % AGED_S)
             self.show_rows(row_of(task, at) for task in found.tasks)
             self.offer(found.total > 0, bool(self.table.marked))
 

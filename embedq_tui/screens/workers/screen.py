@@ -166,7 +166,7 @@ class WorkersScreen(ConsoleScreen):
         return next((row for row in rows if str(row.id) == key), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what makes sense for the state of the worker, and what read-only mode allows."""
+        """Offer what makes sense for the state of our worker, and for the one under the cursor."""
         alive = self._supervisor.alive
         match action:
             case "start":

@@ -60,7 +60,7 @@ async def status(connection: Connection) -> ArticleTrigger:
     """Look whether the trigger is there and works.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     row = await connection.fetchrow(_STATUS)
     assert row is not None
@@ -81,7 +81,7 @@ async def install(connection: Connection, *, max_attempts: int, by: str = "", tr
 
     Raises:
         EmbedqError: `articles` was locked by others all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
 
     async def once() -> bool:
@@ -106,7 +106,7 @@ async def remove(connection: Connection, *, by: str = "", tries: int = TRIES) ->
 
     Raises:
         EmbedqError: `articles` was locked by others all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
 
     async def once() -> bool:

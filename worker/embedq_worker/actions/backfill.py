@@ -169,7 +169,7 @@ async def plan(
         progress: Told after each page how many articles were looked at.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     found = Plan()
     last_id = -(2**31)
@@ -221,7 +221,7 @@ async def run(
 
     Raises:
         BackfillBusy: Another one is running.
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)

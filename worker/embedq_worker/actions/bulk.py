@@ -65,7 +65,7 @@ async def status(
         kind: What was done.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     row = await connection.fetchrow(_OPERATION, kind, operation_id)
     if row is None:
@@ -110,7 +110,7 @@ async def rollback(
         How many were taken back.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     removed = 0
     while True:

@@ -76,7 +76,7 @@ async def undo(
         progress: Told after each batch how many tasks are as they were before.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     operation, operator, host = uuid4(), *operator_and_host(by)
     changed, seen, place = 0, 0, UUID(int=0)

@@ -23,9 +23,8 @@ Priority = Literal["high", "normal", "low"]
 Item: TypeAlias = ArticleDraft | Skipped
 
 BATCH_ARTICLES = 500
-BATCH_CHARACTERS = (
-    4_000_000  # so that a batch of big files is a statement of some megabytes, not of gigabytes
-)
+BATCH_CHARACTERS = 4_000_000
+"""So that a batch of big files is a statement of some megabytes, not of gigabytes."""
 MAX_NAME = 255
 LOCK_TRIES = 20
 """Each waits half a second at most: about half a minute in all."""
@@ -116,7 +115,7 @@ async def store_articles(
 
     Raises:
         EmbedqError: Another session kept an article locked all the time; batches before are stored.
-        asyncpg.PostgresError, OSError, TimeoutError: see `database.explained`; batches before are stored.
+        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`; batches before are stored.
     """
     batches = _batches(iter(items))
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:

@@ -33,7 +33,7 @@ class Cluster:
     """The server of one folder.
 
     Args:
-        folder: Prepared by `prepare_folder`.
+        folder: Ours; made by `keeper.used_server`.
         programs: What to run it with.
     """
 

@@ -24,7 +24,7 @@ class Programs:
     """An installed PostgreSQL and who runs it.
 
     Attributes:
-        folder: Where initdb, pg_ctl and postgres are.
+        folder: Where initdb and postgres are.
         user: The user they run as; None for our own.
     """
 

@@ -24,6 +24,7 @@ from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.settings import Settings
 
 _PROVIDERS = 20
+"""Told at most: a time series each, of keys that come from the database."""
 _PROVIDER_STATES = ("closed", "cooling", "open")
 
 _OUTCOMES = ("stored", "skipped", "removed", "gone", "changed", "requeued", "failed", "lost")

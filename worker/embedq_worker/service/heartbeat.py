@@ -136,7 +136,7 @@ class Heartbeat:
         """Beat once.
 
         Raises:
-            One of `database.EXPECTED_ERRORS`: what was counted is kept for the next beat.
+            One of `connections.EXPECTED_ERRORS`: what was counted is kept for the next beat.
         """
         succeeded, failed = self._succeeded, self._failed
         self._succeeded = self._failed = 0

@@ -115,7 +115,7 @@ async def clean_up(
         What was deleted, also where another session went on with it; None where that was nothing.
 
     Raises:
-        One of `database.EXPECTED_ERRORS`: what was deleted until then stays deleted.
+        One of `connections.EXPECTED_ERRORS`: what was deleted until then stays deleted.
     """
     counts = [0] * len(_RETENTION)
     for number, statement in enumerate(_RETENTION):
@@ -228,7 +228,7 @@ async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
         How many there were.
 
     Raises:
-        One of `database.EXPECTED_ERRORS`.
+        One of `connections.EXPECTED_ERRORS`.
     """
     total = 0
     while True:

@@ -112,7 +112,7 @@ class Pipeline:
         """Take at most `limit` due tasks in hand.
 
         Raises:
-            One of `database.EXPECTED_ERRORS`.
+            One of `connections.EXPECTED_ERRORS`.
         """
         marks = self._low_water.marks()
         began = monotonic()
@@ -169,7 +169,7 @@ class Pipeline:
             How many tasks there were.
 
         Raises:
-            One of `database.EXPECTED_ERRORS`: their claims then end with the death of this worker.
+            One of `connections.EXPECTED_ERRORS`: their claims then end with the death of this worker.
         """
         left = list(self.in_hand.values())
         if left:
@@ -188,7 +188,7 @@ class Pipeline:
             How many there were.
 
         Raises:
-            One of `database.EXPECTED_ERRORS`.
+            One of `connections.EXPECTED_ERRORS`.
         """
         self._low_water.forget()
         return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)

@@ -144,7 +144,7 @@ class Service:
 
         Raises:
             EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work.
-            One of `database.EXPECTED_ERRORS`: the database failed while the worker was entering.
+            One of `connections.EXPECTED_ERRORS`: the database failed while the worker was entering.
         """
         await self._enter()
         failure: EmbedqError | None = None
