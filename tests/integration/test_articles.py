@@ -318,7 +318,7 @@ async def test_whoever_saves_articles_in_another_order_is_not_the_victim_of_an_i
 async def test_an_article_that_stays_locked_ends_an_import_with_advice(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedq_worker.content.articles.LOCK_TRIES", 2)
+    monkeypatch.setattr("embedq_worker.content.articles.ROWS_TRIES", 2)
     await add_articles(connection, ["old"], slug="note")
     editor = await database.connect()
     async with editor.transaction():

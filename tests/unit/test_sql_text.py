@@ -18,7 +18,6 @@ OURS = "from constants of ours, chosen by the kind of a question; what is asked 
 ASSEMBLED = {
     "actions.tasks._batch": "words of an action, constants of `actions`, and conditions of `selection`",
     "actions.tasks.left_out": "a condition of an action, a constant of `actions`",
-    "actions.article_trigger._with_short_locks": "a number, a constant",
     "insights.articles._step": OURS,
     "insights.audit.audit_page": "conditions of `AuditFilter`: levels and categories are words of a list",
     "insights.audit_tail._read": "the same conditions",

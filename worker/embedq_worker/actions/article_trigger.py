@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import asyncpg
-
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Connection
+from embedq_worker.database.locks import until_free
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import operator_log
 
-LOCK_TIMEOUT_MS = 1_000
-"""While DDL waits for writers of `articles`, new ones wait behind it: so not for long."""
 TRIES = 10
 _PAUSE = Backoff(0.2, 5.0)
 
@@ -119,16 +115,14 @@ async def remove(connection: Connection, *, by: str = "", tries: int = TRIES) ->
 
 
 async def _with_short_locks(connection: Connection, once: Callable[[], Awaitable[bool]], tries: int) -> bool:
-    for attempt in range(tries):
-        if attempt:
-            await asyncio.sleep(_PAUSE.delay_s(attempt - 1))
-        try:
-            async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-                return await once()
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            continue
-    raise EmbedqError(
+    async def shortly() -> bool:
+        async with connection.transaction():
+            # While DDL waits for writers of `articles`, new ones wait behind it: so not for long.
+            await connection.execute("SET LOCAL lock_timeout = '1s'")
+            return await once()
+
+    held = EmbedqError(
         "other sessions hold the table articles",
         "end long transactions (pg_stat_activity tells which), then try again",
     )
+    return await until_free(shortly, held, tries=tries, pause=_PAUSE)

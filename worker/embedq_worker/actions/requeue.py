@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-import asyncpg
-
-from embedq_worker.backoff import Backoff
-from embedq_worker.content.articles import LOCK_TRIES, Priority
+from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
+from embedq_worker.database.locks import ROWS_TRIES, until_free
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import operator_log
 
 BATCH = 1_000
 """Articles per transaction."""
-
-_PAUSE = Backoff(0.05, 1.0)
 
 # An article that is not to be embedded has a task only where something is to be removed.
 _WANTED = """
@@ -89,28 +84,18 @@ async def queue_articles(
     wanted = sorted(set(articles))
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
-        found = await _patiently(connection, batch, by, priority, max_attempts)
+        held = EmbedqError(
+            f"another session keeps one of {len(batch)} articles locked",
+            "end long transactions (pg_stat_activity tells which), then queue them again",
+        )
+        once = partial(_once, connection, batch, by, priority, max_attempts)
+        found = await until_free(once, held, tries=ROWS_TRIES)
         done.queued += found.queued
         done.waiting += found.waiting
         done.excluded += found.excluded
         done.gone += found.gone
         progress(done.total)
     return done
-
-
-async def _patiently(
-    connection: Connection, articles: Sequence[int], by: str, priority: Priority, max_attempts: int
-) -> Requeued:
-    """Queue; where another session holds one of the articles, let go of all of them and come back."""
-    for tries in range(LOCK_TRIES):
-        if tries:
-            await asyncio.sleep(_PAUSE.delay_s(tries - 1))
-        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            return await _once(connection, articles, by, priority, max_attempts)
-    raise EmbedqError(
-        f"another session keeps one of {len(articles)} articles locked",
-        "end long transactions (pg_stat_activity tells which), then queue them again",
-    )
 
 
 async def _once(

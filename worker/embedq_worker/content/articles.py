@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import asyncpg
 
-from embedq_worker.backoff import Backoff
 from embedq_worker.content.importing import ArticleDraft, Skipped
 from embedq_worker.database.connections import Connection, one_line
+from embedq_worker.database.locks import ROWS_TRIES, until_free
 from embedq_worker.errors import EmbedqError
 
 Outcome = Literal["created", "updated", "unchanged"]
@@ -26,9 +25,6 @@ BATCH_ARTICLES = 500
 BATCH_CHARACTERS = 4_000_000
 """So that a batch of big files is a statement of some megabytes, not of gigabytes."""
 MAX_NAME = 255
-LOCK_TRIES = 20
-"""Each waits half a second at most: about half a minute in all."""
-_PAUSE = Backoff(0.05, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +139,10 @@ async def _store(
 ) -> StoredBatch:
     """Store together; where the database refuses what one of them holds, each for itself."""
     try:
-        return StoredBatch(await _store_patiently(connection, drafts, options), ())
+        stored = await until_free(
+            lambda: _store_once(connection, drafts, options), _held(drafts), tries=ROWS_TRIES
+        )
+        return StoredBatch(stored, ())
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
         if len(drafts) == 1:
             return StoredBatch(
@@ -156,16 +155,8 @@ async def _store(
     )
 
 
-async def _store_patiently(
-    connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
-) -> list[StoredArticle]:
-    """Store; where another session holds one of the articles, let go of all of them and come back."""
-    for tries in range(LOCK_TRIES):
-        if tries:
-            await asyncio.sleep(_PAUSE.delay_s(tries - 1))
-        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            return await _store_once(connection, drafts, options)
-    raise EmbedqError(
+def _held(drafts: Sequence[ArticleDraft]) -> EmbedqError:
+    return EmbedqError(
         f"another session keeps an article locked, of the {len(drafts)} from {drafts[0].source} on",
         "end long transactions (pg_stat_activity tells which), then import again",
     )
