@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,13 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 
 if TYPE_CHECKING:
+    from embedq_tui.console.app import Console
     from embedq_tui.supervisor.types import WorkerOptions
     from embedq_worker.settings import Settings
+
+
+ENDS_WITHIN_S = 5.0
+"""Seconds that whatever is left to be ended may take once the terminal is given back."""
 
 
 def require_terminal() -> None:
@@ -74,4 +81,24 @@ def open_console(
         worker=worker,
         companion=companion,
     )
-    return Console(settings, chosen, options).run() or 0
+    return _run(Console(settings, chosen, options))
+
+
+def _run(console: Console) -> int:
+    """As `App.run`, with an end to the end.
+
+    asyncio waits for every task and every thread, also for one that waits for a file system or a server that
+    does not answer. The operator has quit by then: what does not end in time ends as if we had been killed.
+
+    Returns:
+        The exit code.
+    """
+    with asyncio.Runner() as runner:
+        # Words of a library about the end of its tasks are not for the operator's shell.
+        runner.get_loop().set_exception_handler(lambda _, context: console.log.error(context))
+        code = runner.run(console.run_async()) or 0
+        last_resort = threading.Timer(ENDS_WITHIN_S, os._exit, (code,))
+        last_resort.daemon = True
+        last_resort.start()
+    last_resort.cancel()
+    return code

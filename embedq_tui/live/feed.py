@@ -97,6 +97,7 @@ class Feed:
                 await listener.run()
             finally:
                 self._group = None
+                self._link.give_up()
 
     def stand(self, questions: Iterable[Question[Any]]) -> None:
         """Let these questions stand, and no others; what stood before and is among them goes on."""

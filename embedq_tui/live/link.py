@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from embedq_worker.database.connections import (
     EXPECTED_ERRORS,
     Connection,
-    Pool,
     explained,
     open_pool,
     where,
 )
 from embedq_worker.database.line_watch import LineWatch
+from embedq_worker.database.pool import PatientPool
 from embedq_worker.errors import Unreachable
 from embedq_worker.settings import Settings
 
@@ -25,6 +25,9 @@ WATCH_S = 2.0
 """Seconds from look to look at what a statement waits for."""
 
 ACQUIRE_WITHIN_S = 10.0
+
+FAREWELL_S = 1.0
+"""Seconds in which the server may confirm that what was asked is given up, and let us go."""
 
 
 class Link:
@@ -40,7 +43,7 @@ class Link:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.place = where(settings)
-        self._pool: Pool | None = None
+        self._pool: PatientPool | None = None
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -66,10 +69,10 @@ class Link:
         Raises:
             EmbedqError: What the database did to the block, in words.
         """
-        if self._pool is None:
+        if (pool := self._pool) is None:
             raise Unreachable(f"the connection to {self.place} is closed")
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_WITHIN_S)
+            connection = await pool.acquire(timeout=ACQUIRE_WITHIN_S)
         except EXPECTED_ERRORS as error:
             raise explained(error, self.settings) from error
         try:
@@ -81,12 +84,9 @@ class Link:
                 connection.terminate()
             raise explained(error, self.settings) from error
         finally:
-            await self._give_back(connection)
+            await pool.release(connection)
 
-    async def _give_back(self, connection: Connection) -> None:
-        if self._pool is None:
-            return
-        try:
-            await self._pool.release(connection)  # type: ignore[arg-type]
-        except EXPECTED_ERRORS:
-            connection.terminate()
+    def give_up(self) -> None:
+        """It ends: a server that does not say farewell in time is not waited for."""
+        if self._pool is not None:
+            asyncio.get_running_loop().call_later(FAREWELL_S, self._pool.terminate)

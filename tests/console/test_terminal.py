@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.terminal import Terminal, terminal
 from tests.support.waiting import until
 
@@ -117,6 +118,13 @@ async def test_it_is_readable_on_poor_terminals(database: Database, variables: d
             assert received.isascii()
         program.type("q")
         assert await program.ended() == 0
+
+
+async def test_it_ends_at_once_although_its_connections_died_in_silence(database: Database) -> None:
+    async with TcpProxy(database.url) as proxy, opened(database, DATABASE_URL=proxy.url) as program:
+        proxy.swallow()
+        program.type("q")
+        assert await program.ended(within_s=4) == 0
 
 
 async def test_where_there_is_no_terminal_it_says_so(database: Database) -> None:

@@ -91,7 +91,7 @@ async def open_pool(
     size: int,
     min_size: int = 1,
     opened: Callable[[DirectConnection], None] = lambda connection: None,
-) -> AsyncIterator[Pool]:
+) -> AsyncIterator[PatientPool]:
     """A pool of connections that know how to send vectors.
 
     Args:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import time
 from asyncio import Transport
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -22,6 +24,11 @@ UNHEARD_S = 10
 
 QUIET_S, PROBE_S, PROBES = 10, 3, 3
 """Seconds of silence before the other end is probed, between two probes, and how many fail."""
+
+Isolation = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
+
+ROLLBACK_WITHIN_S = 5.0
+"""Seconds in which a server has to confirm that a transaction was given up."""
 
 
 class Line(_Connection):
@@ -47,6 +54,18 @@ class Line(_Connection):
         finally:
             self.waits_since = None
 
+    def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        readonly: bool = False,
+        deferrable: bool = False,
+    ) -> Transaction:
+        """As asyncpg has it; how it ends tells `_Transaction`."""
+        if self.is_closed():
+            raise asyncpg.InterfaceError("connection is closed")
+        return _Transaction(self, isolation, readonly, deferrable)
+
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """As asyncpg has it."""
         with self._asking():
@@ -66,6 +85,29 @@ class Line(_Connection):
         """As asyncpg has it."""
         with self._asking():
             return await super().fetchval(query, *args, **named)
+
+
+class _Transaction(Transaction):
+    """A transaction whose block ends as it was left, whatever becomes of the ROLLBACK.
+
+    asyncpg tells what went wrong with that instead, and waits for it for a minute. In the place of a
+    cancellation it would be taken for a failure of the block, which is begun again: for ever, as nobody
+    cancels twice.
+    """
+
+    def __init__(self, line: Line, isolation: Isolation | None, readonly: bool, deferrable: bool) -> None:
+        super().__init__(line, isolation, readonly, deferrable)
+        self._line = line
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            await super().__aexit__(kind, error, trace)
+            return
+        try:
+            async with asyncio.timeout(ROLLBACK_WITHIN_S):
+                await super().__aexit__(kind, error, trace)
+        except Exception:
+            self._line.terminate()  # nothing is committed by a server that hears no more of it
 
 
 def _keep_awake(found: socket.socket | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -23,8 +24,11 @@ class PatientPool(_Pool):
     """
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
-        """As asyncpg has it, within `RELEASE_WITHIN_S` unless told otherwise; that it passed is no error."""
-        try:
+        """As asyncpg has it, within `RELEASE_WITHIN_S` unless told otherwise.
+
+        That a connection cannot be given back is no error: asyncpg has terminated it, and makes another.
+        """
+        with suppress(
+            asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+        ):
             await super().release(connection, timeout=RELEASE_WITHIN_S if timeout is None else timeout)
-        except TimeoutError:
-            return  # asyncpg has terminated it
