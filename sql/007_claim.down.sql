@@ -1,4 +1,4 @@
-DROP FUNCTION IF EXISTS embedq_claim(uuid, text, int, text[], text[], timestamptz[]);
+DROP FUNCTION IF EXISTS embedq_claim(uuid, text, int, text[], text[], timestamptz[], uuid[]);
 DROP FUNCTION IF EXISTS embedq_claimed_articles(int[], text);
 DROP FUNCTION IF EXISTS embedq_in_folders(int, text[]);
 DROP FUNCTION IF EXISTS embedq_provider_held(text);

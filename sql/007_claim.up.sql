@@ -27,7 +27,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
 $$;
 
 -- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
--- p_after: by priority, look only at tasks due at or after this instant: a hint of the worker's, to spare it the dead
+-- p_after_due, p_after_id: by priority, look only at tasks from this one on: a hint of the worker's, to spare it the dead
 -- index entries before the last task it claimed.
 -- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast. They
 -- say nothing, too: an index on what is pending was empty when it was analyzed, and reading all of it for one row looks
@@ -36,7 +36,7 @@ $$;
 -- fits all parameters, and to plan anew for each claim would be a third of the cost of one task.
 CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[],
-    p_after timestamptz[] DEFAULT NULL)
+    p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
 RETURNS TABLE (
     id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
     claim_token bigint, claimed_at timestamptz, created_at timestamptz, scheduled_at timestamptz)
@@ -52,6 +52,7 @@ DECLARE
     v_crashes int[];
     v_now timestamptz;
     v_id uuid := embedq_uuid();
+    v_first CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     v_blocked boolean;
     v_held boolean;
 BEGIN
@@ -84,7 +85,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 0 AND t.scheduled_at <= now()
-                      AND t.scheduled_at >= coalesce(p_after[1], '-infinity')
+                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[1], '-infinity'), coalesce(p_after_id[1], v_first))
                       AND (p_priorities IS NULL OR 'high' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
@@ -94,7 +95,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 1 AND t.scheduled_at <= now()
-                      AND t.scheduled_at >= coalesce(p_after[2], '-infinity')
+                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[2], '-infinity'), coalesce(p_after_id[2], v_first))
                       AND (p_priorities IS NULL OR 'normal' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b
@@ -104,7 +105,7 @@ BEGIN
                 SELECT * FROM (
                     SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
                     WHERE t.status = 'pending' AND embedq_rank(t.priority) = 2 AND t.scheduled_at <= now()
-                      AND t.scheduled_at >= coalesce(p_after[3], '-infinity')
+                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[3], '-infinity'), coalesce(p_after_id[3], v_first))
                       AND (p_priorities IS NULL OR 'low' = ANY (p_priorities))
                       AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
                       AND NOT EXISTS (SELECT FROM embedding_tasks b

@@ -156,12 +156,13 @@ async def entries_read(session: Connection) -> int:
     )
 
 
-async def test_a_claim_reads_little_of_what_an_old_snapshot_keeps(world: World) -> None:
+@pytest.mark.parametrize("apart_ms", [1, 0], ids=["one after the other", "all at once"])
+async def test_a_claim_reads_little_of_what_an_old_snapshot_keeps(world: World, apart_ms: int) -> None:
     await world.psql.execute(
-        """INSERT INTO articles (id, title, slug)
+        f"""INSERT INTO articles (id, title, slug)
            SELECT n, 'Title', 'slug-' || n FROM generate_series(1, 2010) n;
            INSERT INTO embedding_tasks (id, article_id, operation, scheduled_at)
-           SELECT embedq_uuid(), n, 'delete', now() - interval '1 hour' + n * interval '1 millisecond'
+           SELECT embedq_uuid(), n, 'delete', now() - interval '1 hour' + n * interval '{apart_ms} ms'
            FROM generate_series(1, 2010) n"""
     )
     await world.psql.execute("VACUUM ANALYZE")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
 from embedq_worker.queue import low_water
-from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.queue.claims import ClaimedTask, Place
 from embedq_worker.queue.low_water import FORGET_AFTER_S, FORGET_AT_MOST_S, LowWater
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -18,7 +18,7 @@ def task(minutes: int, priority: str = "normal") -> ClaimedTask:
     """Due so many minutes after noon."""
     due = NOON + timedelta(minutes=minutes)
     return ClaimedTask(
-        id=uuid4(),
+        id=UUID(int=minutes),
         article_id=1,
         operation="update",
         priority=priority,
@@ -33,8 +33,8 @@ def task(minutes: int, priority: str = "normal") -> ClaimedTask:
     )
 
 
-def due(minutes: int) -> datetime:
-    return NOON + timedelta(minutes=minutes)
+def due(minutes: int) -> Place:
+    return Place(NOON + timedelta(minutes=minutes), UUID(int=minutes))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_it_goes_on_from_the_last_of_each_priority() -> None:
     water = LowWater()
-    assert water.marks() is None
+    assert water.marks() == []
     water.claimed([task(5, "high"), task(1), task(3)], took_s=0)
     assert water.marks() == [due(5), due(3), None]
     water.claimed([task(2)], took_s=0)  # of a claim that began before
@@ -72,6 +72,6 @@ def test_the_dearer_the_beginning_the_rarer_it_is_read(
     clock[0] += 1
     water.claimed([task(2)], took_s=100)  # from the mark on: says nothing of what is before it
     clock[0] += hides_s - 1.1
-    assert water.marks() is not None
+    assert water.marks() != []
     clock[0] += 0.2
-    assert water.marks() is None
+    assert water.marks() == []

@@ -81,6 +81,13 @@ class ClaimedTask(NamedTuple):
     article: ArticleText | None
 
 
+class Place(NamedTuple):
+    """Where a task is in the order of its priority."""
+
+    due: datetime
+    id: UUID
+
+
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
     """A chunk as it is to be stored; `vector` None keeps the stored vector of the same hash and model."""
@@ -143,7 +150,7 @@ class Return:
 
 _CLAIM = """
 WITH claimed AS MATERIALIZED (
-    SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7) AS c
+    SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7, $8) AS c
 )
 SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
        c.claimed_at, c.created_at, c.scheduled_at,
@@ -156,7 +163,7 @@ ORDER BY c.place
 
 
 async def claim(
-    pool: Pool, scope: Scope, limit: int, after: Sequence[datetime | None] | None = None
+    pool: Pool, scope: Scope, limit: int, after: Sequence[Place | None] = ()
 ) -> list[ClaimedTask]:
     """Take due tasks, each with its article, at most one per article.
 
@@ -164,7 +171,7 @@ async def claim(
         pool: To the migrated database.
         scope: Who claims, and what.
         limit: Tasks at most.
-        after: By priority, look only at tasks due at or after this instant; see `low_water`.
+        after: By priority, look only at tasks from this place on; see `low_water`. Empty for all.
 
     Returns:
         Tasks in their order: high before normal before low, then by the time they are due. Empty when
@@ -172,8 +179,9 @@ async def claim(
     """
     priorities = None if scope.priorities is None else list(scope.priorities)
     folders = None if scope.folders is None else list(scope.folders)
+    dues, ids = [place and place.due for place in after], [place and place.id for place in after]
     rows = await pool.fetch(
-        _CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model, after
+        _CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model, dues, ids
     )
     return [_claimed(row) for row in rows]
 

@@ -9,10 +9,9 @@ gives back lowers it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from time import monotonic
 
-from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.queue.claims import ClaimedTask, Place
 from embedq_worker.queue.wanted import PRIORITIES
 
 FORGET_AFTER_S = 3.0
@@ -25,14 +24,14 @@ class LowWater:
     """Remembers, by priority, when the last claimed task was due."""
 
     def __init__(self) -> None:
-        self._due: dict[str, datetime] = {}
+        self._places: dict[str, Place] = {}
         self._forget_at = 0.0
 
-    def marks(self) -> list[datetime | None] | None:
-        """What to hand to the claim: one instant per priority, in their order; None for no hint."""
+    def marks(self) -> list[Place | None]:
+        """What to hand to the claim: one place per priority, in their order; empty for no hint."""
         if monotonic() > self._forget_at:
             self.forget()
-        return [self._due.get(priority) for priority in PRIORITIES] if self._due else None
+        return [self._places.get(priority) for priority in PRIORITIES] if self._places else []
 
     def claimed(self, tasks: Iterable[ClaimedTask], took_s: float) -> None:
         """Remember where a filled claim ended.
@@ -41,18 +40,22 @@ class LowWater:
             tasks: In the order of the claim.
             took_s: Seconds that the claim took; without a hint, they tell what is before the tasks.
         """
-        if not self._due:
+        if not self._places:
             self._forget_at = monotonic() + min(max(FORGET_AFTER_S, _SHARE * took_s), FORGET_AT_MOST_S)
-        last_due = {task.priority: task.scheduled_at for task in tasks}  # they are in order
-        for priority, due in last_due.items():
-            self._due[priority] = max(due, self._due.get(priority, due))
+        last = {task.priority: _place(task) for task in tasks}  # they are in order
+        for priority, place in last.items():
+            self._places[priority] = max(place, self._places.get(priority, place))
 
     def returned(self, tasks: Iterable[ClaimedTask]) -> None:
         """Begin no later than at these, which are in the queue again."""
         for task in tasks:
-            if task.priority in self._due:
-                self._due[task.priority] = min(task.scheduled_at, self._due[task.priority])
+            if task.priority in self._places:
+                self._places[task.priority] = min(_place(task), self._places[task.priority])
 
     def forget(self) -> None:
         """Begin at the beginning again."""
-        self._due.clear()
+        self._places.clear()
+
+
+def _place(task: ClaimedTask) -> Place:
+    return Place(task.scheduled_at, task.id)

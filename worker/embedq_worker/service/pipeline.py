@@ -120,7 +120,7 @@ class Pipeline:
         self._take(tasks)
         if len(tasks) == limit:
             self._low_water.claimed(tasks, monotonic() - began)
-        elif marks is not None:
+        elif marks:
             # A short batch is left short: what comes alone is to be tried alone.
             self._low_water.forget()
             if not tasks:
