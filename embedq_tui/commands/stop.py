@@ -36,7 +36,6 @@ class Stopped:
         taken_back: Claims that were put back into the queue.
     """
 
-    forced: bool
     workers: Sequence[AskedWorker]
     taken_back: int
 
@@ -113,7 +112,7 @@ async def _stop(settings: Settings, name: str | None, *, force: bool, timeout_s:
                 await fleet.declare_dead(connection, left, "did not answer a forced stop")
                 workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
             taken += await _take_back(connection, held)  # what was being claimed when the order came
-    return Stopped(force, workers, taken)
+    return Stopped(workers, taken)
 
 
 async def _take_back(connection: Connection, held: TaskFilter) -> int:

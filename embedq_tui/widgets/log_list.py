@@ -109,14 +109,6 @@ class LogList(Widget, Generic[T], can_focus=True):
         self._fit()
         self.refresh()
 
-    def follow(self, following: bool) -> None:
-        """Go on with what comes, or stay on the line under the cursor."""
-        self.following = following
-        if following:
-            self._cursor = max(len(self._items) - 1, 0)
-            self._fit()
-        self.refresh()
-
     def _found(self, item: T) -> int:
         key = self._key(item)
         for at, other in enumerate(self._items):

@@ -256,17 +256,6 @@ class AuditScreen(ConsoleScreen):
         self._draw()
         self.ask_anew()
 
-    def show_only(self, typed: str) -> None:
-        """Show the rows of a filter, for other screens.
-
-        Args:
-            typed: As an operator would type it.
-
-        Raises:
-            UsageError: It cannot be read.
-        """
-        self._show_only(parse(typed))
-
     def action_level(self) -> None:
         """The next level: what is graver is shown, too."""
         cycle = (*LEVELS[1:], LEVELS[0])
