@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from embedq_tui.folders import settings_folder
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
@@ -17,11 +18,14 @@ from embedq_worker.text import printable_line
 
 
 def default_file() -> Path:
-    """Where the profiles are: ``EMBEDQ_PROFILES``, else in the folder for settings of the XDG convention."""
+    """Where the profiles are: ``EMBEDQ_PROFILES``, else in the operator's folder for settings.
+
+    Raises:
+        SettingsError: Nobody knows a home folder.
+    """
     if named := os.environ.get("EMBEDQ_PROFILES"):
         return Path(named)
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "embedq" / "profiles.toml"
+    return settings_folder() / "profiles.toml"
 
 
 class Profile(BaseModel):
@@ -139,4 +143,8 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         raise SettingsError(f"{path}: profile {name!r}: {key}: {problem['msg']}") from None
     if found.env_file is None:
         return found
-    return found.model_copy(update={"env_file": path.parent / found.env_file.expanduser()})
+    try:
+        env_file = path.parent / found.env_file.expanduser()
+    except RuntimeError as error:  # ~ of nobody
+        raise SettingsError(f"{path}: profile {name!r}: env_file: {error}") from None
+    return found.model_copy(update={"env_file": env_file})

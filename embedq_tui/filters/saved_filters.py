@@ -7,15 +7,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from embedq_tui.folders import settings_folder
 from embedq_worker.errors import SettingsError
 
 LONGEST_NAME = 40
 
 
 def default_file() -> Path:
-    """Where they are: in the folder for settings of the XDG convention, beside the profiles."""
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "embedq" / "filters.json"
+    """Where they are: in the operator's folder for settings, beside the profiles.
+
+    Raises:
+        SettingsError: Nobody knows a home folder.
+    """
+    return settings_folder() / "filters.json"
 
 
 def load_filters(file: Path | None = None) -> dict[str, str]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from embedq_tui.folders import state_folder
+from embedq_worker.errors import SettingsError
+
 KEPT_S = 14 * 86_400.0
 """So long the log of a worker that is gone is kept."""
 
@@ -32,14 +35,12 @@ def log_of(pid: int) -> Path | None:
     workers that are gone are removed there.
     """
     try:
-        home = os.environ.get("XDG_STATE_HOME", "")
-        state = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-        folder = state / "embedq"
+        folder = state_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_old(folder)
         path = folder / f"worker-{pid}.log"
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-    except (OSError, RuntimeError):  # RuntimeError: nobody knows a home folder
+    except (OSError, SettingsError):
         return None
     return path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from embedq_tui.filters.saved_filters import load_filters
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.database.connections import where
 from embedq_worker.errors import SettingsError
@@ -102,3 +103,20 @@ def test_a_url_that_cannot_be_used_is_not_told(tmp_path: Path) -> None:
         profile.settings()
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(profile)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_CONFIG_HOME", "EMBEDQ_PROFILES"):
+        monkeypatch.delenv(name, raising=False)
+    for read in (load_profiles, load_filters):
+        with pytest.raises(SettingsError):
+            read()
+
+
+def test_a_file_of_settings_in_the_home_of_nobody_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        load_profiles(written(tmp_path, '[profiles.live]\nenv_file = "~nobody-of-this-name/.env"\n'))
