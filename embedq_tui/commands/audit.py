@@ -12,7 +12,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.filters.task_filter import Moment
+from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from embedq_tui.filters.task_filter import filter_of, filter_options
+from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks

@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.acting import act
-from embedq_tui.filters.task_filter import filter_of, filter_options
+from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.acting import act
-from embedq_tui.filters.task_filter import filter_of, filter_options
+from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.operations.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.output import count, say

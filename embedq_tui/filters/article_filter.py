@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from embedq_tui.filters.quoting import quoted
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 
@@ -82,13 +83,7 @@ def _told(wanted: ArticleFilter) -> Iterator[str]:
     if wanted.states:
         yield f"state:{','.join(wanted.states)}"
     if wanted.folder:
-        yield f"folder:{_quoted(wanted.folder)}"
+        yield f"folder:{quoted(wanted.folder)}"
     if wanted.text:
         plain = re.fullmatch(r"[^\s\\\":]+( [^\s\\\":]+)*", wanted.text)
-        yield wanted.text if plain else f"text:{_quoted(wanted.text)}"
-
-
-def _quoted(text: str) -> str:
-    if re.fullmatch(r'[^\s"\\]+', text):
-        return text
-    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+        yield wanted.text if plain else f"text:{quoted(wanted.text)}"

@@ -1,110 +1,289 @@
-"""Options that say which tasks are meant, the same for lists and for actions."""
+"""Filters of tasks as one line of text: ``status:failed error:"timed out" since:2h``.
+
+Terms are separated by spaces, and all of them have to be fulfilled. A term is ``key:value``, or a bare word:
+the id of a task, else a part of a slug. Values with spaces stand in double quotes; ``meta:`` takes a JSON
+object.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 from uuid import UUID
 
-import click
+from embedq_tui.filters.quoting import quoted
+from embedq_worker.errors import UsageError
+from embedq_worker.queue.wanted import (
+    KINDS,
+    PRIORITIES,
+    STATUSES,
+    TaskFilter,
+    parse_article_id,
+    parse_moment,
+)
 
-from embedq_worker.queue.wanted import KINDS, LARGEST_ID, PRIORITIES, STATUSES, TaskFilter, parse_moment
+KEYS = (
+    "status",
+    "priority",
+    "slug",
+    "error",
+    "group",
+    "since",
+    "until",
+    "article",
+    "kind",
+    "id",
+    "worker",
+    "operation",
+    "meta",
+)
+EXAMPLE = 'status:failed priority:high error:"timed out" since:2h article:12 meta:{"k":1} or part of a slug'
 
-F = TypeVar("F", bound=Callable[..., Any])
+_WORDS = {"status": STATUSES, "priority": PRIORITIES, "kind": KINDS}
+_KEY = re.compile(r"([a-z]+):")
+_PLAIN = re.compile(r'[^\s"]+')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_MANY = ("id", "status")
+LEAST_DIGITS = 6
+"""Of the beginning of an id: of 10,000,000 tasks about one begins with six of them."""
+
+_META = 'meta: takes a JSON object such as {"k":1}'
 
 
-class Moment(click.ParamType[datetime | timedelta]):
-    """``2h``, ``3d`` (ago), or an ISO 8601 time."""
+def parse_filter(text: str) -> TaskFilter:
+    """Read a filter.
 
-    name = "time"
+    Args:
+        text: As an operator wrote it.
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | timedelta:
-        """Read it."""
+    Raises:
+        UsageError: It cannot be understood; says where.
+    """
+    if "\0" in text or not text.isprintable():
+        raise UsageError("a filter is one line of printable characters")
+    given: dict[str, list[str]] = {}
+    for key, value in _terms(text):
+        given.setdefault(key, []).append(value)
+    values: dict[str, Any] = {}
+    for key, texts in given.items():
+        if len(texts) > 1 and key not in _MANY:
+            told = ", ".join(map(quoted, texts))
+            raise UsageError(f"{key} is given more than once: {told}; quote what belongs together")
+        values |= _READERS[key](texts)
+    return TaskFilter(**values)
+
+
+def format_filter(wanted: TaskFilter) -> str:
+    """Write a filter as `parse_filter` reads it; what is stuck has no text.
+
+    Args:
+        wanted: Its durations are of whole seconds.
+    """
+    return " ".join(_told(wanted))
+
+
+def complete(text: str, slugs: Iterable[str] = (), ids: Iterable[str] = ()) -> str | None:
+    """What a filter that is being written may become.
+
+    Args:
+        text: What is written so far.
+        slugs: That are known.
+        ids: That are known.
+
+    Returns:
+        The text with its last term completed; None where nothing offers itself.
+    """
+    start = text.rfind(" ") + 1
+    before, term = text[:start], text[start:]
+    if not term or '"' in term or "{" in text:
+        return None
+    return next((before + offered for offered in _offered(term, slugs, ids)), None)
+
+
+def _offered(term: str, slugs: Iterable[str], ids: Iterable[str]) -> Iterator[str]:
+    key, colon, value = term.partition(":")
+    if colon:
+        values = {"slug": slugs, "id": ids}.get(key, _WORDS.get(key, ()))
+        head = key + colon + value[: value.rfind(",") + 1]
+        value = value[value.rfind(",") + 1 :]
+        yield from (head + word for word in values if value and _begins(word, value))
+        return
+    yield from (f"{name}:" for name in KEYS if _begins(name, term))
+    for words in (slugs, ids):
+        yield from (word for word in words if _begins(word, term))
+
+
+def _begins(word: str, start: str) -> bool:
+    return word != start and word.startswith(start) and word.isprintable() and " " not in word
+
+
+# -- reading
+
+
+def _terms(text: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        key = ""
+        if (found := _KEY.match(text, at)) and found[1] in KEYS:
+            key, at = found[1], found.end()
+        value, at = _json(text, at) if key == "meta" else _value(text, at, key)
+        if not key:
+            _refuse_key(value)
+            key = "id" if is_id(value) else "slug"
+        yield key, value
+
+
+def _value(text: str, at: int, key: str) -> tuple[str, int]:
+    if found := _QUOTED.match(text, at):
+        return re.sub(r"\\(.)", r"\1", found[1]), found.end()
+    if at < len(text) and text[at] == '"':
+        raise UsageError(f"a quote is not closed: {text[at:]}")
+    if found := _PLAIN.match(text, at):
+        return found[0], found.end()
+    raise UsageError(f"{key}: lacks its value")
+
+
+def _json(text: str, at: int) -> tuple[str, int]:
+    try:
+        value, end = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text, at)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{_META}, not {text[at:] or 'nothing'}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{_META}, not {text[at:end]}")
+    written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if "\\u0000" in written or not written.isprintable():
+        raise UsageError("meta: holds a character that no JSON of the database can hold")
+    return written, end
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _refuse_key(word: str) -> None:
+    """A key that is none was meant as one: it is no part of a slug."""
+    key, colon, _ = word.partition(":")
+    if colon and key.isalpha():
+        raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is the id of a task."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE) is not None
+
+
+def _id(text: str) -> UUID:
+    if not is_id(text):
+        raise UsageError(f"{text} is not an id such as 01a20e58-c777-73ab-9609-1ff580477dd1")
+    return UUID(text)
+
+
+def _word(key: str, text: str) -> str:
+    """One of a few; its beginning will do."""
+    found = [word for word in _WORDS[key] if word.startswith(text.lower())]
+    if len(found) != 1 or not text:
+        raise UsageError(f"{key}: is one of {', '.join(_WORDS[key])}, not {text}")
+    return found[0]
+
+
+def _ids(texts: list[str]) -> dict[str, object]:
+    words = [word for text in texts for word in text.split(",")]
+    if len(words) == 1 and not is_id(words[0]):
+        return {"id_begins": _beginning(words[0])}
+    return {"ids": tuple(dict.fromkeys(map(_id, words)))}
+
+
+def _beginning(text: str) -> str:
+    digits = text.replace("-", "").lower()
+    if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},31}}", digits):
+        raise UsageError(f"id: takes an id, or at least {LEAST_DIGITS} of its first digits, not {text}")
+    return digits
+
+
+def _statuses(texts: list[str]) -> dict[str, object]:
+    found = {_word("status", word) for text in texts for word in text.split(",")}
+    return {"statuses": tuple(status for status in STATUSES if status in found)}
+
+
+def _article(texts: list[str]) -> dict[str, object]:
+    article = parse_article_id(texts[0])
+    if article is None:
+        raise UsageError(f"article: takes the number of an article, not {texts[0]}")
+    return {"article": article}
+
+
+def _moment(name: str) -> Callable[[list[str]], dict[str, object]]:
+    def read(texts: list[str]) -> dict[str, object]:
         try:
-            return parse_moment(str(value))
+            return {name: parse_moment(texts[0])}
         except ValueError:
-            self.fail(
-                f"{value!r} is neither 30m, 2h or 3d (ago) nor a time such as 2026-11-24T15:00Z", param, ctx
-            )
+            raise UsageError(
+                f"{name}: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {texts[0]}"
+            ) from None
+
+    return read
 
 
-class JsonObject(click.ParamType[str]):
-    """A JSON object."""
-
-    name = "json"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read it."""
-        try:
-            found = json.loads(str(value))
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self.fail(f'{value!r} is not a JSON object such as {{"source": "import"}}', param, ctx)
-        return json.dumps(found)
+def _text(name: str) -> Callable[[list[str]], dict[str, object]]:
+    return lambda texts: {name: texts[0]}
 
 
-_OPTIONS: dict[str, Callable[[F], F]] = {
-    "status": click.option(
-        "--status",
-        "statuses",
-        type=click.Choice(STATUSES),
-        multiple=True,
-        help="May be given more than once.",
-    ),
-    "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Of this priority."),
-    "slug": click.option("--slug", metavar="TEXT", help="The slug contains it."),
-    "error": click.option("--error", metavar="TEXT", help="The error contains it."),
-    "group": click.option(
-        "--group", metavar="FINGERPRINT", help="Failed with an error of this group, see `embedq-tui failed`."
-    ),
-    "article": click.option(
-        "--article", type=click.IntRange(-LARGEST_ID, LARGEST_ID), metavar="ID", help="Of this article."
-    ),
-    "worker": click.option("--worker", type=click.UUID, metavar="ID", help="In the hands of this worker."),
-    "operation": click.option(
-        "--operation",
-        type=click.UUID,
-        metavar="ID",
-        help="Queued by this bulk operation, such as a backfill.",
-    ),
-    "kind": click.option("--kind", type=click.Choice(KINDS), help="What is to be done to the article."),
-    "metadata": click.option(
-        "--metadata", type=JsonObject(), metavar="JSON", help="The metadata contain this object."
-    ),
-    "since": click.option(
-        "--since",
-        type=Moment(),
-        metavar="TIME",
-        help="Due, claimed or ended since: 2h, 3d (ago), or 2026-11-24T15:00Z.",
-    ),
-    "until": click.option("--until", type=Moment(), metavar="TIME", help="Due, claimed or ended until."),
+_READERS: Mapping[str, Callable[[list[str]], dict[str, object]]] = {
+    "status": _statuses,
+    "priority": lambda texts: {"priority": _word("priority", texts[0])},
+    "slug": _text("slug"),
+    "error": _text("error"),
+    "group": lambda texts: {"group": texts[0].lower()},
+    "since": _moment("since"),
+    "until": _moment("until"),
+    "article": _article,
+    "kind": lambda texts: {"kind": _word("kind", texts[0])},
+    "id": _ids,
+    "worker": lambda texts: {"worker": _id(texts[0])},
+    "operation": lambda texts: {"operation": _id(texts[0])},
+    "meta": _text("metadata"),
 }
 
 
-def filter_options(*names: str) -> Callable[[F], F]:
-    """Add options of a filter; the function gets their values, for `filter_of`."""
-
-    def add(function: F) -> F:
-        for name in reversed(names):
-            function = _OPTIONS[name](function)
-        return function
-
-    return add
+# -- writing
 
 
-def filter_of(ids: tuple[UUID, ...] = (), **values: Any) -> TaskFilter:
-    """The filter that the values of these options make.
+def _told(wanted: TaskFilter) -> Iterator[str]:
+    if wanted.ids is not None:
+        yield f"id:{','.join(map(str, wanted.ids))}"
+    elif wanted.id_begins is not None:
+        yield f"id:{wanted.id_begins}"
+    if wanted.statuses:
+        yield f"status:{','.join(wanted.statuses)}"
+    for key, value in (
+        ("priority", wanted.priority),
+        ("kind", wanted.kind),
+        ("slug", wanted.slug),
+        ("error", wanted.error),
+        ("group", wanted.group),
+        ("article", wanted.article),
+        ("worker", wanted.worker),
+        ("operation", wanted.operation),
+        ("since", _time(wanted.since)),
+        ("until", _time(wanted.until)),
+    ):
+        if value is not None:
+            yield f"{key}:{quoted(str(value))}"
+    if wanted.metadata is not None:
+        yield f"meta:{wanted.metadata}"
 
-    Args:
-        ids: Tasks that were named; none for all.
-        values: As click gives them, None for what was not given.
 
-    Raises:
-        UsageError: A value cannot be used.
-    """
-    return TaskFilter(ids=tuple(dict.fromkeys(ids)) or None, **values)
+def _time(when: datetime | timedelta | None) -> str | None:
+    if not isinstance(when, timedelta):
+        return None if when is None else when.isoformat()
+    seconds = round(when.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

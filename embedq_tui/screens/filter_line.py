@@ -10,8 +10,8 @@ from textual.events import Paste
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from embedq_tui.filters.filter_text import is_id
 from embedq_tui.filters.saved_filters import LONGEST_NAME, load_filters, store_filters
+from embedq_tui.filters.task_filter import is_id
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 
 if TYPE_CHECKING:

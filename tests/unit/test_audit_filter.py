@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from embedq_tui.screens.audit.filter import Wanted, complete, parse
+from embedq_tui.filters.audit_filter import Wanted, complete, parse
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import AuditFilter
 

@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
+from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
-from embedq_tui.screens.audit.filter import Wanted
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail

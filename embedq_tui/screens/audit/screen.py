@@ -17,11 +17,11 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from embedq_tui.console.acts import Act
+from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count, plain
 from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
-from embedq_tui.screens.audit.filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.base import ConsoleScreen

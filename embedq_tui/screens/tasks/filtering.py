@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from embedq_tui.console import deeds
-from embedq_tui.filters.filter_text import EXAMPLE, complete, format_filter, parse_filter
+from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.filtering import Filtering

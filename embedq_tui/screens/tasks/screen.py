@@ -14,7 +14,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui.filters.filter_text import format_filter
+from embedq_tui.filters.task_filter import format_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedq_tui.filters.filter_text import KEYS, complete, format_filter, parse_filter
+from embedq_tui.filters.task_filter import KEYS, complete, format_filter, parse_filter
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import KINDS, PRIORITIES, STATUSES, TaskFilter
 
