@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from embedq_worker.queue.wanted import KINDS, LARGEST_ID, PRIORITIES, STATUSES, TaskFilter, parse_moment
+from embedq_worker.queue.wanted import KINDS, PRIORITIES, STATUSES, TaskFilter, parse_article_id, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,19 @@ class Moment(click.ParamType[datetime | timedelta]):
             self.fail(
                 f"{value!r} is neither 30m, 2h or 3d (ago) nor a time such as 2026-11-24T15:00Z", param, ctx
             )
+
+
+class ArticleId(click.ParamType[int]):
+    """The id of an article."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        found = parse_article_id(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not the id of an article", param, ctx)
+        return found
 
 
 class JsonObject(click.ParamType[str]):
@@ -62,9 +75,7 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
     "group": click.option(
         "--group", metavar="FINGERPRINT", help="Failed with an error of this group, see `embedq-tui failed`."
     ),
-    "article": click.option(
-        "--article", type=click.IntRange(-LARGEST_ID, LARGEST_ID), metavar="ID", help="Of this article."
-    ),
+    "article": click.option("--article", type=ArticleId(), metavar="ID", help="Of this article."),
     "worker": click.option("--worker", type=click.UUID, metavar="ID", help="In the hands of this worker."),
     "operation": click.option(
         "--operation",

@@ -15,9 +15,6 @@ PRIORITIES = ("high", "normal", "low")
 """In the order in which they are served."""
 KINDS = ("create", "update", "delete")
 
-LARGEST_ID = 2**31 - 1
-"""Of an article: int of PostgreSQL."""
-
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365_000)
@@ -44,9 +41,8 @@ def parse_moment(text: str) -> datetime | timedelta:
 
 def parse_article_id(text: str) -> int | None:
     """Read the id of an article; None where the text is none."""
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > LARGEST_ID:
-        return None
-    return int(text)
+    found = int(text) if re.fullmatch("[0-9]{1,10}", text) else None
+    return found if found is not None and found < 2**31 else None  # int of PostgreSQL
 
 
 @dataclass(frozen=True, slots=True)
