@@ -22,13 +22,17 @@ def versions(invocation: Invocation) -> list[str]:
     Args:
         invocation: Says which database; one that is not there, or not known, is told as such.
     """
-    lines = [f"embedq-tui, version {__version__}", f"Python {platform.python_version()}"]
-    for name in PACKAGES:
-        try:
-            lines.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            lines.append(f"{name} not installed")
-    return [*lines, f"PostgreSQL {_server(invocation)}"]
+    ours = [f"embedq-tui, version {__version__}", f"Python {platform.python_version()}"]
+    libraries = [f"{name} {version_of(name)}" for name in PACKAGES]
+    return [*ours, *libraries, f"PostgreSQL {_server(invocation)}"]
+
+
+def version_of(package: str) -> str:
+    """The version that is installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _server(invocation: Invocation) -> str:

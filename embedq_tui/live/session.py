@@ -53,8 +53,7 @@ class Session:
 
     def stand(self, questions: Iterable[Question[Any]]) -> None:
         """What the screen that is shown wants to know."""
-        wanted = tuple(questions)
-        self._feed.stand((*ALWAYS, *wanted))
+        self._feed.stand((*ALWAYS, *questions))
 
     def again(self) -> None:
         """Look at everything now."""

@@ -46,7 +46,7 @@ class ChangingScreen(ConsoleScreen):
     # -- what it can use
 
     @work(group="act", exit_on_error=False)
-    async def alone(self, act: Callable[[Console], Awaitable[None]]) -> None:
+    async def alone(self, act: Callable[[Console], Awaitable[object]]) -> None:
         """Do something; not while something else is being done.
 
         Args:

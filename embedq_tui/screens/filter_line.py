@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from embedq_tui.console.app import Console
 
 
-class _Completion(Suggester):
+class Completion(Suggester):
+    """Offers what a filter that is being written may become.
+
+    Args:
+        completed: What is written, with its last term whole; None where nothing offers itself.
+    """
+
     def __init__(self, completed: Callable[[str], str | None]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._completed = completed
 
     async def get_suggestion(self, value: str) -> str | None:
+        """It completed."""
         return self._completed(value)
 
 
@@ -52,7 +59,7 @@ class FilterLine(Input):
         super().__init__(
             placeholder=placeholder,
             compact=True,
-            suggester=_Completion(completed),
+            suggester=Completion(completed),
             select_on_focus=False,  # focus comes a moment later than the first keys
             id=id,
         )

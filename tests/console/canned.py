@@ -68,7 +68,7 @@ def stillness(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setattr(platform, "python_version", lambda: PYTHON)
     monkeypatch.setattr(settings_render, "__version__", PROGRAM)
-    monkeypatch.setattr(settings_render, "version", lambda _: LIBRARY)
+    monkeypatch.setattr(settings_render, "version_of", lambda _: LIBRARY)
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -13,7 +13,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from embedq_tui.console.acts import Act
@@ -26,6 +25,7 @@ from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
+from embedq_tui.screens.filter_line import Completion
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.errors import EmbedqError, UsageError
@@ -77,7 +77,11 @@ class AuditScreen(ConsoleScreen):
         """What is shown of the log, a line to filter it, the log, a row in full."""
         yield Line(id="about")
         yield _FilterLine(
-            placeholder=EXAMPLE, suggester=_Keys(), id="filter", compact=True, select_on_focus=False
+            placeholder=EXAMPLE,
+            suggester=Completion(complete),
+            id="filter",
+            compact=True,
+            select_on_focus=False,
         )
         with Container(id="log"):
             yield self._rows
@@ -353,14 +357,3 @@ class _FilterLine(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "cursor_right", "Take what is offered", show=False, id="filter.accept"),
     ]
-
-
-class _Keys(Suggester):
-    """Completes the last word of a filter."""
-
-    def __init__(self) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-
-    async def get_suggestion(self, value: str) -> str | None:
-        """It completed."""
-        return complete(value)

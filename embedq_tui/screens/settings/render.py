@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.text import Text
@@ -16,6 +15,7 @@ from embedq_tui.output import moment
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.versions import PACKAGES, version_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker import __version__
 from embedq_worker.configuration import SettingRow, describe_settings
@@ -108,15 +108,8 @@ def database_lines(session: Session) -> Iterator[Text]:
 
 def versions_line() -> Text:
     """What runs here."""
-    names = [f"embedq {__version__}", *(f"{name} {_version(name)}" for name in ("textual", "asyncpg"))]
+    names = [f"embedq {__version__}", *(f"{name} {version_of(name)}" for name in PACKAGES)]
     return labelled("Versions").append(", ".join([*names, f"Python {platform.python_version()}"]))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def schema_line(states: Sequence[MigrationState] | None) -> Text:

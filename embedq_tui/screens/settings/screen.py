@@ -43,7 +43,6 @@ from embedq_worker.text import age, printable_line
 if TYPE_CHECKING:
     from textual.worker import Worker
 
-    from embedq_tui.console.app import Console
 
 SECTIONS = ("settings", "checks", "migrations")
 
@@ -293,7 +292,7 @@ class SettingsScreen(ChangingScreen):
 
     def action_migrate(self) -> None:
         """Offer to apply what is missing."""
-        self.alone(_migrate)
+        self.alone(offer_migrations)
 
     def action_verify(self) -> None:
         """Prove that what is kept is what is there."""
@@ -312,10 +311,6 @@ class SettingsScreen(ChangingScreen):
         from embedq_tui.screens.settings.maintenance import clean_up
 
         self.alone(clean_up)
-
-
-async def _migrate(console: Console) -> None:
-    await offer_migrations(console)
 
 
 def _verdict(code: ExitCode) -> TextLine:
