@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -72,6 +73,17 @@ def common_options(function: F) -> F:
 def json_option(function: F) -> F:
     """Add --json."""
     return _remembered("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):  # no bound keeps it out: it is neither less nor greater
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return found
 
 
 def operator_command(function: F) -> F:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
@@ -47,7 +47,7 @@ GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
 @click.command("monitor", epilog="Example: embedq-tui monitor --interval 5")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.2, 3_600),
+    type=Seconds(0.2, 3_600),
     default=2.0,
     metavar="SECONDS",
     show_default=True,

@@ -17,7 +17,7 @@ from embedq_worker.queue.wanted import TaskFilter
 @click.command("reset-stuck", epilog="Example: embedq-tui reset-stuck --minutes 30")
 @click.option(
     "--minutes",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 100_000),
     metavar="N",
     help="Claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
 )

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.acting import act
 from embedq_tui.filters.options import filter_of, filter_options
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.operations.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.output import count, say
 from embedq_worker.actions.tasks import RETRY, Run
@@ -26,7 +26,7 @@ from embedq_worker.errors import ExitCode
 )
 @click.option(
     "--stage-timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=STAGE_TIMEOUT_S,
     metavar="SECONDS",
     show_default=True,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
 from embedq_tui.orders import worker_named
 from embedq_tui.output import count, print_json, progress, say
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
@@ -50,7 +50,7 @@ class Stopped:
 @click.option("--force", is_flag=True, help="At once: take back what they hold, whether or not they answer.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     metavar="SECONDS",
     help="Wait so long for them to end.  [default: their grace time, or 10, and one heartbeat]",
 )

@@ -102,6 +102,10 @@ async def try_all(tui: Tui, random: Random, count: int) -> list[str]:
         (["article", "9" * 5_000], ExitCode.NO),
         (["audit", "--article", "9" * 5_000], ExitCode.NO),
         (["queue", "9" * 5_000], ExitCode.NO),
+        (["reset-stuck", "--minutes", "9" * 400], ExitCode.USAGE),
+        (["monitor", "--once", "--interval", "nan"], ExitCode.USAGE),
+        (["stop", "--timeout", "nan"], ExitCode.USAGE),
+        (["retry", "--failed", "--staged", "--stage-timeout", "nan"], ExitCode.USAGE),
     ],
 )
 async def test_numbers_and_times_beyond_all_bounds(tui: Tui, words: list[str], code: ExitCode) -> None:
