@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embedq_worker.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -86,12 +87,12 @@ class Seconds(click.FloatRange):
         return found
 
 
-def operator_command(function: F) -> F:
+def operator_command(function: Callable[..., R]) -> Callable[..., R]:
     """Add --json, --env-file, --profile and --debug, as every command has them.
 
     The function gets an `Invocation` first.
     """
-    return json_option(common_options(click.pass_obj(function)))  # type: ignore[return-value]
+    return json_option(common_options(click.pass_obj(function)))
 
 
 def _remembered(flag: str, attribute: str, **options: Any) -> Callable[[F], F]:

@@ -52,13 +52,11 @@ class Actor(Desk):
         undo_key: As the operator knows it.
         batch_size: Tasks per transaction.
         stage_timeout_s: Seconds that a stage of a retry may take to end.
-        counting: A question is about to be asked.
     """
 
     undo_key: str = "u"
     batch_size: int = BATCH
     stage_timeout_s: float = STAGE_TIMEOUT_S
-    counting: bool = False
     _acts: deque[Act] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     # -- acting on tasks
@@ -76,12 +74,8 @@ class Actor(Desk):
         if self.refused():
             return None
         with self.telling(f"Nothing was {deed.action.done}"):
-            self.counting = True
-            try:
-                counting = Progress("Counting the tasks", stop="Leave it")
-                counted = await self.watch(counting, lambda _: self._count(deed))
-            finally:
-                self.counting = False
+            counting = Progress("Counting the tasks", stop="Leave it")
+            counted = await self.watch(counting, lambda _: self._count(deed))
             if not counted.matched:
                 await self._tell_nothing(deed, counted.planned)
                 return None

@@ -116,7 +116,9 @@ class Console(App[int]):
         self._first_theme = "ansi-dark" if plain else DARK.name
         self.started_with = (settings, profile)
         self._actor: Actor | None = None
-        self._type_ahead = TypeAhead(self, super().on_event)
+        self._type_ahead = TypeAhead(
+            self, super().on_event, lambda: self._actor is not None and self._actor.busy > 0
+        )
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -266,12 +268,6 @@ class Console(App[int]):
             await self._type_ahead.came(event)
         else:
             await super().on_event(event)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What is typed before a question is on the screen is not meant for what lies below it."""
-        if action in ("show", "show_last", "profiles") and self._actor and self._actor.counting:
-            return False
-        return super().check_action(action, parameters)
 
     def action_show(self, name: str) -> None:
         """Show a screen."""

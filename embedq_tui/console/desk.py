@@ -33,6 +33,7 @@ class Desk:
         profile: How the operator named the database.
         read_only: Says why nothing may be changed; empty where it may.
         show_after_s: What takes less time shows no dialog of its progress.
+        busy: So many things are under way, with a dialog of their progress or without.
     """
 
     app: App[Any]
@@ -41,6 +42,7 @@ class Desk:
     profile: Profile = field(default_factory=Profile)
     read_only: Callable[[], str] = lambda: ""
     show_after_s: float = SHOW_AFTER_S
+    busy: int = 0
 
     @property
     def place(self) -> Place:
@@ -61,7 +63,11 @@ class Desk:
 
     async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
         """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
-        return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
+        self.busy += 1
+        try:
+            return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
+        finally:
+            self.busy -= 1
 
     async def tell(self, report: Report) -> None:
         """Tell something that has to be read."""

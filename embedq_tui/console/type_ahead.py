@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from textual.app import App
@@ -13,6 +14,9 @@ from textual.events import Key, Paste
 from textual.message_pump import MessagePump
 
 from embedq_tui.screens.dialogs.dialog import Dialog
+
+LOOK_S = 0.02
+"""Seconds after which it is looked again whether a dialog has come."""
 
 PATIENCE_S = 2.0
 """So long a key waits for the one before it; then the next one that is pressed is handed on anyway."""
@@ -27,16 +31,23 @@ class TypeAhead:
     way up from widget to application: what opens or closes a screen is not done yet, and the next key goes to
     a widget that is about to go, or to a screen whose line for writing is not there yet. It is lost then.
 
+    Keys wait also while something is under way that is about to show a dialog: the tasks of an action are
+    counted.
+
     All is called in the message loop of the application.
 
     Args:
         app: The application.
         hand_on: Does what Textual does with a key.
+        busy: Whether something is under way.
     """
 
-    def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]], busy: Callable[[], bool]
+    ) -> None:
         self._app = app
         self._hand_on = hand_on
+        self._busy = busy
         self._waiting: deque[Typed] = deque()
         self._since: float | None = None
         self._turn = 0
@@ -56,6 +67,9 @@ class TypeAhead:
         screen = self._app.screen
         if not screen.is_mounted:
             self._follow(screen, self._turn)
+            return
+        if self._busy() and not isinstance(screen, Dialog):
+            self._app.set_timer(LOOK_S, partial(self._done, self._turn))
             return
         event = self._waiting.popleft()
         goal = self._app.focused or screen

@@ -25,6 +25,9 @@ POLL_S = 1.0
 DUTY = 3.0
 """An answer is followed by at least this many times the time it took without the next."""
 
+MERGE_S = 0.1
+"""Seconds between two answers at least, whoever wants them."""
+
 ANY = "resync"
 
 
@@ -47,10 +50,16 @@ class Lost:
 
 @dataclass(slots=True)
 class _Standing:
-    """A question that stands, and who asks it."""
+    """A question that stands, and who asks it.
+
+    Attributes:
+        news: The answer may be another.
+        wanted: An operator wants to see it, and not only after a pause.
+    """
 
     question: Question[Any]
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
     asker: asyncio.Task[None] | None = None
 
 
@@ -120,7 +129,9 @@ class Feed:
 
     def again(self) -> None:
         """Ask everything now: an operator wants to see it, or to try the connection."""
-        self.heard(ANY)
+        for standing in self._standing.values():
+            standing.news.set()
+            standing.wanted.set()
 
     def _hearing(self, heard: Heard) -> None:
         self._listening = heard.hearing is Hearing.LISTENING
@@ -135,6 +146,7 @@ class Feed:
         tries, told = 0, False
         while True:
             news.clear()
+            standing.wanted.clear()
             began = time.monotonic()
             error = await self._ask(question)
             took_s = time.monotonic() - began
@@ -143,7 +155,9 @@ class Feed:
                 tries, told = tries + 1, True
                 continue
             tries = 0
-            await asyncio.sleep(max(question.pause_s, DUTY * took_s))
+            rest_s = max(question.pause_s, DUTY * took_s)
+            await asyncio.sleep(min(rest_s, MERGE_S))
+            await first_of(standing.wanted, timeout_s=rest_s - MERGE_S)
             if not told:
                 await first_of(news, timeout_s=self._every_s(question))
             # A signal stands for all who commit at that moment, and some are seen only after it: look twice.

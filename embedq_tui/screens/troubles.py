@@ -18,9 +18,12 @@ from embedq_tui.screens.frame import troubles
 from embedq_worker.insights.health import Measure
 from embedq_worker.text import age, printable_line
 
+LOOK_S = 0.5
+"""Seconds from look to look at what is known: countdowns go on."""
+
 
 class TroublesScreen(ModalScreen[None]):
-    """Shows the verdict of `health` as it is known now.
+    """Shows the verdict of `health`, and follows it.
 
     Args:
         store: Of the database.
@@ -33,13 +36,23 @@ class TroublesScreen(ModalScreen[None]):
     def __init__(self, store: Store) -> None:
         super().__init__()
         self._store = store
+        self._shown = Text("\n").join(self._lines())
 
     def compose(self) -> ComposeResult:
         """What is wrong, then what was looked at."""
         with VerticalScroll(classes="dialog -wide") as scroll:
             scroll.border_title = "Health"
             scroll.border_subtitle = "esc"
-            yield Static(Text("\n").join(self._lines()))
+            yield Static(self._shown)
+
+    def on_mount(self) -> None:
+        """Look from now on."""
+        self.set_interval(LOOK_S, self._draw)
+
+    def _draw(self) -> None:
+        if (shown := Text("\n").join(self._lines())) != self._shown:
+            self._shown = shown
+            self.query_one(Static).update(shown)
 
     def _lines(self) -> Iterator[Text]:
         store = self._store

@@ -13,6 +13,7 @@ from embedq_tui.console.app import Console, Options
 from embedq_tui.live.store import Store
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.dialogs.confirm import Confirm
+from embedq_tui.screens.dialogs.dialog import SeenFirst
 from embedq_worker.settings import Settings
 from tests.support.waiting import until
 
@@ -62,7 +63,7 @@ def shown(pilot: ConsolePilot) -> str:
 def takes_keys(pilot: ConsolePilot) -> bool:
     """Whether keys reach what is shown: a question has to be on the screen before it is answered."""
     screen = pilot.app.screen
-    if isinstance(screen, Confirm):
+    if isinstance(screen, SeenFirst):
         return screen.seen_at is not None
     return screen.focused is not None or not screen.is_modal
 

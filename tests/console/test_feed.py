@@ -41,6 +41,13 @@ class Pending(Question[int]):
 
 
 @dataclass(frozen=True)
+class Rare(Pending):
+    """Asked once a minute at most."""
+
+    pause_s: ClassVar[float] = 60.0
+
+
+@dataclass(frozen=True)
 class Wrong(Question[int]):
     """Cannot be answered."""
 
@@ -199,3 +206,15 @@ async def test_who_is_cancelled_ends_although_the_connection_dies_meanwhile(data
             proxy.cut()
             await asyncio.wait([asleep], timeout=15)
         assert asleep.cancelled()
+
+
+async def test_who_asks_to_look_now_does_not_wait_for_a_pause(
+    database: Database, connection: Connection
+) -> None:
+    async with watching(database.settings) as it:
+        rare = Rare()
+        it.session.stand([rare])
+        await until(lambda: len(it.answers) == 1)
+        await queued_articles(connection, 2)
+        it.session.again()
+        await until(lambda: it.answers[-1].value == 2)

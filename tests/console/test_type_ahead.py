@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,8 +14,9 @@ from embedq_tui.screens.articles.screen import ArticlesScreen
 from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.screens.help import HelpScreen
-from tests.console.running import ConsolePilot, console, eventually, until_asked, until_text
-from tests.support.databases import Database
+from tests.console.running import ConsolePilot, console, eventually, shown, until_asked, until_text
+from tests.support.content import queued_articles, statuses
+from tests.support.databases import Connection, Database
 
 
 @pytest.fixture
@@ -91,3 +93,24 @@ async def test_a_word_that_was_typed_before_it_was_asked_for_is_not_taken(pilot:
     assert (answers, written(pilot)) == ([], [""])
     await pilot.press(*"12", "enter")
     await eventually(lambda: answers == [Answer.YES])
+
+
+@pytest.mark.parametrize("held_s", [0.1, 1.0], ids=["a moment", "with a dialog of its progress"])
+async def test_what_is_typed_while_tasks_are_counted_waits_for_the_question(
+    pilot: ConsolePilot, connection: Connection, held_s: float
+) -> None:
+    await queued_articles(connection, 3)
+    await pilot.press("2")
+    await until_text(pilot, "article-2")
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedding_tasks IN ACCESS EXCLUSIVE MODE")
+        strike(pilot, "X", "j", "8", "f", "y", "3", "enter")
+        await asyncio.sleep(held_s)
+        assert pilot.app.current_mode == "tasks"
+    await until_asked(pilot)
+    assert written(pilot) == [""]
+    await pilot.press("escape")
+    await until_text(pilot, "article-2")
+    assert pilot.app.current_mode == "tasks"
+    assert "frozen" not in shown(pilot)
+    assert await statuses(connection) == {"pending": 3}

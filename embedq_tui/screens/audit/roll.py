@@ -236,7 +236,7 @@ class AuditRoll:
 
     async def _go_on(self, connection: Connection, tail: AuditTail) -> int:
         came = 0
-        async with aclosing(tail.news(connection)) as news:  # type: ignore[type-var]
+        async with aclosing(tail.news(connection)) as news:
             async for rows in news:
                 came += self._add(rows)
                 if came > FLOOD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,11 +9,10 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.events import Key, Paste
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_tui.screens.dialogs.dialog import Place, SeenFirst, button, text_of
 
 
 class Answer(Enum):
@@ -46,17 +44,15 @@ class Enquiry:
     danger: bool = False
 
 
-class Confirm(Dialog[Answer]):
+class Confirm(SeenFirst[Answer]):
     """Asks. What was typed before the question could be read does not answer it, but for a no.
 
     Args:
         enquiry: What is asked.
         place: Which database it is about.
-
-    Attributes:
-        seen_at: When it came on the screen, of the clock `time.monotonic`, as events have it; None before.
     """
 
+    LEAVING = frozenset({"give_up", "say('NO')"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "say('YES')", "Yes", id="confirm.yes"),
         Binding("n", "say('NO')", "No", id="confirm.no"),
@@ -66,7 +62,6 @@ class Confirm(Dialog[Answer]):
     def __init__(self, enquiry: Enquiry, place: Place | None = None) -> None:
         super().__init__(enquiry.title, place, danger=enquiry.danger)
         self._enquiry = enquiry
-        self.seen_at: float | None = None
 
     def lines(self) -> Iterable[Widget]:
         """What follows from it."""
@@ -97,21 +92,6 @@ class Confirm(Dialog[Answer]):
         super().on_mount()
         self.set_focus(self.query_one("#word" if self._enquiry.word else "#NO"))
         self._permit("")
-
-    def on_screen_resume(self) -> None:
-        """It is drawn next. Textual calls the handler of `Dialog`, too."""
-        if self.seen_at is None:
-            self.call_after_refresh(self._seen)
-
-    def _seen(self) -> None:
-        self.seen_at = self.seen_at or time.monotonic()
-
-    def is_meant(self, event: Key | Paste) -> bool:
-        """It was typed by who saw the question, or it leaves it."""
-        if self.seen_at is not None and event.time >= self.seen_at:
-            return True
-        active = self.active_bindings.get(event.key) if isinstance(event, Key) else None
-        return active is not None and active.binding.action in ("give_up", "say('NO')")
 
     @on(Input.Changed, "#word")
     def _typed(self, event: Input.Changed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -194,6 +195,36 @@ class Dialog(ModalScreen[R], Generic[R]):
             button: Its id.
         """
         self.action_give_up()
+
+
+class SeenFirst(Dialog[R]):
+    """A dialog that takes no key that was pressed before it could be seen, but for those that leave it.
+
+    Attributes:
+        LEAVING: Actions of the keys that leave it.
+        seen_at: When it came on the screen, of the clock `time.monotonic`, as events have it; None before.
+    """
+
+    LEAVING: ClassVar[frozenset[str]] = frozenset({"give_up"})
+
+    def __init__(self, title: str, place: Place | None = None, *, danger: bool = False) -> None:
+        super().__init__(title, place, danger=danger)
+        self.seen_at: float | None = None
+
+    def on_screen_resume(self) -> None:
+        """It is drawn next. Textual calls the handler of `Dialog`, too."""
+        if self.seen_at is None:
+            self.call_after_refresh(self._seen)
+
+    def _seen(self) -> None:
+        self.seen_at = self.seen_at or time.monotonic()
+
+    def is_meant(self, event: Key | Paste) -> bool:
+        """It was typed by who saw the dialog, or it leaves it."""
+        if self.seen_at is not None and event.time >= self.seen_at:
+            return True
+        active = self.active_bindings.get(event.key) if isinstance(event, Key) else None
+        return active is not None and active.binding.action in self.LEAVING
 
 
 async def show(app: App[Any], dialog: Dialog[R]) -> R:

@@ -16,7 +16,7 @@ from textual.widgets import Button, Static
 
 from embedq_tui.console.theme import ascii_only
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, show, text_of
+from embedq_tui.screens.dialogs.dialog import Place, SeenFirst, button, show, text_of
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
 
@@ -128,7 +128,7 @@ class _Bar(Widget):
         return bar(self._done, self._progress.total, self.size.width)
 
 
-class Running(Dialog[None]):
+class Running(SeenFirst[None]):
     """Shows how far something is until it has ended.
 
     Args:

@@ -9,7 +9,7 @@ transaction that wrote it where that tells, else by its id. While nothing is com
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -107,7 +107,7 @@ class AuditTail:
         self._open_since = dict.fromkeys(seen.open, oldest)
         self._before, self._connection = seen, connection
 
-    async def news(self, connection: Connection) -> AsyncIterator[tuple[AuditRow, ...]]:
+    async def news(self, connection: Connection) -> AsyncGenerator[tuple[AuditRow, ...], None]:
         """Look for new rows; begins where nothing was looked at yet.
 
         A look that was cut off by an error is made good by the next one.
