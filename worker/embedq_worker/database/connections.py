@@ -221,7 +221,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.InsufficientPrivilegeError,),
         EmbedqError,
         "the role lacks a right at {place}: {text}",
-        "grant it, or use another role",
+        "grant it (`embedq-tui migrate roles` makes roles to grant), or use another role",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),

@@ -132,7 +132,8 @@ async def _rights(connection: Connection) -> Check:
             "rights",
             Verdict.FAIL,
             f"the role {role} lacks rights: {'; '.join(lacking[:4])}{more}",
-            f"grant them to {role}, or let the worker use the role that owns the tables",
+            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` makes it), or let the worker use the "
+            "role that owns the tables",
         )
     return Check("rights", Verdict.OK, f"the role {role} has the rights a worker needs")
 
