@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -18,28 +18,11 @@ from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.blocking import until_any_blocked
-from tests.support.content import queued_articles, statuses
+from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 """Id of no task; the same in every process of a run."""
-
-
-async def fail(connection: Connection, count: int, error: str = "boom") -> list[UUID]:
-    """Articles whose tasks failed.
-
-    Returns:
-        Ids of the tasks.
-    """
-    articles = await queued_articles(connection, count, slug=f"failed-{uuid4().hex[:6]}")
-    rows = await connection.fetch(
-        """UPDATE embedding_tasks SET status = 'failed', attempts = 3, error_message = $2,
-                  completed_at = now()
-           WHERE article_id = ANY ($1::int[]) RETURNING id""",
-        articles,
-        error,
-    )
-    return [row["id"] for row in rows]
 
 
 async def act(tui: Tui, *arguments: object, code: int = ExitCode.OK, **expected: Any) -> Any:
@@ -56,7 +39,7 @@ async def act(tui: Tui, *arguments: object, code: int = ExitCode.OK, **expected:
 
 
 async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Connection) -> None:
-    [failed] = await fail(connection, 1)
+    [failed] = await failed_tasks(connection, 1)
     await queued_articles(connection, 1)
     waiting = await connection.fetchval("SELECT id FROM embedding_tasks WHERE id <> $1", failed)
     unknown = uuid4()
@@ -72,8 +55,8 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
 
 
 async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
-    await fail(connection, 3, "connect ECONNREFUSED 10.0.0.7:11434")
-    await fail(connection, 2, 'model "m" not found')
+    await failed_tasks(connection, 3, "connect ECONNREFUSED 10.0.0.7:11434")
+    await failed_tasks(connection, 2, 'model "m" not found')
     groups = (await tui("failed", "--json")).document("failed")["groups"]
     await act(tui, "retry", "--failed", "--group", groups[0]["fingerprint"], matched=3, changed=3, batches=1)
     assert await statuses(connection) == {"pending": 3, "failed": 2}
@@ -110,22 +93,10 @@ async def test_wrong_use(anywhere: Tui, arguments: list[str]) -> None:
     assert 1 <= len(answer.complaint) <= 2
 
 
-async def work(connection: Connection, *, failing: bool) -> None:
-    """End what is pending, for ever, as a worker would."""
-    while True:
-        await connection.execute(
-            """UPDATE embedding_tasks
-               SET status = $1, completed_at = clock_timestamp(), error_message = 'again'
-               WHERE status = 'pending'""",
-            "failed" if failing else "completed",
-        )
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("failing", [False, True])
 async def test_stages(tui: Tui, database: Database, connection: Connection, failing: bool) -> None:
-    await fail(connection, 150)
-    worker = asyncio.ensure_future(work(await database.connect(), failing=failing))
+    await failed_tasks(connection, 150)
+    worker = asyncio.ensure_future(end_pending_tasks(await database.connect(), failing=failing))
     expected: dict[str, Any] = {"state": "done", "changed": 150, "batches": 3}
     if failing:
         expected = {"state": "halted", "changed": 10, "batches": 1}
@@ -134,7 +105,7 @@ async def test_stages(tui: Tui, database: Database, connection: Connection, fail
 
 
 async def test_a_stage_that_nobody_works_on_halts(tui: Tui, connection: Connection) -> None:
-    await fail(connection, 12)
+    await failed_tasks(connection, 12)
     await act(
         tui,
         "retry",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
 
 from textual.app import App
 from textual.pilot import Pilot
@@ -16,8 +15,7 @@ from textual.worker import Worker
 from embedq_tui.console.acts import Actor
 from embedq_tui.live.link import Link
 from embedq_worker.queue.wanted import TaskFilter
-from tests.support.content import queued_articles
-from tests.support.databases import Connection, Database
+from tests.support.databases import Database
 from tests.support.waiting import until
 
 BY = "ann@ops"
@@ -67,18 +65,6 @@ def said(screen: Screen[Any]) -> str:
     """Everything a dialog says."""
     texts = [str(found.content) for found in screen.query(Static)]
     return "\n".join([*texts, *(str(found.label) for found in screen.query(Button))])
-
-
-async def fail(connection: Connection, count: int, *, error: str = "boom") -> list[UUID]:
-    """Tasks that failed."""
-    articles = await queued_articles(connection, count, slug=f"failed-{uuid4().hex[:6]}")
-    rows = await connection.fetch(
-        """UPDATE embedding_tasks SET status = 'failed', error_message = $2, completed_at = now()
-           WHERE article_id = ANY ($1::int[]) RETURNING id""",
-        articles,
-        error,
-    )
-    return [row["id"] for row in rows]
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ from embedq_tui.profiles import Profile
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.dialog import SeenFirst
 from embedq_worker.settings import Settings
+from tests.support.databases import Database
+from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 
 OPERATOR = "me@here"
@@ -40,6 +42,13 @@ async def console(
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
         await eventually(lambda: app.session.store.overview is not None and bool(app.session.store.access))
         yield pilot
+
+
+def with_stub(database: Database, stub: ProviderStub) -> Settings:
+    """Settings of a database with a provider that answers."""
+    return database.settings.model_copy(
+        update={"provider": "openai", "openai_base_url": stub.openai_url, "model_name": "stub"}
+    )
 
 
 def store(pilot: ConsolePilot) -> Store:

@@ -18,8 +18,8 @@ from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.queue.wanted import TaskFilter
-from tests.console.acting import HOSTILE, PENDING, bench, fail, said
-from tests.support.content import queued_articles, statuses
+from tests.console.acting import HOSTILE, PENDING, bench, said
+from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
@@ -27,7 +27,7 @@ from tests.support.waiting import until
 
 
 async def test_the_question_starts_on_no(database: Database, connection: Connection) -> None:
-    await fail(connection, 3)
+    await failed_tasks(connection, 3)
     async with bench(database) as (app, pilot):
         for keys in (["enter"], ["escape"], ["n"], ["tab", "shift+tab", "enter"], ["right", "left", "enter"]):
             work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",)))))
@@ -38,14 +38,14 @@ async def test_the_question_starts_on_no(database: Database, connection: Connect
 
 
 async def test_what_is_done_is_what_was_asked(database: Database, connection: Connection) -> None:
-    await fail(connection, 7, error="boom 1")
-    await fail(connection, 2, error="other")
+    await failed_tasks(connection, 7, error="boom 1")
+    await failed_tasks(connection, 2, error="other")
     async with bench(database) as (app, pilot):
         work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",), error="boom"))))
         question = said(await app.dialog(Confirm))
         assert "7" in question
         assert app.link.place in question
-        await fail(connection, 4, error="boom later")
+        await failed_tasks(connection, 4, error="boom later")
         await pilot.press("y", "y")
         outcome = await work.wait()
     assert isinstance(outcome, Outcome)
@@ -59,7 +59,7 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
 
 
 async def test_one_task_is_done_or_told_why_not(database: Database, connection: Connection) -> None:
-    one = TaskFilter(ids=tuple(await fail(connection, 1)))
+    one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
     async with bench(database) as (app, _):
         assert await app.begin(app.actor.act(reset(one, sure=True))).wait() is None
         assert len(app.told) == 1
@@ -121,7 +121,7 @@ async def test_tasks_in_hand_are_counted_apart(database: Database, connection: C
 
 
 async def test_each_task_that_was_left_out_is_told(database: Database, connection: Connection) -> None:
-    [failed] = await fail(connection, 1)
+    [failed] = await failed_tasks(connection, 1)
     await queued_articles(connection, 1)
     waiting = await connection.fetchval("SELECT id FROM embedding_tasks WHERE id <> $1", failed)
     unknown = uuid4()
@@ -149,7 +149,7 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def test_hostile_text_is_text(database: Database, connection: Connection) -> None:
-    await fail(connection, 2)
+    await failed_tasks(connection, 2)
     await connection.execute("UPDATE embedding_tasks SET slug = $1", HOSTILE)
     wanted = TaskFilter(statuses=("failed",), slug="[@click=app.quit]x[red $error a[/")
     async with bench(database) as (app, pilot):
@@ -168,8 +168,8 @@ async def test_hostile_text_is_text(database: Database, connection: Connection) 
 
 @pytest.mark.parametrize("failing", [False, True])
 async def test_in_stages(database: Database, connection: Connection, failing: bool) -> None:
-    await fail(connection, 30)
-    worker = asyncio.ensure_future(end_tasks(await database.connect(), failing=failing))
+    await failed_tasks(connection, 30)
+    worker = asyncio.ensure_future(end_pending_tasks(await database.connect(), failing=failing))
     async with bench(database) as (app, pilot):
         work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",)))))
         await app.dialog(Confirm)
@@ -185,22 +185,11 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
     worker.cancel()
 
 
-async def end_tasks(connection: Connection, *, failing: bool) -> None:
-    """End what is pending, for ever, as a worker would."""
-    while True:
-        await connection.execute(
-            """UPDATE embedding_tasks SET status = $1, completed_at = clock_timestamp(), error_message = 'x'
-               WHERE status = 'pending'""",
-            "failed" if failing else "completed",
-        )
-        await asyncio.sleep(0.01)
-
-
 # -- the rest
 
 
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
-    await fail(connection, 1)
+    await failed_tasks(connection, 1)
     async with bench(database, read_only=lambda: "a replica [/foo]") as (app, pilot):
         assert await app.begin(app.actor.act(retry(TaskFilter()))).wait() is None
         assert await app.begin(app.actor.undo(Act(uuid4(), "12 tasks cancelled"))).wait() is None
@@ -211,7 +200,7 @@ async def test_read_only_refuses(database: Database, connection: Connection) -> 
 
 
 async def test_a_dialog_does_not_outlive_who_asked(database: Database, connection: Connection) -> None:
-    await fail(connection, 2)
+    await failed_tasks(connection, 2)
     async with bench(database) as (app, pilot):
         below = app.screen
         work = app.begin(app.actor.act(retry(TaskFilter())))

@@ -13,19 +13,22 @@ from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings
-from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_asked, until_shown, until_text
+from tests.console.running import (
+    OPERATOR,
+    ConsolePilot,
+    console,
+    shown,
+    until_asked,
+    until_shown,
+    until_text,
+    with_stub,
+)
 from tests.support.content import add_articles, until_tasks, until_true
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub, stub_vector
 from tests.support.waiting import until
 
 HOSTILE = "[/b][@click=\x1b]52;c;\u202e宽字"
-
-
-def with_stub(database: Database, stub: ProviderStub) -> Settings:
-    return database.settings.model_copy(
-        update={"provider": "openai", "openai_base_url": stub.openai_url, "model_name": "stub"}
-    )
 
 
 async def embed(connection: Connection, settings: Settings, article: int, text: str) -> None:

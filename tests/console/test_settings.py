@@ -14,7 +14,16 @@ from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
-from tests.console.running import OPERATOR, ConsolePilot, console, shown, until_asked, until_shown, until_text
+from tests.console.running import (
+    OPERATOR,
+    ConsolePilot,
+    console,
+    shown,
+    until_asked,
+    until_shown,
+    until_text,
+    with_stub,
+)
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
@@ -27,12 +36,6 @@ async def unmigrated(settings: Settings, *, read_only: bool = False) -> AsyncIte
     async with app.run_test(size=(100, 30), notifications=True, tooltips=True) as pilot:
         await until(lambda: app.session.store.error is not None and app.session.store.access is not None)
         yield pilot
-
-
-def with_stub(database: Database, stub: ProviderStub) -> Settings:
-    return database.settings.model_copy(
-        update={"provider": "openai", "openai_base_url": stub.openai_url, "model_name": "stub"}
-    )
 
 
 async def test_every_setting_is_shown_and_no_secret(database: Database) -> None:

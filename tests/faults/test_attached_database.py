@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.content import wrong_articles
+from tests.support.content import statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy
 from tests.support.provider_stub import ProviderStub
@@ -44,10 +44,6 @@ class Site:
         out, _ = await process.communicate()
         return process.returncode or 0, json.loads(out)
 
-    async def counts(self) -> dict[str, int]:
-        rows = await self.connection.fetch("SELECT status, count(*) FROM embedding_tasks GROUP BY status")
-        return {row["status"]: row["count"] for row in rows}
-
     async def psql(self, statement: str) -> int:
         """Type a statement; the number of rows it changed."""
         return int((await self.connection.execute(statement)).split()[-1])
@@ -68,7 +64,7 @@ async def site(request: pytest.FixtureRequest, empty_database: Database) -> Asyn
 
 
 async def test_from_migrate_to_a_clean_verify(site: Site) -> None:
-    before = await site.counts()
+    before = await statuses(site.connection)
     assert sum(before.values()) == 200
     assert (await site.tui("migrate"))[0] == 0
     code, status = await site.tui("status")
@@ -81,7 +77,7 @@ async def test_from_migrate_to_a_clean_verify(site: Site) -> None:
         "UPDATE embedding_tasks SET processed_at = now() - interval '1 h' WHERE status = 'processing'"
     )
     await site.drain()  # takes back what the other program left in hand, and does all that is due
-    assert (await site.counts()).get("processing", 0) == 0
+    assert (await statuses(site.connection)).get("processing", 0) == 0
     await site.psql("UPDATE embedding_tasks SET scheduled_at = now() WHERE status = 'pending'")
     assert (await site.tui("backfill", "--yes"))[0] == 0
     await site.drain()
@@ -117,12 +113,12 @@ async def _stop_and_start(site: Site) -> None:
     claimed = "SELECT count(*) FROM embedding_audit_logs WHERE message = 'Task claimed'"
     claims = await site.connection.fetchval(claimed)
     async with asyncio.timeout(10):
-        while (await site.counts()).get("processing"):  # noqa: ASYNC110 - another program's state
+        while (await statuses(site.connection)).get("processing"):  # noqa: ASYNC110 - another program's state
             await asyncio.sleep(0.05)
     assert await site.connection.fetchval(claimed) == claims
     _, status = await site.tui("status")
     assert not status["worker"]["running"]
-    assert (await site.counts())["pending"] > 0
+    assert (await statuses(site.connection))["pending"] > 0
     await site.psql(START)
     async with asyncio.timeout(10):
         while await site.connection.fetchval(claimed) == claims:  # noqa: ASYNC110
@@ -145,9 +141,9 @@ async def _cancel(site: Site, worker: WorkerProcess) -> None:
     cancelled = await site.psql(CANCEL)
     assert cancelled > 0
     async with asyncio.timeout(10):
-        while (await site.counts()).get("processing"):  # noqa: ASYNC110
+        while (await statuses(site.connection)).get("processing"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    counts = await site.counts()
+    counts = await statuses(site.connection)
     assert counts["failed"] == cancelled, worker.text
     assert not counts.get("pending")
 
@@ -168,5 +164,5 @@ async def _delete(site: Site, worker: WorkerProcess) -> None:
     site.stub.faults.hold = None
     await until(lambda: site.stub.seen.in_flight == 0)
     await worker.until_heard("lost")
-    assert await site.counts() == {}
+    assert await statuses(site.connection) == {}
     assert await site.connection.fetchval(newest) == stored

@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.console_process import Opened, gone, is_worker
+from tests.support.console_process import Opened, is_worker
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
+from tests.support.processes import gone
 from tests.support.provider_stub import ProviderStub
 from tests.support.terminal import Terminal, terminal
 from tests.support.waiting import until

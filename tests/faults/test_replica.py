@@ -12,6 +12,7 @@ from embedq_tui.console.app import Console
 from embedq_worker.errors import ExitCode
 from tests.conftest import SERVER_VARIABLE
 from tests.console.running import console, eventually, until_text
+from tests.support.content import statuses
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.worker_process import environment, run_worker_process
@@ -41,7 +42,7 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
 
         await pilot.press("r")
         await until_text(pilot, "replica")
-        assert await states(connection) == {"failed": 2}
+        assert await statuses(connection) == {"failed": 2}
 
         await promote(replica)
         await pilot.press("ctrl+r")
@@ -60,13 +61,6 @@ async def add_failed(connection: Connection, slug: str) -> None:
            VALUES ($1, 'create', 'failed', now(), 'no answer')""",
         slug,
     )
-
-
-async def states(connection: Connection) -> dict[str, int]:
-    rows = await connection.fetch(
-        "SELECT status, count(*)::int AS tasks FROM embedding_tasks GROUP BY status"
-    )
-    return {row["status"]: row["tasks"] for row in rows}
 
 
 async def promote(replica: Database) -> None:

@@ -19,6 +19,7 @@ from embedq_worker.configuration import environment_of
 from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
+from tests.support.processes import is_no_child
 from tests.support.provider_stub import ProviderStub
 from tests.support.supervised import (
     FAILED,
@@ -29,7 +30,6 @@ from tests.support.supervised import (
     STOPPING,
     WAITING,
     hold_tasks,
-    is_no_child,
     let_go,
     settings_of,
     watched,

@@ -16,8 +16,9 @@ from embedq_worker.configuration import environment_of
 from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection
+from tests.support.processes import gone, is_no_child
 from tests.support.provider_stub import ProviderStub
-from tests.support.supervised import OFF, Watched, gone, hold_tasks, is_no_child, let_go, watched
+from tests.support.supervised import OFF, Watched, hold_tasks, let_go, watched
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]

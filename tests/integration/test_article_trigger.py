@@ -18,7 +18,7 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.schema import migrations
 from embedq_worker.schema.needs import Category
 from tests.support.blocking import until_blocked
-from tests.support.content import add_articles, statuses, wrong_articles
+from tests.support.content import add_articles, statuses, store_chunk, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
@@ -40,14 +40,6 @@ async def queued(connection: Connection) -> list[tuple[str, str]]:
         "DELETE FROM embedding_tasks WHERE status = 'pending' RETURNING slug, operation, created_at"
     )
     return [(row["slug"], row["operation"]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
-
-
-async def embed(connection: Connection, *articles: int) -> None:
-    await connection.executemany(
-        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
-           VALUES ($1, 'x.md#0', 0, 'words')""",
-        [(article,) for article in articles],
-    )
 
 
 # -- what is queued
@@ -93,7 +85,7 @@ async def test_many_at_once(connection: Connection, editor: Connection) -> None:
 async def test_a_change(
     connection: Connection, editor: Connection, change: str, operations: list[str]
 ) -> None:
-    await embed(connection, *await add_articles(editor, ["text"]))
+    await store_chunk(connection, *await add_articles(editor, ["text"]))
     await queued(connection)
     await editor.execute(f"UPDATE articles SET {change}")
     assert [operation for _, operation in await queued(connection)] == operations
@@ -175,7 +167,7 @@ async def test_under_stricter_isolation_every_save_is_queued(
         await editor.execute("UPDATE articles SET content = 'other'")
     assert await queued(connection) == [("article-0", "update")]
 
-    await embed(connection, article)
+    await store_chunk(connection, article)
     async with editor.transaction(isolation=isolation):
         await editor.execute("UPDATE articles SET content = 'third', no_rag = true")
     assert await queued(connection) == [("article-0", "delete")]

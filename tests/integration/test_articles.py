@@ -13,7 +13,7 @@ from embedq_worker.content.articles import ImportCounts, ImportOptions, Item, St
 from embedq_worker.content.importing import ArticleDraft, Skipped
 from embedq_worker.errors import EmbedqError
 from tests.support.blocking import until_blocked
-from tests.support.content import add_articles
+from tests.support.content import add_articles, store_chunk
 from tests.support.databases import Connection, Database
 
 OPTIONS = ImportOptions(by="importer@here", max_attempts=5)
@@ -54,14 +54,6 @@ async def article(connection: Connection, slug: str = "guide") -> asyncpg.Record
     row = await connection.fetchrow("SELECT * FROM articles WHERE slug = $1", slug)
     assert row is not None
     return row
-
-
-async def give_embeddings(connection: Connection, article_id: int) -> None:
-    await connection.execute(
-        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
-           VALUES ($1, 'x.md#0', 0, 'words')""",
-        article_id,
-    )
 
 
 # -- what is written and queued
@@ -131,7 +123,7 @@ async def test_a_no_rag_article_is_queued_only_to_lose_its_embeddings(
     assert outcomes["never"] == ("created", False)
     await connection.execute("DELETE FROM embedding_tasks")
     if has_embeddings:
-        await give_embeddings(connection, (await article(connection))["id"])
+        await store_chunk(connection, (await article(connection))["id"])
 
     outcomes, _ = await store(connection, draft(no_rag=True))
     assert outcomes == {"guide": ("updated", has_embeddings)}

@@ -21,6 +21,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.embedded import embedded_server
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema import migrations
+from tests.support.processes import gone
 from tests.support.waiting import until
 
 _USER = """
@@ -71,7 +72,7 @@ async def test_data_is_kept_and_the_server_stopped(folder: Path) -> None:
         assert not server.is_new
         await _execute(server.url, "CREATE TABLE kept AS SELECT 1 AS one")
         pid = _server_pid(folder)
-    assert not _runs(pid)
+    assert gone(pid)
     with embedded_server(folder) as server:
         await _execute(server.url, "SELECT one FROM kept")
 
@@ -100,12 +101,12 @@ def test_the_last_user_stops_it(folder: Path) -> None:
         with embedded_server(folder) as server:
             assert server.url == url
             pid = _server_pid(folder)
-        assert _runs(pid)
+        assert not gone(pid)
         with pytest.raises(EmbedqError), embedded_server(folder, fresh=True):
             pass
-        assert _runs(pid)
+        assert not gone(pid)
         assert other.poll() is None
-    assert not _runs(pid)
+    assert gone(pid)
 
 
 async def test_two_begin_at_once(folder: Path) -> None:
@@ -122,7 +123,7 @@ async def test_a_killed_user_holds_nothing(folder: Path) -> None:
             killed.kill()
             killed.wait()
             await _execute(url, "SELECT 1")
-        await until(lambda: not _runs(pid))
+        await until(lambda: gone(pid))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -133,7 +134,7 @@ async def test_stopped_however_its_user_ends(folder: Path, number: int) -> None:
             user.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
                 user.wait(20)
-    await until(lambda: not _runs(pid))
+    await until(lambda: gone(pid))
     assert not (folder / "data" / "postmaster.pid").exists()
 
 
@@ -147,7 +148,7 @@ def test_stopped_after_an_exception(folder: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert not any(_runs(pid) for pid in pids)
+    assert all(gone(pid) for pid in pids)
 
 
 async def test_a_server_that_was_left_behind_is_taken_over(folder: Path) -> None:
@@ -155,12 +156,12 @@ async def test_a_server_that_was_left_behind_is_taken_over(folder: Path) -> None
         pid = _server_pid(folder)
         for process in (*psutil.Process(user.pid).children(), psutil.Process(user.pid)):
             process.kill()
-    assert _runs(pid)
+    assert not gone(pid)
     with embedded_server(folder) as server:
         assert server.url == url
         assert _server_pid(folder) == pid
         await _execute(server.url, "SELECT 1")
-    assert not _runs(pid)
+    assert gone(pid)
 
 
 async def test_a_killed_server_recovers(folder: Path) -> None:
@@ -246,13 +247,6 @@ def test_root_opens_no_folder(tmp_path: Path) -> None:
     with pytest.raises(EmbedqError), embedded_server(tmp_path / "demo"):
         pass
     assert tmp_path.stat().st_mode & 0o777 == 0o700
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _server_pid(folder: Path) -> int:

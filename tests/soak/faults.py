@@ -16,8 +16,9 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.files import load_migrations
 from tests.soak.scene import Scene
 from tests.support.clocks import shifted
-from tests.support.console_process import Opened, gone
+from tests.support.console_process import Opened
 from tests.support.foreign_worker import ForeignWorker
+from tests.support.processes import gone
 from tests.support.terminal import terminal
 from tests.support.waiting import until
 

@@ -54,13 +54,3 @@ def is_worker(process: psutil.Process) -> bool:
         return "embedq_worker" in process.cmdline()
     except psutil.Error:
         return False
-
-
-def gone(worker: psutil.Process) -> bool:
-    """Whether a process has ended."""
-    try:
-        return (
-            worker.status() == psutil.STATUS_ZOMBIE
-        )  # its parent is gone, too, and init looks when it likes
-    except psutil.NoSuchProcess:
-        return True

@@ -6,7 +6,7 @@ import asyncio
 import json
 from array import array
 from collections.abc import Iterable, Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from embedq_worker.content.chunking import embedding_input, split_markdown
 from tests.support.databases import DIMENSIONS, Connection
@@ -78,6 +78,44 @@ async def queued_articles(
     articles = await add_articles(connection, contents, slug=slug)
     await queue_tasks(connection, articles, priority=priority)
     return articles
+
+
+async def failed_tasks(connection: Connection, count: int, error: str = "boom") -> list[UUID]:
+    """Insert short articles whose tasks failed.
+
+    Returns:
+        Ids of the tasks.
+    """
+    articles = await queued_articles(connection, count, slug=f"failed-{uuid4().hex[:6]}")
+    rows = await connection.fetch(
+        """UPDATE embedding_tasks SET status = 'failed', attempts = 3, error_message = $2,
+                  completed_at = now()
+           WHERE article_id = ANY ($1::int[]) RETURNING id""",
+        articles,
+        error,
+    )
+    return [row["id"] for row in rows]
+
+
+async def end_pending_tasks(connection: Connection, *, failing: bool) -> None:
+    """End what is pending, for ever, as a worker of another program would."""
+    while True:
+        await connection.execute(
+            """UPDATE embedding_tasks
+               SET status = $1, completed_at = clock_timestamp(), error_message = 'again'
+               WHERE status = 'pending'""",
+            "failed" if failing else "completed",
+        )
+        await asyncio.sleep(0.01)
+
+
+async def store_chunk(connection: Connection, *articles: int) -> None:
+    """Insert one chunk of each article, without a vector."""
+    await connection.executemany(
+        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+           VALUES ($1, 'x.md#0', 0, 'words')""",
+        [(article,) for article in articles],
+    )
 
 
 async def statuses(connection: Connection) -> dict[str, int]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-
-import psutil
 
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import Patience, WorkerOptions, WorkerState
@@ -78,23 +75,6 @@ async def watched(settings: Settings, patience: Patience = QUICK, **options: Any
     finally:
         await made.supervisor.kill()
         await made.supervisor.close()
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is no more, or only waits for somebody who is not us to look at it."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def is_no_child(pid: int) -> bool:
-    """Whether no zombie of ours is left of it."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
 
 
 async def hold_tasks(connection: Connection, stub: ProviderStub, *, count: int = 5) -> None:
