@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.importing import ArticleDraft
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
 from embedq_worker.database.connections import DirectConnection, connected
+from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 
 EDITS = 12
 """Articles that are edited at a time, at most."""
 
 PAUSE_S = 1.5
+AGAIN_S = 1.0
+"""Seconds until a connection that was lost is made anew."""
+
 FAILS = 0.3
 """How often a round ends with a failure."""
 
@@ -31,26 +36,29 @@ _ERRORS: tuple[Callable[[random.Random], str], ...] = (
 
 
 async def keep_busy(settings: Settings, by: str) -> None:
-    """Edit and fail for ever, in articles of the demo alone; ends by cancellation.
+    """Edit and fail for ever, in articles of the demo alone; ends by cancellation only.
 
     Args:
         settings: Of the demo's database, with its articles stored.
         by: Who edits.
-
-    Raises:
-        EmbedqError: The database cannot be reached any more.
     """
+    while True:
+        with suppress(EmbedqError):  # a server that was restarted finds the demo as busy as before
+            async with connected(settings, "embedq demo traffic") as connection:
+                await _edit_on(connection, ImportOptions(by, settings.max_retries))
+        await asyncio.sleep(AGAIN_S)
+
+
+async def _edit_on(connection: DirectConnection, options: ImportOptions) -> None:
     rng, drafts, edits = random.Random(), python_topics(), 0  # noqa: S311 - nothing secret
-    options = ImportOptions(by, settings.max_retries)
-    async with connected(settings, "embedq demo traffic") as connection:
-        while True:
-            edits += 1
-            chosen = rng.sample(drafts, rng.randint(1, EDITS))
-            async for _ in store_articles(connection, [_edited(draft, edits) for draft in chosen], options):
-                pass
-            if rng.random() < FAILS:
-                await _fail(connection, chosen[0], rng.choice(_ERRORS)(rng))
-            await asyncio.sleep(PAUSE_S * rng.random() * 2)
+    while True:
+        edits += 1
+        chosen = rng.sample(drafts, rng.randint(1, EDITS))
+        async for _ in store_articles(connection, [_edited(draft, edits) for draft in chosen], options):
+            pass
+        if rng.random() < FAILS:
+            await _fail(connection, chosen[0], rng.choice(_ERRORS)(rng))
+        await asyncio.sleep(PAUSE_S * rng.random() * 2)
 
 
 def _edited(draft: ArticleDraft, number: int) -> ArticleDraft:
