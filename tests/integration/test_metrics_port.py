@@ -10,6 +10,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -207,3 +208,36 @@ async def test_a_machine_without_threads_for_a_while(
                 with pytest.raises(httpx.TransportError):
                     await ask(_url(stream), "/healthz")
         assert (await ask(_url(stream), "/healthz")).status_code == 200
+
+
+async def test_who_asks_byte_by_byte_holds_no_place_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_port, "PATIENCE_S", 0.5)
+    stream = io.StringIO()
+    settings = database.settings.model_copy(update={"metrics_port": 0})
+
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"G")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async def answered() -> bool:
+        with suppress(httpx.TransportError):
+            return (await ask(_url(stream), "/healthz")).status_code == 200
+        return False
+
+    async with served(settings, _serving(database, stream)):
+        host, _, port = _url(stream).removeprefix("http://").rpartition(":")
+        slow = [await asyncio.open_connection(host, int(port)) for _ in range(http_port.ASKERS)]
+        asking = [asyncio.create_task(trickle(writer)) for _, writer in slow]
+        async with asyncio.timeout(10):
+            while not await answered():
+                pass
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        for _, writer in slow:
+            writer.close()

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -200,7 +200,23 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "embedq"
     sys_version = ""
 
+    def setup(self) -> None:
+        super().setup()
+        # The timeout of a socket is one for each read: who sends a byte now and then would never exceed it.
+        self._reading = threading.Timer(PATIENCE_S, self._hang_up)
+        self._reading.daemon = True
+        self._reading.start()
+
+    def finish(self) -> None:
+        self._reading.cancel()
+        super().finish()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):  # it has ended meanwhile
+            self.connection.shutdown(socket.SHUT_RDWR)
+
     def do_GET(self) -> None:
+        self._reading.cancel()
         path = self.path.partition("?")[0]
         answer = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}.get(path)
         if answer is None:
