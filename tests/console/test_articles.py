@@ -256,6 +256,14 @@ async def test_a_slow_provider_can_be_given_up_and_one_that_is_gone_is_told(
             await pilot.press("escape")
             await until_text(pilot, "Stopped")
             assert isinstance(pilot.app.screen, ArticleSearchScreen)
+            await pilot.press("enter")
+            await until(lambda: stub.seen.requests == 2)
+            await pilot.press("enter")  # again, while the first is asked
+            await until(lambda: stub.seen.requests == 3)
+            await until_text(pilot, "esc stops it")
+            await pilot.press("escape")
+            await until_text(pilot, "Stopped")
+            assert isinstance(pilot.app.screen, ArticleSearchScreen)
             await stub.stop()
             await pilot.press("enter")
             await until_shown(

@@ -14,6 +14,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
 from embedq_tui.live.questions import Question
 from embedq_tui.operations.searching import Wanted, look_up
@@ -159,9 +160,10 @@ class ArticleSearchScreen(ConsoleScreen):
             told = [Text("Stopped.", QUIET)]
             raise
         finally:
-            self._asking, self._told = None, tuple(told)
-            if self.alive:
-                self._draw()
+            if self._asking is get_current_worker():  # else another search has begun meanwhile
+                self._asking, self._told = None, tuple(told)
+                if self.alive:
+                    self._draw()
 
     async def _embed(self, query: str) -> tuple[Vector, str]:
         self._now("Asking the provider")
