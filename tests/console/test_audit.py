@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 from textual.events import Paste
 
 from embedq_tui.screens.audit import roll
-from embedq_tui.screens.audit.roll import PAGE
+from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.configuration import load_settings
@@ -128,6 +130,34 @@ async def test_older_rows_come_by_pages_and_few_are_kept(
             await until(lambda: under_cursor(screen) == "newest")
     finally:
         roll.KEPT = kept
+
+
+async def test_a_key_that_is_held_down_reads_older_rows_once(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = [], asyncio.Event()
+    read_older = AuditRoll.read_older
+
+    async def slowly(self: AuditRoll, connection: Connection) -> int:
+        begun.append(self)
+        await goes_on.wait()
+        return await read_older(self, connection)
+
+    monkeypatch.setattr(AuditRoll, "read_older", slowly)
+    await connection.execute(
+        """INSERT INTO embedding_audit_logs (level, category, message, timestamp)
+           SELECT 'info', 'performance', 'old-' || n, now() - interval '1 h' - n * interval '1 s'
+           FROM generate_series(0, 299) n"""
+    )
+    async with console(database.settings) as pilot:
+        screen = await shows_audit(pilot)
+        await pilot.press("g", "k")
+        await until_text(pilot, "reading older")
+        await pilot.press("k", "k", "k")
+        await until_text(pilot, "reading older")
+        goes_on.set()
+        await until(lambda: under_cursor(screen) == f"old-{PAGE}")
+        assert len(begun) == 1
 
 
 async def test_no_row_is_lost_over_a_lost_connection_and_late_commits(

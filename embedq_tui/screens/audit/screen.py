@@ -58,7 +58,7 @@ class AuditScreen(ConsoleScreen):
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
         self._error: EmbedqError | None = None
-        self._reading = False
+        self._reading: AuditRoll | None = None
         self._offered: tuple[object, ...] = ()
         # Kept instead of looked for: when the console ends, what is inside of others goes first.
         self._rows: LogList[AuditRow] = LogList(lambda row: row.id, self._line, id="rows")
@@ -153,7 +153,7 @@ class AuditScreen(ConsoleScreen):
         if not rows.items:
             return Text("there are no such rows ", QUIET)
         where = f"row {rows.place + 1:,} of {len(rows.items):,}{'+' if roll.has_older else ''}  "
-        if self._reading:
+        if self._reading is roll:
             return Text.assemble((where, QUIET), ("reading older ", QUIET))
         if self.frozen:
             return Text.assemble((where, QUIET), (f"{self._newer()} since, f: go on ", DOUBTFUL))
@@ -188,27 +188,30 @@ class AuditScreen(ConsoleScreen):
 
     @on(LogList.AtStart)
     def _at_start(self) -> None:
-        self._read_older(1)
+        self._go_older(1)
 
     @on(LogList.Chosen)
     def _chosen(self) -> None:
         self.action_detail()
 
+    def _go_older(self, lines: int) -> None:
+        """Go up beyond the first row; a key that is held down reads what is there once."""
+        if self._roll.has_older and self._reading is not self._roll:
+            self._reading = self._roll
+            self._draw_about()
+            self._read_older(self._roll, lines)
+
     @work(exclusive=True, group="older", exit_on_error=False)
-    async def _read_older(self, lines: int) -> None:
+    async def _read_older(self, roll: AuditRoll, lines: int) -> None:
         """Read the page before the first row, and go on up into it."""
-        roll = self._roll
-        if not roll.has_older:
-            return
-        self._reading = True
-        self._draw_about()
         try:
             found = await self.session.ask(OlderRows(roll))
         except EmbedqError as error:
             self.notify(printable_line(str(error)), title="Not read", severity="error", markup=False)
             return
         finally:
-            self._reading = False
+            if self._reading is roll:
+                self._reading = None
         if found and roll is self._roll:
             self._rows.following = False
             self._draw()
@@ -219,7 +222,7 @@ class AuditScreen(ConsoleScreen):
         if self._rows.place > 0:
             self._rows.action_page(-1)
         else:
-            self._read_older(max(self._rows.size.height - 1, 1))
+            self._go_older(max(self._rows.size.height - 1, 1))
 
     def action_newer(self) -> None:
         """A page down."""
