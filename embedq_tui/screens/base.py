@@ -95,6 +95,8 @@ class ConsoleScreen(Screen[None]):
         """
         if self.store.lost is not None:
             return Text("not known: the database does not answer", DOUBTFUL)
+        if self.store.error is not None:
+            return Text("not known", DOUBTFUL)
         return Text(looking, QUIET)
 
     def ask_anew(self) -> None:

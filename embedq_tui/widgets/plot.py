@@ -13,7 +13,7 @@ from embedq_tui.rendering.plots import Line, plot
 
 
 class Plot(Widget):
-    """Lines over time.
+    """Lines over time; empty until it is shown any.
 
     Args:
         title: Above it, with the unit.
@@ -22,7 +22,7 @@ class Plot(Widget):
 
     DEFAULT_CSS = "Plot { height: 1fr; width: 1fr; }"
 
-    data: reactive[tuple[tuple[Line, ...], tuple[str, ...]]] = reactive(((), ()))
+    data: reactive[tuple[tuple[Line, ...], tuple[str, ...]] | None] = reactive(None)
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class Plot(Widget):
         return self._drawn[1]
 
     def _draw(self) -> Text:
+        if self.data is None:
+            return Text()
         lines, labels = self.data
         picture = plot(
             lines,

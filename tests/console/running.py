@@ -40,7 +40,8 @@ async def console(
     """
     app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
-        await eventually(lambda: app.session.store.overview is not None and bool(app.session.store.access))
+        store = app.session.store
+        await eventually(lambda: bool((store.overview or store.error) and store.access))
         yield pilot
 
 

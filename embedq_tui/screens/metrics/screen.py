@@ -156,7 +156,8 @@ class MetricsScreen(ConsoleScreen):
     def _note(self) -> str:
         """What there is to say instead of figures."""
         if self._measured is None:
-            return "" if self._answer and self._answer.error else self.unknown(MEASURING).plain
+            error = self._answer and self._answer.error
+            return printable_line(error.message) if error else self.unknown(MEASURING).plain
         if anything(self._measured.plotted):
             return ""
         return f"Nothing ended and no worker ran in the last {self._span.title}."
@@ -180,10 +181,11 @@ class MetricsScreen(ConsoleScreen):
 
     def _state(self) -> Text:
         answer, now = self._answer, self.store.now()
+        if self._measured is None or now is None:
+            failed = answer is not None and answer.error is not None
+            return Text("not known ", BAD) if failed else self.unknown("measuring").append(" ")
         if answer is not None and answer.error is not None:
             return Text(f"{printable_line(answer.error.message)} ", BAD)
-        if self._measured is None or now is None:
-            return self.unknown("measuring").append(" ")
         old_s = (now - self._measured.plotted.at).total_seconds()
         return Text(f"by {self._measured.plotted.by.value}, {age(old_s)} old ", QUIET)
 

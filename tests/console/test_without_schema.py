@@ -1,0 +1,22 @@
+"""A database without our tables: each screen says that it knows nothing, none goes on looking."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.console.running import console, eventually, shown, until_text
+from tests.support.databases import Database
+
+
+@pytest.mark.parametrize("key", "12345678")
+async def test_no_screen_goes_on_looking(empty_database: Database, key: str) -> None:
+    async with console(empty_database.settings, (120, 40)) as pilot:
+        await until_text(pilot, "M applies what is missing")
+        await pilot.press(key)
+
+        def told() -> bool:
+            text = shown(pilot).lower()
+            return not any(word in text for word in ("looking", "being counted", "measuring", "nothing yet"))
+
+        await eventually(told)
+        assert "M applies what is missing" in shown(pilot)
