@@ -83,6 +83,19 @@ BEGIN
 END
 $$;
 
+-- What waits for no time is due. In the order of our index and without a sort, so that the planner takes it and no
+-- other program's, by which it would read all that waits.
+CREATE FUNCTION embedq_make_due(p_limit int) RETURNS void
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+    UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()
+    FROM (VALUES (0), (1), (2)) AS r(rank)
+    CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
+          WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
+          ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
+    WHERE t.id = timeless.id
+$$;
+
 -- Takes back what no living worker holds. Any worker calls it now and then; one at a time does the work.
 --
 -- A claim of ours is orphaned when its worker is gone or silent for p_dead_ms. Its tasks lose no attempt, for a dying
@@ -104,13 +117,7 @@ BEGIN
     END IF;
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
-    -- What waits for no time is due. In the order of our index, so that the planner takes it and no other program's.
-    UPDATE embedding_tasks t SET scheduled_at = v_now
-    FROM (VALUES (0), (1), (2)) AS r(rank)
-    CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
-          WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
-          ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
-    WHERE t.id = timeless.id;
+    PERFORM embedq_make_due(p_limit);
     -- Not quiet: tasks come back, and every worker may take them.
     RETURN QUERY
         WITH orphans AS (
