@@ -115,6 +115,25 @@ async def test_a_thousand_texts_take_less_than_a_second_or_so(provider: Provider
     assert perf_counter() - began < 5  # 0.5 s on an idle machine
 
 
+def test_a_user_without_a_home() -> None:
+    """As systemd's DynamicUser, which the password database need not know."""
+    program = """
+import asyncio, os, pwd
+def nobody(uid): raise KeyError(uid)
+pwd.getpwuid = nobody
+from embedq_worker.providers import open_provider
+from embedq_worker.settings import Settings
+async def main():
+    provider = open_provider(Settings(provider="local"))
+    await provider.check()
+    await provider.aclose()
+asyncio.run(main())
+assert "HOME" not in os.environ
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
 def test_nothing_is_fetched_written_or_printed(tmp_path: Path) -> None:
     """In a process of its own, where a socket is an error and the home is empty."""
     program = """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -156,12 +158,27 @@ def _import_quietly() -> Any:
     root, keeper = logging.getLogger(), logging.NullHandler()
     root.addHandler(keeper)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _some_home():
             warnings.simplefilter("ignore")
             import wordllama
     finally:
         root.removeHandler(keeper)
     return wordllama
+
+
+@contextmanager
+def _some_home() -> Iterator[None]:
+    """A home to ask for, as wordllama does while it is imported; systemd's DynamicUser may have none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 def _not_installed() -> ProviderMisconfigured:
