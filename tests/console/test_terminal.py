@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +126,37 @@ async def test_it_ends_at_once_although_its_connections_died_in_silence(database
         proxy.swallow()
         program.type("q")
         assert await program.ended(within_s=4) == 0
+
+
+STUBBORN = """
+import asyncio
+task = None
+
+async def stay():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+def run(runner, main, run=asyncio.Runner.run):
+    async def beside():
+        global task
+        task = asyncio.create_task(stay())
+        return await main
+    return run(runner, beside())
+
+asyncio.Runner.run = run
+"""
+
+
+@pytest.mark.slow
+async def test_it_ends_although_a_task_does_not(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STUBBORN)
+    async with opened(database, PYTHONPATH=str(tmp_path)) as program:
+        program.type("q")
+        assert await program.ended() == 0
+        assert program.modes() == (True, True)
 
 
 async def test_where_there_is_no_terminal_it_says_so(database: Database) -> None:
