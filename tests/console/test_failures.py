@@ -160,3 +160,20 @@ async def test_a_group_leads_to_its_tasks_and_back(database: Database, connectio
         await pilot.press("minus")
         await until(lambda: pilot.app.screen is screen)
         assert screen.table.current == group
+
+
+async def test_what_is_below_is_the_group_under_the_cursor_however_fast_it_moves(
+    database: Database, connection: Connection
+) -> None:
+    first = await fail(connection, "boom {}", 3)
+    await fail(connection, "other {}", 2)
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 2)
+        await until_cursor(screen, first)
+        await until_text(pilot, "slug-1,")  # its newest tasks: it was asked for
+        await pilot.press("f")  # nothing is drawn anew by itself
+        for _ in range(3):
+            await pilot.press("j", "k")
+            await pilot.pause()
+            assert screen.table.current == first
+            assert screen.query_one(TextView).border_title == first

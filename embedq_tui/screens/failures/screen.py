@@ -230,7 +230,7 @@ class FailuresScreen(ActingScreen):
         if group is None:
             return
         page = self._newest.get(group.fingerprint)
-        view.border_title = f"{group.fingerprint}"
+        view.border_title = group.fingerprint
         trend = (
             trend_line(self._trends, group.fingerprint, ascii_only=self.console.ascii_only)
             if self._trends
@@ -250,15 +250,15 @@ class FailuresScreen(ActingScreen):
         now = self.store.now()
         if self._found is None or now is None:
             return
-        group = self._current
+        group, view = self._current, self.query_one(TextView)
         name = group.fingerprint if group else ""
-        if name == self._asked:
-            return
-        self.query_one(TextView).scroll_home(animate=False)
-        self._draw_group(now)
+        if view.border_title != name:
+            view.scroll_home(animate=False)
+            self._draw_group(now)
         if self._settling is not None:
             self._settling.stop()
-        self._settling = self.set_timer(SETTLED_S, self._ask_newest)
+        if name != self._asked:
+            self._settling = self.set_timer(SETTLED_S, self._ask_newest)
 
     def _ask_newest(self) -> None:
         group = self._current
