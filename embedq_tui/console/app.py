@@ -288,9 +288,9 @@ class Console(App[int]):
         if name != self.current_mode:
             self._last = self.current_mode
             await self.switch_mode(name)
-        if self.screen.check_action(action, ()) is None:
-            self.actor.refused()
-        elif not await self.run_action(action, self.screen):
+        if self.screen.check_action(action, ()) is None and self.actor.refused():
+            return
+        if not await self.run_action(action, self.screen):
             self.notify("There is nothing to do it to", markup=False)
 
     def action_show_last(self) -> None:

@@ -306,6 +306,16 @@ async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
         await until_text(pilot, "Read-only")
 
 
+@pytest.mark.parametrize("action", ["retry", "sweep_cancel"])
+async def test_a_command_without_anything_to_do_it_to_says_so(database: Database, action: str) -> None:
+    async with console(database.settings) as pilot:
+        app = pilot.app
+        assert isinstance(app, Console)
+        await opened(pilot)
+        app.act_on("tasks", action)  # as the list of commands does
+        await eventually(lambda: len(app._notifications) == 1)
+
+
 @pytest.mark.parametrize("size", [(200, 60), (20, 5)])
 async def test_texts_of_anybody_are_shown_as_they_are(
     database: Database, connection: Connection, size: tuple[int, int]
