@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 from rich.text import Text
 from textual import work
@@ -32,6 +34,9 @@ from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
 
 LOG_LINES = 2_000
+
+ANSWERED_S = 10.0
+"""Seconds in which a worker says that it works on as many batches as it was asked to."""
 
 _STYLES = {
     WorkerState.RUNNING: GOOD,
@@ -91,6 +96,8 @@ class WorkersScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._next_line = 0
+        self._asked: dict[UUID, tuple[int, float]] = {}
+        self._pacing = asyncio.Lock()
 
     def body(self) -> ComposeResult:
         """Ours, all, and what ours says."""
@@ -216,19 +223,28 @@ class WorkersScreen(ConsoleScreen):
             self.console.actor.notify(str(error), bad=True)
         self._draw()
 
-    @work(group="order", exit_on_error=False)
+    @work(group="pace", exit_on_error=False)
     async def action_pace(self, by: int) -> None:
         """Let the chosen worker work on more or fewer batches at once, whatever host it is on."""
         row = self._chosen
-        if row is None:
+        if row is None or self.console.actor.refused():
             return
-        wanted = min(max(_concurrency(row) + by, 1), MOST_CONCURRENCY)
+        wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
+        self._asked[row.id] = (wanted, time.monotonic())
 
         async def order(_: Progress) -> bool:
             async with self.session.link.connection() as connection:
                 return await fleet.set_concurrency(connection, row.id, wanted, self._by)
 
-        await self._tell(row, order, f"works on {count(wanted, 'batch', 'batches')} at once")
+        async with self._pacing:  # one after the other: the last word holds
+            heard = await self._tell(row, order, f"works on {count(wanted, 'batch', 'batches')} at once")
+        if not heard:
+            self._asked.pop(row.id, None)
+
+    def _paced(self, row: WorkerRow) -> int:
+        """Batches a worker works on at once: what it was asked to a moment ago, else what it says."""
+        wanted, asked_at = self._asked.get(row.id, (0, -ANSWERED_S))
+        return wanted if time.monotonic() - asked_at < ANSWERED_S else _concurrency(row)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_end_one(self, force: bool) -> None:
@@ -249,11 +265,13 @@ class WorkersScreen(ConsoleScreen):
 
         await self._tell(row, order, "was asked to end")
 
-    async def _tell(self, row: WorkerRow, order: Callable[[Progress], Awaitable[bool]], done: str) -> None:
+    async def _tell(self, row: WorkerRow, order: Callable[[Progress], Awaitable[bool]], done: str) -> bool:
+        """Give an order and tell what came of it; whether the worker runs to hear it."""
         heard = await self.console.actor.attempt(Progress(f"Worker {_place(row)}"), order)
         if heard is not None:
             words = done if heard else "runs no more"
             self.console.actor.notify(f"Worker {_place(row)} {words}", bad=not heard)
+        return bool(heard)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:

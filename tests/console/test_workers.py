@@ -1,0 +1,22 @@
+"""The screen of workers: what it asks of one that it did not start."""
+
+from __future__ import annotations
+
+from tests.commands.actors import start_worker
+from tests.console.running import console, until_text
+from tests.support.content import until_true
+from tests.support.databases import Connection, Database
+
+
+async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too(
+    database: Database, connection: Connection
+) -> None:
+    worker = await start_worker(connection)  # works on one batch, and never says otherwise
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "build-7")
+        await pilot.press("plus", "plus", "plus", "minus")
+        await until_true(
+            connection, "SELECT concurrency_wanted = 3 FROM embedq_workers WHERE id = $1", worker
+        )
+        await until_text(pilot, "works on 3 batches")
