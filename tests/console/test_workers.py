@@ -15,8 +15,7 @@ async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too
     async with console(database.settings, (120, 40)) as pilot:
         await pilot.press("5")
         await until_text(pilot, "build-7")
-        await pilot.press("plus", "plus", "plus", "minus")
-        await until_true(
-            connection, "SELECT concurrency_wanted = 3 FROM embedq_workers WHERE id = $1", worker
-        )
-        await until_text(pilot, "works on 3 batches")
+        await pilot.press("plus", "plus", "plus")
+        wanted = "SELECT concurrency_wanted = 4 FROM embedq_workers WHERE id = $1"
+        await until_true(connection, wanted, worker)
+        await until_text(pilot, "works on 4 batches")
