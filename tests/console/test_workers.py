@@ -1,9 +1,9 @@
-"""The screen of workers: what it asks of one that it did not start."""
+"""The screen of workers: what it asks of those that it did not start."""
 
 from __future__ import annotations
 
 from tests.commands.actors import start_worker
-from tests.console.running import console, until_text
+from tests.console.running import OPERATOR, console, until_asked, until_shown, until_text
 from tests.support.content import until_true
 from tests.support.databases import Connection, Database
 
@@ -19,3 +19,17 @@ async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too
         wanted = "SELECT concurrency_wanted = 4 FROM embedq_workers WHERE id = $1"
         await until_true(connection, wanted, worker)
         await until_text(pilot, "works on 4 batches")
+
+
+async def test_workers_are_paused_and_go_on(database: Database) -> None:
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "This console")
+        await pilot.press("p")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_text(pilot, f"by {OPERATOR}  (advice: !)")
+        await pilot.press("p")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_shown(pilot, lambda text: "(advice: !)" not in text)

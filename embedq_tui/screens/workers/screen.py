@@ -222,6 +222,7 @@ class WorkersScreen(ConsoleScreen):
         except EmbedqError as error:
             self.console.actor.notify(str(error), bad=True)
         self._draw()
+        self.session.again()
 
     @work(group="pace", exit_on_error=False)
     async def action_pace(self, by: int) -> None:
@@ -271,6 +272,7 @@ class WorkersScreen(ConsoleScreen):
         if heard is not None:
             words = done if heard else "runs no more"
             self.console.actor.notify(f"Worker {_place(row)} {words}", bad=not heard)
+            self.session.again()
         return bool(heard)
 
     @work(exclusive=True, group="order", exit_on_error=False)
@@ -315,6 +317,7 @@ class WorkersScreen(ConsoleScreen):
 
         if await actor.attempt(Progress(title), give) is not None:
             actor.notify(f"All workers: {order.value}")
+            self.session.again()
 
     def action_copy(self) -> None:
         """Copy the log."""
