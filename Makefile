@@ -162,5 +162,5 @@ lock: $(PY)  ## write requirements/constraints.txt anew (UPGRADE=1: newest versi
 
 .PHONY: clean
 clean:  ## remove .venv, caches and what was built
-	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build site snapshot_report.html .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,16 +7,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedq_tui.invocation import operator
 from embedq_tui.loading import loading
+from embedq_tui.output import OutputError, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
+    from embedq_tui.supervisor.left import LeftWorker
     from embedq_tui.supervisor.types import WorkerOptions
     from embedq_worker.settings import Settings
 
@@ -81,7 +84,17 @@ def open_console(
         worker=worker,
         companion=companion,
     )
-    return _run(Console(settings, chosen, options))
+    console = Console(settings, chosen, options)
+    code = _run(console)
+    if console.supervisor.left is not None:
+        _tell_of(console.supervisor.left)
+    return code
+
+
+def _tell_of(left: LeftWorker) -> None:
+    """Say what outlives the console, while its operator looks."""
+    with suppress(OutputError):  # the terminal may be gone
+        say(f"Worker {left.pid} was left running; its log: {left.log or 'none'}; `kill {left.pid}` ends it")
 
 
 def _run(console: Console) -> int:

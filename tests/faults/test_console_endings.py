@@ -143,6 +143,8 @@ async def test_a_worker_is_left_running_or_stopped_as_the_operator_says(
         await console.press("q", "Leave it running")
         console.program.type("j\r")
         assert await console.program.ended() == 0
+        _, _, afterwards = console.program.received.rpartition(b"\x1b[?1049l")
+        assert str(console.log_of(worker)).encode() in afterwards
         assert stub.faults.hold is not None
         stub.faults.hold.set()
         await asyncio.sleep(0.5)

@@ -28,7 +28,7 @@ ELSEWHERE = {
     "pip install 'embedq-tui[local]'": "test_wheel.py installs the wheel",
     "embedq-tui": "opens the console: tests/console/test_terminal.py",
     "embedq-worker --concurrency 4 --batch-size 50": "works until it is stopped: test_worker_process.py",
-    "docker compose -f worker/compose.yaml up --build": "test_deployment.py reads the files; no engine here",
+    "docker compose -f worker/compose.yaml up --build": "test_deployment.py reads the files",
     "systemctl enable --now embedq-worker": "test_deployment.py reads the unit; systemd is the machine's",
 }
 """Lines that are not typed here, and why."""
