@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedq_tui.heap import give_back_large
 from embedq_tui.invocation import operator
 from embedq_tui.loading import loading
 from embedq_tui.output import OutputError, say
@@ -64,6 +65,7 @@ def open_console(
         EmbedqError: There is no terminal, or a setting cannot be used.
     """
     require_terminal()
+    give_back_large()
     os.umask(0o077)  # what is exported, drawn and kept here is the operator's alone
     profiles = load_profiles()
     chosen = profiles.find(profile) if profile else Profile()
