@@ -265,9 +265,22 @@ class QueueMachine(RuleBasedStateMachine):
         except asyncpg.LockNotAvailableError:  # the vectors of an article that is being deleted
             outcomes = ["contended"] * len(tasks)
         left = [task for task, outcome in zip(tasks, outcomes, strict=True) if outcome == "contended"]
-        assert not left or self.open
+        assert not left or self.open or self.in_foreign_hands(left)
         if left:
             self.held[worker] = left
+
+    def in_foreign_hands(self, tasks: list[ClaimedTask]) -> bool:
+        """Whether another program holds a task of the same article, which may undo these if it is older."""
+        return bool(
+            self.run(
+                self.world.psql.fetchval(
+                    """SELECT count(*) FROM embedding_tasks
+                       WHERE status = 'processing' AND claimed_at IS DISTINCT FROM processed_at
+                         AND article_id = ANY ($1::int[])""",
+                    [task.article_id for task in tasks],
+                )
+            )
+        )
 
     @precondition(lambda self: self.held)
     @rule(number=NUMBER, kind=st.sampled_from([ReturnKind.RETRY, ReturnKind.RELEASE, ReturnKind.ISOLATE]))
