@@ -18,40 +18,11 @@ import pytest
 
 from tests.support.content import add_articles, queue_tasks, statuses, until_true, wrong_articles
 from tests.support.databases import Connection, Database
-from tests.support.provider_stub import Fault, Faults, ProviderStub
+from tests.support.provider_faults import FOR_GOOD, OUTAGES, Fault, Faults
+from tests.support.provider_stub import ProviderStub
 from tests.support.worker_process import WorkerProcess, environment, worker_process
 
 SEED = "EMBEDQ_TEST_SEED"
-
-OUTAGES: Mapping[str, Mapping[str, Any]] = {
-    "500": {"fault": Fault.STATUS, "status": 500},
-    "503 with Retry-After": {"fault": Fault.STATUS, "status": 503, "headers": {"Retry-After": "0.1"}},
-    "429": {"fault": Fault.STATUS, "status": 429, "headers": {"Retry-After": "0.1"}},
-    "401": {"api_key": "another"},
-    "408": {"fault": Fault.STATUS, "status": 408},
-    "no money": {"fault": Fault.STATUS, "status": 429, "code": "insufficient_quota"},
-    "refuses everything": {"fault": Fault.STATUS, "status": 400},
-    "dropped": {"fault": Fault.DROP_BEFORE},
-    "half an answer": {"fault": Fault.DROP_MIDDLE},
-    "no JSON": {"fault": Fault.MALFORMED},
-    "an empty object": {"fault": Fault.EMPTY_OBJECT},
-    "other dimensions": {"fault": Fault.WRONG_DIMENSIONS},
-    "too few vectors": {"fault": Fault.WRONG_COUNT},
-    "wrong indexes": {"fault": Fault.WRONG_INDEXES},
-    "nothing finite": {"fault": Fault.NOT_FINITE},
-    "an endless answer": {"fault": Fault.HUGE},
-    "a trickle": {"fault": Fault.TRICKLE},
-    "elsewhere": {"fault": Fault.REDIRECT},
-    "another model": {"model": "another"},
-    "silence": {"latency_s": 60.0},
-    "an error of a million characters": {"fault": Fault.STATUS, "status": 500, "body": "x" * 1_000_000},
-    "an error that commands a terminal": {
-        "fault": Fault.STATUS,
-        "status": 500,
-        "message": "\x1b[2J\x1b]52;c;aGk=\x07",
-    },
-}
-"""What is nobody's fault among the tasks."""
 
 HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "answers in reverse order": {"fault": Fault.REVERSED},
@@ -63,9 +34,6 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "every third request fails": {"fault": Fault.STATUS, "status": 500, "every": 3},
 }
 """What everything is embedded in spite of."""
-
-FOR_GOOD = ("refuses everything", "nothing finite")
-"""What is a text's fault where it is not everybody's."""
 
 HELD = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state <> 'closed')"
 """The breaker has seen what is the matter."""
@@ -80,13 +48,6 @@ POISONS: Mapping[str, Mapping[str, Any]] = {
 
 MEMORY_BYTES = 100 * 2**20
 """An endless answer is cut off after 4 MiB; what Python and the system keep of it may be some more."""
-
-
-def turn(stub: ProviderStub, knobs: Mapping[str, Any]) -> None:
-    """Turn these knobs, and all others back; the stub is the same."""
-    fresh = Faults(**knobs)
-    for field in fields(Faults):
-        setattr(stub.faults, field.name, getattr(fresh, field.name))
 
 
 @dataclass
@@ -110,7 +71,7 @@ class Scene:
 
     async def heal(self) -> None:
         """The provider is itself again, and the workers are told."""
-        turn(self.stub, {})
+        self.stub.faults.turn({})
         await self.connection.execute(
             """UPDATE embedq_providers SET state = 'closed', failures = 0, retry_at = NULL;
                NOTIFY embedq_work, 'provider'"""
@@ -173,7 +134,7 @@ def test_every_knob_is_turned() -> None:
 async def test_no_outage_costs_an_attempt_or_memory_and_afterwards_all_is_embedded(scene: Scene) -> None:
     before = scene.memory()
     for knobs in OUTAGES.values():
-        turn(scene.stub, knobs)
+        scene.stub.faults.turn(knobs)
         await scene.queue()
         # Healed in the midst of the search for a culprit, it would be taken for one that refuses a text.
         await until_true(scene.connection, HELD)
@@ -186,7 +147,7 @@ async def test_no_outage_costs_an_attempt_or_memory_and_afterwards_all_is_embedd
 
 async def test_what_is_odd_and_harmless_is_put_up_with(scene: Scene) -> None:
     for knobs in HARMLESS.values():
-        turn(scene.stub, knobs)
+        scene.stub.faults.turn(knobs)
         await scene.queue(8)
         await scene.drained()
     assert await charged(scene.connection) == []
@@ -195,7 +156,7 @@ async def test_what_is_odd_and_harmless_is_put_up_with(scene: Scene) -> None:
 
 @pytest.mark.parametrize("poison", POISONS)
 async def test_a_poisonous_text_fails_alone_and_with_a_reason(scene: Scene, poison: str) -> None:
-    turn(scene.stub, POISONS[poison])
+    scene.stub.faults.turn(POISONS[poison])
     articles = await scene.queue(8, poison=True)
     await scene.drained()
     assert await charged(scene.connection) == []
@@ -220,7 +181,7 @@ async def test_whatever_the_provider_does_at_random(scene: Scene) -> None:
             mixed |= knobs
         if random.random() < 0.5:
             mixed |= {"every": random.randint(1, 4), "times": random.randint(1, 5)}
-        turn(scene.stub, mixed)
+        scene.stub.faults.turn(mixed)
         await scene.queue(random.randint(1, 8), poison=random.random() < 0.3)
         await asyncio.sleep(random.uniform(0.05, 1.0))
         if random.random() < 0.4:

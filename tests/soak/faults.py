@@ -19,6 +19,7 @@ from tests.support.clocks import shifted
 from tests.support.console_process import Opened
 from tests.support.foreign_worker import ForeignWorker
 from tests.support.processes import gone
+from tests.support.provider_faults import FOR_GOOD, OUTAGES
 from tests.support.terminal import terminal
 from tests.support.waiting import until
 
@@ -216,6 +217,18 @@ async def lose_the_provider(scene: Scene) -> int:
     return 1
 
 
+async def spoil_the_provider(scene: Scene) -> int:
+    """It answers as it should not, to every request or to some, and then as it should."""
+    wrong = scene.chance.choice([knobs for name, knobs in OUTAGES.items() if name not in FOR_GOOD])
+    pace = {"latency_s": scene.stub.faults.latency_s}
+    scene.stub.faults.turn({**pace, **wrong, "every": scene.chance.randint(1, 3)})
+    try:
+        await asyncio.sleep(scene.chance.uniform(0.5, 6))
+    finally:
+        scene.stub.faults.turn(pace)
+    return 1
+
+
 # -- others
 
 
@@ -276,6 +289,7 @@ FAULTS: Sequence[Fault] = (
     Fault("network: messages cut in half", halve_lines),
     Fault("network: connections silent", silence_lines, (10.0, 16.0), weight=2.5),
     Fault("provider away and back", lose_the_provider, (1.0, 4.0), weight=2.0),
+    Fault("provider answering wrongly", spoil_the_provider, (1.0, 4.0), weight=2.0),
     Fault("articles edited and deleted while embedded", edit_what_is_in_hand, (0.02, 0.3)),
     Fault("an operator's statements in psql", type_statements, (0.3, 1.5), repaired=True),
     Fault("another program's worker beside", run_a_foreign_worker, (0.2, 1.0), repaired=True),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -79,6 +80,46 @@ class Faults:
     max_inputs_status: int = 400
     encoding: Literal["obey", "ignore", "refuse"] = "obey"
     hold: asyncio.Event | None = None
+
+    def turn(self, knobs: Mapping[str, Any]) -> None:
+        """Turn these knobs, and all others back."""
+        fresh = Faults(**knobs)
+        for knob in fields(self):
+            setattr(self, knob.name, getattr(fresh, knob.name))
+
+
+OUTAGES: Mapping[str, Mapping[str, Any]] = {
+    "500": {"fault": Fault.STATUS, "status": 500},
+    "503 with Retry-After": {"fault": Fault.STATUS, "status": 503, "headers": {"Retry-After": "0.1"}},
+    "429": {"fault": Fault.STATUS, "status": 429, "headers": {"Retry-After": "0.1"}},
+    "401": {"api_key": "another"},
+    "408": {"fault": Fault.STATUS, "status": 408},
+    "no money": {"fault": Fault.STATUS, "status": 429, "code": "insufficient_quota"},
+    "refuses everything": {"fault": Fault.STATUS, "status": 400},
+    "dropped": {"fault": Fault.DROP_BEFORE},
+    "half an answer": {"fault": Fault.DROP_MIDDLE},
+    "no JSON": {"fault": Fault.MALFORMED},
+    "an empty object": {"fault": Fault.EMPTY_OBJECT},
+    "other dimensions": {"fault": Fault.WRONG_DIMENSIONS},
+    "too few vectors": {"fault": Fault.WRONG_COUNT},
+    "wrong indexes": {"fault": Fault.WRONG_INDEXES},
+    "nothing finite": {"fault": Fault.NOT_FINITE},
+    "an endless answer": {"fault": Fault.HUGE},
+    "a trickle": {"fault": Fault.TRICKLE},
+    "elsewhere": {"fault": Fault.REDIRECT},
+    "another model": {"model": "another"},
+    "silence": {"latency_s": 60.0},
+    "an error of a million characters": {"fault": Fault.STATUS, "status": 500, "body": "x" * 1_000_000},
+    "an error that commands a terminal": {
+        "fault": Fault.STATUS,
+        "status": 500,
+        "message": "\x1b[2J\x1b]52;c;aGk=\x07",
+    },
+}
+"""What is nobody's fault among the tasks."""
+
+FOR_GOOD = ("refuses everything", "nothing finite")
+"""What is a text's fault where it is not everybody's."""
 
 
 @dataclass(slots=True)
