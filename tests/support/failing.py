@@ -1,0 +1,41 @@
+"""Providers at a server of the tests, and how they fail there."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import Provider, ProviderError
+from embedq_worker.settings import Settings
+
+Protocol = Literal["ollama", "openai"]
+both = pytest.mark.parametrize("protocol", ["ollama", "openai"])
+
+
+def provider_at(protocol: Protocol, url: str, **values: Any) -> Provider:
+    """A provider of that protocol at the root of a server; `values` are settings."""
+    given: dict[str, Any] = {"ollama_base_url": url, "openai_base_url": f"{url}/v1"}
+    given |= {"dimensions_wanted": 8, "model_name": "stub"}
+    return open_provider(Settings(provider=protocol, **{**given, **values}))
+
+
+async def embed_failure(provider: Provider) -> ProviderError:
+    """What embedding a text ends in; the provider is closed."""
+    try:
+        with pytest.raises(ProviderError) as caught:
+            await provider.embed(["a"])
+    finally:
+        await provider.aclose()
+    return caught.value
+
+
+async def check_failure(provider: Provider) -> ProviderError:
+    """What a check ends in; the provider is closed."""
+    try:
+        with pytest.raises(ProviderError) as caught:
+            await provider.check()
+    finally:
+        await provider.aclose()
+    return caught.value
