@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from embedq_tui.filters.quoting import quoted
+from embedq_tui.filters.quoting import quoted, refuse_unprintable
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 
@@ -27,8 +27,7 @@ def parse_article_filter(text: str) -> ArticleFilter:
     Raises:
         UsageError: It cannot be understood; says where.
     """
-    if not text.isprintable():
-        raise UsageError("a filter is one line of printable characters")
+    refuse_unprintable(text)
     states: list[State] = []
     folder, words = "", []
     for term in _terms(text):

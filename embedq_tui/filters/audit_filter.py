@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from uuid import UUID
 
+from embedq_tui.filters.quoting import refuse_unprintable
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
 from embedq_worker.queue.wanted import parse_moment
@@ -49,8 +50,7 @@ def parse(typed: str) -> Wanted:
     Raises:
         UsageError: It cannot be understood.
     """
-    if "\0" in typed:
-        raise UsageError("a filter is one line of printable characters")
+    refuse_unprintable(typed)
     given: dict[str, str] = {}
     text = []
     for word in _words(typed):

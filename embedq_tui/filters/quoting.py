@@ -1,8 +1,20 @@
-"""Values in the text of a filter."""
+"""What the texts of all filters have in common: their characters, and values in them."""
 
 from __future__ import annotations
 
 import re
+
+from embedq_worker.errors import UsageError
+
+
+def refuse_unprintable(text: str) -> None:
+    """Refuse what no filter can hold.
+
+    Raises:
+        UsageError: It is not one line of printable characters.
+    """
+    if not text.isprintable():
+        raise UsageError("a filter is one line of printable characters")
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from embedq_tui.filters.quoting import quoted
+from embedq_tui.filters.quoting import quoted, refuse_unprintable
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import (
     KINDS,
@@ -62,8 +62,7 @@ def parse_filter(text: str) -> TaskFilter:
     Raises:
         UsageError: It cannot be understood; says where.
     """
-    if "\0" in text or not text.isprintable():
-        raise UsageError("a filter is one line of printable characters")
+    refuse_unprintable(text)
     given: dict[str, list[str]] = {}
     for key, value in _terms(text):
         given.setdefault(key, []).append(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from time import monotonic
 
 import pytest
@@ -13,6 +14,7 @@ from embedq_worker.queue.breaker import Held
 from tests.support.content import queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import Bench, bench
+from tests.support.provider_faults import OUTAGES
 from tests.support.provider_stub import Fault, ProviderStub
 
 
@@ -51,26 +53,29 @@ async def test_too_many_requests_hold_claiming_for_as_long_as_asked(
     assert await wrong_articles(connection) == []
 
 
-DOWN = {
-    "500": {"fault": Fault.STATUS, "status": 500},
+OTHERS: Mapping[str, Mapping[str, object]] = {
     "503": {"fault": Fault.STATUS, "status": 503},
-    "cut": {"fault": Fault.DROP_BEFORE},
-    "cut in the middle": {"fault": Fault.DROP_MIDDLE},
-    "no JSON": {"fault": Fault.MALFORMED},
-    "no embeddings": {"fault": Fault.EMPTY_OBJECT},
-    "too few vectors": {"fault": Fault.WRONG_COUNT},
-    "silent": {"latency_s": 60.0},
-    "without end": {"fault": Fault.TRICKLE},
+    "no such page": {"fault": Fault.STATUS, "status": 405},
 }
+"""Faults that are not among the outages every worker is put through."""
+
+FAULTS = {**OUTAGES, **OTHERS}
+DOWN = (
+    *("500", "503", "dropped", "half an answer", "no JSON", "an empty object", "too few vectors"),
+    *("silence", "a trickle"),
+)
+MISCONFIGURED = (
+    *("401", "another model", "other dimensions", "elsewhere", "refuses everything", "no money"),
+    "no such page",
+)
 
 
-@pytest.mark.parametrize("fault", DOWN.values(), ids=DOWN.keys())
+@pytest.mark.parametrize("fault", DOWN)
 async def test_a_provider_that_is_down_opens_the_breaker_and_costs_nobody_an_attempt(
-    database: Database, connection: Connection, stub: ProviderStub, fault: dict[str, object]
+    database: Database, connection: Connection, stub: ProviderStub, fault: str
 ) -> None:
     await queued_articles(connection, 10)
-    for name, value in fault.items():
-        setattr(stub.faults, name, value)
+    stub.faults.turn(FAULTS[fault])
     async with bench(database, stub, request_timeout_ms=100) as it:
         outcomes = await it.work_off(rounds=breaker.FAILURES_TO_OPEN + 1)
         assert outcomes == {"requeued": 10 * breaker.FAILURES_TO_OPEN}
@@ -82,24 +87,12 @@ async def test_a_provider_that_is_down_opens_the_breaker_and_costs_nobody_an_att
     assert await statuses(connection) == {"pending": 10}
 
 
-MISCONFIGURED = {
-    "wrong key": {"api_key": "another"},
-    "no such model": {"model": "another"},
-    "wrong dimensions": {"fault": Fault.WRONG_DIMENSIONS},
-    "redirected": {"fault": Fault.REDIRECT},
-    "refuses every text": {"fault": Fault.STATUS, "status": 400},
-    "no money": {"fault": Fault.STATUS, "status": 429, "code": "insufficient_quota"},
-    "no such page": {"fault": Fault.STATUS, "status": 405},
-}
-
-
-@pytest.mark.parametrize("fault", MISCONFIGURED.values(), ids=MISCONFIGURED.keys())
+@pytest.mark.parametrize("fault", MISCONFIGURED)
 async def test_a_configuration_fault_pauses_everybody_at_once_with_advice(
-    database: Database, connection: Connection, stub: ProviderStub, fault: dict[str, object]
+    database: Database, connection: Connection, stub: ProviderStub, fault: str
 ) -> None:
     await queued_articles(connection, 10)
-    for name, value in fault.items():
-        setattr(stub.faults, name, value)
+    stub.faults.turn(FAULTS[fault])
     async with bench(database, stub) as it:
         assert await it.work() == {"requeued": 10}
         opened = await held(it)

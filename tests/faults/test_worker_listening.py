@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
@@ -16,10 +17,20 @@ from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
-from tests.support.worker_process import environment, worker_process
+from tests.support.worker_process import WorkerProcess, environment, worker_process
 
 NEVER = {"EMBEDDING_WORKER_INTERVAL": 3_600_000}
 """So that polling helps nobody."""
+
+
+@asynccontextmanager
+async def deaf_worker(database: Database, stub: ProviderStub) -> AsyncIterator[WorkerProcess]:
+    """A worker that runs, polls five times a second, and is reached by no signal."""
+    async with TcpProxy(database.url, deaf=True) as proxy:
+        variables = environment(database, stub, DATABASE_URL=proxy.url, EMBEDDING_WORKER_INTERVAL=200)
+        async with worker_process(variables) as worker:
+            await worker.started()
+            yield worker
 
 
 async def test_a_worker_is_woken_by_whoever_queues_a_task(
@@ -102,25 +113,19 @@ async def test_a_listening_connection_that_is_cut_is_replaced_at_once(
 async def test_where_listen_cannot_work_the_worker_says_so_and_polls(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with TcpProxy(database.url, deaf=True) as proxy:
-        variables = environment(database, stub, DATABASE_URL=proxy.url, EMBEDDING_WORKER_INTERVAL=200)
-        async with worker_process(variables) as worker:
-            await worker.started()
-            await queued_articles(connection, 3)
-            await until_tasks(connection, completed=3)
-            await worker.until_heard("LISTEN does not work", within_s=25)
-            assert await worker.stop() == 0
+    async with deaf_worker(database, stub) as worker:
+        await queued_articles(connection, 3)
+        await until_tasks(connection, completed=3)
+        await worker.until_heard("LISTEN does not work", within_s=25)
+        assert await worker.stop() == 0
 
 
 async def test_a_worker_that_nobody_can_wake_hears_orders_as_often_as_it_polls(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with TcpProxy(database.url, deaf=True) as proxy:
-        variables = environment(database, stub, DATABASE_URL=proxy.url, EMBEDDING_WORKER_INTERVAL=200)
-        async with worker_process(variables) as worker:
-            await worker.started()
-            await fleet.command(connection, fleet.Order.STOP, "ann@ops")
-            assert await worker.ended(within_s=5) == 0  # it beats every ten seconds
+    async with deaf_worker(database, stub) as worker:
+        await fleet.command(connection, fleet.Order.STOP, "ann@ops")
+        assert await worker.ended(within_s=5) == 0  # it beats every ten seconds
 
 
 @pytest.fixture
