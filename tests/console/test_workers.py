@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from embedq_tui.live.store import Look
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import Order
 from tests.commands.actors import start_worker
 from tests.console.running import OPERATOR, console, until_asked, until_shown, until_text
 from tests.support.content import until_true
@@ -33,3 +38,17 @@ async def test_workers_are_paused_and_go_on(database: Database) -> None:
         await until_asked(pilot)
         await pilot.press("y")
         await until_shown(pilot, lambda text: "(advice: !)" not in text)
+
+
+async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Look, "pause_s", 60.0)  # what the screen shows stays behind
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "This console")
+        await fleet.command(connection, Order.PAUSE, "other@there")
+        await pilot.press("p")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_true(connection, "SELECT paused_at IS NULL FROM embedq_control")

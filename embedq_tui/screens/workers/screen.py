@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Log
 
+from embedq_tui.live.store import Look
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
@@ -27,7 +28,7 @@ from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.overview import Liveness, WorkerRow
+from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from embedq_worker.settings import MOST_CONCURRENCY
@@ -278,7 +279,7 @@ class WorkersScreen(ConsoleScreen):
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:
         """Keep all workers up but idle, or let them claim again."""
-        seen = self.store.overview
+        seen = await self._orders_now()
         if seen is not None:
             paused = seen.control.paused_at is not None
             order, words = (
@@ -289,7 +290,7 @@ class WorkersScreen(ConsoleScreen):
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_stop_all(self) -> None:
         """Stop all workers on all hosts, or lift a stop."""
-        seen = self.store.overview
+        seen = await self._orders_now()
         if seen is None:
             return
         if seen.control.stopped_at is not None:
@@ -303,10 +304,13 @@ class WorkersScreen(ConsoleScreen):
             danger=True,
         )
 
+    async def _orders_now(self) -> Overview | None:
+        """A look of this moment: a key that means one thing or its opposite must not go by an older one."""
+        looking = Progress("Looking at the workers")
+        return await self.console.actor.attempt(looking, lambda _: self.session.ask(Look()))
+
     async def _order(self, order: Order, title: str, line: str, *, danger: bool = False) -> None:
         actor = self.console.actor
-        if actor.refused():
-            return
         enquiry = Enquiry(title, [line], order.value.capitalize(), danger=danger)
         if await actor.confirm(enquiry) is not Answer.YES:
             return
