@@ -92,7 +92,7 @@ async def failures(
         # These tell how the index is to be walked, whatever the statistics say of a fresh failure storm.
         await connection.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
-            "SET LOCAL jit = off"
+            "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
         )
         total = await connection.fetchrow(_TOTAL)
         rows = await connection.fetch(_GROUPS, limit + 1)

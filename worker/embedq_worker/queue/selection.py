@@ -164,9 +164,13 @@ async def select(connection: Connection, wanted: TaskFilter) -> Selection:
 
 PLAN = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
-    "SET LOCAL jit = off"
+    "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
 )
-"""Holds the walks to their indexes, whatever the statistics say of a table that changes this fast."""
+"""Holds the walks to their indexes, whatever the statistics say of a table that changes this fast.
+
+There is one way to walk whatever the parameters are, so that a list that is asked for again is not planned again:
+left to itself, PostgreSQL does so for ever where it takes the plan for these parameters to be cheaper.
+"""
 
 COUNTING_S = 600.0
 
