@@ -1,1 +1,1 @@
-"""The console: its wiring, its keys, how it acts and how it draws."""
+"""The console: its wiring, its keys, how it carries out requests and how it draws."""

@@ -26,6 +26,7 @@ from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.dialogs.dialog import Place
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerOptions
 from embedq_tui.supervisor.types import WorkerState as Supervised
@@ -34,7 +35,8 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
-    from embedq_tui.console.acts import Actor
+    from embedq_tui.console.executor import Executor
+    from embedq_tui.screens.dialogs.service import Dialogs
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -115,9 +117,10 @@ class Console(App[int]):
             self._filters.append(AsciiFilter())
         self._first_theme = "ansi-dark" if plain else DARK.name
         self.started_with = (settings, profile)
-        self._actor: Actor | None = None
+        self._dialogs: Dialogs | None = None
+        self._executor: Executor | None = None
         self._type_ahead = TypeAhead(
-            self, super().on_event, lambda: self._actor is not None and self._actor.busy > 0
+            self, super().on_event, lambda: self._dialogs is not None and self._dialogs.busy > 0
         )
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
@@ -174,7 +177,7 @@ class Console(App[int]):
             on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )
         self.session = session
-        self._actor = None
+        self._dialogs, self._executor = None, None
         self.supervisor = Supervisor(settings, self.options.worker, on_change=self._state_changed)
 
     def _serve(self) -> None:
@@ -214,17 +217,30 @@ class Console(App[int]):
         self._serve()
         self.switch_mode(name)
 
-    @property
-    def actor(self) -> Actor:
-        """Acts on this database; made for the first who acts: the first frame need not wait for it."""
-        if self._actor is None:
-            from embedq_tui.console.acts import Actor
+    # -- acting on it; made for the first who acts: the first frame need not wait for it
 
-            session = self.session
-            self._actor = Actor(
-                self, session.link, self.options.operator, session.profile, lambda: session.read_only
-            )
-        return self._actor
+    @property
+    def dialogs(self) -> Dialogs:
+        """They ask and tell the operator; they name this database."""
+        if self._dialogs is None:
+            from embedq_tui.screens.dialogs.service import Dialogs
+
+            session, profile = self.session, self.session.profile
+            word = profile.environment or profile.name
+            place = Place(session.link.place, word, profile.badge_colour)
+            self._dialogs = Dialogs(self, place, lambda: session.read_only)
+        return self._dialogs
+
+    @property
+    def executor(self) -> Executor:
+        """Carries out requests on this database."""
+        if self._executor is None:
+            from embedq_tui.console.executor import Executor
+            from embedq_tui.console.undo import UndoHistory
+
+            link, by = self.session.link, self.options.operator
+            self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
+        return self._executor
 
     # -- from the store to the screen
 
@@ -288,7 +304,7 @@ class Console(App[int]):
         if name != self.current_mode:
             self._last = self.current_mode
             await self.switch_mode(name)
-        if self.screen.check_action(action, ()) is None and self.actor.refused():
+        if self.screen.check_action(action, ()) is None and self.dialogs.refused():
             return
         if not await self.run_action(action, self.screen):
             self.notify("There is nothing to do it to", markup=False)
@@ -330,7 +346,7 @@ class Console(App[int]):
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo(self) -> None:
         """Take back what was done last, where that can be."""
-        await self.actor.undo_last()
+        await self.executor.history.undo_last()
 
     async def action_quit(self) -> None:
         """End; what becomes of a worker that runs is asked."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
 
-from embedq_tui.console.deeds import Deed
+from embedq_tui.console.request import Request
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable, Row
 from embedq_worker.actions.tasks import Outcome
@@ -75,7 +75,7 @@ class ChangingScreen(ConsoleScreen):
         """Say why nothing may be changed here."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.binding.action in self.CHANGES:
-            self.console.actor.refused()
+            self.console.dialogs.refused()
 
 
 class ActingScreen(ChangingScreen):
@@ -122,15 +122,17 @@ class ActingScreen(ChangingScreen):
         self.notify(JUST_CHANGED, markup=False)
         return False
 
-    def carry_out(self, deed: Deed | Callable[[], Awaitable[Deed]]) -> None:
+    def execute(self, request: Request | Callable[[], Awaitable[Request]]) -> None:
         """Do something to tasks; not while something else is being done.
 
         Args:
-            deed: What; or how it is found out, which may ask the database.
+            request: What; or how it is found out, which may ask the database.
         """
 
         async def act(console: Console) -> None:
-            outcome = await console.actor.act(deed if isinstance(deed, Deed) else await deed())
+            outcome = await console.executor.execute(
+                request if isinstance(request, Request) else await request()
+            )
             if outcome is not None and self.alive:
                 self.acted(outcome)
 

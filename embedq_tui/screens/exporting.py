@@ -59,7 +59,7 @@ async def _write(
                 progress.reached(out.rows)
             return out.rows
 
-    return await console.actor.watch(progress, write)
+    return await console.dialogs.watch(progress, write)
 
 
 def _complaint(text: str) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from embedq_tui.console import app
-from embedq_tui.console.acts import Actor
 from embedq_tui.console.app import Console, Options
-from embedq_tui.console.deeds import NAMED, Counted, Deed
+from embedq_tui.console.executor import Executor
+from embedq_tui.console.request import NAMED, Counted, Request
+from embedq_tui.console.undo import UndoHistory
 from embedq_tui.live import store
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
@@ -133,14 +134,14 @@ class CannedSession(Session):
         """Everything is as it was."""
 
 
-class CannedActor(Actor):
+class CannedExecutor(Executor):
     """Finds the tasks of the biggest group of failures, or all that wait or are in hand."""
 
-    async def _count(self, deed: Deed) -> Counted:
-        retries = deed.action is RETRY
+    async def _count(self, request: Request) -> Counted:
+        retries = request.action is RETRY
         matched = GROUPS[0][3] if retries else COUNTS.pending + COUNTS.processing
-        wanted = replace(deed.wanted, statuses=tuple(deed.action.statuses))
-        planned = Plan(deed.action, wanted, Selection(NOW, (), ()), matched)
+        wanted = replace(request.wanted, statuses=tuple(request.action.statuses))
+        planned = Plan(request.action, wanted, Selection(NOW, (), ()), matched)
         names = [slug for slug, *_ in ARTICLES[:NAMED]]
         return Counted(planned, 0 if retries else COUNTS.processing, names)
 
@@ -200,6 +201,7 @@ class CannedConsole(Console):
             self._world, settings, profile, on_state=self._state_changed, on_answer=self._answered
         )
         self.session = session
-        self._actor = CannedActor(self, session.link, OPERATOR, profile, read_only=lambda: session.read_only)
+        history = UndoHistory(self.dialogs, session.link, OPERATOR)
+        self._executor = CannedExecutor(self.dialogs, session.link, OPERATOR, history)
         if self._supervised:
             self.supervisor = CannedSupervisor(settings)

@@ -11,7 +11,7 @@ from textual.keys import _character_to_key
 from textual.widgets import Input
 
 from embedq_tui.screens.articles.screen import ArticlesScreen
-from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.screens.help import HelpScreen
 from tests.console.running import ConsolePilot, console, eventually, shown, until_asked, until_text
@@ -69,30 +69,30 @@ async def test_what_is_typed_behind_the_end_of_a_dialog_is_for_the_screen_below(
 async def test_what_is_typed_before_a_question_is_on_the_screen_does_not_answer_it_with_yes(
     pilot: ConsolePilot,
 ) -> None:
-    answers: list[Answer | None] = []
-    enquiry = Enquiry("Delete everything?", ["Really."], "Delete", staged=True, danger=True)
-    pilot.app.push_screen(Confirm(enquiry), answers.append)
+    answers: list[Decision | None] = []
+    confirmation = Confirmation("Delete everything?", ["Really."], "Delete", staged=True, danger=True)
+    pilot.app.push_screen(Confirm(confirmation), answers.append)
     strike(pilot, "y", "s", "right", "enter", "l", "enter")
     await until_asked(pilot)
     await pilot.pause()
     assert answers == []
     await pilot.press("y")
-    await eventually(lambda: answers == [Answer.YES])
-    pilot.app.push_screen(Confirm(enquiry), answers.append)
+    await eventually(lambda: answers == [Decision.YES])
+    pilot.app.push_screen(Confirm(confirmation), answers.append)
     strike(pilot, "y", "escape", "8")  # leaving it needs no reading
     await eventually(lambda: isinstance(pilot.app.screen, ArticlesScreen))
-    assert answers == [Answer.YES, Answer.NO]
+    assert answers == [Decision.YES, Decision.NO]
 
 
 async def test_a_word_that_was_typed_before_it_was_asked_for_is_not_taken(pilot: ConsolePilot) -> None:
-    answers: list[Answer | None] = []
-    pilot.app.push_screen(Confirm(Enquiry("Delete 12 tasks?", [], "Delete", word="12")), answers.append)
+    answers: list[Decision | None] = []
+    pilot.app.push_screen(Confirm(Confirmation("Delete 12 tasks?", [], "Delete", word="12")), answers.append)
     strike(pilot, *"12", Paste("12"), "enter")
     await until_asked(pilot)
     await pilot.pause()
     assert (answers, written(pilot)) == ([], [""])
     await pilot.press(*"12", "enter")
-    await eventually(lambda: answers == [Answer.YES])
+    await eventually(lambda: answers == [Decision.YES])
 
 
 @pytest.mark.parametrize("held_s", [0.1, 1.0], ids=["a moment", "with a dialog of its progress"])

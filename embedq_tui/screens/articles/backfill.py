@@ -9,7 +9,7 @@ from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
-from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.actions import backfill, bulk
@@ -29,23 +29,23 @@ async def run_backfill(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor = console.actor
+    dialogs = console.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Leave it")
-    planned = await actor.attempt(progress, lambda reached: _plan(console, reached))
+    planned = await dialogs.attempt(progress, lambda reached: _plan(console, reached))
     if planned is None:
         return
     if not planned.tasks:
-        await actor.tell(Report("There is nothing to queue", list(plan_lines(planned))))
+        await dialogs.tell(Report("There is nothing to queue", list(plan_lines(planned))))
         return
     chosen = await _choose(console, planned)
-    if chosen is not None and await actor.confirm(_enquiry(chosen)) is Answer.YES:
+    if chosen is not None and await dialogs.confirm(_confirmation(chosen)) is Decision.YES:
         await _carry_out(console, chosen)
 
 
 async def _plan(console: Console, progress: Progress) -> Planned:
     settings = console.session.settings
     target = await target_of(settings)
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         options = BackfillOptions(target.model, settings.max_retries)
         return await plan_backfill(connection, settings, target, options, progress.reached)
 
@@ -70,7 +70,7 @@ async def _choose(console: Console, planned: Planned) -> Planned | None:
     return None if priority is None else chosen.only(categories, priority)
 
 
-def _enquiry(planned: Planned) -> Enquiry:
+def _confirmation(planned: Planned) -> Confirmation:
     priority = planned.options.priority
     lines = list(plan_lines(planned))
     if Category.NO_RAG in planned.options.categories and len(planned.options.categories) == 1:
@@ -78,13 +78,13 @@ def _enquiry(planned: Planned) -> Enquiry:
     else:
         lines.append("Nothing is deleted before the new embeddings are there.")
     title = f"Queue {count(planned.tasks, 'task')} with priority {priority}?"
-    return Enquiry(title, lines, f"Queue {planned.tasks:,}")
+    return Confirmation(title, lines, f"Queue {planned.tasks:,}")
 
 
 async def _carry_out(console: Console, planned: Planned) -> None:
-    actor = console.actor
+    dialogs = console.dialogs
     progress = Progress(f"Queueing {count(planned.tasks, 'task')}", planned.tasks)
-    ended = await actor.attempt(progress, lambda reached: _run(console, planned, reached))
+    ended = await dialogs.attempt(progress, lambda reached: _run(console, planned, reached))
     if ended is None:
         if progress.stopping:
             await _tell_stopped(console)
@@ -92,20 +92,22 @@ async def _carry_out(console: Console, planned: Planned) -> None:
     queued = count(ended.progress.queued, "task")
     if ended.state == "done":
         went_on = ", the backfill that was stopped was gone on with" if ended.resumed else ""
-        actor.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB takes it back")
+        dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB takes it back")
         return
     words = "somebody took it back" if ended.state == "rolled_back" else f"it is {ended.state}"
-    await actor.tell(Report(f"{queued} queued, then {words}", [f"operation {ended.operation_id}"], bad=True))
+    await dialogs.tell(
+        Report(f"{queued} queued, then {words}", [f"operation {ended.operation_id}"], bad=True)
+    )
 
 
 async def _tell_stopped(console: Console) -> None:
     """As the database has it: a batch may have been queued while it was stopped."""
     looking = Progress("Looking what was queued", stop="Leave it")
-    found = await console.actor.attempt(looking, lambda _: _last(console))
+    found = await console.dialogs.attempt(looking, lambda _: _last(console))
     if found is not None:
         title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
         rest = "What was queued stays queued: b goes on with the rest, B takes it back."
-        await console.actor.tell(Report(title, [rest, f"operation {found.id}"]))
+        await console.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
 
 
 async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
@@ -113,9 +115,9 @@ async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
         progress.reached(reached.queued)
         progress.lines = [f"{count(reached.articles, 'article')} looked at"]
 
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         return await backfill.run(
-            connection, planned.options, by=console.actor.by, planned=planned.tasks, progress=told
+            connection, planned.options, by=console.options.operator, planned=planned.tasks, progress=told
         )
 
 
@@ -125,24 +127,24 @@ async def take_back(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor = console.actor
+    dialogs = console.dialogs
     looking = Progress("Looking for the last backfill", stop="Leave it")
-    found = await actor.attempt(looking, lambda _: _last(console))
+    found = await dialogs.attempt(looking, lambda _: _last(console))
     if found is None:
         return
     pending = found.tasks.get("pending", 0)
     if not pending and found.state != "running":
-        actor.notify("Of the last backfill nothing waits: there is nothing to take back")
+        dialogs.notify("Of the last backfill nothing waits: there is nothing to take back")
         return
-    if await actor.confirm(_back_enquiry(found, pending)) is not Answer.YES:
+    if await dialogs.confirm(_back_confirmation(found, pending)) is not Decision.YES:
         return
     progress = Progress(f"Taking back {count(pending, 'task')}", pending or None)
-    removed = await actor.attempt(progress, lambda reached: _rollback(console, found, reached))
+    removed = await dialogs.attempt(progress, lambda reached: _rollback(console, found, reached))
     if removed is not None:
-        actor.notify(f"{count(removed, 'task')} taken back\noperation {found.id}")
+        dialogs.notify(f"{count(removed, 'task')} taken back\noperation {found.id}")
     elif progress.stopping:
         told = f"Stopped: {progress.done:,} of {count(pending, 'task')} taken back"
-        await actor.tell(Report(told, ["B goes on with the rest."]))
+        await dialogs.tell(Report(told, ["B goes on with the rest."]))
 
 
 async def _last(console: Console) -> Operation:
@@ -152,7 +154,7 @@ async def _last(console: Console) -> Operation:
     return found
 
 
-def _back_enquiry(found: Operation, pending: int) -> Enquiry:
+def _back_confirmation(found: Operation, pending: int) -> Confirmation:
     who = f"{found.operator}@{found.host}" if found.host else found.operator
     begun = f"{found.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
     lines = [f"Begun {begun} by {who}: {found.queued:,} queued"]
@@ -164,9 +166,11 @@ def _back_enquiry(found: Operation, pending: int) -> Enquiry:
         lines.append("It is still running: it ends.")
     lines.append("The tasks are deleted; their articles stay as they are. b queues them again.")
     title = f"Take back {count(pending, 'pending task')} of the last backfill?"
-    return Enquiry(title, lines, f"Take back {pending:,}", danger=True)
+    return Confirmation(title, lines, f"Take back {pending:,}", danger=True)
 
 
 async def _rollback(console: Console, found: Operation, progress: Progress) -> int:
-    async with console.actor.link.connection() as connection:
-        return await bulk.rollback(connection, found.id, by=console.actor.by, progress=progress.reached)
+    async with console.session.link.connection() as connection:
+        return await bulk.rollback(
+            connection, found.id, by=console.options.operator, progress=progress.reached
+        )

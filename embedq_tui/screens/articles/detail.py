@@ -193,7 +193,7 @@ class ArticleDetailScreen(ArticleQueueing):
             self.notify(printable(str(error)), severity="error", markup=False)
             return
         told = text if text is not None else "It is not there any more."
-        await self.console.actor.tell(Report(f"Chunk {index}", [told]))
+        await self.console.dialogs.tell(Report(f"Chunk {index}", [told]))
 
     @on(KeyedTable.RowSelected, "#tasks")
     def _open(self, event: KeyedTable.RowSelected) -> None:

@@ -11,7 +11,7 @@ from embedq_tui.operations.importing import count_files, import_files
 from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.dialogs.choose import PathCompletion, ask_text
-from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
@@ -45,20 +45,20 @@ async def run_import(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor = console.actor
-    if actor.refused() or (files := await _ask(console)) is None:
+    dialogs = console.dialogs
+    if dialogs.refused() or (files := await _ask(console)) is None:
         return
     found = _Done()
     looking = Progress("Comparing files with articles", files.number, noun="file", stop="Leave it")
-    if await actor.attempt(looking, lambda progress: _store(console, files, None, found, progress)) is None:
+    if await dialogs.attempt(looking, lambda progress: _store(console, files, None, found, progress)) is None:
         return
     if not found.counts.created and not found.counts.updated:
         title = "There is nothing to import"
-        await actor.tell(Report(title, [_words(found.counts)], _rows(found.skipped)))
+        await dialogs.tell(Report(title, [_words(found.counts)], _rows(found.skipped)))
         return
     title = f"With which priority are {count(found.counts.queued, 'article')} to be embedded?"
     priority = await ask_priority(console, title, "normal") if found.counts.queued else "normal"
-    if priority is not None and await actor.confirm(_enquiry(files, found, priority)) is Answer.YES:
+    if priority is not None and await dialogs.confirm(_confirmation(files, found, priority)) is Decision.YES:
         await _carry_out(console, files, priority)
 
 
@@ -84,7 +84,7 @@ async def _ask(console: Console) -> _Files | None:
         return None
     wanted = _whole(path)
     looking = Progress("Looking for files", noun="file", stop="Leave it")
-    number = await console.actor.attempt(looking, lambda _: count_files([wanted]))
+    number = await console.dialogs.attempt(looking, lambda _: count_files([wanted]))
     return None if number is None else _Files(wanted, folder.strip("/"), number)
 
 
@@ -111,13 +111,13 @@ async def _store(
         progress.reached(progress.done + len(batch.articles) + len(batch.skipped))
 
     retries = console.session.settings.max_retries
-    options = ImportOptions(console.actor.by, retries, priority or "normal", dry_run=priority is None)
-    async with console.actor.link.connection() as connection:
+    options = ImportOptions(console.options.operator, retries, priority or "normal", dry_run=priority is None)
+    async with console.session.link.connection() as connection:
         await import_files(connection, [files.path], files.folder, options, told)
     return True
 
 
-def _enquiry(files: _Files, found: _Done, priority: Priority) -> Enquiry:
+def _confirmation(files: _Files, found: _Done, priority: Priority) -> Confirmation:
     counts = found.counts
     lines = [_words(counts), f"To queue: {count(counts.queued, 'task')} with priority {priority}"]
     if files.folder:
@@ -127,23 +127,23 @@ def _enquiry(files: _Files, found: _Done, priority: Priority) -> Enquiry:
         lines.append(f"and {more:,} more skipped")
     lines.append("What another program saved in an article that is updated is written over.")
     stored = counts.created + counts.updated
-    return Enquiry(f"Import {count(stored, 'article')} from {files.path}?", lines, f"Import {stored:,}")
+    return Confirmation(f"Import {count(stored, 'article')} from {files.path}?", lines, f"Import {stored:,}")
 
 
 async def _carry_out(console: Console, files: _Files, priority: Priority) -> None:
-    actor, done = console.actor, _Done()
+    dialogs, done = console.dialogs, _Done()
     progress = Progress(f"Importing {count(files.number, 'file')}", files.number, noun="file")
-    ended = await actor.attempt(progress, lambda progress: _store(console, files, priority, done, progress))
+    ended = await dialogs.attempt(progress, lambda progress: _store(console, files, priority, done, progress))
     if ended is None:
         if progress.done or progress.stopping:
             title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"
             lines = [_words(done.counts), "What was stored stays; i goes on with the rest."]
-            await actor.tell(Report(title, lines, _rows(done.skipped), bad=not progress.stopping))
+            await dialogs.tell(Report(title, lines, _rows(done.skipped), bad=not progress.stopping))
     elif done.skipped:
         stored = count(done.counts.created + done.counts.updated, "article")
-        await actor.tell(Report(f"{stored} imported", [_words(done.counts)], _rows(done.skipped)))
+        await dialogs.tell(Report(f"{stored} imported", [_words(done.counts)], _rows(done.skipped)))
     else:
-        actor.notify(_words(done.counts))
+        dialogs.notify(_words(done.counts))
 
 
 def _words(counts: ImportCounts) -> str:

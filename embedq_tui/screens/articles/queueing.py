@@ -28,8 +28,8 @@ async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
     Returns:
         Whether all of it was done.
     """
-    actor = console.actor
-    if actor.refused():
+    dialogs = console.dialogs
+    if dialogs.refused():
         return False
     named = next(iter(chosen.values())) if len(chosen) == 1 else count(len(chosen), "marked article")
     priority = await ask_priority(console, f"Queue {named} with which priority?", "normal")
@@ -37,26 +37,26 @@ async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
         return False
     outcome = Requeued()
     progress = Progress(f"Queueing {count(len(chosen), 'article')}", len(chosen), noun="article")
-    done = await actor.attempt(
+    done = await dialogs.attempt(
         progress, lambda reached: _run(console, tuple(chosen), priority, outcome, reached)
     )
     words = [*told(outcome)]
     if done is not None:
-        actor.notify("; ".join(words), bad=not outcome.queued)
+        dialogs.notify("; ".join(words), bad=not outcome.queued)
     elif progress.stopping:
-        await actor.tell(Report("Stopped", [*words, "What was queued stays queued."]))
+        await dialogs.tell(Report("Stopped", [*words, "What was queued stays queued."]))
     return done is not None
 
 
 async def _run(
     console: Console, articles: tuple[int, ...], priority: Priority, outcome: Requeued, progress: Progress
 ) -> Requeued:
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         await migrations.require_current(connection)
         return await queue_articles(
             connection,
             articles,
-            by=console.actor.by,
+            by=console.options.operator,
             max_attempts=console.session.settings.max_retries,
             priority=priority,
             outcome=outcome,

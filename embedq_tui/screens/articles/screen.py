@@ -346,7 +346,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         progress = Progress("Counting the articles by state", noun="article")
         question = Covered(lambda found: progress.reached(found.articles), DAY_S)
         try:
-            found = await self.console.actor.watch(progress, lambda _: self.session.ask(question))
+            found = await self.console.dialogs.watch(progress, lambda _: self.session.ask(question))
         except Stopped:
             return
         except EmbedqError as error:

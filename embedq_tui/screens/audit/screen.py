@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Input, Static
 
-from embedq_tui.console.acts import Act
+from embedq_tui.console.undo import UndoableOperation
 from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count, plain
@@ -131,7 +131,7 @@ class AuditScreen(ConsoleScreen):
         self._draw_detail()
         self._draw_about()
         row = self._rows.current
-        offered = (row is not None and row.task_id is not None, row is not None and undoable_act(row))
+        offered = (row is not None and row.task_id is not None, row is not None and undoable_operation(row))
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
@@ -303,8 +303,8 @@ class AuditScreen(ConsoleScreen):
     async def action_undo_row(self) -> None:
         """Take back the operation of the row."""
         row = self._rows.current
-        if row is not None and (act := undoable_act(row)) is not None:
-            await self.console.actor.undo(act)
+        if row is not None and (operation := undoable_operation(row)) is not None:
+            await self.console.executor.history.undo(operation)
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
@@ -333,13 +333,13 @@ class AuditScreen(ConsoleScreen):
         row = self._rows.current
         match action:
             case "undo_row":  # elsewhere the key takes back what was done last
-                return row is not None and undoable_act(row) is not None
+                return row is not None and undoable_operation(row) is not None
             case "open_task":
                 return row is not None and row.task_id is not None
         return row is not None
 
 
-def undoable_act(row: AuditRow) -> Act | None:
+def undoable_operation(row: AuditRow) -> UndoableOperation | None:
     """What the row tells that can be taken back; whether it still can is asked then."""
     action, number = row.event.metadata.get("action"), row.event.metadata.get("count")
     try:
@@ -353,7 +353,7 @@ def undoable_act(row: AuditRow) -> Act | None:
     else:
         return None
     tasks = count(number, "task") if isinstance(number, int) else "tasks"
-    return Act(operation, f"{tasks} {words}")
+    return UndoableOperation(operation, f"{tasks} {words}")
 
 
 class _FilterLine(Input):

@@ -15,7 +15,7 @@ from textual.widgets import Button, Input, Static
 from embedq_tui.screens.dialogs.dialog import Place, SeenFirst, button, text_of
 
 
-class Answer(Enum):
+class Decision(Enum):
     """What the operator said."""
 
     NO = auto()
@@ -24,7 +24,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Enquiry:
+class Confirmation:
     """What is asked.
 
     Attributes:
@@ -44,11 +44,11 @@ class Enquiry:
     danger: bool = False
 
 
-class Confirm(SeenFirst[Answer]):
+class Confirm(SeenFirst[Decision]):
     """Asks. What was typed before the question could be read does not answer it, but for a no.
 
     Args:
-        enquiry: What is asked.
+        confirmation: What is asked.
         place: Which database it is about.
     """
 
@@ -59,22 +59,22 @@ class Confirm(SeenFirst[Answer]):
         Binding("s", "say('STAGED')", "In stages", id="confirm.staged"),
     ]
 
-    def __init__(self, enquiry: Enquiry, place: Place | None = None) -> None:
-        super().__init__(enquiry.title, place, danger=enquiry.danger)
-        self._enquiry = enquiry
+    def __init__(self, confirmation: Confirmation, place: Place | None = None) -> None:
+        super().__init__(confirmation.title, place, danger=confirmation.danger)
+        self._confirmation = confirmation
 
     def lines(self) -> Iterable[Widget]:
         """What follows from it."""
-        return [Static(text_of(line)) for line in self._enquiry.lines]
+        return [Static(text_of(line)) for line in self._confirmation.lines]
 
     def fields(self) -> Iterable[Widget]:
         """The word to be typed."""
-        if word := self._enquiry.word:
+        if word := self._confirmation.word:
             yield Input(placeholder=f"type {word} to go on, esc to leave it", id="word", compact=True)
 
     def buttons(self) -> Sequence[Button]:
         """No, yes, and by and by."""
-        asked = self._enquiry
+        asked = self._confirmation
         found = [
             button(self._hinted("No", "n"), "NO"),
             button(self._hinted(asked.yes, "y"), "YES", danger=asked.danger, primary=not asked.danger),
@@ -85,12 +85,12 @@ class Confirm(SeenFirst[Answer]):
 
     def _hinted(self, label: str, key: str) -> str:
         """With its key, where keys are not for typing the word."""
-        return label if self._enquiry.word else f"{label} ({key})"
+        return label if self._confirmation.word else f"{label} ({key})"
 
     def on_mount(self) -> None:
         """Start where nothing is done."""
         super().on_mount()
-        self.set_focus(self.query_one("#word" if self._enquiry.word else "#NO"))
+        self.set_focus(self.query_one("#word" if self._confirmation.word else "#NO"))
         self._permit("")
 
     @on(Input.Changed, "#word")
@@ -107,26 +107,26 @@ class Confirm(SeenFirst[Answer]):
                 found.disabled = not self._permitted(typed)
 
     def _permitted(self, typed: str) -> bool:
-        word = self._enquiry.word
+        word = self._confirmation.word
         return not word or _bare(typed) == _bare(word)
 
-    def action_say(self, answer: str) -> None:
+    def action_say(self, decision: str) -> None:
         """A key instead of a button; where a word is to be typed, only the button counts."""
-        if answer == "NO" or not self._enquiry.word:
-            self.pressed(answer)
+        if decision == "NO" or not self._confirmation.word:
+            self.pressed(decision)
 
     def pressed(self, button: str) -> None:
         """Answer; yes only where the word is there."""
-        answer = Answer[button]
-        typed = self.query_one("#word", Input).value if self._enquiry.word else ""
-        if answer is Answer.STAGED and not self._enquiry.staged:
+        decision = Decision[button]
+        typed = self.query_one("#word", Input).value if self._confirmation.word else ""
+        if decision is Decision.STAGED and not self._confirmation.staged:
             return
-        if answer is Answer.NO or self._permitted(typed):
-            self.end(answer)
+        if decision is Decision.NO or self._permitted(typed):
+            self.end(decision)
 
     def action_give_up(self) -> None:
         """No."""
-        self.end(Answer.NO)
+        self.end(Decision.NO)
 
 
 def _bare(word: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from embedq_tui.live.questions import Question
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.database.connections import Connection
@@ -48,26 +48,26 @@ async def offer_migrations(app: Console) -> bool:
     Returns:
         Whether the schema is up to date now.
     """
-    actor = app.actor
+    dialogs = app.dialogs
     looking = Progress("Looking at the schema", stop="Leave it")
-    states = await actor.attempt(looking, lambda _: app.session.ask(Schema()))
+    states = await dialogs.attempt(looking, lambda _: app.session.ask(Schema()))
     if states is None:
         return False
     missing = [state for state in states if state.state == "pending"]
     foreign = [state for state in states if state.state in ("unknown", "changed")]
     if foreign:
-        await actor.tell(_refusal(foreign))
+        await dialogs.tell(_refusal(foreign))
         return False
     if not missing:
-        actor.notify("The schema is up to date")
+        dialogs.notify("The schema is up to date")
         return True
-    if await actor.confirm(_enquiry(states, missing)) is not Answer.YES:
+    if await dialogs.confirm(_confirmation(states, missing)) is not Decision.YES:
         return False
     return await _apply(app, missing)
 
 
 async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
-    actor, lines = app.actor, list[str]()
+    dialogs, lines = app.dialogs, list[str]()
     progress = Progress(f"Applying {count(len(missing), 'migration')}", len(missing), noun="migration")
 
     def told(line: str) -> None:
@@ -79,18 +79,18 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
             app.session.settings, told, applied_one=lambda _: progress.reached(progress.done + 1)
         )
 
-    applied = await actor.attempt(progress, run)
+    applied = await dialogs.attempt(progress, run)
     app.session.again()
     if applied is not None:
-        actor.notify(f"{count(len(applied), 'migration')} applied: the schema is up to date")
+        dialogs.notify(f"{count(len(applied), 'migration')} applied: the schema is up to date")
         return True
     if progress.stopping:
         told_so_far = f"Stopped: {progress.done:,} of {count(len(missing), 'migration')} applied"
-        await actor.tell(Report(told_so_far, [*lines[-TOLD:], "Run them again to go on."]))
+        await dialogs.tell(Report(told_so_far, [*lines[-TOLD:], "Run them again to go on."]))
     return False
 
 
-def _enquiry(states: Sequence[MigrationState], missing: Sequence[MigrationState]) -> Enquiry:
+def _confirmation(states: Sequence[MigrationState], missing: Sequence[MigrationState]) -> Confirmation:
     lines = [f"  {state.version:03} {state.name}" for state in missing[:NAMED]]
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more")
@@ -99,7 +99,7 @@ def _enquiry(states: Sequence[MigrationState], missing: Sequence[MigrationState]
         "It can be stopped, and run again to go on. embedq-tui migrate rollback takes it back.",
     ]
     title = f"Apply {len(missing)} of {count(len(states), 'migration')}, which are missing here?"
-    return Enquiry(title, lines, f"Apply {len(missing)}")
+    return Confirmation(title, lines, f"Apply {len(missing)}")
 
 
 def _refusal(foreign: Sequence[MigrationState]) -> Report:

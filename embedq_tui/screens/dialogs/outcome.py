@@ -13,6 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_tui.screens.dialogs.running import Stopped
+from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 
 ROWS = 200
@@ -34,6 +36,19 @@ class Report:
     lines: Sequence[str] = ()
     rows: Sequence[tuple[str, str]] = ()
     bad: bool = False
+
+
+def broken(error: EmbedqError, done: str, lines: Sequence[str]) -> Report:
+    """The report of something that did not come to its end.
+
+    Args:
+        error: It failed so, or was `Stopped`.
+        done: What had been done by then.
+        lines: What can be done about the rest.
+    """
+    stopped = isinstance(error, Stopped)
+    why = () if stopped else (line for line in (error.message, error.advice) if line)
+    return Report(f"{'Stopped' if stopped else 'Failed'}: {done}", [*why, *lines], bad=not stopped)
 
 
 class Tell(Dialog[None]):

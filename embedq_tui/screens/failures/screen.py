@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import DataTable, Static
 
-from embedq_tui.console.deeds import retry
+from embedq_tui.console.request import retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.acting import ActingScreen
@@ -290,7 +290,7 @@ class FailuresScreen(ActingScreen):
         """Retry the tasks of this group, as many as there are."""
         if (group := self._current) is not None and self.settled():
             error = printable_line(group.error, 60)
-            self.carry_out(
+            self.execute(
                 retry(
                     of_group(group.fingerprint), scope=f'failed tasks of group {group.fingerprint}, "{error}"'
                 )

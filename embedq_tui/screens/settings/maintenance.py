@@ -12,7 +12,7 @@ from embedq_tui.operations.verifying import Verified, lines_of, prove
 from embedq_tui.output import count
 from embedq_tui.screens.articles.backfill import run_backfill
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
-from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
 from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.actions import article_trigger
@@ -35,8 +35,8 @@ async def clean_up(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor, settings = console.actor, console.session.settings
-    if actor.refused():
+    dialogs, settings = console.dialogs, console.session.settings
+    if dialogs.refused():
         return
     text = await ask_text(
         console,
@@ -50,12 +50,12 @@ async def clean_up(console: Console) -> None:
         return
     days = int(text)
     counting = Progress("Counting what is older", noun="row", stop="Leave it")
-    found = await actor.attempt(counting, lambda _: _count(console, days))
+    found = await dialogs.attempt(counting, lambda _: _count(console, days))
     if found is None:
         return
     if not found.total:
-        actor.notify(f"Nothing is older than {count(days, 'day')}")
-    elif await actor.confirm(_clean_enquiry(found, days)) is Answer.YES:
+        dialogs.notify(f"Nothing is older than {count(days, 'day')}")
+    elif await dialogs.confirm(_clean_confirmation(found, days)) is Decision.YES:
         await _clean(console, found, days)
 
 
@@ -65,33 +65,35 @@ def _days_complaint(text: str) -> str:
 
 
 async def _count(console: Console, days: int) -> Cleaned:
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         await migrations.require_current(connection)
         return await count_expired(connection, days=days)
 
 
-def _clean_enquiry(found: Cleaned, days: int) -> Enquiry:
+def _clean_confirmation(found: Cleaned, days: int) -> Confirmation:
     title = f"Delete {count(found.total, 'row')} older than {count(days, 'day')}?"
     word = str(found.total)
     lines = [words_of(found), "It cannot be undone.", f"Type {word} to go on."]
-    return Enquiry(title, lines, f"Delete {found.total:,}", word, danger=True)
+    return Confirmation(title, lines, f"Delete {found.total:,}", word, danger=True)
 
 
 async def _clean(console: Console, found: Cleaned, days: int) -> None:
-    actor = console.actor
+    dialogs = console.dialogs
     progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
     missed = "A worker is at it already; nothing was deleted here."
 
     async def run(progress: Progress) -> str:
-        deleted = await clean(console.session.settings, days, found, actor.by, progress.reached)
+        deleted = await clean(
+            console.session.settings, days, found, console.options.operator, progress.reached
+        )
         return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
 
-    told = await actor.attempt(progress, run)
+    told = await dialogs.attempt(progress, run)
     if told is not None:
-        actor.notify(told, bad=told == missed)
+        dialogs.notify(told, bad=told == missed)
     elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(found.total, 'row')} deleted"
-        await actor.tell(Report(title, ["Clean up again to go on with the rest."]))
+        await dialogs.tell(Report(title, ["Clean up again to go on with the rest."]))
 
 
 # -- the trigger
@@ -103,39 +105,39 @@ async def switch_trigger(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor = console.actor
+    dialogs = console.dialogs
     looking = Progress("Looking for the trigger", stop="Leave it")
-    found = await actor.attempt(looking, lambda _: _trigger(console))
+    found = await dialogs.attempt(looking, lambda _: _trigger(console))
     if found is None:
         return
     install = not found.enabled
-    if await actor.confirm(_trigger_enquiry(found, install=install)) is not Answer.YES:
+    if await dialogs.confirm(_trigger_confirmation(found, install=install)) is not Decision.YES:
         return
     title = "Installing the trigger" if install else "Removing the trigger"
-    after = await actor.attempt(Progress(title), lambda _: _switch(console, install=install))
+    after = await dialogs.attempt(Progress(title), lambda _: _switch(console, install=install))
     if after is not None:
-        actor.notify(trigger_words(after))
+        dialogs.notify(trigger_words(after))
 
 
 async def _trigger(console: Console) -> ArticleTrigger:
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         await migrations.require_current(connection)
         return await article_trigger.status(connection)
 
 
-def _trigger_enquiry(found: ArticleTrigger, *, install: bool) -> Enquiry:
+def _trigger_confirmation(found: ArticleTrigger, *, install: bool) -> Confirmation:
     lines = [trigger_words(found)]
     if not install:
         lines.append("Its tasks stay. What is saved later waits for whoever saves it, or for a backfill.")
-        return Enquiry("Remove the trigger from the table articles?", lines, "Remove", danger=True)
+        return Confirmation("Remove the trigger from the table articles?", lines, "Remove", danger=True)
     lines.append("It queues what any program saves, changes or deletes; a save never fails because of it.")
     lines.append("Installing waits for writers of articles, a second at a time, and holds new ones off.")
-    return Enquiry("Install the trigger on the table articles?", lines, "Install")
+    return Confirmation("Install the trigger on the table articles?", lines, "Install")
 
 
 async def _switch(console: Console, *, install: bool) -> ArticleTrigger:
-    by = console.actor.by
-    async with console.actor.link.connection() as connection:
+    by = console.options.operator
+    async with console.session.link.connection() as connection:
         if install:
             retries = console.session.settings.max_retries
             await article_trigger.install(connection, max_attempts=retries, by=by)
@@ -155,16 +157,18 @@ async def verify(console: Console) -> None:
     Args:
         console: Where it is asked for.
     """
-    actor = console.actor
+    dialogs = console.dialogs
     title = "Comparing counts with tasks, and embeddings with articles"
-    found = await actor.look(
-        Progress(title, noun="article", stop="Leave it"), lambda progress: _prove(console, progress)
+    found = await dialogs.attempt(
+        Progress(title, noun="article", stop="Leave it"),
+        lambda progress: _prove(console, progress),
+        changes=False,
     )
     if found is None:
         return
     title = "Nothing is wrong" if found.ok else "Something is wrong"
-    await actor.tell(Report(title, list(lines_of(found)), bad=not found.ok))
-    if actor.read_only():
+    await dialogs.tell(Report(title, list(lines_of(found)), bad=not found.ok))
+    if dialogs.read_only():
         return
     choices = list(_repairs(found))
     if choices:
@@ -178,7 +182,7 @@ async def verify(console: Console) -> None:
 async def _prove(console: Console, progress: Progress) -> Verified:
     settings = console.session.settings
     target = await target_of(settings)
-    async with console.actor.link.connection() as connection:
+    async with console.session.link.connection() as connection:
         return await prove(connection, settings, target.model, progress=progress.reached)
 
 
@@ -195,16 +199,16 @@ def _repairs(found: Verified) -> list[Choice[str]]:
 
 
 async def _repair(console: Console, found: Verified) -> None:
-    actor = console.actor
+    dialogs = console.dialogs
     lines = [f"{each.what}: kept {each.kept:,}, counted {each.counted:,}" for each in found.drift]
     lines.append("They are made equal to COUNT(*), while others go on writing; no task is touched.")
     title = f"Make {count(len(found.drift), 'kept count')} right?"
-    if await actor.confirm(Enquiry(title, lines, f"Repair {len(found.drift)}")) is Answer.YES:
-        repaired = await actor.attempt(Progress("Counting all tasks"), lambda _: _recount(console))
+    if await dialogs.confirm(Confirmation(title, lines, f"Repair {len(found.drift)}")) is Decision.YES:
+        repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda _: _recount(console))
         if repaired is not None:
-            actor.notify(f"{count(len(repaired), 'count')} made right")
+            dialogs.notify(f"{count(len(repaired), 'count')} made right")
 
 
 async def _recount(console: Console) -> list[Drift]:
-    async with console.actor.link.connection() as connection:
-        return await repair_counts(connection, console.actor.by)
+    async with console.session.link.connection() as connection:
+        return await repair_counts(connection, console.options.operator)

@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Static
 
-from embedq_tui.console.deeds import Deed, cancel, reset
+from embedq_tui.console.request import Request, cancel, reset
 from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.acting import ActingScreen
@@ -198,20 +198,20 @@ class StuckScreen(ActingScreen):
         """Cancel all that is stuck."""
         self._do_to_all(cancel)
 
-    def _do_to_chosen(self, deed: Callable[..., Deed]) -> None:
+    def _do_to_chosen(self, request: Callable[..., Request]) -> None:
         if (chosen := self._chosen) and self.settled():
             wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
             names = {task.id: task.slug or str(task.id) for task in chosen}
-            self.carry_out(deed(wanted, scope=scope_of_tasks(chosen), names=names))
+            self.execute(request(wanted, scope=scope_of_tasks(chosen), names=names))
 
-    def _do_to_all(self, deed: Callable[..., Deed]) -> None:
+    def _do_to_all(self, request: Callable[..., Request]) -> None:
         by = self._by
 
-        async def found_out() -> Deed:  # what is shown may be frozen
+        async def found_out() -> Request:  # what is shown may be frozen
             now = await self.session.ask(WhatIsStuck(by, limit=1))
-            return deed(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
+            return request(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
 
-        self.carry_out(found_out)
+        self.execute(found_out)
 
     def acted(self, outcome: Outcome) -> None:
         """What was done is not marked any more: to do it again is to do the rest."""

@@ -10,8 +10,7 @@ from uuid import UUID
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.console import deeds
-from embedq_tui.console.deeds import Deed
+from embedq_tui.console.request import Request, cancel, prioritise, retry
 from embedq_tui.output import count
 from embedq_tui.screens.acting import ChangingScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
@@ -54,16 +53,16 @@ class TaskActions(ChangingScreen):
     # -- what it can use
 
     @work(group="act", exit_on_error=False)
-    async def carry_out(self, deed: Deed) -> None:
-        """Do something to tasks, after whatever is being done."""
+    async def execute(self, request: Request) -> None:
+        """Do what is asked for, after whatever is being done."""
         async with self._one_at_a_time:
-            outcome = await self.console.actor.act(deed)
+            outcome = await self.console.executor.execute(request)
             if outcome is not None and self.alive:
                 self.acted(outcome)
                 self.session.again()
 
     @work(group="ask", exit_on_error=False)
-    async def carry_out_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
+    async def execute_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
         """Ask for a priority, and give it to tasks.
 
         Args:
@@ -74,7 +73,7 @@ class TaskActions(ChangingScreen):
         choices = [Choice(priority, priority) for priority in PRIORITIES]
         priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
         if priority is not None:
-            self.carry_out(deeds.prioritise(wanted, priority, scope=_scope(names), names=names))
+            self.execute(prioritise(wanted, priority, scope=_scope(names), names=names))
 
     # -- keys
 
@@ -91,18 +90,18 @@ class TaskActions(ChangingScreen):
     def action_retry(self) -> None:
         """Retry the chosen."""
         if (names := self._named()) is not None:
-            self.carry_out(deeds.retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            self.execute(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
         """Cancel the chosen."""
         if (names := self._named()) is not None:
-            self.carry_out(deeds.cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            self.execute(cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
         """Give the chosen another priority."""
         if (names := self._named()) is not None:
             what = next(iter(names.values())) if len(names) == 1 else count(len(names), "task")
-            self.carry_out_priority(TaskFilter(ids=tuple(names)), names, what)
+            self.execute_priority(TaskFilter(ids=tuple(names)), names, what)
 
     def action_copy(self) -> None:
         """Copy the ids of the chosen, a line each."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.console import deeds
+from embedq_tui.console.request import cancel, retry
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
@@ -106,16 +106,16 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def action_sweep_retry(self) -> None:
         """Retry all that match."""
-        self.carry_out(deeds.retry(self.view.wanted))
+        self.execute(retry(self.view.wanted))
 
     def action_sweep_cancel(self) -> None:
         """Cancel all that match."""
-        self.carry_out(deeds.cancel(self.view.wanted))
+        self.execute(cancel(self.view.wanted))
 
     def action_sweep_priority(self) -> None:
         """Give all that match another priority."""
         wanted = self.view.wanted
-        self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
+        self.execute_priority(wanted, {}, wanted.only("pending").describe())
 
     # -- filters with names
 

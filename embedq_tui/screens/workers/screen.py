@@ -20,7 +20,7 @@ from embedq_tui.output import count
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.screens.dialogs.confirm import Answer, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_tui.screens.workers.rows import COLUMNS, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
@@ -187,7 +187,7 @@ class WorkersScreen(ConsoleScreen):
 
     def action_start(self) -> None:
         """Start a worker of this console."""
-        if not self.console.actor.refused():
+        if not self.console.dialogs.refused():
             self._supervise(self._supervisor.start)
 
     def action_stop(self) -> None:
@@ -211,7 +211,7 @@ class WorkersScreen(ConsoleScreen):
 
         async def reset() -> None:
             returned = await self._supervisor.reset()
-            self.console.actor.notify(f"Worker reset; {count(returned, 'task')} returned to the queue")
+            self.console.dialogs.notify(f"Worker reset; {count(returned, 'task')} returned to the queue")
 
         self._supervise(reset)
 
@@ -221,7 +221,7 @@ class WorkersScreen(ConsoleScreen):
         try:
             await do()
         except EmbedqError as error:
-            self.console.actor.notify(str(error), bad=True)
+            self.console.dialogs.notify(str(error), bad=True)
         self._draw()
         self.session.again()
 
@@ -229,7 +229,7 @@ class WorkersScreen(ConsoleScreen):
     async def action_pace(self, by: int) -> None:
         """Let the chosen worker work on more or fewer batches at once, whatever host it is on."""
         row = self._chosen
-        if row is None or self.console.actor.refused():
+        if row is None or self.console.dialogs.refused():
             return
         wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
         self._asked[row.id] = (wanted, time.monotonic())
@@ -251,14 +251,16 @@ class WorkersScreen(ConsoleScreen):
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_end_one(self, force: bool) -> None:
         """Ask the chosen worker to end, whatever host it is on."""
-        row, actor = self._chosen, self.console.actor
-        if row is None or actor.refused():
+        row, dialogs = self._chosen, self.console.dialogs
+        if row is None or dialogs.refused():
             return
         held = f"It holds {count(row.in_hand, 'task')}" + (
             ", which it gives back at once." if force else ", which it finishes first."
         )
-        enquiry = Enquiry(f"End worker {_place(row)}?", [held, "Others go on."], "End it", danger=force)
-        if await actor.confirm(enquiry) is not Answer.YES:
+        confirmation = Confirmation(
+            f"End worker {_place(row)}?", [held, "Others go on."], "End it", danger=force
+        )
+        if await dialogs.confirm(confirmation) is not Decision.YES:
             return
 
         async def order(_: Progress) -> bool:
@@ -269,10 +271,10 @@ class WorkersScreen(ConsoleScreen):
 
     async def _tell(self, row: WorkerRow, order: Callable[[Progress], Awaitable[bool]], done: str) -> bool:
         """Give an order and tell what came of it; whether the worker runs to hear it."""
-        heard = await self.console.actor.attempt(Progress(f"Worker {_place(row)}"), order)
+        heard = await self.console.dialogs.attempt(Progress(f"Worker {_place(row)}"), order)
         if heard is not None:
             words = done if heard else "runs no more"
-            self.console.actor.notify(f"Worker {_place(row)} {words}", bad=not heard)
+            self.console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
             self.session.again()
         return bool(heard)
 
@@ -307,27 +309,27 @@ class WorkersScreen(ConsoleScreen):
     async def _orders_now(self) -> Overview | None:
         """A look of this moment: a key that means one thing or its opposite must not go by an older one."""
         looking = Progress("Looking at the workers")
-        return await self.console.actor.attempt(looking, lambda _: self.session.ask(Look()))
+        return await self.console.dialogs.attempt(looking, lambda _: self.session.ask(Look()))
 
     async def _order(self, order: Order, title: str, line: str, *, danger: bool = False) -> None:
-        actor = self.console.actor
-        enquiry = Enquiry(title, [line], order.value.capitalize(), danger=danger)
-        if await actor.confirm(enquiry) is not Answer.YES:
+        dialogs = self.console.dialogs
+        confirmation = Confirmation(title, [line], order.value.capitalize(), danger=danger)
+        if await dialogs.confirm(confirmation) is not Decision.YES:
             return
 
         async def give(_: Progress) -> int:
             async with self.session.link.connection() as connection:
                 return len(await fleet.command(connection, order, self._by))
 
-        if await actor.attempt(Progress(title), give) is not None:
-            actor.notify(f"All workers: {order.value}")
+        if await dialogs.attempt(Progress(title), give) is not None:
+            dialogs.notify(f"All workers: {order.value}")
             self.session.again()
 
     def action_copy(self) -> None:
         """Copy the log."""
         lines = self._supervisor.log.tail(LOG_LINES)
         self.app.copy_to_clipboard("\n".join(line.text for line in lines))
-        self.console.actor.notify(f"{count(len(lines), 'line')} copied")
+        self.console.dialogs.notify(f"{count(len(lines), 'line')} copied")
 
     @property
     def _by(self) -> str:

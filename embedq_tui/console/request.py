@@ -1,10 +1,10 @@
-"""What an operator of the console can do to tasks, and how much is asked before it is done."""
+"""What is asked for at the console: an action, for which tasks, and what is asked before it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, auto
 from uuid import UUID
 
 from embedq_tui.output import count
@@ -16,26 +16,26 @@ NAMED = 5
 """Tasks that a question names."""
 
 
-class Grade(IntEnum):
-    """How much is asked before something is done."""
+class Safeguard(Enum):
+    """What stands between a request and its execution."""
 
-    PLAIN = 0
-    """Nothing."""
-    ASK = 1
+    NONE = auto()
+    """Nothing: it is carried out at once."""
+    CONFIRM = auto()
     """Yes or no."""
-    SWEEP = 2
+    TYPE_NUMBER = auto()
     """The number of tasks has to be typed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """Something to be done to tasks.
+class Request:
+    """An action that an operator asks for.
 
     Attributes:
-        action: What.
+        action: What is to be done.
         wanted: To which tasks.
         verb: For the question and its button: ``Retry``.
-        grade: How much is asked.
+        safeguard: How much is asked before.
         scope: The tasks in words after their number: ``stuck tasks of 2 workers``; by default the filter's.
         undoable: The console can take it back.
         names: What the tasks that are named are called on the screen.
@@ -44,76 +44,65 @@ class Deed:
     action: Action
     wanted: TaskFilter
     verb: str
-    grade: Grade
+    safeguard: Safeguard
     scope: str = ""
     undoable: bool = False
     names: Mapping[UUID, str] = field(default_factory=dict, compare=False)
 
 
-def retry(
-    wanted: TaskFilter, *, sure: bool = False, scope: str = "", names: Mapping[UUID, str] | None = None
-) -> Deed:
+def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
     """Retry failed tasks.
 
     Args:
         wanted: Which; others than failed ones are left out.
-        sure: The operator said so (shift): nothing is asked.
-        scope: See `Deed.scope`.
-        names: See `Deed.names`.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
     """
-    grade = Grade.PLAIN if sure or _is_one(wanted) else Grade.ASK
-    return Deed(RETRY, wanted, "Retry", grade, scope, names=names or {})
+    safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
+    return Request(RETRY, wanted, "Retry", safeguard, scope, names=names or {})
 
 
-def cancel(
-    wanted: TaskFilter, *, sure: bool = False, scope: str = "", names: Mapping[UUID, str] | None = None
-) -> Deed:
+def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
     """Cancel tasks that are waiting or in hand; all that match a filter are never cancelled unasked.
 
     Args:
         wanted: Which.
-        sure: The operator said so (shift).
-        scope: See `Deed.scope`.
-        names: See `Deed.names`.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
     """
-    grade = Grade.SWEEP if wanted.ids is None else Grade.PLAIN if sure else Grade.ASK
-    return Deed(CANCEL, wanted, "Cancel", grade, scope, undoable=True, names=names or {})
+    safeguard = Safeguard.TYPE_NUMBER if wanted.ids is None else Safeguard.CONFIRM
+    return Request(CANCEL, wanted, "Cancel", safeguard, scope, undoable=True, names=names or {})
 
 
-def reset(
-    wanted: TaskFilter, *, sure: bool = False, scope: str = "", names: Mapping[UUID, str] | None = None
-) -> Deed:
+def reset(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
     """Put tasks in hand back into the queue.
 
     Args:
         wanted: Which.
-        sure: The operator said so (shift): nothing is asked.
-        scope: See `Deed.scope`.
-        names: See `Deed.names`.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
     """
-    return Deed(RELEASE, wanted, "Reset", Grade.PLAIN if sure else Grade.ASK, scope, names=names or {})
+    return Request(RELEASE, wanted, "Reset", Safeguard.CONFIRM, scope, names=names or {})
 
 
 def prioritise(
     wanted: TaskFilter,
     priority: str,
     *,
-    sure: bool = False,
     scope: str = "",
     names: Mapping[UUID, str] | None = None,
-) -> Deed:
+) -> Request:
     """Give waiting tasks another priority.
 
     Args:
         wanted: Which.
         priority: ``high``, ``normal``, ``low``.
-        sure: The operator said so (shift): nothing is asked.
-        scope: See `Deed.scope`.
-        names: See `Deed.names`.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
     """
-    grade = Grade.PLAIN if sure or _is_one(wanted) else Grade.ASK
+    safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
     verb = f"Give priority {priority} to"
-    return Deed(PRIORITISE[priority], wanted, verb, grade, scope, undoable=True, names=names or {})
+    return Request(PRIORITISE[priority], wanted, verb, safeguard, scope, undoable=True, names=names or {})
 
 
 def _is_one(wanted: TaskFilter) -> bool:
@@ -122,7 +111,7 @@ def _is_one(wanted: TaskFilter) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A deed whose tasks are counted.
+    """A request whose tasks are counted.
 
     Attributes:
         planned: Of the action.
@@ -140,20 +129,20 @@ class Counted:
         return self.planned.matched
 
 
-def subject(deed: Deed, planned: Plan) -> str:
+def subject(request: Request, planned: Plan) -> str:
     """The tasks in words, with their number: ``37 stuck tasks of 2 workers``."""
-    words = deed.scope or planned.wanted.describe()
+    words = request.scope or planned.wanted.describe()
     if planned.matched == 1:
         words = words.replace("tasks", "task", 1)
     return f"{planned.matched:,} {printable_line(words, 300)}"
 
 
-def question(deed: Deed, counted: Counted) -> str:
+def question(request: Request, counted: Counted) -> str:
     """What is asked: ``Reset 37 stuck tasks of 2 workers?``."""
-    return f"{deed.verb} {subject(deed, counted.planned)}?"
+    return f"{request.verb} {subject(request, counted.planned)}?"
 
 
-def consequences(deed: Deed, counted: Counted) -> list[str]:
+def consequences(request: Request, counted: Counted) -> list[str]:
     """What the operator should know before the answer, a line each."""
     planned = counted.planned
     lines = []
@@ -164,14 +153,14 @@ def consequences(deed: Deed, counted: Counted) -> list[str]:
         more = planned.matched - len(counted.samples)
         names = ", ".join(printable_line(name, 60) for name in counted.samples)
         lines.append(f"{names}{f' and {more:,} more' if more > 0 else ''}")
-    if deed.wanted.ids is not None and (apart := len(set(deed.wanted.ids)) - planned.matched) > 0:
+    if request.wanted.ids is not None and (apart := len(set(request.wanted.ids)) - planned.matched) > 0:
         lines.append(
             f"{count(apart, 'task')} of those named cannot be {planned.action.done} and stay as they are."
         )
     lines.append(_EFFECTS.get(planned.action.name, ""))
     lines.append(
         "It can be undone, for tasks that nothing else happens to meanwhile."
-        if deed.undoable
+        if request.undoable
         else "It cannot be undone."
     )
     return [line for line in lines if line]

@@ -1,8 +1,8 @@
-"""An application that does nothing but to act, and what it acts on."""
+"""An application that does nothing but carry out requests, and what they are about."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,8 +12,12 @@ from textual.screen import Screen
 from textual.widgets import Button, Static
 from textual.worker import Worker
 
-from embedq_tui.console.acts import Actor
+from embedq_tui.console.executor import Executor
+from embedq_tui.console.undo import UndoHistory
 from embedq_tui.live.link import Link
+from embedq_tui.screens.dialogs.dialog import Place
+from embedq_tui.screens.dialogs.running import SHOW_AFTER_S
+from embedq_tui.screens.dialogs.service import Dialogs
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.databases import Database
 from tests.support.waiting import until
@@ -27,12 +31,16 @@ T = TypeVar("T")
 
 
 class Bench(App[None]):
-    """An application that does nothing but to act."""
+    """An application that does nothing but carry out requests."""
 
-    def __init__(self, database: Database, **values: Any) -> None:
+    def __init__(
+        self, database: Database, read_only: Callable[[], str], show_after_s: float, **values: Any
+    ) -> None:
         super().__init__()
         self.link = Link(database.settings)
-        self.actor = Actor(self, self.link, BY, **values)
+        self.dialogs = Dialogs(self, Place(self.link.place), read_only, show_after_s)
+        self.history = UndoHistory(self.dialogs, self.link, BY)
+        self.executor = Executor(self.dialogs, self.link, BY, self.history, **values)
         self.told: list[str] = []
 
     def notify(self, message: str, **values: Any) -> None:
@@ -53,10 +61,15 @@ class Bench(App[None]):
 
 @asynccontextmanager
 async def bench(
-    database: Database, size: tuple[int, int] = (80, 24), **values: Any
+    database: Database,
+    size: tuple[int, int] = (80, 24),
+    *,
+    read_only: Callable[[], str] = lambda: "",
+    show_after_s: float = SHOW_AFTER_S,
+    **values: Any,
 ) -> AsyncIterator[tuple[Bench, Pilot[None]]]:
     """The application on its terminal."""
-    app = Bench(database, **values)
+    app = Bench(database, read_only, show_after_s, **values)
     async with app.link.opened(), app.run_test(size=size, notifications=True, tooltips=True) as pilot:
         yield app, pilot
 

@@ -1,32 +1,35 @@
-"""What the console tells where an act is stopped, fails or loses its connection on the way."""
+"""What the console tells where a request is stopped, fails or loses its connection on the way."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from embedq_tui.console.deeds import prioritise, retry
+from embedq_tui.console.request import Safeguard, prioritise, retry
 from embedq_tui.live.link import WATCH_S, Link
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.line_watch import LOOKS
 from embedq_worker.queue.wanted import TaskFilter
-from tests.console.acting import PENDING, bench, held_up, said
+from tests.console.executing import PENDING, bench, held_up, said
 from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 
+RAISE = replace(prioritise(PENDING, "high"), safeguard=Safeguard.NONE)
+
 
 async def test_stopped_half_way_it_tells_what_was_done(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 20)
     async with bench(database, batch_size=5, show_after_s=0.0) as (app, pilot):
         async with held_up(database):
-            work = app.begin(app.actor.act(prioritise(PENDING, "high", sure=True)))
+            work = app.begin(app.executor.execute(RAISE))
             await until_any_blocked(connection)
             await until(lambda: isinstance(app.screen, Running) and "5 of 20" in said(app.screen))
             await pilot.press("escape", "escape", "ctrl+c")
@@ -36,7 +39,7 @@ async def test_stopped_half_way_it_tells_what_was_done(database: Database, conne
         outcome = await work.wait()
         assert outcome is not None
         assert outcome.changed == 10
-        assert app.actor.last_undoable is not None
+        assert app.history.last is not None
     counted = await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE priority = 'high'")
     assert counted == 10
 
@@ -50,7 +53,7 @@ async def test_an_error_half_way_is_told(database: Database, connection: Connect
            WHEN (OLD.slug = 'article-11') EXECUTE FUNCTION refuse()"""
     )
     async with bench(database, (40, 8), batch_size=5) as (app, pilot):
-        work = app.begin(app.actor.act(prioritise(PENDING, "high", sure=True)))
+        work = app.begin(app.executor.execute(RAISE))
         told = said(await app.dialog(Tell))
         assert "[/foo]" in told
         assert "\x1b" not in told
@@ -64,10 +67,9 @@ async def test_a_lost_connection_is_told_and_the_next_one_serves(
     database: Database, connection: Connection
 ) -> None:
     await queued_articles(connection, 12)
-    deed = prioritise(PENDING, "high", sure=True)
     async with bench(database, batch_size=5) as (app, pilot):
         async with held_up(database):
-            work = app.begin(app.actor.act(deed))
+            work = app.begin(app.executor.execute(RAISE))
             await until_any_blocked(connection)
             await connection.execute(
                 """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -78,7 +80,7 @@ async def test_a_lost_connection_is_told_and_the_next_one_serves(
             outcome = await work.wait()
         assert outcome is not None
         assert outcome.changed == 5
-        again = await app.begin(app.actor.act(deed)).wait()
+        again = await app.begin(app.executor.execute(RAISE)).wait()
         assert again is not None
         assert again.changed == 7
 
@@ -88,12 +90,11 @@ async def test_a_connection_that_died_in_silence_is_noticed_soon(
     database: Database, connection: Connection
 ) -> None:
     await queued_articles(connection, 12)
-    deed = prioritise(PENDING, "high", sure=True)
     async with TcpProxy(database.url) as proxy, bench(database, batch_size=5) as (app, _):
-        app.actor.link = Link(load_settings(database_url=proxy.url))
-        async with app.actor.link.opened():
+        app.executor.link = Link(load_settings(database_url=proxy.url))
+        async with app.executor.link.opened():
             async with held_up(database):
-                app.begin(app.actor.act(deed))
+                app.begin(app.executor.execute(RAISE))
                 await until_any_blocked(connection)
                 await asyncio.sleep(3 * WATCH_S)  # what takes long is waited for as long as the server works
                 assert isinstance(app.screen, Running)
@@ -107,7 +108,7 @@ async def test_a_connection_that_died_in_silence_is_noticed_soon(
 async def test_without_a_database_nothing_begins(database: Database) -> None:
     nowhere = database.settings.model_copy(update={"port": 1, "database_url": None, "host": "127.0.0.1"})
     async with bench(database) as (app, _):
-        app.actor.link = Link(nowhere)
-        async with app.actor.link.opened():
-            assert await app.begin(app.actor.act(retry(TaskFilter()))).wait() is None
+        app.executor.link = Link(nowhere)
+        async with app.executor.link.opened():
+            assert await app.begin(app.executor.execute(retry(TaskFilter()))).wait() is None
         assert len(app.told) == 1

@@ -1,4 +1,4 @@
-"""How the console acts on tasks: what it asks, that it does exactly that, what it tells and takes back."""
+"""Requests at the console: what is asked, that exactly this is done, what is told and taken back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widgets import Input
 
-from embedq_tui.console.acts import Act
-from embedq_tui.console.deeds import cancel, reset, retry
+from embedq_tui.console.request import cancel, reset, retry
+from embedq_tui.console.undo import UndoableOperation
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.screens.dialogs.confirm import Confirm
 from embedq_tui.screens.dialogs.outcome import Tell
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.queue.wanted import TaskFilter
-from tests.console.acting import HOSTILE, PENDING, bench, said
+from tests.console.executing import HOSTILE, PENDING, bench, said
 from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -30,7 +30,7 @@ async def test_the_question_starts_on_no(database: Database, connection: Connect
     await failed_tasks(connection, 3)
     async with bench(database) as (app, pilot):
         for keys in (["enter"], ["escape"], ["n"], ["tab", "shift+tab", "enter"], ["right", "left", "enter"]):
-            work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",)))))
+            work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",)))))
             await app.dialog(Confirm)
             await pilot.press(*keys)
             assert await work.wait() is None
@@ -41,7 +41,7 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
     await failed_tasks(connection, 7, error="boom 1")
     await failed_tasks(connection, 2, error="other")
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",), error="boom"))))
+        work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",), error="boom"))))
         question = said(await app.dialog(Confirm))
         assert "7" in question
         assert app.link.place in question
@@ -61,9 +61,9 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
 async def test_one_task_is_done_or_told_why_not(database: Database, connection: Connection) -> None:
     one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
     async with bench(database) as (app, _):
-        assert await app.begin(app.actor.act(reset(one, sure=True))).wait() is None
+        assert await app.begin(app.executor.execute(reset(one))).wait() is None
         assert len(app.told) == 1
-        assert await app.begin(app.actor.act(retry(one))).wait() is not None
+        assert await app.begin(app.executor.execute(retry(one))).wait() is not None
         assert len(app.told) == 2
     assert await statuses(connection) == {"pending": 1}
 
@@ -71,7 +71,7 @@ async def test_one_task_is_done_or_told_why_not(database: Database, connection: 
 async def test_a_sweep_takes_the_number_and_comes_back(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 12)
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(cancel(PENDING)))
+        work = app.begin(app.executor.execute(cancel(PENDING)))
         question = await app.dialog(Confirm)
         assert isinstance(question.focused, Input)
         await pilot.press("enter", "y", "enter", "backspace", "1", "3", "enter")
@@ -82,16 +82,16 @@ async def test_a_sweep_takes_the_number_and_comes_back(database: Database, conne
         assert outcome is not None
         assert outcome.changed == 12
         assert await statuses(connection) == {"failed": 12}
-        last = app.actor.last_undoable
+        last = app.history.last
         assert last is not None
-        assert last.operation_id == outcome.operation_id
+        assert last.id == outcome.operation_id
 
         await connection.execute(
             """UPDATE embedding_tasks SET status = 'completed', completed_at = now()
                WHERE id = ANY ($1::uuid[])""",
             outcome.ids[:2],
         )
-        undoing = app.begin(app.actor.undo_last())
+        undoing = app.begin(app.history.undo_last())
         question = await app.dialog(Confirm)
         assert "10" in said(question)
         await pilot.press("y")
@@ -99,8 +99,8 @@ async def test_a_sweep_takes_the_number_and_comes_back(database: Database, conne
         assert undone is not None
         assert (undone.changed, undone.kept) == (10, 2)
         assert await statuses(connection) == {"completed": 2, "pending": 10}
-        assert app.actor.last_undoable is None
-        assert await app.begin(app.actor.undo_last()).wait() is None
+        assert app.history.last is None
+        assert await app.begin(app.history.undo_last()).wait() is None
 
 
 async def test_tasks_in_hand_are_counted_apart(database: Database, connection: Connection) -> None:
@@ -110,7 +110,7 @@ async def test_tasks_in_hand_are_counted_apart(database: Database, connection: C
            WHERE id IN (SELECT id FROM embedding_tasks LIMIT 4)"""
     )
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(cancel(TaskFilter())))
+        work = app.begin(app.executor.execute(cancel(TaskFilter())))
         question = said(await app.dialog(Confirm))
         assert all(number in question for number in "945")
         await pilot.press("escape")
@@ -127,7 +127,7 @@ async def test_each_task_that_was_left_out_is_told(database: Database, connectio
     unknown = uuid4()
     names = {failed: "good-one", waiting: f"waiting {HOSTILE}"}
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(retry(TaskFilter(ids=(failed, waiting, unknown)), names=names)))
+        work = app.begin(app.executor.execute(retry(TaskFilter(ids=(failed, waiting, unknown)), names=names)))
         await app.dialog(Confirm)
         await pilot.press("tab", "enter")
         screen = await app.dialog(Tell)
@@ -153,7 +153,7 @@ async def test_hostile_text_is_text(database: Database, connection: Connection) 
     await connection.execute("UPDATE embedding_tasks SET slug = $1", HOSTILE)
     wanted = TaskFilter(statuses=("failed",), slug="[@click=app.quit]x[red $error a[/")
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(retry(wanted, scope=f"tasks of {HOSTILE}")))
+        work = app.begin(app.executor.execute(retry(wanted, scope=f"tasks of {HOSTILE}")))
         question = await app.dialog(Confirm)
         for size in ((80, 24), (20, 5), (1, 1), (0, 0), (200, 60)):
             await pilot.resize_terminal(*size)
@@ -171,7 +171,7 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
     await failed_tasks(connection, 30)
     worker = asyncio.ensure_future(end_pending_tasks(await database.connect(), failing=failing))
     async with bench(database) as (app, pilot):
-        work = app.begin(app.actor.act(retry(TaskFilter(statuses=("failed",)))))
+        work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",)))))
         await app.dialog(Confirm)
         await pilot.press("s")
         if failing:
@@ -191,8 +191,10 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
     await failed_tasks(connection, 1)
     async with bench(database, read_only=lambda: "a replica [/foo]") as (app, pilot):
-        assert await app.begin(app.actor.act(retry(TaskFilter()))).wait() is None
-        assert await app.begin(app.actor.undo(Act(uuid4(), "12 tasks cancelled"))).wait() is None
+        assert await app.begin(app.executor.execute(retry(TaskFilter()))).wait() is None
+        assert (
+            await app.begin(app.history.undo(UndoableOperation(uuid4(), "12 tasks cancelled"))).wait() is None
+        )
         assert len(app.told) == 2
         assert "[/foo]" in app.told[0]
         await pilot.pause()
@@ -203,7 +205,7 @@ async def test_a_dialog_does_not_outlive_who_asked(database: Database, connectio
     await failed_tasks(connection, 2)
     async with bench(database) as (app, pilot):
         below = app.screen
-        work = app.begin(app.actor.act(retry(TaskFilter())))
+        work = app.begin(app.executor.execute(retry(TaskFilter())))
         await app.dialog(Confirm)
         above: Screen[None] = Screen()
         await app.push_screen(above)

@@ -1,18 +1,16 @@
-"""What every act of the console is made of: a question, progress, and the telling of what came of it."""
+"""Dialogs for whoever does something to the database: questions, progress, reports, and what went wrong."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from textual.app import App
 
-from embedq_tui.live.link import Link
-from embedq_tui.profiles import Profile
-from embedq_tui.screens.dialogs.confirm import Answer, Confirm, Enquiry
+from embedq_tui.screens.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.screens.dialogs.dialog import Place, show
 from embedq_tui.screens.dialogs.outcome import Report, Tell
 from embedq_tui.screens.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
@@ -23,32 +21,22 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Desk:
-    """Asks and tells one operator of one database. Its coroutines are called in workers of Textual.
+class Dialogs:
+    """Dialogs that name one database. Its coroutines are called in workers of Textual.
 
     Attributes:
-        app: Where dialogs are shown.
-        link: To the database.
-        by: Operator as ``user@host``.
-        profile: How the operator named the database.
+        app: Where they are shown.
+        place: The database.
         read_only: Says why nothing may be changed; empty where it may.
         show_after_s: What takes less time shows no dialog of its progress.
         busy: So many things are under way, with a dialog of their progress or without.
     """
 
     app: App[Any]
-    link: Link
-    by: str
-    profile: Profile = field(default_factory=Profile)
+    place: Place
     read_only: Callable[[], str] = lambda: ""
     show_after_s: float = SHOW_AFTER_S
     busy: int = 0
-
-    @property
-    def place(self) -> Place:
-        """The database, for dialogs."""
-        word = self.profile.environment or self.profile.name
-        return Place(self.link.place, word, self.profile.badge_colour)
 
     def refused(self) -> bool:
         """Whether nothing may be changed here; tells the operator why."""
@@ -57,17 +45,9 @@ class Desk:
             self.notify(f"Read-only: {why}", bad=True)
         return bool(why)
 
-    async def confirm(self, enquiry: Enquiry) -> Answer:
+    async def confirm(self, confirmation: Confirmation) -> Decision:
         """Ask, with the database named."""
-        return await show(self.app, Confirm(enquiry, self.place))
-
-    async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
-        """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
-        self.busy += 1
-        try:
-            return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
-        finally:
-            self.busy -= 1
+        return await show(self.app, Confirm(confirmation, self.place))
 
     async def tell(self, report: Report) -> None:
         """Tell something that has to be read."""
@@ -77,28 +57,29 @@ class Desk:
         """Tell something in passing."""
         self.app.notify(printable(text), severity="warning" if bad else "information", markup=False)
 
-    async def attempt(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T | None:
-        """Do something to the database, if it may be changed; tell what goes wrong.
+    async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
+        """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
+        self.busy += 1
+        try:
+            return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
+        finally:
+            self.busy -= 1
+
+    async def attempt(
+        self, progress: Progress, work: Callable[[Progress], Awaitable[T]], *, changes: bool = True
+    ) -> T | None:
+        """Do something to the database with `watch`, if it may be changed; tell what goes wrong.
 
         Args:
             progress: Of it.
             work: Does it.
+            changes: False: it only looks, and is done where nothing may be changed, too.
 
         Returns:
             What the work returned; None where it was refused, stopped, or went wrong.
         """
-        return None if self.refused() else await self.look(progress, work)
-
-    async def look(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T | None:
-        """Do what changes nothing; tell what goes wrong.
-
-        Args:
-            progress: Of it.
-            work: Does it.
-
-        Returns:
-            What the work returned; None where it was stopped, or went wrong.
-        """
+        if changes and self.refused():
+            return None
         with self.telling(f"{progress.title}: not done"):
             return await self.watch(progress, work)
 

@@ -1,0 +1,213 @@
+"""Carries out what is asked for at the console: counts, asks, runs with progress, reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from embedq_tui.console.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
+from embedq_tui.console.undo import UndoableOperation, UndoHistory
+from embedq_tui.live.link import Link
+from embedq_tui.operations.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
+from embedq_tui.output import count
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
+from embedq_tui.screens.dialogs.outcome import Report, broken
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_tui.screens.dialogs.service import Dialogs
+from embedq_worker.actions.tasks import BATCH, RETRY, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.tasks import TaskRow, list_tasks
+from embedq_worker.schema import migrations
+
+SAMPLE_S = 1.0
+"""Seconds that naming some of the tasks may take; a question can do without."""
+
+
+@dataclass(slots=True)
+class Executor:
+    """Carries out requests on one database. Its coroutines are called in workers of Textual.
+
+    Attributes:
+        dialogs: Of that database.
+        link: To it.
+        by: Operator as ``user@host``.
+        history: Remembers what can be taken back.
+        undo_key: As the operator knows it.
+        batch_size: Tasks per transaction.
+        stage_timeout_s: Seconds that a stage of a retry may take to end.
+    """
+
+    dialogs: Dialogs
+    link: Link
+    by: str
+    history: UndoHistory
+    undo_key: str = "u"
+    batch_size: int = BATCH
+    stage_timeout_s: float = STAGE_TIMEOUT_S
+
+    # -- carrying out
+
+    async def execute(self, request: Request) -> Outcome | None:
+        """Count, ask, carry out, tell.
+
+        Args:
+            request: What is asked for.
+
+        Returns:
+            What was done, `Outcome.ids` are the tasks to which it was; also where it was stopped or failed
+            half way. None where it was not begun.
+        """
+        if self.dialogs.refused():
+            return None
+        with self.dialogs.telling(f"Nothing was {request.action.done}"):
+            counting = Progress("Counting the tasks", stop="Leave it")
+            counted = await self.dialogs.watch(counting, lambda _: self._count(request))
+            if not counted.matched:
+                await self._tell_nothing(request, counted.planned)
+                return None
+            decision = await self._ask(request, counted)
+            if decision is not Decision.NO:
+                return await self._carry_out(request, counted.planned, staged=decision is Decision.STAGED)
+        return None
+
+    async def _count(self, request: Request) -> Counted:
+        async with self.link.connection() as connection:
+            await migrations.require_current(connection)
+            planned = await plan(connection, request.action, request.wanted)
+            if not planned.matched or request.safeguard is Safeguard.NONE:
+                return Counted(planned)
+            in_hand = 0
+            if len(planned.wanted.statuses) > 1:  # few, and what is said of them matters
+                held = await plan(connection, request.action, planned.wanted.only("processing"))
+                in_hand = min(held.matched, planned.matched)
+            return Counted(planned, in_hand, await self._samples(connection, planned))
+
+    async def _samples(self, connection: Connection, planned: Plan) -> list[str]:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAMPLE_S):
+                page = await list_tasks(connection, planned.wanted, limit=NAMED, direction="oldest")
+                return [_name(row) for row in page.tasks if _certain(planned, row)]
+        return []
+
+    async def _ask(self, request: Request, counted: Counted) -> Decision:
+        if request.safeguard is Safeguard.NONE:
+            return Decision.YES
+        word = str(counted.matched) if request.safeguard is Safeguard.TYPE_NUMBER else ""
+        lines = consequences(request, counted)
+        staged = request.action is RETRY and counted.matched > STAGES[0]
+        if staged:
+            lines.append(
+                f"In stages: {STAGES[0]} first, then {STAGES[1]}, then the rest, while it goes well."
+            )
+        if word:
+            lines.append(f"Type {word} to go on.")
+        yes = f"{request.verb.split()[0]} {counted.matched:,}"
+        danger = request.action is not RETRY
+        return await self.dialogs.confirm(
+            Confirmation(question(request, counted), lines, yes, word, staged=staged, danger=danger)
+        )
+
+    async def _carry_out(self, request: Request, planned: Plan, *, staged: bool) -> Outcome:
+        outcome = Outcome()
+        title = f"{request.verb} {subject(request, planned)}"
+        try:
+            went_well, missed = await self.dialogs.watch(
+                Progress(title, planned.matched),
+                lambda progress: self._run(planned, outcome, progress, staged),
+            )
+        except EmbedqError as error:
+            self._remember(request, outcome)
+            await self._tell_broken(planned, outcome, error)
+            return outcome
+        self._remember(request, outcome)
+        await self._tell_done(request, planned, outcome, missed, halted=not went_well)
+        return outcome
+
+    async def _run(
+        self, planned: Plan, outcome: Outcome, progress: Progress, staged: bool
+    ) -> tuple[bool, list[LeftOut]]:
+        async with self.link.connection() as connection:
+            run = Run(connection, planned, self.by, self.batch_size, progress.reached, outcome)
+            well = True
+            if staged:
+                well = await in_stages(run, self.stage_timeout_s, lambda stage: _tell_stage(progress, stage))
+            else:
+                await carry_out(run)
+            return well, await left_out(
+                connection, planned, outcome
+            ) if planned.wanted.ids is not None else []
+
+    def _remember(self, request: Request, outcome: Outcome) -> None:
+        if request.undoable and outcome.changed:
+            words = f"{count(outcome.changed, 'task')} {request.action.done}"
+            self.history.remember(UndoableOperation(outcome.operation_id, words))
+
+    # -- telling what came of it
+
+    async def _tell_nothing(self, request: Request, planned: Plan) -> None:
+        missed: list[LeftOut] = []
+        if request.wanted.ids:
+            async with self.link.connection() as connection:
+                missed = await left_out(connection, planned, Outcome())
+        rows = _rows(request, missed)
+        if len(rows) > 1:
+            await self.dialogs.tell(Report(f"Nothing was {request.action.done}", (), rows))
+        elif rows:
+            self.dialogs.notify(f"Not {request.action.done}: {rows[0][1]}", bad=True)
+        else:
+            self.dialogs.notify(f"There are no {request.scope or planned.wanted.describe()}")
+
+    async def _tell_done(
+        self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], *, halted: bool
+    ) -> None:
+        title = f"{count(outcome.changed, 'task')} {request.action.done}"
+        rows = _rows(request, missed)
+        lines = []
+        if halted:
+            left = planned.matched - outcome.changed
+            lines.append(f"Halted: the last stage did not go well; {count(left, 'task')} not touched.")
+        elif not rows and (apart := planned.matched - outcome.changed) > 0:
+            lines.append(f"{count(apart, 'task')} changed meanwhile, or held by others, and left alone.")
+        if outcome.changed:
+            lines += self._afterwards(request, outcome)
+        if halted or len(rows) > 1 or (rows and outcome.changed):
+            await self.dialogs.tell(Report(title, lines, rows))
+        elif rows:
+            self.dialogs.notify(f"Not {request.action.done}: {rows[0][1]}", bad=True)
+        else:
+            self.dialogs.notify("\n".join([title, *lines]))
+
+    async def _tell_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
+        """It was stopped, or failed on its way."""
+        done = f"{outcome.changed:,} of {count(planned.matched, 'task')} {planned.action.done}"
+        lines = ["What was done stays done; do it again to go on with the rest."]
+        if outcome.changed:
+            lines.append(f"operation {outcome.operation_id}")
+        await self.dialogs.tell(broken(error, done, lines))
+
+    def _afterwards(self, request: Request, outcome: Outcome) -> list[str]:
+        undo_it = [f"{self.undo_key}: undo"] if request.undoable else []
+        return [f"operation {outcome.operation_id}", *undo_it]
+
+
+def _rows(request: Request, missed: Sequence[LeftOut]) -> list[tuple[str, str]]:
+    return [(request.names.get(one.id) or str(one.id), one.words) for one in missed]
+
+
+def _name(row: TaskRow) -> str:
+    return row.slug or (f"article {row.article_id}" if row.article_id is not None else str(row.id))
+
+
+def _certain(planned: Plan, row: TaskRow) -> bool:
+    """Whether a task of the filter is one that the action is for, as far as a list tells."""
+    if planned.action is RETRY:
+        return row.operation != "delete"
+    return planned.action.name != f"priority {row.priority}"
+
+
+def _tell_stage(progress: Progress, stage: Stage) -> None:
+    ended = f"{stage.tasks - stage.waiting:,} of {count(stage.tasks, 'task')} ended"
+    progress.lines[stage.number - 1 :] = [f"Stage {stage.number}: {ended}, {stage.failed:,} failed again"]

@@ -1,0 +1,124 @@
+"""Takes back what was done to tasks at the console: counts, asks, runs with progress, reports."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from embedq_tui.live.link import Link
+from embedq_tui.output import count
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
+from embedq_tui.screens.dialogs.outcome import broken
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_tui.screens.dialogs.service import Dialogs
+from embedq_worker.actions.undo import Undoable, Undone, undo, undoable
+from embedq_worker.errors import EmbedqError
+from embedq_worker.schema import migrations
+
+REMEMBERED = 20
+"""Operations that can be taken back one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoableOperation:
+    """What one request did, and can be taken back.
+
+    Attributes:
+        id: In the audit log.
+        words: What was done: ``12 tasks cancelled``.
+    """
+
+    id: UUID
+    words: str
+
+
+@dataclass(slots=True)
+class UndoHistory:
+    """What was done in this session and can be taken back. Its coroutines are called in workers of Textual.
+
+    Attributes:
+        dialogs: Of the database.
+        link: To it.
+        by: Operator as ``user@host``.
+    """
+
+    dialogs: Dialogs
+    link: Link
+    by: str
+    _operations: deque[UndoableOperation] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    @property
+    def last(self) -> UndoableOperation | None:
+        """What `undo_last` would take back."""
+        return self._operations[-1] if self._operations else None
+
+    def remember(self, operation: UndoableOperation) -> None:
+        """It was done: it is the next to be taken back."""
+        self._operations.append(operation)
+
+    async def undo_last(self) -> Undone | None:
+        """Take back the last thing of this session that can be taken back, after a question."""
+        if self.last is None:
+            told = "There is nothing to undo: cancelled tasks and priorities of this session can be"
+            self.dialogs.notify(told)
+            return None
+        return await self.undo(self.last)
+
+    async def undo(self, operation: UndoableOperation) -> Undone | None:
+        """Take back an operation, after a question.
+
+        Args:
+            operation: Also one that was found in the audit log.
+
+        Returns:
+            What came of it; None where it was not begun, or did not come to its end.
+        """
+        if self.dialogs.refused():
+            return None
+        undone = None
+        with self.dialogs.telling("Not undone"):
+            counting = Progress("Counting the tasks", stop="Leave it")
+            found = await self.dialogs.watch(counting, lambda _: self._count(operation))
+            if not found.open:
+                self._forget(operation)
+                told = f"{operation.words}: something has happened to all of them since"
+                self.dialogs.notify(told, bad=True)
+            elif await self.dialogs.confirm(_confirmation(operation, found)) is Decision.YES:
+                undone = await self._carry_out(operation, found)
+        return undone
+
+    async def _count(self, operation: UndoableOperation) -> Undoable:
+        async with self.link.connection() as connection:
+            await migrations.require_current(connection)
+            return await undoable(connection, operation.id)
+
+    async def _carry_out(self, operation: UndoableOperation, found: Undoable) -> Undone | None:
+        progress = Progress(f"Undo: {operation.words}", found.open)
+        try:
+            undone = await self.dialogs.watch(progress, lambda progress: self._run(operation, progress))
+        except EmbedqError as error:
+            done = f"{progress.done:,} of {count(found.open, 'task')} taken back"
+            await self.dialogs.tell(broken(error, done, ["Undo it again to go on with the rest."]))
+            return None
+        self._forget(operation)
+        kept = f"; to {undone.kept:,} something has happened since" if undone.kept else ""
+        told = f"{count(undone.changed, 'task')} taken back{kept}\noperation {undone.operation_id}"
+        self.dialogs.notify(told)
+        return undone
+
+    async def _run(self, operation: UndoableOperation, progress: Progress) -> Undone:
+        async with self.link.connection() as connection:
+            return await undo(connection, operation.id, self.by, progress=progress.reached)
+
+    def _forget(self, operation: UndoableOperation) -> None:
+        with suppress(ValueError):
+            self._operations.remove(operation)
+
+
+def _confirmation(operation: UndoableOperation, found: Undoable) -> Confirmation:
+    lines = [f"Of this operation: {operation.words}", "They will be as they were before."]
+    if found.touched:
+        lines.append(f"To {count(found.touched, 'task')} something has happened since: left alone.")
+    return Confirmation(f"Take back {count(found.open, 'task')}?", lines, f"Take back {found.open:,}")
