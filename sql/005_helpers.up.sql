@@ -13,7 +13,7 @@ $$;
 
 -- The n-th of many ids that a statement needs (n below 16,777,216), from one random one: its last six digits are n.
 CREATE FUNCTION embedq_nth_uuid(base uuid, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT overlay(base::text PLACING lpad(to_hex(n), 6, '0') FROM 31)::uuid
+    SELECT encode(overlay(uuid_send(base) PLACING substring(int8send(n) FROM 6) FROM 14), 'hex')::uuid
 $$;
 
 -- Fingerprint of everything an article's embeddings are made from.

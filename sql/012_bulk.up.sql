@@ -58,9 +58,9 @@ BEGIN
     RETURN QUERY
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                      created_at, scheduled_at, metadata)
-        SELECT embedq_nth_uuid(v_id, row_number() OVER ()), w.article, w.slug, w.operation, p_priority, 'pending', 0,
+        SELECT embedq_nth_uuid(v_id, w.place), w.article, w.slug, w.operation, p_priority, 'pending', 0,
                p_max_attempts, v_now, v_now, p_metadata
-        FROM unnest(p_article, p_slug, p_operation) AS w(article, slug, operation)
+        FROM unnest(p_article, p_slug, p_operation) WITH ORDINALITY AS w(article, slug, operation, place)
         WHERE NOT EXISTS (SELECT FROM unnest(v_spared) AS s(article) WHERE s.article = w.article)
         RETURNING article_id;
 END

@@ -15,8 +15,9 @@ from embedq_worker.queue import operator_log
 BATCH = 1_000
 """Articles per transaction."""
 
-# An article that is not to be embedded has a task only where something is to be removed.
-_WANTED = """
+# An article that is not to be embedded has a task only where something is to be removed. What is locked is queued in the
+# same statement, so that slugs do not travel here and back; the function sees what was committed until then.
+_QUEUE = """
 WITH locked AS MATERIALIZED (
     SELECT id, slug, no_rag FROM articles WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE
 ), judged AS (
@@ -24,12 +25,16 @@ WITH locked AS MATERIALIZED (
                               WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = l.id) THEN 'delete'
                          END AS operation
     FROM locked l
+), found AS MATERIALIZED (
+    SELECT count(*) AS there, count(operation) AS wanted,
+           array_agg(id ORDER BY id) FILTER (WHERE operation IS NOT NULL) AS ids,
+           array_agg(slug ORDER BY id) FILTER (WHERE operation IS NOT NULL) AS slugs,
+           array_agg(operation ORDER BY id) FILTER (WHERE operation IS NOT NULL) AS operations
+    FROM judged
 )
-SELECT count(*) AS there, count(operation) AS wanted,
-       coalesce(array_agg(id ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS ids,
-       coalesce(array_agg(slug ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS slugs,
-       coalesce(array_agg(operation ORDER BY id) FILTER (WHERE operation IS NOT NULL), '{}') AS operations
-FROM judged
+SELECT there, wanted,
+       (SELECT count(*) FROM embedq_enqueue(ids, slugs, operations, $2::text, $3::int, NULL)) AS queued
+FROM found
 """
 
 
@@ -104,21 +109,10 @@ async def _once(
     async with connection.transaction():
         # As sql/012_bulk has it: shorter than deadlock_timeout, so that no other program has to give way.
         await connection.execute("SET LOCAL lock_timeout = '500ms'")
-        row = await connection.fetchrow(_WANTED, articles)
+        row = await connection.fetchrow(_QUEUE, articles, priority, max_attempts)
         assert row is not None
-        queued = 0
-        if row["wanted"]:
-            queued = await connection.fetchval(
-                "SELECT count(*) FROM embedq_enqueue($1, $2, $3, $4, $5, NULL)",
-                row["ids"],
-                row["slugs"],
-                row["operations"],
-                priority,
-                max_attempts,
-            )
-        found = Requeued(
-            queued, row["wanted"] - queued, row["there"] - row["wanted"], len(articles) - row["there"]
-        )
+        there, queued = row["there"], row["queued"]
+        found = Requeued(queued, row["wanted"] - queued, there - row["wanted"], len(articles) - there)
         facts = {"count": queued, "articles": list(articles[:100]), "priority": priority}
         await operator_log.note(connection, "articles queued", by, category="bulk_operations", **facts)
     return found
