@@ -168,8 +168,8 @@ PLAN = (
 )
 """Holds the walks to their indexes, whatever the statistics say of a table that changes this fast.
 
-There is one way to walk whatever the parameters are, so that a list that is asked for again is not planned again:
-left to itself, PostgreSQL does so for ever where it takes the plan for these parameters to be cheaper.
+There is one way to walk whatever the parameters are, so a list that is asked for again is not planned
+again: left to itself, PostgreSQL does so for ever where it takes the plan for these parameters to be cheaper.
 """
 
 COUNTING_S = 600.0
