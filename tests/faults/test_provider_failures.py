@@ -11,7 +11,7 @@ import pytest
 
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
-from tests.support.content import queued_articles, statuses, wrong_articles
+from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import Bench, bench
 from tests.support.provider_faults import OUTAGES
@@ -135,6 +135,35 @@ async def test_a_provider_that_fails_now_and_then_is_not_taken_for_down(
         assert await breaker.look(it.pool, it.scope.provider) is None
     assert outcomes["stored"] == 200
     assert await wrong_articles(connection) == []
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("every", [2, 3])
+@pytest.mark.parametrize("fault", ["500", "dropped", "a trickle"])
+async def test_a_provider_that_fails_some_requests_costs_nobody_an_attempt(
+    database: Database, connection: Connection, stub: ProviderStub, fault: str, every: int, batch: int
+) -> None:
+    await queued_articles(connection, 24)
+    stub.faults.turn({**OUTAGES[fault], "every": every})
+    async with bench(database, stub, concurrency=1, request_timeout_ms=100) as it:
+        outcomes = await it.work_off(batch)
+        assert await breaker.look(it.pool, it.scope.provider) is None
+    assert outcomes["stored"] == 24
+    assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 24
+    assert await wrong_articles(connection) == []
+
+
+async def test_an_article_of_many_requests_gets_through_although_each_third_fails(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    words = " ".join(f"word{number}" for number in range(240))
+    await queue_tasks(connection, await add_articles(connection, [words]))
+    stub.faults.turn({**OUTAGES["500"], "every": 3})
+    async with bench(database, stub, concurrency=1, request_inputs=1, chunk_size=20, chunk_overlap=0) as it:
+        assert (await it.work_off())["stored"] == 1
+        assert stub.seen.requests < 40
+    assert await connection.fetchval("SELECT attempts FROM embedding_tasks") == 1
+    assert await connection.fetchval("SELECT count(*) FROM embeddings") >= 12
 
 
 async def test_many_requests_that_fail_together_are_one_failure_to_the_next_probe(

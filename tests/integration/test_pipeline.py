@@ -244,3 +244,5 @@ async def test_a_text_that_breaks_the_provider_does_not_hold_up_the_others(
     assert outcomes["failed"] == 1
     assert await charged(connection) == 9 + 3
     assert await wrong_articles(connection) == [articles[0]]
+    suspected = [text for text in stub.seen.texts if "CRASH" in text]
+    assert len(suspected) <= 3 + 3 * 3, "asked a few times in company, and three times an attempt"

@@ -218,14 +218,10 @@ async def lose_the_provider(scene: Scene) -> int:
 
 
 async def spoil_the_provider(scene: Scene) -> int:
-    """It answers as it should not, and then as it should.
-
-    Not to some requests only: what fails beside others that work cannot always be told from a text that
-    breaks it, so an attempt may go; tests/faults/test_provider_knobs has that.
-    """
+    """It answers as it should not, to every request or to each second or third, and then as it should."""
     wrong = scene.chance.choice([knobs for name, knobs in OUTAGES.items() if name not in FOR_GOOD])
     pace = {"latency_s": scene.stub.faults.latency_s}
-    scene.stub.faults.turn({**pace, **wrong})
+    scene.stub.faults.turn({**pace, **wrong, "every": scene.chance.randint(1, 3)})
     try:
         await asyncio.sleep(scene.chance.uniform(0.5, 6))
     finally:

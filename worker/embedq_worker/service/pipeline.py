@@ -27,6 +27,14 @@ CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds: an article locked for longer is given back."""
 
+ASKED_AGAIN = 2
+"""Times in a row that a suspect has to fail once more before it is charged: at once, for a provider that fails
+every second or third request cannot keep step with that, and after the control text."""
+
+CONTROLS = 3
+"""Times in a row that the control text has to work before a text is suspected. That costs little; to ask once
+more for a text that is never answered costs a timeout."""
+
 _REMEMBERED = 10_000
 
 _AT_ONCE = 4_000
@@ -40,7 +48,8 @@ class PipelineSettings:
     Attributes:
         chunk_size: Words per chunk.
         chunk_overlap: Words two chunks share.
-        deadline_s: Seconds a batch may take until it is embedded; what is embedded by then is stored.
+        deadline_s: Seconds a batch may take until it is embedded; what is embedded by then is stored. A
+            suspect has as many each time it is asked again.
         backoff: Between the attempts of a task.
     """
 
@@ -140,9 +149,10 @@ class Pipeline:
         report = BatchReport()
         plans = await self._plan(tasks)
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
-        result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
-        report.requests.extend(result.requests)
-        await self._settle(plans, dict(zip(texts, result.outcomes, strict=True)), report)
+        outcomes = await self._ask(texts, report)
+        if len(tasks) == 1 and tasks[0].id in self._doubted:
+            await self._ask_again(tasks[0], outcomes, report)
+        await self._settle(plans, outcomes, report)
         return report
 
     async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
@@ -199,6 +209,36 @@ class Pipeline:
             return plan_tasks(tasks, size, overlap)
         return await asyncio.to_thread(plan_tasks, tasks, size, overlap)
 
+    # -- asking the provider
+
+    async def _ask(self, texts: Sequence[str], report: BatchReport) -> dict[str, Outcome]:
+        result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
+        report.requests.extend(result.requests)
+        return dict(zip(texts, result.outcomes, strict=True))
+
+    async def _ask_again(
+        self, suspect: ClaimedTask, outcomes: dict[str, Outcome], report: BatchReport
+    ) -> None:
+        """Ask again for what a suspect lacks, until it has failed often enough to be charged.
+
+        A provider that fails now and then embeds it sooner, or fails the control text, which clears it.
+        """
+        failed = 0
+        while failed < ASKED_AGAIN and (lacking := _unavailable(outcomes)):
+            if failed and not await self._embeds_others():
+                self._doubted.discard(suspect.id)
+                return
+            outcomes |= await self._ask(lacking, report)
+            failed = failed + 1 if len(_unavailable(outcomes)) == len(lacking) else 0
+
+    async def _embeds_others(self) -> bool:
+        """Whether the provider embeds a text that is nobody's."""
+        for _ in range(CONTROLS):
+            control = await self._embedder.embed([CONTROL_TEXT])
+            if not isinstance(control.outcomes[0], Embedded):
+                return False
+        return True
+
     # -- settling
 
     async def _settle(self, plans: Sequence[Plan], outcomes: dict[str, Outcome], report: BatchReport) -> None:
@@ -221,17 +261,19 @@ class Pipeline:
         if completions:
             await self._complete(completions, report)
         worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
-        returns += await self._held(held, worked=worked)
+        returns += await self._held(held, len(plans), worked=worked)
         if returns:
             await self._give_back(returns, report)
 
-    async def _held(self, held: Sequence[tuple[ClaimedTask, ProviderError]], *, worked: bool) -> list[Return]:
-        """What becomes of tasks that the provider failed."""
+    async def _held(
+        self, held: Sequence[tuple[ClaimedTask, ProviderError]], company: int, *, worked: bool
+    ) -> list[Return]:
+        """What becomes of tasks that the provider failed, of a batch of so many."""
         error = held[0][1] if held else None
         spoilt = isinstance(error, ProviderUnavailable) and await self._is_a_text([task for task, _ in held])
         delay_s = await self._tell_breaker(None if spoilt else error, worked=worked or spoilt)
         if spoilt:
-            return [self._spoilt(task, reason.message, None, len(held)) for task, reason in held]
+            return [self._spoilt(task, reason.message, None, company) for task, reason in held]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
 
     async def _is_a_text(self, tasks: Sequence[ClaimedTask]) -> bool:
@@ -245,8 +287,7 @@ class Pipeline:
                 self._doubted.clear()
             self._doubted |= ids
             return False
-        control = await self._embedder.embed([CONTROL_TEXT])
-        return isinstance(control.outcomes[0], Embedded)
+        return await self._embeds_others()
 
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
         """Seconds until tasks that the provider failed are due again."""
@@ -315,3 +356,8 @@ class Pipeline:
 
     def _delay_s(self, task: ClaimedTask) -> float:
         return self._settings.backoff.delay_s(task.attempts)
+
+
+def _unavailable(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """The texts that the provider failed."""
+    return [text for text, outcome in outcomes.items() if isinstance(outcome, ProviderUnavailable)]
