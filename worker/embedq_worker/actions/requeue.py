@@ -16,8 +16,7 @@ BATCH = 1_000
 """Articles per transaction."""
 
 # An article that is not to be embedded has a task only where something is to be removed. What is locked is
-# queued in the same statement, so that slugs do not travel here and back; the function sees what was committed
-# until then.
+# queued in the same statement, so slugs do not travel here and back; the function sees all that is committed.
 _QUEUE = """
 WITH locked AS MATERIALIZED (
     SELECT id, slug, no_rag FROM articles WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE
