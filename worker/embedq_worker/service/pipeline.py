@@ -28,8 +28,8 @@ CONTENTION_TRIES = 10
 """About three seconds: an article locked for longer is given back."""
 
 ASKED_AGAIN = 2
-"""Times in a row that a suspect has to fail once more before it is charged: at once, for a provider that fails
-every second or third request cannot keep step with that, and after the control text."""
+"""Times in a row that a suspect has to fail once more before it is charged: at once, for a provider that
+fails every second or third request cannot keep step with that, and after the control text."""
 
 CONTROLS = 3
 """Times in a row that the control text has to work before a text is suspected. That costs little; to ask once
