@@ -1,1 +1,1 @@
-"""The operator's commands: each asks `insights` or acts through `queue`, and prints."""
+"""The operator's commands: each asks `insights` or acts through `actions`, and prints."""

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.acting import act
 from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import CANCEL
 from embedq_worker.errors import ExitCode
 
@@ -38,8 +38,8 @@ def command(
     if tasks and (given or statuses):
         raise click.UsageError("name tasks or describe them, not both")
     if tasks:
-        return act(invocation, CANCEL, filter_of(tasks), verb="Cancel")
+        return run_action(invocation, CANCEL, filter_of(tasks), verb="Cancel")
     if not given and not statuses:
         raise click.UsageError("name tasks, or say which: --priority, --slug, --article, --since, ..")
     wanted = filter_of(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
-    return act(invocation, CANCEL, wanted, verb="Cancel", ask=not yes)
+    return run_action(invocation, CANCEL, wanted, verb="Cancel", ask=not yes)

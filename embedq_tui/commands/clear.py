@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.acting import act
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_error
+from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import CANCEL
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import TaskFilter
@@ -22,7 +22,7 @@ def command(invocation: Invocation, confirmed: bool) -> ExitCode:
     code is 1.
     """
     wanted = TaskFilter(statuses=("pending",))
-    code = act(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
+    code = run_action(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
     if not confirmed and code is ExitCode.NO:
         print_error("not done without --confirm")
     return code

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.orders import worker_named
 from embedq_tui.output import print_json, say
+from embedq_tui.worker_commands import worker_named
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.queue import fleet

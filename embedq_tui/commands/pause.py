@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.orders import give
+from embedq_tui.worker_commands import give_order
 from embedq_worker.queue.fleet import Order
 
 
@@ -16,4 +16,4 @@ def command(invocation: Invocation) -> None:
 
     They finish what they hold and claim nothing more until `resume`.
     """
-    give(invocation, Order.PAUSE, "Paused.")
+    give_order(invocation, Order.PAUSE, "Paused.")

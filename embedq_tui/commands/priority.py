@@ -7,9 +7,9 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.acting import act
 from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import PRIORITIES
@@ -29,4 +29,4 @@ def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: 
     if bool(tasks) == bool(given):
         raise click.UsageError("name tasks, or say which: --priority, --slug, --article, --since, ..")
     wanted = filter_of(tasks, statuses=() if tasks else ("pending",), **given)
-    return act(invocation, PRIORITISE[to], wanted, verb="Change")
+    return run_action(invocation, PRIORITISE[to], wanted, verb="Change")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import click
 
-from embedq_tui.acting import act
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import RELEASE
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck_by
@@ -34,4 +34,4 @@ def command(invocation: Invocation, minutes: int | None) -> ExitCode:
     if minutes is not None:
         by = replace(by, older_s=minutes * 60.0)
     wanted = TaskFilter(statuses=("processing",), stuck=by)
-    return act(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)
+    return run_action(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)

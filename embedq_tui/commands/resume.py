@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.orders import give
+from embedq_tui.worker_commands import give_order
 from embedq_worker.queue.fleet import Order
 
 
@@ -13,4 +13,4 @@ from embedq_worker.queue.fleet import Order
 @operator_command
 def command(invocation: Invocation) -> None:
     """Let paused workers claim again."""
-    give(invocation, Order.RESUME, "Resumed.")
+    give_order(invocation, Order.RESUME, "Resumed.")

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.acting import act
 from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.operations.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.output import count, say
+from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import RETRY, Run
 from embedq_worker.errors import ExitCode
 
@@ -53,13 +53,13 @@ def command(
         raise click.UsageError("name tasks, or add --failed")
     wanted = filter_of(tasks, statuses=() if tasks else ("failed",), **given)
     if not staged:
-        return act(invocation, RETRY, wanted, verb="Retry")
+        return run_action(invocation, RETRY, wanted, verb="Retry")
 
     async def way(run: Run) -> str:
         told = partial(_tell, quiet=invocation.as_json)
         return "done" if await in_stages(run, stage_timeout, told) else "halted"
 
-    return act(invocation, RETRY, wanted, verb="Retry", way=way)
+    return run_action(invocation, RETRY, wanted, verb="Retry", way=way)
 
 
 def _tell(stage: Stage, *, quiet: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.orders import give
+from embedq_tui.worker_commands import give_order
 from embedq_worker.queue.fleet import Order
 
 
@@ -16,4 +16,4 @@ def command(invocation: Invocation) -> None:
 
     Lifts `stop`, whoever gave it. Starts no process: that is `embedq-worker`, or your service manager.
     """
-    give(invocation, Order.START, "Workers may claim.")
+    give_order(invocation, Order.START, "Workers may claim.")

@@ -10,8 +10,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
-from embedq_tui.orders import worker_named
 from embedq_tui.output import count, print_json, progress, say
+from embedq_tui.worker_commands import worker_named
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection, connected
 from embedq_worker.errors import ExitCode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +14,9 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 MARK, MARK_ASCII = "●", "*"
+
+SETTLE_S = 0.4
+"""Seconds that a row has to be under the cursor before a key is believed to mean it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class KeyedTable(DataTable[Text]):
         self._rows: tuple[Row, ...] = ()
         self._markable = markable
         self._mark = MARK_ASCII if ascii_only else MARK
+        self._replaced_at = -SETTLE_S
         self.marked: set[str] = set()
 
     # -- what is asked of it
@@ -126,29 +131,38 @@ class KeyedTable(DataTable[Text]):
         return (self.current,) if self.current is not None else ()
 
     @property
+    def settled(self) -> bool:
+        """Whether the operator has seen what is `chosen`: no other row came under the cursor this moment."""
+        return bool(self.marked) or time.monotonic() - self._replaced_at >= SETTLE_S
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Keys of the rows, top to bottom."""
         return tuple(row.key for row in self._rows)
 
-    def show(self, rows: Iterable[Row], *, at: int | None = None) -> None:
+    def show(self, rows: Iterable[Row], *, at: int | None = None, follow: bool = False) -> None:
         """Show these rows; cursor, marks and scroll stay with theirs.
 
         Args:
             rows: Top to bottom.
-            at: Put the cursor on this one instead; -1 is the last.
+            at: The operator goes to this one instead; -1 is the last.
+            follow: The cursor stays on the first row, whichever that is.
         """
+        before = self.current
         wanted = tuple(rows)
         if wanted != self._rows:
             if [row.key for row in wanted] == [row.key for row in self._rows] and self.row_count:
                 self._update(wanted)
             else:
                 self._replace(wanted)
-        if at is not None and self.row_count:
-            row = at % self.row_count
+        if (place := 0 if follow and at is None else at) is not None and self.row_count:
+            row = place % self.row_count
             if row != self.cursor_row:
                 self.move_cursor(row=row, animate=False)
             if row == 0:
                 self.scroll_to(y=0, animate=False, force=True)
+        if at is None and before not in (None, self.current):
+            self._replaced_at = time.monotonic()
 
     def unmark(self, keys: Iterable[str] | None = None) -> None:
         """Take marks away: these, or all."""

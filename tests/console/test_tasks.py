@@ -14,10 +14,9 @@ from textual.widgets import Input
 
 from embedq_tui.console.app import Console, Options
 from embedq_tui.profiles import Profile
-from embedq_tui.screens.acting import SETTLE_S
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
-from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.keyed_table import SETTLE_S, KeyedTable
 from embedq_worker.configuration import load_settings
 from tests.console.running import (
     OPERATOR,

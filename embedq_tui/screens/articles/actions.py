@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from embedq_tui.screens.acting import ChangingScreen
+from embedq_tui.screens.actions import ActionScreen
 from embedq_worker.actions.bulk import Operation
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
 
 
-class ArticleQueueing(ChangingScreen):
+class ArticleQueueing(ActionScreen):
     """A screen that shows articles, and queues those that are chosen."""
 
     CHANGES = frozenset({"queue"})

@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Static
 from embedq_tui.console.request import retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.acting import ActingScreen
+from embedq_tui.screens.actions import TaskTableScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures.render import (
     COLUMNS,
@@ -108,7 +108,7 @@ def of_group(fingerprint: str) -> TaskFilter:
     return TaskFilter(statuses=("failed",), group=fingerprint)
 
 
-class FailuresScreen(ActingScreen):
+class FailuresScreen(TaskTableScreen):
     """Groups above, the one under the cursor below."""
 
     MODE = "failures"
@@ -218,7 +218,7 @@ class FailuresScreen(ActingScreen):
         self.table.show_header = bool(groups)
         at, ascii_only = now or found.at, self.console.ascii_only
         bars = self._trends.bars if self._trends else {}
-        self.show_rows(
+        self.table.show(
             row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups
         )
         self._draw_group(at)
@@ -242,7 +242,7 @@ class FailuresScreen(ActingScreen):
 
     def on_key(self, event: events.Key) -> None:
         """Whoever moves finds the rows where they were."""
-        self._touched_at = time.monotonic()  # that of `ActingScreen` is called, too
+        self._touched_at = time.monotonic()  # that of `ActionScreen` is called, too
 
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:
@@ -288,7 +288,7 @@ class FailuresScreen(ActingScreen):
 
     def action_retry(self) -> None:
         """Retry the tasks of this group, as many as there are."""
-        if (group := self._current) is not None and self.settled():
+        if (group := self._current) is not None and self.is_meant():
             error = printable_line(group.error, 60)
             self.execute(
                 retry(
@@ -301,7 +301,7 @@ class FailuresScreen(ActingScreen):
     @on(DataTable.RowSelected)
     def _tasks(self) -> None:
         """Show the tasks of this group."""
-        if (group := self._current) is None or not self.settled():
+        if (group := self._current) is None or not self.is_meant():
             return
         from embedq_tui.screens.tasks.screen import TasksScreen
 

@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.operations.checking import check_all
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.screens.acting import ChangingScreen
+from embedq_tui.screens.actions import ActionScreen
 from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
     DEFAULT,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 SECTIONS = ("settings", "checks", "migrations")
 
 
-class SettingsScreen(ChangingScreen):
+class SettingsScreen(ActionScreen):
     """What this console, and a worker started here, would run with."""
 
     MODE = "settings"

@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Static
 from embedq_tui.console.request import Request, cancel, reset
 from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.acting import ActingScreen
+from embedq_tui.screens.actions import TaskTableScreen
 from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
@@ -59,7 +59,7 @@ class WhatIsStuck(Question[StuckTasks]):
         return await stuck(connection, settings, limit=self.limit, by=self.by)
 
 
-class StuckScreen(ActingScreen):
+class StuckScreen(TaskTableScreen):
     """The list, and what to do about it."""
 
     MODE = "stuck"
@@ -147,7 +147,7 @@ class StuckScreen(ActingScreen):
             at = now or found.at
             # A change of one cell draws all: they change together.
             at -= timedelta(seconds=at.second % AGED_S)
-            self.show_rows(row_of(task, at) for task in found.tasks)
+            self.table.show(row_of(task, at) for task in found.tasks)
             self.offer(found.total > 0, bool(self.table.marked))
 
     # -- marks
@@ -198,18 +198,18 @@ class StuckScreen(ActingScreen):
         """Cancel all that is stuck."""
         self._do_to_all(cancel)
 
-    def _do_to_chosen(self, request: Callable[..., Request]) -> None:
-        if (chosen := self._chosen) and self.settled():
+    def _do_to_chosen(self, make: Callable[..., Request]) -> None:
+        if (chosen := self._chosen) and self.is_meant():
             wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
             names = {task.id: task.slug or str(task.id) for task in chosen}
-            self.execute(request(wanted, scope=scope_of_tasks(chosen), names=names))
+            self.execute(make(wanted, scope=scope_of_tasks(chosen), names=names))
 
-    def _do_to_all(self, request: Callable[..., Request]) -> None:
+    def _do_to_all(self, make: Callable[..., Request]) -> None:
         by = self._by
 
         async def found_out() -> Request:  # what is shown may be frozen
             now = await self.session.ask(WhatIsStuck(by, limit=1))
-            return request(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
+            return make(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
 
         self.execute(found_out)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
@@ -10,17 +9,17 @@ from uuid import UUID
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.console.request import Request, cancel, prioritise, retry
+from embedq_tui.console.request import cancel, prioritise, retry
 from embedq_tui.output import count
-from embedq_tui.screens.acting import ChangingScreen
+from embedq_tui.screens.actions import TaskActionScreen
 from embedq_tui.screens.dialogs.choose import Choice, ask_choice
-from embedq_worker.actions.tasks import Outcome
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
 
-class TaskActions(ChangingScreen):
-    """A screen that shows tasks and acts on those that are chosen, on one after the other."""
+class TaskActions(TaskActionScreen):
+    """A screen that shows tasks and acts on those that are chosen."""
 
+    IN_TURN = True
     CHANGES = frozenset({"retry", "cancel", "priority"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the failed ones of the chosen tasks"),
@@ -33,33 +32,13 @@ class TaskActions(ChangingScreen):
         ),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._one_at_a_time = asyncio.Lock()
-
     # -- what a screen of its own overrides
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
         """Tasks that are chosen, and what they are called on the screen."""
         return {}
 
-    def settled(self) -> bool:
-        """Whether what is chosen is what the operator saw when the key was pressed."""
-        return True
-
-    def acted(self, outcome: Outcome) -> None:
-        """Something was done."""
-
     # -- what it can use
-
-    @work(group="act", exit_on_error=False)
-    async def execute(self, request: Request) -> None:
-        """Do what is asked for, after whatever is being done."""
-        async with self._one_at_a_time:
-            outcome = await self.console.executor.execute(request)
-            if outcome is not None and self.alive:
-                self.acted(outcome)
-                self.session.again()
 
     @work(group="ask", exit_on_error=False)
     async def execute_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
@@ -114,7 +93,7 @@ class TaskActions(ChangingScreen):
     def _named(self) -> Mapping[UUID, str] | None:
         """The chosen tasks as of now: they stay what they are while a dialog is open."""
         names = dict(self.chosen_tasks())
-        return names if names and self.settled() else None
+        return names if names and self.is_meant() else None
 
 
 def _scope(names: Mapping[UUID, str]) -> str:

@@ -19,7 +19,6 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET
 from embedq_tui.rendering.task_table import article_of
-from embedq_tui.screens.acting import JUST_CHANGED, SETTLE_S
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
@@ -70,7 +69,6 @@ class TasksScreen(TaskFiltering):
         self._names: dict[UUID, str] = {}
         self._following = True
         self._land: int | None = None
-        self._jumped_at = 0.0
         self._fresh_after: float | None = None
 
     def body(self) -> ComposeResult:
@@ -167,10 +165,7 @@ class TasksScreen(TaskFiltering):
         self._names = {task: name for task, name in self._names.items() if task in marked}
         self._names |= {task.id: printable_line(article_of(task), 60) for task in self._tasks}
         self._kept.ids = () if self._following else [task.id for task in self._tasks]
-        before = self._table.current
-        self._draw_rows(page.at, at=0 if self._following and self._land is None else self._land)
-        if self._land is None and before not in (None, self._table.current):
-            self._jumped_at = time.monotonic()
+        self._draw_rows(page.at, at=self._land, follow=self._following)
         self._land = None
         if not self._following:
             self._pin()
@@ -192,8 +187,8 @@ class TasksScreen(TaskFiltering):
         """Fit the lines."""
         self._draw_lines()
 
-    def _draw_rows(self, now: datetime, at: int | None = None) -> None:
-        self._table.show([task_row(task, now) for task in self._tasks], at=at)
+    def _draw_rows(self, now: datetime, *, at: int | None = None, follow: bool = False) -> None:
+        self._table.show([task_row(task, now) for task in self._tasks], at=at, follow=follow)
 
     def _draw_lines(self) -> None:
         if not self.alive:
@@ -279,7 +274,7 @@ class TasksScreen(TaskFiltering):
         """Rows of another filter do not stay for long under this one."""
         if self._shown is not None and self._shown.wanted != self.view.wanted:
             self._tasks, self._page, self._shown = [], None, None
-            self._table.show([])
+            self._table.show([], at=self._land)
             self._draw_lines()
             self.refresh_bindings()
 
@@ -346,12 +341,8 @@ class TasksScreen(TaskFiltering):
         return {task: self._names.get(task, str(task)) for task in chosen}
 
     def settled(self) -> bool:
-        """Whether the row under the cursor has been there for a moment, or rows are marked."""
-        moved = time.monotonic() - self._jumped_at < SETTLE_S or self._shown != self._asked
-        if moved and not self._table.marked:
-            self.notify(JUST_CHANGED, markup=False)
-            return False
-        return True
+        """Whether the rows are those that were asked for, and the one under the cursor was seen."""
+        return bool(self._table.marked) or (self._shown == self._asked and self._table.settled)
 
     def acted(self, outcome: Outcome) -> None:
         """What was done needs no mark any more; what is left is shown as it is now."""

@@ -1,4 +1,4 @@
-"""How commands act on tasks: the number first, a question where it is due, progress, the outcome."""
+"""What commands that act on tasks do alike: the number, a question where it is due, progress, the outcome."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def _plain(run: Run) -> str:
     return "done"
 
 
-def act(
+def run_action(
     invocation: Invocation,
     action: Action,
     wanted: TaskFilter,

@@ -1,4 +1,4 @@
-"""Orders to all workers: start, pause, resume; stop has a command of its own. And which worker is meant."""
+"""What commands that act on workers do alike: an order to all, what is so then; and which worker is meant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedq_worker.queue.fleet import Order
 from embedq_worker.settings import Settings
 
 
-def give(invocation: Invocation, order: Order, done: str) -> None:
+def give_order(invocation: Invocation, order: Order, done: str) -> None:
     """Give an order and tell what is so now.
 
     Args:
@@ -22,7 +22,7 @@ def give(invocation: Invocation, order: Order, done: str) -> None:
         order: Not a stop.
         done: In words.
     """
-    seen = asyncio.run(_give(invocation.settings(), order))
+    seen = asyncio.run(_give_order(invocation.settings(), order))
     alive = sum(worker.liveness is Liveness.ALIVE for worker in seen.workers)
     if invocation.as_json:
         print_json(
@@ -43,7 +43,7 @@ def give(invocation: Invocation, order: Order, done: str) -> None:
         say("Start one where it is to work: embedq-worker")
 
 
-async def _give(settings: Settings, order: Order) -> Overview:
+async def _give_order(settings: Settings, order: Order) -> Overview:
     async with connected(settings) as connection:
         await fleet.command(connection, order, operator())
         return await overview(connection, settings)
