@@ -94,8 +94,8 @@ class TaskActionScreen(ActionScreen):
 
     def is_meant(self) -> bool:
         """Whether what is chosen is what the key was pressed for; tells where it is not."""
-        if settled := self.settled():
-            return settled
+        if self.settled():
+            return True
         self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
         return False
 

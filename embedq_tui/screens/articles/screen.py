@@ -42,11 +42,11 @@ from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.paging import View
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, StateCounts
-from embedq_worker.queue.selection import Direction
 from embedq_worker.text import printable, printable_line
 
 
@@ -89,9 +89,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wanted = ArticleFilter()
-        self._direction: Direction = "newest"
-        self._starts: tuple[int | None, ...] = (None,)
+        self._view: View[ArticleFilter, int] = View(ArticleFilter())
         self._land: int | None = None
         self._page: ArticlePage | None = None
         self._shown: ArticleList | None = None
@@ -119,7 +117,8 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     @property
     def _asked(self) -> ArticleList:
-        return ArticleList(self._wanted, self._direction, self._starts[-1])
+        view = self._view
+        return ArticleList(view.wanted, view.direction, view.starts[-1])
 
     def questions(self) -> Iterable[Question[Any]]:
         """The page, the figures, the last backfill."""
@@ -207,18 +206,19 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     def _filter_line(self) -> Text:
         if self._problem:
             return Text(printable_line(self._problem), BAD)
-        return filter_line(self._wanted)
+        return filter_line(self._view.wanted)
 
     def _place(self) -> Text:
         page = self._page
         if page is None or self._shown != self._asked:
             return self.unknown()
-        return place_line(page, len(self._starts), self._direction, filtered=self._wanted != ArticleFilter())
+        view = self._view
+        return place_line(page, view.page, view.direction, filtered=view.wanted != ArticleFilter())
 
     # -- moving
 
-    def _go(self, starts: tuple[int | None, ...] = (None,), land: int = 0) -> None:
-        self._starts, self._land = starts, land
+    def _go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
+        self._view, self._land = view, land
         self._draw_lines()
         self.ask_anew()
 
@@ -227,9 +227,9 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         if self._shown != self._asked:
             return  # a key that is held down turns a page at a time
         if by > 0 and page is not None and page.next is not None:
-            self._go((*self._starts, page.next))
-        elif by < 0 and len(self._starts) > 1:
-            self._go(self._starts[:-1], -1)
+            self._go(self._view.next(page.next))
+        elif by < 0 and self._view.page > 1:
+            self._go(self._view.previous(), -1)
 
     @on(KeyedTable.AtEdge, "#list")
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
@@ -251,7 +251,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         """What can be done here and now."""
         if action == "page":
             later = self._page is not None and self._page.next is not None
-            return later if parameters == (1,) else len(self._starts) > 1
+            return later if parameters == (1,) else self._view.page > 1
         if action in ("copy", "export"):
             return self._page is not None and bool(self._page.articles)
         return super().check_action(action, parameters)
@@ -261,18 +261,17 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         if by:
             self._turn(by)
         else:
-            self._go()
+            self._go(self._view.first())
 
     def action_order(self) -> None:
         """Turn the order."""
-        self._direction = "oldest" if self._direction == "newest" else "newest"
-        self._go()
+        self._go(self._view.turned())
 
     def action_state(self, by: int) -> None:
         """Show the next state, or all."""
         choices: list[tuple[State, ...]] = [(), *((state,) for state in State)]
-        place = choices.index(self._wanted.states) if self._wanted.states in choices else 0
-        self.look_for(replace(self._wanted, states=choices[(place + by) % len(choices)]))
+        place = choices.index(self._view.wanted.states) if self._view.wanted.states in choices else 0
+        self.look_for(replace(self._view.wanted, states=choices[(place + by) % len(choices)]))
 
     def action_back(self) -> None:
         """Close the line of the filter; else take marks away; else go on; else clear the filter."""
@@ -296,13 +295,13 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         """Search by meaning."""
         from embedq_tui.screens.articles.search import ArticleSearchScreen
 
-        self.console.push_screen(ArticleSearchScreen(self._wanted.folder))
+        self.console.push_screen(ArticleSearchScreen(self._view.wanted.folder))
 
     # -- the filter
 
     def filter_text(self) -> str:
         """As it is written."""
-        return format_article_filter(self._wanted)
+        return format_article_filter(self._view.wanted)
 
     def parsed(self, text: str) -> ArticleFilter:
         """As it was written."""
@@ -314,9 +313,8 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def look_for(self, wanted: ArticleFilter) -> None:
         """List other articles."""
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._go()
+        if wanted != self._view.wanted:
+            self._go(self._view.filtered(wanted))
 
     def back_to_list(self) -> None:
         """Take keys in the list."""
@@ -358,5 +356,5 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
         """Write all that match to a file."""
-        pages = all_pages(self.session, self._wanted, self._direction)
+        pages = all_pages(self.session, self._view.wanted, self._view.direction)
         await export(self.console, "articles", pages)

@@ -53,7 +53,7 @@ SPANS = (timedelta(hours=1), timedelta(hours=24), timedelta(days=7))
 STEADY_S = 3.0
 """Seconds after a key during which rows keep their order, whatever is counted."""
 
-SETTLED_S = 0.15
+RESTED_S = 0.15
 """Seconds the cursor has to rest before the newest tasks of a group are asked for."""
 
 
@@ -258,7 +258,7 @@ class FailuresScreen(TaskTableScreen):
         if self._settling is not None:
             self._settling.stop()
         if name != self._asked:
-            self._settling = self.set_timer(SETTLED_S, self._ask_newest)
+            self._settling = self.set_timer(RESTED_S, self._ask_newest)
 
     def _ask_newest(self) -> None:
         group = self._current

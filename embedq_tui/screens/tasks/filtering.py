@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,7 +15,8 @@ from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.tasks.actions import TaskActions
-from embedq_tui.screens.tasks.questions import Exported, View
+from embedq_tui.screens.tasks.listing import Listing
+from embedq_tui.screens.tasks.questions import Exported
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.queue.wanted import STATUSES, TaskFilter
@@ -29,7 +30,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     """A screen with a list of tasks that can be narrowed.
 
     Attributes:
-        view: What is listed.
+        listing: What is listed.
     """
 
     EXAMPLE = EXAMPLE
@@ -59,62 +60,61 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.view = View()
+        self.listing = Listing()
+
+    @property
+    def wanted(self) -> TaskFilter:
+        """The filter in force."""
+        return self.listing.view.wanted
 
     # -- what a screen of its own overrides
 
-    def offered(self) -> tuple[Iterable[str], Iterable[str]]:
-        """Slugs and ids that a filter may be completed with."""
-        return (), ()
-
-    def listed(self) -> bool:
-        """Whether any match."""
-        return False
-
     def exported(self) -> tuple[TaskFilter, int | None]:
         """What an export writes, and how many tasks these are, where that is known."""
-        return self.view.wanted, None
+        return self.wanted, None
 
     # -- the line
 
     def filter_text(self) -> str:
         """As it is written."""
-        return format_filter(self.view.wanted)
+        return format_filter(self.wanted)
 
     def parsed(self, text: str) -> TaskFilter:
         """As it was written."""
         return parse_filter(text)
 
     def completed(self, text: str) -> str | None:
-        """With words that are known, slugs and ids."""
-        return complete(text, *self.offered())
+        """With words that are known, slugs and ids of what is shown."""
+        tasks = self.listing.tasks
+        slugs = dict.fromkeys(task.slug for task in tasks if task.slug)
+        return complete(text, slugs, [str(task.id) for task in tasks])
 
     def can_act(self, action: str) -> bool:
         """Sweeps where something matches."""
-        return self.listed() if action in _SWEEPS else super().can_act(action)
+        return bool(self.listing.tasks) if action in _SWEEPS else super().can_act(action)
 
     # -- quick filters
 
     def action_status(self, by: int) -> None:
         """Show the next status, or all."""
-        statuses = self.view.wanted.statuses
+        statuses = self.wanted.statuses
         choices: list[tuple[str, ...]] = [(), *((status,) for status in STATUSES)]
         place = choices.index(statuses) if statuses in choices else 0
-        self.look_for(replace(self.view.wanted, statuses=choices[(place + by) % len(choices)]))
+        self.look_for(replace(self.wanted, statuses=choices[(place + by) % len(choices)]))
 
     # -- all that match
 
     def action_sweep_retry(self) -> None:
         """Retry all that match."""
-        self.execute(retry(self.view.wanted))
+        self.execute(retry(self.wanted))
 
     def action_sweep_cancel(self) -> None:
         """Cancel all that match."""
-        self.execute(cancel(self.view.wanted))
+        self.execute(cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
         """Give all that match another priority."""
-        wanted = self.view.wanted
+        wanted = self.wanted
         self.execute_priority(wanted, {}, wanted.only("pending").describe())
 
     # -- filters with names
@@ -123,7 +123,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_save_filter(self) -> None:
         """Give the filter a name."""
         try:
-            await save_filter(self.console, format_filter(self.view.wanted))
+            await save_filter(self.console, format_filter(self.wanted))
         except EmbedqError as error:
             self._tell(error)
 
@@ -149,7 +149,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         await export(self.console, "tasks", self._pages(wanted), total=total)
 
     async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
-        question = Exported(wanted, self.view.direction, None)
+        question = Exported(wanted, self.listing.view.direction, None)
         while True:
             page = await self.session.ask(question)
             yield page.tasks

@@ -1,4 +1,4 @@
-"""What the list of tasks asks, and the place in it that is looked at."""
+"""What the list of tasks asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.tasks import TaskPage, TaskRow, list_tasks
+from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Direction, count, select
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
@@ -98,54 +98,3 @@ class Exported(Question[TaskPage]):
         return await list_tasks(
             connection, self.wanted, limit=EXPORTED, after=self.after, direction=self.direction
         )
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A place in a list.
-
-    Attributes:
-        wanted: What is listed.
-        starts: Where the pages begin that led here, the one that is shown last.
-    """
-
-    wanted: TaskFilter = field(default_factory=TaskFilter)
-    direction: Direction = "newest"
-    starts: tuple[Cursor | None, ...] = (None,)
-
-    @property
-    def page(self) -> int:
-        """Number of the page, from 1 on."""
-        return len(self.starts)
-
-    @property
-    def pinned(self) -> bool:
-        """Whether what comes before the first page is left out, so that its rows stay."""
-        return self.starts[0] is not None
-
-    def next(self, place: Cursor) -> View:
-        """The next page, which begins there."""
-        return replace(self, starts=(*self.starts, place))
-
-    def previous(self) -> View:
-        """The page before."""
-        return replace(self, starts=self.starts[:-1] or (None,))
-
-    def first(self) -> View:
-        """The very first page, with whatever comes."""
-        return replace(self, starts=(None,))
-
-    def pin(self, first: TaskRow) -> View:
-        """The first page, from this task on."""
-        if first.at is None:  # such a place cannot be told from what comes before it
-            return self
-        beyond = UUID(int=2**128 - 1 if self.direction == "newest" else 0)
-        return replace(self, starts=(Cursor(first.at, beyond),))
-
-    def filtered(self, wanted: TaskFilter) -> View:
-        """The same order of other tasks."""
-        return replace(self.first(), wanted=wanted)
-
-    def turned(self) -> View:
-        """The other order."""
-        return replace(self.first(), direction="oldest" if self.direction == "newest" else "newest")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
 
 from rich.text import Text
 
+from embedq_tui.filters.task_filter import format_filter
+from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.tasks.listing import Listing, TaskView
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.queue.wanted import STATUSES
+from embedq_worker.queue.wanted import STATUSES, TaskFilter
 from embedq_worker.text import printable_line
 
 COLUMNS = (
@@ -81,19 +84,6 @@ def _when(task: TaskRow, now: datetime) -> str:
     return f"in {short_age(-seconds)}" if seconds < -1 else short_age(seconds)
 
 
-def in_place(before: Sequence[UUID], tasks: Sequence[TaskRow]) -> list[TaskRow]:
-    """Tasks in their order, but those that were shown keep theirs: no row changes places with another.
-
-    Args:
-        before: Ids that were shown, top to bottom.
-        tasks: As they are now.
-    """
-    known = {task.id: task for task in tasks}
-    old = iter([known[task] for task in before if task in known])
-    shown = set(before)
-    return [next(old) if task.id in shown else task for task in tasks]
-
-
 def status_line(counts: StatusCounts | None, chosen: Sequence[str], width: int) -> Text:
     """The quick filters with their numbers, which are shortened where there is no room.
 
@@ -123,3 +113,42 @@ def _number(number: int, compact: bool) -> str:
     if not compact or number < 10_000:
         return f"{number:,}"
     return f"{number / 1_000:,.0f}k" if number < 10_000_000 else f"{number / 1_000_000:,.0f}M"
+
+
+def filter_line(wanted: TaskFilter, marked: int, problem: str) -> Text:
+    """What is wrong, else how many are marked and the filter in words, but for its statuses."""
+    if problem:
+        return Text(printable_line(problem), BAD)
+    line = Text()
+    if marked:
+        line.append(f"{count(marked, 'task')} marked  ", f"bold {DOUBTFUL}")
+    if words := format_filter(replace(wanted, statuses=())):
+        return line.append(words, HEAD)
+    return line if marked else line.append("/ filter  tab status  o saved", QUIET)
+
+
+def place_line(view: TaskView) -> Text:
+    """Which part of the list is shown."""
+    line = Text.assemble((f"{view.direction} first  ", QUIET))
+    if view.page > 1:
+        line.append(f"page {view.page}  ", HEAD)
+    elif view.pinned:
+        line.append("held, g: go on  ", DOUBTFUL)
+    return line
+
+
+def number_text(listing: Listing, total: int | None) -> Text:
+    """How many tasks are shown, of how many.
+
+    Args:
+        listing: What is shown has arrived.
+        total: None where it is not known.
+    """
+    shown = len(listing.tasks)
+    if not shown:
+        if listing.view.wanted == TaskFilter() and listing.complete:
+            return Text("there are no tasks", QUIET)
+        return Text("none match" if total in (0, None) else "none here", DOUBTFUL)
+    if total is None:
+        return Text(f"{shown:,} of many", QUIET)
+    return Text(f"{shown:,} of {total:,}" if shown < total else f"{total:,}")
