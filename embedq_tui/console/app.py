@@ -29,7 +29,6 @@ from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.dialogs.dialog import Place
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerOptions
-from embedq_tui.supervisor.types import WorkerState as Supervised
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
@@ -354,32 +353,12 @@ class Console(App[int]):
 
     @work(exclusive=True, group="quit", exit_on_error=False)
     async def _quit(self) -> None:
-        if await self._may_leave():
-            self.exit(0)
+        if self.supervisor.alive:
+            from embedq_tui.console.leaving import may_leave
 
-    async def _may_leave(self) -> bool:
-        """Ask what is to become of the worker, and do it."""
-        if not self.supervisor.alive:
-            return True
-        from embedq_tui.screens.dialogs.choose import Choice, ask_choice
-
-        stopping = self.supervisor.state is Supervised.STOPPING
-        stop = Choice("force", "End it now and quit", "it gives back what it holds")
-        if not stopping:
-            stop = Choice("stop", "Stop it and quit", "it finishes what it holds")
-        leave = Choice("leave", "Leave it running and quit", "it logs to a file")
-        title = "The worker of this console is " + ("stopping" if stopping else "running")
-        match await ask_choice(self, title, [stop, leave, Choice("stay", "Stay")]):
-            case "stop":
-                self.notify("The worker finishes what it holds; q again can end it at once", markup=False)
-                await self.supervisor.stop()
-            case "force":
-                await self.supervisor.force()
-            case "leave":
-                await self.supervisor.leave()
-            case _:
-                return False
-        return True
+            if not await may_leave(self):
+                return
+        self.exit(0)
 
     def action_help(self) -> None:
         """Show the keys of this screen."""

@@ -35,7 +35,6 @@ class Executor:
         link: To it.
         by: Operator as ``user@host``.
         history: Remembers what can be taken back.
-        undo_key: As the operator knows it.
         batch_size: Tasks per transaction.
         stage_timeout_s: Seconds that a stage of a retry may take to end.
     """
@@ -44,7 +43,6 @@ class Executor:
     link: Link
     by: str
     history: UndoHistory
-    undo_key: str = "u"
     batch_size: int = BATCH
     stage_timeout_s: float = STAGE_TIMEOUT_S
 
@@ -136,9 +134,8 @@ class Executor:
                 well = await in_stages(run, self.stage_timeout_s, lambda stage: _tell_stage(progress, stage))
             else:
                 await carry_out(run)
-            return well, await left_out(
-                connection, planned, outcome
-            ) if planned.wanted.ids is not None else []
+            named = planned.wanted.ids is not None
+            return well, await left_out(connection, planned, outcome) if named else []
 
     def _remember(self, request: Request, outcome: Outcome) -> None:
         if request.undoable and outcome.changed:
@@ -172,7 +169,7 @@ class Executor:
         elif not rows and (apart := planned.matched - outcome.changed) > 0:
             lines.append(f"{count(apart, 'task')} changed meanwhile, or held by others, and left alone.")
         if outcome.changed:
-            lines += self._afterwards(request, outcome)
+            lines += [f"operation {outcome.operation_id}", *(["u: undo"] if request.undoable else [])]
         if halted or len(rows) > 1 or (rows and outcome.changed):
             await self.dialogs.tell(Report(title, lines, rows))
         elif rows:
@@ -187,10 +184,6 @@ class Executor:
         if outcome.changed:
             lines.append(f"operation {outcome.operation_id}")
         await self.dialogs.tell(broken(error, done, lines))
-
-    def _afterwards(self, request: Request, outcome: Outcome) -> list[str]:
-        undo_it = [f"{self.undo_key}: undo"] if request.undoable else []
-        return [f"operation {outcome.operation_id}", *undo_it]
 
 
 def _rows(request: Request, missed: Sequence[LeftOut]) -> list[tuple[str, str]]:

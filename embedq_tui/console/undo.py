@@ -15,7 +15,9 @@ from embedq_tui.screens.dialogs.running import Progress
 from embedq_tui.screens.dialogs.service import Dialogs
 from embedq_worker.actions.undo import Undoable, Undone, undo, undoable
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.audit import AuditRow
 from embedq_worker.schema import migrations
+from embedq_worker.text import printable_line
 
 REMEMBERED = 20
 """Operations that can be taken back one after the other."""
@@ -32,6 +34,23 @@ class UndoableOperation:
 
     id: UUID
     words: str
+
+
+def operation_of(row: AuditRow) -> UndoableOperation | None:
+    """What a row of the audit log tells that can be taken back; whether it still can is asked then."""
+    action, number = row.event.metadata.get("action"), row.event.metadata.get("count")
+    try:
+        operation = UUID(row.operation_id or "")
+    except ValueError:
+        return None
+    if action == "cancel":
+        words = "cancelled"
+    elif isinstance(action, str) and action.startswith("priority "):
+        words = f"given {printable_line(action, 20)}"
+    else:
+        return None
+    tasks = count(number, "task") if isinstance(number, int) else "tasks"
+    return UndoableOperation(operation, f"{tasks} {words}")
 
 
 @dataclass(slots=True)

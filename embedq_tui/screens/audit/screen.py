@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 from rich.text import Text
 from textual import on, work
@@ -15,10 +14,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Input, Static
 
-from embedq_tui.console.undo import UndoableOperation
+from embedq_tui.console.undo import operation_of
 from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.output import count, plain
+from embedq_tui.output import plain
 from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.audit.render import audit_detail, audit_text
@@ -131,7 +130,7 @@ class AuditScreen(ConsoleScreen):
         self._draw_detail()
         self._draw_about()
         row = self._rows.current
-        offered = (row is not None and row.task_id is not None, row is not None and undoable_operation(row))
+        offered = (row is not None and row.task_id is not None, row is not None and operation_of(row))
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
@@ -303,7 +302,7 @@ class AuditScreen(ConsoleScreen):
     async def action_undo_row(self) -> None:
         """Take back the operation of the row."""
         row = self._rows.current
-        if row is not None and (operation := undoable_operation(row)) is not None:
+        if row is not None and (operation := operation_of(row)) is not None:
             await self.console.executor.history.undo(operation)
 
     @work(exclusive=True, group="export", exit_on_error=False)
@@ -333,27 +332,10 @@ class AuditScreen(ConsoleScreen):
         row = self._rows.current
         match action:
             case "undo_row":  # elsewhere the key takes back what was done last
-                return row is not None and undoable_operation(row) is not None
+                return row is not None and operation_of(row) is not None
             case "open_task":
                 return row is not None and row.task_id is not None
         return row is not None
-
-
-def undoable_operation(row: AuditRow) -> UndoableOperation | None:
-    """What the row tells that can be taken back; whether it still can is asked then."""
-    action, number = row.event.metadata.get("action"), row.event.metadata.get("count")
-    try:
-        operation = UUID(row.operation_id or "")
-    except ValueError:
-        return None
-    if action == "cancel":
-        words = "cancelled"
-    elif isinstance(action, str) and action.startswith("priority "):
-        words = f"given {printable_line(action, 20)}"
-    else:
-        return None
-    tasks = count(number, "task") if isinstance(number, int) else "tasks"
-    return UndoableOperation(operation, f"{tasks} {words}")
 
 
 class _FilterLine(Input):

@@ -15,22 +15,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Log
 
-from embedq_tui.live.store import Look
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.running import Progress
+from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
 from embedq_tui.screens.workers.rows import COLUMNS, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
+from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
 
@@ -233,15 +229,9 @@ class WorkersScreen(ConsoleScreen):
             return
         wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
         self._asked[row.id] = (wanted, time.monotonic())
-
-        async def order(_: Progress) -> bool:
-            async with self.session.link.connection() as connection:
-                return await fleet.set_concurrency(connection, row.id, wanted, self._by)
-
         async with self._pacing:  # one after the other: the last word holds
-            heard = await self._tell(row, order, f"works on {count(wanted, 'batch', 'batches')} at once")
-        if not heard:
-            self._asked.pop(row.id, None)
+            if not await set_pace(self.console, row, wanted):
+                self._asked.pop(row.id, None)
 
     def _paced(self, row: WorkerRow) -> int:
         """Batches a worker works on at once: what it was asked to a moment ago, else what it says."""
@@ -251,79 +241,18 @@ class WorkersScreen(ConsoleScreen):
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_end_one(self, force: bool) -> None:
         """Ask the chosen worker to end, whatever host it is on."""
-        row, dialogs = self._chosen, self.console.dialogs
-        if row is None or dialogs.refused():
-            return
-        held = f"It holds {count(row.in_hand, 'task')}" + (
-            ", which it gives back at once." if force else ", which it finishes first."
-        )
-        confirmation = Confirmation(
-            f"End worker {_place(row)}?", [held, "Others go on."], "End it", danger=force
-        )
-        if await dialogs.confirm(confirmation) is not Decision.YES:
-            return
-
-        async def order(_: Progress) -> bool:
-            async with self.session.link.connection() as connection:
-                return await fleet.stop_worker(connection, row.id, force=force, by=self._by)
-
-        await self._tell(row, order, "was asked to end")
-
-    async def _tell(self, row: WorkerRow, order: Callable[[Progress], Awaitable[bool]], done: str) -> bool:
-        """Give an order and tell what came of it; whether the worker runs to hear it."""
-        heard = await self.console.dialogs.attempt(Progress(f"Worker {_place(row)}"), order)
-        if heard is not None:
-            words = done if heard else "runs no more"
-            self.console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
-            self.session.again()
-        return bool(heard)
+        if (row := self._chosen) is not None:
+            await end_worker(self.console, row, force=force)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:
         """Keep all workers up but idle, or let them claim again."""
-        seen = await self._orders_now()
-        if seen is not None:
-            paused = seen.control.paused_at is not None
-            order, words = (
-                (Order.RESUME, "claim again") if paused else (Order.PAUSE, "stay up, and claim nothing")
-            )
-            await self._order(order, f"{order.value.capitalize()} all workers?", f"They {words}.")
+        await pause_or_resume(self.console)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_stop_all(self) -> None:
         """Stop all workers on all hosts, or lift a stop."""
-        seen = await self._orders_now()
-        if seen is None:
-            return
-        if seen.control.stopped_at is not None:
-            await self._order(Order.START, "Let workers claim again?", "The stop is lifted.")
-            return
-        alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-        await self._order(
-            Order.STOP,
-            f"Stop {count(alive, 'worker')} on all hosts?",
-            "They finish what they hold and exit; none claims anything until the stop is lifted.",
-            danger=True,
-        )
-
-    async def _orders_now(self) -> Overview | None:
-        """A look of this moment: a key that means one thing or its opposite must not go by an older one."""
-        looking = Progress("Looking at the workers")
-        return await self.console.dialogs.attempt(looking, lambda _: self.session.ask(Look()))
-
-    async def _order(self, order: Order, title: str, line: str, *, danger: bool = False) -> None:
-        dialogs = self.console.dialogs
-        confirmation = Confirmation(title, [line], order.value.capitalize(), danger=danger)
-        if await dialogs.confirm(confirmation) is not Decision.YES:
-            return
-
-        async def give(_: Progress) -> int:
-            async with self.session.link.connection() as connection:
-                return len(await fleet.command(connection, order, self._by))
-
-        if await dialogs.attempt(Progress(title), give) is not None:
-            dialogs.notify(f"All workers: {order.value}")
-            self.session.again()
+        await stop_or_start(self.console)
 
     def action_copy(self) -> None:
         """Copy the log."""
@@ -331,15 +260,7 @@ class WorkersScreen(ConsoleScreen):
         self.app.copy_to_clipboard("\n".join(line.text for line in lines))
         self.console.dialogs.notify(f"{count(len(lines), 'line')} copied")
 
-    @property
-    def _by(self) -> str:
-        return self.console.options.operator
-
 
 def _concurrency(row: WorkerRow) -> int:
     found = row.settings.get("concurrency")
     return found if isinstance(found, int) else 1
-
-
-def _place(row: WorkerRow) -> str:
-    return f"{printable_line(row.host)}/{row.pid}"

@@ -1,0 +1,136 @@
+"""What workers are told through the database, whatever host they are on: one of them, or all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from embedq_tui.live.store import Look
+from embedq_tui.output import count
+from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
+from embedq_tui.screens.dialogs.running import Progress
+from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
+from embedq_worker.queue import fleet
+from embedq_worker.queue.fleet import Order
+from embedq_worker.text import printable_line
+
+if TYPE_CHECKING:
+    from embedq_tui.console.app import Console
+
+# -- one
+
+
+async def set_pace(console: Console, row: WorkerRow, wanted: int) -> bool:
+    """Let a worker work on so many batches at once. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+        row: The worker.
+        wanted: Batches.
+
+    Returns:
+        Whether the worker runs to hear it.
+    """
+
+    async def tell(_: Progress) -> bool:
+        async with console.session.link.connection() as connection:
+            return await fleet.set_concurrency(connection, row.id, wanted, console.options.operator)
+
+    return await _tell(console, row, tell, f"works on {count(wanted, 'batch', 'batches')} at once")
+
+
+async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
+    """Ask a worker to end, after a question. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+        row: The worker.
+        force: It gives back at once what it holds.
+    """
+    if console.dialogs.refused():
+        return
+    held = f"It holds {count(row.in_hand, 'task')}" + (
+        ", which it gives back at once." if force else ", which it finishes first."
+    )
+    title = f"End worker {_place(row)}?"
+    asked = Confirmation(title, [held, "Others go on."], "End it", danger=force)
+    if await console.dialogs.confirm(asked) is not Decision.YES:
+        return
+
+    async def tell(_: Progress) -> bool:
+        async with console.session.link.connection() as connection:
+            return await fleet.stop_worker(connection, row.id, force=force, by=console.options.operator)
+
+    await _tell(console, row, tell, "was asked to end")
+
+
+async def _tell(
+    console: Console, row: WorkerRow, tell: Callable[[Progress], Awaitable[bool]], done: str
+) -> bool:
+    """Tell a worker something, and the operator what came of it."""
+    heard = await console.dialogs.attempt(Progress(f"Worker {_place(row)}"), tell)
+    if heard is not None:
+        words = done if heard else "runs no more"
+        console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
+        console.session.again()
+    return bool(heard)
+
+
+def _place(row: WorkerRow) -> str:
+    return f"{printable_line(row.host)}/{row.pid}"
+
+
+# -- all
+
+
+async def pause_or_resume(console: Console) -> None:
+    """Keep all workers up but idle, or let them claim again. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    seen = await _look_now(console)
+    if seen is None:
+        return
+    if seen.control.paused_at is not None:
+        await _give(console, Order.RESUME, "Resume all workers?", "They claim again.")
+    else:
+        await _give(console, Order.PAUSE, "Pause all workers?", "They stay up, and claim nothing.")
+
+
+async def stop_or_start(console: Console) -> None:
+    """Stop all workers on all hosts, or lift a stop. Call it in a worker of Textual.
+
+    Args:
+        console: Where it is asked for.
+    """
+    seen = await _look_now(console)
+    if seen is None:
+        return
+    if seen.control.stopped_at is not None:
+        await _give(console, Order.START, "Let workers claim again?", "The stop is lifted.")
+        return
+    alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
+    title = f"Stop {count(alive, 'worker')} on all hosts?"
+    line = "They finish what they hold and exit; none claims anything until the stop is lifted."
+    await _give(console, Order.STOP, title, line, danger=True)
+
+
+async def _look_now(console: Console) -> Overview | None:
+    """A look of this moment: a key that means one thing or its opposite must not go by an older one."""
+    looking = Progress("Looking at the workers")
+    return await console.dialogs.attempt(looking, lambda _: console.session.ask(Look()))
+
+
+async def _give(console: Console, order: Order, title: str, line: str, *, danger: bool = False) -> None:
+    asked = Confirmation(title, [line], order.value.capitalize(), danger=danger)
+    if await console.dialogs.confirm(asked) is not Decision.YES:
+        return
+
+    async def give(_: Progress) -> int:
+        async with console.session.link.connection() as connection:
+            return len(await fleet.command(connection, order, console.options.operator))
+
+    if await console.dialogs.attempt(Progress(title), give) is not None:
+        console.dialogs.notify(f"All workers: {order.value}")
+        console.session.again()
