@@ -17,7 +17,7 @@ from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
-from embedq_tui.screen import Screen, can_redraw
+from embedq_tui.terminal import Terminal, can_redraw
 from embedq_worker.database.connections import Connection, connected, where
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import SchemaError
@@ -237,10 +237,10 @@ class _Live:
             while self._seen is None and not looker.done():
                 await self._news()
             if not looker.done():
-                with Screen() as screen:
-                    self._listen(screen)
+                with Terminal() as terminal:
+                    self._listen(terminal)
                     while self._end is None and not looker.done():
-                        screen.draw(self._view(screen.size))
+                        terminal.draw(self._view(terminal.size))
                         await self._news()
             if looker.done():
                 looker.result()
@@ -285,7 +285,7 @@ class _Live:
         now = self._seen.overview.at + timedelta(seconds=clock - self._seen_at)
         return view(self._seen, now, size.columns, size.lines, trouble)
 
-    def _listen(self, screen: Screen) -> None:
+    def _listen(self, terminal: Terminal) -> None:
         """To keys, and to what a terminal and other programs say by signals."""
         loop = asyncio.get_running_loop()
 
@@ -299,13 +299,13 @@ class _Live:
                 end(0)
 
         def stop() -> None:
-            screen.__exit__(None, None, None)
+            terminal.__exit__(None, None, None)
             os.kill(os.getpid(), signal.SIGSTOP)
-            screen.__enter__()
+            terminal.__enter__()
             redraw()
 
         def redraw() -> None:
-            screen.forget()
+            terminal.forget()
             self._changed.set()
 
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -313,5 +313,5 @@ class _Live:
                 loop.add_signal_handler(number, end, 128 + number)
         loop.add_signal_handler(signal.SIGWINCH, redraw)
         loop.add_signal_handler(signal.SIGTSTP, stop)
-        if screen.keys is not None:
-            loop.add_reader(screen.keys, typed, screen.keys)
+        if terminal.keys is not None:
+            loop.add_reader(terminal.keys, typed, terminal.keys)

@@ -29,7 +29,7 @@ def can_redraw() -> bool:
     )
 
 
-class Screen:
+class Terminal:
     """The whole terminal; a context manager that leaves it as it was, below what was drawn last.
 
     What is typed is not shown, and can be read key by key.
