@@ -48,7 +48,7 @@ class Executor:
 
     # -- carrying out
 
-    async def execute(self, request: Request) -> Outcome | None:
+    async def carry_out(self, request: Request) -> Outcome | None:
         """Count, ask, carry out, tell.
 
         Args:

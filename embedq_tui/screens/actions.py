@@ -99,7 +99,7 @@ class TaskActionScreen(ActionScreen):
         self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
         return False
 
-    def execute(self, request: Request | Callable[[], Awaitable[Request]]) -> None:
+    def carry_out(self, request: Request | Callable[[], Awaitable[Request]]) -> None:
         """Carry out a request.
 
         Args:
@@ -108,7 +108,7 @@ class TaskActionScreen(ActionScreen):
 
         async def act(console: Console) -> None:
             found = request if isinstance(request, Request) else await request()
-            outcome = await console.executor.execute(found)
+            outcome = await console.executor.carry_out(found)
             if outcome is not None and self.alive:
                 self.acted(outcome)
 

@@ -30,7 +30,7 @@ async def test_the_question_starts_on_no(database: Database, connection: Connect
     await failed_tasks(connection, 3)
     async with bench(database) as (app, pilot):
         for keys in (["enter"], ["escape"], ["n"], ["tab", "shift+tab", "enter"], ["right", "left", "enter"]):
-            work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",)))))
+            work = app.begin(app.executor.carry_out(retry(TaskFilter(statuses=("failed",)))))
             await app.dialog(Confirm)
             await pilot.press(*keys)
             assert await work.wait() is None
@@ -41,7 +41,7 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
     await failed_tasks(connection, 7, error="boom 1")
     await failed_tasks(connection, 2, error="other")
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",), error="boom"))))
+        work = app.begin(app.executor.carry_out(retry(TaskFilter(statuses=("failed",), error="boom"))))
         question = said(await app.dialog(Confirm))
         assert "7" in question
         assert app.link.place in question
@@ -61,9 +61,9 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
 async def test_one_task_is_done_or_told_why_not(database: Database, connection: Connection) -> None:
     one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
     async with bench(database) as (app, _):
-        assert await app.begin(app.executor.execute(reset(one))).wait() is None
+        assert await app.begin(app.executor.carry_out(reset(one))).wait() is None
         assert len(app.told) == 1
-        assert await app.begin(app.executor.execute(retry(one))).wait() is not None
+        assert await app.begin(app.executor.carry_out(retry(one))).wait() is not None
         assert len(app.told) == 2
     assert await statuses(connection) == {"pending": 1}
 
@@ -71,7 +71,7 @@ async def test_one_task_is_done_or_told_why_not(database: Database, connection: 
 async def test_a_sweep_takes_the_number_and_comes_back(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 12)
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(cancel(PENDING)))
+        work = app.begin(app.executor.carry_out(cancel(PENDING)))
         question = await app.dialog(Confirm)
         assert isinstance(question.focused, Input)
         await pilot.press("enter", "y", "enter", "backspace", "1", "3", "enter")
@@ -110,7 +110,7 @@ async def test_tasks_in_hand_are_counted_apart(database: Database, connection: C
            WHERE id IN (SELECT id FROM embedding_tasks LIMIT 4)"""
     )
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(cancel(TaskFilter())))
+        work = app.begin(app.executor.carry_out(cancel(TaskFilter())))
         question = said(await app.dialog(Confirm))
         assert all(number in question for number in "945")
         await pilot.press("escape")
@@ -127,7 +127,9 @@ async def test_each_task_that_was_left_out_is_told(database: Database, connectio
     unknown = uuid4()
     names = {failed: "good-one", waiting: f"waiting {HOSTILE}"}
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(retry(TaskFilter(ids=(failed, waiting, unknown)), names=names)))
+        work = app.begin(
+            app.executor.carry_out(retry(TaskFilter(ids=(failed, waiting, unknown)), names=names))
+        )
         await app.dialog(Confirm)
         await pilot.press("tab", "enter")
         screen = await app.dialog(Tell)
@@ -153,7 +155,7 @@ async def test_hostile_text_is_text(database: Database, connection: Connection) 
     await connection.execute("UPDATE embedding_tasks SET slug = $1", HOSTILE)
     wanted = TaskFilter(statuses=("failed",), slug="[@click=app.quit]x[red $error a[/")
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(retry(wanted, scope=f"tasks of {HOSTILE}")))
+        work = app.begin(app.executor.carry_out(retry(wanted, scope=f"tasks of {HOSTILE}")))
         question = await app.dialog(Confirm)
         for size in ((80, 24), (20, 5), (1, 1), (0, 0), (200, 60)):
             await pilot.resize_terminal(*size)
@@ -171,7 +173,7 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
     await failed_tasks(connection, 30)
     worker = asyncio.ensure_future(end_pending_tasks(await database.connect(), failing=failing))
     async with bench(database) as (app, pilot):
-        work = app.begin(app.executor.execute(retry(TaskFilter(statuses=("failed",)))))
+        work = app.begin(app.executor.carry_out(retry(TaskFilter(statuses=("failed",)))))
         await app.dialog(Confirm)
         await pilot.press("s")
         if failing:
@@ -191,7 +193,7 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
     await failed_tasks(connection, 1)
     async with bench(database, read_only=lambda: "a replica [/foo]") as (app, pilot):
-        assert await app.begin(app.executor.execute(retry(TaskFilter()))).wait() is None
+        assert await app.begin(app.executor.carry_out(retry(TaskFilter()))).wait() is None
         assert (
             await app.begin(app.history.undo(UndoableOperation(uuid4(), "12 tasks cancelled"))).wait() is None
         )
@@ -205,7 +207,7 @@ async def test_a_dialog_does_not_outlive_who_asked(database: Database, connectio
     await failed_tasks(connection, 2)
     async with bench(database) as (app, pilot):
         below = app.screen
-        work = app.begin(app.executor.execute(retry(TaskFilter())))
+        work = app.begin(app.executor.carry_out(retry(TaskFilter())))
         await app.dialog(Confirm)
         above: Screen[None] = Screen()
         await app.push_screen(above)

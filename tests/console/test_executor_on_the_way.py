@@ -29,7 +29,7 @@ async def test_stopped_half_way_it_tells_what_was_done(database: Database, conne
     await queued_articles(connection, 20)
     async with bench(database, batch_size=5, show_after_s=0.0) as (app, pilot):
         async with held_up(database):
-            work = app.begin(app.executor.execute(RAISE))
+            work = app.begin(app.executor.carry_out(RAISE))
             await until_any_blocked(connection)
             await until(lambda: isinstance(app.screen, Running) and "5 of 20" in said(app.screen))
             await pilot.press("escape", "escape", "ctrl+c")
@@ -53,7 +53,7 @@ async def test_an_error_half_way_is_told(database: Database, connection: Connect
            WHEN (OLD.slug = 'article-11') EXECUTE FUNCTION refuse()"""
     )
     async with bench(database, (40, 8), batch_size=5) as (app, pilot):
-        work = app.begin(app.executor.execute(RAISE))
+        work = app.begin(app.executor.carry_out(RAISE))
         told = said(await app.dialog(Tell))
         assert "[/foo]" in told
         assert "\x1b" not in told
@@ -69,7 +69,7 @@ async def test_a_lost_connection_is_told_and_the_next_one_serves(
     await queued_articles(connection, 12)
     async with bench(database, batch_size=5) as (app, pilot):
         async with held_up(database):
-            work = app.begin(app.executor.execute(RAISE))
+            work = app.begin(app.executor.carry_out(RAISE))
             await until_any_blocked(connection)
             await connection.execute(
                 """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -80,7 +80,7 @@ async def test_a_lost_connection_is_told_and_the_next_one_serves(
             outcome = await work.wait()
         assert outcome is not None
         assert outcome.changed == 5
-        again = await app.begin(app.executor.execute(RAISE)).wait()
+        again = await app.begin(app.executor.carry_out(RAISE)).wait()
         assert again is not None
         assert again.changed == 7
 
@@ -94,7 +94,7 @@ async def test_a_connection_that_died_in_silence_is_noticed_soon(
         app.executor.link = Link(load_settings(database_url=proxy.url))
         async with app.executor.link.opened():
             async with held_up(database):
-                app.begin(app.executor.execute(RAISE))
+                app.begin(app.executor.carry_out(RAISE))
                 await until_any_blocked(connection)
                 await asyncio.sleep(3 * WATCH_S)  # what takes long is waited for as long as the server works
                 assert isinstance(app.screen, Running)
@@ -110,5 +110,5 @@ async def test_without_a_database_nothing_begins(database: Database) -> None:
     async with bench(database) as (app, _):
         app.executor.link = Link(nowhere)
         async with app.executor.link.opened():
-            assert await app.begin(app.executor.execute(retry(TaskFilter()))).wait() is None
+            assert await app.begin(app.executor.carry_out(retry(TaskFilter()))).wait() is None
         assert len(app.told) == 1

@@ -290,7 +290,7 @@ class FailuresScreen(TaskTableScreen):
         """Retry the tasks of this group, as many as there are."""
         if (group := self._current) is not None and self.is_meant():
             error = printable_line(group.error, 60)
-            self.execute(
+            self.carry_out(
                 retry(
                     of_group(group.fingerprint), scope=f'failed tasks of group {group.fingerprint}, "{error}"'
                 )

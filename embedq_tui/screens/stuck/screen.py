@@ -202,7 +202,7 @@ class StuckScreen(TaskTableScreen):
         if (chosen := self._chosen) and self.is_meant():
             wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
             names = {task.id: task.slug or str(task.id) for task in chosen}
-            self.execute(make(wanted, scope=scope_of_tasks(chosen), names=names))
+            self.carry_out(make(wanted, scope=scope_of_tasks(chosen), names=names))
 
     def _do_to_all(self, make: Callable[..., Request]) -> None:
         by = self._by
@@ -211,7 +211,7 @@ class StuckScreen(TaskTableScreen):
             now = await self.session.ask(WhatIsStuck(by, limit=1))
             return make(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
 
-        self.execute(found_out)
+        self.carry_out(found_out)
 
     def acted(self, outcome: Outcome) -> None:
         """What was done is not marked any more: to do it again is to do the rest."""

@@ -41,7 +41,7 @@ class TaskActions(TaskActionScreen):
     # -- what it can use
 
     @work(group="ask", exit_on_error=False)
-    async def execute_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
+    async def carry_out_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
         """Ask for a priority, and give it to tasks.
 
         Args:
@@ -52,7 +52,7 @@ class TaskActions(TaskActionScreen):
         choices = [Choice(priority, priority) for priority in PRIORITIES]
         priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
         if priority is not None:
-            self.execute(prioritise(wanted, priority, scope=_scope(names), names=names))
+            self.carry_out(prioritise(wanted, priority, scope=_scope(names), names=names))
 
     # -- keys
 
@@ -69,18 +69,18 @@ class TaskActions(TaskActionScreen):
     def action_retry(self) -> None:
         """Retry the chosen."""
         if (names := self._named()) is not None:
-            self.execute(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            self.carry_out(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
         """Cancel the chosen."""
         if (names := self._named()) is not None:
-            self.execute(cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            self.carry_out(cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
         """Give the chosen another priority."""
         if (names := self._named()) is not None:
             what = next(iter(names.values())) if len(names) == 1 else count(len(names), "task")
-            self.execute_priority(TaskFilter(ids=tuple(names)), names, what)
+            self.carry_out_priority(TaskFilter(ids=tuple(names)), names, what)
 
     def action_copy(self) -> None:
         """Copy the ids of the chosen, a line each."""

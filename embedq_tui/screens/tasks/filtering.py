@@ -106,16 +106,16 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def action_sweep_retry(self) -> None:
         """Retry all that match."""
-        self.execute(retry(self.wanted))
+        self.carry_out(retry(self.wanted))
 
     def action_sweep_cancel(self) -> None:
         """Cancel all that match."""
-        self.execute(cancel(self.wanted))
+        self.carry_out(cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
         """Give all that match another priority."""
         wanted = self.wanted
-        self.execute_priority(wanted, {}, wanted.only("pending").describe())
+        self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
 
     # -- filters with names
 
