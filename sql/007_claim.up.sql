@@ -39,7 +39,7 @@ CREATE FUNCTION embedq_claim(
     p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
 RETURNS TABLE (
     id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
-    claim_token bigint, claimed_at timestamptz, created_at timestamptz, scheduled_at timestamptz)
+    claim_token bigint, claimed_at timestamptz, scheduled_at timestamptz)
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
@@ -161,7 +161,7 @@ BEGIN
         )
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
-               coalesce(c.created_at, c.scheduled_at), c.scheduled_at
+               c.scheduled_at
         FROM claimed c ORDER BY embedq_rank(c.priority), c.scheduled_at, c.id;
 END
 $$;

@@ -291,7 +291,7 @@ async def test_a_claim_brings_the_article_and_the_hashes_of_our_model(world: Wor
     assert (task.article.content, task.article.no_rag) == ("First.\nSecond.", False)
     assert task.article.hashes == {completion_of(task).chunks[0].content_hash}
     assert (task.attempts, task.max_attempts, task.crash_count, task.operation) == (0, 5, 0, "update")
-    assert task.claimed_at - task.created_at > timedelta(seconds=59)
+    assert task.claimed_at - task.scheduled_at > timedelta(seconds=59)
 
 
 async def test_a_task_without_an_article_is_claimed_too(world: World) -> None:

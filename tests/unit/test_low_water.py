@@ -27,7 +27,6 @@ def task(minutes: int, priority: str = "normal") -> ClaimedTask:
         crash_count=0,
         token=1,
         claimed_at=due,
-        created_at=due,
         scheduled_at=due,
         article=None,
     )

@@ -14,6 +14,7 @@ LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000
 _FIRST, _LAST = (EARLIEST - _EPOCH) // _MICROSECOND, (LATEST - _EPOCH) // _MICROSECOND
 _MINUS_INFINITY, _INFINITY = -(2**63), 2**63 - 1
 
@@ -46,7 +47,9 @@ async def register_times(connection: asyncpg.Connection[asyncpg.Record]) -> None
 def _decoded(value: tuple[int]) -> datetime:
     stored = value[0]
     if _FIRST <= stored <= _LAST:
-        return _EPOCH + timedelta(microseconds=stored)
+        # A worker reads thousands: so split it costs less than half of `timedelta(microseconds=stored)`.
+        seconds, microseconds = divmod(stored, _SECOND)
+        return _EPOCH + timedelta(0, seconds, microseconds)
     end = EARLIEST if stored < _FIRST else LATEST
     far = FarTime.combine(end.date(), end.timetz())
     far.stored = stored

@@ -76,7 +76,6 @@ class ClaimedTask(NamedTuple):
     crash_count: int
     token: int
     claimed_at: datetime
-    created_at: datetime
     scheduled_at: datetime
     article: ArticleText | None
 
@@ -153,7 +152,7 @@ WITH claimed AS MATERIALIZED (
     SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7, $8) AS c
 )
 SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
-       c.claimed_at, c.created_at, c.scheduled_at,
+       c.claimed_at, c.scheduled_at,
        a.id, coalesce(a.title, ''), coalesce(a.slug, ''), coalesce(a.content, ''), coalesce(a.no_rag, false),
        a.source, a.hashes
 FROM claimed AS c

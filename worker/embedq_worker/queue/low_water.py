@@ -42,8 +42,9 @@ class LowWater:
         """
         if not self._places:
             self._forget_at = monotonic() + min(max(FORGET_AFTER_S, _SHARE * took_s), FORGET_AT_MOST_S)
-        last = {task.priority: _place(task) for task in tasks}  # they are in order
-        for priority, place in last.items():
+        last = {task.priority: task for task in tasks}  # they are in order
+        for priority, task in last.items():
+            place = _place(task)
             self._places[priority] = max(place, self._places.get(priority, place))
 
     def returned(self, tasks: Iterable[ClaimedTask]) -> None:
