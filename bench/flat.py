@@ -142,8 +142,9 @@ async def _judged(step: _Do, small: _Side, large: _Side, few_ms: list[float], ma
 
 
 async def _many_failed(small: _Side, large: _Side, rounds: int) -> Step:
-    """Failure groups beside many failed tasks, which are counted one by one."""
+    """Failure groups beside many failed tasks, whose counts are folded as a worker does every few seconds."""
     await large.pool.execute(_FAILED, FAILED, timeout=600)
+    await large.pool.execute("SELECT embedq_fold_counts()")
     await large.pool.execute("VACUUM ANALYZE embedding_tasks", timeout=3_600)
     step = STEPS["failure groups"]
     pairs = [(await _timed(small, step), await _timed(large, step)) for _ in range(min(rounds, 20) + 1)][1:]
