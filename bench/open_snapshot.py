@@ -1,9 +1,10 @@
-"""What a claim costs while a transaction elsewhere keeps every finished task in the index."""
+"""What claims and readers cost (medians) while a transaction elsewhere keeps finished tasks in the index."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from statistics import median
 from time import perf_counter
 from uuid import uuid4
@@ -12,17 +13,23 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
-from embedq_worker.database.connections import open_pool
-from embedq_worker.queue import claims
+from embedq_worker.database.connections import Connection, Pool, open_pool
+from embedq_worker.insights.health import health
+from embedq_worker.insights.overview import overview
+from embedq_worker.insights.stuck import stuck
+from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Action, Completion, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import inspect_storage
+from embedq_worker.settings import Settings
 
 BATCH = 50
 
+REPEATS = 20
+
 
 async def main(tasks: int) -> None:
-    """Finish many tasks under an old snapshot, then claim with and without the low-water mark."""
+    """Finish many tasks under an old snapshot, claiming with and without the low-water mark; then read."""
     async with scratch_database() as settings:
         arguments = settings.connect_arguments()
         connection = await asyncpg.connect(**arguments)
@@ -51,14 +58,38 @@ async def main(tasks: int) -> None:
                 await claims.complete(
                     pool, scope, storage, [Completion(task, Action.DELETE) for task in claimed]
                 )
-        for hint, values in seconds.items():
-            last = median(values[-20:]) * 1000
-            print(
-                f"claim {BATCH} after {tasks:,} tasks, {hint} the mark: {last:.2f} ms (median of the last 20)"
-            )
+            for hint, values in seconds.items():
+                last = median(values[-20:]) * 1000
+                print(f"claim {BATCH} after {tasks:,} tasks, {hint} the mark: {last:.2f} ms (last 20)")
+            for name, read in readers(pool, connection, settings, scope).items():
+                print(f"{name} after {tasks:,} tasks: {await milliseconds_of(read):.2f} ms")
         await transaction.rollback()
         await old.close()
         await connection.close()
+
+
+def readers(
+    pool: Pool, connection: Connection, settings: Settings, scope: Scope
+) -> Mapping[str, Callable[[], Awaitable[object]]]:
+    """Who looks for what is in hand, and for the head of what is pending."""
+    return {
+        "rescue": lambda: fleet.rescue(pool, dead_s=45, stuck_s=1_800, limit=500),
+        "disown": lambda: fleet.disown(pool, scope.worker, [], older_s=30),
+        "outlook": lambda: fleet.outlook(pool, None, None, within_s=0),
+        "stuck": lambda: stuck(connection, settings),
+        "overview": lambda: overview(connection, settings),
+        "health": lambda: health(connection, settings),
+    }
+
+
+async def milliseconds_of(read: Callable[[], Awaitable[object]]) -> float:
+    """Median of a few times."""
+    seconds = []
+    for _ in range(REPEATS):
+        began = perf_counter()
+        await read()
+        seconds.append(perf_counter() - began)
+    return median(seconds) * 1000
 
 
 if __name__ == "__main__":
