@@ -13,8 +13,12 @@ from embedq_tui.output import count, print_json, print_wrapped, say
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.health import Code, Health, Issue, Measure, health
+from embedq_worker.queue.counts import Drift, miscounted
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
+
+SHOWN_COUNTS = 4
+"""Wrong counts that are named; `verify` lists all."""
 
 
 @click.command("health", epilog="Example: embedq-tui health --max-backlog 50000 --ignore paused")
@@ -90,15 +94,21 @@ async def _damage(settings: Settings) -> list[Issue]:
     proven = await verify(settings, repair=False)
     issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]
     if proven.drift:
-        off = sum(abs(each.kept - each.counted) for each in proven.drift)
-        message = f"the kept counts are off by {off:,} tasks"
-        issues.append(Issue(Code.COUNT_DRIFT, message, "run: embedq-tui verify --repair", off, 0, "tasks"))
+        issues.append(_miscount(proven.drift))
     for finding in proven.findings:
         if finding.count:
             subject, unit = ("tasks", "tasks") if finding.code == "overspent" else ("articles", "articles")
             code = f"{subject}_{finding.code}"
             issues.append(Issue(code, finding.message, finding.advice, finding.count, 0, unit))
     return issues
+
+
+def _miscount(drift: Sequence[Drift]) -> Issue:
+    off, shown = miscounted(drift), [each.line for each in drift[:SHOWN_COUNTS]]
+    if more := len(drift) - len(shown):
+        shown.append(f"and {more:,} more")
+    message = f"the kept counts are off by {count(off, 'task')}: {'; '.join(shown)}"
+    return Issue(Code.COUNT_DRIFT, message, "run: embedq-tui verify --repair", off, 0, "tasks")
 
 
 def _without(found: Health, ignored: Sequence[str]) -> Health:

@@ -138,7 +138,7 @@ def lines_of(verified: Verified) -> Iterator[str]:
         yield f"Schema: {problem.message}"
         yield f"  {problem.advice}"
     for drift in verified.drift:
-        yield f"Counts: {drift.what}: kept {drift.kept:,}, counted {drift.counted:,}"
+        yield f"Counts: {drift.line}"
     if verified.repaired:
         yield "Counts: repaired"
     elif verified.drift:

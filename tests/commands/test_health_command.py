@@ -9,7 +9,7 @@ import pytest
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import embed, start_worker
 from tests.commands.running import Tui
-from tests.support.content import add_articles, queued_articles
+from tests.support.content import add_articles, failed_tasks, queued_articles
 from tests.support.databases import Connection
 
 PLUGIN_LINE = re.compile(r"[^|\n]+ \| (\w+=[\d.]+s?(;[\d.]+)?)( \w+=[\d.]+s?(;[\d.]+)?)*\n")
@@ -97,3 +97,23 @@ async def test_a_threshold_out_of_range(anywhere: Tui, flag: str) -> None:
     answer = await anywhere("health", flag, "-1")
     assert answer.code == ExitCode.USAGE
     assert "EMBEDDING_HEALTH_" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("behind_the_triggers", "wrong"),
+    [
+        ("DELETE FROM embedding_tasks", ["failed normal", "failed group"]),
+        ("UPDATE embedding_tasks SET status = 'completed'", ["completed normal", "failed normal"]),
+    ],
+    ids=["lost", "changed"],
+)
+async def test_each_task_that_is_counted_wrongly_is_one_and_what_is_wrong_is_said(
+    tui: Tui, connection: Connection, behind_the_triggers: str, wrong: list[str]
+) -> None:
+    await failed_tasks(connection, 25)
+    await connection.execute(f"SET session_replication_role = replica; {behind_the_triggers}")
+    answer = await tui("health", "--deep", "--json")
+    (issue,) = (each for each in answer.document("health")["issues"] if each["code"] == "count_drift")
+    assert (issue["measured"], issue["unit"]) == (25, "tasks")
+    for what in wrong:
+        assert what in issue["message"]

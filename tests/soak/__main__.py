@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import platform
 import random
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -55,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no fault is named like {options.only!r}: {', '.join(fault.name for fault in FAULTS)}")
     print(f"seed {seed}; clocks are shifted by {faketime() or 'sitecustomize'}", flush=True)
     began = time.monotonic()
-    rounds = asyncio.run(_soak(chosen, options.minutes, seed, mixed=not options.only))
+    version, rounds = asyncio.run(_soak(chosen, options.minutes, seed, mixed=not options.only))
     minutes = (time.monotonic() - began) / 60
-    command = f"python -m tests.soak --minutes {options.minutes:g} --seed {seed}"
+    only = f" --only {shlex.quote(options.only)}" if options.only else ""
+    command = f"python -m tests.soak --minutes {options.minutes:g} --seed {seed}{only}"
     text = (
         f"{report.table(rounds)}\n\n{report.summary(rounds)}\n\n"
-        f"`{command}`, {minutes:.0f} minutes; embedq {__version__}, PostgreSQL 18, Python "
+        f"`{command}`, {minutes:.0f} minutes; embedq {__version__}, PostgreSQL {version}, Python "
         f"{platform.python_version()}, {platform.system()} {platform.machine()}, {time.strftime('%Y-%m-%d')}."
     )
     print(f"\n{text}")
@@ -82,7 +84,10 @@ def _plan(
         yield together, MIXED_WEIGHT * second
 
 
-async def _soak(chosen: Sequence[Fault], minutes: float, seed: int, *, mixed: bool) -> list[Round]:
+async def _soak(
+    chosen: Sequence[Fault], minutes: float, seed: int, *, mixed: bool
+) -> tuple[int, list[Round]]:
+    """The server's major version, and what was played on it."""
     chance = random.Random(seed)
     rounds: list[Round] = []
     async with crashing_server(embedded_binaries()) as server:
@@ -91,7 +96,7 @@ async def _soak(chosen: Sequence[Fault], minutes: float, seed: int, *, mixed: bo
             played = await play(server, faults, seconds, chance)
             rounds.append(played)
             _tell(played, time.monotonic() - began)
-    return rounds
+        return server.server.version, rounds
 
 
 def _tell(played: Round, seconds: float) -> None:

@@ -17,7 +17,7 @@ from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
-from embedq_worker.queue.counts import Drift, repair_counts
+from embedq_worker.queue.counts import Drift, miscounted, repair_counts
 from embedq_worker.schema import migrations
 from embedq_worker.service.maintenance import Cleaned, count_expired
 
@@ -189,10 +189,8 @@ async def _prove(console: Console, progress: Progress) -> Verified:
 def _repairs(found: Verified) -> list[Choice[str]]:
     choices = []
     if found.drift:
-        off = sum(abs(each.kept - each.counted) for each in found.drift)
-        choices.append(
-            Choice("counts", f"Make {count(len(found.drift), 'count')} right", f"off by {off:,} tasks")
-        )
+        off = count(miscounted(found.drift), "task")
+        choices.append(Choice("counts", f"Make {count(len(found.drift), 'count')} right", f"off by {off}"))
     if any(finding.count for finding in found.findings):
         choices.append(Choice("articles", "Queue what needs embedding", "a backfill, counted first"))
     return choices
@@ -200,7 +198,7 @@ def _repairs(found: Verified) -> list[Choice[str]]:
 
 async def _repair(console: Console, found: Verified) -> None:
     dialogs = console.dialogs
-    lines = [f"{each.what}: kept {each.kept:,}, counted {each.counted:,}" for each in found.drift]
+    lines = [each.line for each in found.drift]
     lines.append("They are made equal to COUNT(*), while others go on writing; no task is touched.")
     title = f"Make {count(len(found.drift), 'kept count')} right?"
     if await dialogs.confirm(Confirmation(title, lines, f"Repair {len(found.drift)}")) is Decision.YES:
