@@ -22,13 +22,6 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _FALLBACK = os.terminal_size((80, 24))
 
 
-def can_redraw() -> bool:
-    """Whether standard output is a terminal that can move its cursor."""
-    return (
-        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
-    )
-
-
 class Terminal:
     """The whole terminal; a context manager that leaves it as it was, below what was drawn last.
 

@@ -1,1 +1,1 @@
-"""The console: its wiring, its keys, how it carries out requests and how it draws."""
+"""The console: the application, its terminal, its colours, keys that work everywhere."""

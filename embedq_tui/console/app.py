@@ -16,17 +16,18 @@ from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import AsciiFilter
 from embedq_tui.console.driver import TerminalDriver
 from embedq_tui.console.palette import Commands
-from embedq_tui.console.theme import DARK, LIGHT, ascii_only, few_colours
+from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
+from embedq_tui.dialogs.dialog import Place
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.screens.dialogs.dialog import Place
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.errors import EmbedqError
@@ -34,8 +35,8 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
-    from embedq_tui.console.executor import Executor
-    from embedq_tui.screens.dialogs.service import Dialogs
+    from embedq_tui.dialogs.service import Dialogs
+    from embedq_tui.execution.executor import Executor
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -222,7 +223,7 @@ class Console(App[int]):
     def dialogs(self) -> Dialogs:
         """They ask and tell the operator; they name this database."""
         if self._dialogs is None:
-            from embedq_tui.screens.dialogs.service import Dialogs
+            from embedq_tui.dialogs.service import Dialogs
 
             session, profile = self.session, self.session.profile
             word = profile.environment or profile.name
@@ -234,8 +235,8 @@ class Console(App[int]):
     def executor(self) -> Executor:
         """Carries out requests on this database."""
         if self._executor is None:
-            from embedq_tui.console.executor import Executor
-            from embedq_tui.console.undo import UndoHistory
+            from embedq_tui.execution.executor import Executor
+            from embedq_tui.execution.undo import UndoHistory
 
             link, by = self.session.link, self.options.operator
             self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
@@ -338,7 +339,7 @@ class Console(App[int]):
     @work(exclusive=True, group="migrate", exit_on_error=False)
     async def action_migrate(self) -> None:
         """Apply migrations that are missing, after a question."""
-        from embedq_tui.screens.dialogs.migrate import offer_migrations
+        from embedq_tui.screens.settings.migrate import offer_migrations
 
         await offer_migrations(self)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.supervisor.types import WorkerState
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from textual.app import App
 from textual.events import Key, Paste
 from textual.message_pump import MessagePump
 
-from embedq_tui.screens.dialogs.dialog import Dialog
+from embedq_tui.dialogs.dialog import Dialog
 
 LOOK_S = 0.02
 """Seconds after which it is looked again whether a dialog has come."""

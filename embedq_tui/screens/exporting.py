@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedq_tui.dialogs.choose import ask_text
+from embedq_tui.dialogs.running import Progress, Stopped
 from embedq_tui.rendering.export import Export, default_name, path_of
-from embedq_tui.screens.dialogs.choose import ask_text
-from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.text import printable
 

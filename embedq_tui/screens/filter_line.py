@@ -10,9 +10,9 @@ from textual.events import Paste
 from textual.suggester import Suggester
 from textual.widgets import Input
 
+from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.filters.saved_filters import LONGEST_NAME, load_filters, store_filters
 from embedq_tui.filters.task_filter import is_id
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console

@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Static
 
+from embedq_tui.dialogs.choose import OneOf
+from embedq_tui.dialogs.dialog import show, text_of
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
-from embedq_tui.screens.dialogs.choose import OneOf
-from embedq_tui.screens.dialogs.dialog import show, text_of
 from embedq_worker.database.connections import where
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings

@@ -15,9 +15,9 @@ import pytest
 
 from embedq_tui.console import app
 from embedq_tui.console.app import Console, Options
-from embedq_tui.console.executor import Executor
-from embedq_tui.console.request import NAMED, Counted, Request
-from embedq_tui.console.undo import UndoHistory
+from embedq_tui.execution.executor import Executor
+from embedq_tui.execution.request import NAMED, Counted, Request
+from embedq_tui.execution.undo import UndoHistory
 from embedq_tui.live import store
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session

@@ -12,11 +12,11 @@ from embedq_tui.live.questions import Question
 from embedq_tui.screens.articles.detail import Article
 from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
 from embedq_tui.screens.audit.roll import FollowLog
-from embedq_tui.screens.dialogs.migrate import Schema
 from embedq_tui.screens.failures.screen import Groups, NewestOf, TrendsOf
 from embedq_tui.screens.metrics.questions import LastDay, LastHour, LastWeek, Measured
 from embedq_tui.screens.overview.screen import LastHour as OverviewHour
 from embedq_tui.screens.overview.screen import LastRows, TopFailures
+from embedq_tui.screens.settings.migrate import Schema
 from embedq_tui.screens.stuck.screen import WhatIsStuck
 from embedq_tui.screens.tasks.detail import Chunks, Detail
 from embedq_tui.screens.tasks.questions import Matching, TaskList

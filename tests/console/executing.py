@@ -12,12 +12,12 @@ from textual.screen import Screen
 from textual.widgets import Button, Static
 from textual.worker import Worker
 
-from embedq_tui.console.executor import Executor
-from embedq_tui.console.undo import UndoHistory
+from embedq_tui.dialogs.dialog import Place
+from embedq_tui.dialogs.running import SHOW_AFTER_S
+from embedq_tui.dialogs.service import Dialogs
+from embedq_tui.execution.executor import Executor
+from embedq_tui.execution.undo import UndoHistory
 from embedq_tui.live.link import Link
-from embedq_tui.screens.dialogs.dialog import Place
-from embedq_tui.screens.dialogs.running import SHOW_AFTER_S
-from embedq_tui.screens.dialogs.service import Dialogs
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.databases import Database
 from tests.support.waiting import until

@@ -10,10 +10,10 @@ from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console, Options
+from embedq_tui.dialogs.confirm import Confirm
+from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store
 from embedq_tui.profiles import Profile
-from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.dialogs.dialog import SeenFirst
 from embedq_worker.settings import Settings
 from tests.support.databases import Database
 from tests.support.provider_stub import ProviderStub

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from embedq_tui.console.app import Console
+from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.search import ArticleSearchScreen
-from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings

@@ -11,11 +11,11 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widgets import Input
 
-from embedq_tui.console.request import cancel, reset, retry
-from embedq_tui.console.undo import UndoableOperation
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice, ask_text
-from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.dialogs.outcome import Tell
+from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
+from embedq_tui.dialogs.confirm import Confirm
+from embedq_tui.dialogs.outcome import Tell
+from embedq_tui.execution.request import cancel, reset, retry
+from embedq_tui.execution.undo import UndoableOperation
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.queue.wanted import TaskFilter
 from tests.console.executing import HOSTILE, PENDING, bench, said

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from embedq_tui.console.request import Safeguard, prioritise, retry
+from embedq_tui.dialogs.outcome import Tell
+from embedq_tui.dialogs.running import Running
+from embedq_tui.execution.request import Safeguard, prioritise, retry
 from embedq_tui.live.link import WATCH_S, Link
-from embedq_tui.screens.dialogs.outcome import Tell
-from embedq_tui.screens.dialogs.running import Running
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.line_watch import LOOKS
 from embedq_worker.queue.wanted import TaskFilter

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.console.app import Console, Options
+from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_tui.screens.dialogs.dialog import Dialog
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text
 from tests.support.content import queued_articles, until_true
 from tests.support.databases import Connection, Database, Server

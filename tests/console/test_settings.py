@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from embedq_tui.console.app import Console, Options
+from embedq_tui.dialogs.confirm import Confirm
+from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.profiles import Profile
-from embedq_tui.screens.dialogs.confirm import Confirm
-from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings

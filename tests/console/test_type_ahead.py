@@ -10,9 +10,9 @@ from textual.events import Event, Key, Paste
 from textual.keys import _character_to_key
 from textual.widgets import Input
 
+from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
+from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.screen import ArticlesScreen
-from embedq_tui.screens.dialogs.confirm import Confirm, Confirmation, Decision
-from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.screens.help import HelpScreen
 from tests.console.running import ConsolePilot, console, eventually, shown, until_asked, until_text
 from tests.support.content import queued_articles, statuses

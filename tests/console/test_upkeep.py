@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from embedq_tui.console.app import Console
+from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
-from embedq_tui.screens.dialogs.dialog import Dialog
 from embedq_tui.widgets.keyed_table import KeyedTable
 from tests.console.running import OPERATOR, ConsolePilot, console, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_tasks, until_true

@@ -14,11 +14,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
+from embedq_tui.dialogs.outcome import Report
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
-from embedq_tui.screens.dialogs.outcome import Report
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.database.connections import Connection

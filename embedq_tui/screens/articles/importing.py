@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedq_tui.dialogs.choose import PathCompletion, ask_text
+from embedq_tui.dialogs.confirm import Confirmation, Decision
+from embedq_tui.dialogs.outcome import Report
+from embedq_tui.dialogs.running import Progress
 from embedq_tui.operations.importing import count_files, import_files
 from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
-from embedq_tui.screens.dialogs.choose import PathCompletion, ask_text
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.outcome import Report
-from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped
 

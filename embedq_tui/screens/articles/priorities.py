@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.app import App
 
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice
+from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_worker.content.articles import Priority
 
 _CHOICES: tuple[Choice[Priority], ...] = (

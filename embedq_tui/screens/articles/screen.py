@@ -13,6 +13,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from embedq_tui.dialogs.running import Progress, Stopped
 from embedq_tui.filters.article_filter import (
     EXAMPLE,
     complete_article_filter,
@@ -38,7 +39,6 @@ from embedq_tui.screens.articles.render import (
     place_line,
     row_of,
 )
-from embedq_tui.screens.dialogs.running import Progress, Stopped
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Input, Static
 
-from embedq_tui.console.undo import operation_of
+from embedq_tui.execution.undo import operation_of
 from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import plain

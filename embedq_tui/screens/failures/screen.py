@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import DataTable, Static
 
-from embedq_tui.console.request import retry
+from embedq_tui.execution.request import retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen

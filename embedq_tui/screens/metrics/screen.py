@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from embedq_tui.console.theme import ascii_only
+from embedq_tui.capabilities import ascii_only
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.metric_figures import ALL, MAIN, anything, cells, document, when
 from embedq_tui.rendering.plots import Line as PlotLine

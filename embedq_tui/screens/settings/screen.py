@@ -17,7 +17,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.operations.checking import check_all
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.actions import ActionScreen
-from embedq_tui.screens.dialogs.migrate import Schema, offer_migrations
+from embedq_tui.screens.settings.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
     DEFAULT,
     MIGRATIONS,

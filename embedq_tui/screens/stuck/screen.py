@@ -14,11 +14,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Static
 
-from embedq_tui.console.request import Request, cancel, reset
+from embedq_tui.dialogs.choose import ask_text
+from embedq_tui.execution.request import Request, cancel, reset
 from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen
-from embedq_tui.screens.dialogs.choose import ask_text
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
 from embedq_tui.widgets.keyed_table import KeyedTable

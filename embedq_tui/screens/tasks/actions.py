@@ -9,10 +9,10 @@ from uuid import UUID
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.console.request import cancel, prioritise, retry
+from embedq_tui.dialogs.choose import Choice, ask_choice
+from embedq_tui.execution.request import cancel, prioritise, retry
 from embedq_tui.output import count
 from embedq_tui.screens.actions import TaskActionScreen
-from embedq_tui.screens.dialogs.choose import Choice, ask_choice
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
 

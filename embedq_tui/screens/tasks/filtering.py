@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.console.request import cancel, retry
+from embedq_tui.execution.request import cancel, retry
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter

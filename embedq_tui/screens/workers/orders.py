@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from embedq_tui.dialogs.confirm import Confirmation, Decision
+from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from embedq_tui.screens.dialogs.dialog import Dialog, button, show, text_of
+from embedq_tui.dialogs.dialog import Dialog, button, show, text_of
 from embedq_worker.text import printable_line
 
 R = TypeVar("R")

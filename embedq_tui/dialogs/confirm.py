@@ -1,4 +1,4 @@
-"""The question before something is done to tasks: it starts on No."""
+"""The question before something is done: it starts on No."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from embedq_tui.screens.dialogs.dialog import Place, SeenFirst, button, text_of
+from embedq_tui.dialogs.dialog import Place, SeenFirst, button, text_of
 
 
 class Decision(Enum):

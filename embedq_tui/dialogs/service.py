@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from textual.app import App
 
-from embedq_tui.screens.dialogs.confirm import Confirm, Confirmation, Decision
-from embedq_tui.screens.dialogs.dialog import Place, show
-from embedq_tui.screens.dialogs.outcome import Report, Tell
-from embedq_tui.screens.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
+from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
+from embedq_tui.dialogs.dialog import Place, show
+from embedq_tui.dialogs.outcome import Report, Tell
+from embedq_tui.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable, printable_line
 

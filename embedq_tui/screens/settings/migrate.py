@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from embedq_tui.dialogs.confirm import Confirmation, Decision
+from embedq_tui.dialogs.outcome import Report
+from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.questions import Question
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.outcome import Report
-from embedq_tui.screens.dialogs.running import Progress
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
 from embedq_worker.schema.migrations import MigrationState

@@ -14,9 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.console.theme import ascii_only
+from embedq_tui.capabilities import ascii_only
+from embedq_tui.dialogs.dialog import Place, SeenFirst, button, show, text_of
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.dialog import Place, SeenFirst, button, show, text_of
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from embedq_tui.console.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
-from embedq_tui.console.undo import UndoableOperation, UndoHistory
+from embedq_tui.dialogs.confirm import Confirmation, Decision
+from embedq_tui.dialogs.outcome import Report, broken
+from embedq_tui.dialogs.running import Progress
+from embedq_tui.dialogs.service import Dialogs
+from embedq_tui.execution.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
+from embedq_tui.execution.undo import UndoableOperation, UndoHistory
 from embedq_tui.live.link import Link
 from embedq_tui.operations.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.outcome import Report, broken
-from embedq_tui.screens.dialogs.running import Progress
-from embedq_tui.screens.dialogs.service import Dialogs
 from embedq_worker.actions.tasks import BATCH, RETRY, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from embedq_tui.dialogs.confirm import Confirmation, Decision
+from embedq_tui.dialogs.outcome import broken
+from embedq_tui.dialogs.running import Progress
+from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.live.link import Link
 from embedq_tui.output import count
-from embedq_tui.screens.dialogs.confirm import Confirmation, Decision
-from embedq_tui.screens.dialogs.outcome import broken
-from embedq_tui.screens.dialogs.running import Progress
-from embedq_tui.screens.dialogs.service import Dialogs
 from embedq_worker.actions.undo import Undoable, Undone, undo, undoable
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import AuditRow

@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.screens.dialogs.dialog import Dialog, Place, button, text_of
-from embedq_tui.screens.dialogs.running import Stopped
+from embedq_tui.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_tui.dialogs.running import Stopped
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
-from embedq_tui.console.theme import ascii_only
+from embedq_tui.capabilities import ascii_only
 from embedq_tui.rendering.styles import badge_style
 from embedq_worker.text import printable
 
