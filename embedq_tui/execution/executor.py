@@ -68,7 +68,7 @@ class Executor:
                 return None
             decision = await self._ask(request, counted)
             if decision is not Decision.NO:
-                return await self._carry_out(request, counted.planned, staged=decision is Decision.STAGED)
+                return await self._perform(request, counted.planned, staged=decision is Decision.STAGED)
         return None
 
     async def _count(self, request: Request) -> Counted:
@@ -108,7 +108,7 @@ class Executor:
             Confirmation(question(request, counted), lines, yes, word, staged=staged, danger=danger)
         )
 
-    async def _carry_out(self, request: Request, planned: Plan, *, staged: bool) -> Outcome:
+    async def _perform(self, request: Request, planned: Plan, *, staged: bool) -> Outcome:
         outcome = Outcome()
         title = f"{request.verb} {subject(request, planned)}"
         try:

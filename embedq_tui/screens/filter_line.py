@@ -77,8 +77,8 @@ class FilterLine(Input):
         self.screen.set_focus(self)
 
     def on_paste(self, event: Paste) -> None:
-        """An id is looked for among all tasks."""
-        if is_id(event.text.strip()):
+        """An id is looked for among all, but for one that a term lacks which is begun."""
+        if is_id(event.text.strip()) and not self.value[: self.cursor_position].rpartition(" ")[2]:
             self.value = ""
 
     def action_accept(self) -> None:

@@ -12,7 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from embedq_tui.execution.undo import operation_of
 from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
@@ -22,28 +22,36 @@ from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
-from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.filter_line import Completion
+from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import Line, spread
 from embedq_tui.widgets.log_list import LogList
-from embedq_worker.errors import EmbedqError, UsageError
+from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import LEVELS, AuditFilter, AuditRow
 from embedq_worker.queue.selection import Cursor
 from embedq_worker.text import printable_line
 
 
-class AuditScreen(ConsoleScreen):
+class AuditScreen(Filtering[Wanted]):
     """The log as it grows. At its end it follows; a row that is looked at stays where it is."""
 
     MODE = "audit"
     CSS_PATH = "screen.tcss"
+    EXAMPLE = EXAMPLE
     AUTO_FOCUS = "#rows"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "detail", "Details", id="audit.detail", tooltip="All of the row, with its error"),
         Binding("o", "open_task", "Task", id="audit.task", tooltip="The task that the row is about"),
-        Binding("slash", "filter", "Filter", key_display="/", id="audit.filter", tooltip=f"Only: {EXAMPLE}"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            key_display="/",
+            id="audit.filter",
+            priority=True,  # what is typed next is written, and never taken for commands
+            tooltip=f"Only: {EXAMPLE}",
+        ),
         Binding("v", "level", "Level", id="audit.level", tooltip="Rows from info on, warn, error, or all"),
         Binding("u", "undo_row", "Undo", id="audit.undo", tooltip="Take back the operation of the row"),
         Binding("e", "export", "Export", show=False, id="audit.export", tooltip="The rows into a file"),
@@ -75,13 +83,7 @@ class AuditScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         """What is shown of the log, a line to filter it, the log, a row in full."""
         yield Line(id="about")
-        yield _FilterLine(
-            placeholder=EXAMPLE,
-            suggester=Completion(complete),
-            id="filter",
-            compact=True,
-            select_on_focus=False,
-        )
+        yield from self.filter_widgets()
         with Container(id="log"):
             yield self._rows
             yield self._detail
@@ -229,30 +231,24 @@ class AuditScreen(ConsoleScreen):
 
     # -- filter
 
-    def action_filter(self) -> None:
-        """Say which rows are meant."""
-        line = self.query_one("#filter", Input)
-        typed = self._roll.wanted.typed
-        line.value = f"{typed} " if typed else ""
-        line.cursor_position = len(line.value)
-        self.add_class("-filtering")
-        self.set_focus(line)
+    def filter_text(self) -> str:
+        """As it is written."""
+        return self._roll.wanted.typed
 
-    @on(Input.Submitted, "#filter")
-    def _filtered(self, event: Input.Submitted) -> None:
-        try:
-            wanted = parse(event.value)
-        except UsageError as error:
-            self.notify(printable_line(error.message), severity="warning", markup=False)
-            return
-        self._close_filter()
-        self._show_only(wanted)
+    def parsed(self, text: str) -> Wanted:
+        """As it was written."""
+        return parse(text)
 
-    def _close_filter(self) -> None:
-        self.remove_class("-filtering")
+    def completed(self, text: str) -> str | None:
+        """With the names of keys, levels and categories."""
+        return complete(text)
+
+    def back_to_list(self) -> None:
+        """Take keys in the log."""
         self.set_focus(self._rows)
 
-    def _show_only(self, wanted: Wanted) -> None:
+    def look_for(self, wanted: Wanted) -> None:
+        """Show the rows that fulfil another filter."""
         self.store.forget(self._question)
         self._error = None
         self._about(wanted)
@@ -267,16 +263,16 @@ class AuditScreen(ConsoleScreen):
         cycle = (*LEVELS[1:], LEVELS[0])
         wanted = self._roll.wanted
         at = cycle.index(wanted.filter.level) if wanted.filter.level in cycle else -1
-        self._show_only(wanted.at_level(cycle[(at + 1) % len(cycle)]))
+        self.look_for(wanted.at_level(cycle[(at + 1) % len(cycle)]))
 
     def action_back(self) -> None:
         """Close what is open, the newest first; then clear the filter."""
-        if self.has_class("-filtering"):
-            self._close_filter()
+        if self.editing:
+            self.close_filter()
         elif self.has_class("-detailed"):
             self.action_detail()
         elif self._roll.wanted.typed:
-            self._show_only(Wanted())
+            self.look_for(Wanted())
 
     # -- the row under the cursor
 
@@ -336,9 +332,3 @@ class AuditScreen(ConsoleScreen):
             case "open_task":
                 return row is not None and row.task_id is not None
         return row is not None
-
-
-class _FilterLine(Input):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "cursor_right", "Take what is offered", show=False, id="filter.accept"),
-    ]
