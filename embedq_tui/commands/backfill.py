@@ -8,8 +8,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.operations.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import PAGE, BackfillOptions, Progress, Run
 from embedq_worker.actions.bulk import Operation

@@ -7,8 +7,8 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.operations.checking import check_all
 from embedq_tui.output import print_json, say
+from embedq_tui.workflows.checking import check_all
 from embedq_worker.database.connections import where
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict

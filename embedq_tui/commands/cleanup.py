@@ -7,8 +7,8 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.operations.cleaning import clean, words_of
 from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_tui.workflows.cleaning import clean, words_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.operations.importing import count_files, import_files
 from embedq_tui.output import print_json, progress, say
+from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped
 from embedq_worker.database.connections import connected

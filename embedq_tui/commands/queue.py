@@ -7,8 +7,8 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.operations.queueing import told
 from embedq_tui.output import print_json, progress, say
+from embedq_tui.workflows.queueing import told
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected

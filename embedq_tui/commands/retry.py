@@ -10,9 +10,9 @@ import click
 
 from embedq_tui.filters.options import filter_of, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
-from embedq_tui.operations.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_tui.output import count, say
 from embedq_tui.task_commands import run_action
+from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_worker.actions.tasks import RETRY, Run
 from embedq_worker.errors import ExitCode
 

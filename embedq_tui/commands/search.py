@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.operations.searching import Wanted, look_up
 from embedq_tui.output import print_json, say_wrapped
+from embedq_tui.workflows.searching import Wanted, look_up
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode

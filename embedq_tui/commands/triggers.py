@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.operations.triggering import words_of
 from embedq_tui.output import print_json, say
+from embedq_tui.workflows.triggering import words_of
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.database.connections import Connection, connected

@@ -14,8 +14,8 @@ from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.execution.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
 from embedq_tui.execution.undo import UndoableOperation, UndoHistory
 from embedq_tui.live.link import Link
-from embedq_tui.operations.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_tui.output import count
+from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_worker.actions.tasks import BATCH, RETRY, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError

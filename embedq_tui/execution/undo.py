@@ -105,7 +105,7 @@ class UndoHistory:
                 told = f"{operation.words}: something has happened to all of them since"
                 self.dialogs.notify(told, bad=True)
             elif await self.dialogs.confirm(_confirmation(operation, found)) is Decision.YES:
-                undone = await self._carry_out(operation, found)
+                undone = await self._perform(operation, found)
         return undone
 
     async def _count(self, operation: UndoableOperation) -> Undoable:
@@ -113,7 +113,7 @@ class UndoHistory:
             await migrations.require_current(connection)
             return await undoable(connection, operation.id)
 
-    async def _carry_out(self, operation: UndoableOperation, found: Undoable) -> Undone | None:
+    async def _perform(self, operation: UndoableOperation, found: Undoable) -> Undone | None:
         progress = Progress(f"Undo: {operation.words}", found.open)
         try:
             undone = await self.dialogs.watch(progress, lambda progress: self._run(operation, progress))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.operations.queueing import told
 from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
+from embedq_tui.workflows.queueing import told
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.schema import migrations

@@ -9,12 +9,12 @@ from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.operations.backfilling import target_of
-from embedq_tui.operations.cleaning import clean, words_of
-from embedq_tui.operations.triggering import words_of as trigger_words
-from embedq_tui.operations.verifying import Verified, lines_of, prove
 from embedq_tui.output import count
 from embedq_tui.screens.articles.backfill import run_backfill
+from embedq_tui.workflows.backfilling import target_of
+from embedq_tui.workflows.cleaning import clean, words_of
+from embedq_tui.workflows.triggering import words_of as trigger_words
+from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.queue.counts import Drift, miscounted, repair_counts

@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.operations.checking import check_all
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.actions import ActionScreen
 from embedq_tui.screens.settings.migrate import Schema, offer_migrations
@@ -34,6 +33,7 @@ from embedq_tui.screens.settings.render import (
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.text_view import TextLine, TextView
+from embedq_tui.workflows.checking import check_all
 from embedq_worker.configuration import SettingRow
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check
