@@ -72,8 +72,8 @@ class ActionScreen(ConsoleScreen):
             self.console.dialogs.refused()
 
 
-class TaskActionScreen(ActionScreen):
-    """A screen that acts on tasks.
+class RequestingScreen(ActionScreen):
+    """A screen that asks for actions on tasks.
 
     Attributes:
         IN_TURN: Requests are carried out one after the other; else one that comes too early is dropped.
@@ -115,8 +115,8 @@ class TaskActionScreen(ActionScreen):
         self.alone(act, in_turn=self.IN_TURN)
 
 
-class TaskTableScreen(TaskActionScreen):
-    """A screen that acts on tasks which rows of its only table stand for."""
+class TaskTableScreen(RequestingScreen):
+    """A screen with one table, whose rows stand for tasks that can be acted on."""
 
     def __init__(self) -> None:
         super().__init__()

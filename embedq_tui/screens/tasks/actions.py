@@ -12,11 +12,11 @@ from textual.binding import Binding, BindingType
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, prioritise, retry
 from embedq_tui.output import count
-from embedq_tui.screens.actions import TaskActionScreen
+from embedq_tui.screens.actions import RequestingScreen
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
 
 
-class TaskActions(TaskActionScreen):
+class TaskActions(RequestingScreen):
     """A screen that shows tasks and acts on those that are chosen."""
 
     IN_TURN = True
