@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import select
+import selectors
 import signal
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from queue import Full
 from typing import Any, TextIO, cast
 
+from textual._xterm_parser import XTermParser
 from textual.drivers._writer_thread import WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -18,6 +21,9 @@ SYNC_END = "\x1b[?2026l"
 
 ENDS_WITHIN_S = 1.0
 """So long the last writes may take; a terminal that is stuck is left as it is."""
+
+UNFINISHED_S = 0.05
+"""Seconds from look to look whether what may be the beginning of a key has waited too long for its rest."""
 
 
 class TerminalDriver(LinuxDriver):
@@ -27,6 +33,8 @@ class TerminalDriver(LinuxDriver):
       end of a suspension, and begins anew: a second thread that reads keys, which nobody ever ends.
     - Its writing thread dies of an error of the terminal, and nobody empties its queue any more; its reading
       thread reads an end that never ends. A terminal that is gone ends the console, whoever ignores SIGHUP.
+    - Its reading thread looks ten times a second whether it is to end, a fifth of all that an idle console
+      costs; and a single byte that is no UTF-8 ends the console. Ours is woken, and passes over such a byte.
     - Whoever writes waits while that queue is full: a terminal that takes nothing (an SSH line that hangs)
       would hold up everything, the worker's log and signals to the console among it. What does not fit is
       left out, and all is drawn again once there is room.
@@ -38,6 +46,41 @@ class TerminalDriver(LinuxDriver):
         assert self._file is not None
         self._file = cast(TextIOWrapper, _Output(self._file, self._gone))
         self._behind = False
+        self._woken, self._wakes = os.pipe()
+
+    def run_input_thread(self) -> None:
+        """Hand on what is typed until the input is disabled."""
+        parser, decoder = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while True:
+                unfinished = parser._timeout_time is not None
+                ready = {key.fd for key, _ in selector.select(UNFINISHED_S if unfinished else None)}
+                if self._woken in ready:
+                    os.read(self._woken, 1)
+                    return
+                if self.fileno in ready:
+                    try:
+                        data = os.read(self.fileno, 4096)
+                    except BlockingIOError:  # somebody else on this terminal was faster
+                        continue
+                    except OSError:
+                        data = b""
+                    if not data:
+                        self._gone()
+                        return
+                    if text := decoder.decode(data):  # nothing would be the end
+                        for message in parser.feed(text):
+                            self.process_message(message)
+                for message in parser.tick():
+                    self.process_message(message)
+
+    def disable_input(self) -> None:
+        """End the reading."""
+        if self._key_thread is not None and self._key_thread.is_alive():
+            os.write(self._wakes, b"\0")
+        super().disable_input()
 
     def write(self, data: str) -> None:
         """Write, now or never."""
@@ -78,7 +121,7 @@ class TerminalDriver(LinuxDriver):
             self._app.call_later(self._app.refresh)
 
     def _gone(self) -> None:
-        """In the writing thread."""
+        """In the writing or the reading thread."""
         if (loop := self._app._loop) is not None:
             with suppress(RuntimeError):  # it is closed
                 loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)

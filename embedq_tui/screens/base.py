@@ -16,8 +16,9 @@ from textual.worker import Worker, WorkerState
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import DOUBTFUL, QUIET
-from embedq_tui.screens.frame import Line, alert, tabs, title
+from embedq_tui.screens.frame import alert, tabs, title
 from embedq_tui.widgets.footer import Keys
+from embedq_tui.widgets.lines import Line
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
@@ -172,21 +173,25 @@ class ConsoleScreen(Screen[None]):
 
     def tick(self) -> None:
         """A second passed."""
-        self.draw_frame()
+        self._draw_what_ages()
         now = self.store.now()
         if self.alive and now is not None and not self.frozen:
             self.ticked(now)
 
     def draw_frame(self) -> None:
         """Draw the lines around the screen, where they changed."""
+        self._draw_what_ages()
+        if self.alive:
+            self.query_one("#tabs", Line).say(tabs(self.MODE, self.store, self.size.width))
+
+    def _draw_what_ages(self) -> None:
         if not self.alive:
             return
         frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
         width, ascii_only = self.size.width, self.console.ascii_only
-        wrong = alert(self.store, width)
-        self.query_one("#title", Line).text = title(
-            self.session, width, frozen_s=frozen_s, ascii_only=ascii_only
+        self.query_one("#title", Line).say(
+            title(self.session, width, frozen_s=frozen_s, ascii_only=ascii_only)
         )
-        self.query_one("#tabs", Line).text = tabs(self.MODE, self.store, width)
-        line = self.query_one("#alert", Line)
-        line.text, line.display = wrong, bool(wrong)
+        line, wrong = self.query_one("#alert", Line), alert(self.store, width)
+        line.say(wrong)
+        line.display = bool(wrong)

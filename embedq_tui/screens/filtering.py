@@ -12,7 +12,7 @@ from textual.widgets import Input
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filter_line import FilterLine
-from embedq_tui.screens.frame import Line
+from embedq_tui.widgets.lines import Line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 
@@ -112,5 +112,6 @@ class Filtering(ConsoleScreen, Generic[F]):
         except EmbedqError as error:
             wrong = error.message
         line = self.query_one("#complaint", Line)
-        line.text, line.display = Text(printable_line(wrong), BAD), bool(wrong)
+        line.say(Text(printable_line(wrong), BAD))
+        line.display = bool(wrong)
         return wanted

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.app import RenderResult
-from textual.reactive import reactive
-from textual.widget import Widget
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
@@ -24,21 +21,6 @@ from embedq_worker.text import age, printable_line
 
 SPACED = 100
 """Width from which the tabs stand apart, and carry numbers."""
-
-
-class Line(Widget):
-    """One line of text, drawn anew when it is another."""
-
-    DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
-
-    text: reactive[Text] = reactive(Text())
-
-    def render(self) -> RenderResult:
-        """The line, cut where the screen ends."""
-        line = Text.assemble(self.text)  # so that all of it has colours of the same kind
-        line.no_wrap = True
-        line.truncate(max(self.size.width, 1), overflow="ellipsis")
-        return line
 
 
 def spread(left: Text, right: Text, width: int) -> Text:

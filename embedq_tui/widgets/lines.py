@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich.text import Text
-from textual.reactive import reactive
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 
 class Lines(Widget):
-    """Shows lines from the top; what does not fit is cut.
+    """Shows lines from the top; what does not fit is cut, and only what is another is drawn.
 
     Args:
         title: Above them, in the border.
@@ -19,8 +19,6 @@ class Lines(Widget):
     """
 
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
-
-    lines: reactive[tuple[Text, ...]] = reactive(())
 
     def __init__(
         self,
@@ -31,31 +29,47 @@ class Lines(Widget):
     ) -> None:
         super().__init__(id=id)
         self._from_end = from_end
+        self._lines: tuple[Text, ...] = ()
         if title:
             self.border_title = title
 
     def show(self, lines: Iterable[Text]) -> None:
-        """Show these."""
-        self.lines = tuple(lines)
-
-    def watch_lines(self, before: tuple[Text, ...], now: tuple[Text, ...]) -> None:
-        """Whatever is below moves only where there are more or fewer: ages change every second."""
+        """Show these; whatever is below moves only where there are more or fewer."""
+        # `Text.render` draws spans, and forgets the style of a whole text; so does a comparison.
+        now = tuple(Text.assemble(line) if line.style else line for line in lines)
+        before, self._lines = self._lines, now
         if len(before) != len(now):
             self.refresh(layout=True)
+        elif changed := [place for place, line in enumerate(now) if line != before[place]]:
+            above, (width, height) = self._above, self.size
+            shown = [Region(0, place - above, width, 1) for place in changed if 0 <= place - above < height]
+            if shown:
+                self.refresh(*shown)
+
+    @property
+    def _above(self) -> int:
+        """Lines there is no room for, before the first that is shown."""
+        return max(len(self._lines) - self.size.height, 0) if self._from_end else 0
 
     def get_content_height(self, *_: object) -> int:
         """As many as there are."""
-        return max(len(self.lines), 1)
+        return max(len(self._lines), 1)
 
     def render_line(self, y: int) -> Strip:
         """One of them."""
-        width = self.size.width
-        lines: Sequence[Text] = self.lines
-        if self._from_end and len(lines) > self.size.height:
-            lines = lines[-self.size.height :]
-        if y >= len(lines) or width <= 0:
-            return Strip.blank(width, self.rich_style)
-        line = Text.assemble(lines[y])  # `Text.render` draws spans, and forgets the style of a whole text
+        width, style, place = self.size.width, self.rich_style, self._above + y
+        if place >= len(self._lines) or width <= 0:
+            return Strip.blank(width, style)
+        line = self._lines[place].copy()
         line.truncate(width, overflow="ellipsis", pad=True)
-        segments = line.render(self.app.console)
-        return Strip(segments, width).apply_style(self.rich_style).crop_extend(0, width, self.rich_style)
+        return Strip(line.render(self.app.console), width).apply_style(style).crop_extend(0, width, style)
+
+
+class Line(Lines):
+    """A single one."""
+
+    DEFAULT_CSS = "Line { height: 1; }"
+
+    def say(self, line: Text) -> None:
+        """Show this one."""
+        self.show([line])

@@ -73,6 +73,17 @@ async def test_keys_that_come_at_once_arrive(database: Database) -> None:
         assert await program.ended() == 0
 
 
+async def test_what_is_not_utf8_is_passed_over(database: Database) -> None:
+    async with opened(database) as program:
+        program.type(b"\xff\xe4")
+        program.type("?")
+        await program.until(lambda text: "Keys" in text)
+        program.type("\x1b")
+        await program.until(lambda text: "Keys" not in text)
+        program.type("q")
+        assert await program.ended() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database, number: int) -> None:
     async with opened(database) as program:

@@ -61,9 +61,9 @@ class Terminal:
             await self._heard_out()
         assert condition(self.text), self.text
 
-    def type(self, keys: str) -> None:
+    def type(self, keys: str | bytes) -> None:
         """Press keys."""
-        os.write(self._descriptor, keys.encode())
+        os.write(self._descriptor, keys.encode() if isinstance(keys, str) else keys)
 
     def resize(self, columns: int, lines: int) -> None:
         """Change the size, as a window does."""

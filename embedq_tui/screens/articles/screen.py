@@ -41,10 +41,10 @@ from embedq_tui.screens.articles.render import (
 )
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
-from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.frame import spread
 from embedq_tui.screens.paging import View
 from embedq_tui.widgets.keyed_table import KeyedTable
-from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.lines import Line, Lines
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, StateCounts
 from embedq_worker.text import printable, printable_line
@@ -192,7 +192,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
             return
         width = self.size.width - 2
         self.query_one("#figures", Lines).show(self._figures())
-        self.query_one("#info", Line).text = spread(self._filter_line(), self._place(), width)
+        self.query_one("#info", Line).say(spread(self._filter_line(), self._place(), width))
 
     def _figures(self) -> Iterable[Text]:
         if self._coverage is None:

@@ -24,7 +24,8 @@ from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
-from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.frame import spread
+from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import LEVELS, AuditFilter, AuditRow
@@ -138,7 +139,7 @@ class AuditScreen(Filtering[Wanted]):
             self.refresh_bindings()
 
     def _draw_about(self) -> None:
-        self.query_one("#about", Line).text = spread(self._wanted(), self._place(), self.size.width)
+        self.query_one("#about", Line).say(spread(self._wanted(), self._place(), self.size.width))
 
     def _wanted(self) -> Text:
         wanted = self._roll.wanted

@@ -19,9 +19,10 @@ from embedq_tui.rendering.plots import Line as PlotLine
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.frame import spread
 from embedq_tui.screens.metrics.questions import PICTURES, SPANS, Measured
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.plot import Plot
 from embedq_worker.insights.metrics import Metrics, Period
 from embedq_worker.text import age, printable_line
@@ -93,7 +94,7 @@ class MetricsScreen(ConsoleScreen):
         """Also how old the figures are."""
         super().draw_frame()
         if self.alive:
-            self.query_one("#about", Line).text = spread(self._spans(), self._state(), self.size.width)
+            self.query_one("#about", Line).say(spread(self._spans(), self._state(), self.size.width))
 
     # -- keys
 

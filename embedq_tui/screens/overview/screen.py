@@ -136,7 +136,8 @@ class OverviewScreen(ConsoleScreen):
 
     def ticked(self, now: datetime) -> None:
         """Show ages."""
-        self._draw()
+        if self.store.overview is not None:
+            self._draw_ages(self.store.overview, now)
 
     def _draw(self) -> None:
         seen, now = self.store.overview, self.store.now()
@@ -145,7 +146,16 @@ class OverviewScreen(ConsoleScreen):
         if seen is None or now is None:
             self.query_one("#figures", Lines).show([labelled("Tasks").append_text(self.unknown())])
             return
-        width = self.size.width - 4
+        self._draw_ages(seen, now)
+        audit, width = self.query_one("#audit", Lines), self.size.width - 4
+        if self._rows is not None:
+            rows = [log_line(row, width) for row in reversed(self._rows.rows)]
+            audit.show(rows or [Text("nothing yet", QUIET)])
+        else:
+            audit.show([self.unknown()])
+
+    def _draw_ages(self, seen: Overview, now: datetime) -> None:
+        """What is another every second."""
         self.query_one("#figures", Lines).show(self._figures(seen, now))
         workers = self.query_one("#workers", Lines)
         workers.show([*worker_lines(seen.workers, now)] or [Text("none has signed on", QUIET)])
@@ -153,11 +163,6 @@ class OverviewScreen(ConsoleScreen):
         found = self._failures.groups if self._failures else ()
         none = Text("none", QUIET) if self._failures else self.unknown()
         groups.show([group_line(group, now) for group in found] or [none])
-        if self._rows is not None:
-            rows = [log_line(row, width) for row in reversed(self._rows.rows)]
-            self.query_one("#audit", Lines).show(rows or [Text("nothing yet", QUIET)])
-        else:
-            self.query_one("#audit", Lines).show([self.unknown()])
 
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
         counts, rates = seen.queue.counts, self.store.rates

@@ -14,13 +14,14 @@ from textual.binding import Binding, BindingType
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
-from embedq_tui.screens.frame import Line, spread
+from embedq_tui.screens.frame import spread
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.listing import TaskView
 from embedq_tui.screens.tasks.questions import Matching, TaskList
 from embedq_tui.screens.tasks.rows import COLUMNS, filter_line, number_text, place_line, status_line, task_row
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.lines import Line
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage
@@ -151,12 +152,9 @@ class TasksScreen(TaskFiltering):
         listing, width = self.listing, self.size.width - 2
         total = listing.total(self._counts)
         number = number_text(listing, total) if listing.arrived else self.unknown()
-        self.query_one("#status", Line).text = status_line(self._counts, self.wanted.statuses, width)
-        self.query_one("#info", Line).text = spread(
-            filter_line(self.wanted, len(self._table.marked), self._problem),
-            place_line(listing.view).append(number),
-            width,
-        )
+        self.query_one("#status", Line).say(status_line(self._counts, self.wanted.statuses, width))
+        chosen = filter_line(self.wanted, len(self._table.marked), self._problem)
+        self.query_one("#info", Line).say(spread(chosen, place_line(listing.view).append(number), width))
 
     # -- moving
 
