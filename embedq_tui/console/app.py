@@ -79,6 +79,15 @@ class Console(App[int]):
     COMMANDS = App.COMMANDS | {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit", id="app.quit"),
+        Binding(
+            "ctrl+q,ctrl+c",
+            "quit",
+            "Quit",
+            show=False,
+            id="app.quit_anywhere",
+            tooltip="Quit, also while typing",
+        ),
         *(
             Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
             for entry in ENTRIES
@@ -105,7 +114,6 @@ class Console(App[int]):
             tooltip="Apply migrations that are missing",
         ),
         Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
-        Binding("q,ctrl+q,ctrl+c", "quit", "Quit", key_display="q", id="app.quit"),
     ]
 
     def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""The line of keys keeps up with whoever goes through the screens quickly."""
+"""The line of keys: it keeps up with whoever is quick, and shows what can be done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from embedq_tui.screens import ENTRIES
-from tests.console.running import console
+from tests.console.running import console, shown, until_text
 from tests.support.databases import Database
 from tests.support.waiting import until
 
@@ -23,3 +23,12 @@ async def test_going_through_the_screens_quickly_does_not_stop_the_drawing(datab
         await until(lambda: app.current_mode == "overview" and app._batch_count == 0, within_s=15)
         made = sum(1 for widget in app._registry if type(widget).__name__ == "FooterKey")
         assert made < 20 * len(ENTRIES)
+
+
+async def test_a_key_that_would_be_typed_is_not_offered(database: Database) -> None:
+    async with console(database.settings) as pilot:
+        await pilot.press("2")
+        await until_text(pilot, "q Quit")
+        await pilot.press("slash")
+        await until_text(pilot, "esc Leave")
+        assert "q Quit" not in shown(pilot)
