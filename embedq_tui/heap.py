@@ -1,9 +1,11 @@
-"""What the allocator of the C library does with memory that is freed."""
+"""Memory that nobody needs any more goes back: what the C library keeps, and what libraries remember."""
 
 from __future__ import annotations
 
 import ctypes
 from contextlib import suppress
+
+from rich.cells import cached_cell_len
 
 _M_MMAP_THRESHOLD = -3
 _LARGE = 128 * 1024
@@ -18,3 +20,11 @@ def give_back_large() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def forget_widths() -> None:
+    """Have Rich forget how wide texts are.
+
+    It remembers the last 4,096: over 1 MB of numbers and ages that are never shown again.
+    """
+    cached_cell_len.cache_clear()

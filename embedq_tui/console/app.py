@@ -23,6 +23,7 @@ from embedq_tui.console.palette import Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
 from embedq_tui.dialogs.dialog import Place
+from embedq_tui.heap import forget_widths
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
@@ -276,6 +277,7 @@ class Console(App[int]):
         self._with_shown(lambda screen: screen.take(answer))
 
     def _tick(self) -> None:
+        forget_widths()
         self.session.store.sample()
         self._with_shown(lambda screen: screen.tick())
 

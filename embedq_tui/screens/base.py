@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -134,8 +133,7 @@ class ConsoleScreen(Screen[None]):
         yield Line(id="title")
         yield Line(id="tabs")
         yield Line(id="alert")
-        with Vertical(id="body"):
-            yield from self.body()
+        yield from self.body()
         yield Keys()
 
     def on_screen_resume(self) -> None:
