@@ -121,6 +121,7 @@ async def test_another_worker_probes_soon_where_the_one_that_did_was_killed(
         await queued_articles(connection, 20)
         opened = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state = 'open')"
         await until_true(connection, opened)
+        await until_tasks(connection, pending=20)  # what the other one has in hand would stay there
         other.signal(signal.SIGSTOP)
         stub.faults.hold = asyncio.Event()
         async with stub:

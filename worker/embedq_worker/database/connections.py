@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,6 +37,20 @@ CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
 
 _VECTOR_HEADER = Struct(">HH")
+
+
+class _GivenUp(logging.Filter):
+    """Leaves out what asyncio says of a connection that was given up while it was made.
+
+    asyncpg has a future for it that nobody asks any more, and Ctrl-C at that moment would show it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is something else."""
+        return "unexpected connection_lost() call" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_GivenUp())
 
 
 @asynccontextmanager
