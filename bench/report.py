@@ -152,13 +152,13 @@ def _console_figures(result: Result) -> Iterator[Figure]:
         f"{frame:.2f} ({seconds})",
         frame <= 1.3,
     )
-    yield Figure("6 idle", "under 0.5 % of a core", f"{console.quiet_cpu:.1%}", console.quiet_cpu < 0.005)
+    yield Figure("6 idle", "under 0.5 % of a core", f"{console.quiet_cpu:.2%}", console.quiet_cpu < 0.005)
     yield Figure(
         "6 at 1,000 tasks/s", "under 15 % of a core", f"{console.busy_cpu:.1%}", console.busy_cpu < 0.15
     )
     late = max(quantiles(times, n=20)[18] for times in (console.quiet_ms, console.busy_ms))
     yield Figure("6 commit to screen, p95", "under 150 ms", f"{late:.0f} ms", late < 150)
-    yield Figure("6 memory", "60 MB or less", f"{console.busy_mb:.0f} MB", round(console.busy_mb) <= 60)
+    yield Figure("6 memory", "60 MB or less", f"{console.busy_mb:.1f} MB", console.busy_mb <= 60)
 
 
 def _startup_figures(result: Result) -> Iterator[Figure]:
