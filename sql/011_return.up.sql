@@ -118,7 +118,8 @@ BEGIN
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
     PERFORM embedq_make_due(p_limit);
-    -- Not quiet: tasks come back, and every worker may take them.
+    -- Not quiet: tasks come back, and every worker may take them. Times are those of the act, not of the beginning: what a
+    -- worker that was taken for dead claims meanwhile is taken back too, and its audit row has to come first.
     RETURN QUERY
         WITH orphans AS (
             SELECT t.id, t.worker_id,
@@ -147,7 +148,7 @@ BEGIN
                 crash_count = CASE WHEN j.reason = 'worker gone' THEN embedq_one_more(t.crash_count)
                                    ELSE t.crash_count END,
                 processed_at = CASE WHEN j.ends THEN t.processed_at END,
-                completed_at = CASE WHEN j.ends THEN v_now END,
+                completed_at = CASE WHEN j.ends THEN clock_timestamp() END,
                 worker_id = NULL,
                 error_message = CASE WHEN j.reason = 'worker gone'
                                      THEN 'The worker that held this task died' ELSE 'The claim was held too long' END
@@ -157,7 +158,7 @@ BEGIN
         ), audited AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                               error)
-            SELECT embedq_uuid(), v_now, CASE WHEN r.ends THEN 'error' ELSE 'warn' END, 'error_handling',
+            SELECT embedq_uuid(), clock_timestamp(), CASE WHEN r.ends THEN 'error' ELSE 'warn' END, 'error_handling',
                    CASE WHEN r.ends THEN 'Task failed: no worker survives it' ELSE 'Stuck task back in the queue' END,
                    r.id, r.article_id,
                    jsonb_build_object('worker', r.worker_id, 'reason', r.reason, 'attempt', r.attempts,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from embedq_worker.host import HostIdentity
 from embedq_worker.queue import fleet
-from tests.support.queue_world import World
+from tests.support.queue_world import World, waiters
 
 
 async def held_by_the_dead(world: World, count: int = 3) -> list[UUID]:
@@ -70,6 +70,23 @@ async def test_a_worker_that_was_taken_for_dead_enters_again_and_keeps_what_was_
     await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {})
     assert await world.rescue() == []
     assert Counter(await world.complete(scope, *tasks)) == {"stored": 2, "lost": 1}
+
+
+async def test_a_claim_that_is_made_while_the_rescue_waits_comes_before_it_in_the_audit_log(world: World) -> None:
+    silent, dead = await world.worker(), await world.worker()
+    await world.die(silent)
+    await world.psql.execute("UPDATE embedq_workers SET state = 'dead' WHERE id = $1", dead.worker)
+    task = await world.task(await world.article())
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT FROM embedq_workers WHERE id = $1 FOR UPDATE", silent.worker)
+        rescuing = asyncio.create_task(world.rescue())
+        await waiters(world, 1)
+        await world.claim_one(dead)
+    assert len(await rescuing) == 1
+    rows = await world.psql.fetch(
+        "SELECT message FROM embedding_audit_logs WHERE task_id = $1 ORDER BY timestamp, id", task
+    )
+    assert [row["message"] for row in rows] == ["Task claimed", "Stuck task back in the queue"]
 
 
 async def test_a_foreign_claim_comes_back_by_its_age_alone_and_is_charged(world: World) -> None:
