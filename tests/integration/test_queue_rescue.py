@@ -72,7 +72,7 @@ async def test_a_worker_that_was_taken_for_dead_enters_again_and_keeps_what_was_
     assert Counter(await world.complete(scope, *tasks)) == {"stored": 2, "lost": 1}
 
 
-async def test_a_claim_that_is_made_while_the_rescue_waits_comes_before_it_in_the_audit_log(world: World) -> None:
+async def test_a_claim_made_while_a_rescue_waits_comes_before_it_in_the_audit_log(world: World) -> None:
     silent, dead = await world.worker(), await world.worker()
     await world.die(silent)
     await world.psql.execute("UPDATE embedq_workers SET state = 'dead' WHERE id = $1", dead.worker)
