@@ -6,10 +6,10 @@ import asyncio
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from textual.events import Key, Paste
+from textual.events import Key
 from textual.widgets import Input
 
 from embedq_tui.console.app import Console, Options
@@ -199,19 +199,6 @@ async def test_a_filter_is_written_corrected_counted_and_cleared(
         await eventually(lambda: pilot.app.screen.query_one("#filter", Input).value == "status:f")
         await pilot.press("tab", "space", "b", "e", "t", "enter")
         await eventually(lambda: table.keys == keys(other))
-
-
-async def test_an_id_that_is_pasted_is_the_filter_or_what_its_last_term_lacks(database: Database) -> None:
-    pasted = str(uuid4())
-    async with console(database.settings) as pilot:
-        await opened(pilot)
-        line = pilot.app.screen.query_one("#filter", Input)
-        for typed, expected in (("worker:", f"worker:{pasted}"), ("slug:a ", pasted), ("", pasted)):
-            await pilot.press("slash", "ctrl+u", *typed)
-            pilot.app.post_message(Paste(pasted))
-            await eventually(lambda: line.value.endswith(pasted))
-            assert line.value == expected
-            await pilot.press("escape")
 
 
 async def test_what_is_typed_after_the_slash_is_never_taken_for_commands(

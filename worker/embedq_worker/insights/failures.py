@@ -13,6 +13,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.tasks import WHOLE
+from embedq_worker.queue.selection import PLAN
 
 COUNTED_OF_BAR = 2_000
 """Tasks of a bar of a trend that are counted one by one."""
@@ -89,11 +90,7 @@ async def failures(
         longest: Characters of each error that are wanted.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # These tell how the index is to be walked, whatever the statistics say of a fresh failure storm.
-        await connection.execute(
-            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
-            "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
-        )
+        await connection.execute(PLAN)
         total = await connection.fetchrow(_TOTAL)
         rows = await connection.fetch(_GROUPS, limit + 1)
         assert total is not None

@@ -1,0 +1,25 @@
+"""The line in which a filter is written."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from textual.events import Paste
+from textual.widgets import Input
+
+from tests.console.running import console, eventually, takes_keys
+from tests.support.databases import Database
+
+
+async def test_an_id_that_is_pasted_is_the_filter_or_what_its_last_term_lacks(database: Database) -> None:
+    pasted = str(uuid4())
+    async with console(database.settings) as pilot:
+        await pilot.press("2")
+        await eventually(lambda: bool(pilot.app.screen.query("#filter")) and takes_keys(pilot))
+        line = pilot.app.screen.query_one("#filter", Input)
+        for typed, expected in (("worker:", f"worker:{pasted}"), ("slug:a ", pasted), ("", pasted)):
+            await pilot.press("slash", "ctrl+u", *typed)
+            pilot.app.post_message(Paste(pasted))
+            await eventually(lambda: line.value.endswith(pasted))
+            assert line.value == expected
+            await pilot.press("escape")
