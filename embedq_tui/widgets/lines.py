@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+
+
+def drawn(widget: Widget, lines: Sequence[Text], place: int) -> Strip:
+    """One of the lines of a widget: as wide as that and in its style; below the last one there is nothing.
+
+    Textual would also remember where on the screen each piece of it stands, in a style of its own.
+    """
+    width, style = widget.size.width, widget.rich_style
+    if place >= len(lines) or width <= 0:
+        return Strip.blank(width, style)
+    line = lines[place].copy()
+    line.truncate(width, overflow="ellipsis", pad=True)
+    return Strip(line.render(widget.app.console), width).apply_style(style)
 
 
 class Lines(Widget):
@@ -57,12 +70,7 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One of them."""
-        width, style, place = self.size.width, self.rich_style, self._above + y
-        if place >= len(self._lines) or width <= 0:
-            return Strip.blank(width, style)
-        line = self._lines[place].copy()
-        line.truncate(width, overflow="ellipsis", pad=True)
-        return Strip(line.render(self.app.console), width).apply_style(style).crop_extend(0, width, style)
+        return drawn(self, self._lines, self._above + y)
 
 
 class Line(Lines):

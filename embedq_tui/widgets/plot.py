@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.text import Text
-from textual.app import RenderResult
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
 
 from embedq_tui.rendering.plots import Line, plot
+from embedq_tui.widgets.lines import drawn
 
 
 class Plot(Widget):
@@ -34,20 +35,20 @@ class Plot(Widget):
         super().__init__(id=id)
         self._title = title
         self._ascii_only = ascii_only
-        self._drawn: tuple[object, Text] | None = None
+        self._drawn: tuple[object, Sequence[Text]] = (None, ())
 
     def show(self, lines: Sequence[Line], labels: Sequence[str]) -> None:
         """Show these lines over these labels; drawn only where they are others."""
         self.data = (tuple(lines), tuple(labels))
 
-    def render(self) -> RenderResult:
-        """The plot; drawn once for its data and size."""
+    def render_line(self, y: int) -> Strip:
+        """A line of the plot, which is drawn once for its data and size."""
         key = (self.data, self.size)
-        if self._drawn is None or self._drawn[0] != key:
-            self._drawn = (key, self._draw())
-        return self._drawn[1]
+        if self._drawn[0] != key:
+            self._drawn = (key, tuple(self._picture().split(allow_blank=True)))
+        return drawn(self, self._drawn[1], y)
 
-    def _draw(self) -> Text:
+    def _picture(self) -> Text:
         if self.data is None:
             return Text()
         lines, labels = self.data
@@ -59,4 +60,4 @@ class Plot(Widget):
             height=self.size.height,
             ascii_only=self._ascii_only,
         )
-        return picture if picture is not None else Text(f"{self._title}: nothing yet", "dim")
+        return picture if picture is not None else Text.assemble((f"{self._title}: nothing yet", "dim"))
