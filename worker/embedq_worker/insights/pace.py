@@ -11,6 +11,9 @@ from itertools import pairwise
 from embedq_worker.insights.overview import Overview, StatusCounts
 
 WINDOW_S = 60.0
+APART_S = 1.0
+"""Seconds between two looks that are remembered; more of them tell no more."""
+
 LEAST_S = 5.0
 """Seconds between the first and the last look below which they tell nothing."""
 
@@ -38,7 +41,7 @@ class Rates:
 
 
 class Pace:
-    """Remembers the looks of the last minute.
+    """Remembers the looks of the last minute, one a second.
 
     Args:
         window_s: Seconds of it.
@@ -55,6 +58,8 @@ class Pace:
             Rates; None until looks are far enough apart.
         """
         looks = self._looks
+        if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
+            looks.pop()  # the newest one stands for it
         looks.append((seen.at, seen.queue.counts))
         while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= self._window_s:
             looks.popleft()

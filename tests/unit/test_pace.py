@@ -1,0 +1,55 @@
+"""How fast the queue moves, from looks at its counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
+from embedq_worker.insights.pace import LEAST_S, WINDOW_S, Pace, Rates
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def look(after_s: float, completed: int, pending: int = 0) -> Overview:
+    """At a queue in which nothing but this ever happened."""
+    counts = StatusCounts(pending=pending, completed=completed)
+    figures = QueueFigures(counts, pending + completed, {}, None, None, None, None)
+    control = Control(None, None, None, None)
+    return Overview(BEGAN + timedelta(seconds=after_s), True, True, figures, (), None, control, ())
+
+
+@pytest.mark.parametrize("every_s", [0.1, 0.7, 1.0, 5.0])
+def test_a_steady_pace_is_told_however_often_it_is_looked_at(every_s: float) -> None:
+    pace, rates = Pace(), None
+    looks = round(3 * WINDOW_S / every_s)
+    for place in range(looks):
+        after_s = place * every_s
+        rates = pace.add(look(after_s, completed=round(after_s * 100), pending=round(after_s * 10)))
+    assert rates is not None
+    assert rates.completed == pytest.approx(6_000, rel=0.01)
+    assert rates.pending == pytest.approx(600, rel=0.01)
+    assert rates.over_s == pytest.approx(WINDOW_S, abs=max(every_s, 1.0))
+
+
+def test_the_newest_look_counts_at_once() -> None:
+    pace = Pace()
+    for place in range(100):
+        pace.add(look(place / 10, completed=0))
+    rates = pace.add(look(10.05, completed=500))
+    assert rates is not None
+    assert rates.completed == pytest.approx(500 / 10.05 * 60)
+
+
+def test_what_retention_deleted_is_not_taken_off() -> None:
+    pace = Pace()
+    found = [pace.add(look(second, completed=done)) for second, done in ((0, 900), (5, 1_000), (10, 100))]
+    assert found[-1] == Rates(completed=600.0, failed=0.0, pending=0.0, over_s=10.0)
+
+
+def test_looks_close_to_each_other_tell_nothing() -> None:
+    pace = Pace()
+    assert pace.add(look(0, completed=0)) is None
+    assert pace.add(look(LEAST_S - 0.1, completed=100)) is None
+    assert pace.add(look(LEAST_S, completed=100)) is not None
