@@ -16,6 +16,7 @@ from textual.worker import Worker, WorkerState
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import DOUBTFUL, QUIET
 from embedq_tui.screens.frame import alert, tabs, title
+from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.footer import Keys
 from embedq_tui.widgets.lines import Line
 from embedq_worker.text import printable_line
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from embedq_tui.live.store import Store
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(Screen[None], Backdrop):
     """A screen with the frame of the console around what is its own.
 
     It names the questions it wants answered; they stand while it is shown. Answers to other questions (of a

@@ -27,6 +27,7 @@ from embedq_tui.rendering.lines import (
 from embedq_tui.rendering.plots import Line as PlotLine
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.plot import Plot
 from embedq_tui.widgets.sparkline import sparkline
@@ -84,6 +85,14 @@ class LastHour(Question[Metrics]):
         return await metrics(connection, by=Span.MINUTE, since=timedelta(hours=1))
 
 
+class _Row(Horizontal, Backdrop):
+    """Side by side."""
+
+
+class _Column(Vertical, Backdrop):
+    """One below the other."""
+
+
 class OverviewScreen(ConsoleScreen):
     """The first screen."""
 
@@ -100,10 +109,10 @@ class OverviewScreen(ConsoleScreen):
         """Figures, plots, lists."""
         ascii_only = self.console.ascii_only
         yield Lines(id="figures")
-        with Horizontal(id="plots"):
+        with _Row(id="plots"):
             yield Plot("Tasks ended per minute", ascii_only=ascii_only, id="throughput")
             yield Plot("Processing time, ms", ascii_only=ascii_only, id="latency")
-        with Vertical(id="lists"):
+        with _Column(id="lists"):
             yield Lines("Workers", id="workers")
             yield Lines("Failures", id="failures")
         yield Lines("Audit", from_end=True, id="audit")
