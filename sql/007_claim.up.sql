@@ -140,7 +140,9 @@ BEGIN
           ORDER BY u.article, CASE WHEN u.article IS NULL THEN u.place END, u.place) AS c
     WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
 
-    PERFORM set_config('embedq.quiet', 'on', true);
+    -- A claim need not wait for the disk: lost in a crash of the server, with its audit row, it was never made. What it
+    -- leads to is flushed after it, so with it; its fence holds the instant, so that no later claim has the same.
+    PERFORM set_config('embedq.quiet', 'on', true), set_config('synchronous_commit', 'off', true);
     v_now := clock_timestamp();
     RETURN QUERY
         WITH claimed AS (

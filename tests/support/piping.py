@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool, open_pool
+from embedq_worker.database.kept import kept_connection
 from embedq_worker.host import HostIdentity
 from embedq_worker.providers import open_provider
 from embedq_worker.queue import breaker, fleet
@@ -89,13 +90,17 @@ async def bench(
     )
     provider = open_provider(settings)
     try:
-        async with open_pool(settings, "embedq-test", size=concurrency + 2) as pool:
+        async with (
+            open_pool(settings, "embedq-test", size=concurrency + 3) as pool,
+            kept_connection(pool) as claimer,
+        ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model)
             async with pool.acquire() as connection:
                 storage = await inspect_storage(connection)
             await fleet.enter(pool, scope, HostIdentity("here", 1, ""), {})
             pipeline = Pipeline(
                 pool,
+                claimer,
                 scope,
                 storage,
                 Embedder(provider, concurrency=concurrency),

@@ -25,6 +25,7 @@ ASSEMBLED = {
     "insights.detail._tasks_of": "the number of a parameter",
     "insights.detail.task_detail": "the number of a parameter",
     "insights.tasks.list_tasks": OURS,
+    "database.kept.fetch": "hands on what its caller asks",
     "database.line.execute": "hands on what its caller asks",
     "database.line.fetch": "hands on what its caller asks",
     "database.line.fetchrow": "hands on what its caller asks",

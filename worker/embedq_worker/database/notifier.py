@@ -9,6 +9,9 @@ from embedq_worker.database.connections import EXPECTED_ERRORS, Pool
 CHANNEL = "embedq_changes"
 PAUSE_S = 0.1
 
+_TELL = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, 'tasks')"
+"""Nobody waits for the disk because of a signal, which does not outlive a crash anyway."""
+
 
 class Notifier:
     """Merges changes into notifications.
@@ -31,7 +34,7 @@ class Notifier:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await self._pool.execute("SELECT pg_notify($1, 'tasks')", CHANNEL)
+                await self._pool.execute(_TELL, CHANNEL)
             except EXPECTED_ERRORS:
                 # Consoles resync when they are connected again; so do we, when the pool is.
                 self._changed.set()

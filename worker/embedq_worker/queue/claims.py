@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Pool, encode_vector
+from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import Vector
 from embedq_worker.schema.storage import VectorStorage
 
@@ -162,7 +163,7 @@ ORDER BY c.place
 
 
 async def claim(
-    pool: Pool, scope: Scope, limit: int, after: Sequence[Place | None] = ()
+    pool: Pool | KeptConnection, scope: Scope, limit: int, after: Sequence[Place | None] = ()
 ) -> list[ClaimedTask]:
     """Take due tasks, each with its article, at most one per article.
 

@@ -14,6 +14,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, one_line, persist
+from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
@@ -89,6 +90,7 @@ class Pipeline:
 
     Args:
         pool: To the migrated database.
+        claimer: To the same, for claims.
         scope: Who claims, and what.
         storage: How the database keeps vectors.
         embedder: Bounds the requests in flight over all batches.
@@ -101,6 +103,7 @@ class Pipeline:
     def __init__(
         self,
         pool: Pool,
+        claimer: KeptConnection,
         scope: Scope,
         storage: VectorStorage,
         embedder: Embedder,
@@ -108,6 +111,7 @@ class Pipeline:
     ) -> None:
         self.in_hand: dict[UUID, ClaimedTask] = {}
         self._pool = pool
+        self._claimer = claimer
         self._scope = scope
         self._storage = storage
         self._embedder = embedder
@@ -125,7 +129,7 @@ class Pipeline:
         """
         marks = self._low_water.marks()
         began = monotonic()
-        tasks = await claims.claim(self._pool, self._scope, limit, marks)
+        tasks = await claims.claim(self._claimer, self._scope, limit, marks)
         self._take(tasks)
         if len(tasks) == limit:
             self._low_water.claimed(tasks, monotonic() - began)
@@ -133,7 +137,7 @@ class Pipeline:
             # A short batch is left short: what comes alone is to be tried alone.
             self._low_water.forget()
             if not tasks:
-                tasks = await claims.claim(self._pool, self._scope, limit)
+                tasks = await claims.claim(self._claimer, self._scope, limit)
                 self._take(tasks)
         return tasks
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.database.kept import KeptConnection, kept_connection
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.host import this_host
 from embedq_worker.logs import Log
@@ -34,8 +35,8 @@ from embedq_worker.settings import Settings
 if TYPE_CHECKING:
     from embedq_worker.service.exposition import WorkerTelemetry
 
-_CHORES_CONNECTIONS = 3
-"""For heartbeat, chores and notifications, beside one per batch in flight."""
+_CHORES_CONNECTIONS = 4
+"""For claims, heartbeat, chores and notifications, beside one per batch in flight."""
 
 
 _ROOM = 16
@@ -84,11 +85,12 @@ async def run_worker(
             settings,
             lambda ended: log.warning("connections were silently dead and are replaced", connections=ended),
         )
-        async with open_pool(
-            settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add
-        ) as pool:
+        async with (
+            open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
+            kept_connection(pool) as claimer,
+        ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
-            parts = await _parts(settings, pool, provider, scope, log)
+            parts = await _parts(settings, pool, claimer, provider, scope, log)
             telemetry = _telemetry(settings, parts)
             service = Service(
                 replace(parts, recorder=telemetry),
@@ -151,7 +153,9 @@ def _inside_deadline(settings: Settings) -> Settings:
     return settings.model_copy(update={"request_timeout_ms": min(settings.request_timeout_ms, longest_ms)})
 
 
-async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scope, log: Log) -> Parts:
+async def _parts(
+    settings: Settings, pool: Pool, claimer: KeptConnection, provider: Provider, scope: Scope, log: Log
+) -> Parts:
     async with pool.acquire() as connection:
         await migrations.require_current(connection)
         storage = await inspect_storage(connection)
@@ -159,6 +163,7 @@ async def _parts(settings: Settings, pool: Pool, provider: Provider, scope: Scop
     backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
     pipeline = Pipeline(
         pool,
+        claimer,
         scope,
         storage,
         Embedder(provider, concurrency=settings.concurrency),
