@@ -40,8 +40,8 @@ from embedq_tui.screens.articles.render import (
     row_of,
 )
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import spread
+from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.paging import View
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
@@ -50,7 +50,7 @@ from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, S
 from embedq_worker.text import printable, printable_line
 
 
-class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
+class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     """The figures, and the list page by page."""
 
     MODE = "articles"
@@ -106,14 +106,15 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         yield from self.filter_widgets()
         yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="list")
 
-    def on_mount(self) -> None:
-        """Take keys."""
-        self.set_focus(self._table)
-        self._draw_lines()
+    @property
+    def wanted(self) -> ArticleFilter:
+        """The filter in force."""
+        return self._view.wanted
 
     @property
-    def _table(self) -> KeyedTable:
-        return self.query_one("#list", KeyedTable)
+    def everything(self) -> ArticleFilter:
+        """All articles."""
+        return ArticleFilter()
 
     @property
     def _asked(self) -> ArticleList:
@@ -146,14 +147,14 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
                     self._take_coverage(answer.value, answer.at)
             case LastBackfill() if answer.error is None:
                 self.backfill = answer.value
-        self._draw_lines()
+        self.draw_lines()
         self.refresh_bindings()
 
     def _count_reached(self, found: StateCounts) -> None:
         """What was counted so far, the first time: later a count takes the place of the one before."""
         if self.alive and not self.frozen and self._counting:
             self._take_coverage(found, time.monotonic())
-            self._draw_lines()
+            self.draw_lines()
 
     def _take_coverage(self, found: StateCounts, at: float) -> None:
         if found.done or self._coverage is None or not self._coverage.done:
@@ -161,33 +162,25 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def _show(self, asked: ArticleList, page: ArticlePage) -> None:
         self._page, self._shown = page, asked
-        marked = {int(key): self._slugs[int(key)] for key in self._table.marked}
+        marked = {int(key): self._slugs[int(key)] for key in self.table.marked}
         self._slugs = marked | {article.id: article.slug for article in page.articles}
         self._draw_rows(page.at, at=self._land)
         self._land = None
 
     # -- drawing
 
-    def state_changed(self) -> None:
-        """Rights may be others."""
-        self._draw_lines()
-        self.refresh_bindings()
-
     def ticked(self, now: datetime) -> None:
         """Show ages; of many rows not every second."""
         if now.second % 5 == 0:
             self._draw_rows(now)
-        self._draw_lines()
-
-    def on_resize(self) -> None:
-        """Fit the lines."""
-        self._draw_lines()
+        self.draw_lines()
 
     def _draw_rows(self, now: datetime, at: int | None = None) -> None:
         if self._page is not None:
-            self._table.show((row_of(article, now) for article in self._page.articles), at=at)
+            self.table.show((row_of(article, now) for article in self._page.articles), at=at)
 
-    def _draw_lines(self) -> None:
+    def draw_lines(self) -> None:
+        """Figures, filter, place."""
         if not self.alive:
             return
         width = self.size.width - 2
@@ -206,7 +199,7 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     def _filter_line(self) -> Text:
         if self._problem:
             return Text(printable_line(self._problem), BAD)
-        return filter_line(self._view.wanted)
+        return filter_line(self.wanted)
 
     def _place(self) -> Text:
         page = self._page
@@ -219,10 +212,11 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def _go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
         self._view, self._land = view, land
-        self._draw_lines()
+        self.draw_lines()
         self.ask_anew()
 
-    def _turn(self, by: int) -> None:
+    def turn(self, by: int) -> None:
+        """The next page, or the one before."""
         page = self._page
         if self._shown != self._asked:
             return  # a key that is held down turns a page at a time
@@ -231,11 +225,15 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         elif by < 0 and self._view.page > 1:
             self._go(self._view.previous(), -1)
 
+    def first_page(self) -> None:
+        """The first page."""
+        self._go(self._view.first())
+
     @on(KeyedTable.AtEdge, "#list")
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
         event.stop()
         if not event.jumped:
-            self._turn(1 if event.forward else -1)
+            self.turn(1 if event.forward else -1)
 
     @on(KeyedTable.RowSelected, "#list")
     def _open(self, event: KeyedTable.RowSelected) -> None:
@@ -256,13 +254,6 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
             return self._page is not None and bool(self._page.articles)
         return super().check_action(action, parameters)
 
-    def action_page(self, by: int) -> None:
-        """Turn the page; 0 goes to the first."""
-        if by:
-            self._turn(by)
-        else:
-            self._go(self._view.first())
-
     def action_order(self) -> None:
         """Turn the order."""
         self._go(self._view.turned())
@@ -270,24 +261,13 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
     def action_state(self, by: int) -> None:
         """Show the next state, or all."""
         choices: list[tuple[State, ...]] = [(), *((state,) for state in State)]
-        place = choices.index(self._view.wanted.states) if self._view.wanted.states in choices else 0
-        self.look_for(replace(self._view.wanted, states=choices[(place + by) % len(choices)]))
-
-    def action_back(self) -> None:
-        """Close the line of the filter; else take marks away; else go on; else clear the filter."""
-        if self.editing:
-            self.close_filter()
-        elif self._table.marked:
-            self._table.unmark()
-        elif self.frozen:
-            self.freeze(False)
-        else:
-            self.look_for(ArticleFilter())
+        place = choices.index(self.wanted.states) if self.wanted.states in choices else 0
+        self.look_for(replace(self.wanted, states=choices[(place + by) % len(choices)]))
 
     def action_copy(self) -> None:
         """Copy the slug of the article under the cursor."""
         articles = self._page.articles if self._page is not None else ()
-        for slug in [one.slug for one in articles if str(one.id) == self._table.current]:
+        for slug in [one.slug for one in articles if str(one.id) == self.table.current]:
             self.console.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
@@ -295,13 +275,13 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
         """Search by meaning."""
         from embedq_tui.screens.articles.search import ArticleSearchScreen
 
-        self.console.push_screen(ArticleSearchScreen(self._view.wanted.folder))
+        self.console.push_screen(ArticleSearchScreen(self.wanted.folder))
 
     # -- the filter
 
     def filter_text(self) -> str:
         """As it is written."""
-        return format_article_filter(self._view.wanted)
+        return format_article_filter(self.wanted)
 
     def parsed(self, text: str) -> ArticleFilter:
         """As it was written."""
@@ -313,30 +293,19 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
 
     def look_for(self, wanted: ArticleFilter) -> None:
         """List other articles."""
-        if wanted != self._view.wanted:
+        if wanted != self.wanted:
             self._go(self._view.filtered(wanted))
-
-    def back_to_list(self) -> None:
-        """Take keys in the list."""
-        self.set_focus(self._table)
 
     # -- acting
 
-    @on(KeyedTable.Marked, "#list")
-    def _marked(self, event: KeyedTable.Marked) -> None:
-        event.stop()
-        self.freeze(bool(event.table.marked))
-        self._draw_lines()
-        self.refresh_bindings()
-
     def chosen_articles(self) -> Mapping[int, str]:
         """The marked ones, else the one under the cursor."""
-        chosen = self._table.chosen if self.alive else ()
+        chosen = self.table.chosen if self.alive else ()
         return {int(key): self._slugs[int(key)] for key in chosen}
 
     def queued(self) -> None:
         """What was done needs no mark any more."""
-        self._table.unmark()
+        self.table.unmark()
 
     @work(group="count", exclusive=True, exit_on_error=False)
     async def action_count(self) -> None:
@@ -351,10 +320,10 @@ class ArticlesScreen(Filtering[ArticleFilter], ArticleActions):
             self.notify(printable(str(error)), title="Not counted", severity="error", markup=False)
             return
         self._take_coverage(found, time.monotonic())
-        self._draw_lines()
+        self.draw_lines()
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
         """Write all that match to a file."""
-        pages = all_pages(self.session, self._view.wanted, self._view.direction)
+        pages = all_pages(self.session, self.wanted, self._view.direction)
         await export(self.console, "articles", pages)

@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.frame import spread
+from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.listing import TaskView
@@ -32,7 +33,7 @@ LATE_S = 0.3
 """Seconds after which the rows of the filter before are taken away."""
 
 
-class TasksScreen(TaskFiltering):
+class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     """Shows tasks: on the first row of the first page it follows whatever comes, off it the list is held."""
 
     MODE = "tasks"
@@ -63,28 +64,20 @@ class TasksScreen(TaskFiltering):
         yield from self.filter_widgets()
         yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="list")
 
-    def on_mount(self) -> None:
-        """Take keys."""
-        self.set_focus(self._table)
-        self._draw_lines()
-
-    @property
-    def _table(self) -> KeyedTable:
-        return self.query_one("#list", KeyedTable)
-
     @property
     def _counts(self) -> StatusCounts | None:
         """Of all tasks, where they are known."""
         seen = self.store.overview
         return None if seen is None else seen.queue.counts
 
-    def back_to_list(self) -> None:
-        """Take keys in the table."""
-        self.set_focus(self._table)
+    @property
+    def everything(self) -> TaskFilter:
+        """All tasks."""
+        return TaskFilter()
 
     def exported(self) -> tuple[TaskFilter, int | None]:
         """The marked, else all that match."""
-        marked = tuple(map(UUID, self._table.marked))
+        marked = tuple(map(UUID, self.table.marked))
         if marked:
             return TaskFilter(ids=marked), len(marked)
         return self.wanted, self.listing.total(self._counts)
@@ -115,12 +108,12 @@ class TasksScreen(TaskFiltering):
                     self._show(asked, answer.value)
             case Matching(wanted) if answer.error is None:
                 self.listing.counted(wanted, answer.value)
-        self._draw_lines()
+        self.draw_lines()
         self.refresh_bindings()
 
     def _show(self, asked: TaskList, page: TaskPage) -> None:
         others = self.listing.show(asked, page)
-        marked = {UUID(key) for key in self._table.marked}
+        marked = {UUID(key) for key in self.table.marked}
         self._names = {task: name for task, name in self._names.items() if task in marked}
         self._names |= {task.id: printable_line(article_of(task), 60) for task in self.listing.tasks}
         self._draw_rows(page.at, at=self._land, follow=self.listing.following)
@@ -130,30 +123,22 @@ class TasksScreen(TaskFiltering):
 
     # -- drawing
 
-    def state_changed(self) -> None:
-        """Show counts."""
-        self._draw_lines()
-        self.refresh_bindings()
-
     def ticked(self, now: datetime) -> None:
         """Show ages."""
         self._draw_rows(now)
 
-    def on_resize(self) -> None:
-        """Fit the lines."""
-        self._draw_lines()
-
     def _draw_rows(self, now: datetime, *, at: int | None = None, follow: bool = False) -> None:
-        self._table.show([task_row(task, now) for task in self.listing.tasks], at=at, follow=follow)
+        self.table.show([task_row(task, now) for task in self.listing.tasks], at=at, follow=follow)
 
-    def _draw_lines(self) -> None:
+    def draw_lines(self) -> None:
+        """Counts, filter, place."""
         if not self.alive:
             return
         listing, width = self.listing, self.size.width - 2
         total = listing.total(self._counts)
         number = number_text(listing, total) if listing.arrived else self.unknown()
         self.query_one("#status", Line).say(status_line(self._counts, self.wanted.statuses, width))
-        chosen = filter_line(self.wanted, len(self._table.marked), self._problem)
+        chosen = filter_line(self.wanted, len(self.table.marked), self._problem)
         self.query_one("#info", Line).say(spread(chosen, place_line(listing.view).append(number), width))
 
     # -- moving
@@ -175,15 +160,19 @@ class TasksScreen(TaskFiltering):
         """
         self._land = land
         self.listing.go(view)
-        self._draw_lines()
+        self.draw_lines()
         self.ask_anew()
         self.set_timer(LATE_S, self._clear_late)
+
+    def first_page(self) -> None:
+        """The first page."""
+        self._go(self.listing.view.first())
 
     def _clear_late(self) -> None:
         """Rows of another filter do not stay for long under this one."""
         if self.listing.drop_other():
-            self._table.show([], at=self._land)
-            self._draw_lines()
+            self.table.show([], at=self._land)
+            self.draw_lines()
             self.refresh_bindings()
 
     @on(KeyedTable.AtEdge, "#list")
@@ -192,13 +181,14 @@ class TasksScreen(TaskFiltering):
         if not self.listing.arrived:
             return  # a key that is held down turns a page at a time
         if event.forward:
-            self._turn(1)
+            self.turn(1)
         elif self.listing.view.page == 1:
             self._go(self.listing.view.first())
         elif not event.jumped:
-            self._turn(-1)
+            self.turn(-1)
 
-    def _turn(self, by: int) -> None:
+    def turn(self, by: int) -> None:
+        """The next page from here, or the one before."""
         if (view := self.listing.page_from_here(by)) is not None:
             self._go(view, 0 if by > 0 else -1)
 
@@ -206,10 +196,10 @@ class TasksScreen(TaskFiltering):
     def _moved(self, event: KeyedTable.RowHighlighted) -> None:
         """Off the first row: what is seen stays."""
         event.stop()
-        if self.listing.following and self._table.cursor_row > 0 and self.listing.tasks:
+        if self.listing.following and self.table.cursor_row > 0 and self.listing.tasks:
             if self.listing.hold():
                 self.ask_anew()
-            self._draw_lines()
+            self.draw_lines()
 
     @on(KeyedTable.RowSelected, "#list")
     def _open(self, event: KeyedTable.RowSelected) -> None:
@@ -217,30 +207,23 @@ class TasksScreen(TaskFiltering):
         if event.row_key.value is not None:
             self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
 
-    @on(KeyedTable.Marked, "#list")
-    def _marked(self, event: KeyedTable.Marked) -> None:
-        event.stop()
-        self.freeze(bool(event.table.marked))
-        self._draw_lines()
-        self.refresh_bindings()
-
     # -- acting
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
         """The marked ones, else the one under the cursor."""
         if not self.alive:
             return {}
-        chosen = map(UUID, self._table.chosen)
+        chosen = map(UUID, self.table.chosen)
         return {task: self._names.get(task, str(task)) for task in chosen}
 
     def settled(self) -> bool:
         """Whether the rows are those that were asked for, and the one under the cursor was seen."""
-        return bool(self._table.marked) or (self.listing.arrived and self._table.settled)
+        return bool(self.table.marked) or (self.listing.arrived and self.table.settled)
 
     def acted(self, outcome: Outcome) -> None:
         """What was done needs no mark any more; what is left is shown as it is now."""
         self._fresh_after = time.monotonic()
-        self._table.unmark(map(str, outcome.ids))
+        self.table.unmark(map(str, outcome.ids))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done here and now."""
@@ -252,24 +235,6 @@ class TasksScreen(TaskFiltering):
 
     # -- keys
 
-    def action_page(self, by: int) -> None:
-        """Turn the page; 0 goes to the first."""
-        if by:
-            self._turn(by)
-        else:
-            self._go(self.listing.view.first())
-
     def action_sort(self) -> None:
         """Turn the order."""
         self._go(self.listing.view.turned())
-
-    def action_back(self) -> None:
-        """Close the line of the filter; else clear the marks, then go on, then clear the filter."""
-        if self.editing:
-            self.close_filter()
-        elif self._table.marked:
-            self._table.unmark()
-        elif self.frozen:
-            self.freeze(False)
-        elif self.wanted != TaskFilter():
-            self.look_for(TaskFilter())

@@ -1,0 +1,92 @@
+"""A list that is shown page by page under a filter, with rows that can be marked."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual import on
+
+from embedq_tui.screens.filtering import Filtering
+from embedq_tui.widgets.keyed_table import KeyedTable
+
+F = TypeVar("F")
+
+
+class PageList(Filtering[F]):
+    """A screen around such a list, a `KeyedTable` of the id ``list``; marks hold it still."""
+
+    # -- what a screen of its own overrides
+
+    @property
+    def wanted(self) -> F:
+        """The filter in force."""
+        raise NotImplementedError
+
+    @property
+    def everything(self) -> F:
+        """The filter that leaves nothing out."""
+        raise NotImplementedError
+
+    def draw_lines(self) -> None:
+        """Show what stands around the list."""
+        raise NotImplementedError
+
+    def turn(self, by: int) -> None:
+        """Show the next page, or the one before."""
+        raise NotImplementedError
+
+    def first_page(self) -> None:
+        """Show the first page."""
+        raise NotImplementedError
+
+    # -- what it can use
+
+    @property
+    def table(self) -> KeyedTable:
+        """The list."""
+        return self.query_one("#list", KeyedTable)
+
+    # -- wiring
+
+    def on_mount(self) -> None:
+        """Take keys."""
+        self.back_to_list()
+        self.draw_lines()
+
+    def on_resize(self) -> None:
+        """Fit the lines."""
+        self.draw_lines()
+
+    def state_changed(self) -> None:
+        """Counts and rights may be others."""
+        self.draw_lines()
+        self.refresh_bindings()
+
+    def back_to_list(self) -> None:
+        """Take keys in the list."""
+        self.set_focus(self.table)
+
+    @on(KeyedTable.Marked, "#list")
+    def _marked(self, event: KeyedTable.Marked) -> None:
+        event.stop()
+        self.freeze(bool(event.table.marked))
+        self.draw_lines()
+        self.refresh_bindings()
+
+    def action_page(self, by: int) -> None:
+        """Turn the page; 0 goes to the first."""
+        if by:
+            self.turn(by)
+        else:
+            self.first_page()
+
+    def action_back(self) -> None:
+        """Close the line of the filter; else take the marks away; else go on; else clear the filter."""
+        if self.editing:
+            self.close_filter()
+        elif self.table.marked:
+            self.table.unmark()
+        elif self.frozen:
+            self.freeze(False)
+        elif self.wanted != self.everything:
+            self.look_for(self.everything)
