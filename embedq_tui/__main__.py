@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from embedq_tui.interrupts import held
+from embedq_tui.loading import loading
 
 
 def main() -> None:
     """Entry point. Ctrl-C is answered from here on: nothing big has been imported yet."""
     try:
-        with held():
+        with held(), loading():
             from embedq_tui.cli import main as begin
         begin()
     except KeyboardInterrupt:

@@ -88,7 +88,7 @@ class LazyGroup(click.Group):
             # click proposes what was meant from those it holds.
             self.commands.update({name: click.Command(name) for name in COMMANDS})
             return None
-        with held():
+        with held(), loading():
             command = import_module(f"embedq_tui.commands.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         return command

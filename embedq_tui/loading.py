@@ -9,7 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import in the block: the garbage collector looks neither meanwhile nor later at what was loaded."""
+    """Import in the block: the garbage collector looks neither meanwhile nor later at what was loaded.
+
+    Nor at the end of the process, when it would go through all of it once more: of a short command that is
+    more than a tenth.
+    """
     gc.disable()
     try:
         yield
