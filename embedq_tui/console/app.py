@@ -79,6 +79,7 @@ class Console(App[int]):
     CSS_PATH = "console.tcss"
     COMMANDS = App.COMMANDS | {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    DEFAULT_MODE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="app.quit"),
         Binding(
@@ -124,7 +125,10 @@ class Console(App[int]):
         self.ascii_only = ascii_only()
         if self.ascii_only:
             self._filters.append(AsciiFilter())
-        self._first_theme = "ansi-dark" if plain else DARK.name
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        # Nobody has to be told: nothing is shown yet. Told, Textual would read all style sheets once more.
+        self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
         self.started_with = (settings, profile)
         self._dialogs: Dialogs | None = None
         self._executor: Executor | None = None
@@ -140,20 +144,19 @@ class Console(App[int]):
     # -- life
 
     def on_load(self) -> None:
-        """Hear signals, before the terminal is taken: whatever comes gives it back."""
+        """Hear signals, before the terminal is taken: whatever comes gives it back. Look at the database.
+
+        It answers while the first screen is being made.
+        """
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+        self._serve()
 
     def on_mount(self) -> None:
-        """Show the first screen, then look at the database."""
-        for theme in (DARK, LIGHT):
-            self.register_theme(theme)
-        self.theme = self._first_theme
+        """Begin what goes on beside the screens."""
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
-        self.switch_mode("overview")
-        self._serve()
         self.set_interval(1.0, self._tick)
         if self.options.worker is not None:
             self.run_worker(self.supervisor.start(), group="supervisor", exit_on_error=False)
@@ -387,7 +390,3 @@ class Console(App[int]):
         """Of Textual's own commands those that ours do not have."""
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Screenshot", "Save what is shown as SVG", self.deliver_screenshot)
-
-    def get_default_screen(self) -> Screen[Any]:
-        """What stands below the screens, and is never seen."""
-        return Screen(id="_default")
