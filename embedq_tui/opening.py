@@ -11,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedq_tui.heap import give_back_large
+from embedq_tui.heap import give_back_large, swept
 from embedq_tui.invocation import operator
 from embedq_tui.loading import loading
 from embedq_tui.output import OutputError, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
+from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
@@ -111,9 +112,14 @@ def _run(console: Console) -> int:
     with asyncio.Runner() as runner:
         # Words of a library about the end of its tasks are not for the operator's shell.
         runner.get_loop().set_exception_handler(lambda _, context: console.log.error(context))
-        code = runner.run(console.run_async()) or 0
+        code = runner.run(_shown(console))
         last_resort = threading.Timer(ENDS_WITHIN_S, os._exit, (code,))
         last_resort.daemon = True
         last_resort.start()
     last_resort.cancel()
     return code
+
+
+async def _shown(console: Console) -> int:
+    async with beside(swept()):
+        return await console.run_async() or 0

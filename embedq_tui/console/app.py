@@ -23,7 +23,7 @@ from embedq_tui.console.palette import Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
 from embedq_tui.dialogs.dialog import Place
-from embedq_tui.heap import forget_widths
+from embedq_tui.heap import forget_widths, settle_anew
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
@@ -228,6 +228,7 @@ class Console(App[int]):
         self._add_modes()
         self._serve()
         self.switch_mode(name)
+        settle_anew()
 
     # -- acting on it; made for the first who acts: the first frame need not wait for it
 
