@@ -22,15 +22,12 @@ from embedq_tui.console.driver import TerminalDriver
 from embedq_tui.console.palette import Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
-from embedq_tui.dialogs.dialog import Place
 from embedq_tui.heap import forget_widths, settle_anew
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.supervisor.supervisor import Supervisor
-from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
@@ -38,6 +35,8 @@ from embedq_worker.text import printable, printable_line
 if TYPE_CHECKING:
     from embedq_tui.dialogs.service import Dialogs
     from embedq_tui.execution.executor import Executor
+    from embedq_tui.supervisor.supervisor import Supervisor
+    from embedq_tui.supervisor.types import WorkerOptions
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -130,8 +129,6 @@ class Console(App[int]):
         # Nobody has to be told: nothing is shown yet. Told, Textual would read all style sheets once more.
         self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
         self.started_with = (settings, profile)
-        self._dialogs: Dialogs | None = None
-        self._executor: Executor | None = None
         self._type_ahead = TypeAhead(
             self, super().on_event, lambda: self._dialogs is not None and self._dialogs.busy > 0
         )
@@ -144,14 +141,11 @@ class Console(App[int]):
     # -- life
 
     def on_load(self) -> None:
-        """Hear signals, before the terminal is taken: whatever comes gives it back. Look at the database.
-
-        It answers while the first screen is being made.
-        """
+        """Hear signals, before the terminal is taken: whatever comes gives it back. Look at the database."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
-        self._serve()
+        self._serve()  # it answers while the first screen is made
 
     def on_mount(self) -> None:
         """Begin what goes on beside the screens."""
@@ -170,7 +164,8 @@ class Console(App[int]):
 
     async def on_unmount(self) -> None:
         """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
-        await self.supervisor.close()
+        if self._supervisor is not None:
+            await self._supervisor.close()
 
     def _add_modes(self) -> None:
         for entry in ENTRIES:
@@ -189,8 +184,9 @@ class Console(App[int]):
             on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )
         self.session = session
-        self._dialogs, self._executor = None, None
-        self.supervisor = Supervisor(settings, self.options.worker, on_change=self._state_changed)
+        self._dialogs: Dialogs | None = None
+        self._executor: Executor | None = None
+        self._supervisor: Supervisor | None = None
 
     def _serve(self) -> None:
         self._serving = self.run_worker(
@@ -236,6 +232,7 @@ class Console(App[int]):
     def dialogs(self) -> Dialogs:
         """They ask and tell the operator; they name this database."""
         if self._dialogs is None:
+            from embedq_tui.dialogs.dialog import Place
             from embedq_tui.dialogs.service import Dialogs
 
             session, profile = self.session, self.session.profile
@@ -254,6 +251,16 @@ class Console(App[int]):
             link, by = self.session.link, self.options.operator
             self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
         return self._executor
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """It starts and ends the worker of this console."""
+        if self._supervisor is None:
+            from embedq_tui.supervisor.supervisor import Supervisor
+
+            its = self.session.settings
+            self._supervisor = Supervisor(its, self.options.worker, on_change=self._state_changed)
+        return self._supervisor
 
     # -- from the store to the screen
 

@@ -13,8 +13,6 @@ from textual.app import App
 from textual.events import Key, Paste
 from textual.message_pump import MessagePump
 
-from embedq_tui.dialogs.dialog import Dialog
-
 LOOK_S = 0.02
 """Seconds after which it is looked again whether a dialog has come."""
 
@@ -59,6 +57,8 @@ class TypeAhead:
             await self._next()
 
     async def _next(self) -> None:
+        from embedq_tui.dialogs.dialog import Dialog  # the first frame need not wait for it
+
         self._since = None
         if not self._waiting:
             return

@@ -204,4 +204,4 @@ class CannedConsole(Console):
         history = UndoHistory(self.dialogs, session.link, OPERATOR)
         self._executor = CannedExecutor(self.dialogs, session.link, OPERATOR, history)
         if self._supervised:
-            self.supervisor = CannedSupervisor(settings)
+            self._supervisor = CannedSupervisor(settings)

@@ -19,13 +19,14 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
 from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
-from embedq_worker.providers.base import Vector
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 from embedq_worker.times import register_times
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
+
+    from embedq_worker.providers.base import Vector
 
 DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"

@@ -60,7 +60,6 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "the database refuses what was to be stored: its log and `embedq-tui check` tell why; " + _RETRY,
     ),
 )
-_COMPILED = tuple((re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in _ADVICE)
 
 READ = 2_000
 """Characters of an error that are read: what happened stands at its beginning, the rest may be any size."""
@@ -74,4 +73,6 @@ def advice_for(error: str) -> str:
     Args:
         error: As stored with a failed task.
     """
-    return next((advice for pattern, advice in _COMPILED if pattern.search(error[:READ])), UNKNOWN)
+    told = error[:READ]
+    # A pattern is compiled when an error is there to be read, and kept by Python.
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, told, re.IGNORECASE)), UNKNOWN)
