@@ -136,7 +136,7 @@ async def test_hostile_and_endless_errors_are_text(database: Database, connectio
         await until(lambda: screen.query_one(TextView).scroll_offset.y > 0)
         await pilot.press("j")
         await until_cursor(screen, silent)
-        assert screen.query_one(TextView).scroll_offset.y == 0
+        await until(lambda: screen.query_one(TextView).scroll_offset.y == 0)
         await pilot.resize_terminal(20, 5)
         await pilot.resize_terminal(80, 24)
         await until_text(pilot, silent, within_s=WITHIN_S)
