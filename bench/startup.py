@@ -39,7 +39,7 @@ CASES: dict[str, list[str]] = {
     "embedq-tui health --json": [*_COMMAND, "health", "--json"],
     "embedq-tui metrics": [*_COMMAND, "metrics"],
 }
-"""What is started; the fifth is the floor of whoever reads settings with that library, and looks."""
+"""What is started; the fifth loads what reads our settings too, with the garbage collector at work."""
 
 
 def run(arguments: list[str], environment: dict[str, str], folder: str) -> tuple[float, float]:
