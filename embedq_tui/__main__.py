@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from embedq_tui.interrupts import held
@@ -10,6 +11,9 @@ from embedq_tui.loading import loading
 
 def main() -> None:
     """Entry point. Ctrl-C is answered from here on: nothing big has been imported yet."""
+    # Nobody's plugin is asked about our settings: to find one, pydantic reads what each installed package
+    # says of itself.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         with held(), loading():
             from embedq_tui.cli import main as begin
