@@ -15,7 +15,7 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.health import Code
+from embedq_worker.insights.health import Code, orders
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 
@@ -140,13 +140,11 @@ class Trouble:
 
 def troubles(store: Store) -> list[Trouble]:
     """Everything that is wrong while the database answers, the gravest first."""
-    held = list(_held(store))
-    issues = () if store.health is None else store.health.issues
-    found = held + [
-        Trouble(issue.message, issue.advice)
-        for issue in issues
-        if not (held and issue.code == Code.PROVIDER_OPEN)
-    ]
+    ordered, held = list(_ordered(store)), list(_held(store))
+    judged = () if store.health is None else store.health.issues
+    known = {Code.STOPPED, Code.PAUSED, *([Code.PROVIDER_OPEN] if held else [])}  # of now, not of the verdict
+    found = ordered + held
+    found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"
@@ -161,6 +159,14 @@ def troubles(store: Store) -> list[Trouble]:
             )
         )
     return found
+
+
+def _ordered(store: Store) -> Iterator[Trouble]:
+    """A stop or a pause of all workers, with its age."""
+    now = store.now()
+    if store.overview is not None and now is not None:
+        for issue in orders(store.overview.control, now):
+            yield Trouble(issue.message, issue.advice)
 
 
 def _held(store: Store) -> Iterator[Trouble]:

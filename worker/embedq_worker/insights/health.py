@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.overview import Liveness, Overview, overview
+from embedq_worker.insights.overview import Control, Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
@@ -121,6 +121,29 @@ async def health(connection: Connection, settings: Settings) -> Health:
     return Health(seen.at, not issues, tuple(issues), found.measures())
 
 
+def orders(control: Control, at: datetime) -> Iterator[Issue]:
+    """What an operator said to all workers, as long as it holds.
+
+    Args:
+        control: As it was read.
+        at: The database's time.
+    """
+    for code, since, by, remedy in (
+        (Code.STOPPED, control.stopped_at, control.stopped_by, "start"),
+        (Code.PAUSED, control.paused_at, control.paused_by, "resume"),
+    ):
+        if since is not None:
+            seconds = max((at - since).total_seconds(), 0.0)
+            yield Issue(
+                code,
+                f"the workers were {code} {age(seconds)} ago by {by or 'somebody'}",
+                f"lift it: embedq-tui {remedy}",
+                round(seconds, 1),
+                0,
+                "s",
+            )
+
+
 async def _schema(connection: Connection) -> list[Issue]:
     try:
         await migrations.require_current(connection)
@@ -139,7 +162,7 @@ class _Findings:
 
     def issues(self) -> Iterator[Issue]:
         """The graver ones first."""
-        yield from self._orders()
+        yield from orders(self.seen.control, self.seen.at)
         yield from self._workers()
         yield from self._providers()
         yield from self._queue()
@@ -166,23 +189,6 @@ class _Findings:
         )
 
     # -- who serves
-
-    def _orders(self) -> Iterator[Issue]:
-        control = self.seen.control
-        for code, since, by, remedy in (
-            (Code.STOPPED, control.stopped_at, control.stopped_by, "start"),
-            (Code.PAUSED, control.paused_at, control.paused_by, "resume"),
-        ):
-            if since is not None:
-                seconds = self._age_s(since)
-                yield Issue(
-                    code,
-                    f"the workers were {code} {age(seconds)} ago by {by or 'somebody'}",
-                    f"lift it: embedq-tui {remedy}",
-                    round(seconds, 1),
-                    0,
-                    "s",
-                )
 
     def _workers(self) -> Iterator[Issue]:
         if self.seen.running or self.seen.control.stopped_at is not None or not self._has_work():
@@ -313,8 +319,8 @@ class _Findings:
         """Seconds for which tasks have been in hand and none has ended; 0 where that is no wonder."""
         seen = self.seen
         held = any(provider.state == "open" for provider in seen.providers)
-        orders = seen.control.stopped_at or seen.control.paused_at
-        if not seen.running or orders or held or self._age_s(self.facts.oldest_claim_at) < SETTLED_S:
+        halted = seen.control.stopped_at or seen.control.paused_at
+        if not seen.running or halted or held or self._age_s(self.facts.oldest_claim_at) < SETTLED_S:
             return 0.0
         began = [worker.started_at for worker in seen.workers if worker.liveness is Liveness.ALIVE]
         if not began and seen.fleet and seen.fleet.started_at:

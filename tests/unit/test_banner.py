@@ -1,0 +1,42 @@
+"""What stands above every screen where something is wrong."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from embedq_tui.live.store import Store
+from embedq_tui.screens.frame import alert
+from embedq_worker.insights.health import Code, Health, Issue
+from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def seen(control: Control) -> Overview:
+    """An empty queue, and what was said to its workers."""
+    figures = QueueFigures(StatusCounts(), 0, {}, None, None, None, None)
+    return Overview(AT, True, True, figures, (), None, control, ())
+
+
+def store(control: Control, *judged: Issue, age_s: float = 0.0) -> Store:
+    """What is known after a look so long ago, and a verdict before it."""
+    known = Store(lambda: None, lambda answer: None)
+    known.overview, known.overview_at = seen(control), time.monotonic() - age_s
+    known.health = Health(AT, not judged, judged, ())
+    return known
+
+
+PAUSED = Control(None, None, AT - timedelta(seconds=2), "anna@here")
+NOBODY = Control(None, None, None, None)
+
+
+def test_a_pause_is_told_with_its_age_of_now_whatever_the_verdict_says() -> None:
+    assert "2 s ago by anna@here" in alert(store(PAUSED), 100).plain
+    judged = Issue(Code.PAUSED, "paused 2 s ago", "", 2.0, 0, "s")
+    assert "42 s ago by anna@here" in alert(store(PAUSED, judged, age_s=40.2), 100).plain
+
+
+def test_a_pause_that_is_over_is_told_no_more_though_the_verdict_is_older() -> None:
+    judged = Issue(Code.PAUSED, "paused 2 s ago", "", 2.0, 0, "s")
+    assert alert(store(NOBODY, judged), 100).plain == ""
