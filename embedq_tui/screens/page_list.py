@@ -22,11 +22,6 @@ class PageList(Filtering[F]):
         """The filter in force."""
         raise NotImplementedError
 
-    @property
-    def everything(self) -> F:
-        """The filter that leaves nothing out."""
-        raise NotImplementedError
-
     def draw_lines(self) -> None:
         """Show what stands around the list."""
         raise NotImplementedError
@@ -88,5 +83,5 @@ class PageList(Filtering[F]):
             self.table.unmark()
         elif self.frozen:
             self.freeze(False)
-        elif self.wanted != self.everything:
-            self.look_for(self.everything)
+        elif self.wanted != (everything := self.parsed("")):
+            self.look_for(everything)

@@ -112,11 +112,6 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         return self._view.wanted
 
     @property
-    def everything(self) -> ArticleFilter:
-        """All articles."""
-        return ArticleFilter()
-
-    @property
     def _asked(self) -> ArticleList:
         view = self._view
         return ArticleList(view.wanted, view.direction, view.starts[-1])

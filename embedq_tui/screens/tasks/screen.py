@@ -70,11 +70,6 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         seen = self.store.overview
         return None if seen is None else seen.queue.counts
 
-    @property
-    def everything(self) -> TaskFilter:
-        """All tasks."""
-        return TaskFilter()
-
     def exported(self) -> tuple[TaskFilter, int | None]:
         """The marked, else all that match."""
         marked = tuple(map(UUID, self.table.marked))
