@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 from uuid import UUID
 
 import click
@@ -112,6 +112,8 @@ def plain(value: object) -> object:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case UUID():
             return str(value)
+        case tuple() if hasattr(value, "_asdict"):
+            return {name: plain(item) for name, item in value._asdict().items()}
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
         case Sequence() | frozenset() | set():
@@ -168,8 +170,7 @@ def console() -> Console:
     return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     Attributes:

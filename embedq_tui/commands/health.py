@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 import click
 
@@ -84,7 +83,7 @@ async def _look(settings: Settings, *, deep: bool) -> Health:
     if not deep or any(issue.code == Code.SCHEMA for issue in found.issues):
         return found
     issues = (*found.issues, *await _damage(settings))
-    return replace(found, issues=issues, healthy=not issues)
+    return found._replace(issues=issues, healthy=not issues)
 
 
 async def _damage(settings: Settings) -> list[Issue]:
@@ -113,7 +112,7 @@ def _miscount(drift: Sequence[Drift]) -> Issue:
 
 def _without(found: Health, ignored: Sequence[str]) -> Health:
     issues = tuple(issue for issue in found.issues if issue.code not in ignored)
-    return replace(found, issues=issues, healthy=not issues)
+    return found._replace(issues=issues, healthy=not issues)
 
 
 def _summary(found: Health) -> str:

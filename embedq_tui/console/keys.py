@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -22,8 +22,7 @@ from embedq_worker.errors import SettingsError
 _BASES = (ConsoleScreen, App, DataTable)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A key, or several that do the same.
 
     Attributes:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
@@ -31,8 +31,7 @@ MERGE_S = 0.1
 ANY = "resync"
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The database does not answer.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
@@ -41,8 +40,7 @@ class Question(ABC, Generic[T]):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class Answer(NamedTuple, Generic[T]):
     """What came back.
 
     Attributes:
@@ -55,4 +53,4 @@ class Answer(Generic[T]):
     question: Question[T]
     value: T | None
     error: EmbedqError | None = None
-    at: float = field(default=-math.inf)
+    at: float = -math.inf

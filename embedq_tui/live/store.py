@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
@@ -71,8 +71,7 @@ ALWAYS: tuple[Question[Any], ...] = (Look(), Judge(), Rights())
 """Questions that stand whatever screen is shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A second of the past.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
 
@@ -72,11 +71,10 @@ MAIN = ("Done", "Failed", "Per min", "p50", "p95", "Wait p95", "Busy", "Depth")
 def document(period: Period) -> dict[str, object]:
     """A period as a row of a table that a program reads."""
     found: dict[str, object] = {}
-    for field in fields(period):
-        value = getattr(period, field.name)
-        if field.name in ("processing_ms", "wait_ms"):
-            for part in fields(Spread):
-                found[f"{field.name}_{part.name}"] = None if value is None else getattr(value, part.name)
+    for name, value in period._asdict().items():
+        if name in ("processing_ms", "wait_ms"):
+            for part in Spread._fields:
+                found[f"{name}_{part}"] = None if value is None else getattr(value, part)
         else:
-            found[field.name] = value
+            found[name] = value
     return found

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from embedq_tui.loading import loading
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from embedq_tui.screens.base import ConsoleScreen
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A screen that has a key.
 
     Attributes:

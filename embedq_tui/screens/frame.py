@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -125,8 +125,7 @@ def _with_hint(message: Text, hint: str, width: int) -> Text:
     return line.append(f"  {hint}", QUIET) if hint else line
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """Something that is wrong.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -114,8 +113,7 @@ def detail() -> TaskDetail:
             metadata=more,
         )
 
-    ended = replace(
-        task(21, "failed", ago(minutes=441), LIMIT_REACHED, attempts=3),
+    ended = task(21, "failed", ago(minutes=441), LIMIT_REACHED, attempts=3)._replace(
         created_at=ago(minutes=461),
         scheduled_at=ago(minutes=441, seconds=3),
     )

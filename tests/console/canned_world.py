@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -76,7 +76,7 @@ class World:
 def busy() -> World:
     """A queue at work, with a worker that fell silent and some failures."""
     seen = overview(COUNTS, workers())
-    before = replace(seen, at=ago(minutes=1), queue=replace(seen.queue, counts=BEFORE))
+    before = seen._replace(at=ago(minutes=1), queue=seen.queue._replace(counts=BEFORE))
     stuck = Issue(
         Code.STUCK,
         "5 tasks are in a hand that will not finish them",
@@ -157,7 +157,7 @@ def workers() -> tuple[WorkerRow, ...]:
             started_at=ago(days=2, hours=5),
             heartbeat_at=ago(seconds=3),
         )
-        return replace(plain, **more)  # type: ignore[arg-type]
+        return plain._replace(**more)  # type: ignore[arg-type]
 
     return (
         row(ALPHA, "alpha", 4711),
@@ -249,7 +249,7 @@ def metrics(by: Span, periods: int, *, idle: bool = False) -> Metrics:
     whole = _period(first, periods * step, 20, idle=idle)
     completed, failed = sum(one.completed for one in found), sum(one.failed for one in found)
     minutes = periods * step.total_seconds() / 60
-    total = replace(whole, completed=completed, failed=failed, per_minute=(completed + failed) / minutes)
+    total = whole._replace(completed=completed, failed=failed, per_minute=(completed + failed) / minutes)
     return Metrics(NOW, by, found, total)
 
 
@@ -318,10 +318,10 @@ def audit() -> list[AuditRow]:
         worker = str((ALPHA, BETA)[n % 2])
         event = _event(3 * (60 - n), "info", "Task completed", worker=worker, duration_ms=213.0 + 7 * n)
         if n % 11 == 4:
-            event = replace(event, level="error", message="Task failed", attempt=3, error=canned.TOO_LONG)
+            event = event._replace(level="error", message="Task failed", attempt=3, error=canned.TOO_LONG)
         elif n % 11 == 8:
-            event = replace(
-                event, level="warn", message="Task given back", attempt=1, error=canned.LIMIT_REACHED
+            event = event._replace(
+                level="warn", message="Task given back", attempt=1, error=canned.LIMIT_REACHED
             )
         rows.append(AuditRow(ident(5_000 + n), ident(1_000 + n), 101 + n % 10, slug, None, event))
     told = (
@@ -331,7 +331,7 @@ def audit() -> list[AuditRow]:
     )  # fmt: skip
     for n, (event, operation) in enumerate(told):
         by = str(ident(operation)) if operation else None
-        event = replace(event, category="queue_operations" if by else "worker_status")
+        event = event._replace(category="queue_operations" if by else "worker_status")
         rows.append(AuditRow(ident(6_000 + n), None, None, None, by, event))
     return sorted(rows, key=lambda row: row.event.at)
 

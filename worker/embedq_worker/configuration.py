@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import NamedTuple, Self, get_args
 
 from annotated_types import Ge, Le
 from dotenv import dotenv_values
@@ -33,8 +32,7 @@ _SHOWN_CHARACTERS = 80
 _SHOWN_OF_PATH = 300
 
 
-@dataclass(frozen=True, slots=True)
-class SettingRow:
+class SettingRow(NamedTuple):
     """One line of `embedq-tui config`.
 
     Attributes:
@@ -124,8 +122,7 @@ def describe_settings(settings: Settings, env_file: Path | None = None) -> list[
     return [_describe(name, fields[name], settings, sources) for name in ordered]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
+class _Sources(NamedTuple):
     """Names, in capitals, that are set to something: in the environment, in the file; fields set by flags."""
 
     environment: frozenset[str]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def settings_of(settings: Settings, profile: Profile, env_file: Path | None) -> 
     if profile.database_url is None:
         return rows
     source = f"profile {profile.name}"
-    return [replace(row, source=source) if row.name == "DATABASE_URL" else row for row in rows]
+    return [row._replace(source=source) if row.name == "DATABASE_URL" else row for row in rows]
 
 
 def setting_row(row: SettingRow) -> Row:

@@ -63,7 +63,7 @@ class TaskList(Question[TaskPage]):
             return page
         among = replace(self.wanted, ids=tuple(missing))
         more = await list_tasks(connection, among, limit=len(missing), longest=LONGEST)
-        return replace(page, tasks=(*page.tasks, *more.tasks))
+        return page._replace(tasks=(*page.tasks, *more.tasks))
 
 
 @dataclass(frozen=True)

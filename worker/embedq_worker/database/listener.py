@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import asyncpg
@@ -40,8 +39,7 @@ class Hearing(StrEnum):
     """A new connection does not hear itself either: a transaction-pooling PgBouncer, mostly; or a replica."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """News of the hearing itself.
 
     Attributes:

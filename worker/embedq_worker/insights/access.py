@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 
@@ -27,8 +27,7 @@ OPERATOR: Mapping[str, str] = {
 """Rights on tables that an operator's actions need; `doctor` knows what a worker needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Where we are, and what we may do.
 
     Attributes:

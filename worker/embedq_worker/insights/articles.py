@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from time import monotonic
+from typing import NamedTuple
 
 import asyncpg
 
@@ -75,8 +76,7 @@ class ArticleFilter:
             raise UsageError(f"no such state of an article: {', '.join(self.states)}")
 
 
-@dataclass(frozen=True, slots=True)
-class ArticleRow:
+class ArticleRow(NamedTuple):
     """An article and what is stored of it.
 
     Attributes:
@@ -100,8 +100,7 @@ class ArticleRow:
     updated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class ArticlePage:
+class ArticlePage(NamedTuple):
     """A page of a list.
 
     Attributes:
@@ -259,8 +258,7 @@ def _article(row: asyncpg.Record) -> ArticleRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StateCounts:
+class StateCounts(NamedTuple):
     """Articles by state, of those looked at so far.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -94,8 +95,7 @@ class AuditFilter:
             yield f"({' OR '.join(f'{column} ILIKE {number}::text' for column in columns)})"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRow(NamedTuple):
     """A row of the audit log.
 
     Attributes:
@@ -111,8 +111,7 @@ class AuditRow:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class AuditPage:
+class AuditPage(NamedTuple):
     """A page of the log.
 
     Attributes:

@@ -10,8 +10,8 @@ transaction that wrote it where that tells, else by its id. While nothing is com
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -33,8 +33,7 @@ _NO_ID = UUID(int=0)
 _XIDS = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
+class _Snapshot(NamedTuple):
     """Which transactions have ended.
 
     Attributes:
@@ -246,8 +245,7 @@ FROM txid_current_snapshot() AS s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Writers:
+class _Writers(NamedTuple):
     """Transactions that write, by the lowest 32 bits of their number, as of a time."""
 
     at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -24,8 +25,7 @@ RELATED = 20
 """Tasks shown of an article, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArticleState:
+class ArticleState(NamedTuple):
     """An article and what is stored of it.
 
     Attributes:
@@ -48,8 +48,7 @@ class ArticleState:
     updated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskDetail:
+class TaskDetail(NamedTuple):
     """All that is known of a task.
 
     Attributes:
@@ -139,8 +138,7 @@ class Chunk:
     created_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class ArticleDetail:
+class ArticleDetail(NamedTuple):
     """An article with its tasks and embeddings.
 
     Attributes:

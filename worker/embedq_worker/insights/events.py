@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
+from typing import NamedTuple
 
 import asyncpg
 
 from embedq_worker.documents import document_of
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened, as the audit log has it.
 
     Attributes:

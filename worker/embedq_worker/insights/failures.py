@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -21,8 +22,7 @@ COUNTED_OF_BAR = 2_000
 NO_ERROR = "(no error message)"
 
 
-@dataclass(frozen=True, slots=True)
-class FailedTask:
+class FailedTask(NamedTuple):
     """One failed task of a group."""
 
     id: UUID
@@ -59,8 +59,7 @@ class FailureGroup:
     newest: tuple[FailedTask, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failures:
+class Failures(NamedTuple):
     """Failed tasks as a whole.
 
     Attributes:
@@ -184,8 +183,7 @@ def _task(row: asyncpg.Record) -> FailedTask:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Trends:
+class Trends(NamedTuple):
     """How many tasks failed when, by group.
 
     Attributes:

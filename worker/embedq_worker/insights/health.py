@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
@@ -47,8 +48,7 @@ class Code(StrEnum):
     DEAD_ROWS = "dead_rows"
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """Something that is not as it should be.
 
     Attributes:
@@ -68,8 +68,7 @@ class Issue:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """A value that was looked at, objected to or not.
 
     Attributes:
@@ -82,8 +81,7 @@ class Measure:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """The verdict.
 
     Attributes:

@@ -9,10 +9,10 @@ the samples that each worker writes; an interval without work counts as not util
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 
 import asyncpg
 
@@ -39,8 +39,7 @@ class Span(StrEnum):
     DAY = "day"
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(NamedTuple):
     """Percentiles, in milliseconds."""
 
     p50: float
@@ -48,8 +47,7 @@ class Spread:
     p99: float
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """What happened in a time; None where nothing was measured.
 
     Attributes:
@@ -83,8 +81,7 @@ class Period:
     depth_max: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(NamedTuple):
     """The pace of the queue.
 
     Attributes:
@@ -192,8 +189,7 @@ def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
     completed, failed = sum(one.completed for one in periods), sum(one.failed for one in periods)
     ended, minutes = completed + failed, (total.until - total.since).total_seconds() / 60
     known = ended and all(one.error_rate is not None for one in periods if one.completed + one.failed)
-    return replace(
-        total,
+    return total._replace(
         completed=completed,
         failed=failed,
         exact=all(one.exact for one in periods),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -17,8 +17,7 @@ from embedq_worker.queue.wanted import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class StatusCounts:
+class StatusCounts(NamedTuple):
     """Tasks by status."""
 
     pending: int = 0
@@ -27,8 +26,7 @@ class StatusCounts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class QueueFigures:
+class QueueFigures(NamedTuple):
     """The queue in numbers.
 
     Attributes:
@@ -58,8 +56,7 @@ class Liveness(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRow:
+class WorkerRow(NamedTuple):
     """A worker that has not signed off.
 
     Attributes:
@@ -88,8 +85,7 @@ class WorkerRow:
     heartbeat_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(NamedTuple):
     """The public row about all workers, in which another program's worker shows too."""
 
     is_running: bool
@@ -100,8 +96,7 @@ class Fleet:
     started_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """What the operator said to all workers."""
 
     stopped_at: datetime | None
@@ -110,8 +105,7 @@ class Control:
     paused_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderRow:
+class ProviderRow(NamedTuple):
     """The circuit breaker of a provider.
 
     Attributes:
@@ -129,8 +123,7 @@ class ProviderRow:
     retry_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """All of it, of one moment.
 
     Attributes:

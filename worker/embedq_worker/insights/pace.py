@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from embedq_worker.insights.overview import Overview, StatusCounts
 
@@ -18,8 +18,7 @@ LEAST_S = 5.0
 """Seconds between the first and the last look below which they tell nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """Tasks per minute.
 
     Attributes:

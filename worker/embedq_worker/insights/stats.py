@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import FailureGroup, failures
@@ -12,8 +12,7 @@ from embedq_worker.insights.overview import QueueFigures, overview
 from embedq_worker.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """The queue in numbers.
 
     Attributes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -24,8 +24,7 @@ class StuckReason(StrEnum):
     WORKER_GONE = "worker gone"
 
 
-@dataclass(frozen=True, slots=True)
-class StuckTask:
+class StuckTask(NamedTuple):
     """A claim that is too old, or whose worker is silent or gone.
 
     Attributes:
@@ -51,8 +50,7 @@ class StuckTask:
     liveness: Liveness | None
 
 
-@dataclass(frozen=True, slots=True)
-class StuckWorker:
+class StuckWorker(NamedTuple):
     """Who holds stuck tasks.
 
     Attributes:
@@ -67,8 +65,7 @@ class StuckWorker:
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
-class StuckTasks:
+class StuckTasks(NamedTuple):
     """All of them.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -21,8 +21,7 @@ WHOLE = 2**31 - 1
 """As many characters of a text as there can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
+class TaskRow(NamedTuple):
     """A task.
 
     Attributes:
@@ -49,8 +48,7 @@ class TaskRow:
     worker: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
+class TaskPage(NamedTuple):
     """A page of a list.
 
     Attributes:

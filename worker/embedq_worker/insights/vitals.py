@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -15,8 +15,7 @@ COUNTED = 5_000
 """Tasks of a window that are counted for its failure rate, the newest of each kind: a few milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What ended last.
 
     Attributes:
@@ -36,8 +35,7 @@ class Ended:
         return self.failed / ended if ended else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
+class Vitals(NamedTuple):
     """The figures.
 
     Attributes:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from embedq_worker.database.connections import Connection
@@ -25,8 +24,7 @@ def pattern_of(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """The place of a task in an order by time, then id.
 
     Attributes:
@@ -58,8 +56,7 @@ class Cursor:
         return cls(when, UUID(task))
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A walk along one index, over ``embedding_tasks t``.
 
     Attributes:
@@ -98,8 +95,7 @@ class Branch:
         return self.order.format("DESC" if direction == "newest" else "ASC")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """A filter as SQL.
 
     Attributes:
@@ -155,7 +151,7 @@ async def select(connection: Connection, wanted: TaskFilter) -> Selection:
         for given in (wanted.since, wanted.until)
     )
     branches = tuple(
-        replace(branch, where=" AND ".join(filter(None, (branch.where, common, within))))
+        branch._replace(where=" AND ".join(filter(None, (branch.where, common, within))))
         for branch in _walks(wanted)
         for within in [_within(branch.time or _UNKNOWN, since, until)]
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema.files import Migration, statements_of
@@ -31,8 +30,7 @@ _KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["arti
 Kind = Literal["table", "column", "index", "trigger", "function"]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with a schema.
 
     Attributes:
@@ -46,8 +44,7 @@ class Problem:
     advice: str
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaObject:
+class SchemaObject(NamedTuple):
     """Something that a migration makes.
 
     Attributes:

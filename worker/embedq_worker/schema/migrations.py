@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
@@ -38,8 +37,7 @@ VALUES ($1, $2, $3, $4, extract(epoch FROM clock_timestamp())::float - $5::float
 _ERASE = "DELETE FROM embedq_migrations WHERE version = $1"
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationState:
+class MigrationState(NamedTuple):
     """One line of `embedq-tui migrate status`.
 
     Attributes:

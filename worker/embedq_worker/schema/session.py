@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -51,8 +51,7 @@ _BUILDS_INDEX = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long to wait for others.
 
     Attributes:
@@ -63,7 +62,7 @@ class Patience:
 
     lock_s: float = 0.4
     total_s: float = 1_800.0
-    between: Backoff = field(default_factory=lambda: Backoff(0.2, 5.0))
+    between: Backoff = Backoff(0.2, 5.0)
 
 
 @dataclass(slots=True)
