@@ -10,7 +10,7 @@ from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import confirm, count, print_json, progress, say
 from embedq_worker.actions.tasks import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
@@ -79,8 +79,9 @@ def run_action(
         return nothing
     try:
         done = asyncio.run(_carry_out(settings, planned, run_outcome, way))
-    except KeyboardInterrupt:
-        _tell(invocation, Done(planned, run_outcome, (), "interrupted"))
+    except (KeyboardInterrupt, EmbedqError) as error:
+        if run_outcome.changed or isinstance(error, KeyboardInterrupt):
+            _tell(invocation, Done(planned, run_outcome, (), "interrupted"))
         raise
     _tell(invocation, done)
     return ExitCode.OK if done.outcome.changed and done.state == "done" else ExitCode.NO
@@ -124,15 +125,15 @@ def _tell(invocation: Invocation, done: Done) -> None:
         say(f"{missed.id} not {action.done}: {missed.words}", error=True)
     if len(done.left_out) > LEFT_OUT_SHOWN:
         say(f"and {len(done.left_out) - LEFT_OUT_SHOWN:,} more not {action.done}", error=True)
+    operation = f" (operation {outcome.operation_id})" if outcome.changed else ""
     match done.state:
         case "refused" | "nothing":
             say(f"Nothing was {action.done}.")
         case "interrupted":
             say(
-                f"Stopped: {outcome.changed:,} of {done.planned.matched:,} {action.done}; "
+                f"Stopped: {outcome.changed:,} of {done.planned.matched:,} {action.done}{operation}; "
                 "run it again to go on",
                 error=True,
             )
         case _:
-            operation = f" (operation {outcome.operation_id})" if outcome.changed else ""
             say(f"{count(outcome.changed, 'task')} {action.done}{operation}")

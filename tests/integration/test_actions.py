@@ -25,9 +25,11 @@ from embedq_worker.actions.tasks import (
     plan,
 )
 from embedq_worker.actions.undo import undo, undoable
+from embedq_worker.database.connections import connect
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
+from tests.support.sessions import DOOMED
 
 BY = "ann@ops"
 
@@ -207,6 +209,16 @@ async def test_an_interruption_ends_with_a_whole_batch(world: World) -> None:
     *_, summary = await audit(world, run.outcome.operation_id, of_tasks=False)
     assert json.loads(summary["metadata"])["state"] == "interrupted"
     assert (await do(world, RETRY, TaskFilter())).changed == 20
+
+
+async def test_a_connection_that_is_lost_on_the_way_is_what_is_told(world: World) -> None:
+    await failed(world, 30)
+    await world.psql.execute(DOOMED.format(retried=10))
+    session = await connect(world.database.settings)
+    run = Run(session, await plan(session, RETRY, TaskFilter()), BY, batch_size=10)
+    with pytest.raises(asyncpg.PostgresError):  # not the InterfaceError of who asks it once more
+        await carry_out(run)
+    assert run.outcome.changed == 10
 
 
 async def test_what_others_hold_is_passed_by(world: World) -> None:

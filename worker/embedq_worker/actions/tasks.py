@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import EXPECTED_ERRORS, Connection
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
 from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
@@ -175,17 +176,19 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
     outcome = run.outcome
     left = run.planned.matched - outcome.changed
     left = left if limit is None else min(left, limit)
-    state = "interrupted"
     try:
         before = -1
         while left > 0 and outcome.changed > before:  # what nothing can be done to is held by others
             before = outcome.changed
             for branch in run.planned.selection.branches:
                 left = await _walk(run, branch, left)
-        state = "done"
-    finally:
-        if (outcome.batches > 1 and limit is None) or (outcome.batches and state == "interrupted"):
-            await whole(_summarise(run, state))
+    except BaseException:
+        if outcome.batches:
+            with suppress(*EXPECTED_ERRORS):  # it may be the database that is gone
+                await whole(_summarise(run, "interrupted"))
+        raise
+    if outcome.batches > 1 and limit is None:
+        await whole(_summarise(run, "done"))
     return outcome
 
 
