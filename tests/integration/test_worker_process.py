@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from embedq_worker.cli import INTERRUPTED
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.support.content import (
@@ -22,6 +23,7 @@ from tests.support.content import (
 from tests.support.databases import Connection, Database
 from tests.support.postgres import free_port
 from tests.support.provider_stub import Fault, ProviderStub
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 from tests.support.worker_process import environment, run_worker_process, worker_process
 
@@ -117,6 +119,17 @@ async def test_without_a_database_it_ends_with_3(database: Database, stub: Provi
     assert code == 3
     assert len(worker.plain_lines) == 2
     assert "geheim" not in worker.text
+
+
+async def test_ctrl_c_while_the_database_does_not_answer_is_no_failure(
+    database: Database, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url) as proxy:
+        proxy.delay_s = 60.0
+        async with worker_process(environment(database, stub, DATABASE_URL=proxy.url)) as worker:
+            await until(lambda: proxy.connections > 0)
+            worker.signal(signal.SIGINT)
+            assert (await worker.ended(within_s=10), worker.lines) == (INTERRUPTED, [])
 
 
 async def test_without_the_database_of_that_name_it_ends_with_3(

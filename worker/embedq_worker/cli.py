@@ -20,6 +20,9 @@ from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells tell it."""
+
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -111,6 +114,8 @@ def command(
             raise
         click.echo(f"embedq-worker: {error}", err=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before the worker answers it; click would tell it as a failure
+        sys.exit(INTERRUPTED)
 
 
 def _work(
@@ -157,7 +162,4 @@ def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def main() -> None:
     """Entry point."""
-    try:
-        command()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command()
