@@ -296,7 +296,9 @@ class Supervisor:
         if self._urgency:
             self._become(WorkerState.OFF, "")
         elif ended is not None and ended.code == ExitCode.OK:
-            self._become(WorkerState.OFF, self._why_it_ended())
+            switch = self._settings.switched_off
+            reason = f"{switch} is false" if switch else "it was asked to end by somebody else"
+            self._become(WorkerState.OFF, reason)
         elif ended is not None and ended.code == ExitCode.USAGE:
             self._become(WorkerState.FAILED, "its settings cannot be used: starting again would not help")
         else:
@@ -306,15 +308,6 @@ class Supervisor:
                 return True
             self._become(WorkerState.FAILED, f"{self.crashes} crashes in a row")
         return False
-
-    def _why_it_ended(self) -> str:
-        for switched_on, name in (
-            (self._settings.semantic_search_enabled, "SEMANTIC_SEARCH_ENABLED"),
-            (self._settings.queue_enabled, "EMBEDDING_QUEUE_ENABLED"),
-        ):
-            if not switched_on:
-                return f"{name} is false"
-        return "it was asked to end by somebody else"
 
     async def _end(self, urgency: _Urgency) -> None:
         """Raise the urgency, and wait until nothing runs and nothing is waited for."""

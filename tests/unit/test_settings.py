@@ -285,7 +285,7 @@ def test_values_that_exclude_each_other_are_refused_by_name(
         ({"EMBEDDING_DIMENSIONS": "1024"}, "EMBEDDING_DIMENSIONS"),
         ({"CHUNK_OVERLAP": "300"}, "CHUNK_OVERLAP"),
         ({"EMBEDDING_CONCURRENT_WORKERS": "64"}, "EMBEDDING_CONCURRENT_WORKERS"),
-        ({"EMBEDDING_REQUEST_TIMEOUT": "300000"}, "EMBEDDING_REQUEST_TIMEOUT"),
+        ({"EMBEDDING_REQUEST_TIMEOUT": "225001"}, "EMBEDDING_REQUEST_TIMEOUT"),
         ({"DATABASE_URL": "postgresql://h/d", "DB_SSL": "true"}, "DB_SSL"),
     ],
 )
@@ -296,6 +296,21 @@ def test_what_is_probably_not_meant_is_warned_of(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert [named in warning for warning in load_settings().warnings()] == [True]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"EMBEDDING_PROVIDER": "local", "EMBEDDING_DIMENSIONS": "128"},
+        {"EMBEDDING_REQUEST_TIMEOUT": "225000"},
+    ],
+)
+def test_what_works_as_it_is_set_is_not_warned_of(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().warnings() == []
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def _work(
     folders: tuple[str, ...] | None,
 ) -> None:
     log = open_log(settings.log_format, settings.log_level)
-    if switch := _switched_off(settings):
+    if switch := settings.switched_off:
         log.info(f"nothing to do: {switch} is false")
         if manager := ServiceManager.named_in(os.environ):
             manager.tell("READY=1", f"STATUS={switch} is false")  # an end without is a failure
@@ -147,13 +147,6 @@ def _work(
     except Exception as error:
         log.error("the worker crashed", exc_info=error)
         raise EmbedqError("the worker crashed", "its log says where; what it held goes to others") from error
-
-
-def _switched_off(settings: Settings) -> str:
-    """The variable that says that there is to be no worker; empty where none does."""
-    if not settings.semantic_search_enabled:
-        return "SEMANTIC_SEARCH_ENABLED"
-    return "" if settings.queue_enabled else "EMBEDDING_QUEUE_ENABLED"
 
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:

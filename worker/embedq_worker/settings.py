@@ -334,6 +334,21 @@ class Settings(WatchSettings):
         """Seconds between two heartbeats of one worker."""
         return self.heartbeat_interval_ms / 3000
 
+    @property
+    def longest_request_ms(self) -> int:
+        """Milliseconds after which a worker gives a request up: then it is the provider that is late.
+
+        At the deadline of its batch nobody could tell a provider that hangs from a text that takes too long.
+        """
+        return self.worker_timeout_ms * 3 // 4
+
+    @property
+    def switched_off(self) -> str:
+        """The variable that says that there is to be no worker; empty where none does."""
+        if not self.semantic_search_enabled:
+            return "SEMANTIC_SEARCH_ENABLED"
+        return "" if self.queue_enabled else "EMBEDDING_QUEUE_ENABLED"
+
     def connect_arguments(self) -> dict[str, Any]:
         """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; holds the password.
 
@@ -362,7 +377,7 @@ class Settings(WatchSettings):
         default_model, default_dimensions = DEFAULT_MODELS[self.provider]
         if (
             self.model == default_model
-            and self.provider != "openai"
+            and self.provider == "ollama"  # the others can be asked for fewer
             and self.dimensions != default_dimensions
         ):
             found.append(
@@ -375,10 +390,10 @@ class Settings(WatchSettings):
             )
         if self.concurrency > 32 and self.provider == "ollama":
             found.append("EMBEDDING_CONCURRENT_WORKERS is above what one Ollama server usually takes")
-        if self.request_timeout_ms >= self.worker_timeout_ms:
+        if self.request_timeout_ms > self.longest_request_ms:
             found.append(
-                "EMBEDDING_REQUEST_TIMEOUT is not shorter than EMBEDDING_WORKER_TIMEOUT: a batch that waits "
-                "for a slow provider is broken off before the provider is found unavailable"
+                "EMBEDDING_REQUEST_TIMEOUT is longer than three quarters of EMBEDDING_WORKER_TIMEOUT: "
+                "a worker gives a request up after those"
             )
         if self.database_url and (unused := self._unused_with_url()):
             found.append(f"DATABASE_URL is set: {', '.join(unused)} not used")

@@ -145,12 +145,9 @@ def _metrics_port(
 
 
 def _inside_deadline(settings: Settings) -> Settings:
-    """A request that would outlast its batch is given up before: then it is the provider that is late.
-
-    At the deadline of a batch nobody could tell a provider that hangs from a text that takes too long.
-    """
-    longest_ms = settings.worker_timeout_ms * 3 // 4
-    return settings.model_copy(update={"request_timeout_ms": min(settings.request_timeout_ms, longest_ms)})
+    """With requests that end before their batch does."""
+    longest_ms = min(settings.request_timeout_ms, settings.longest_request_ms)
+    return settings.model_copy(update={"request_timeout_ms": longest_ms})
 
 
 async def _parts(
