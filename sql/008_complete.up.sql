@@ -10,7 +10,8 @@
 -- Per chunk: c_heading the heading path joined by U+001F; c_vector null keeps the stored vector of the same hash
 -- Outcomes:  stored, skipped, removed: the task is completed
 --            gone       the article does not exist: the task is completed
---            changed    the article is not what was read: the task is pending again, nobody is charged
+--            changed    the article, or what the task says of it, is not what was read: the task is pending again, nobody
+--                       is charged
 --            lost       the claim is not ours any more: nothing was written
 --            contended  somebody holds the article, the task, or an older task that would undo this one: nothing was
 --                       written, ask again
@@ -52,12 +53,13 @@ BEGIN
                                   WHERE n.id = p.id AND n.status IN ('processing', '') AND n.worker_id = p_worker
                                     AND n.claim_token = p.token AND n.processed_at = p.claimed_at OFFSET 0)
                      THEN 'contended' ELSE 'lost' END
+            WHEN t.article_id IS DISTINCT FROM p.article THEN 'changed'
             WHEN a.source IS NULL THEN
                 CASE WHEN EXISTS (SELECT FROM articles n WHERE n.id = p.article OFFSET 0)
                      THEN 'contended' ELSE 'gone' END
             WHEN p.action = 'delete' AND t.operation = 'delete' THEN 'removed'
             WHEN a.no_rag THEN 'skipped'
-            WHEN p.action <> 'store' OR p.source IS DISTINCT FROM a.source THEN 'changed'
+            WHEN p.action <> 'store' OR t.operation = 'delete' OR p.source IS DISTINCT FROM a.source THEN 'changed'
             ELSE 'stored'
         END ORDER BY p.place), array_agg(t.created_at ORDER BY p.place) INTO v_outcome, v_made
     FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
@@ -66,7 +68,7 @@ BEGIN
         SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
         FROM articles l WHERE l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS a ON true
     LEFT JOIN LATERAL (
-        SELECT l.operation, l.created_at FROM embedding_tasks l
+        SELECT l.operation, l.article_id, l.created_at FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;
@@ -91,11 +93,19 @@ BEGIN
     END IF;
 
     -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
-    SELECT array_agg(c.article) INTO v_bare
-    FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
-    WHERE c.vector IS NULL
-      AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article
-                      AND e.content_hash = c.hash AND e.model = p_model OFFSET 0);
+    IF pg_typeof(c_vector) IN ('jsonb[]'::regtype) THEN
+        SELECT array_agg(c.article) INTO v_bare
+        FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
+        WHERE c.vector IS NULL
+          AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article AND e.content_hash = c.hash
+                          AND e.model = p_model AND e.vector_data IS NOT NULL OFFSET 0);
+    ELSE
+        SELECT array_agg(c.article) INTO v_bare
+        FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
+        WHERE c.vector IS NULL
+          AND NOT EXISTS (SELECT FROM embeddings e WHERE e.article_id = c.article AND e.content_hash = c.hash
+                          AND e.model = p_model AND e.vector IS NOT NULL OFFSET 0);
+    END IF;
     IF v_bare IS NOT NULL THEN
         SELECT array_agg(CASE WHEN o.outcome = 'stored' AND o.article = ANY (v_bare) THEN 'changed' ELSE o.outcome END
                          ORDER BY o.place) INTO v_outcome
@@ -118,7 +128,8 @@ BEGIN
                                          content_hash, vector_data, model, created_at)
             SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
                    coalesce(c.vector, (SELECT o.vector_data FROM embeddings o WHERE o.article_id = c.article
-                                       AND o.content_hash = c.hash AND o.model = p_model LIMIT 1)),
+                                       AND o.content_hash = c.hash AND o.model = p_model
+                                       AND o.vector_data IS NOT NULL LIMIT 1)),
                    p_model, v_now
             FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
                  AS c(article, index, chunk_id, heading, text, hash, vector)
@@ -136,7 +147,8 @@ BEGIN
                                          content_hash, vector, model, created_at)
             SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
                    coalesce(c.vector, (SELECT o.vector FROM embeddings o WHERE o.article_id = c.article
-                                       AND o.content_hash = c.hash AND o.model = p_model LIMIT 1)),
+                                       AND o.content_hash = c.hash AND o.model = p_model
+                                       AND o.vector IS NOT NULL LIMIT 1)),
                    p_model, v_now
             FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
                  AS c(article, index, chunk_id, heading, text, hash, vector)

@@ -190,8 +190,9 @@ $$;
 --
 -- category  no_rag   it is not to be embedded and has embeddings
 --           failed   its last task failed
---           missing  it has text and no embeddings
---           stale    its embeddings are of another text; where another program made them: older than its last save
+--           missing  it has text and no embeddings, or none with a vector
+--           stale    its embeddings are of another text, or some without a vector; where another program made them:
+--                    older than its last save
 --           model    its embeddings are by another model, or by an unknown one
 --           null     nothing, also where a blank article has no embeddings
 -- waiting   a task that will see to it is pending or in hand, or was the last word of p_operation on it
@@ -207,15 +208,18 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
     ), judged AS MATERIALIZED (
         SELECT p.*, v.n, CASE
             WHEN p.no_rag THEN CASE WHEN v.n > 0 THEN 'no_rag' END
-            WHEN p.current AND p.chunks = v.n AND v.others = 0 THEN NULL
-            WHEN v.n = 0 THEN CASE WHEN p.content ~ '\S' THEN 'missing' ELSE 'blank' END
-            WHEN NOT p.current OR p.chunks <> v.n THEN 'stale'
+            WHEN p.current AND p.chunks = v.n AND v.bare = 0 AND v.others = 0 THEN NULL
+            WHEN v.n = v.bare AND p.content ~ '\S' THEN 'missing'
+            WHEN v.n = 0 THEN 'blank'
+            WHEN NOT p.current OR p.chunks <> v.n OR v.bare > 0 THEN 'stale'
             WHEN p.current IS NULL AND p.updated_at > v.newest THEN 'stale'
             WHEN v.others > 0 THEN 'model'
         END AS verdict
-        FROM page p
+        -- Of vector and vector_data the table has one, or both: its own hides that of `absent`.
+        FROM page p CROSS JOIN (SELECT NULL::text AS vector, NULL::text AS vector_data) AS absent
         CROSS JOIN LATERAL (
             SELECT count(*) AS n, max(e.created_at) AS newest,
+                   count(*) FILTER (WHERE vector IS NULL AND vector_data IS NULL) AS bare,
                    count(*) FILTER (WHERE e.model IS DISTINCT FROM p_model) AS others
             FROM embeddings e WHERE e.article_id = p.id) AS v
     )

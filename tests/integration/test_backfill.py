@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from embedq_worker.actions import backfill, bulk
+from embedq_worker.insights.detail import article_detail
 from embedq_worker.schema.needs import Category
+from embedq_worker.schema.storage import inspect_storage
 from tests.support.backfilling import BY, OPTIONS, found, look, queue_all
 from tests.support.content import add_articles, queue_tasks, wrong_articles
-from tests.support.databases import Connection, Database
+from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.piping import Bench, bench
 from tests.support.provider_stub import ProviderStub
 
@@ -40,12 +42,19 @@ async def storing_worker(anywhere: None, worker: Bench) -> Bench:
     return worker
 
 
+async def vectors(connection: Connection) -> str:
+    """The column of vectors."""
+    return "vector" if (await inspect_storage(connection)).schema else "vector_data"
+
+
 async def embeddings_of_another_program(
     connection: Connection, articles: list[int], *, model: str | None = None, age: str = "0"
 ) -> None:
     await connection.executemany(
-        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model, created_at)
-           VALUES ($1, 'x.md#0', 0, 'words', $2, clock_timestamp() - $3::text::interval)""",
+        f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model, created_at,
+                                    {await vectors(connection)})
+            VALUES ($1, 'x.md#0', 0, 'words', $2, clock_timestamp() - $3::text::interval,
+                    '{[0.5] * DIMENSIONS}')""",
         [(article, model, age) for article in articles],
     )
 
@@ -104,6 +113,28 @@ async def test_each_kind_of_damage_is_found(connection: Connection, worker: Benc
     await change("UPDATE articles SET content = '' WHERE id = $1", articles[8])
 
     assert await found(connection) == {"no_rag": 1, "missing": 1, "stale": 4, "model": 2, "failed": 1}
+
+
+async def test_chunks_without_a_vector_are_none(connection: Connection, storing_worker: Bench) -> None:
+    """As after ALTER TABLE embeddings DROP vector and ADD it again, of other dimensions perhaps."""
+    _, partly, excluded = await some_articles(connection, storing_worker, 3)
+    await connection.execute("UPDATE articles SET content = repeat('Words. ', 2000) WHERE id = $1", partly)
+    await queue_tasks(connection, [partly])
+    await storing_worker.work_off()
+    assert await found(connection) == {}
+    await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", excluded)
+    await connection.execute(
+        f"UPDATE embeddings SET {await vectors(connection)} = NULL WHERE article_id <> $1 OR chunk_index = 1",
+        partly,
+    )
+    assert await found(connection) == {"missing": 1, "stale": 1, "no_rag": 1}
+    state = await article_detail(connection, partly)
+    assert state is not None
+    assert (state.article.state, state.article.chunks > 2) == ("missing", True)
+    await queue_all(connection)
+    await storing_worker.work_off()
+    assert await found(connection) == {}
+    assert await wrong_articles(connection) == []
 
 
 async def test_embeddings_of_another_program_are_judged_by_their_age(connection: Connection) -> None:

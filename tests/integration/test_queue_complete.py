@@ -118,6 +118,35 @@ async def test_an_article_that_was_not_found_is_not_taken_for_deleted(world: Wor
     assert len(await world.embeddings(article)) == 1
 
 
+@pytest.mark.parametrize("first_goes", [False, True])
+async def test_a_task_that_was_given_another_article_meanwhile_is_of_that_one(
+    world: World, first_goes: bool
+) -> None:
+    first, second = await world.article("First."), await world.article("Second.")
+    task, other = await world.task(first, due_s=-90), await world.task(second)
+    scope = await world.worker()
+    (held,) = await world.claim(scope, 1)
+    await world.psql.execute("UPDATE embedding_tasks SET article_id = $1 WHERE id = $2", second, task)
+    if first_goes:
+        await world.psql.execute("DELETE FROM articles WHERE id = $1", first)
+    assert await world.complete(scope, held) == ["changed"]
+    assert [await world.status(each) for each in (task, other)] == ["pending", "pending"]
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    assert (await world.texts(first), await world.texts(second)) == ([], ["Second."])
+
+
+async def test_a_task_that_became_a_delete_meanwhile_removes_what_is_stored(world: World) -> None:
+    article = await world.article()
+    await world.embed(article)
+    task = await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE embedding_tasks SET operation = 'delete' WHERE id = $1", task)
+    assert await world.complete(scope, held) == ["changed"]
+    assert await world.complete(scope, await world.claim_one(scope)) == ["removed"]
+    assert await world.embeddings(article) == []
+
+
 # -- chunks
 
 
@@ -163,7 +192,12 @@ async def test_a_chunk_that_moves_takes_its_vector_along(world: World) -> None:
 async def test_a_vector_that_is_gone_when_it_is_wanted_is_asked_for_again(world: World) -> None:
     article = await world.article("A.\nB.")
     scope = await world.worker()
-    for loss in ("DELETE FROM embeddings", "UPDATE embeddings SET model = 'other'"):
+    column = "vector_data" if world.storage.schema is None else "vector"
+    for loss in (
+        "DELETE FROM embeddings",
+        "UPDATE embeddings SET model = 'other'",
+        f"UPDATE embeddings SET {column} = NULL",
+    ):
         await world.embed(article)
         task = await world.task(article)
         held = await world.claim_one(scope)

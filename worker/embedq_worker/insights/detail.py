@@ -30,7 +30,7 @@ class ArticleState(NamedTuple):
 
     Attributes:
         state: ``embedded``, ``empty`` (embedded, no text in it), ``stale`` (changed since), ``missing`` (no
-            embeddings), ``unknown`` (embeddings by another program), ``excluded`` (no_rag).
+            embeddings, or not all), ``unknown`` (embeddings by another program), ``excluded`` (no_rag).
         chunks: Embeddings that are stored.
         models: Of these; empty text where another program did not say.
     """
@@ -207,13 +207,15 @@ SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS f
             WHEN s.article_id IS NULL THEN CASE WHEN e.chunks > 0 THEN 'unknown' ELSE 'missing' END
             WHEN s.source <> embedq_source(a.title, a.slug, a.content) THEN 'stale'
             WHEN s.chunks = 0 THEN 'empty'
-            WHEN e.chunks < s.chunks THEN 'missing'
+            WHEN e.vectors < s.chunks THEN 'missing'
             ELSE 'embedded' END AS state,
        e.chunks, e.models, s.embedded_at, a.updated_at
 FROM articles a
 LEFT JOIN embedq_articles s ON s.article_id = a.id
+CROSS JOIN (SELECT NULL::text AS vector, NULL::text AS vector_data) AS absent  -- as sql/012_bulk does it
 CROSS JOIN LATERAL (
-    SELECT count(*)::int AS chunks, array_agg(DISTINCT coalesce(model, '')::text) AS models
+    SELECT count(*)::int AS chunks, array_agg(DISTINCT coalesce(model, '')::text) AS models,
+           count(*) FILTER (WHERE vector IS NOT NULL OR vector_data IS NOT NULL) AS vectors
     FROM embeddings WHERE article_id = a.id) AS e
 WHERE a.id = $1
 """

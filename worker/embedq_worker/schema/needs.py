@@ -13,8 +13,9 @@ class Category(StrEnum):
     FAILED = "failed"
     """Its last task failed, and its embeddings are not those of its text."""
     MISSING = "missing"
-    """It has text and no embeddings."""
+    """It has text and no embeddings, or none with a vector."""
     STALE = "stale"
-    """Its embeddings are of another text; another program's: older than the last save."""
+    """Its embeddings are of another text, or not all have a vector; another program's: older than the last
+    save."""
     MODEL = "model"
     """Its embeddings are by another model, or by an unknown one."""
