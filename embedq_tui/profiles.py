@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from embedq_tui.folders import settings_folder
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration import SettingRow, describe_settings, load_settings
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
@@ -73,6 +73,17 @@ class Profile(BaseModel):
         if self.read_only:
             overrides = {"db_read_only": True} | overrides
         return load_settings(path, **(url | overrides))
+
+    def described(self, settings: Settings, env_file: Path | None = None) -> list[SettingRow]:
+        """Every setting with its value and where it is from.
+
+        Args:
+            settings: Of this profile.
+            env_file: As it was given to `settings`.
+        """
+        own = {"DATABASE_URL": self.database_url is not None, "DB_READ_ONLY": self.read_only}
+        rows = describe_settings(settings, self.env_file or env_file)
+        return [row._replace(source=f"profile {self.name}") if own.get(row.name) else row for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, print_wrapped, say
-from embedq_worker.configuration import SettingRow, describe_settings
+from embedq_tui.profiles import Profile, load_profiles
+from embedq_worker.configuration import SettingRow
 
 WIDE = 170
 """Columns of a terminal on which all of it fits into a table."""
@@ -20,8 +21,9 @@ def command(invocation: Invocation) -> None:
     Passwords and keys are masked. Combinations that are probably not meant are told at the end; a value that
     cannot be used ends this and every other command with exit code 2.
     """
-    settings = invocation.settings()
-    rows = describe_settings(settings, invocation.env_file)
+    profile = load_profiles().find(invocation.profile) if invocation.profile else Profile()
+    settings = profile.settings(invocation.env_file)
+    rows = profile.described(settings, invocation.env_file)
     warnings = settings.warnings()
     if invocation.as_json:
         print_json({"settings": rows, "warnings": warnings})

@@ -49,6 +49,21 @@ async def test_a_file_of_settings(anywhere: Tui, tmp_path: Path) -> None:
     assert by_name(document)["CHUNK_SIZE"]["value"] == "30"
 
 
+async def test_what_a_profile_says_is_told_as_its_own(
+    anywhere: Tui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "live.env").write_text("EMBEDDING_BATCH_SIZE=7\n")
+    file = tmp_path / "profiles.toml"
+    url = "postgresql://live.example/app"
+    file.write_text(f'[profiles.live]\ndatabase_url = "{url}"\nread_only = true\nenv_file = "live.env"\n')
+    monkeypatch.setenv("EMBEDQ_PROFILES", str(file))
+    rows = by_name((await anywhere("config", "--profile", "live", "--json")).document("config"))
+    sources = {name: rows[name]["source"] for name in ("DATABASE_URL", "DB_READ_ONLY")}
+    assert sources == dict.fromkeys(sources, "profile live")
+    assert rows["DATABASE_URL"]["value"] == url
+    assert rows["EMBEDDING_BATCH_SIZE"]["source"].endswith(": EMBEDDING_BATCH_SIZE")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("EMBEDDING_BATCH_SIZE", "0"), ("CHUNK_OVERLAP", "500"), ("EMBEDDING_QUEUE_MAX_RETRIES", "many")],

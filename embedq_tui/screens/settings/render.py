@@ -5,22 +5,19 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.output import moment
-from embedq_tui.profiles import Profile
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.versions import PACKAGES, version_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker import __version__
-from embedq_worker.configuration import SettingRow, describe_settings
+from embedq_worker.configuration import SettingRow
 from embedq_worker.insights.doctor import Check, Verdict
 from embedq_worker.schema.migrations import MigrationState
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 SETTINGS = (
@@ -43,22 +40,6 @@ DEFAULT = "default"
 
 _VERDICTS = {Verdict.OK: ("ok  ", GOOD), Verdict.WARN: ("warn", DOUBTFUL), Verdict.FAIL: ("FAIL", BAD)}
 _STATES = {"applied": GOOD, "pending": DOUBTFUL, "changed": BAD, "unknown": BAD}
-
-
-def settings_of(settings: Settings, profile: Profile, env_file: Path | None) -> list[SettingRow]:
-    """Every setting with its value and where it is from, as the profile has it.
-
-    Args:
-        settings: In force.
-        profile: They were read through it.
-        env_file: File of settings that was named on the command line.
-    """
-    path = profile.env_file or env_file
-    rows = describe_settings(settings, path)
-    if profile.database_url is None:
-        return rows
-    source = f"profile {profile.name}"
-    return [row._replace(source=source) if row.name == "DATABASE_URL" else row for row in rows]
 
 
 def setting_row(row: SettingRow) -> Row:

@@ -27,7 +27,6 @@ from embedq_tui.screens.settings.render import (
     migration_row,
     schema_line,
     setting_row,
-    settings_of,
     versions_line,
 )
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -122,7 +121,7 @@ class SettingsScreen(ActionScreen):
     def on_mount(self) -> None:
         """Read where the settings are from, once: they are in force as they were read."""
         session = self.session
-        self._rows = settings_of(session.settings, session.profile, self.console.options.env_file)
+        self._rows = session.profile.described(session.settings, self.console.options.env_file)
         warnings = [Text(f"Warning: {printable_line(one)}", DOUBTFUL) for one in session.settings.warnings()]
         shown = self.query_one("#warnings", Lines)
         shown.show(warnings)
