@@ -19,7 +19,7 @@ def command(invocation: Invocation, confirmed: bool) -> ExitCode:
     """Cancel all pending tasks.
 
     They stay, as failed with "Cancelled by administrator". Without --confirm nothing is done, and the exit
-    code is 1.
+    code is 1 where there are any.
     """
     wanted = TaskFilter(statuses=("pending",))
     code = run_action(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)

@@ -334,6 +334,16 @@ def test_model_and_dimensions_follow_the_provider(
 # -- secrets
 
 
+@pytest.mark.parametrize("name", ["CHUNK_OVERLAP", "EMBEDDING_MODEL"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_quote_that_is_left_open_shows_no_secret_below_it(tmp_path: Path, name: str, end: str) -> None:
+    file = tmp_path / "open.env"
+    file.write_text(end.join([f"{name}='x", "OPENAI_API_KEY=geheim", "DB_NAME='"]), newline="")
+    told = refusal(file)
+    assert name in told
+    assert "geheim" not in told
+
+
 def test_no_secret_is_shown_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "geheim")

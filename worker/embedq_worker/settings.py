@@ -275,6 +275,15 @@ class Settings(WatchSettings):
         description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_line_each(cls, values: dict[str, object]) -> dict[str, object]:
+        """A quote left open in a file makes one value of the lines below it, which may hold secrets."""
+        for name, value in values.items():
+            if isinstance(value, str) and len(value.strip().splitlines()) > 1:
+                raise ValueError(f"{name.upper()} holds a line break: is a quote left open?")
+        return values
+
     @field_validator("db_ssl", "pg_sslmode", mode="before")
     @classmethod
     def _ssl_words(cls, value: object) -> object:
