@@ -26,7 +26,7 @@ from embedq_worker.actions.tasks import (
 )
 from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.database.connections import connect
-from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.wanted import Stuck, TaskFilter
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
 from tests.support.sessions import DOOMED
@@ -100,6 +100,23 @@ async def test_what_was_named_in_vain_is_told(world: World) -> None:
         (stale, "superseded"),
         (busy, "busy"),
     ]
+
+
+async def test_a_task_that_is_as_it_was_to_be_is_told_as_such(world: World) -> None:
+    task = await world.task(await world.article(), priority="high")
+    planned = await plan(world.psql, PRIORITISE["high"], TaskFilter(ids=(task,)))
+    assert planned.matched == 0
+    assert [one.reason for one in await left_out(world.psql, planned, Outcome())] == ["already"]
+
+
+async def test_a_task_that_is_none_of_those_meant_any_more_is_not_called_busy(world: World) -> None:
+    held = await world.task(await world.article())
+    await world.claim_one(scope := await world.worker())
+    stuck = TaskFilter(ids=(held,), stuck=Stuck(older_s=1_800, silent_s=45))
+    planned = await plan(world.psql, RELEASE, stuck)
+    assert [one.reason for one in await left_out(world.psql, planned, Outcome())] == ["changed"]
+    await world.die(scope)
+    assert (await do(world, RELEASE, stuck)).ids == [held]
 
 
 async def test_a_cancelled_task_in_hand_takes_no_late_write(world: World) -> None:

@@ -40,6 +40,7 @@ class Action:
         statuses: Of the tasks that it can be done to.
         changes: The columns it sets; ``m.at`` is the time of the batch.
         also: What else a task has to fulfil.
+        otherwise: `LeftOut.reason` of one that does not.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Action:
     statuses: tuple[str, ...]
     changes: str
     also: str = "true"
+    otherwise: str = ""
 
 
 # A failed delete whose article was to be embedded again after it would take away what is stored now.
@@ -59,6 +61,7 @@ RETRY = Action(
     """(t.operation <> 'delete' OR NOT EXISTS (
             SELECT FROM embedding_tasks l WHERE l.article_id = t.article_id AND l.operation <> 'delete'
                                             AND l.created_at > t.created_at))""",
+    "superseded",
 )
 """A fresh start for failed tasks."""
 
@@ -86,6 +89,7 @@ PRIORITISE = {
         ("pending",),
         f"priority = '{priority}'",
         f"t.priority <> '{priority}'",
+        "already",
     )
     for priority in PRIORITIES
 }
@@ -331,7 +335,8 @@ class LeftOut:
     """A task that was named and to which nothing was done.
 
     Attributes:
-        reason: ``unknown``, the status it has, ``superseded`` (a later task of its article stands), or
+        reason: ``unknown``, the status it has, ``superseded`` (a later task of its article stands),
+            ``already`` (it is as it was to be), ``changed`` (it does not fulfil the filter any more), or
             ``busy`` (somebody holds it this moment).
     """
 
@@ -347,6 +352,8 @@ class LeftOut:
 _REASONS = {
     "unknown": "there is no such task",
     "superseded": "a later task of its article stands, and this one would take away what that stored",
+    "already": "it is so already",
+    "changed": "it has changed, and is none of those that were meant",
     "busy": "somebody holds it this moment, try again",
 }
 
@@ -361,9 +368,13 @@ async def left_out(connection: Connection, planned: Plan, outcome: Outcome) -> l
     """
     done = set(outcome.ids)
     missed = [task for task in dict.fromkeys(planned.wanted.ids or ()) if task not in done]
+    branches = planned.selection.branches
+    arguments = planned.selection.arguments if branches else ()
+    meant = " OR ".join(f"({branch.where})" for branch in branches) or "false"
     rows = await connection.fetch(
-        f"""SELECT t.id, t.status, {planned.action.also} AS fits
-            FROM embedding_tasks t WHERE t.id = ANY ($1::uuid[])""",
+        f"""SELECT t.id, t.status, {planned.action.also} AS fits, {meant} AS meant
+            FROM embedding_tasks t WHERE t.id = ANY (${len(arguments) + 1}::uuid[])""",
+        *arguments,
         missed,
     )
     found = {row["id"]: row for row in rows}
@@ -375,4 +386,6 @@ def _reason(row: asyncpg.Record | None, action: Action) -> str:
         return "unknown"
     if row["status"] not in action.statuses:
         return str(row["status"])
-    return "busy" if row["fits"] else "superseded"
+    if not row["fits"]:
+        return action.otherwise
+    return "busy" if row["meant"] else "changed"
