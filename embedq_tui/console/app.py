@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
+from textual.types import CSSPathType
 from textual.worker import Worker, WorkerState
 
 from embedq_tui.capabilities import ascii_only, few_colours
@@ -25,7 +27,7 @@ from embedq_tui.heap import forget_widths, settle_anew
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile, Profiles
-from embedq_tui.screens import ENTRIES
+from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from embedq_tui.execution.executor import Executor
     from embedq_tui.supervisor.supervisor import Supervisor
     from embedq_tui.supervisor.types import WorkerOptions
+
+_SHEET = Path(__file__).with_name("console.tcss")
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
@@ -73,7 +77,8 @@ class Console(App[int]):
     """
 
     TITLE = "embedq"
-    CSS_PATH = "console.tcss"
+    # All there are: for one that comes later, with its screen, Textual reads all of them again.
+    CSS_PATH: ClassVar[CSSPathType | None] = [_SHEET, *sorted(_SHEET.parents[1].glob("screens/*/*.tcss"))]
     COMMANDS = App.COMMANDS | {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     DEFAULT_MODE = "overview"
@@ -126,6 +131,7 @@ class Console(App[int]):
             self.register_theme(theme)
         # Nobody has to be told: nothing is shown yet. Told, Textual would read all style sheets once more.
         self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self.started_with = (settings, profile)
         self._type_ahead = TypeAhead(
             self, super().on_event, lambda: self._dialogs is not None and self._dialogs.busy > 0
@@ -167,7 +173,13 @@ class Console(App[int]):
 
     def _add_modes(self) -> None:
         for entry in ENTRIES:
-            self.add_mode(entry.name, entry.build)
+            self.add_mode(entry.name, partial(self._made, entry))
+
+    def _made(self, entry: Entry) -> Screen[None]:
+        """A screen of now. Textual tells those of before a change of theme by a count, to style them anew."""
+        screen = entry.build()
+        screen._css_update_count = getattr(self, "_css_update_count", -1)
+        return screen
 
     def _wire(self, settings: Settings, profile: Profile) -> None:
         """Everything that belongs to one database."""

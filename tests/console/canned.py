@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from embedq_tui.console import app
 from embedq_tui.console.app import Console, Options
 from embedq_tui.execution.executor import Executor
 from embedq_tui.execution.request import NAMED, Counted, Request
@@ -186,8 +185,6 @@ class CannedConsole(Console):
         profile: How the database is named.
         supervised: A worker of this console runs.
     """
-
-    CSS_PATH = str(Path(app.__file__).with_name(Console.CSS_PATH))
 
     def __init__(self, world: World, *, profile: Profile | None = None, supervised: bool = False) -> None:
         self._world = world

@@ -63,7 +63,6 @@ class ArticleDetailScreen(ArticleQueueing):
     """
 
     MODE = "articles"
-    CSS_PATH = "detail.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="article.back"),
         Binding("tab,right,l", "section(1)", "Chunks, tasks", id="article.next"),

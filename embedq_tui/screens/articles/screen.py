@@ -54,7 +54,6 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     """The figures, and the list page by page."""
 
     MODE = "articles"
-    CSS_PATH = "screen.tcss"
     EXAMPLE = EXAMPLE
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority: what is typed next is written, and never taken for commands.

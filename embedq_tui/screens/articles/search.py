@@ -75,7 +75,6 @@ class ArticleSearchScreen(ConsoleScreen):
     """
 
     MODE = "articles"
-    CSS_PATH = "search.tcss"
     AUTO_FOCUS = "#query"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="search.back", tooltip="Stop what is under way, or go back"),

@@ -37,7 +37,6 @@ class AuditScreen(Filtering[Wanted]):
     """The log as it grows. At its end it follows; a row that is looked at stays where it is."""
 
     MODE = "audit"
-    CSS_PATH = "screen.tcss"
     EXAMPLE = EXAMPLE
     AUTO_FOCUS = "#rows"
 

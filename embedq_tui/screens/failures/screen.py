@@ -112,7 +112,6 @@ class FailuresScreen(TaskTableScreen):
     """Groups above, the one under the cursor below."""
 
     MODE = "failures"
-    CSS_PATH = "screen.tcss"
     CHANGES = frozenset({"retry"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),

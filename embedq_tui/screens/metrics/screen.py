@@ -37,7 +37,6 @@ class MetricsScreen(ConsoleScreen):
     """Plots: one at a time, four or six, as there is room."""
 
     MODE = "metrics"
-    CSS_PATH = "screen.tcss"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "span", "1h/24h/7d", id="metrics.span", tooltip="The next span of time"),

@@ -50,7 +50,6 @@ class SettingsScreen(ActionScreen):
     """What this console, and a worker started here, would run with."""
 
     MODE = "settings"
-    CSS_PATH = "screen.tcss"
     CHANGES = frozenset({"migrate", "clean_up", "trigger"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check", id="settings.check", tooltip="Try database and provider"),

@@ -63,7 +63,6 @@ class StuckScreen(TaskTableScreen):
     """The list, and what to do about it."""
 
     MODE = "stuck"
-    CSS_PATH = "screen.tcss"
     CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Put the marked tasks back into the queue"),

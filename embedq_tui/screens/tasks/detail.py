@@ -70,7 +70,6 @@ class TaskDetailScreen(TaskActions):
     """
 
     MODE = "tasks"
-    CSS_PATH = "detail.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
         Binding("tab,right,l", "section(1)", "Next part", show=False, id="detail.next"),

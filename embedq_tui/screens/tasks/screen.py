@@ -37,7 +37,6 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     """Shows tasks: on the first row of the first page it follows whatever comes, off it the list is held."""
 
     MODE = "tasks"
-    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="tasks.next"),
         Binding(

@@ -48,7 +48,6 @@ class WorkersScreen(ConsoleScreen):
     """All who serve the queue."""
 
     MODE = "workers"
-    CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="workers.start", tooltip="Start a worker of this console"),
         Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop the worker of this console"),
