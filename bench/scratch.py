@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -52,9 +51,3 @@ async def scratch_database(dimensions: int = 256) -> AsyncIterator[Settings]:
         )
         await migrations.up(settings)
         yield settings
-
-
-def milliseconds(seconds: Iterable[float]) -> str:
-    """Median and 95th percentile of durations, as text."""
-    values = [value * 1000 for value in seconds]
-    return f"{median(values):8.2f} ms median {quantiles(values, n=20)[-1]:8.2f} ms p95"

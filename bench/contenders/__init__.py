@@ -22,12 +22,10 @@ class Contender(Protocol):
     Attributes:
         setting: Its best setting, in words.
         insert: SQL that queues one job, as another program would.
-        package: Of the package registry, for its version; empty for our own.
     """
 
     setting: str
     insert: str
-    package: str
 
     async def prepare(self, url: str) -> None:
         """Make the tables in an empty database."""

@@ -9,7 +9,6 @@ import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 
-import asyncpg
 import awa
 
 from bench.contenders import Gate, Started
@@ -34,7 +33,6 @@ class Awa:
                     'noop', 'default', '{"n": 1}'::jsonb, 'available'::awa.job_state, 2::smallint,
                     25::smallint, NULL::timestamptz, '{}'::jsonb, '{}'::text[], NULL, NULL::bit(8),
                     NULL::bytea)"""
-    package = "awa-pg"
 
     async def prepare(self, url: str) -> None:
         """Its own migrations."""
@@ -52,7 +50,6 @@ class Awa:
 
     async def drain(self, url: str, gate: Gate) -> float:
         """Counted in the handler: it has no mode that ends with the queue."""
-        connection = await asyncpg.connect(url)
         client = awa.AsyncClient(url, max_connections=20)
         left = await _waiting(client)
         done = asyncio.Event()
@@ -72,7 +69,6 @@ class Awa:
         await done.wait()
         seconds = perf_counter() - began
         await client.shutdown()
-        await connection.close()
         return seconds
 
     async def serve(self, url: str, started: Started) -> None:

@@ -90,7 +90,6 @@ class Embedq:
     setting = f"batches of {BATCH}, concurrency {CONCURRENCY}"
     insert = """INSERT INTO embedding_tasks (article_id, slug, operation)
                 VALUES (nextval('bench_article')::int, 'one', 'update')"""
-    package = ""
 
     async def prepare(self, url: str) -> None:
         """Migrate, with articles for tasks that come one by one, of which none has been embedded."""

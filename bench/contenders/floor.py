@@ -43,7 +43,6 @@ class Floor:
 
     setting = f"{BATCH} tasks per transaction, {CONNECTIONS} connections"
     insert = "INSERT INTO embedding_tasks (slug, operation) VALUES ('one', 'delete')"
-    package = "asyncpg"
 
     async def prepare(self, url: str) -> None:
         """Tables of sql/001 and 002, and the one index that a claim needs."""

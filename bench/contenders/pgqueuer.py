@@ -23,7 +23,6 @@ class Pgqueuer:
     insert = (
         """INSERT INTO pgqueuer (priority, entrypoint, payload, status) VALUES (0, 'noop', NULL, 'queued')"""
     )
-    package = "pgqueuer"
 
     async def prepare(self, url: str) -> None:
         """Its own installation."""

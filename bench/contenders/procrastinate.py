@@ -16,7 +16,6 @@ class Procrastinate:
 
     setting = f"concurrency {CONCURRENCY}, a pool of {CONCURRENCY}"
     insert = """INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('default', 'noop')"""
-    package = "procrastinate"
 
     def _app(self, url: str, started: Started = lambda: None) -> App:
         app = App(connector=PsycopgConnector(conninfo=url, min_size=4, max_size=CONCURRENCY))

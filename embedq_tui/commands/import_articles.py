@@ -52,7 +52,7 @@ def command(
                 "updated": counts.updated,
                 "unchanged": counts.unchanged,
                 "queued": counts.queued,
-                "skipped": [{"source": item.source, "reason": item.reason} for item in skipped],
+                "skipped": skipped,
             }
         )
     else:

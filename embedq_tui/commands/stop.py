@@ -72,16 +72,7 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
         print_json(
             {
                 "forced": force,
-                "workers": [
-                    {
-                        "id": asked.id,
-                        "place": asked.place,
-                        "state": asked.state,
-                        "silent": asked.silent,
-                        "in_hand": asked.in_hand,
-                    }
-                    for asked in stopped.workers
-                ],
+                "workers": stopped.workers,
                 "left": stopped.left,
                 "taken_back": stopped.taken_back,
             }

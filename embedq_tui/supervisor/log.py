@@ -36,10 +36,8 @@ class LogRing:
         next_number: Of the line that comes next; where nobody saw any yet, lines since 0 are all there are.
     """
 
-    def __init__(self, *, lines: int = LINES, characters: int = CHARACTERS) -> None:
+    def __init__(self) -> None:
         self.next_number = 0
-        self._lines = lines
-        self._characters = characters
         self._kept: deque[LogLine] = deque()
         self._size = 0
 
@@ -57,7 +55,7 @@ class LogRing:
         self._kept.append(LogLine(self.next_number, shown, ours))
         self.next_number += 1
         self._size += len(shown)
-        while len(self._kept) > self._lines or self._size > self._characters:
+        while len(self._kept) > LINES or self._size > CHARACTERS:
             self._size -= len(self._kept.popleft().text)
 
     def since(self, number: int, *, limit: int | None = None) -> list[LogLine]:

@@ -89,13 +89,12 @@ async def install(connection: Connection, *, max_attempts: int, by: str = "", tr
     return await _with_short_locks(connection, once, tries)
 
 
-async def remove(connection: Connection, *, by: str = "", tries: int = TRIES) -> bool:
+async def remove(connection: Connection, *, by: str = "") -> bool:
     """Remove the trigger; tasks that it queued stay.
 
     Args:
         connection: To a migrated database, of a role that owns `articles`.
         by: Operator as ``user@host``, for the audit log; empty for no row there.
-        tries: How often a lock is asked for that others hold.
 
     Returns:
         False where there was none.
@@ -111,7 +110,7 @@ async def remove(connection: Connection, *, by: str = "", tries: int = TRIES) ->
             await operator_log.note(connection, "triggers removed", by)
         return bool(changed)
 
-    return await _with_short_locks(connection, once, tries)
+    return await _with_short_locks(connection, once, TRIES)
 
 
 async def _with_short_locks(connection: Connection, once: Callable[[], Awaitable[bool]], tries: int) -> bool:

@@ -49,25 +49,22 @@ SELECT *, extract(epoch FROM clock_timestamp() - updated_at)::float AS silent_s,
             WHERE metadata ? 'bulkOperationId' AND metadata ->> 'bulkOperationId' = o.id::text
             GROUP BY status) AS t) AS tasks
 FROM embedq_bulk_operations o
-WHERE kind = $1 AND (id = $2 OR $2 IS NULL)
+WHERE kind = 'backfill' AND (id = $1 OR $1 IS NULL)
 ORDER BY started_at DESC LIMIT 1
 """
 
 
-async def status(
-    connection: Connection, operation_id: UUID | None = None, *, kind: str = "backfill"
-) -> Operation | None:
-    """Tell how far an operation and its tasks are; reads all its tasks by index.
+async def status(connection: Connection, operation_id: UUID | None = None) -> Operation | None:
+    """Tell how far a backfill and its tasks are; reads all its tasks by index.
 
     Args:
         connection: To a migrated database.
         operation_id: None for the last one.
-        kind: What was done.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
-    row = await connection.fetchrow(_OPERATION, kind, operation_id)
+    row = await connection.fetchrow(_OPERATION, operation_id)
     if row is None:
         return None
     return Operation(

@@ -132,17 +132,17 @@ async def search(
         return await _hits(connection, best, query)
 
 
-def snippet(text: str, query: str, width: int = SNIPPET_WIDTH) -> str:
+def snippet(text: str, query: str) -> str:
     """Cut one line out of a text, where it has most words of the query.
 
     Args:
         text: May have many lines, and anything in them.
         query: Words.
-        width: Characters at most.
 
     Returns:
-        At most `width` characters, cut between words, with an ellipsis where something was left out.
+        At most `SNIPPET_WIDTH` characters, cut between words, with an ellipsis where something was left out.
     """
+    width = SNIPPET_WIDTH
     line = " ".join(_UNPRINTABLE.sub(" ", text).split())
     if len(line) <= width:
         return line

@@ -143,7 +143,7 @@ async def open_pool(
         try:
             async with asyncio.timeout(5.0):
                 await pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except EXPECTED_ERRORS:
             pool.terminate()
 
 

@@ -25,6 +25,7 @@ WORK = "embedq_work"
 
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
+_PROBE_WITHIN_S = 2.0
 _RECONNECT = Backoff(0.2, 15.0)
 _WITHOUT_LISTEN_S = 60.0
 
@@ -191,15 +192,12 @@ def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
     return tell
 
 
-async def probe_listen(
-    connection: DirectConnection, sender: DirectConnection, *, within_s: float = 2.0
-) -> bool:
+async def probe_listen(connection: DirectConnection, sender: DirectConnection) -> bool:
     """Whether a notification of one session reaches another.
 
     Args:
         connection: That listens; not in a transaction.
         sender: Another one, not in a transaction.
-        within_s: Seconds to give it.
     """
     heard = asyncio.Event()
     channel = f"embedq_probe_{uuid4().hex}"
@@ -209,7 +207,7 @@ async def probe_listen(
 
     await connection.add_listener(channel, callback)
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(_PROBE_WITHIN_S):
             await sender.execute("SELECT pg_notify($1, '')", channel)
             await heard.wait()
     except TimeoutError:

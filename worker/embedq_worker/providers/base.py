@@ -60,8 +60,8 @@ class ProviderRateLimited(ProviderError):
         retry_after: Seconds to wait as the provider said, or None when it did not.
     """
 
-    def __init__(self, message: str, advice: str = "", *, retry_after: float | None = None) -> None:
-        super().__init__(message, advice)
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 

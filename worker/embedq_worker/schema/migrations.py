@@ -101,20 +101,13 @@ async def up(
     return applied
 
 
-async def rollback(
-    settings: Settings,
-    to: int,
-    report: Report = lambda line: None,
-    *,
-    patience: Patience | None = None,
-) -> list[int]:
+async def rollback(settings: Settings, to: int, report: Report = lambda line: None) -> list[int]:
     """Take steps back, the latest first.
 
     Args:
         settings: Where the database is.
         to: Last version that stays; 2 leaves the public tables alone, 1 removes the queue and what is in it.
         report: Takes a line for the operator.
-        patience: How long to wait for others.
 
     Returns:
         Versions taken back.
@@ -128,7 +121,7 @@ async def rollback(
     if to != 0 and to not in files:
         raise UsageError(f"there is no version {to}", f"versions are 0 to {max(files)}")
     undone = []
-    async with schema_session(settings, report, patience or Patience()) as session:
+    async with schema_session(settings, report, Patience()) as session:
         states = await status(session.connection)
         _refuse_others([state for state in states if state.state != "changed"])
         for state in reversed(states):

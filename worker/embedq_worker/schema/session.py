@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import DirectConnection, connected
+from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connected
 from embedq_worker.errors import SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.settings import Settings
@@ -315,7 +315,7 @@ async def schema_session(
         except asyncpg.RaiseError as error:  # our own files say what is wrong and what to do
             raise SchemaError(_plain(str(error.message)), _plain(error.hint or "")) from None
         finally:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*EXPECTED_ERRORS):
                 await session.release()
 
 
