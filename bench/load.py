@@ -22,6 +22,7 @@ import psutil
 
 from bench.provider import running
 from bench.scratch import scratch_database
+from bench.server import server
 from embedq_worker.queue.counts import count_drift
 from embedq_worker.settings import Settings
 
@@ -213,13 +214,14 @@ if __name__ == "__main__":
     parser.add_argument("--finished", type=int, default=0, help="tasks that are there already, and done")
     parser.add_argument("--default", action="store_true", help="with PostgreSQL's own autovacuum settings")
     given = parser.parse_args()
-    asyncio.run(
-        main(
-            given.tasks,
-            given.workers,
-            given.batch_size,
-            given.minutes,
-            finished=given.finished,
-            default=given.default,
+    with server():
+        asyncio.run(
+            main(
+                given.tasks,
+                given.workers,
+                given.batch_size,
+                given.minutes,
+                finished=given.finished,
+                default=given.default,
+            )
         )
-    )
