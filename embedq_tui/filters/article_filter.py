@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from embedq_tui.filters.quoting import quoted, refuse_unprintable
+from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 
@@ -34,7 +34,7 @@ def parse_article_filter(text: str) -> ArticleFilter:
         key, colon, value = term.partition(":")
         match key if colon else "":
             case "state":
-                states += [_state(word) for word in value.split(",")]
+                states += [State(word_of("state", word, State)) for word in value.split(",")]
             case "folder":
                 folder = value.strip("/")
             case "text":
@@ -67,15 +67,6 @@ def _terms(text: str) -> list[str]:
         return list(reader)
     except ValueError:
         raise UsageError("a quote is not closed, or nothing follows a backslash") from None
-
-
-def _state(word: str) -> State:
-    """One of a few; its beginning will do."""
-    found = [state for state in State if state.value.startswith(word.lower())]
-    exact = [state for state in found if state.value == word.lower()]
-    if len(exact or found) != 1 or not word:
-        raise UsageError(f"state: is one of {', '.join(State)}, not {word or 'nothing'}")
-    return (exact or found)[0]
 
 
 def _told(wanted: ArticleFilter) -> Iterator[str]:

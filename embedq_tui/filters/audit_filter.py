@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from uuid import UUID
 
-from embedq_tui.filters.quoting import refuse_unprintable
+from embedq_tui.filters.quoting import refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
 from embedq_worker.queue.wanted import parse_moment
@@ -97,13 +97,7 @@ def _id(text: str) -> UUID:
 
 
 def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None:
-    """One of a few; its beginning will do."""
-    if key not in given:
-        return None
-    found = [word for word in known if word.startswith(given[key].lower())]
-    if len(found) != 1:
-        raise UsageError(f"{key}: is one of {', '.join(known)}, not {given[key]}")
-    return found[0]
+    return word_of(key, given[key], known) if key in given else None
 
 
 def complete(typed: str) -> str | None:

@@ -1,8 +1,9 @@
-"""What the texts of all filters have in common: their characters, and values in them."""
+"""What the texts of all filters have in common: their characters, words and values in them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from embedq_worker.errors import UsageError
 
@@ -22,3 +23,23 @@ def quoted(text: str) -> str:
     if re.fullmatch(r'[^\s"\\]+', text):
         return text
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+def word_of(key: str, text: str, known: Iterable[str]) -> str:
+    """One of a few words; its beginning will do.
+
+    Args:
+        key: Of the term, for the complaint.
+        text: As an operator wrote it.
+        known: The words there are.
+
+    Raises:
+        UsageError: It is none of them, or may be several.
+    """
+    words = list(known)
+    found = [word for word in words if word == text.lower()] or [
+        word for word in words if text and word.startswith(text.lower())
+    ]
+    if len(found) != 1:
+        raise UsageError(f"{key}: is one of {', '.join(words)}, not {text or 'nothing'}")
+    return found[0]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from embedq_tui.filters.quoting import quoted, refuse_unprintable
+from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import (
     KINDS,
@@ -184,11 +184,7 @@ def _id(text: str) -> UUID:
 
 
 def _word(key: str, text: str) -> str:
-    """One of a few; its beginning will do."""
-    found = [word for word in _WORDS[key] if word.startswith(text.lower())]
-    if len(found) != 1 or not text:
-        raise UsageError(f"{key}: is one of {', '.join(_WORDS[key])}, not {text}")
-    return found[0]
+    return word_of(key, text, _WORDS[key])
 
 
 def _ids(texts: list[str]) -> dict[str, object]:

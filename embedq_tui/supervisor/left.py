@@ -10,6 +10,7 @@ from time import time
 
 from embedq_tui.folders import state_folder
 from embedq_worker.errors import SettingsError
+from embedq_worker.host import runs
 
 KEPT_S = 14 * 86_400.0
 """So long the log of a worker that is gone is kept."""
@@ -49,15 +50,5 @@ def _remove_old(folder: Path) -> None:
     for path in folder.glob("worker-*.log"):
         pid = path.stem.removeprefix("worker-")
         with suppress(OSError):  # somebody else's, or removed meanwhile
-            if pid.isdecimal() and time() - path.stat().st_mtime > KEPT_S and not _runs(int(pid)):
+            if pid.isdecimal() and time() - path.stat().st_mtime > KEPT_S and not runs(int(pid)):
                 path.unlink()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True

@@ -25,15 +25,18 @@ class HostIdentity:
 
     def has_process(self, pid: int) -> bool:
         """Whether a process of this pid exists; True where that cannot be told."""
-        if not self.key:
-            return True
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
+        return not self.key or runs(pid)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is a process of this pid here, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
         return True
+    return True
 
 
 def this_host() -> HostIdentity:
