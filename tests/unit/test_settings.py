@@ -334,6 +334,13 @@ def test_model_and_dimensions_follow_the_provider(
 # -- secrets
 
 
+def test_a_secret_of_two_lines_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "geheim\nkey")
+    told = refusal()
+    assert "OPENAI_API_KEY" in told
+    assert "geheim" not in told
+
+
 @pytest.mark.parametrize("name", ["CHUNK_OVERLAP", "EMBEDDING_MODEL"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_quote_that_is_left_open_shows_no_secret_below_it(tmp_path: Path, name: str, end: str) -> None:
