@@ -23,6 +23,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 -- An error text without what differs from one occurrence to the next: urls, uuids, paths, quoted words, numbers.
+-- Backslashes are in E'' here and elsewhere: such a literal is the same where standard_conforming_strings is off.
 CREATE FUNCTION embedq_normalise_error(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT left(btrim(
@@ -31,9 +32,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             '[a-z][a-z0-9+.-]*://[^[:space:]''",)>]+', '<url>', 'gi'),
             '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', '<uuid>', 'gi'),
             '''[^'']*''|"[^"]*"|`[^`]*`', '<text>', 'g'),
-            '(^|[[:space:](=:])[~.]{0,2}/[^[:space:]:,)]+', '\1<path>', 'g'),
-            '\m[a-z0-9_]+(-[a-z0-9_]+){2,}\M', '<slug>', 'gi'),
-            '\m(0x)?[0-9a-f]*[0-9][0-9a-f]{7,}\M', '<hex>', 'gi'),
+            '(^|[[:space:](=:])[~.]{0,2}/[^[:space:]:,)]+', E'\\1<path>', 'g'),
+            E'\\m[a-z0-9_]+(-[a-z0-9_]+){2,}\\M', '<slug>', 'gi'),
+            E'\\m(0x)?[0-9a-f]*[0-9][0-9a-f]{7,}\\M', '<hex>', 'gi'),
             '[0-9]+([.,:][0-9]+)*', '<n>', 'g')
     ), 200)
 $$;

@@ -209,7 +209,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
         SELECT p.*, v.n, CASE
             WHEN p.no_rag THEN CASE WHEN v.n > 0 THEN 'no_rag' END
             WHEN p.current AND p.chunks = v.n AND v.bare = 0 AND v.others = 0 THEN NULL
-            WHEN v.n = v.bare AND p.content ~ '\S' THEN 'missing'
+            WHEN v.n = v.bare AND p.content ~ E'\\S' THEN 'missing'
             WHEN v.n = 0 THEN 'blank'
             WHEN NOT p.current OR p.chunks <> v.n OR v.bare > 0 THEN 'stale'
             WHEN p.current IS NULL AND p.updated_at > v.newest THEN 'stale'

@@ -79,8 +79,8 @@ BEGIN
         v_tables := v_tables || 'OLD TABLE AS old_rows'::text;
     END IF;
     SELECT array_agg(replace(t.tgname, 'embedq_article_', '')) INTO v_there FROM pg_trigger t
-    WHERE t.tgrelid = 'articles'::regclass AND t.tgname LIKE 'embedq\_article\_%' AND t.tgenabled IN ('O', 'A')
-      AND encode(t.tgargs, 'escape') = p_max_attempts || '\000';
+    WHERE t.tgrelid = 'articles'::regclass AND t.tgname LIKE E'embedq\\_article\\_%' AND t.tgenabled IN ('O', 'A')
+      AND encode(t.tgargs, 'escape') = p_max_attempts || E'\\000';
     IF v_there @> v_events THEN
         RETURN false;
     END IF;
@@ -102,7 +102,7 @@ DECLARE
     v_found boolean := false;
 BEGIN
     FOR v_name IN SELECT tgname FROM pg_trigger
-                  WHERE tgrelid = to_regclass('articles') AND tgname LIKE 'embedq\_article\_%' LOOP
+                  WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq\\_article\\_%' LOOP
         EXECUTE format('DROP TRIGGER %I ON articles', v_name);
         v_found := true;
     END LOOP;

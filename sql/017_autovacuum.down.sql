@@ -7,7 +7,7 @@ BEGIN
         FOR v_option IN
             SELECT split_part(o.option, '=', 1)
             FROM pg_class c, unnest(c.reloptions) AS o(option), embedq_control k
-            WHERE c.oid = to_regclass('embedding_tasks') AND o.option LIKE 'autovacuum\_%'
+            WHERE c.oid = to_regclass('embedding_tasks') AND o.option LIKE E'autovacuum\\_%'
               AND to_jsonb(k) -> 'autovacuum_set' ? o.option
         LOOP
             EXECUTE format('ALTER TABLE embedding_tasks RESET (%I)', v_option);

@@ -7,7 +7,7 @@
 
 SELECT set_config('embedq.sets_autovacuum', (NOT EXISTS (
     SELECT FROM pg_class c, unnest(c.reloptions) AS o(option)
-    WHERE c.oid = 'embedding_tasks'::regclass AND o.option LIKE 'autovacuum\_%'))::text, true);
+    WHERE c.oid = 'embedding_tasks'::regclass AND o.option LIKE E'autovacuum\\_%'))::text, true);
 
 DO $$
 BEGIN

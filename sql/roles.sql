@@ -33,7 +33,7 @@ DECLARE
 BEGIN
     FOR found IN
         SELECT oid::regclass FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v') AND relname LIKE 'embedq\_%'
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v') AND relname LIKE E'embedq\\_%'
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO embedq_viewer, embedq_operator, embedq_worker', found);
     END LOOP;
@@ -77,7 +77,7 @@ DECLARE
 BEGIN
     FOR found IN
         SELECT oid::regprocedure FROM pg_proc
-        WHERE pronamespace = current_schema()::regnamespace AND proname LIKE 'embedq\_%'
+        WHERE pronamespace = current_schema()::regnamespace AND proname LIKE E'embedq\\_%'
           AND prorettype <> 'trigger'::regtype
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO embedq_viewer, embedq_operator, embedq_worker', found);

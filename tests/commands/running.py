@@ -128,6 +128,7 @@ async def as_role(tui: Tui, connection: Connection, rights: str) -> AsyncIterato
     role, url = f"embedq_{uuid4().hex[:8]}", tui.variables["DATABASE_URL"]
     await connection.execute(f"CREATE ROLE {role} LOGIN")
     try:
+        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")  # as by default from 15 on
         await connection.execute(rights.format(role=role))
         tui.variables["DATABASE_URL"] = url.replace("://postgres@", f"://{role}@")
         yield

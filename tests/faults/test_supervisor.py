@@ -168,6 +168,7 @@ async def test_a_wait_for_the_next_start_can_be_ended_either_way(
         await worker.until(lambda supervisor: supervisor.state is OFF and supervisor.restart_at is None)
 
 
+@pytest.mark.pgvector
 async def test_a_worker_is_not_started_again_where_that_would_not_help(
     database: Database, stub: ProviderStub
 ) -> None:

@@ -168,6 +168,11 @@ async def insert_odd(connection: Connection, table: str, row: Row) -> None:
         row: By column.
     """
     types = await _types(connection, table)
+    if connection.get_server_version().major < 14:  # NaN is the only number there that is none
+        row = {
+            name: "NaN" if types[name] == "numeric" and str(value).endswith("Infinity") else value
+            for name, value in row.items()
+        }
     values = ", ".join(f"${place}::text::{types[name]}" for place, name in enumerate(row, 1))
     await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})", *row.values())
 

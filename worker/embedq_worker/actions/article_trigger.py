@@ -18,8 +18,8 @@ _STATUS = """
 SELECT coalesce(array_agg(replace(tgname, 'embedq_article_', '') ORDER BY tgname), '{}') AS events,
        coalesce(array_agg(replace(tgname, 'embedq_article_', '') ORDER BY tgname)
                 FILTER (WHERE tgenabled NOT IN ('O', 'A')), '{}') AS disabled,
-       min(split_part(encode(tgargs, 'escape'), '\\000', 1))::int AS max_attempts
-FROM pg_trigger WHERE tgrelid = to_regclass('articles') AND tgname LIKE 'embedq\\_article\\_%'
+       min(split_part(encode(tgargs, 'escape'), E'\\\\000', 1))::int AS max_attempts
+FROM pg_trigger WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq\\\\_article\\\\_%'
 """
 
 

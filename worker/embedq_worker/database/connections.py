@@ -82,7 +82,7 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
     """
     connection: DirectConnection = await asyncpg.connect(**_arguments(settings, application))
-    await _prepare(connection, register_times)
+    await _prepare(connection, read_committed, register_times)
     return connection
 
 
@@ -123,7 +123,7 @@ async def open_pool(
 
     async def prepare(connection: DirectConnection) -> None:
         opened(connection)
-        await _prepare(connection, register_times, register_vectors)
+        await _prepare(connection, read_committed, register_times, register_vectors)
 
     pool = PatientPool(
         **_arguments(settings, application),
@@ -169,6 +169,18 @@ async def serves(connection: Connection, pid: int) -> bool:
         timeout=5.0,
     )
     return not waits
+
+
+async def read_committed(connection: Connection) -> None:
+    """Give a session the isolation that claims and completions count on.
+
+    They read what was committed meanwhile. Nothing where it is the default, which a database or a role may change. Not as a parameter of the
+    connection: a PgBouncer refuses those that it does not know.
+    """
+    await connection.execute(
+        """SELECT set_config('default_transaction_isolation', 'read committed', false)
+           WHERE current_setting('default_transaction_isolation') <> 'read committed'"""
+    )
 
 
 async def register_vectors(connection: Connection) -> None:

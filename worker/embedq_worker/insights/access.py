@@ -101,6 +101,6 @@ WHERE NOT coalesce(has_table_privilege(to_regclass(n.tab), p.privilege), NOT $3:
 GROUP BY n.tab
 UNION ALL
 SELECT 'function ' || p.proname || ': EXECUTE' FROM pg_proc p
-WHERE p.proname LIKE 'embedq\\_%' AND pg_function_is_visible(p.oid)
+WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid)
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
 """

@@ -98,7 +98,7 @@ SELECT (SELECT completed_at FROM embedding_tasks
         ORDER BY completed_at DESC LIMIT 1) AS last_failed_at,
        busy.oldest_claim_at, busy.claimed_due_at,
        (SELECT count(*) = 4 FROM pg_trigger
-        WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE 'embedq\\_count\\_%'
+        WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE E'embedq\\\\_count\\\\_%'
           AND tgenabled IN ('O', 'A')) AS counted,
        EXISTS (SELECT FROM embedq_live_counts WHERE n < 0) AS below_zero,
        coalesce(stat.n_live_tup, 0) AS live_rows, coalesce(stat.n_dead_tup, 0) AS dead_rows
