@@ -174,8 +174,8 @@ async def serves(connection: Connection, pid: int) -> bool:
 async def read_committed(connection: Connection) -> None:
     """Give a session the isolation that claims and completions count on.
 
-    They read what was committed meanwhile. Nothing where it is the default, which a database or a role may change. Not as a parameter of the
-    connection: a PgBouncer refuses those that it does not know.
+    They read what was committed meanwhile. Nothing where it is the default, which a database or a role may
+    change. Not as a parameter of the connection: a PgBouncer refuses those that it does not know.
     """
     await connection.execute(
         """SELECT set_config('default_transaction_isolation', 'read committed', false)
