@@ -132,6 +132,20 @@ async def test_it_is_readable_on_poor_terminals(database: Database, variables: d
         assert await program.ended() == 0
 
 
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "xterm", "COLORTERM": ""}])
+async def test_what_a_button_would_do_is_read_before_it_can_be_pressed(
+    database: Database, connection: Connection, variables: dict[str, str]
+) -> None:
+    await queued_articles(connection, 7)
+    async with opened(database, **variables) as program:
+        program.type("2")
+        await program.until(lambda text: "article-0" in text)
+        program.type("X")
+        await program.until(
+            lambda text: any("No" in line and "Cancel 7" in line for line in text.split("\n"))
+        )
+
+
 async def test_it_ends_at_once_although_its_connections_died_in_silence(database: Database) -> None:
     async with TcpProxy(database.url) as proxy, opened(database, DATABASE_URL=proxy.url) as program:
         proxy.swallow()
