@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from embedq_tui.output import count
 from embedq_worker.database.connections import EXPECTED_ERRORS, explained, open_pool
+from embedq_worker.insights.access import CLEANER, require_rights
 from embedq_worker.service.maintenance import Cleaned, clean_up, note_cleanup
 from embedq_worker.settings import Settings
 
@@ -34,11 +35,13 @@ async def clean(
         What was deleted; None where a worker is at it already.
 
     Raises:
-        EmbedqError: The database does not answer; what was deleted until then stays deleted.
+        EmbedqError: The role lacks a right: nothing is deleted. Or the database does not answer; what was
+            deleted until then stays deleted.
     """
     try:
         async with open_pool(settings, "embedq-tui", size=1) as pool:
             async with pool.acquire() as connection:
+                await require_rights(connection, CLEANER, "embedq_worker")
                 await note_cleanup(connection, days=days, found=found, by=by)
             return await clean_up(pool, days=days, progress=progress)
     except EXPECTED_ERRORS as error:

@@ -36,6 +36,10 @@ LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
 VIEWER, OPERATOR, WORKER = (f"GRANT embedq_{role} TO {{role}}" for role in ("viewer", "operator", "worker"))
 
 
+_OLD = """SELECT count(*) > 0 FROM embedding_tasks
+          WHERE status = 'completed' AND completed_at < now() - interval '30 days'"""
+
+
 def test_every_command_is_somebodys() -> None:
     assert {*OWNERS, *OPERATING} == {name for name, call in CALLS.items() if call.kind is Kind.CHANGES}
 
@@ -72,6 +76,9 @@ async def test_an_operator_does_what_operators_do(
             assert answer.code == ExitCode.OK, f"{name}: {answer}"
         for name in ("import", "migrate rollback"):
             assert (await hard(*granted.line(name))).code == ExitCode.NO, name
+        assert await connection.fetchval(_OLD), "there is something to clean up"
+        answer = await hard(*granted.line("cleanup"))
+        assert (answer.code, await connection.fetchval(_OLD)) == (ExitCode.NO, True), "all of it, or nothing"
         own = await asyncpg.connect(hard.variables["DATABASE_URL"])
         assert (await access(own)).may_write
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

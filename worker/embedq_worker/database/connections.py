@@ -249,7 +249,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.InsufficientPrivilegeError,),
         EmbedqError,
         "the role lacks a right at {place}: {text}",
-        "grant it (`embedq-tui migrate roles` makes roles to grant), or use another role",
+        "grant it (`embedq-tui migrate roles` makes roles to grant), or use the role that owns the tables",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
+from embedq_worker.errors import EmbedqError
 
 OPERATOR: Mapping[str, str] = {
     "articles": "SELECT",
@@ -25,6 +26,11 @@ OPERATOR: Mapping[str, str] = {
     "embedq_count_deltas": "SELECT",
 }
 """Rights on tables that an operator's actions need; `doctor` knows what a worker needs."""
+
+CLEANER: Mapping[str, str] = dict.fromkeys(
+    ("embedding_tasks", "embedding_audit_logs", "performance_metrics", "embedq_workers"), "DELETE"
+)
+"""Rights on tables that deleting what is old needs: a worker has them, an operator only some."""
 
 
 class Access(NamedTuple):
@@ -73,9 +79,33 @@ async def access(connection: Connection) -> Access:
     elif row["read_only"]:
         why_not = f"sessions of the role {row['user']} are read-only"
     elif missing:
-        more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
-        why_not = f"the role {row['user']} lacks rights: {'; '.join(missing[:2])}{more}"
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        why_not = (
+            f"the role {row['user']} lacks rights: {missing[0]}{more}. "
+            f"GRANT embedq_operator TO {row['user']} (`embedq-tui migrate roles` makes it)"
+        )
     return Access(**row, missing=missing, may_write=not why_not, why_not=why_not)
+
+
+async def require_rights(connection: Connection, needs: Mapping[str, str], group: str) -> None:
+    """Refuse what would be broken off half-way.
+
+    Args:
+        connection: To the migrated database.
+        needs: By table, the rights, with a space between.
+        group: The role of `migrate roles` that has them.
+
+    Raises:
+        EmbedqError: Our role lacks some.
+    """
+    lacking = await lacking_rights(connection, needs, absent=True)
+    if lacking:
+        role = await connection.fetchval("SELECT current_user::text")
+        raise EmbedqError(
+            f"the role {role} lacks rights: {'; '.join(lacking)}",
+            f"GRANT {group} TO {role} (`embedq-tui migrate roles` makes it), "
+            "or use the role that owns the tables",
+        )
 
 
 async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, absent: bool) -> list[str]:
