@@ -120,7 +120,7 @@ def _summary(found: Health) -> str:
     parts = [f"{value['pending']:,} pending", f"{value['processing']:,} in hand"]
     if value["oldest_pending"]:
         parts.append(f"the oldest due for {age(value['oldest_pending'])}")
-    parts.append(f"{value['failure_rate_hour']:.1%} failed in the last hour")
+    parts.append(f"{value['failure_rate_hour']:.1%} failed of what ended last")
     return f"OK: {', '.join(parts)}, {count(int(value['workers']), 'worker')}"
 
 

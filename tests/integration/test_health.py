@@ -242,6 +242,24 @@ async def test_dead_rows(connection: Connection, database: Database) -> None:
     assert await codes(connection, database) == set()
 
 
+async def test_after_a_crash_of_the_server_no_rows_are_taken_for_dead_that_are_only_not_counted(
+    connection: Connection, database: Database
+) -> None:
+    if connection.get_server_version().major < 15:
+        pytest.skip("the statistics of a session cannot be asked for at once")
+    await connection.execute("ALTER TABLE embedding_tasks SET (autovacuum_enabled = false)")
+    await end(connection, "completed", 30_000)
+    await connection.execute("VACUUM ANALYZE embedding_tasks")
+    # The server begins to count anew, as after a crash.
+    await connection.execute("SELECT pg_stat_reset_single_table_counters('embedding_tasks'::regclass)")
+    await connection.execute(
+        """UPDATE embedding_tasks SET metadata = '{}'
+           WHERE id IN (SELECT id FROM embedding_tasks LIMIT 12000)"""
+    )
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    assert await codes(connection, database) == set()
+
+
 async def test_it_agrees_with_the_overview(connection: Connection, database: Database) -> None:
     await queued_articles(connection, 4)
     seen = await overview(connection, database.settings)

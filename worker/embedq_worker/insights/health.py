@@ -165,8 +165,8 @@ class _Findings:
         yield from self._providers()
         yield from self._queue()
         yield from self._stall()
-        yield from self._failures(Code.FAILURE_RATE_HOUR, "hour", self.facts.hour)
-        yield from self._failures(Code.FAILURE_RATE_DAY, "day", self.facts.day)
+        yield from self._failures(Code.FAILURE_RATE_HOUR, 3_600, self.facts.hour)
+        yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day)
         yield from self._table()
 
     def measures(self) -> tuple[Measure, ...]:
@@ -263,14 +263,14 @@ class _Findings:
 
     # -- what ended
 
-    def _failures(self, code: Code, window: str, last: Ended) -> Iterator[Issue]:
+    def _failures(self, code: Code, window_s: int, last: Ended) -> Iterator[Issue]:
         most = self.settings.health_failure_rate
         if last.failed >= LEAST_FAILURES and last.failure_rate > most:
             ended = last.completed + last.failed
             yield Issue(
                 code,
                 f"{last.failure_rate:.0%} failed of the {ended:,} tasks that ended in the last "
-                f"{window if last.seconds >= 3_600 else age(last.seconds)}, {most:.0%} are allowed",
+                f"{age(min(last.seconds, window_s))}, {most:.0%} are allowed",
                 "why: embedq-tui failed --details",
                 round(last.failure_rate, 4),
                 most,

@@ -92,6 +92,7 @@ def _ended(row: asyncpg.Record | None) -> Ended:
     return Ended(row["completed"], row["failed"], row["seconds"])
 
 
+# A server that crashed counts rows anew: until it has been over the table, what it knew before is better.
 _FACTS = """
 SELECT (SELECT completed_at FROM embedding_tasks
         WHERE status = 'failed' AND completed_at IS NOT NULL
@@ -101,10 +102,15 @@ SELECT (SELECT completed_at FROM embedding_tasks
         WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE E'embedq\\\\_count\\\\_%'
           AND tgenabled IN ('O', 'A')) AS counted,
        EXISTS (SELECT FROM embedq_live_counts WHERE n < 0) AS below_zero,
-       coalesce(stat.n_live_tup, 0) AS live_rows, coalesce(stat.n_dead_tup, 0) AS dead_rows
+       CASE WHEN stat.known THEN stat.n_live_tup
+            ELSE greatest(stat.n_live_tup, c.reltuples::bigint, 0) END AS live_rows,
+       coalesce(stat.n_dead_tup, 0) AS dead_rows
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
       FROM embedding_tasks WHERE status = 'processing') AS busy
-LEFT JOIN pg_stat_user_tables AS stat ON stat.relid = 'embedding_tasks'::regclass
+JOIN pg_class AS c ON c.oid = 'embedding_tasks'::regclass
+LEFT JOIN (SELECT relid, n_live_tup, n_dead_tup,
+                  coalesce(last_vacuum, last_autovacuum, last_analyze, last_autoanalyze) IS NOT NULL AS known
+           FROM pg_stat_user_tables) AS stat ON stat.relid = c.oid
 """
 
 # Where more has ended than is counted, the window shrinks to what the newest of them span: a rate in which
