@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, count, moment, print_json, print_table, say
+from embedq_tui.output import Column, count, moment, percentage, print_json, print_table, say
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FailureGroup, Failures, failures
 from embedq_worker.settings import Settings
@@ -63,7 +63,7 @@ def _table(found: Failures) -> None:
         Column("Error", wrap=True, least=20),
     ]
     rows = [
-        [group.fingerprint, f"{group.count:,}", f"{group.share:.0%}", _last(group, found.at), group.error]
+        [group.fingerprint, f"{group.count:,}", percentage(group.share), _last(group, found.at), group.error]
         for group in found.groups
     ]
     print_table(columns, rows)
@@ -75,7 +75,7 @@ def _details(found: Failures) -> Iterator[str]:
     yield _summary(found)
     for group in found.groups:
         yield ""
-        yield f"{group.fingerprint}  {group.count:,} of {found.failed:,} ({group.share:.0%})"
+        yield f"{group.fingerprint}  {group.count:,} of {found.failed:,} ({percentage(group.share)})"
         yield f"  first seen  {moment(group.first_seen, found.at)}"
         yield f"  last seen   {moment(group.last_seen, found.at)}"
         yield f"  error       {printable_line(group.newest[0].error if group.newest else group.error)}"
@@ -87,8 +87,8 @@ def _details(found: Failures) -> Iterator[str]:
 
 
 def _summary(found: Failures) -> str:
-    text = f"{count(found.failed, 'failed task')} in {count(len(found.groups), 'group')}"
-    return f"{text}, and more groups (--limit)" if found.more else text
+    failed, groups = count(found.failed, "failed task"), count(len(found.groups), "group")
+    return f"{failed} in more than the {groups} shown (--limit)" if found.more else f"{failed} in {groups}"
 
 
 def _last(group: FailureGroup, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -122,7 +123,10 @@ def advice_here(advice: str, retry: str) -> str:
         advice: Of `insights`, which names commands.
         retry: How retrying is called here, with its key.
     """
-    return printable_line(advice).replace("embedq-tui retry --failed", retry)
+    return _RETRYING.sub(retry, printable_line(advice))
+
+
+_RETRYING = re.compile(r"embedq-tui retry (--failed( --group \w+)?|[\w-]{36})")
 
 
 def ago(when: datetime | None, now: datetime) -> str:

@@ -63,6 +63,18 @@ async def test_details_show_tasks_and_advice(tui: Tui, connection: Connection) -
     assert [task["id"] for task in document["groups"][0]["newest"]] == [row["id"] for row in ids]
 
 
+async def test_the_advice_for_a_group_or_a_task_retries_nothing_else(
+    tui: Tui, connection: Connection
+) -> None:
+    await fail(connection, "boom {}", 2)
+    await fail(connection, "alpha broke")
+    for group in (await tui("failed", "--json")).document("failed")["groups"]:
+        assert group["advice"].endswith(f"embedq-tui retry --failed --group {group['fingerprint']}")
+        task = group["newest"][0]["id"]
+        shown = (await tui("show", task, "--json")).document("show")
+        assert shown["advice"].endswith(f"embedq-tui retry {task}")
+
+
 async def test_a_limit_says_that_there_are_more(tui: Tui, connection: Connection) -> None:
     for name, count in (("alpha", 2), ("beta", 3), ("gamma", 1)):
         await fail(connection, f"{name} broke", count)

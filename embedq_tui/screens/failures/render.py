@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.output import count
+from embedq_tui.output import count, percentage
 from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
@@ -61,8 +61,7 @@ def share_bar(share: float, *, ascii_only: bool) -> str:
     """A part of all as a bar and a percentage; however small, it is seen."""
     full, hollow = ("#", ".") if ascii_only else ("█", "░")
     blocks = max(round(share * BAR), 1)
-    told = "<1%" if share < 0.005 else f"{share:.0%}"
-    return f"{full * blocks}{hollow * (BAR - blocks)} {told:>4}"
+    return f"{full * blocks}{hollow * (BAR - blocks)} {percentage(share):>4}"
 
 
 def head(found: Failures) -> Text:

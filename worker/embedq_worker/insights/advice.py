@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_RETRY = "then: embedq-tui retry --failed"
+RETRY_ALL = "embedq-tui retry --failed"
+"""The command that the table names; whoever asks puts one in its place that retries what it is about."""
+
+_RETRY = f"then: {RETRY_ALL}"
 
 _ADVICE: tuple[tuple[str, str], ...] = (
     (r"cancelled by", "an operator cancelled these; if that was not meant, " + _RETRY.removeprefix("then: ")),
@@ -67,12 +70,14 @@ READ = 2_000
 UNKNOWN = "look at the sample, mend its cause, " + _RETRY
 
 
-def advice_for(error: str) -> str:
+def advice_for(error: str, retry: str = RETRY_ALL) -> str:
     """One line that says what to do about an error; the first rule that fits.
 
     Args:
         error: As stored with a failed task.
+        retry: The command that retries what failed with it, and nothing else.
     """
     told = error[:READ]
     # A pattern is compiled when an error is there to be read, and kept by Python.
-    return next((advice for pattern, advice in _ADVICE if re.search(pattern, told, re.IGNORECASE)), UNKNOWN)
+    found = (advice for pattern, advice in _ADVICE if re.search(pattern, told, re.IGNORECASE))
+    return next(found, UNKNOWN).replace(RETRY_ALL, retry)

@@ -99,7 +99,7 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
         at=row["now"],
         task=found,
         metadata=document_of(row["metadata"]) if row["metadata"] else None,
-        advice=advice_for(found.error) if found.status == "failed" else "",
+        advice=advice_for(found.error, f"embedq-tui retry {task}") if found.status == "failed" else "",
         stack_trace=next((event.stack_trace for event in reversed(timeline) if event.stack_trace), ""),
         article=article,
         timeline=timeline,

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.advice import advice_for
+from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import PLAN
 
@@ -164,7 +164,7 @@ def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) 
         share=round(min(row["n"] / failed, 1.0), 4) if failed else 0.0,
         first_seen=row["first_seen"] or last,
         last_seen=last,
-        advice=advice_for(tasks[0].error if tasks else ""),
+        advice=advice_for(tasks[0].error if tasks else "", f"{RETRY_ALL} --group {row['fingerprint']}"),
         newest=tasks,
     )
 
