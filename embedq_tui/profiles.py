@@ -49,9 +49,14 @@ class Profile(BaseModel):
     env_file: Path | None = None
 
     @property
+    def badge(self) -> str:
+        """Its word; empty for a database of the environment."""
+        return self.environment or self.name
+
+    @property
     def badge_colour(self) -> str:
         """The colour in force."""
-        word = self.environment.lower()
+        word = self.badge.lower()
         if self.colour:
             return self.colour
         return "red" if word.startswith("prod") else "yellow" if word.startswith("stag") else "green"

@@ -246,8 +246,7 @@ class Console(App[int]):
             from embedq_tui.dialogs.service import Dialogs
 
             session, profile = self.session, self.session.profile
-            word = profile.environment or profile.name
-            place = Place(session.link.place, word, profile.badge_colour)
+            place = Place(session.link.place, profile.badge, profile.badge_colour)
             self._dialogs = Dialogs(self, place, lambda: session.read_only)
         return self._dialogs
 

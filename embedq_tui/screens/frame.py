@@ -42,7 +42,7 @@ def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: b
     """
     profile = session.profile
     left = Text(" embedq ", HEAD)
-    word = profile.environment or profile.name
+    word = profile.badge
     if word:
         left.append(f" {printable_line(word, 20).upper()} ", badge_style(profile.badge_colour))
         left.append(" ")

@@ -57,6 +57,7 @@ def test_profiles_are_found_by_name_in_the_order_of_the_file(tmp_path: Path) -> 
 )
 def test_the_badge_warns_of_production(environment: str, colour: str, badge: str) -> None:
     assert Profile(environment=environment, colour=colour).badge_colour == badge
+    assert Profile(name=environment, colour=colour).badge_colour == badge
 
 
 def test_settings_come_from_the_file_of_the_profile(tmp_path: Path) -> None:
