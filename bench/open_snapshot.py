@@ -45,14 +45,14 @@ async def main(tasks: int) -> None:
         await old.fetchval("SELECT count(*) FROM articles")
         storage = await inspect_storage(connection)
         scope = Scope(uuid4(), "bench", "bench/none")
-        marked, plain = LowWater(), LowWater()
+        marked = LowWater()
         seconds: dict[str, list[float]] = {"with": [], "without": []}
         async with open_pool(settings, "bench", size=2) as pool:
             for number in range((tasks - 1) // BATCH):
                 hint = "without" if number % 10 == 9 else "with"
-                water = marked if hint == "with" else plain
+                marks = marked.marks() if hint == "with" else []
                 began = perf_counter()
-                claimed = await claims.claim(pool, scope, BATCH, water.marks())
+                claimed = await claims.claim(pool, scope, BATCH, marks)
                 seconds[hint].append(perf_counter() - began)
                 marked.claimed(claimed, seconds[hint][-1])
                 await claims.complete(
