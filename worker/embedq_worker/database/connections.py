@@ -123,6 +123,8 @@ async def open_pool(
 
     async def prepare(connection: DirectConnection) -> None:
         opened(connection)
+        if isinstance(connection, Line):
+            connection.ends_read_only = not settings.db_read_only
         await _prepare(connection, read_committed, register_times, register_vectors)
 
     pool = PatientPool(
@@ -308,6 +310,7 @@ _CONNECTION_ERRORS = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,
@@ -324,8 +327,9 @@ _CONFLICT_TRIES = 8
 async def persist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call until the database answers it.
 
-    While the database cannot be reached it is repeated for ever, with growing delays, which the caller's
-    cancellation ends. It may have taken effect although its answer was lost: it must bear being repeated.
+    While the database cannot be reached, or may only be read, it is repeated for ever, with growing delays,
+    which the caller's cancellation ends. It may have taken effect although its answer was lost: it must bear
+    being repeated.
 
     Args:
         call: Makes the call anew.

@@ -39,11 +39,14 @@ class Line(_Connection):
 
     Attributes:
         waits_since: Of the clock `time.monotonic`; None while nothing is asked.
+        ends_read_only: It ends when it is told that it may not write, for a new one may: a session that began
+            while the database was read-only stays so, and one of a server that has handed over to another.
     """
 
     def __init__(self, protocol: Any, transport: Transport, *more: Any, **named: Any) -> None:
         super().__init__(protocol, transport, *more, **named)
         self.waits_since: float | None = None
+        self.ends_read_only = False
         _keep_awake(transport.get_extra_info("socket"))
 
     @contextmanager
@@ -51,6 +54,10 @@ class Line(_Connection):
         self.waits_since = time.monotonic()
         try:
             yield
+        except asyncpg.ReadOnlySQLTransactionError:
+            if self.ends_read_only:
+                self.terminate()
+            raise
         finally:
             self.waits_since = None
 
