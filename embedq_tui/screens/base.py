@@ -126,8 +126,8 @@ class ConsoleScreen(Screen[None], Backdrop):
 
     @property
     def alive(self) -> bool:
-        """Whether its widgets are there: not before it is mounted, and not while the console ends."""
-        return self.is_mounted and self.app.is_running
+        """Whether its widgets are there: not before it is mounted, nor while it goes or the console ends."""
+        return self.is_mounted and self.display and self.app.is_running
 
     def compose(self) -> ComposeResult:
         """The frame."""

@@ -27,7 +27,8 @@ class Keys(Footer):
 
     async def _make_anew(self) -> None:
         self._due = False
-        if not self.is_attached:  # its screen was left meanwhile
+        # Its screen was left meanwhile, or is about to go: what it would ask there may be gone already.
+        if not (self.is_attached and self.display):
             return
         shown = tuple(
             (binding.key, binding.description, enabled, tooltip)

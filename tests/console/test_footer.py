@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from embedq_tui.screens import ENTRIES
+from embedq_tui.widgets.footer import Keys
+from tests.console.canned import CannedConsole
+from tests.console.canned_world import busy
 from tests.console.running import console, shown, until_text
 from tests.support.databases import Database
 from tests.support.waiting import until
@@ -23,6 +27,35 @@ async def test_going_through_the_screens_quickly_does_not_stop_the_drawing(datab
         await until(lambda: app.current_mode == "overview" and app._batch_count == 0, within_s=15)
         made = sum(1 for widget in app._registry if type(widget).__name__ == "FooterKey")
         assert made < 20 * len(ENTRIES)
+
+
+async def test_a_line_that_is_due_while_its_screen_goes_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    late: list[Callable[[], Awaitable[None]]] = []
+    going, gone = asyncio.Event(), asyncio.Event()
+
+    async def go(_: Keys) -> None:
+        going.set()
+        await gone.wait()
+
+    app = CannedConsole(busy())
+    async with app.run_test() as pilot:
+        await pilot.press("8")
+        await until(lambda: bool(app.screen.query("#list")))
+        left = app.screen
+        await pilot.press("1")
+        monkeypatch.setattr(Keys, "call_after_refresh", lambda _, do: late.append(do))
+        monkeypatch.setattr(Keys, "on_unmount", go, raising=False)
+        left.refresh_bindings()
+        await until(lambda: bool(late))
+        try:
+            removal = app.remove_mode("articles")
+            await going.wait()
+            await until(lambda: not left.query("#list"))
+            for do in late:
+                await do()
+        finally:
+            gone.set()
+        await removal
 
 
 async def test_a_key_that_would_be_typed_is_not_offered(database: Database) -> None:
