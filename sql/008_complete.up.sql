@@ -158,9 +158,11 @@ BEGIN
             SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
                 text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
                 vector = EXCLUDED.vector, created_at = EXCLUDED.created_at
-            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model, e.vector)
+            -- Vectors byte by byte, as records: pgvector's own operators may be in no schema of the search path.
+            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model)
                 IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
-                                  EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector);
+                                  EXCLUDED.heading_path, EXCLUDED.model)
+                OR ROW(e.vector)::record *<> ROW(EXCLUDED.vector)::record;
         END IF;
         DELETE FROM embeddings WHERE id = ANY (ARRAY(
             SELECT e.id FROM unnest(p_article, p_chunks, v_outcome) AS o(article, chunks, outcome)

@@ -20,7 +20,7 @@ from tests.support.postgres import embedded_binaries
 from tests.support.provider_stub import ProviderStub
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
-from tests.support.worker_process import environment, worker_process
+from tests.support.worker_process import environment, run_worker_process, worker_process
 
 pytestmark = pytest.mark.usefixtures("witness")
 
@@ -131,6 +131,35 @@ async def test_a_database_that_turns_read_only_is_waited_for(
         await until_tasks(connection, completed=10, within_s=10)
         assert not worker.heard("a batch failed")
         assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
+
+
+@pytest.mark.pgvector
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE SCHEMA elsewhere; ALTER EXTENSION vector SET SCHEMA elsewhere",
+        "DROP EXTENSION vector CASCADE; CREATE EXTENSION vector; ALTER TABLE embeddings ADD vector vector(8)",
+        "ALTER TABLE embeddings DROP vector, ADD vector_data jsonb",
+    ],
+    ids=["moved", "made anew", "to jsonb"],
+)
+async def test_a_column_for_vectors_that_is_altered_meanwhile_costs_a_restart_and_no_attempt(
+    database: Database, connection: Connection, stub: ProviderStub, change: str
+) -> None:
+    variables = environment(database, stub)
+    async with worker_process(variables, *BATCHES) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 30)
+        await until(lambda: stub.seen.in_flight == 2, within_s=15)
+        await connection.execute(change)
+        stub.faults.hold.set()
+        assert await worker.ended() == 1
+        assert worker.plain_lines[0].startswith("embedq-worker: "), worker.text
+    assert await statuses(connection) == {"pending": 30}
+    code, again = await run_worker_process(variables, "--drain", *BATCHES)
+    assert code == 0, again.text
     assert await judge(connection, blameless=True) == []
 
 

@@ -10,6 +10,7 @@ from random import Random
 import asyncpg
 import pytest
 
+from embedq_worker.schema.storage import inspect_storage
 from tests.support.queue_world import BOTH_STORAGES, MODEL, World, chunks_of, completion_of, vector_of
 
 
@@ -217,6 +218,19 @@ async def test_a_chunk_without_a_vector_is_not_taken_for_embedded(world: World) 
     await world.psql.execute(f"UPDATE embeddings SET {column} = NULL")
     await world.embed(article)
     assert all(row["vector"] for row in await world.embeddings(article))
+
+
+@pytest.mark.pgvector
+async def test_pgvector_may_be_in_a_schema_that_is_not_in_the_search_path(world: World) -> None:
+    await world.psql.execute("CREATE SCHEMA elsewhere; ALTER EXTENSION vector SET SCHEMA elsewhere")
+    world = replace(world, storage=await inspect_storage(world.psql))
+    article = await world.article("A.\nB.")
+    await world.embed(article)
+    before = await world.embeddings(article)
+    await world.psql.execute("UPDATE embeddings SET vector = NULL WHERE chunk_index = 1")
+    await world.embed(article)
+    assert [row["vector"] for row in await world.embeddings(article)] == [row["vector"] for row in before]
+    assert (await world.embeddings(article))[0] == before[0]
 
 
 @BOTH_STORAGES

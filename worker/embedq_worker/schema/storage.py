@@ -14,12 +14,14 @@ class VectorStorage:
 
     Attributes:
         schema: Where pgvector lives, quoted; None where vectors are jsonb.
+        type_oid: Of pgvector's type: another one after the extension was dropped and made again. 0 for jsonb.
         dimensions: As declared, or -1.
         indexed: There is a vector index.
         chunks: Rows as last estimated, -1 or 0 where the table was never analyzed.
     """
 
     schema: str | None
+    type_oid: int = 0
     dimensions: int = -1
     indexed: bool = False
     chunks: float = -1
@@ -28,6 +30,14 @@ class VectorStorage:
     def array_type(self) -> str:
         """SQL type of a list of vectors as completion takes it."""
         return "jsonb[]" if self.schema is None else f"{self.schema}.vector[]"
+
+    def takes_the_same_as(self, other: VectorStorage) -> bool:
+        """Whether vectors are sent to both in the same way, and are as long."""
+        return (self.schema, self.type_oid, self.dimensions) == (
+            other.schema,
+            other.type_oid,
+            other.dimensions,
+        )
 
     def require(self, dimensions: int) -> None:
         """Insist that vectors of this many components can be stored.
@@ -44,7 +54,8 @@ class VectorStorage:
 
 
 _COLUMNS = """
-SELECT attname AS name, typname AS type, atttypmod AS dimensions, quote_ident(nspname) AS schema,
+SELECT attname AS name, typname AS type, atttypid AS type_oid, atttypmod AS dimensions,
+       quote_ident(nspname) AS schema,
        (SELECT reltuples FROM pg_class WHERE oid = attrelid) AS chunks,
        EXISTS (SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
                WHERE indrelid = attrelid AND indisvalid AND attnum = ANY (indkey)
@@ -68,7 +79,9 @@ async def inspect_storage(connection: Connection) -> VectorStorage:
         )
     vector = columns.get("vector")
     if vector and vector["type"] == "vector":
-        return VectorStorage(vector["schema"], vector["dimensions"], vector["indexed"], vector["chunks"])
+        return VectorStorage(
+            vector["schema"], vector["type_oid"], vector["dimensions"], vector["indexed"], vector["chunks"]
+        )
     if "vector_data" in columns:
         return VectorStorage(None)
     raise SchemaError("table embeddings has neither a column vector of pgvector nor vector_data")

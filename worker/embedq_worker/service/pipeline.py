@@ -15,11 +15,13 @@ import asyncpg
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, one_line, persist
 from embedq_worker.database.kept import KeptConnection
+from embedq_worker.errors import SchemaError
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
-from embedq_worker.schema.storage import VectorStorage
+from embedq_worker.schema import migrations
+from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.text import printable
@@ -149,6 +151,9 @@ class Pipeline:
 
         Failures of texts, provider and database are outcomes or are waited out; only cancellation ends it
         early, and then `release` gives back what is left.
+
+        Raises:
+            SchemaError: The tables are others than when the worker began; what is left is in hand.
         """
         report = BatchReport()
         plans = await self._plan(tasks)
@@ -326,6 +331,7 @@ class Pipeline:
             )
         except (asyncpg.PostgresError, ValueError, OverflowError) as error:
             if len(completions) == 1:
+                await persist(self._require_same_schema)
                 task = completions[0].task
                 text = f"the database refuses the embeddings: {one_line(error)}"
                 await self._give_back(
@@ -338,6 +344,14 @@ class Pipeline:
             return outcomes
         self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
         return outcomes
+
+    async def _require_same_schema(self) -> None:
+        """Insist that the schema is what it was when the worker began; else nothing is any task's fault."""
+        async with self._pool.acquire() as connection:
+            await migrations.require_current(connection)
+            storage = await inspect_storage(connection)
+        if not storage.takes_the_same_as(self._storage):
+            raise SchemaError("the column for vectors was altered while this worker ran", "start it again")
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))

@@ -10,7 +10,7 @@ from time import perf_counter
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, persist
 from embedq_worker.database.listener import Heard, Hearing, Listener, log_hearing
 from embedq_worker.database.notifier import Notifier
-from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider, ProviderError, ProviderRateLimited
@@ -91,6 +91,7 @@ class Service:
         self._forced = asyncio.Event()
         self._ready = asyncio.Event()
         self._fault: ProviderError | None = None
+        self._failure: EmbedqError | None = None
         self._stop_reason = ""
         self._claiming_failed = False
         self._succeeded = self._failed = 0
@@ -144,6 +145,7 @@ class Service:
 
         Raises:
             EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work.
+            SchemaError: The tables are others than when it began.
             One of `connections.EXPECTED_ERRORS`: the database failed while the worker was entering.
         """
         await self._enter()
@@ -225,21 +227,20 @@ class Service:
 
     async def _dispatch(self) -> None:
         """Claim while a slot is free and nobody said stop; then see the batches in flight to their end."""
-        failure: EmbedqError | None = None
         try:
             async with asyncio.timeout(None) as grace, asyncio.TaskGroup() as batches:
                 try:
                     await self._claim_on(batches)
                 except EmbedqError as error:
-                    failure = error
+                    self._failure = error
                 if self.ending.is_set():
                     await self._see_out(grace)
         except TimeoutError:
             self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
-        if self._drain and self._heartbeat.ordered and not failure:
-            failure = EmbedqError("not drained: an operator stopped it", "`embedq-tui start` lifts a stop")
-        if failure:
-            raise failure
+        if self._drain and self._heartbeat.ordered and not self._failure:
+            raise EmbedqError("not drained: an operator stopped it", "`embedq-tui start` lifts a stop")
+        if self._failure:
+            raise self._failure
 
     async def _see_out(self, grace: asyncio.Timeout) -> None:
         """Give the batches in flight their grace time; none when forced."""
@@ -294,6 +295,11 @@ class Service:
         try:
             try:
                 report = await self._pipeline.run(tasks)
+            except SchemaError as error:  # no task's fault: what is in hand is given back
+                self._failure = error
+                if not self.ending.is_set():
+                    self.stop(error.message)
+                return
             except Exception as error:
                 # The edge of a batch: whatever it ran into, the worker goes on with the others.
                 self._log.error("a batch failed", exc_info=error, tasks=len(tasks))
