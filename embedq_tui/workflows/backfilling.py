@@ -11,6 +11,7 @@ from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, CategoryCount, Plan
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
+from embedq_worker.insights.overview import Liveness, overview
 from embedq_worker.providers import open_provider
 from embedq_worker.schema import migrations
 from embedq_worker.schema.needs import Category
@@ -34,12 +35,14 @@ class Planned:
         options: What of it is to be queued, and how.
         inputs: Texts per request to the provider.
         claimed: Tasks that a worker claims together.
+        others: Models that workers which are alive embed with instead of the one that was compared with.
     """
 
     plan: Plan
     options: BackfillOptions
     inputs: int
     claimed: int
+    others: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> CategoryCount:
@@ -110,7 +113,14 @@ async def plan_backfill(
     await migrations.require_current(connection)
     words = settings.chunk_size - settings.chunk_overlap
     plan = await backfill.plan(connection, options, words_per_chunk=words, progress=progress)
-    return Planned(plan, options, target.inputs, settings.batch_size)
+    others = await _other_models(connection, settings, target.model)
+    return Planned(plan, options, target.inputs, settings.batch_size, others)
+
+
+async def _other_models(connection: Connection, settings: Settings, model: str) -> tuple[str, ...]:
+    workers = (await overview(connection, settings)).workers
+    models = {row.provider.partition(" ")[0] for row in workers if row.liveness is Liveness.ALIVE}
+    return tuple(sorted(models - {model}))
 
 
 def plan_lines(planned: Planned) -> Iterator[str]:
@@ -129,3 +139,8 @@ def plan_lines(planned: Planned) -> Iterator[str]:
             f"To queue: {count(wanted.to_queue, 'task')}, about {count(wanted.chunks, 'chunk')} "
             f"in {count(planned.requests, 'request')}"
         )
+        if planned.others:
+            yield (
+                f"Running workers embed with {' and '.join(planned.others)}, as they go on to: "
+                f"start them with {planned.options.model} first"
+            )

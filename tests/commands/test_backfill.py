@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from embedq_worker.errors import ExitCode
-from tests.commands.actors import embed
+from tests.commands.actors import MODEL, embed, start_worker
 from tests.commands.running import Tui
 from tests.support.content import add_articles, statuses
 from tests.support.databases import Connection
@@ -88,3 +88,15 @@ async def test_status_and_rollback(tui: Tui, connection: Connection) -> None:
     assert await statuses(connection) == {}
     status = (await tui("backfill", "status", "--json")).document("backfill-status")
     assert status["state"] == "rolled_back"
+
+
+async def test_workers_that_embed_with_another_model_are_told_of_before_anything_is_queued(
+    tui: Tui, connection: Connection
+) -> None:
+    await damage(connection)
+    worker = await start_worker(connection)
+    for provider, told in ((f"{MODEL} http://here", False), ("openai/other http://here", True)):
+        await connection.execute("UPDATE embedq_workers SET provider = $2 WHERE id = $1", worker, provider)
+        assert ("openai/other" in (await tui("backfill", "--dry-run")).out) is told
+    await connection.execute("UPDATE embedq_workers SET state = 'dead'")
+    assert "openai/other" not in (await tui("backfill", "--dry-run")).out
