@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
@@ -53,6 +55,8 @@ def as_ascii(text: str) -> str:
     """A text of the same width in ASCII; what has no like is a question mark."""
     if text.isascii():
         return text
-    return "".join(
-        character if character.isascii() else "?" * cell_len(character) for character in text.translate(_LIKE)
-    )
+    # Together: of characters that are joined to one sign, the width is not the sum of theirs.
+    return _OTHERS.sub(lambda found: "?" * cell_len(found[0]), text.translate(_LIKE))
+
+
+_OTHERS = re.compile(r"[^\x00-\x7f]+")
