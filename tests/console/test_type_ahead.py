@@ -53,6 +53,15 @@ async def test_a_screen_that_opens_gets_what_is_typed_meanwhile(pilot: ConsolePi
     await eventually(lambda: pilot.app.current_mode == "audit")
 
 
+async def test_what_is_about_all_that_match_does_not_wait_for_their_rows(
+    pilot: ConsolePilot, connection: Connection
+) -> None:
+    await queued_articles(connection, 3)
+    strike(pilot, "2", "X")
+    await until_asked(pilot)
+    await until_text(pilot, "Cancel 3")
+
+
 async def test_a_line_that_opens_gets_all_that_is_typed_and_pasted(pilot: ConsolePilot) -> None:
     strike(pilot, "8", "i", *"/one", Paste("/two"), *"/3")
     await eventually(lambda: written(pilot) == ["/one/two/3"])

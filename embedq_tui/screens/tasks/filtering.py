@@ -90,8 +90,10 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         return complete(text, slugs, [str(task.id) for task in tasks])
 
     def can_act(self, action: str) -> bool:
-        """Sweeps where something matches."""
-        return bool(self.listing.tasks) if action in _SWEEPS else super().can_act(action)
+        """Sweeps where something matches, or may: they count for themselves."""
+        if action in _SWEEPS:
+            return bool(self.listing.tasks) or not self.listing.arrived
+        return super().can_act(action)
 
     # -- quick filters
 
