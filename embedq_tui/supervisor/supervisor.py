@@ -306,7 +306,7 @@ class Supervisor:
             self.crashes = 1 if steady else self.crashes + 1
             if self.crashes < self._patience.crashes:
                 return True
-            self._become(WorkerState.FAILED, f"{self.crashes} crashes in a row")
+            self._become(WorkerState.FAILED, "it is not started again by itself")
         return False
 
     async def _end(self, urgency: _Urgency) -> None:

@@ -151,7 +151,7 @@ class WorkersScreen(ConsoleScreen):
             line.append(f", {count(it.crashes, 'crash', 'crashes')} in a row", BAD)
         if it.reason:
             line.append(f": {printable_line(it.reason)}")
-        elif it.state is WorkerState.OFF:
+        if it.state in (WorkerState.OFF, WorkerState.FAILED):
             line.append("; s starts one here")
         yield line
 
