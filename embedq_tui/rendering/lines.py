@@ -9,10 +9,10 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.failures import FailureGroup
-from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, WorkerRow
+from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, StatusCounts, WorkerRow
 from embedq_worker.insights.pace import Rates
 from embedq_worker.text import age, printable_line
 
@@ -34,6 +34,24 @@ def labelled(name: str) -> Text:
     return Text.assemble((f"{name:<10}", QUIET))
 
 
+def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
+    """How many tasks there are by status, and how fast those that wait grow, where there is room for it.
+
+    Args:
+        counts: Of all tasks.
+        rates: None where they are not known.
+        width: Cells there are.
+    """
+    line = labelled("Tasks").append(f"{counts.pending:,} pending", HEAD)
+    place = len(line)
+    line.append(f"  {counts.processing:,} in hand  {counts.completed:,} completed  ")
+    line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")
+    grows = growth(rates)
+    if not grows or line.cell_len + len(grows) + 3 > width:
+        return line
+    return Text.assemble(line[:place], (f" ({grows})", QUIET), line[place:])
+
+
 def growth(rates: Rates | None) -> str:
     """By how much the number of those that wait grows; empty where that is not known or nothing."""
     if rates is None or rates.pending is None or abs(rates.pending) < 0.5:
@@ -42,11 +60,15 @@ def growth(rates: Rates | None) -> str:
 
 
 def drain_s(seen: Overview, rates: Rates | None) -> float | None:
-    """Seconds until nothing is pending, if nothing comes; None where nobody works or nothing moves."""
+    """Seconds until nothing is pending, if nothing comes; None where nobody works or nothing moves.
+
+    What moved in the last minute says nothing of the next where every provider is held.
+    """
     pending = seen.queue.counts.pending
     if not pending:
         return 0.0
-    served = seen.running and seen.control.paused_at is None
+    held = bool(seen.providers) and all(provider.state == "open" for provider in seen.providers)
+    served = seen.running and seen.control.paused_at is None and not held
     return rates.drain_s(pending) if served and rates else None
 
 
@@ -82,8 +104,15 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     line = labelled("Provider").append(printable_line(word), style)
     if provider.retry_at and provider.state != "closed":
         line.append(f", next try in {age((provider.retry_at - now).total_seconds())}")
-    line.append(f": {printable_line(provider.key)}")
-    return line.append(f", {printable_line(provider.reason)}") if provider.reason else line
+    if provider.reason:
+        return line.append(f": {why_held(provider)}")
+    return line.append(f": {printable_line(provider.key)}")
+
+
+def why_held(provider: ProviderRow) -> str:
+    """The reason of a breaker, then whose it is: the address that stands in both is told once."""
+    place = provider.key.rpartition(" ")[2]
+    return printable_line(f"{provider.reason.removeprefix(f'{place}: ')} ({provider.key})")
 
 
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:

@@ -12,8 +12,8 @@ from rich.text import Text
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import (
     ago,
+    counts_line,
     group_line,
-    growth,
     labelled,
     log_line,
     pace_line,
@@ -82,7 +82,7 @@ def view(
     figures = [
         _head(seen, now, width, stale=trouble is not None),
         _trouble(trouble, seen, now),
-        *_figures(seen, now),
+        *_figures(seen, now, width),
     ]
     if height is not None and height < len(figures) + 3:
         return figures[:height]
@@ -132,16 +132,9 @@ def _trouble(trouble: Trouble | None, seen: Seen, now: datetime) -> Text:
     return Text(f"{again}, data {stale} old: {printable_line(trouble.lost.error.message)}", BAD)
 
 
-def _figures(seen: Seen, now: datetime) -> Iterator[Text]:
+def _figures(seen: Seen, now: datetime, width: int) -> Iterator[Text]:
     queue, rates = seen.overview.queue, seen.rates
-    counts, grows = queue.counts, growth(rates)
-    grown = f" ({grows})" if grows else ""
-    yield (
-        labelled("Tasks")
-        .append(f"{counts.pending:,} pending", HEAD)
-        .append(f"{grown}  {counts.processing:,} in hand  {counts.completed:,} completed  ")
-        .append(f"{counts.failed:,} failed", BAD if counts.failed else "")
-    )
+    yield counts_line(queue.counts, rates, width)
     yield labelled("Pace").append(pace_line(seen.overview, rates))
     yield labelled("Waiting").append("; ".join(waiting(seen.overview, now)) or "nothing")
     yield labelled("Last done").append(ago(queue.last_completed_at, now))

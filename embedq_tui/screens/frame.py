@@ -11,6 +11,7 @@ from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
+from embedq_tui.rendering.lines import why_held
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
@@ -175,4 +176,4 @@ def _held(store: Store) -> Iterator[Trouble]:
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
-            yield Trouble(f"provider {row.key} {row.state}, {again}: {row.reason}", row.advice)
+            yield Trouble(f"provider {row.state}, {again}: {why_held(row)}", row.advice)

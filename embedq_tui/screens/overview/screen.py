@@ -14,8 +14,8 @@ from textual.containers import Horizontal, Vertical
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.lines import (
     ago,
+    counts_line,
     group_line,
-    growth,
     labelled,
     log_line,
     pace_line,
@@ -25,7 +25,7 @@ from embedq_tui.rendering.lines import (
     worker_lines,
 )
 from embedq_tui.rendering.plots import Line as PlotLine
-from embedq_tui.rendering.styles import BAD, HEAD, QUIET
+from embedq_tui.rendering.styles import QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.lines import Lines
@@ -35,7 +35,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.insights.overview import Overview, StatusCounts
+from embedq_worker.insights.overview import Overview
 from embedq_worker.settings import Settings
 
 ROWS = 60
@@ -174,9 +174,9 @@ class OverviewScreen(ConsoleScreen):
         groups.show([group_line(group, now) for group in found] or [none])
 
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
-        counts, rates = seen.queue.counts, self.store.rates
+        rates = self.store.rates
         word, style = state_of(seen)
-        yield _tasks(counts, growth(rates))
+        yield counts_line(seen.queue.counts, rates, self.size.width - 2)
         ended = [float(sample.ended) for sample in self.store.samples]
         pace = labelled("Pace").append(pace_line(seen, rates))
         room = min(self.size.width - 4 - pace.cell_len, SPARK)
@@ -204,11 +204,3 @@ class OverviewScreen(ConsoleScreen):
 def _last(seen: Overview, now: datetime) -> str:
     at = seen.queue.last_completed_at
     return "no task done yet" if at is None else f"last task done {ago(at, now)}"
-
-
-def _tasks(counts: StatusCounts, grows: str) -> Text:
-    line = labelled("Tasks")
-    line.append(f"{counts.pending:,} pending", HEAD)
-    line.append(f" ({grows})" if grows else "", QUIET)
-    line.append(f"  {counts.processing:,} in hand  {counts.completed:,} completed  ")
-    return line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")

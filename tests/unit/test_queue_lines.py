@@ -1,0 +1,50 @@
+"""Lines about the queue: what they say fits, and is so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from embedq_tui.rendering.lines import counts_line, drain_s, provider_line
+from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
+from embedq_worker.insights.pace import Rates
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+RATES = Rates(completed=3_600.0, failed=0.0, pending=-3_600.0, over_s=60.0)
+PLACE = "http://127.0.0.1:5598/v1"
+
+
+def provider(state: str) -> ProviderRow:
+    reason = f"{PLACE}: All connection attempts failed"
+    return ProviderRow(
+        f"openai/m {PLACE}", state, "unavailable", reason, "", 5, AT, AT + timedelta(minutes=2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "served"),
+    [((), True), (("closed",), True), (("cooling",), True), (("open",), False), (("open", "closed"), True)],
+)
+def test_what_was_done_a_minute_ago_says_nothing_where_every_provider_is_held(
+    states: tuple[str, ...], served: bool
+) -> None:
+    counts = StatusCounts(pending=7_200)
+    figures = QueueFigures(counts, 7_200, {}, None, None, None, None)
+    providers = tuple(map(provider, states))
+    seen = Overview(AT, True, True, figures, (), None, Control(None, None, None, None), providers)
+    assert drain_s(seen, RATES) == (120 if served else None)
+
+
+def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_room() -> None:
+    counts = StatusCounts(pending=18_220, processing=120, completed=1_225_760, failed=16_000)
+    narrow, wide = counts_line(counts, RATES, 78), counts_line(counts, RATES, 118)
+    assert narrow.cell_len <= 78
+    assert "16,000 failed" in narrow.plain
+    assert "-3,600/min" in wide.plain
+
+
+def test_why_a_provider_is_held_is_read_at_80_columns() -> None:
+    line = provider_line(provider("open"), AT).plain
+    assert "All connection attempts failed" in line[:78]
+    assert line.count(PLACE) == 1
