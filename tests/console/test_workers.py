@@ -52,3 +52,14 @@ async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
         await until_asked(pilot)
         await pilot.press("y")
         await until_true(connection, "SELECT paused_at IS NULL FROM embedq_control")
+
+
+async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
+    database: Database, connection: Connection
+) -> None:
+    worker = await start_worker(connection, silent="1 h")
+    await connection.execute("UPDATE embedq_workers SET in_hand = 20 WHERE id = $1", worker)
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "build-7")
+        await until_text(pilot, "0 alive, 0 in hand")

@@ -137,8 +137,12 @@ class WorkersScreen(ConsoleScreen):
         if seen is not None:
             word, style = state_of(seen)
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-            held = sum(row.in_hand for row in seen.workers)
-            yield Text.assemble(("All workers   ", QUIET), (word, style), f", {alive} alive, {held} in hand")
+            held = (
+                seen.queue.counts.processing
+            )  # what a worker that is silent said last may have been taken back
+            yield Text.assemble(
+                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} in hand"
+            )
         else:
             yield Text("All workers   ", QUIET) + self.unknown()
         it = self._supervisor
