@@ -56,15 +56,18 @@ def command(
         return run_action(invocation, RETRY, wanted, verb="Retry")
 
     async def way(run: Run) -> str:
-        told = partial(_tell, quiet=invocation.as_json)
+        told = partial(_tell, begun=set(), quiet=invocation.as_json)
         return "done" if await in_stages(run, stage_timeout, told) else "halted"
 
     return run_action(invocation, RETRY, wanted, verb="Retry", way=way)
 
 
-def _tell(stage: Stage, *, quiet: bool) -> None:
+def _tell(stage: Stage, *, begun: set[int], quiet: bool) -> None:
     if stage.over and not stage.well:
         what = f"{stage.waiting:,} have not ended" if stage.waiting else f"{stage.failed:,} failed again"
         say(f"Halted: of {count(stage.tasks, 'task')} {what}", error=True)
     elif stage.over and not quiet:
         say(f"{count(stage.tasks, 'task')} retried, {stage.failed:,} failed again")
+    elif not stage.over and not quiet and stage.number not in begun:
+        begun.add(stage.number)
+        say(f"Stage {stage.number}: waiting for the end of {count(stage.tasks, 'task')}")
