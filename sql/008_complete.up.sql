@@ -73,6 +73,15 @@ BEGIN
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;
 
+    -- An article that row-level security hides from this role is not gone: to say so would lose it.
+    IF 'gone' = ANY (v_outcome) AND row_security_active('articles') AND EXISTS (
+        SELECT FROM unnest(p_article, v_outcome) AS o(article, outcome)
+        WHERE o.outcome = 'gone' AND o.article IS NOT NULL)
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format(
+            'row-level security on the table articles hides the article from the role %s', current_user);
+    END IF;
+
     -- An older task that would undo this one must not come back after it: one that waits is completed with this one,
     -- below, and one that is out of reach (another program's, or of a transaction that is open) has to end first.
     SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later

@@ -6,10 +6,12 @@ import asyncio
 from array import array
 from dataclasses import replace
 from random import Random
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from embedq_worker.database.connections import open_pool
 from embedq_worker.schema.storage import inspect_storage
 from tests.support.queue_world import BOTH_STORAGES, MODEL, World, chunks_of, completion_of, vector_of
 
@@ -146,6 +148,25 @@ async def test_a_task_that_became_a_delete_meanwhile_removes_what_is_stored(worl
     assert await world.complete(scope, held) == ["changed"]
     assert await world.complete(scope, await world.claim_one(scope)) == ["removed"]
     assert await world.embeddings(article) == []
+
+
+async def test_an_article_that_the_role_may_not_see_is_not_gone(world: World) -> None:
+    task = await world.task(await world.article())
+    role = f"embedq_{uuid4().hex[:8]}"
+    await world.psql.execute(
+        f"""CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
+            ALTER TABLE articles ENABLE ROW LEVEL SECURITY"""
+    )
+    try:
+        async with open_pool(world.database.as_role(role), "embedq-test", size=2) as pool:
+            theirs = replace(world, pool=pool)
+            scope = await theirs.worker()
+            held = await theirs.claim_one(scope)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                await theirs.complete(scope, held)
+        assert await world.status(task) == "processing"
+    finally:
+        await world.psql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 # -- chunks
