@@ -111,8 +111,8 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
 
 def why_held(provider: ProviderRow) -> str:
     """The reason of a breaker, then whose it is: the address that stands in both is told once."""
-    place = provider.key.rpartition(" ")[2]
-    return printable_line(f"{provider.reason.removeprefix(f'{place}: ')} ({provider.key})")
+    reason = provider.reason.removeprefix(provider.key.rpartition(" ")[2]).lstrip(": ")
+    return printable_line(f"{reason} ({provider.key})")
 
 
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:

@@ -15,11 +15,9 @@ RATES = Rates(completed=3_600.0, failed=0.0, pending=-3_600.0, over_s=60.0)
 PLACE = "http://127.0.0.1:5598/v1"
 
 
-def provider(state: str) -> ProviderRow:
-    reason = f"{PLACE}: All connection attempts failed"
-    return ProviderRow(
-        f"openai/m {PLACE}", state, "unavailable", reason, "", 5, AT, AT + timedelta(minutes=2)
-    )
+def provider(state: str, reason: str = "") -> ProviderRow:
+    again = AT + timedelta(minutes=2)
+    return ProviderRow(f"openai/m {PLACE}", state, "unavailable", reason, "", 5, AT, again)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,8 @@ def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_ro
     assert "-3,600/min" in wide.plain
 
 
-def test_why_a_provider_is_held_is_read_at_80_columns() -> None:
-    line = provider_line(provider("open"), AT).plain
-    assert "All connection attempts failed" in line[:78]
+@pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: too many requests"])
+def test_why_a_provider_is_held_is_read_at_80_columns(reason: str) -> None:
+    line = provider_line(provider("open", PLACE + reason), AT).plain
+    assert reason.lstrip(": ") in line[:78]
     assert line.count(PLACE) == 1
