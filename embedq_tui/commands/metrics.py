@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import click
 
+from embedq_tui.capabilities import ascii_only
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
@@ -121,7 +122,7 @@ def _plot(found: Metrics) -> None:
             title=title,
             width=min(screen.width, PLOT_WIDTH),
             height=PLOT_HEIGHT,
-            ascii_only="utf" not in (sys.stdout.encoding or "").lower(),
+            ascii_only=ascii_only() or "utf" not in (sys.stdout.encoding or "").lower(),
         )
         if picture is not None:
             screen.print(picture)

@@ -65,6 +65,17 @@ async def test_plots(tui: Tui, connection: Connection) -> None:
     assert max(map(len, answer.out.splitlines())) <= 120
 
 
+@pytest.mark.parametrize("variables", [{"TERM": "linux"}, {"LC_ALL": "C"}])
+async def test_a_plot_for_a_terminal_of_ascii(
+    tui: Tui, connection: Connection, variables: dict[str, str]
+) -> None:
+    await some_hours(connection)
+    assert not (await tui("metrics", "--plot", LC_ALL="C.UTF-8", TERM="xterm")).out.isascii()
+    assert (
+        await tui("metrics", "--plot", **{"LC_ALL": "C.UTF-8", "TERM": "xterm"} | variables)
+    ).out.isascii()
+
+
 @pytest.mark.parametrize("arguments", [["metrics"], ["metrics", "--plot"]])
 async def test_quiet_without_data(tui: Tui, arguments: list[str]) -> None:
     answer = await tui(*arguments)
