@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,6 +289,22 @@ async def test_no_secret_comes_out(database: Database, connection: Connection) -
     for table in tables:
         rows = await connection.fetch(f"SELECT t::text AS row FROM {table['relname']} t")
         assert not any(secret in row["row"] for row in rows), table["relname"]
+
+
+async def test_a_log_that_cannot_be_written_keeps_no_task_from_being_done(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    full = os.open("/dev/full", os.O_WRONLY)
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "embedq_worker", "--drain", "--log-level", "debug"),
+        env=environment(database, stub),
+        stderr=full,
+    )
+    os.close(full)
+    async with asyncio.timeout(30):
+        await worker.wait()
+    assert await statuses(connection) == {"completed": 3}
 
 
 async def test_logs_are_json_line_by_line(

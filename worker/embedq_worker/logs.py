@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -38,7 +39,7 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     log: Log = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -49,6 +50,16 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
         cache_logger_on_first_use=True,
     )
     return log
+
+
+class _Lines(structlog.WriteLogger):
+    """A line that nobody takes, on a full disk or where the reader is gone, is lost: the work goes on."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
 
 
 class LibraryLogs(logging.Handler):
