@@ -124,15 +124,11 @@ async def statuses(connection: Connection) -> dict[str, int]:
     return {row["status"]: row["n"] for row in rows}
 
 
-async def wrong_articles(
-    connection: Connection, *, size: int = 500, overlap: int = 50, dimensions: int = DIMENSIONS
-) -> list[int]:
-    """Articles whose embeddings are not exactly what the stub gives for their current text.
+async def wrong_articles(connection: Connection, *, dimensions: int = DIMENSIONS) -> list[int]:
+    """Articles whose embeddings are not what the stub gives for their text, in chunks of the usual size.
 
     Args:
         connection: To the database.
-        size: CHUNK_SIZE of the worker.
-        overlap: CHUNK_OVERLAP of the worker.
         dimensions: Components per vector.
     """
     wrong = []
@@ -140,7 +136,7 @@ async def wrong_articles(
     for row in await connection.fetch("SELECT id, title, slug, content, no_rag FROM articles ORDER BY id"):
         wanted: dict[int, tuple[str, list[float]]] = {}
         if not row["no_rag"]:
-            for chunk in split_markdown(row["content"] or "", size=size, overlap=overlap):
+            for chunk in split_markdown(row["content"] or "", size=500, overlap=50):
                 text = embedding_input(row["title"] or "", chunk)
                 wanted[chunk.index] = (chunk.text, list(stub_vector(text, dimensions)))
         if stored.get(row["id"], {}) != wanted:

@@ -19,7 +19,6 @@ async def judge(
     *,
     drained: bool = True,
     blameless: bool = False,
-    others: bool = False,
     size: int = 500,
     overlap: int = 50,
 ) -> list[Finding]:
@@ -30,8 +29,6 @@ async def judge(
         embedding: Who computed the vectors; None for the stub.
         drained: Nothing is to be left pending or in hand, and every article is to have its embeddings.
         blameless: Whatever happened was no task's fault: none may have been charged for it, or have failed.
-        others: Programs beside ours moved tasks, and no witness tells which: their states and histories are
-            not judged then.
         size: CHUNK_SIZE of the workers.
         overlap: CHUNK_OVERLAP of the workers.
     """
@@ -39,9 +36,8 @@ async def judge(
         history = await moves(connection) if await has_witness(connection) else []
         touched = touched_by_others(history)
         findings = await wrong_counts(connection)
-        if history or not others:
-            findings += await impossible_states(connection, others=touched)
-            findings += await wrong_histories(connection, others=touched)
+        findings += await impossible_states(connection, others=touched)
+        findings += await wrong_histories(connection, others=touched)
         if history:
             findings += await wrong_claims(connection, history)
         if blameless:
