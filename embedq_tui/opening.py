@@ -72,7 +72,8 @@ def open_console(
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
     with loading():
-        from embedq_tui.console.app import Console, Options
+        from embedq_tui.console.app import Console
+        from embedq_tui.console.options import Options
 
     if profiles.keys:
         from embedq_tui.console.keys import check_keymap

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.configuration import load_settings

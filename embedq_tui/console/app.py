@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -20,13 +20,14 @@ from textual.worker import Worker, WorkerState
 from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import AsciiFilter
 from embedq_tui.console.driver import TerminalDriver
+from embedq_tui.console.options import Options
 from embedq_tui.console.palette import Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
 from embedq_tui.heap import forget_widths, settle_anew
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
-from embedq_tui.profiles import Profile, Profiles
+from embedq_tui.profiles import Profile
 from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_worker.errors import EmbedqError
@@ -37,34 +38,11 @@ if TYPE_CHECKING:
     from embedq_tui.dialogs.service import Dialogs
     from embedq_tui.execution.executor import Executor
     from embedq_tui.supervisor.supervisor import Supervisor
-    from embedq_tui.supervisor.types import WorkerOptions
 
 _SHEET = Path(__file__).with_name("console.tcss")
 
 _BETWEEN = "between"
 """Mode that shows nothing, while one database takes the place of another."""
-
-
-class Options(NamedTuple):
-    """How the console was started.
-
-    Attributes:
-        operator: ``user@host``, for the audit log.
-        read_only: Nothing is to be changed.
-        profiles: Databases by name.
-        env_file: File of settings that was named.
-        keymap: Keys by id of their binding, instead of ours.
-        worker: A worker is started with these at once; None: when the operator says so.
-        companion: Runs beside the console until it ends.
-    """
-
-    operator: str
-    read_only: bool = False
-    profiles: Profiles | None = None
-    env_file: Path | None = None
-    keymap: Mapping[str, str] | None = None
-    worker: WorkerOptions | None = None
-    companion: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 class Console(App[int]):
@@ -80,7 +58,6 @@ class Console(App[int]):
     # All there are: for one that comes later, with its screen, Textual reads all of them again.
     CSS_PATH: ClassVar[CSSPathType | None] = [_SHEET, *sorted(_SHEET.parents[1].glob("screens/*/*.tcss"))]
     COMMANDS = App.COMMANDS | {Commands}
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     DEFAULT_MODE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="app.quit"),
@@ -99,6 +76,14 @@ class Console(App[int]):
         Binding("minus", "show_last", "Last screen", show=False, id="app.last"),
         Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
         Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Commands",
+            show=False,
+            id="app.palette_anywhere",
+            tooltip="Commands, also while typing",
+        ),
         Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
         Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
         Binding(

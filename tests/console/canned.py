@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
 from embedq_tui.execution.executor import Executor
 from embedq_tui.execution.request import NAMED, Counted, Request
 from embedq_tui.execution.undo import UndoHistory

@@ -9,7 +9,8 @@ from typing import cast
 from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store

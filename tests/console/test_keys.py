@@ -6,13 +6,18 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from textual.command import CommandPalette
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
+from embedq_tui.console.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import SettingsError
-from tests.console.running import OPERATOR
+from tests.console.canned import CannedConsole
+from tests.console.canned_world import busy
+from tests.console.running import OPERATOR, until_shown
 from tests.support.databases import Database
+from tests.support.waiting import until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
 
@@ -56,3 +61,14 @@ async def test_a_key_of_ones_own_does_what_it_is_for(database: Database) -> None
     async with app.run_test(notifications=True) as pilot:
         await pilot.press("ctrl+t")
         assert app.current_mode == "tasks"
+
+
+async def test_the_palette_opens_by_either_key_and_also_while_typing() -> None:
+    async with CannedConsole(busy()).run_test() as pilot:
+        await pilot.press("2")
+        await until_shown(pilot, lambda _: pilot.app.current_mode == "tasks")
+        for keys in (["colon"], ["ctrl+p"], ["slash", "ctrl+p"]):
+            await pilot.press(*keys)
+            await until(lambda: isinstance(pilot.app.screen, CommandPalette))
+            await pilot.press("escape")
+            await until(lambda: not isinstance(pilot.app.screen, CommandPalette))

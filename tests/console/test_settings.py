@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.profiles import Profile

@@ -12,7 +12,8 @@ import pytest
 from textual.events import Key
 from textual.widgets import Input
 
-from embedq_tui.console.app import Console, Options
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
