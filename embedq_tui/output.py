@@ -182,7 +182,7 @@ class Column(NamedTuple):
         title: Its heading.
         right: For numbers.
         wrap: Long texts take several lines; otherwise they are cut with an ellipsis.
-        least: Columns it keeps on a narrow terminal.
+        least: Cells it keeps on a narrow terminal; those that have it or wrap give way before all others.
     """
 
     title: str
@@ -207,12 +207,13 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         table.add_column(
             Text(column.title),
             justify="right" if column.right else "left",
-            no_wrap=not column.wrap,
+            no_wrap=not (column.wrap or column.least),  # for rich: it does not give way
             overflow="fold" if column.wrap else "ellipsis",
             min_width=column.least,
         )
     for row in rows:
-        table.add_row(*(Text(printable_line(cell)) for cell in row))
+        cells = zip(columns, row, strict=True)
+        table.add_row(*(Text(printable_line(cell), no_wrap=not column.wrap) for column, cell in cells))
     console().print(table)
 
 

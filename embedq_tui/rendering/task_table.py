@@ -22,14 +22,19 @@ def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
     """
     wide = console().width >= WIDE
     columns = [
-        Column("Task", least=8),
+        Column("Task"),
         Column("Status"),
         Column("Article", least=8),
         Column("When", right=True),
     ]
     rows = [[str(task.id), task.status, article_of(task), when(task, now)] for task in tasks]
     if wide:
-        columns += [Column("Priority"), Column("Operation"), Column("Attempts", right=True), Column("Error")]
+        columns += [
+            Column("Priority"),
+            Column("Operation"),
+            Column("Attempts", right=True),
+            Column("Error", least=20),
+        ]
         rows = [[*row, *_more(task)] for row, task in zip(rows, tasks, strict=True)]
     print_table(columns, rows)
 

@@ -12,7 +12,8 @@ from embedq_worker.errors import ExitCode
 from tests.commands.actors import MODEL, embed, start_worker
 from tests.commands.running import Tui
 from tests.support.content import add_articles, queue_tasks, queued_articles
-from tests.support.databases import Connection
+from tests.support.databases import Connection, Database
+from tests.support.terminal import terminal
 
 NASTY = "[/red] \x1b]52;c;aGk=\x07 \u202e [@click=app.bell]x[/]"
 
@@ -234,3 +235,23 @@ async def test_text_of_others_is_neither_markup_nor_a_command(tui: Tui, connecti
             assert answer.code == ExitCode.OK, answer.err
             assert "[/red]" in answer.out
             assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", answer.out), arguments
+
+
+@pytest.mark.parametrize("line", ["recent", "list --status failed", "article 1"])
+async def test_a_long_slug_takes_nothing_from_what_stands_beside_it(
+    database: Database, connection: Connection, line: str
+) -> None:
+    await connection.execute(
+        "INSERT INTO articles (id, title, slug, content) VALUES (1, 'Long', repeat('slug-', 50), 'Text')"
+    )
+    [task] = await queue_tasks(connection, [1])
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'failed', error_message = 'boom', slug = repeat('slug-', 50),
+                                      completed_at = now() - interval '3 h'"""
+    )
+    variables = {"DATABASE_URL": database.url, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    async with terminal(["-m", "embedq_tui", *line.split()], variables) as program:
+        await program.until(lambda text: str(task) in text)
+        [row] = [row for row in program.lines if str(task) in row]
+        assert "failed" in row
+        assert "3 h ago" in row
