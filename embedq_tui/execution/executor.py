@@ -154,6 +154,8 @@ class Executor:
             await self.dialogs.tell(Report(f"Nothing was {request.action.done}", (), rows))
         elif rows:
             self.dialogs.notify(f"Not {request.action.done}: {rows[0][1]}", bad=True)
+        elif planned.wanted.ids == ():  # of those statuses none is acted on
+            self.dialogs.notify(f"{request.wanted.describe()} cannot be {request.action.done}")
         else:
             self.dialogs.notify(f"There are no {request.scope or planned.wanted.describe()}")
 

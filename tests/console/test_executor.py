@@ -144,6 +144,17 @@ async def test_each_task_that_was_left_out_is_told(database: Database, connectio
         assert app.screen is not screen
 
 
+async def test_tasks_of_a_status_that_is_never_acted_on_are_not_said_to_be_none(
+    database: Database, connection: Connection
+) -> None:
+    async with bench(database) as (app, _):
+        work = app.begin(app.executor.carry_out(cancel(TaskFilter(statuses=("completed",)))))
+        assert await work.wait() is None
+        [told] = app.told
+        assert "completed" in told
+        assert "0" not in told
+
+
 def screen_text(app: App[Any]) -> str:
     """What stands on the terminal."""
     strips = app.screen._compositor.render_strips(app.size)

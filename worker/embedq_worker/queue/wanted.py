@@ -116,7 +116,7 @@ class TaskFilter:
     def describe(self) -> str:
         """In words, for questions and for the audit log: ``failed tasks of priority high since 2 h ago``."""
         words = [" or ".join(self.statuses), "tasks"]
-        if self.ids is not None:
+        if self.ids:
             words.append(str(self.ids[0]) if len(self.ids) == 1 else f"out of {len(self.ids):,} given ids")
         for given, text in (
             (self.priority, "of priority {}"),
