@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embedq_worker.content.chunking import split_markdown
 from embedq_worker.content.importing import ArticleDraft, Skipped, find_markdown, read_articles, slugify
 from embedq_worker.errors import UsageError
 
@@ -135,6 +136,12 @@ class TestTitle:
         self, tmp_path: Path, content: str, title: str
     ) -> None:
         assert read_one(tmp_path, content, "install-guide.md").title == title
+
+    @pytest.mark.parametrize("heading", ["# <b>Foo</b> *bar* &amp; [baz](u)", "# <Button>"])
+    def test_a_title_is_its_heading_as_chunks_have_it(self, tmp_path: Path, heading: str) -> None:
+        draft = read_one(tmp_path, f"{heading}\n\nText.")
+        [chunk] = split_markdown(draft.content, size=500, overlap=50)
+        assert chunk.heading_path == (draft.title,)
 
     def test_a_long_title_is_cut(self, tmp_path: Path) -> None:
         title = read_one(tmp_path, "# " + "word " * 200).title

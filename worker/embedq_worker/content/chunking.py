@@ -154,6 +154,23 @@ def embedding_input(title: str, chunk: Chunk) -> str:
     return f"{context}\n\n{chunk.text}" if context else chunk.text
 
 
+def heading_text(markdown: str) -> str:
+    """The text of a heading as people read it: one line without emphasis, links and tags.
+
+    Args:
+        markdown: Of the heading, without its marks. Parsing is not linear in its length: cut it before.
+    """
+    if not _MARKUP.search(markdown):
+        return _one_line(markdown)
+    _, inline = _parsers()
+    spans = inline.parseInline(markdown)[0].children or []
+    plain = "".join(
+        " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
+    )
+    # What looks like a tag may be all there is: `# <Button>`.
+    return _one_line(plain) or _one_line(markdown)
+
+
 def content_hash(embedding_input: str) -> str:
     """SHA-256 of what was sent, 64 hexadecimal digits: the same hash and model, the same vector."""
     return hashlib.sha256(embedding_input.encode("utf-8", "surrogatepass")).hexdigest()
@@ -174,7 +191,7 @@ def _one_line(text: str) -> str:
 
 
 def _outline(body: str) -> _Outline:
-    blocks, inline_parser = _parsers()
+    blocks, _ = _parsers()
     tokens = blocks.parse(body)
     lines = [0, *(match.end() for match in re.finditer("\n", body)), len(body)]
     outline = _Outline([], [])
@@ -186,7 +203,7 @@ def _outline(body: str) -> _Outline:
             outline.code.append((start, end))
         elif token.type == "heading_open" and token.level == 0:
             start += len(body[start:end]) - len(body[start:end].lstrip())
-            heading = _heading_text(inline_parser, following.content)
+            heading = heading_text(following.content[: 4 * MAX_HEADING])[:MAX_HEADING].rstrip()
             outline.headings.append(_Heading(start, end, int(token.tag[1:]), heading))
     return outline
 
@@ -202,18 +219,6 @@ def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
     blocks.parse("a")
     inline.parseInline("a")
     return blocks, inline
-
-
-def _heading_text(parser: MarkdownIt, markdown: str) -> str:
-    source = markdown[: 4 * MAX_HEADING]  # parsing a line is not linear in its length
-    if not _MARKUP.search(source):
-        return _one_line(source)[:MAX_HEADING].rstrip()
-    spans = parser.parseInline(source)[0].children or []
-    plain = "".join(
-        " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
-    )
-    # What looks like a tag may be all there is: `# <Button>`.
-    return (_one_line(plain) or _one_line(source))[:MAX_HEADING].rstrip()
 
 
 def _sections(body: str, headings: Iterable[_Heading]) -> Iterator[_Section]:

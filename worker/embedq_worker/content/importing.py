@@ -22,6 +22,7 @@ import yaml
 from frontmatter.default_handlers import YAMLHandler
 from markdown_it import MarkdownIt
 
+from embedq_worker.content.chunking import heading_text
 from embedq_worker.errors import UsageError
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown"})
@@ -304,14 +305,8 @@ def _first_heading(content: str) -> str | None:
     blocks = MarkdownIt("commonmark").disable("inline").parse(content[:TITLE_SEARCHED])
     for token, inline in pairwise(blocks):
         if token.type == "heading_open" and token.tag == "h1" and token.level == 0:
-            return _plain(inline.content[: 4 * MAX_TITLE]) or None
+            return heading_text(inline.content[: 4 * MAX_TITLE]) or None
     return None
-
-
-def _plain(markdown: str) -> str:
-    tokens = MarkdownIt("commonmark").parseInline(markdown)
-    spans = tokens[0].children or []
-    return _one_line("".join(" " if span.type.endswith("break") else span.content for span in spans))
 
 
 def _title_of_name(stem: str) -> str:
