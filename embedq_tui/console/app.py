@@ -376,6 +376,13 @@ class Console(App[int]):
                 return
         self.exit(0)
 
+    @work(exclusive=True, group="picture", exit_on_error=False)
+    async def action_picture(self) -> None:
+        """Save a picture of what is shown."""
+        from embedq_tui.screens.exporting import keep_picture
+
+        await keep_picture(self)
+
     def action_help(self) -> None:
         """Show the keys of this screen."""
         from embedq_tui.screens.help import HelpScreen
@@ -391,4 +398,4 @@ class Console(App[int]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Of Textual's own commands those that ours do not have."""
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Screenshot", "Save what is shown as SVG", self.deliver_screenshot)
+        yield SystemCommand("Screenshot", "Save what is shown as SVG", self.action_picture)

@@ -1,10 +1,10 @@
-"""What is listed, written to a file: CSV for tables, JSON for programs."""
+"""What is shown, written to a file: CSV for tables, JSON for programs, SVG for eyes."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,24 @@ from typing import IO
 from embedq_tui.output import plain
 from embedq_worker.errors import EmbedqError, UsageError
 
-SUFFIXES = (".csv", ".json")
+ROWS = (".csv", ".json")
+PICTURE = (".svg",)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take for the beginning of a formula, which is somebody else's program."""
 
 
-def default_name(what: str, now: datetime) -> str:
+def default_name(what: str, now: datetime, suffix: str) -> str:
     """A name for a file: ``tasks-20261124-183005.csv``."""
-    return f"{what}-{now.astimezone():%Y%m%d-%H%M%S}.csv"
+    return f"{what}-{now.astimezone():%Y%m%d-%H%M%S}{suffix}"
 
 
-def path_of(text: str) -> Path:
+def path_of(text: str, suffixes: Sequence[str] = ROWS) -> Path:
     """The file that an operator named.
+
+    Args:
+        text: As it was typed.
+        suffixes: It may end in one of these.
 
     Raises:
         UsageError: It cannot be written to.
@@ -35,8 +40,8 @@ def path_of(text: str) -> Path:
         raise UsageError("the name of the file is one line of printable characters")
     try:
         path = Path(text).expanduser()
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"the name of the file ends in {' or '.join(SUFFIXES)}")
+        if path.suffix.lower() not in suffixes:
+            raise UsageError(f"the name of the file ends in {' or '.join(suffixes)}")
         if not path.parent.is_dir():
             raise UsageError(f"there is no folder {path.parent}")
         if path.exists():
@@ -44,6 +49,28 @@ def path_of(text: str) -> Path:
     except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such user
         raise UsageError(str(error)) from None
     return path
+
+
+def save(path: Path, text: str) -> None:
+    """Write a new file at once; one that cannot be written whole is removed.
+
+    Args:
+        path: Of `path_of`.
+        text: All of it.
+
+    Raises:
+        EmbedqError: It cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise EmbedqError(f"{path} cannot be written: {error.strerror}") from None
 
 
 class Export:
@@ -93,7 +120,7 @@ class Export:
         """Write rows.
 
         Args:
-            rows: Dataclasses or mappings, all with the same fields.
+            rows: What `output.plain` makes mappings of, all with the same fields.
 
         Raises:
             EmbedqError: They cannot be written.

@@ -1,15 +1,16 @@
-"""Exporting what a screen shows: asks for a file and writes it, with progress where it takes its time."""
+"""Keeping what a screen shows: asks for a file and writes it, with progress where it takes its time."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.dialogs.running import Progress, Stopped
-from embedq_tui.rendering.export import Export, default_name, path_of
+from embedq_tui.rendering.export import PICTURE, ROWS, Export, default_name, path_of, save
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.text import printable
 
@@ -25,17 +26,11 @@ async def export(
     Args:
         console: Where it is asked for.
         what: For the name of the file: ``tasks``.
-        pages: Of rows: dataclasses or mappings, all with the same fields.
+        pages: Of rows, all with the same fields.
         total: How many rows there are; None where nobody knows.
     """
-    now = console.session.store.now() or datetime.now().astimezone()
-    name = await ask_text(
-        console,
-        f"Export {what} to",
-        value=default_name(what, now),
-        note="CSV or JSON by the end of the name; it is never written over",
-        complaint=_complaint,
-    )
+    note = "CSV or JSON by the end of the name; it is never written over"
+    name = await _ask_name(console, f"Export {what} to", what, ROWS, note)
     if name is None:
         return
     try:
@@ -47,6 +42,34 @@ async def export(
         console.notify(printable(str(error)), title="Not exported", severity="error", markup=False)
     else:
         console.notify(f"{rows:,} rows written to {path.absolute()}", markup=False)
+
+
+async def keep_picture(console: Console) -> None:
+    """Ask for a file and write a picture of what is shown. Call it in a worker of Textual.
+
+    Args:
+        console: Its topmost screen is what is shown.
+    """
+    picture = console.export_screenshot()  # before the question is in it
+    name = await _ask_name(console, "Save a picture to", "embedq", PICTURE, "SVG; it is never written over")
+    if name is None:
+        return
+    try:
+        path = path_of(name, PICTURE)
+        save(path, picture)
+    except EmbedqError as error:
+        console.notify(printable(str(error)), title="Not saved", severity="error", markup=False)
+    else:
+        console.notify(f"Saved to {path.absolute()}", markup=False)
+
+
+async def _ask_name(
+    console: Console, question: str, what: str, suffixes: Sequence[str], note: str
+) -> str | None:
+    now = console.session.store.now() or datetime.now().astimezone()
+    name = default_name(what, now, suffixes[0])
+    complaint = partial(_complaint, suffixes)
+    return await ask_text(console, question, value=name, note=note, complaint=complaint)
 
 
 async def _write(
@@ -62,9 +85,9 @@ async def _write(
     return await console.dialogs.watch(progress, write)
 
 
-def _complaint(text: str) -> str:
+def _complaint(suffixes: Sequence[str], text: str) -> str:
     try:
-        path_of(text)
+        path_of(text, suffixes)
     except UsageError as error:
         return error.message
     return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
+from textual.widgets import Input
 
 from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
@@ -15,7 +16,7 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
-from tests.console.running import OPERATOR, until_shown
+from tests.console.running import OPERATOR, until_shown, until_text
 from tests.support.databases import Database
 from tests.support.waiting import until
 
@@ -61,6 +62,23 @@ async def test_a_key_of_ones_own_does_what_it_is_for(database: Database) -> None
     async with app.run_test(notifications=True) as pilot:
         await pilot.press("ctrl+t")
         assert app.current_mode == "tasks"
+
+
+async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "queue.svg"
+    async with CannedConsole(busy()).run_test(notifications=True) as pilot:
+        await until_shown(pilot, lambda screen: "pending" in screen)
+        for again in (False, True):
+            await pilot.press("ctrl+p", *"screenshot")
+            await until_text(pilot, "Save what is shown")
+            await pilot.press("enter")
+            await until_text(pilot, "Save a picture to")
+            pilot.app.screen.query_one(Input).value = str(path)
+            await pilot.press("enter")
+            await until_text(pilot, "exists already" if again else "Saved to")
+        picture = path.read_text(encoding="utf-8")
+        assert "pending" in picture
+        assert "Save a picture" not in picture
 
 
 async def test_the_palette_opens_by_either_key_and_also_while_typing() -> None:
