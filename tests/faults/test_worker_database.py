@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
@@ -160,6 +161,39 @@ async def test_a_column_for_vectors_that_is_altered_meanwhile_costs_a_restart_an
     assert await statuses(connection) == {"pending": 30}
     code, again = await run_worker_process(variables, "--drain", *BATCHES)
     assert code == 0, again.text
+    assert await judge(connection, blameless=True) == []
+
+
+async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    role = f"embedq_{uuid4().hex[:8]}"
+    url = database.url.replace("://postgres@", f"://{role}@")
+    variables = environment(database, stub, DATABASE_URL=url)
+    await connection.execute(
+        f"""CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
+            GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"""
+    )
+    try:
+        for right in ("INSERT ON embeddings", "USAGE ON SEQUENCE embeddings_id_seq"):
+            await connection.execute(f"REVOKE {right} FROM {role}")
+            code, worker = await run_worker_process(variables, *BATCHES)
+            assert (code, "lacks rights" in worker.text) == (1, True), worker.text
+            await connection.execute(f"GRANT {right} TO {role}")
+        async with worker_process(variables, *BATCHES) as worker:
+            await worker.started()
+            stub.faults.hold = asyncio.Event()
+            await queued_articles(connection, 30)
+            await until(lambda: stub.seen.in_flight == 2, within_s=15)
+            await connection.execute(f"REVOKE INSERT ON embeddings FROM {role}")
+            stub.faults.hold.set()
+            assert await worker.ended() == 1
+        assert await statuses(connection) == {"pending": 30}
+        await connection.execute(f"GRANT INSERT ON embeddings TO {role}")
+        code, worker = await run_worker_process(variables, "--drain", *BATCHES)
+        assert code == 0, worker.text
+    finally:
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert await judge(connection, blameless=True) == []
 
 

@@ -121,8 +121,27 @@ WHERE NOT has_sequence_privilege(pg_get_serial_sequence('embeddings', 'id'), 'US
 """
 
 
-async def _rights(connection: Connection) -> Check:
-    lacking = await lacking_rights(connection, _WORKER, absent=True)
+_STORING = {
+    name: _WORKER[name] for name in ("articles", "embeddings", "embedq_articles", "performance_metrics")
+}
+
+
+async def require_storing(connection: Connection) -> None:
+    """Insist on the rights that completing a task needs and claiming it does not.
+
+    Args:
+        connection: To the migrated database, as the role of a worker.
+
+    Raises:
+        EmbedqError: The role lacks some.
+    """
+    found = await _rights(connection, _STORING)
+    if found.verdict is Verdict.FAIL:
+        raise EmbedqError(found.message, found.advice)
+
+
+async def _rights(connection: Connection, needs: Mapping[str, str] = _WORKER) -> Check:
+    lacking = await lacking_rights(connection, needs, absent=True)
     lacking += [row["lacking"] for row in await connection.fetch(_FINER)]
     role = await connection.fetchval("SELECT current_user")
     if lacking:

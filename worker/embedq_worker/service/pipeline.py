@@ -20,9 +20,9 @@ from embedq_worker.providers.base import InputRejected, ProviderError, ProviderU
 from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
-from embedq_worker.schema import migrations
-from embedq_worker.schema.storage import VectorStorage, inspect_storage
+from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
+from embedq_worker.service.ground import require_ground
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.text import printable
 
@@ -153,7 +153,7 @@ class Pipeline:
         early, and then `release` gives back what is left.
 
         Raises:
-            SchemaError: The tables are others than when the worker began; what is left is in hand.
+            EmbedqError: The database takes no embeddings, of whatever task; what is left is in hand.
         """
         report = BatchReport()
         plans = await self._plan(tasks)
@@ -331,7 +331,7 @@ class Pipeline:
             )
         except (asyncpg.PostgresError, ValueError, OverflowError) as error:
             if len(completions) == 1:
-                await persist(self._require_same_schema)
+                await persist(self._require_same_ground)
                 task = completions[0].task
                 text = f"the database refuses the embeddings: {one_line(error)}"
                 await self._give_back(
@@ -345,11 +345,10 @@ class Pipeline:
         self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
         return outcomes
 
-    async def _require_same_schema(self) -> None:
-        """Insist that the schema is what it was when the worker began; else nothing is any task's fault."""
+    async def _require_same_ground(self) -> None:
+        """Insist that the database is what it was when the worker began; else nothing is any task's fault."""
         async with self._pool.acquire() as connection:
-            await migrations.require_current(connection)
-            storage = await inspect_storage(connection)
+            storage = await require_ground(connection)
         if not storage.takes_the_same_as(self._storage):
             raise SchemaError("the column for vectors was altered while this worker ran", "start it again")
 

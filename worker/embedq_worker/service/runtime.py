@@ -23,9 +23,8 @@ from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider
 from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
-from embedq_worker.schema import migrations
-from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.service.embedder import Embedder
+from embedq_worker.service.ground import require_ground
 from embedq_worker.service.lifeline import held
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from embedq_worker.service.service import Parts, Service
@@ -154,8 +153,7 @@ async def _parts(
     settings: Settings, pool: Pool, claimer: KeptConnection, provider: Provider, scope: Scope, log: Log
 ) -> Parts:
     async with pool.acquire() as connection:
-        await migrations.require_current(connection)
-        storage = await inspect_storage(connection)
+        storage = await require_ground(connection)
     storage.require(provider.dimensions)
     backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
     pipeline = Pipeline(

@@ -10,7 +10,7 @@ from time import perf_counter
 from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, persist
 from embedq_worker.database.listener import Heard, Hearing, Listener, log_hearing
 from embedq_worker.database.notifier import Notifier
-from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
+from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider, ProviderError, ProviderRateLimited
@@ -144,8 +144,8 @@ class Service:
         """Work until asked to stop, or until the queue is drained.
 
         Raises:
-            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work.
-            SchemaError: The tables are others than when it began.
+            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work. Or the
+                database takes no embeddings any more.
             One of `connections.EXPECTED_ERRORS`: the database failed while the worker was entering.
         """
         await self._enter()
@@ -295,7 +295,7 @@ class Service:
         try:
             try:
                 report = await self._pipeline.run(tasks)
-            except SchemaError as error:  # no task's fault: what is in hand is given back
+            except EmbedqError as error:  # no task's fault: what is in hand is given back
                 self._failure = error
                 if not self.ending.is_set():
                     self.stop(error.message)
