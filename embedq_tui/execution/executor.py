@@ -157,7 +157,8 @@ class Executor:
         elif planned.wanted.ids == ():  # of those statuses none is acted on
             self.dialogs.notify(f"{request.wanted.describe()} cannot be {request.action.done}")
         else:
-            self.dialogs.notify(f"There are no {request.scope or planned.wanted.describe()}")
+            scope = request.scope or planned.wanted.describe()
+            self.dialogs.notify(f"There are no {scope} to be {request.action.done}")
 
     async def _tell_done(
         self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], *, halted: bool
