@@ -38,6 +38,9 @@ class Report:
     bad: bool = False
 
 
+REST = "What was done stays done; do it again to go on with the rest."
+
+
 def broken(error: EmbedqError, done: str, lines: Sequence[str]) -> Report:
     """The report of something that did not come to its end.
 

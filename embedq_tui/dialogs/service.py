@@ -12,7 +12,7 @@ from textual.app import App
 
 from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.dialogs.dialog import Place, show
-from embedq_tui.dialogs.outcome import Report, Tell
+from embedq_tui.dialogs.outcome import REST, Report, Tell, broken
 from embedq_tui.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable, printable_line
@@ -81,7 +81,15 @@ class Dialogs:
         if changes and self.refused():
             return None
         with self.telling(f"{progress.title}: not done"):
-            return await self.watch(progress, work)
+            try:
+                return await self.watch(progress, work)
+            except Stopped:
+                raise
+            except EmbedqError as error:
+                if not (progress.total and progress.done):
+                    raise
+                await self.tell(broken(error, f"{progress.title}, {progress.done:,} done", [REST]))
+        return None
 
     @contextmanager
     def telling(self, title: str) -> Iterator[None]:

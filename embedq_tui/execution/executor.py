@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from embedq_tui.dialogs.confirm import Confirmation, Decision
-from embedq_tui.dialogs.outcome import Report, broken
+from embedq_tui.dialogs.outcome import REST, Report, broken
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.execution.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
@@ -183,7 +183,7 @@ class Executor:
     async def _tell_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
         """It was stopped, or failed on its way."""
         done = f"{outcome.changed:,} of {count(planned.matched, 'task')} {planned.action.done}"
-        lines = ["What was done stays done; do it again to go on with the rest."]
+        lines = [REST]
         if outcome.changed:
             lines.append(f"operation {outcome.operation_id}")
         await self.dialogs.tell(broken(error, done, lines))

@@ -185,6 +185,29 @@ async def test_a_backfill_that_is_stopped_is_gone_on_with(database: Database, co
         assert await connection.fetchval("SELECT count(*) FROM embedq_bulk_operations") == 1
 
 
+async def test_a_backfill_that_the_database_breaks_off_tells_what_it_had_done(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."] * 1_500)
+    await connection.execute(
+        """CREATE FUNCTION doom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               IF (SELECT count(*) FROM embedding_tasks) > 1000 THEN
+                   PERFORM pg_terminate_backend(pg_backend_pid());
+               END IF;
+               RETURN NULL;
+           END $$;
+           CREATE TRIGGER doom AFTER INSERT ON embedding_tasks FOR EACH STATEMENT EXECUTE FUNCTION doom()"""
+    )
+    async with console(database.settings) as pilot:
+        await pilot.press("8")
+        await until_text(pilot, "missing 1,500")
+        await begin_backfill(pilot)
+        await pilot.press("y")
+        await until_text(pilot, "Failed: Queueing 1,500 tasks, 1,000 done")
+        assert isinstance(pilot.app.screen, Dialog)  # it stays until it is read
+        await until_tasks(connection, pending=1_000)
+
+
 async def test_where_nothing_may_be_changed_a_backfill_is_refused(
     database: Database, connection: Connection
 ) -> None:
