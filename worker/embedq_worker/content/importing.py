@@ -14,6 +14,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -302,11 +303,16 @@ def _first_heading(content: str) -> str | None:
         return _one_line(plain["text"]) or None
     if not _MAYBE_HEADING.search(content, 0, TITLE_SEARCHED):
         return None
-    blocks = MarkdownIt("commonmark").disable("inline").parse(content[:TITLE_SEARCHED])
-    for token, inline in pairwise(blocks):
+    for token, inline in pairwise(_blocks().parse(content[:TITLE_SEARCHED])):
         if token.type == "heading_open" and token.tag == "h1" and token.level == 0:
             return heading_text(inline.content[: 4 * MAX_TITLE]) or None
     return None
+
+
+@cache
+def _blocks() -> MarkdownIt:
+    """To make it takes longer than to read the top of a file with it."""
+    return MarkdownIt("commonmark").disable("inline")
 
 
 def _title_of_name(stem: str) -> str:
