@@ -11,7 +11,7 @@ from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
-from embedq_worker.content.importing import MAX_FOLDER, Skipped
+from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import PRIORITIES
@@ -39,7 +39,7 @@ def command(
     alone where nothing changed. Interrupted, it can be run again. Exits 1 when no file gave an article.
     """
     settings = invocation.settings()
-    prefix = (folder or "").strip("/")
+    prefix = folder_of(folder or "")
     if len(prefix) > MAX_FOLDER:
         raise click.BadParameter(f"is longer than {MAX_FOLDER} characters", param_hint="--folder")
     options = ImportOptions(operator(), settings.max_retries, priority, dry_run)

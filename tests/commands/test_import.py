@@ -49,8 +49,9 @@ async def test_a_dry_run_writes_nothing(tui: Tui, connection: Connection, librar
     assert (await tui("import", "--dry-run", library, "--json")).document("import")["dry_run"] is True
 
 
-async def test_a_folder_for_all(tui: Tui, connection: Connection, library: Path) -> None:
-    assert (await tui("import", library, "--folder", "/handbook/")).code == ExitCode.OK
+@pytest.mark.parametrize("folder", ["/handbook/", " ../handbook//. "])
+async def test_a_folder_for_all(tui: Tui, connection: Connection, library: Path, folder: str) -> None:
+    assert (await tui("import", library, "--folder", folder)).code == ExitCode.OK
     rows = await connection.fetch("SELECT slug, folder FROM articles ORDER BY slug")
     assert [(row["slug"], row["folder"]) for row in rows] == [
         ("guide-three", "handbook/guide"),

@@ -15,7 +15,7 @@ from embedq_tui.output import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
-from embedq_worker.content.importing import MAX_FOLDER, Skipped
+from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
@@ -85,7 +85,7 @@ async def _ask(console: Console) -> _Files | None:
     wanted = _whole(path)
     looking = Progress("Looking for files", noun="file", stop="Leave it")
     number = await console.dialogs.attempt(looking, lambda _: count_files([wanted]))
-    return None if number is None else _Files(wanted, folder.strip("/"), number)
+    return None if number is None else _Files(wanted, folder_of(folder), number)
 
 
 def _whole(text: str) -> Path:

@@ -122,6 +122,12 @@ def find_markdown(paths: Sequence[Path]) -> list[RootedFile]:
     return _scan(paths)[0]
 
 
+def folder_of(text: str) -> str:
+    """A folder as articles have it: parts of one line joined by ``/``, none leads up; empty at the top."""
+    parts = (_one_line(part) for part in text.split("/"))
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
+
+
 def slugify(text: str) -> str:
     """Turn text into a flat slug of lower-case letters, digits and single hyphens.
 
@@ -289,9 +295,7 @@ def _slug(stated: str | None, relative: Path) -> str:
 def _folder(stated: str | None, relative: Path) -> str | None:
     if stated is None and relative.parent == Path():
         return None
-    folder = stated if stated is not None else relative.parent.as_posix()
-    parts = (_one_line(part) for part in folder.split("/"))
-    folder = "/".join(part for part in parts if part not in ("", ".", ".."))
+    folder = folder_of(stated if stated is not None else relative.parent.as_posix())
     if len(folder) > MAX_FOLDER:
         raise _UnusableError(f"folder name longer than {MAX_FOLDER} characters")
     return folder
