@@ -108,6 +108,7 @@ class TestFinding:
             write(root, "open/a.md")
             closed = write(root, "closed/b.md").parent
             closed.chmod(0)
+            list(read_articles([root / "open"]))  # loads what it needs while it may be read
             with as_nobody():
                 items = list(read_articles([root]))
             closed.chmod(0o755)
