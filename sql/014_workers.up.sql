@@ -37,6 +37,7 @@ BEGIN
     INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state)
     VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running')
     ON CONFLICT (id) DO UPDATE SET state = 'running', heartbeat_at = clock_timestamp(), stopped_at = NULL, note = '';
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- what is said meanwhile is read below
     INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
     SELECT 1, c.stopped_at IS NULL, clock_timestamp(), clock_timestamp() FROM embedq_control c
     ON CONFLICT (id) DO UPDATE
@@ -71,6 +72,12 @@ BEGIN
     WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
     RETURNING w.stop_requested INTO v_asked;
     v_known := FOUND;
+    -- Locked first: what an operator says meanwhile is read below. The row may be gone, by TRUNCATE in psql.
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
+        ON CONFLICT (id) DO NOTHING;
+    END IF;
     -- The counters of the fleet are ints: they stop at the end instead of failing there.
     UPDATE embedding_worker_status s
     SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,

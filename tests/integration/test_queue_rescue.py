@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from uuid import UUID
+
+import pytest
 
 from embedq_worker.host import HostIdentity
 from embedq_worker.queue import fleet
+from embedq_worker.queue.claims import Scope
 from tests.support.queue_world import World, waiters
 
 
@@ -239,6 +243,39 @@ async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: Wor
     row = await world.psql.fetchrow("SELECT * FROM embedding_worker_status")
     assert row is not None
     assert (row["tasks_processed"], row["tasks_succeeded"], row["tasks_failed"]) == (120, 60, 60)
+
+
+async def beat(world: World, scope: Scope) -> fleet.Beat:
+    return await fleet.beat(
+        world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=1, failed=0
+    )
+
+
+async def enter(world: World, _: Scope) -> Scope:
+    return await world.worker()
+
+
+@pytest.mark.parametrize("say", [beat, enter])
+async def test_no_worker_takes_back_what_an_operator_says_meanwhile(
+    world: World, say: Callable[[World, Scope], Coroutine[None, None, object]]
+) -> None:
+    scope = await world.worker()
+    async with world.psql.transaction():
+        await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
+        saying = asyncio.create_task(say(world, scope))
+        await waiters(world, 1)
+    await saying
+    assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status") is False
+    assert (await beat(world, scope)).block == "stopped"
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM", "TRUNCATE"])
+async def test_the_row_of_the_fleet_comes_back_with_a_beat(world: World, statement: str) -> None:
+    scope = await world.worker()
+    await world.psql.execute(f"{statement} embedding_worker_status")
+    await beat(world, scope)
+    assert await world.psql.execute("UPDATE embedding_worker_status SET is_running = false") == "UPDATE 1"
+    assert (await beat(world, scope)).block == "stopped"
 
 
 async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None:
