@@ -26,6 +26,7 @@ from embedq_worker.text import age, printable, printable_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 PIPE_WIDTH = 10_000
 """Columns of an output that is no terminal: nothing is cut, a table takes what it needs."""
@@ -57,12 +58,20 @@ def say(line: str = "", *, error: bool = False) -> None:
 
 def _write(text: str, *, error: bool = False) -> None:
     # As an OSError it would pass for one of the database's where a command writes during a look at it.
+    for bar in _bars:
+        bar.stop()  # a line of its own, not one behind the bar
     try:
         click.echo(text, err=error)
     except BrokenPipeError:
         raise ReaderGone("nobody reads it") from None
     except OSError as problem:
         raise OutputError(problem.strerror) from problem
+    for bar in _bars:
+        bar.start()
+
+
+_bars: list[Progress] = []
+"""The bar that is shown, if any."""
 
 
 def say_wrapped(line: str, indent: int) -> None:
@@ -265,4 +274,8 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
     columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        _bars.append(bar)
+        try:
+            yield lambda done: bar.update(task, completed=done)
+        finally:
+            _bars.remove(bar)

@@ -21,6 +21,7 @@ from tests.support.blocking import until_any_blocked
 from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.sessions import DOOMED
+from tests.support.terminal import terminal
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 """Id of no task; the same in every process of a run."""
@@ -118,6 +119,18 @@ async def test_a_stage_that_nobody_works_on_halts(tui: Tui, connection: Connecti
         state="halted",
         changed=10,
     )
+
+
+async def test_what_is_told_meanwhile_stands_on_lines_of_its_own_beside_the_bar(
+    tui: Tui, connection: Connection
+) -> None:
+    await failed_tasks(connection, 12)
+    command = ["-m", "embedq_tui", "retry", "--failed", "--staged", "--stage-timeout", "2"]
+    async with terminal(command, tui.variables) as shown:
+        await shown.until(lambda text: "10/12" in text)
+        await shown.until(lambda text: any(line.startswith("Stage 1") for line in text.splitlines()))
+        assert await shown.ended() == ExitCode.NO
+        assert not any("/12" in line for line in shown.lines), "the bar is gone"
 
 
 # -- cancel and clear
