@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from embedq_tui.interrupts import held
-from embedq_tui.loading import loading
+from embedq_worker.interrupts import held
+from embedq_worker.loading import loading
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from embedq_tui.interrupts import held
 from embedq_tui.invocation import Invocation, common_options
-from embedq_tui.loading import loading
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.interrupts import held
+from embedq_worker.loading import loading
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

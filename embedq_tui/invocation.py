@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from embedq_tui.interrupts import held
+from embedq_worker.interrupts import held
 
 if TYPE_CHECKING:
     from embedq_worker.settings import Settings

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from embedq_tui.heap import give_back_large, swept
 from embedq_tui.invocation import operator
-from embedq_tui.loading import loading
 from embedq_tui.output import OutputError, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
+from embedq_worker.loading import loading
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.interrupts import held
 from embedq_worker.errors import EmbedqError
+from embedq_worker.interrupts import held
 from embedq_worker.text import age, printable, printable_line
 
 if TYPE_CHECKING:

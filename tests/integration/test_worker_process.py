@@ -134,6 +134,27 @@ async def test_ctrl_c_while_the_database_does_not_answer_is_no_failure(
             assert (await worker.ended(within_s=10), worker.lines) == (INTERRUPTED, [])
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.3])
+async def test_ctrl_c_while_it_is_loaded_is_no_failure(
+    database: Database, stub: ProviderStub, after_s: float
+) -> None:
+    begun = "from embedq_worker.__main__ import main; print(flush=True); main()"  # Python has come up
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        begun,
+        env=environment(database, stub, LOG_LEVEL="error"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    await asyncio.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, said = await process.communicate()
+    assert (process.returncode in (0, INTERRUPTED), said) == (True, b"")
+
+
 async def test_without_the_database_of_that_name_it_ends_with_3(
     database: Database, stub: ProviderStub
 ) -> None:

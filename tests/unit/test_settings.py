@@ -178,7 +178,7 @@ def test_a_variable_is_read_in_each_spelling_and_refused_by_the_name_it_was_give
     for name in spellings:
         file = env_file(tmp_path, f"{name}={given}\n")
         assert getattr(load_settings(file), field) == value
-        assert row(load_settings(file), name, file).source == f".env: {name}"
+        assert row(load_settings(file), name, file).source == f"{file.name}: {name}"
         monkeypatch.setenv(name, given)
         assert getattr(load_settings(), field) == value
         assert row(load_settings(), name).source == name
@@ -228,12 +228,19 @@ def test_the_documented_spelling_wins_over_the_other_one(
     assert load_settings(file).batch_size == 5
 
 
+def test_a_value_is_told_to_be_of_the_file_that_was_named(tmp_path: Path) -> None:
+    file = tmp_path / "production.env"
+    file.write_text("EMBEDDING_BATCH_SIZE=2\n", encoding="utf-8")
+    found = row(load_settings(file), "EMBEDDING_BATCH_SIZE", file)
+    assert found.source == "production.env: EMBEDDING_BATCH_SIZE"
+
+
 def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = env_file(tmp_path, "EMBEDDING_BATCH_SIZE=\nEMBEDDING_QUEUE_BATCH_SIZE=2\n")
     monkeypatch.setenv("EMBEDDING_BATCH_SIZE", "")
     settings = load_settings(file)
     assert settings.batch_size == 2
-    assert row(settings, "EMBEDDING_BATCH_SIZE", file).source == ".env: EMBEDDING_QUEUE_BATCH_SIZE"
+    assert row(settings, "EMBEDDING_BATCH_SIZE", file).source == f"{file.name}: EMBEDDING_QUEUE_BATCH_SIZE"
     monkeypatch.setenv("EMBEDDING_MODEL", "   ")
     assert load_settings().model == "nomic-embed-text"
 

@@ -14,6 +14,8 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
+from embedq_worker.interrupts import held
+from embedq_worker.loading import loading
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.queue.wanted import PRIORITIES
 from embedq_worker.service.lifeline import take_line
@@ -134,7 +136,8 @@ def _work(
         return
     for warning in settings.warnings():
         log.warning(warning)
-    from embedq_worker.service.runtime import run_worker, spare_collector
+    with held(), loading():
+        from embedq_worker.service.runtime import run_worker, spare_collector
 
     spare_collector()
     logging.getLogger().addHandler(LibraryLogs(log))
@@ -151,8 +154,3 @@ def _work(
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(folder.strip("/") for folder in folders) or None
-
-
-def main() -> None:
-    """Entry point."""
-    command()

@@ -39,7 +39,7 @@ class SettingRow(NamedTuple):
         name: Variable as documented.
         spellings: Every accepted name, the documented one first.
         value: Value in force as text; secrets masked, passwords in URLs too.
-        source: Variable it came from, ``.env: NAME``, ``command line``, or ``default``.
+        source: Variable it came from, ``FILE: NAME``, ``command line``, or ``default``.
         range: What is accepted, as text.
         description: What it is for, with its unit.
     """
@@ -127,16 +127,18 @@ class _Sources(NamedTuple):
 
     environment: frozenset[str]
     file: frozenset[str]
+    file_name: str
     flags: frozenset[str]
 
     @classmethod
     def read(cls, path: Path, flags: Iterable[str] = ()) -> Self:
         values = dotenv_values(path) if path.is_file() else {}
-        return cls(_set_names(os.environ), _set_names(values), frozenset(flags))
+        name = printable_line(path.name, _SHOWN_OF_PATH)
+        return cls(_set_names(os.environ), _set_names(values), name, frozenset(flags))
 
     def spelling(self, field: FieldInfo) -> tuple[str, str] | None:
         """The name in force for a field and where it stands; None where the default is in force."""
-        for place, names in (("", self.environment), (".env: ", self.file)):
+        for place, names in (("", self.environment), (f"{self.file_name}: ", self.file)):
             for name in spellings_of(field):
                 if name in names:
                     return place, name

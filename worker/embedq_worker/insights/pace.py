@@ -40,14 +40,9 @@ class Rates(NamedTuple):
 
 
 class Pace:
-    """Remembers the looks of the last minute, one a second.
+    """Remembers the looks of the last minute, one a second."""
 
-    Args:
-        window_s: Seconds of it.
-    """
-
-    def __init__(self, window_s: float = WINDOW_S) -> None:
-        self._window_s = window_s
+    def __init__(self) -> None:
         self._looks: deque[tuple[datetime, StatusCounts]] = deque()
 
     def add(self, seen: Overview) -> Rates | None:
@@ -60,7 +55,7 @@ class Pace:
         if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
             looks.pop()  # the newest one stands for it
         looks.append((seen.at, seen.queue.counts))
-        while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= self._window_s:
+        while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= WINDOW_S:
             looks.popleft()
         seconds = (looks[-1][0] - looks[0][0]).total_seconds()
         if seconds < LEAST_S:

@@ -11,6 +11,9 @@ from embedq_worker.insights.metrics import Period, Span, metrics
 from embedq_worker.insights.overview import QueueFigures, overview
 from embedq_worker.settings import Settings
 
+GROUPS = 3
+"""The biggest of failures that are told."""
+
 
 class Stats(NamedTuple):
     """The queue in numbers.
@@ -32,20 +35,19 @@ class Stats(NamedTuple):
     failing: tuple[FailureGroup, ...]
 
 
-async def stats(connection: Connection, settings: Settings, *, groups: int = 3) -> Stats:
+async def stats(connection: Connection, settings: Settings) -> Stats:
     """Put the queue in numbers.
 
     Args:
         connection: To the migrated database.
         settings: How long a worker may be silent.
-        groups: Groups of failures wanted.
 
     Raises:
         SchemaError: There is no queue in this database.
     """
     queue = (await overview(connection, settings)).queue
     days = await metrics(connection, by=Span.DAY, since=timedelta(days=6))
-    failing = await failures(connection, limit=groups)
+    failing = await failures(connection, limit=GROUPS)
     ended = queue.counts.completed + queue.counts.failed
     return Stats(
         at=days.at,
