@@ -16,7 +16,7 @@ from embedq_worker.actions.bulk import Operation
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.queue.wanted import PRIORITIES, STATUSES
+from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 from embedq_worker.text import age

@@ -14,7 +14,7 @@ from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.wanted import PRIORITIES
+from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.settings import Settings
 
 

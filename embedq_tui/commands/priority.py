@@ -12,7 +12,7 @@ from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.wanted import PRIORITIES
+from embedq_worker.queue.words import PRIORITIES
 
 
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")

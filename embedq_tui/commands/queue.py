@@ -14,7 +14,7 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.detail import article_id
-from embedq_worker.queue.wanted import PRIORITIES
+from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 

@@ -14,7 +14,7 @@ from embedq_worker.database.connections import connected
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.stats import Stats, stats
-from embedq_worker.queue.wanted import PRIORITIES, STATUSES
+from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 

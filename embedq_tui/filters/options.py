@@ -10,7 +10,8 @@ from uuid import UUID
 
 import click
 
-from embedq_worker.queue.wanted import KINDS, PRIORITIES, STATUSES, TaskFilter, parse_article_id, parse_moment
+from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
+from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

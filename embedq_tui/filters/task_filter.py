@@ -16,14 +16,8 @@ from uuid import UUID
 
 from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.wanted import (
-    KINDS,
-    PRIORITIES,
-    STATUSES,
-    TaskFilter,
-    parse_article_id,
-    parse_moment,
-)
+from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
+from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
 KEYS = (
     "status",

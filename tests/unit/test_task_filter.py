@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from embedq_tui.filters.task_filter import KEYS, complete, format_filter, parse_filter
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.wanted import KINDS, PRIORITIES, STATUSES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
 TASK = "01a20e58-c777-73ab-9609-1ff580477dd1"
 

@@ -17,7 +17,7 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 from embedq_worker.logs import LibraryLogs, open_log
-from embedq_worker.queue.wanted import PRIORITIES
+from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings

@@ -52,6 +52,7 @@ class Settings(WatchSettings):
         case_sensitive=False,
         populate_by_name=True,
         str_strip_whitespace=True,
+        defer_build=False,
     )
 
     # -- what runs

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class WatchSettings(BaseSettings):
     """A part of `settings.Settings`."""
+
+    model_config = SettingsConfigDict(defer_build=True)  # nobody makes one
 
     health_backlog: int = Field(
         10_000,

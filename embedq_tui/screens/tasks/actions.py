@@ -13,7 +13,8 @@ from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, prioritise, retry
 from embedq_tui.output import count
 from embedq_tui.screens.actions import RequestingScreen
-from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import PRIORITIES
 
 
 class TaskActions(RequestingScreen):

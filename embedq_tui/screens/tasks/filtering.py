@@ -19,7 +19,8 @@ from embedq_tui.screens.tasks.listing import Listing
 from embedq_tui.screens.tasks.questions import Exported
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.queue.wanted import STATUSES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import STATUSES
 from embedq_worker.text import printable
 
 _ALL = "all that match the filter"

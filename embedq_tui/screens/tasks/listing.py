@@ -13,7 +13,8 @@ from embedq_tui.screens.tasks.questions import PAGE, Kept, Matching, TaskList
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage, TaskRow
 from embedq_worker.queue.selection import Cursor
-from embedq_worker.queue.wanted import STATUSES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import STATUSES
 
 MOST = 2 * PAGE
 """Rows at most."""

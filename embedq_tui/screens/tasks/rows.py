@@ -16,7 +16,8 @@ from embedq_tui.screens.tasks.listing import Listing, TaskView
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.queue.wanted import STATUSES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import STATUSES
 from embedq_worker.text import printable_line
 
 COLUMNS = (

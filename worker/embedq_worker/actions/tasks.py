@@ -20,7 +20,8 @@ import asyncpg
 from embedq_worker.database.connections import EXPECTED_ERRORS, Connection
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
-from embedq_worker.queue.wanted import PRIORITIES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import PRIORITIES
 
 BATCH = 1_000
 """Tasks per transaction."""

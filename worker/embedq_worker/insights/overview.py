@@ -13,7 +13,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
-from embedq_worker.queue.wanted import PRIORITIES, STATUSES
+from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
 

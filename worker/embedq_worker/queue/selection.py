@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.wanted import PRIORITIES, STATUSES, TaskFilter
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import PRIORITIES, STATUSES
 
 Direction = Literal["newest", "oldest"]
 

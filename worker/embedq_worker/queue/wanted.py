@@ -8,12 +8,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
+from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.text import age
-
-STATUSES = ("pending", "processing", "completed", "failed")
-PRIORITIES = ("high", "normal", "low")
-"""In the order in which they are served."""
-KINDS = ("create", "update", "delete")
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}

@@ -19,7 +19,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.health import Code, Health, health
 from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.queue.wanted import STATUSES
+from embedq_worker.queue.words import STATUSES
 from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.settings import Settings
 
