@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class Migration(NamedTuple):
         return hashlib.sha256(self.up.encode()).hexdigest()[:32]
 
 
+@cache  # a console asks every 15 s whether the schema is that of its program
 def load_migrations() -> tuple[Migration, ...]:
     """Read all migrations, in order.
 
