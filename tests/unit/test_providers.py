@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
-from collections.abc import AsyncIterator
+import tracemalloc
+import zlib
+from array import array
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +34,9 @@ from tests.support.waiting import until
 
 Protocol = Literal["ollama", "openai"]
 both = pytest.mark.parametrize("protocol", ["ollama", "openai"])
+
+BOMB_BYTES = 64 * 1024 * 1024
+BOMB = gzip.compress(bytes(BOMB_BYTES), 1)
 
 
 @asynccontextmanager
@@ -273,6 +280,34 @@ async def test_a_proxy_that_cannot_be_used_is_told_where_it_is_needed(
 
 
 @both
+async def test_hosts_to_be_asked_without_a_proxy_that_cannot_be_read_are_told(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "10.0.0.0/8,fd00::/8")
+    with pytest.raises(ProviderMisconfigured) as caught:
+        async with opened(protocol, "http://example.invalid"):
+            pass
+    assert "NO_PROXY" in str(caught.value)
+
+
+@both
+@pytest.mark.parametrize(
+    ("scheme", "kind"), [("http", ProviderMisconfigured), ("https", ProviderUnavailable)]
+)
+async def test_a_proxy_that_refuses_is_not_taken_for_the_server(
+    protocol: Protocol, scheme: str, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with odd_server(lambda _: Reply(407, b"")) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"http://joe:geheim@127.0.0.1:{proxy.port}")
+        async with opened(protocol, f"{scheme}://example.invalid") as provider:
+            error = await failure(provider)
+    assert type(error) is kind
+    assert "407" in error.message
+    assert "HTTP_PROXY" in error.advice
+    assert "geheim" not in str(error)
+
+
+@both
 async def test_certificates_that_cannot_be_read_are_told(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -310,6 +345,45 @@ async def test_a_broken_answer_is_told_for_what_it_is_and_the_next_request_works
         assert type(error) is kind
         assert error.advice or kind is InputRejected
         assert await provider.embed(["a"]) == [stub_vector("a", 8)]
+
+
+@both
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
+)
+async def test_what_is_compressed_although_nobody_asked_for_it_is_read(
+    protocol: Protocol, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    body = json.dumps({"embeddings": [[1.0] * 8], "data": [{"index": 0, "embedding": [1.0] * 8}]}).encode()
+    headers = {"Content-Encoding": encoding}
+    async with (
+        odd_server(lambda _: Reply(200, pack(body), headers)) as server,
+        opened(protocol, server.url) as provider,
+    ):
+        assert await provider.embed(["a"]) == [array("f", [1.0] * 8)]
+
+
+@both
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", BOMB), ("gzip, gzip", gzip.compress(BOMB)), ("gzip", b"none"), ("br", b"\x8b\x00\x80x\x03")],
+    ids=["bomb", "bomb in a bomb", "none", "unknown"],
+)
+async def test_a_compressed_answer_takes_no_more_memory_than_another(
+    protocol: Protocol, status: int, encoding: str, body: bytes
+) -> None:
+    async with (
+        odd_server(lambda _: Reply(status, body, {"Content-Encoding": encoding})) as server,
+        opened(protocol, server.url) as provider,
+    ):
+        tracemalloc.start()
+        try:
+            error = await failure(provider)
+            assert tracemalloc.get_traced_memory()[1] < BOMB_BYTES / 4
+        finally:
+            tracemalloc.stop()
+    assert type(error) is ProviderUnavailable
 
 
 ODD_BODIES = [

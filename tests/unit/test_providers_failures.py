@@ -105,6 +105,8 @@ async def test_advice_names_what_the_provider_is_asked_with(
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}, 86_400.0),
         ({"Retry-After": "Wed, 99 Oct 2099 07:28:00 GMT"}, None),
+        ({"Retry-After": "Wed, 21 Oct 99999999999 07:28:00 GMT"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 +99999999999999999"}, None),
     ],
 )
 async def test_how_long_to_wait_is_read_in_every_form(

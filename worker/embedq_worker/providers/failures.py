@@ -99,6 +99,10 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return ProviderMisconfigured(message, remedies.refused)
         case 404:
             return ProviderMisconfigured(message, remedies.missing)
+        case 407:
+            return ProviderMisconfigured(
+                message, "a proxy asks for credentials: put USER:PASSWORD@ into HTTP_PROXY and HTTPS_PROXY"
+            )
         case 429 if told.codes & _NO_MONEY:
             return ProviderMisconfigured(message, "the account has no quota left: check its plan and billing")
         case 429:
@@ -181,6 +185,6 @@ def _number(value: str | None) -> float | None:
 def _date(value: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a year, or of an offset, that no clock has
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import ssl
+import zlib
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -27,6 +28,8 @@ _KEEP_ALIVE_S = 4.0
 _ERROR_BYTES = 65_536
 _SLACK_BYTES = 4 * 1024 * 1024
 _BYTES_PER_COMPONENT = 32
+_UNPACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_GZIP_OR_ZLIB = zlib.MAX_WBITS + 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class JsonClient:
         except (ImportError, ValueError, httpx.InvalidURL):
             raise ProviderMisconfigured(
                 "a proxy of the environment cannot be used",
-                "set HTTP_PROXY, HTTPS_PROXY and ALL_PROXY to http://HOST:PORT, or unset them",
+                "set HTTP_PROXY, HTTPS_PROXY and ALL_PROXY to http://HOST:PORT, NO_PROXY to names of hosts "
+                "(no network such as fd00::/8), or unset them",
             ) from None
 
     async def get(self, path: str) -> Answer:
@@ -163,6 +167,13 @@ class JsonClient:
                 f"{self.endpoint} did not answer within {self._timeout_s:g} s",
                 f"is the server at {self.setting} overloaded? EMBEDDING_REQUEST_TIMEOUT sets the deadline",
             ) from None
+        except zlib.error:
+            raise self.broken(BrokenAnswer("is compressed, and spoilt")) from None
+        except httpx.ProxyError as error:
+            raise ProviderUnavailable(
+                f"{self.endpoint}: the proxy answered {self.scrub(str(error))}",
+                "are HTTP_PROXY and HTTPS_PROXY right? NO_PROXY names hosts that are asked without them",
+            ) from None
         except httpx.RequestError as error:
             if _is_unproved(error):
                 raise ProviderMisconfigured(
@@ -182,9 +193,13 @@ class JsonClient:
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
+    """Read no more than the limit. httpx would unpack first what was compressed though nobody asked for it:
+    a thousand times what came, and in as many layers as the server says."""
+    packed = response.headers.get("content-encoding", "").strip().lower() in _UNPACKED
+    unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
+    async for chunk in response.aiter_raw():
+        body += unpack.decompress(chunk, limit - len(body)) if unpack else chunk
         if len(body) >= limit:
             break
     return bytes(body[:limit])
