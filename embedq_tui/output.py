@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 from uuid import UUID
 
 import click
@@ -27,6 +27,8 @@ from embedq_worker.text import age, printable, printable_line
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+T = TypeVar("T")
 
 PIPE_WIDTH = 10_000
 """Columns of an output that is no terminal: nothing is cut, a table takes what it needs."""
@@ -252,6 +254,17 @@ def confirm(question: str) -> bool:
         print_error(f"not done without a yes: {question}", "add --yes where nobody can be asked")
         return False
     return click.confirm(printable(question), default=False, err=True)
+
+
+@dataclasses.dataclass(slots=True)
+class SoFar(Generic[T]):
+    """What is done of something under way, for who has to tell it where that is broken off.
+
+    Attributes:
+        value: After the last batch; it is made with what it is before the first.
+    """
+
+    value: T
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.actions.backfill import PAGE, BackfillOptions, Progress, Run
+from embedq_worker.actions.backfill import PAGE, BackfillOptions, Run
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
@@ -90,10 +91,12 @@ def command(
         return ExitCode.OK
     if not yes and not confirm(f"Queue {count(planned.tasks, 'task')} with priority {priority}?"):
         return ExitCode.NO
+    so_far = SoFar[Run | None](None)
     try:
-        ended = asyncio.run(_run(settings, planned))
-    except KeyboardInterrupt:
-        say("Stopped. Run it again to go on, or take it back: embedq-tui backfill rollback", error=True)
+        ended = asyncio.run(_run(settings, planned, so_far))
+    except (KeyboardInterrupt, EmbedqError):
+        if so_far.value:
+            _document(invocation, planned, replace(so_far.value, state="interrupted"), dry_run=False)
         raise
     _document(invocation, planned, ended, dry_run=False)
     return ExitCode.OK if ended.state == "done" else ExitCode.NO
@@ -109,12 +112,13 @@ async def _plan(
             return await plan_backfill(connection, settings, target, options, reached)
 
 
-async def _run(settings: Settings, planned: Planned) -> Run:
+async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) -> Run:
     async with connected(settings) as connection:
         with progress("Tasks queued", planned.tasks) as reached:
 
-            def told(so_far: Progress) -> None:
-                reached(so_far.queued)
+            def told(run: Run) -> None:
+                so_far.value = run
+                reached(run.progress.queued)
 
             return await backfill.run(
                 connection, planned.options, by=operator(), planned=planned.tasks, progress=told
@@ -139,6 +143,12 @@ def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dr
                 "resumed": ended.resumed if ended else False,
                 "queued": ended.progress.queued if ended else 0,
             }
+        )
+    elif ended and ended.state == "interrupted":
+        say(
+            f"Stopped: {ended.progress.queued:,} of {count(planned.tasks, 'task')} queued "
+            f"({ended.operation_id}); run it again to go on, or take it back: embedq-tui backfill rollback",
+            error=True,
         )
     elif ended:
         words = "continued and " if ended.resumed else ""
@@ -185,15 +195,30 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
     question = f"Take back {count(pending, 'pending task')} of the backfill {found.id}?"
     if pending and not yes and not confirm(question):
         return ExitCode.NO
-    removed = asyncio.run(_rollback(settings, found.id, pending))
-    if invocation.as_json:
-        print_json({"operation_id": found.id, "removed": removed})
-    else:
-        say(f"{count(removed, 'task')} taken back")
+    so_far = SoFar(0)
+    try:
+        removed = asyncio.run(_rollback(settings, found.id, pending, so_far))
+    except (KeyboardInterrupt, EmbedqError):
+        if so_far.value:
+            _tell_removed(invocation, found.id, so_far.value, "; run it again to go on")
+        raise
+    _tell_removed(invocation, found.id, removed)
     return ExitCode.OK
 
 
-async def _rollback(settings: Settings, operation: UUID, pending: int) -> int:
+def _tell_removed(invocation: Invocation, operation: UUID, removed: int, more: str = "") -> None:
+    if invocation.as_json:
+        print_json({"operation_id": operation, "removed": removed})
+    else:
+        say(f"{count(removed, 'task')} taken back{more}", error=bool(more))
+
+
+async def _rollback(settings: Settings, operation: UUID, pending: int, so_far: SoFar[int]) -> int:
     async with connected(settings) as connection:
         with progress("Tasks taken back", pending) as reached:
-            return await bulk.rollback(connection, operation, by=operator(), progress=reached)
+
+            def told(removed: int) -> None:
+                so_far.value = removed
+                reached(removed)
+
+            return await bulk.rollback(connection, operation, by=operator(), progress=told)

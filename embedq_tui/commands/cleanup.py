@@ -7,10 +7,10 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.cleaning import clean, words_of
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema import migrations
 from embedq_worker.service.maintenance import Cleaned, count_expired
 from embedq_worker.settings import Settings
@@ -34,24 +34,34 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
     settings = invocation.settings()
     days = settings.cleanup_retention_days if days is None else days
     found = asyncio.run(_count(settings, days))
-    state, cleaned = "nothing", Cleaned(0, 0, 0, 0)
+    state, so_far = "nothing", SoFar(Cleaned(0, 0, 0, 0))
     if not invocation.as_json:
         say(f"Older than {count(days, 'day')}: {words_of(found)}")
     if found.total:
         if not yes and not confirm(f"Delete {words_of(found)}?"):
             state = "refused"
         else:
-            ended = asyncio.run(_clean(settings, days, found))
-            state, cleaned = ("done", ended) if ended else ("busy", cleaned)
+            try:
+                state = "done" if asyncio.run(_clean(settings, days, found, so_far)) else "busy"
+            except (KeyboardInterrupt, EmbedqError):
+                if so_far.value.total:
+                    _tell(invocation, days, "interrupted", found, so_far.value)
+                raise
+    _tell(invocation, days, state, found, so_far.value)
+    return ExitCode.NO if state == "refused" else ExitCode.OK
+
+
+def _tell(invocation: Invocation, days: int, state: str, found: Cleaned, deleted: Cleaned) -> None:
     if invocation.as_json:
-        print_json({"days": days, "state": state, "found": found, "deleted": cleaned})
+        print_json({"days": days, "state": state, "found": found, "deleted": deleted})
     elif state == "refused":
         say("Nothing was deleted.")
     elif state == "busy":
         say("A worker is at it already; nothing was deleted here.")
+    elif state == "interrupted":
+        say(f"Stopped; deleted: {words_of(deleted)}; run it again to go on", error=True)
     elif found.total:
-        say(f"Deleted: {words_of(cleaned)}")
-    return ExitCode.NO if state == "refused" else ExitCode.OK
+        say(f"Deleted: {words_of(deleted)}")
 
 
 async def _count(settings: Settings, days: int) -> Cleaned:
@@ -60,6 +70,11 @@ async def _count(settings: Settings, days: int) -> Cleaned:
         return await count_expired(connection, days=days)
 
 
-async def _clean(settings: Settings, days: int, found: Cleaned) -> Cleaned | None:
+async def _clean(settings: Settings, days: int, found: Cleaned, so_far: SoFar[Cleaned]) -> Cleaned | None:
     with progress("Rows deleted", found.total) as reached:
-        return await clean(settings, days, found, operator(), reached)
+
+        def told(deleted: Cleaned) -> None:
+            so_far.value = deleted
+            reached(deleted.total)
+
+        return await clean(settings, days, found, operator(), told)

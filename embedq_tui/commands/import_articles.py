@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.settings import Settings
 
@@ -43,7 +44,27 @@ def command(
     if len(prefix) > MAX_FOLDER:
         raise click.BadParameter(f"is longer than {MAX_FOLDER} characters", param_hint="--folder")
     options = ImportOptions(operator(), settings.max_retries, priority, dry_run)
-    counts, skipped = asyncio.run(_import(settings, paths, prefix, options, quiet=invocation.as_json))
+    counts, skipped = ImportCounts(), list[Skipped]()
+
+    def told(batch: StoredBatch) -> None:
+        counts.add(batch)
+        skipped.extend(batch.skipped)
+        if not invocation.as_json:
+            _tell(batch, dry_run)
+
+    try:
+        asyncio.run(_import(settings, paths, prefix, options, told))
+    except (KeyboardInterrupt, EmbedqError):
+        if counts.stored and not dry_run:
+            _outcome(invocation, counts, skipped, "Stopped: ", dry_run=dry_run)
+        raise
+    _outcome(invocation, counts, skipped, dry_run=dry_run)
+    return ExitCode.OK if counts.stored else ExitCode.NO
+
+
+def _outcome(
+    invocation: Invocation, counts: ImportCounts, skipped: list[Skipped], so_far: str = "", *, dry_run: bool
+) -> None:
     if invocation.as_json:
         print_json(
             {
@@ -56,28 +77,27 @@ def command(
             }
         )
     else:
-        _summary(counts, dry_run)
-    stored = counts.created + counts.updated + counts.unchanged
-    return ExitCode.OK if stored else ExitCode.NO
+        _summary(counts, so_far, dry_run=dry_run)
 
 
 async def _import(
-    settings: Settings, paths: tuple[Path, ...], prefix: str, options: ImportOptions, *, quiet: bool
-) -> tuple[ImportCounts, list[Skipped]]:
+    settings: Settings,
+    paths: tuple[Path, ...],
+    prefix: str,
+    options: ImportOptions,
+    told: Callable[[StoredBatch], None],
+) -> None:
     files, done = await count_files(paths), 0
-    skipped: list[Skipped] = []
     async with connected(settings) as connection:
         with progress("Files read", files) as reached:
 
-            def told(batch: StoredBatch) -> None:
+            def batch_done(batch: StoredBatch) -> None:
                 nonlocal done
-                skipped.extend(batch.skipped)
                 done += len(batch.articles) + len(batch.skipped)
                 reached(done)
-                if not quiet:
-                    _tell(batch, options.dry_run)
+                told(batch)
 
-            return await import_files(connection, paths, prefix, options, told), skipped
+            await import_files(connection, paths, prefix, options, batch_done)
 
 
 def _tell(batch: StoredBatch, dry_run: bool) -> None:
@@ -90,10 +110,10 @@ def _tell(batch: StoredBatch, dry_run: bool) -> None:
         say(f"skipped    {item.source}: {item.reason}", error=not dry_run)
 
 
-def _summary(counts: ImportCounts, dry_run: bool) -> None:
-    would = "Would be " if dry_run else ""
+def _summary(counts: ImportCounts, so_far: str, *, dry_run: bool) -> None:
+    would = "Would be " if dry_run else so_far
     numbers = (
         f"created {counts.created:,}, updated {counts.updated:,}, unchanged {counts.unchanged:,}, "
         f"skipped {counts.skipped:,}; queued {counts.queued:,}"
     )
-    say(f"{would}{numbers}" if would else numbers.capitalize())
+    say(f"{would}{numbers}" if would else numbers.capitalize(), error=bool(so_far))

@@ -8,10 +8,10 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import count, print_json, say
+from embedq_tui.output import SoFar, count, print_json, say
 from embedq_worker.actions.undo import Undone, undo
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
@@ -24,16 +24,29 @@ def command(invocation: Invocation, operation: UUID) -> ExitCode:
 
     The operation's id is what they told, and is in the audit log. Exits 1 when nothing was taken back.
     """
-    undone = asyncio.run(_undo(invocation.settings(), operation))
+    so_far = SoFar[Undone | None](None)
+    try:
+        undone = asyncio.run(_undo(invocation.settings(), operation, so_far))
+    except (KeyboardInterrupt, EmbedqError):
+        if so_far.value:
+            _tell(invocation, so_far.value, "; run it again to go on")
+        raise
+    _tell(invocation, undone)
+    return ExitCode.OK if undone.changed else ExitCode.NO
+
+
+def _tell(invocation: Invocation, undone: Undone, more: str = "") -> None:
     if invocation.as_json:
         print_json(undone)
     else:
         kept = f"; to {undone.kept:,} something has happened since" if undone.kept else ""
-        say(f"{count(undone.changed, 'task')} taken back{kept}")
-    return ExitCode.OK if undone.changed else ExitCode.NO
+        say(f"{count(undone.changed, 'task')} taken back{kept}{more}", error=bool(more))
 
 
-async def _undo(settings: Settings, operation: UUID) -> Undone:
+async def _undo(settings: Settings, operation: UUID, so_far: SoFar[Undone | None]) -> Undone:
+    def told(undone: Undone) -> None:
+        so_far.value = undone
+
     async with connected(settings) as connection:
         await migrations.require_current(connection)
-        return await undo(connection, operation, operator())
+        return await undo(connection, operation, operator(), progress=told)

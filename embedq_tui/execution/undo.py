@@ -128,8 +128,11 @@ class UndoHistory:
         return undone
 
     async def _run(self, operation: UndoableOperation, progress: Progress) -> Undone:
+        def told(so_far: Undone) -> None:
+            progress.reached(so_far.changed)
+
         async with self.link.connection() as connection:
-            return await undo(connection, operation.id, self.by, progress=progress.reached)
+            return await undo(connection, operation.id, self.by, progress=told)
 
     def _forget(self, operation: UndoableOperation) -> None:
         with suppress(ValueError):

@@ -20,7 +20,7 @@ def words_of(rows: Cleaned) -> str:
 
 
 async def clean(
-    settings: Settings, days: int, found: Cleaned, by: str, progress: Callable[[int], None]
+    settings: Settings, days: int, found: Cleaned, by: str, progress: Callable[[Cleaned], None]
 ) -> Cleaned | None:
     """Delete, in batches, and enter into the audit log who does it.
 
@@ -29,7 +29,7 @@ async def clean(
         days: What is older.
         found: As it was counted.
         by: Operator as ``user@host``.
-        progress: Told after each batch how many rows are deleted.
+        progress: Told after each batch what is deleted.
 
     Returns:
         What was deleted; None where a worker is at it already.

@@ -20,7 +20,6 @@ from tests.commands.running import Tui
 from tests.support.blocking import until_any_blocked
 from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
-from tests.support.sessions import DOOMED
 from tests.support.terminal import terminal
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
@@ -303,21 +302,6 @@ async def test_cleanup(tui: Tui, connection: Connection) -> None:
     assert (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")["state"] == "nothing"
     noted = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
     assert len(noted) == 1
-
-
-async def test_what_was_done_before_the_database_went_away_is_told(tui: Tui, connection: Connection) -> None:
-    await connection.execute(
-        """INSERT INTO embedding_tasks (slug, operation, status)
-           SELECT 'slug', 'update', 'failed' FROM generate_series(1, 2500)"""
-    )
-    await connection.execute(DOOMED.format(retried=1_000))
-    answer = await tui("retry", "--failed", "--json")
-    assert answer.code == ExitCode.UNREACHABLE
-    assert 1 <= len(answer.complaint) <= 2
-    told = answer.document("action")
-    assert (told["state"], told["changed"], told["matched"]) == ("interrupted", 1_000, 2_500)
-    assert told["operation_id"] is not None
-    assert (await tui("retry", "--failed")).code == ExitCode.UNREACHABLE
 
 
 async def test_no_command_changes_anything_through_a_profile_that_is_read_only(

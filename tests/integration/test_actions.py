@@ -29,7 +29,7 @@ from embedq_worker.database.connections import connect
 from embedq_worker.queue.wanted import Stuck, TaskFilter
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
-from tests.support.sessions import DOOMED
+from tests.support.sessions import doom
 
 BY = "ann@ops"
 
@@ -230,7 +230,7 @@ async def test_an_interruption_ends_with_a_whole_batch(world: World) -> None:
 
 async def test_a_connection_that_is_lost_on_the_way_is_what_is_told(world: World) -> None:
     await failed(world, 30)
-    await world.psql.execute(DOOMED.format(retried=10))
+    await doom(world.psql, "UPDATE", "embedding_tasks", spared=2)  # of those without an end there are none
     session = await connect(world.database.settings)
     run = Run(session, await plan(session, RETRY, TaskFilter()), BY, batch_size=10)
     with pytest.raises(asyncpg.PostgresError):  # not the InterfaceError of who asks it once more

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, Progress, Run
+from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, Run
 from embedq_worker.database.connections import EXPECTED_ERRORS
 from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
@@ -33,17 +33,17 @@ async def worker(database: Database, connection: Connection, stub: ProviderStub)
 async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connection, worker: Bench) -> None:
     await add_articles(connection, ["Text."] * 50)
     stop = asyncio.Event()
-    seen: list[Progress] = []
+    seen: list[Run] = []
 
-    def after_two(progress: Progress) -> None:
-        seen.append(progress)
+    def after_two(so_far: Run) -> None:
+        seen.append(so_far)
         if len(seen) == 2:
             stop.set()
 
     options = replace(OPTIONS, batch_size=10)
     first = await backfill.run(connection, options, by=BY, planned=50, progress=after_two, stop=stop)
     assert (first.state, first.progress.queued) == ("stopped", 20)
-    assert [progress.queued for progress in seen] == [10, 20]
+    assert [so_far.progress.queued for so_far in seen] == [10, 20]
     operation = await bulk.status(connection)
     assert operation is not None
     assert (operation.state, operation.queued, operation.planned) == ("stopped", 20, 50)

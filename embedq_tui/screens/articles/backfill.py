@@ -14,7 +14,6 @@ from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import BackfillOptions, Run
-from embedq_worker.actions.backfill import Progress as Reached
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema.needs import Category
@@ -111,9 +110,9 @@ async def _tell_stopped(console: Console) -> None:
 
 
 async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
-    def told(reached: Reached) -> None:
-        progress.reached(reached.queued)
-        progress.lines = [f"{count(reached.articles, 'article')} looked at"]
+    def told(so_far: Run) -> None:
+        progress.reached(so_far.progress.queued)
+        progress.lines = [f"{count(so_far.progress.articles, 'article')} looked at"]
 
     async with console.session.link.connection() as connection:
         return await backfill.run(

@@ -83,9 +83,10 @@ async def _clean(console: Console, found: Cleaned, days: int) -> None:
     missed = "A worker is at it already; nothing was deleted here."
 
     async def run(progress: Progress) -> str:
-        deleted = await clean(
-            console.session.settings, days, found, console.options.operator, progress.reached
-        )
+        def told(deleted: Cleaned) -> None:
+            progress.reached(deleted.total)
+
+        deleted = await clean(console.session.settings, days, found, console.options.operator, told)
         return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
 
     told = await dialogs.attempt(progress, run)

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -118,12 +118,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run ended.
+    """How a run ended, or how far it is.
 
     Attributes:
         operation_id: What its tasks carry as ``bulkOperationId``.
         resumed: It went on with an operation that had been stopped.
-        state: ``done``; ``stopped`` as asked; ``rolled_back`` or ``taken over`` by somebody else meanwhile.
+        state: ``running``; ``done``; ``stopped`` as asked; ``rolled_back`` or ``taken over`` by somebody else
+            meanwhile.
         progress: How far it came.
     """
 
@@ -203,7 +204,7 @@ async def run(
     *,
     by: str,
     planned: int,
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Run], None] = lambda so_far: None,
     stop: asyncio.Event | None = None,
 ) -> Run:
     """Queue what is wrong, a batch at a time, each one transaction with an audit row.
@@ -225,21 +226,22 @@ async def run(
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)
-    reached = Progress(0, 0, 0, 0)
+    so_far = Run(operation_id, resumed, "running", Progress(0, 0, 0, 0))
     try:
         while stop is None or not stop.is_set():
             row = await _batch(connection, operation_id, runner, options)
             reached = Progress(
                 row["last_id"],
-                reached.articles + row["scanned"],
-                reached.queued + row["queued"],
-                reached.waiting + row["waiting"],
+                so_far.progress.articles + row["scanned"],
+                so_far.progress.queued + row["queued"],
+                so_far.progress.waiting + row["waiting"],
             )
-            progress(reached)
-            if row["state"] != "running":
-                return Run(operation_id, resumed, row["state"], reached)
+            so_far = replace(so_far, state=row["state"], progress=reached)
+            progress(so_far)
+            if so_far.state != "running":
+                return so_far
         await connection.execute(_STOP, operation_id, runner)
-        return Run(operation_id, resumed, "stopped", reached)
+        return replace(so_far, state="stopped")
     except BaseException:
         # Cancelled, or the database is gone: then it is taken for dead after a while.
         with suppress(*EXPECTED_ERRORS):

@@ -62,7 +62,7 @@ async def undo(
     by: str,
     *,
     batch_size: int = BATCH,
-    progress: Callable[[int], None] = lambda changed: None,
+    progress: Callable[[Undone], None] = lambda so_far: None,
 ) -> Undone:
     """Take back a cancellation, or a change of priority, of the tasks that nothing has touched since.
 
@@ -73,7 +73,7 @@ async def undo(
         operation_id: Of the action.
         by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
-        progress: Told after each batch how many tasks are as they were before.
+        progress: Told after each batch what came of it so far.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
@@ -85,9 +85,10 @@ async def undo(
         row = await whole(batch)
         changed += row["changed"]
         seen += row["seen"]
-        progress(changed)
+        so_far = Undone(operation, changed, seen - changed)
+        progress(so_far)
         if row["seen"] < batch_size:
-            return Undone(operation, changed, seen - changed)
+            return so_far
         place = row["last"]
 
 

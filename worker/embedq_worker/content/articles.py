@@ -67,6 +67,11 @@ class ImportCounts:
     queued: int = 0
     skipped: int = 0
 
+    @property
+    def stored(self) -> int:
+        """Articles that are as their files say."""
+        return self.created + self.updated + self.unchanged
+
     def add(self, batch: StoredBatch) -> None:
         """Add what became of a batch."""
         for article in batch.articles:

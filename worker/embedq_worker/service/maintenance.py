@@ -101,7 +101,7 @@ async def clean_up(
     *,
     days: int,
     pause_s: float = RETENTION_PAUSE_S,
-    progress: Callable[[int], None] = lambda deleted: None,
+    progress: Callable[[Cleaned], None] = lambda deleted: None,
 ) -> Cleaned | None:
     """Delete completed tasks, audit rows, metrics and ended workers that are older than the retention.
 
@@ -109,7 +109,7 @@ async def clean_up(
         pool: To the migrated database.
         days: Age in days.
         pause_s: Between two batches, so that others get their turn.
-        progress: Told after each batch how many rows are deleted.
+        progress: Told after each batch what is deleted.
 
     Returns:
         What was deleted, also where another session went on with it; None where that was nothing.
@@ -128,7 +128,7 @@ async def clean_up(
                 )
                 deleted = int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
             counts[number] += deleted
-            progress(sum(counts))
+            progress(Cleaned(*counts))
             if deleted < RETENTION_BATCH:
                 break
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
