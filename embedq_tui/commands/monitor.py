@@ -107,9 +107,9 @@ class _Looker:
                 )
             rates = self._pace.add(seen)
             if rates is None and self._first is None:
-                hour = (await vitals(connection, self._settings)).hour
-                minutes = max(hour.seconds, 1.0) / 60
-                self._first = Rates(hour.completed / minutes, hour.failed / minutes, None, hour.seconds)
+                last = (await vitals(connection, self._settings)).newest
+                minutes = max(last.seconds, 1.0) / 60
+                self._first = Rates(last.completed / minutes, last.failed / minutes, None, last.seconds)
             found = await self._groups(connection, seen.queue.counts.failed)
             rows = (await audit_page(connection, AuditFilter(level="info"), limit=ROWS)).rows
         yield Seen(seen, self._place, rates or self._first, found, rows)

@@ -15,6 +15,12 @@ ENDED = """
 INSERT INTO embedding_tasks (operation, status, completed_at, error_message)
 SELECT 'update', $1, now() - $2::text::interval, $4 FROM generate_series(1, $3)
 """
+SAMPLED = """
+INSERT INTO performance_metrics (metric_type, value, unit, timestamp, metadata)
+SELECT 'error_rate', $2::float8, 'ratio', now() - $1::text::interval,
+       jsonb_build_object('worker', 'w', 'n', $3::int)
+"""
+"""What a worker writes of what it ended in an interval."""
 
 
 async def codes(connection: Connection, database: Database, **settings: float) -> set[str]:
@@ -169,6 +175,31 @@ async def test_where_more_ended_than_is_counted_the_rate_is_of_the_newest(
     await end(connection, "failed", 60, "10 minutes")
     found = await look(connection, database)
     assert {issue.code for issue in found.issues} == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
+
+
+async def test_where_more_ended_than_is_counted_the_workers_samples_tell_the_rate(
+    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+    await end(connection, "failed", 30, "50 minutes")
+    await end(connection, "completed", 100, "20 minutes")
+    await connection.execute(SAMPLED, "50 minutes", 1.0, 30)
+    await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
+    found = await look(connection, database)
+    assert {issue.code for issue in found.issues} == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
+    assert {issue.measured for issue in found.issues} == {0.2308}
+    await connection.execute(SAMPLED, "3 hours", 0.0, 900)
+    assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR}
+
+
+async def test_many_cancelled_ones_hide_no_failure(
+    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+    await end(connection, "failed", 10, "20 minutes")
+    await connection.execute(SAMPLED, "20 minutes", 1.0, 10)
+    await end(connection, "failed", 60, error="Cancelled by administrator")
+    assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
 
 
 async def test_an_open_breaker_of_a_provider_in_use(connection: Connection, database: Database) -> None:

@@ -111,6 +111,23 @@ async def test_means_are_weighted_and_idle_intervals_count(connection: Connectio
     assert (last.depth_mean, last.depth_max) == (25, 40)
 
 
+async def test_samples_add_to_the_kind_alone_of_which_more_ended_than_is_counted(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insight, "COUNTED", 10)
+    at = await hour(connection, 1)
+    await connection.execute(ENDED, "completed", at, 3, None)
+    await connection.execute(ENDED, "failed", at, 50, "broke")
+    await measured(connection, "error_rate", 50 / 53, at, OURS % 53)
+    period = (await look(connection)).periods[-2]
+    assert (period.completed, period.failed, period.exact) == (3, 50, False)
+    await connection.execute(ENDED, "completed", at, 20, None)
+    await measured(connection, "error_rate", 0, at, OURS % 20)
+    period = (await look(connection)).periods[-2]
+    assert (period.completed, period.failed, period.exact) == (23, 50, False)
+    assert period.error_rate == 0.6849
+
+
 async def test_where_more_ended_than_is_counted_the_samples_are_added_up(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +136,7 @@ async def test_where_more_ended_than_is_counted_the_samples_are_added_up(
     await connection.execute(ENDED, "completed", at, 12, None)
     last = (await look(connection)).periods[-2]
     assert (last.completed, last.exact, last.error_rate) == (5, False, None)
-    await measured(connection, "queue_throughput", 6, at, OURS % 12)
+    await measured(connection, "error_rate", 0, at, OURS % 12)
     found = await look(connection)
     assert (found.periods[-2].completed, found.total.completed, found.total.exact) == (12, 12, False)
     assert found.periods[-2].error_rate == found.total.error_rate == 0

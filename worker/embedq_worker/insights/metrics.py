@@ -161,8 +161,10 @@ def _period(
     span: tuple[datetime, datetime], completed: int, failed: int, found: dict[str, asyncpg.Record]
 ) -> Period:
     exact = max(completed, failed) < COUNTED
-    if not exact and (throughput := found.get("queue_throughput")):
-        completed = max(completed, int(throughput["n"] or 0) - failed)
+    if not exact and (rates := found.get("error_rate")):
+        ended, failures = int(rates["n"] or 0), round(rates["weighted"] or 0)
+        completed = max(completed, ended - failures) if completed == COUNTED else completed
+        failed = max(failed, failures) if failed == COUNTED else failed
     cut_off = not exact and (completed == COUNTED or failed == COUNTED)
     minutes = max((span[1] - span[0]).total_seconds() / 60, 1 / 60)
     depth = found.get("queue_depth")
@@ -262,7 +264,7 @@ SELECT coalesce(b.place, cardinality($1::timestamptz[]) + 1) AS place, t.kind,
        count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,
        sum(s.n) AS n, sum(s.value * s.n) AS weighted
 FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
-     (VALUES ('queue_throughput'), ('queue_depth'), ('worker_utilization'), ('embedding_generation_time'),
+     (VALUES ('error_rate'), ('queue_depth'), ('worker_utilization'), ('embedding_generation_time'),
              ('database_query_time')) AS t(kind),
 LATERAL (SELECT m.value::float8 AS value, {_NUMBER.format("n")} AS n
          FROM performance_metrics m

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.settings import Settings
 
 COUNTED = 5_000
-"""Tasks of a window that are counted for its failure rate, the newest of each kind: a few milliseconds."""
+"""Tasks of a window that are counted one by one, the newest of each kind: a few milliseconds. Beyond that the
+workers' own samples are added up."""
+
+SAMPLES = 5_000
+"""Samples of the workers that are read of a window, the newest; each writes one a minute."""
 
 
 class Ended(NamedTuple):
@@ -21,7 +23,7 @@ class Ended(NamedTuple):
     Attributes:
         completed: Tasks.
         failed: Tasks, without those that an operator cancelled.
-        seconds: What they span: the window, or less where more has ended in it than is counted.
+        seconds: What they span: the window, or less where more has ended in it than is known of.
     """
 
     completed: int
@@ -39,6 +41,7 @@ class Vitals(NamedTuple):
     """The figures.
 
     Attributes:
+        newest: What ended last, in an hour at most.
         hour: What ended in the last hour.
         day: What ended in the last day.
         stuck: Tasks in a hand that will not finish them.
@@ -51,6 +54,7 @@ class Vitals(NamedTuple):
         dead_rows: The same.
     """
 
+    newest: Ended
     hour: Ended
     day: Ended
     stuck: int
@@ -81,15 +85,25 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
         # For plans that do not depend on when the table was last analysed.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         facts = await connection.fetchrow(_FACTS)
-        hour = await connection.fetchrow(_ENDED, 3_600.0, COUNTED)
-        day = await connection.fetchrow(_ENDED, 86_400.0, COUNTED)
+        newest, hour = await _ended(connection, 3_600.0)
+        _, day = await _ended(connection, 86_400.0)
     assert facts is not None
-    return Vitals(hour=_ended(hour), day=_ended(day), stuck=stuck_tasks.total, **facts)
+    return Vitals(newest=newest, hour=hour, day=day, stuck=stuck_tasks.total, **facts)
 
 
-def _ended(row: asyncpg.Record | None) -> Ended:
+async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]:
+    """The newest of what ended in a window, as far as it is counted, and all of it, as far as it is known."""
+    row = await connection.fetchrow(_NEWEST, window_s, COUNTED)
     assert row is not None
-    return Ended(row["completed"], row["failed"], row["seconds"])
+    newest = Ended(**row)
+    if newest.seconds >= window_s:
+        return newest, newest
+    sampled = await connection.fetchrow(_SAMPLED, window_s, SAMPLES)
+    assert sampled is not None
+    whole = Ended(**sampled)
+    # Another program's worker leaves no samples.
+    known = whole.completed + whole.failed >= newest.completed + newest.failed
+    return newest, whole if known else newest
 
 
 # A server that crashed counts rows anew: until it has been over the table, what it knew before is better.
@@ -115,7 +129,7 @@ LEFT JOIN (SELECT relid, n_live_tup, n_dead_tup,
 
 # Where more has ended than is counted, the window shrinks to what the newest of them span: a rate in which
 # one kind is cut off and the other is not would be none. Many may end at one instant, hence LIMIT.
-_ENDED = """
+_NEWEST = """
 WITH bounds AS (
     SELECT greatest(
         now() - make_interval(secs => $1),
@@ -134,4 +148,19 @@ SELECT extract(epoch FROM now() - since)::float8 AS seconds,
                                 AND coalesce(error_message, '') NOT ILIKE 'cancelled by%'
                               LIMIT 5 * $2) AS f) AS failed
 FROM bounds
+"""
+
+# What another program writes under the same name has no worker in its metadata, and may be anything.
+_SAMPLED = """
+SELECT coalesce(sum(s.n * (1 - s.value)), 0)::bigint AS completed,
+       coalesce(sum(s.n * s.value), 0)::bigint AS failed,
+       CASE count(*) WHEN $2 THEN extract(epoch FROM now() - min(s.timestamp)) ELSE $1 END::float8 AS seconds
+FROM (SELECT m.timestamp, m.value::float8 AS value,
+             CASE WHEN m.metadata ? 'worker' AND jsonb_typeof(m.metadata -> 'n') = 'number'
+                       AND (m.metadata ->> 'n')::numeric BETWEEN 0 AND 1e9
+                  THEN (m.metadata ->> 'n')::float8 ELSE 0 END AS n
+      FROM performance_metrics m
+      WHERE m.metric_type = 'error_rate' AND m.timestamp > now() - make_interval(secs => $1)
+        AND m.value BETWEEN 0 AND 1
+      ORDER BY m.timestamp DESC LIMIT $2) AS s
 """
