@@ -26,7 +26,7 @@ SETTINGS = (
 
 SECTIONS: dict[str, Callable[[bool], Awaitable[Any]]] = {
     "engine": lambda quick: engine.measure(1, 0.05) if quick else engine.measure(7),
-    "latency": lambda quick: latency.measure(20 if quick else 400),
+    "latency": lambda quick: latency.measure(20 if quick else 1_000),
     "flat": lambda quick: flat.measure(5, 50_000) if quick else flat.measure(60),
     "pipeline": lambda quick: pipeline.measure(1, 200) if quick else pipeline.measure(5),
     "scaling": lambda quick: scaling.measure(1, 5_000, 200) if quick else scaling.measure(4),

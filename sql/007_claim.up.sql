@@ -26,6 +26,22 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHERE a.id = p_article AND (a.folder = f.folder OR left(a.folder, length(f.folder) + 1) = f.folder || '/'))
 $$;
 
+-- Hashes of an article's chunks whose vectors of this model can be kept.
+CREATE FUNCTION embedq_kept_hashes(p_article int, p_model text) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = 'embeddings'::regclass AND attname = 'vector' AND NOT attisdropped) THEN
+        RETURN ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = p_article
+                     AND e.model = p_model AND e.content_hash IS NOT NULL AND e.vector IS NOT NULL);
+    END IF;
+    RETURN ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = p_article
+                 AND e.model = p_model AND e.content_hash IS NOT NULL AND e.vector_data IS NOT NULL);
+END
+$$;
+
+-- Each task comes with its article as it reads now: the statement that claims is younger than the claim's instant.
+-- p_model: whose vectors can be kept.
 -- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
 -- p_after_due, p_after_id: by priority, look only at tasks from this one on: a hint of the worker's, to spare it the dead
 -- index entries before the last task it claimed.
@@ -35,11 +51,12 @@ $$;
 -- leave the planner no such index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', ''). Then a plan
 -- fits all parameters, and to plan anew for each claim would be a third of the cost of one task.
 CREATE FUNCTION embedq_claim(
-    p_worker uuid, p_provider text, p_limit int, p_priorities text[], p_folders text[],
+    p_worker uuid, p_provider text, p_model text, p_limit int, p_priorities text[], p_folders text[],
     p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
 RETURNS TABLE (
     id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
-    claim_token bigint, claimed_at timestamptz, scheduled_at timestamptz)
+    claim_token bigint, claimed_at timestamptz, scheduled_at timestamptz,
+    article int, title text, slug text, content text, no_rag boolean, source text, hashes text[])
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
@@ -163,32 +180,12 @@ BEGIN
         )
         SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
-               c.scheduled_at
-        FROM claimed c ORDER BY embedq_rank(c.priority), c.scheduled_at, c.id;
-END
-$$;
-
--- The articles of a claim, with the hashes of the chunks whose vectors can be kept. VOLATILE, to be called by the
--- statement that claims: its own snapshot is older than the claim, so it might see the text of before, or no article.
-CREATE FUNCTION embedq_claimed_articles(p_articles int[], p_model text)
-RETURNS TABLE (id int, title text, slug text, content text, no_rag boolean, source text, hashes text[])
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
-SET plan_cache_mode = force_generic_plan AS $$
-#variable_conflict use_column
-BEGIN
-    IF EXISTS (SELECT FROM pg_attribute
-               WHERE attrelid = 'embeddings'::regclass AND attname = 'vector' AND NOT attisdropped) THEN
-        RETURN QUERY SELECT a.id, a.title::text, a.slug::text, a.content, a.no_rag,
-            embedq_source(a.title, a.slug, a.content),
-            ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = a.id AND e.model = p_model
-                  AND e.content_hash IS NOT NULL AND e.vector IS NOT NULL)
-        FROM articles a WHERE a.id = ANY (p_articles);
-    ELSE
-        RETURN QUERY SELECT a.id, a.title::text, a.slug::text, a.content, a.no_rag,
-            embedq_source(a.title, a.slug, a.content),
-            ARRAY(SELECT e.content_hash::text FROM embeddings e WHERE e.article_id = a.id AND e.model = p_model
-                  AND e.content_hash IS NOT NULL AND e.vector_data IS NOT NULL)
-        FROM articles a WHERE a.id = ANY (p_articles);
-    END IF;
+               c.scheduled_at,
+               a.id, coalesce(a.title, '')::text, coalesce(a.slug, '')::text, coalesce(a.content, ''),
+               coalesce(a.no_rag, false), embedq_source(a.title, a.slug, a.content),
+               CASE WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id OFFSET 0)
+                    THEN embedq_kept_hashes(a.id, p_model) ELSE '{}' END
+        FROM claimed c LEFT JOIN LATERAL (SELECT * FROM articles WHERE id = c.article_id OFFSET 0) AS a ON true
+        ORDER BY embedq_rank(c.priority), c.scheduled_at, c.id;
 END
 $$;

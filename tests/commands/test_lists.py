@@ -113,7 +113,7 @@ async def test_the_history_of_a_task(tui: Tui, connection: Connection) -> None:
     await embed(connection, article)
     await queue_tasks(connection, [article])
     worker = await start_worker(connection)
-    claimed = await connection.fetchrow("SELECT * FROM embedq_claim($1, 'm e', 5, NULL, NULL)", worker)
+    claimed = await connection.fetchrow("SELECT * FROM embedq_claim($1, 'm e', 'm', 5, NULL, NULL)", worker)
     assert claimed is not None
     later = claimed["id"]
     await connection.execute(

@@ -18,7 +18,7 @@ _INDENTED = re.compile(r"^ {4,}((?:SELECT|INSERT|UPDATE|DELETE) .*(?:\n {5,}.*)*
 _SPAN = re.compile(r"`((?:SELECT|INSERT|UPDATE|DELETE|ALTER|VACUUM) [^`]+)`")
 _ALONE = ("VACUUM", "CREATE INDEX CONCURRENTLY")
 """Not inside a transaction."""
-_BEYOND = ("DROP OWNED", "DROP ROLE", "CREATE ROLE", "GRANT", "CREATE EXTENSION")
+_BEYOND = ("DROP OWNED", "DROP ROLE", "CREATE ROLE", "ALTER ROLE", "GRANT", "CREATE EXTENSION")
 """About what belongs to the whole server."""
 
 

@@ -148,20 +148,6 @@ class Return:
     delay_s: float = 0.0
 
 
-_CLAIM = """
-WITH claimed AS MATERIALIZED (
-    SELECT c.*, row_number() OVER () AS place FROM embedq_claim($1, $2, $3, $4, $5, $7, $8) AS c
-)
-SELECT c.id, c.article_id, c.operation, c.priority, c.attempts, c.max_attempts, c.crash_count, c.claim_token,
-       c.claimed_at, c.scheduled_at,
-       a.id, coalesce(a.title, ''), coalesce(a.slug, ''), coalesce(a.content, ''), coalesce(a.no_rag, false),
-       a.source, a.hashes
-FROM claimed AS c
-LEFT JOIN embedq_claimed_articles((SELECT array_agg(article_id) FROM claimed), $6) AS a ON a.id = c.article_id
-ORDER BY c.place
-"""
-
-
 async def claim(
     pool: Pool | KeptConnection, scope: Scope, limit: int, after: Sequence[Place | None] = ()
 ) -> list[ClaimedTask]:
@@ -181,13 +167,21 @@ async def claim(
     folders = None if scope.folders is None else list(scope.folders)
     dues, ids = [place and place.due for place in after], [place and place.id for place in after]
     rows = await pool.fetch(
-        _CLAIM, scope.worker, scope.provider, limit, priorities, folders, scope.model, dues, ids
+        "SELECT * FROM embedq_claim($1, $2, $3, $4, $5, $6, $7, $8)",
+        scope.worker,
+        scope.provider,
+        scope.model,
+        limit,
+        priorities,
+        folders,
+        dues,
+        ids,
     )
     return [_claimed(row) for row in rows]
 
 
 def _claimed(row: asyncpg.Record) -> ClaimedTask:
-    """A row of `_CLAIM`, whose columns have the order of the fields."""
+    """A row of embedq_claim, whose columns have the order of the fields."""
     *task, found, title, slug, content, no_rag, source, hashes = row
     article = None
     if found is not None:
