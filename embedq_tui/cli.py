@@ -239,5 +239,6 @@ def _interrupted() -> int:
 
 def _reader_gone() -> int:
     """Let what is still buffered go nowhere: Python flushes once more at its end, and would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_GONE

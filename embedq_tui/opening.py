@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedq_tui.heap import give_back_large, swept
 from embedq_tui.invocation import operator
-from embedq_tui.output import OutputError, say
+from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 from embedq_worker.loading import loading
@@ -36,7 +36,7 @@ def require_terminal() -> None:
     Raises:
         UsageError: There is no terminal.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on standard error
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):  # Textual draws on standard error
         raise UsageError("the console needs a terminal", "embedq-tui --help lists commands that need none")
 
 

@@ -78,7 +78,7 @@ _bars: list[Progress] = []
 
 def say_wrapped(line: str, indent: int) -> None:
     """Write a line for people, on a terminal wrapped between words; what goes on is indented."""
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         columns = shutil.get_terminal_size().columns
         line = textwrap.fill(line, max(columns, indent + 20), subsequent_indent=" " * indent)
     say(line)
@@ -158,8 +158,12 @@ def percentage(share: float) -> str:
     return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits there; a stream that was closed at the start is None."""
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there.
+
+    Args:
+        stream: None where it was closed before Python came up.
+    """
     return stream is not None and stream.isatty()
 
 
@@ -182,7 +186,7 @@ def console() -> Console:
     with held():
         from rich.console import Console
 
-    width = None if _is_terminal(sys.stdout) else PIPE_WIDTH
+    width = None if is_terminal(sys.stdout) else PIPE_WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
@@ -250,7 +254,7 @@ def confirm(question: str) -> bool:
     Args:
         question: Says exactly what will happen.
     """
-    if not _is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         print_error(f"not done without a yes: {question}", "add --yes where nobody can be asked")
         return False
     return click.confirm(printable(question), default=False, err=True)
@@ -278,7 +282,7 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
     Yields:
         To be told how far it is.
     """
-    if not _is_terminal(sys.stderr):
+    if not is_terminal(sys.stderr):
         yield lambda done: None
         return
     from rich.console import Console

@@ -122,7 +122,7 @@ def _plot(found: Metrics) -> None:
             title=title,
             width=min(screen.width, PLOT_WIDTH),
             height=PLOT_HEIGHT,
-            ascii_only=ascii_only() or "utf" not in (sys.stdout.encoding or "").lower(),
+            ascii_only=ascii_only() or "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower(),
         )
         if picture is not None:
             screen.print(picture)

@@ -49,7 +49,7 @@ async def test_filters(tui: Tui, connection: Connection) -> None:
     await log(connection, "old", timestamp=await connection.fetchval("SELECT now() - interval '3 h'"))
     await log(connection, "of a task", task_id=task, article_id=article, level="warn", error="Broke 100%")
     await log(connection, "of an action", operation_id="op-1", category="bulk_operations")
-    await log(connection, "grave", level="error", metadata='{"worker": "abcdef", "attempt": 2}')
+    await log(connection, "grave", level="error", metadata='{"worker": "abcdef", "attempt": 2, "x": null}')
     assert await messages(tui) == ["old", "of a task", "of an action", "grave"]
     assert await messages(tui, "--limit", 2) == ["of an action", "grave"]
     assert await messages(tui, "--level", "warn") == ["of a task", "grave"]

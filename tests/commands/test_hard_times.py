@@ -196,6 +196,17 @@ async def test_a_reader_that_goes_away(
     assert not await count_drift(connection)
 
 
+async def test_an_output_that_is_closed(
+    hard: Tui, furnished: Furnished, wrong: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line in [*map(furnished.line, CALLS), ["metrics", "--plot"]]:
+        with monkeypatch.context() as closed:
+            closed.setattr(sys, "stdout", None)
+            answer = await hard(*line)
+        if answer.code not in (ExitCode.OK, ExitCode.NO) or not told(answer, least=0):
+            wrong.append(f"{line}: {answer}")
+
+
 async def test_two_at_once(hard: Tui, connection: Connection, furnished: Furnished, wrong: list[str]) -> None:
     for name in ASKING:
         answers = await asyncio.gather(*(hard(*furnished.line(name)) for _ in range(2)))

@@ -149,6 +149,9 @@ async def test_a_full_disk(anywhere: Tui, command: str) -> None:
 async def test_closed_output_and_odd_encodings(anywhere: Tui) -> None:
     answer = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui config >&-")
     assert (answer.code, answer.err) == (ExitCode.OK, "")
+    for closed in ("<&-", "<&- 2>&-"):  # the console, without whom it could show itself to
+        answer = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui {closed}")
+        assert (answer.code, len(answer.complaint)) == (ExitCode.USAGE, 2 if closed == "<&-" else 0)
     answer = await anywhere.process("config", PYTHONIOENCODING="ascii", EMBEDDING_MODEL="modèle")
     assert answer.code == ExitCode.OK
     assert "mod?le" in answer.out
