@@ -23,6 +23,9 @@ from embedq_worker.settings import Settings
 HISTORY = 120
 """Seconds of the past that are kept for a sparkline."""
 
+KEPT = 64
+"""Answers that are kept: a page may hold a hundred tasks, and an operator turns thousands."""
+
 SKEW_S = 5.0
 """A difference of clocks below this is nobody's trouble."""
 
@@ -96,7 +99,7 @@ class Store:
         lost: The database does not answer.
         hearing: Whether signals arrive.
         samples: The last two minutes, a sample a second, the oldest first.
-        answers: The newest answer to each question that stands or stood.
+        answers: The newest answer to each question that stands, or stood not long ago.
     """
 
     on_state: Callable[[], None]
@@ -142,7 +145,10 @@ class Store:
             case Rights(), found:
                 self.access = found or self.access
             case _:
+                self.answers.pop(answer.question, None)
                 self.answers[answer.question] = answer
+                if len(self.answers) > KEPT:
+                    self.forget(next(iter(self.answers)))
                 self.on_answer(answer)
                 return
         self.on_state()
@@ -164,6 +170,7 @@ class Store:
     def sample(self) -> None:
         """Remember this second."""
         if self.overview is None or self.lost is not None:
+            self._ended = None  # what ends meanwhile does not end in the second in which it is seen
             return
         counts = self.overview.queue.counts
         ended = counts.completed + counts.failed

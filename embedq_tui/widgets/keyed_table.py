@@ -125,7 +125,7 @@ class KeyedTable(DataTable[Text]):
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The marked rows in their order, else the one under the cursor."""
+        """The marked rows by their keys, else the one under the cursor."""
         if self.marked:
             return tuple(sorted(self.marked))
         return (self.current,) if self.current is not None else ()

@@ -116,6 +116,26 @@ async def test_rows_stay_where_they_are_while_an_operator_moves(
         assert pilot.app.screen is screen
 
 
+async def test_another_span_of_the_trend_is_shown_while_the_rest_stands_still(
+    database: Database, connection: Connection
+) -> None:
+    await fail(connection, "broke {}", 3)
+    async with console(database.settings) as pilot:
+        await failures_screen(pilot, 1)
+        await until_text(pilot, "3 in the last 1 h")
+        await pilot.press("f", "t")
+        await until_text(pilot, "3 in the last 1 d")
+        assert "frozen" in shown(pilot)
+
+
+async def test_however_small_a_group_is_it_has_a_share(database: Database, connection: Connection) -> None:
+    await fail(connection, "broke {}", 30_000)
+    await fail(connection, "once", 1)
+    async with console(database.settings) as pilot:
+        await failures_screen(pilot, 2)
+        await until_text(pilot, "<1%")
+
+
 async def test_hostile_and_endless_errors_are_text(database: Database, connection: Connection) -> None:
     hostile = await fail(connection, HOSTILE, 3)
     endless = await fail(connection, "expected " + "x expected " * 500_000, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID, uuid4
 
 from embedq_tui.screens.stuck.screen import StuckScreen
@@ -53,8 +54,12 @@ async def dialog(pilot: ConsolePilot, key: str) -> str:
 
 async def until_statuses(pilot: ConsolePilot, connection: Connection, **wanted: int) -> None:
     """Wait until no dialog is open and tasks are these."""
+    async with asyncio.timeout(WITHIN_S):  # before what is done is under way, no dialog is open either
+        found = await statuses(connection)
+        while found != wanted:
+            await asyncio.sleep(0.05)
+            found = await statuses(connection)
     await until(lambda: isinstance(pilot.app.screen, StuckScreen), within_s=WITHIN_S)
-    assert await statuses(connection) == wanted
 
 
 async def test_nothing_is_stuck_until_something_is(database: Database, connection: Connection) -> None:
@@ -119,6 +124,18 @@ async def test_of_the_marked_only_those_that_are_still_stuck(
         await until(lambda: not screen.frozen and len(screen.table.keys) == 6, within_s=WITHIN_S)
     rows = await connection.fetch("SELECT id FROM embedding_tasks WHERE status = 'pending'")
     assert {row["id"] for row in rows} == set(gone[:2])
+
+
+async def test_an_age_that_is_chosen_is_shown_where_the_screen_stood_still(
+    database: Database, connection: Connection
+) -> None:
+    await claim(connection, 2, await start_worker(connection), "10 min", "slow")
+    async with console(database.settings) as pilot:
+        screen = await stuck_screen(pilot, 0)
+        await pilot.press("f", "m")
+        await until(lambda: pilot.app.screen is not screen and pilot.app.screen.focused is not None)
+        await pilot.press("end", *["backspace"] * 6, "5", "enter")
+        await until(lambda: len(screen.table.keys) == 2 and not screen.frozen, within_s=WITHIN_S)
 
 
 async def test_the_cursor_stays_with_its_task_and_a_chosen_age_counts(

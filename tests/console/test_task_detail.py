@@ -114,6 +114,19 @@ async def test_its_parts_and_the_way_to_its_articles_other_tasks(
         await until_text(pilot, "Title of hand-0")
 
 
+async def test_a_part_that_was_not_shown_yet_is_shown_while_the_rest_stands_still(
+    database: Database, connection: Connection
+) -> None:
+    articles = await add_articles(connection, ["One text."])
+    [task] = await queue_tasks(connection, articles)
+    async with console(database.settings) as pilot:
+        await opened(pilot, task)
+        await until_text(pilot, "pending  create")
+        await pilot.press("f", "shift+tab", "shift+tab")
+        await until_text(pilot, "It has no chunks")
+        assert "frozen" in shown(pilot)
+
+
 async def test_it_can_be_retried_cancelled_and_its_error_copied(
     database: Database, connection: Connection
 ) -> None:

@@ -185,9 +185,11 @@ class FailuresScreen(TaskTableScreen):
         self._draw(self.store.now())
 
     def take(self, answer: Answer[Any]) -> None:
-        """What is shown of a group for the first time is no change of what stands still."""
+        """What is shown for the first time of a group, or of a span, is no change of what stands still."""
         new = answer.question == NewestOf(self._asked) and self._asked not in self._newest
-        if self.alive and new:
+        span = SPANS[self._span]
+        other = self._trends is not None and self._trends.bar != span / TREND
+        if self.alive and (new or (other and answer.question == TrendsOf(self._drawn, span))):
             self.answered(answer)
         else:
             super().take(answer)

@@ -230,6 +230,7 @@ class StuckScreen(TaskTableScreen):
         if text is not None:
             self._older_s = float(text) * 60 if text else None
             self.table.unmark()
+            self.freeze(False)
             self.ask_anew()
 
     # -- looking closer, taking along

@@ -120,6 +120,13 @@ class TaskDetailScreen(TaskActions):
     def _article(self) -> int | None:
         return None if self._found is None else self._found.task.article_id
 
+    def take(self, answer: Answer[Any]) -> None:
+        """What is shown for the first time is no change of what stands still."""
+        if self.alive and self._chunks is None and isinstance(answer.question, Chunks):
+            self.answered(answer)
+        else:
+            super().take(answer)
+
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer; what was known of a task that is gone stays."""
         match answer.question:

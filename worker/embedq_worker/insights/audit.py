@@ -135,8 +135,9 @@ async def audit_page(
 ) -> AuditPage:
     """Read the newest rows, or those older than a page.
 
-    Costs an index walk of a page where nothing, a task, an operation, the levels from warn on, or a category
-    other than task_lifecycle is asked for; otherwise the rows that do not fit are read as well.
+    Costs an index walk of a page where nothing, the levels from warn on, or a category other than
+    task_lifecycle is asked for; all rows of a task or an operation; otherwise the rows that do not fit are
+    read as well.
 
     Args:
         connection: To the migrated database.

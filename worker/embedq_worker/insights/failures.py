@@ -161,7 +161,7 @@ def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) 
         fingerprint=row["fingerprint"],
         error=(own[0]["common"] if own else "") or NO_ERROR,
         count=row["n"],
-        share=round(min(row["n"] / failed, 1.0), 4) if failed else 0.0,
+        share=min(row["n"] / failed, 1.0) if failed else 0.0,
         first_seen=row["first_seen"] or last,
         last_seen=last,
         advice=advice_for(tasks[0].error if tasks else "", f"{RETRY_ALL} --group {row['fingerprint']}"),

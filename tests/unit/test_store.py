@@ -1,0 +1,61 @@
+"""What the console keeps of one database: bounded, and of each second only what happened in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from embedq_tui.live.feed import Lost
+from embedq_tui.live.questions import Answer, Question
+from embedq_tui.live.store import KEPT, Look, Store
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import Unreachable
+from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
+from embedq_worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Page(Question[int]):
+    """One of many."""
+
+    number: int
+
+    async def ask(self, connection: Connection, settings: Settings) -> int:
+        return self.number
+
+
+def store() -> Store:
+    """One that nobody looks at."""
+    return Store(lambda: None, lambda answer: None)
+
+
+def look(completed: int) -> Answer[Overview]:
+    """A look at so many tasks that are done."""
+    counts = StatusCounts(completed=completed)
+    queue = QueueFigures(counts, completed, {}, None, None, None, None)
+    nobody = Control(None, None, None, None)
+    seen = Overview(datetime.now(UTC), True, True, queue, (), None, nobody, ())
+    return Answer(Look(), seen)
+
+
+def test_of_many_pages_the_last_ones_are_kept() -> None:
+    kept = store()
+    for number in range(3 * KEPT):
+        kept.answered(Answer(Page(0), 0))
+        kept.answered(Answer(Page(number), number))
+    assert len(kept.answers) == KEPT
+    assert kept.answers.keys() >= {Page(0), Page(3 * KEPT - 1), Page(3 * KEPT - 10)}
+
+
+def test_what_ended_while_the_database_was_away_did_not_end_in_the_second_it_came_back() -> None:
+    kept = store()
+    for completed in (10, 12):
+        kept.answered(look(completed))
+        kept.sample()
+    kept.was_lost(Lost(Unreachable("gone"), 0.0, 0.0, 1))
+    kept.sample()
+    kept.was_lost(None)
+    for completed in (5_000, 5_003):
+        kept.answered(look(completed))
+        kept.sample()
+    assert [sample.ended for sample in kept.samples] == [0, 2, 0, 3]
