@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from embedq_worker.cli import INTERRUPTED
+from embedq_worker.errors import ExitCode
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.support.content import (
@@ -134,15 +135,23 @@ async def test_ctrl_c_while_the_database_does_not_answer_is_no_failure(
             assert (await worker.ended(within_s=10), worker.lines) == (INTERRUPTED, [])
 
 
+BEGUN = """
+import embedq_worker.__main__ as program
+
+held = program.held
+program.held = lambda: print(flush=True) or held()  # from here on it answers Ctrl-C, and not a line earlier
+program.main()
+"""
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.3])
 async def test_ctrl_c_while_it_is_loaded_is_no_failure(
     database: Database, stub: ProviderStub, after_s: float
 ) -> None:
-    begun = "from embedq_worker.__main__ import main; print(flush=True); main()"  # Python has come up
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        begun,
+        BEGUN,
         env=environment(database, stub, LOG_LEVEL="error"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -312,20 +321,29 @@ async def test_no_secret_comes_out(database: Database, connection: Connection) -
         assert not any(secret in row["row"] for row in rows), table["relname"]
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("log", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
 async def test_a_log_that_cannot_be_written_keeps_no_task_from_being_done(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, log: str, form: str
 ) -> None:
     await queued_articles(connection, 3)
-    full = os.open("/dev/full", os.O_WRONLY)
-    worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "embedq_worker", "--drain", "--log-level", "debug"),
+    worker = await asyncio.create_subprocess_shell(
+        f"exec {sys.executable} -P -m embedq_worker --drain --log-level debug --log-format {form} {log}",
         env=environment(database, stub),
-        stderr=full,
+        stdout=asyncio.subprocess.PIPE,
     )
-    os.close(full)
     async with asyncio.timeout(30):
-        await worker.wait()
+        out, _ = await worker.communicate()
+    assert (worker.returncode, out) == (0, b"")
     assert await statuses(connection) == {"completed": 3}
+
+
+async def test_a_failure_that_cannot_be_told_is_told_by_the_exit_code() -> None:
+    worker = await asyncio.create_subprocess_shell(
+        f"exec {sys.executable} -P -m embedq_worker --drain 2>/dev/full",
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"},
+    )
+    assert await worker.wait() == ExitCode.UNREACHABLE
 
 
 async def test_logs_are_json_line_by_line(

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.errors import EmbedqError
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
-from embedq_worker.logs import LibraryLogs, open_log
+from embedq_worker.logs import LibraryLogs, forget_unwritten, open_log
 from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
@@ -114,10 +115,13 @@ def command(
     except EmbedqError as error:
         if debug:
             raise
-        click.echo(f"embedq-worker: {error}", err=True)
+        with suppress(OSError):  # the exit code tells it too
+            click.echo(f"embedq-worker: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before the worker answers it; click would tell it as a failure
         sys.exit(INTERRUPTED)
+    finally:
+        forget_unwritten()
 
 
 def _work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from typing import TextIO
@@ -28,9 +29,9 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
     Args:
         form: ``text`` for people, ``json`` for collectors.
         level: Events below it are dropped.
-        stream: Standard error where not given.
+        stream: Standard error where not given; where that was closed at the start, nobody reads it.
     """
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     renderer: structlog.typing.Processor
     if form == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
@@ -60,6 +61,16 @@ class _Lines(structlog.WriteLogger):
             super().msg(message)
 
     debug = info = warning = error = critical = msg
+
+
+def forget_unwritten() -> None:
+    """Let what standard error did not take go nowhere, at the end of a process: Python would write it once
+    more, and end with 120 where that fails, however the work went."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class LibraryLogs(logging.Handler):
