@@ -26,7 +26,7 @@ from embedq_worker.settings import Settings
 DIMENSIONS = 8
 BATCH = 1_000
 CONCURRENCY = 4
-_SINGLES = 1_000
+_SINGLES = 2_000
 
 _ARTICLES = """INSERT INTO articles (title, slug, content)
                SELECT 'Note ' || i, 'note-' || i, 'Note ' || i || ' in a few words.'
