@@ -136,11 +136,12 @@ async def test_ctrl_c_while_the_database_does_not_answer_is_no_failure(
 
 
 BEGUN = """
-import embedq_worker.__main__ as program
+import embedq_worker.start as beginning
+from embedq_worker.__main__ import main
 
-held = program.held
-program.held = lambda: print(flush=True) or held()  # from here on it answers Ctrl-C, and not a line earlier
-program.main()
+held = beginning.held
+beginning.held = lambda: print(flush=True) or held()  # from here on it answers Ctrl-C, and not a line earlier
+main()
 """
 
 
