@@ -1,15 +1,15 @@
 """Makes the pictures in this folder: the real console on the demo's articles, with something going on.
 
 make screenshots                      all of them
-make screenshots ARGS=recording       one; overview-80x24, or all of the others together, likewise
+make screenshots ARGS=recording       one; overview-80x24, or all of the others together (pictures), likewise
+make screenshots ARGS="--minutes 60"  after so long a time of work, which fills the plots
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-import re
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +21,7 @@ from textual.pilot import Pilot
 from embedq_tui.console.app import Console
 from embedq_tui.console.options import Options
 from embedq_tui.profiles import Profile
+from embedq_tui.rendering.picture import settled
 from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.configuration import load_settings
 from embedq_worker.content.articles import ImportOptions, store_articles
@@ -33,9 +34,6 @@ from embedq_worker.settings import DEFAULT_MODELS, Settings
 from screenshots.film import Frame, film
 
 HERE = Path(__file__).parent
-BUSY_S = 150
-"""So long is worked before the pictures are taken: plots need some minutes to show anything."""
-
 BY = "operator@console"
 PICTURES = (
     ("overview", ("1",)),
@@ -62,22 +60,21 @@ FILM: tuple[tuple[tuple[str, ...], float], ...] = (
 )
 """Keys, and for how many seconds what they lead to is shown: from what fails to its retry."""
 
-_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
-
-def main(wanted: list[str]) -> None:
-    """Make them.
-
-    Args:
-        wanted: Names; none for all.
-    """
+def main() -> None:
+    """Make them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("wanted", nargs="*", help="names; none for all")
+    parser.add_argument("--minutes", type=float, default=2.5, help="of work before the first is taken")
+    given = parser.parse_args()
+    wanted = given.wanted or ["pictures", "overview-80x24", "recording"]
     os.environ["COLORTERM"] = "truecolor"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # root's server runs as somebody else
-        asyncio.run(_make(Path(folder), wanted or ["pictures", "overview-80x24", "recording"]))
+        asyncio.run(_make(Path(folder), wanted, given.minutes * 60))
 
 
-async def _make(folder: Path, wanted: list[str]) -> None:
+async def _make(folder: Path, wanted: list[str], busy_s: float) -> None:
     model, dimensions = DEFAULT_MODELS["local"]
     with embedded_server(folder / "database") as server:
         settings = load_settings(
@@ -85,14 +82,14 @@ async def _make(folder: Path, wanted: list[str]) -> None:
         )
         await _prepare(settings)
         if "pictures" in wanted:
-            async with _console(settings, (120, 36), BUSY_S) as pilot:
+            async with _console(settings, (120, 36), busy_s) as pilot:
                 for name, keys in PICTURES:
                     _write(name, await _picture(pilot, name, keys))
         if "overview-80x24" in wanted:
             async with _console(settings, (80, 24), 20) as pilot:
                 _write("overview-80x24", await _picture(pilot, "overview", ("1",)))
         if "recording" in wanted:
-            async with _console(settings, (110, 30), 20 if "pictures" in wanted else BUSY_S) as pilot:
+            async with _console(settings, (110, 30), 20 if "pictures" in wanted else busy_s) as pilot:
                 frames = [Frame(await _picture(pilot, "", keys), seconds) for keys, seconds in FILM]
             _write("recording", film(frames))
 
@@ -121,9 +118,7 @@ async def _picture(pilot: Pilot[int], name: str, keys: tuple[str, ...]) -> str:
     await pilot.press(*keys)
     await asyncio.sleep(3.0)  # for what the screen asks
     await pilot.pause()
-    picture = pilot.app.export_screenshot(title=f"embedq: {name}" if name else "embedq")
-    # Fonts of the reader's own machine: a picture loads nothing from elsewhere.
-    return _FONTS.sub("", picture)
+    return settled(pilot.app.export_screenshot(title=f"embedq: {name}" if name else "embedq"))
 
 
 def _write(name: str, picture: str) -> None:
@@ -131,4 +126,4 @@ def _write(name: str, picture: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.dialogs.running import Progress, Stopped
 from embedq_tui.rendering.export import PICTURE, ROWS, Export, default_name, path_of, save
+from embedq_tui.rendering.picture import settled
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.text import printable
 
@@ -50,7 +51,7 @@ async def keep_picture(console: Console) -> None:
     Args:
         console: Its topmost screen is what is shown.
     """
-    picture = console.export_screenshot()  # before the question is in it
+    picture = settled(console.export_screenshot())  # before the question is in it
     name = await _ask_name(console, "Save a picture to", "embedq", PICTURE, "SVG; it is never written over")
     if name is None:
         return
