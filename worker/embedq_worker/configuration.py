@@ -16,7 +16,6 @@ from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 from embedq_worker.urls import MASK, masked_url
-from embedq_worker.watch_settings import WatchSettings
 
 NO_FILE = Path(os.devnull)
 """As --env-file: the environment alone is read."""
@@ -118,8 +117,8 @@ def describe_settings(settings: Settings, env_file: Path | None = None) -> list[
     """
     sources = _Sources.read(env_file or _ENV_FILE)
     fields = Settings.model_fields
-    ordered = sorted(fields, key=lambda name: name in WatchSettings.model_fields)  # inherited ones come last
-    return [_describe(name, fields[name], settings, sources) for name in ordered]
+    inherited_last = sorted(fields, key=lambda name: name not in Settings.__annotations__)
+    return [_describe(name, fields[name], settings, sources) for name in inherited_last]
 
 
 class _Sources(NamedTuple):

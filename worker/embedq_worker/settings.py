@@ -1,22 +1,22 @@
-"""Every setting of worker and console: its names, its range, what it is for. `configuration` reads them.
+"""Every setting of worker and console: its names, its range, what it is for; `configuration` reads them.
 
-A secret is held as SecretStr and is shown in clear to two readers only: `Settings.connect_arguments`, for the
-database driver, and the OpenAI provider.
+`database_settings` and `watch_settings` are parts of them. A secret is a SecretStr, and shown in clear to two
+readers only: the database driver and the OpenAI provider.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from embedq_worker.urls import check_http_url, check_postgres_url, connect_arguments_of, ssl_mode
+from embedq_worker.database_settings import DatabaseSettings
+from embedq_worker.urls import check_http_url
 from embedq_worker.watch_settings import WatchSettings
 
 ProviderName = Literal["ollama", "openai", "local"]
-SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 
@@ -30,19 +30,14 @@ DEFAULT_MODELS: Mapping[ProviderName, tuple[str, int]] = {
 MOST_CONCURRENCY = 256
 
 
-def _names(*names: str) -> AliasChoices:
-    """Accept any of these spellings; the first is the one shown."""
-    return AliasChoices(*names)
-
-
 def _queue_names(name: str) -> AliasChoices:
-    """Article applications spell EMBEDDING_X also EMBEDDING_QUEUE_X."""
+    """The name, and how article applications spell it too: EMBEDDING_X and EMBEDDING_QUEUE_X."""
     stem = name.removeprefix("EMBEDDING_").removeprefix("QUEUE_")
     other = f"EMBEDDING_QUEUE_{stem}"
     return AliasChoices(name, other) if name != other else AliasChoices(name)
 
 
-class Settings(WatchSettings):
+class Settings(WatchSettings, DatabaseSettings):
     """All settings of worker and console; read with `configuration.load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -58,66 +53,68 @@ class Settings(WatchSettings):
     # -- what runs
     semantic_search_enabled: bool = Field(
         True,
-        validation_alias=_names("SEMANTIC_SEARCH_ENABLED"),
+        validation_alias=AliasChoices("SEMANTIC_SEARCH_ENABLED"),
         description="master switch of semantic search",
     )
     queue_enabled: bool = Field(
         True,
-        validation_alias=_names("EMBEDDING_QUEUE_ENABLED"),
+        validation_alias=AliasChoices("EMBEDDING_QUEUE_ENABLED"),
         description="whether workers serve the queue",
     )
 
     # -- provider
     provider: ProviderName = Field(
-        "ollama", validation_alias=_names("EMBEDDING_PROVIDER"), description="who computes the vectors"
+        "ollama", validation_alias=AliasChoices("EMBEDDING_PROVIDER"), description="who computes the vectors"
     )
     ollama_base_url: str = Field(
         "http://localhost:11434",
         repr=False,  # may hold a password
-        validation_alias=_names("OLLAMA_BASE_URL"),
+        validation_alias=AliasChoices("OLLAMA_BASE_URL"),
         description="Ollama server",
     )
     openai_api_key: SecretStr | None = Field(
-        None, validation_alias=_names("OPENAI_API_KEY"), description="key of the OpenAI-compatible server"
+        None,
+        validation_alias=AliasChoices("OPENAI_API_KEY"),
+        description="key of the OpenAI-compatible server",
     )
     openai_base_url: str = Field(
         "https://api.openai.com/v1",
         repr=False,
-        validation_alias=_names("OPENAI_BASE_URL"),
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
         description="OpenAI or any compatible server",
     )
     model_name: str | None = Field(
         None,
         max_length=200,
-        validation_alias=_names("EMBEDDING_MODEL"),
+        validation_alias=AliasChoices("EMBEDDING_MODEL"),
         description="embedding model; default by provider",
     )
     dimensions_wanted: int | None = Field(
         None,
         ge=1,
         le=16_000,
-        validation_alias=_names("EMBEDDING_DIMENSIONS"),
+        validation_alias=AliasChoices("EMBEDDING_DIMENSIONS"),
         description="components per vector; default by provider",
     )
     request_inputs: int | None = Field(
         None,
         ge=1,
         le=2_048,
-        validation_alias=_names("EMBEDDING_REQUEST_INPUTS"),
+        validation_alias=AliasChoices("EMBEDDING_REQUEST_INPUTS"),
         description="texts per request; default by provider (ollama 32, openai 2048, local 256)",
     )
     request_timeout_ms: int = Field(
         60_000,
         ge=100,
         le=3_600_000,
-        validation_alias=_names("EMBEDDING_REQUEST_TIMEOUT"),
+        validation_alias=AliasChoices("EMBEDDING_REQUEST_TIMEOUT"),
         description="one request to the provider, ms",
     )
     context_tokens: int | None = Field(
         None,
         ge=16,
         le=1_000_000,
-        validation_alias=_names("EMBEDDING_CONTEXT_TOKENS"),
+        validation_alias=AliasChoices("EMBEDDING_CONTEXT_TOKENS"),
         description="tokens that Ollama is asked to take per text (num_ctx); the others take what they take",
     )
 
@@ -161,7 +158,7 @@ class Settings(WatchSettings):
         1,
         ge=1,
         le=MOST_CONCURRENCY,
-        validation_alias=_names("EMBEDDING_CONCURRENT_WORKERS"),
+        validation_alias=AliasChoices("EMBEDDING_CONCURRENT_WORKERS"),
         description="requests to the provider in flight",
     )
     cleanup_interval_h: float = Field(
@@ -182,7 +179,7 @@ class Settings(WatchSettings):
         300_000,
         ge=1_000,
         le=86_400_000,
-        validation_alias=_names("EMBEDDING_WORKER_TIMEOUT"),
+        validation_alias=AliasChoices("EMBEDDING_WORKER_TIMEOUT"),
         description="hard deadline of one batch, ms",
     )
     max_processing_time_ms: int = Field(
@@ -215,65 +212,28 @@ class Settings(WatchSettings):
         30_000,
         ge=0,
         le=600_000,
-        validation_alias=_names("EMBEDDING_SHUTDOWN_GRACE"),
+        validation_alias=AliasChoices("EMBEDDING_SHUTDOWN_GRACE"),
         description="time to finish what is in flight after SIGTERM, ms",
     )
 
     # -- chunks
     chunk_size: int = Field(
-        500, ge=10, le=20_000, validation_alias=_names("CHUNK_SIZE"), description="words per chunk"
+        500, ge=10, le=20_000, validation_alias=AliasChoices("CHUNK_SIZE"), description="words per chunk"
     )
     chunk_overlap: int = Field(
-        50, ge=0, le=10_000, validation_alias=_names("CHUNK_OVERLAP"), description="words two chunks share"
+        50,
+        ge=0,
+        le=10_000,
+        validation_alias=AliasChoices("CHUNK_OVERLAP"),
+        description="words two chunks share",
     )
 
     # -- logs
     log_format: LogFormat = Field(
-        "text", validation_alias=_names("LOG_FORMAT"), description="log lines as text or JSON"
+        "text", validation_alias=AliasChoices("LOG_FORMAT"), description="log lines as text or JSON"
     )
     log_level: LogLevel = Field(
-        "info", validation_alias=_names("LOG_LEVEL"), description="least level that is logged"
-    )
-
-    # -- database
-    database_url: SecretStr | None = Field(
-        None, validation_alias=_names("DATABASE_URL"), description="PostgreSQL; wins over DB_* and PG*"
-    )
-    db_host: str | None = Field(
-        None,
-        validation_alias=_names("DB_HOST"),
-        description="host or socket folder; each DB_* wins over its PG*",
-    )
-    db_port: int | None = Field(None, ge=1, le=65_535, validation_alias=_names("DB_PORT"), description="port")
-    db_name: str | None = Field(None, validation_alias=_names("DB_NAME"), description="database")
-    db_user: str | None = Field(None, validation_alias=_names("DB_USER"), description="role")
-    db_password: SecretStr | None = Field(
-        None, validation_alias=_names("DB_PASSWORD"), description="password of the role"
-    )
-    db_ssl: SslMode | None = Field(
-        None, validation_alias=_names("DB_SSL"), description="TLS mode; true means require"
-    )
-    pg_host: str | None = Field(None, validation_alias=_names("PGHOST"), description="host or socket folder")
-    pg_port: int | None = Field(None, ge=1, le=65_535, validation_alias=_names("PGPORT"), description="port")
-    pg_database: str | None = Field(None, validation_alias=_names("PGDATABASE"), description="database")
-    pg_user: str | None = Field(None, validation_alias=_names("PGUSER"), description="role")
-    pg_password: SecretStr | None = Field(
-        None, validation_alias=_names("PGPASSWORD"), description="password of the role"
-    )
-    pg_sslmode: SslMode | None = Field(None, validation_alias=_names("PGSSLMODE"), description="TLS mode")
-    db_pool_size: int | None = Field(
-        None,
-        ge=2,
-        le=500,
-        validation_alias=_names("DB_POOL_SIZE"),
-        description="connections of one worker; default from the concurrency",
-    )
-    db_statement_cache: int = Field(
-        200,
-        ge=0,
-        le=10_000,
-        validation_alias=_names("DB_STATEMENT_CACHE"),
-        description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
+        "info", validation_alias=AliasChoices("LOG_LEVEL"), description="least level that is logged"
     )
 
     @model_validator(mode="before")
@@ -285,11 +245,6 @@ class Settings(WatchSettings):
                 raise ValueError(f"{name.upper()} holds a line break: is a quote left open?")
         return values
 
-    @field_validator("db_ssl", "pg_sslmode", mode="before")
-    @classmethod
-    def _ssl_words(cls, value: object) -> object:
-        return ssl_mode(value) if isinstance(value, str) else value
-
     @field_validator("provider", "log_format", "log_level", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
@@ -299,13 +254,6 @@ class Settings(WatchSettings):
     @classmethod
     def _http_url(cls, value: str) -> str:
         return check_http_url(value)
-
-    @field_validator("database_url")
-    @classmethod
-    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            check_postgres_url(value.get_secret_value())
-        return value
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
@@ -359,26 +307,6 @@ class Settings(WatchSettings):
             return "SEMANTIC_SEARCH_ENABLED"
         return "" if self.queue_enabled else "EMBEDDING_QUEUE_ENABLED"
 
-    def connect_arguments(self) -> dict[str, Any]:
-        """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; holds the password.
-
-        Returns:
-            Keyword arguments; what is not set is left to libpq's PG* variables, which asyncpg reads.
-        """
-        cache = {"statement_cache_size": self.db_statement_cache}
-        if self.database_url:
-            return cache | connect_arguments_of(self.database_url.get_secret_value())
-        password = self.db_password or self.pg_password
-        arguments: dict[str, Any] = {
-            "host": self.db_host or self.pg_host,
-            "port": self.db_port or self.pg_port,
-            "database": self.db_name or self.pg_database,
-            "user": self.db_user or self.pg_user,
-            "password": password.get_secret_value() if password else None,
-            "ssl": self.db_ssl or self.pg_sslmode,
-        }
-        return cache | {name: value for name, value in arguments.items() if value is not None}
-
     def warnings(self) -> list[str]:
         """Combinations that work but are probably not meant, one line each."""
         found = []
@@ -405,10 +333,6 @@ class Settings(WatchSettings):
                 "EMBEDDING_REQUEST_TIMEOUT is longer than three quarters of EMBEDDING_WORKER_TIMEOUT: "
                 "a worker gives a request up after those"
             )
-        if self.database_url and (unused := self._unused_with_url()):
+        if unused := self.unused_beside_url():
             found.append(f"DATABASE_URL is set: {', '.join(unused)} not used")
         return found
-
-    def _unused_with_url(self) -> list[str]:
-        names = ("db_host", "db_port", "db_name", "db_user", "db_password", "db_ssl")
-        return [name.upper() for name in names if getattr(self, name) is not None]

@@ -66,8 +66,3 @@ class WatchSettings(BaseSettings):
         validation_alias=AliasChoices("EMBEDDING_METRICS_HOST"),
         description="address on which it does; by default other hosts cannot reach it",
     )
-    db_read_only: bool = Field(
-        False,
-        validation_alias=AliasChoices("DB_READ_ONLY"),
-        description="every session begins read-only: PostgreSQL refuses whatever would change something",
-    )

@@ -1,0 +1,110 @@
+"""Settings that say where the database is, and how its sessions begin."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from embedq_worker.urls import check_postgres_url, connect_arguments_of, ssl_mode
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class DatabaseSettings(BaseSettings):
+    """A part of `settings.Settings`."""
+
+    model_config = SettingsConfigDict(defer_build=True)  # nobody makes one
+
+    database_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DATABASE_URL"), description="PostgreSQL; wins over DB_* and PG*"
+    )
+    db_host: str | None = Field(
+        None,
+        validation_alias=AliasChoices("DB_HOST"),
+        description="host or socket folder; each DB_* wins over its PG*",
+    )
+    db_port: int | None = Field(
+        None, ge=1, le=65_535, validation_alias=AliasChoices("DB_PORT"), description="port"
+    )
+    db_name: str | None = Field(None, validation_alias=AliasChoices("DB_NAME"), description="database")
+    db_user: str | None = Field(None, validation_alias=AliasChoices("DB_USER"), description="role")
+    db_password: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DB_PASSWORD"), description="password of the role"
+    )
+    db_ssl: SslMode | None = Field(
+        None, validation_alias=AliasChoices("DB_SSL"), description="TLS mode; true means require"
+    )
+    pg_host: str | None = Field(
+        None, validation_alias=AliasChoices("PGHOST"), description="host or socket folder"
+    )
+    pg_port: int | None = Field(
+        None, ge=1, le=65_535, validation_alias=AliasChoices("PGPORT"), description="port"
+    )
+    pg_database: str | None = Field(None, validation_alias=AliasChoices("PGDATABASE"), description="database")
+    pg_user: str | None = Field(None, validation_alias=AliasChoices("PGUSER"), description="role")
+    pg_password: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("PGPASSWORD"), description="password of the role"
+    )
+    pg_sslmode: SslMode | None = Field(
+        None, validation_alias=AliasChoices("PGSSLMODE"), description="TLS mode"
+    )
+    db_pool_size: int | None = Field(
+        None,
+        ge=2,
+        le=500,
+        validation_alias=AliasChoices("DB_POOL_SIZE"),
+        description="connections of one worker; default from the concurrency",
+    )
+    db_statement_cache: int = Field(
+        200,
+        ge=0,
+        le=10_000,
+        validation_alias=AliasChoices("DB_STATEMENT_CACHE"),
+        description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
+    )
+    db_read_only: bool = Field(
+        False,
+        validation_alias=AliasChoices("DB_READ_ONLY"),
+        description="every session begins read-only: PostgreSQL refuses whatever would change something",
+    )
+
+    @field_validator("db_ssl", "pg_sslmode", mode="before")
+    @classmethod
+    def _ssl_words(cls, value: object) -> object:
+        return ssl_mode(value) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_postgres_url(value.get_secret_value())
+        return value
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; holds the password.
+
+        Returns:
+            Keyword arguments; what is not set is left to libpq's PG* variables, which asyncpg reads.
+        """
+        cache = {"statement_cache_size": self.db_statement_cache}
+        if self.database_url:
+            return cache | connect_arguments_of(self.database_url.get_secret_value())
+        password = self.db_password or self.pg_password
+        arguments: dict[str, Any] = {
+            "host": self.db_host or self.pg_host,
+            "port": self.db_port or self.pg_port,
+            "database": self.db_name or self.pg_database,
+            "user": self.db_user or self.pg_user,
+            "password": password.get_secret_value() if password else None,
+            "ssl": self.db_ssl or self.pg_sslmode,
+        }
+        return cache | {name: value for name, value in arguments.items() if value is not None}
+
+    def unused_beside_url(self) -> list[str]:
+        """Variables that are set in vain, because DATABASE_URL is set too."""
+        if not self.database_url:
+            return []
+        names = ("db_host", "db_port", "db_name", "db_user", "db_password", "db_ssl")
+        return [name.upper() for name in names if getattr(self, name) is not None]
