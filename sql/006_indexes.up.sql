@@ -49,9 +49,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_task_idx
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_uncommon_idx
     ON embedding_audit_logs (timestamp, id) WHERE category <> 'task_lifecycle' OR level IN ('warn', 'error');
 
--- audit: what an operator's action changed, to undo it
+-- audit: what an operator's action changed, page by page: to show it, newest first, and to undo it
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_operation_idx
-    ON embedding_audit_logs (operation_id, id) WHERE operation_id IS NOT NULL;
+    ON embedding_audit_logs (operation_id, timestamp, id) WHERE operation_id IS NOT NULL;
 
 -- metrics: one type over a time; retention
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_metrics_type_idx ON performance_metrics (metric_type, timestamp);

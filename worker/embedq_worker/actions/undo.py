@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -11,7 +12,7 @@ import asyncpg
 from embedq_worker.actions.tasks import BATCH, whole
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.operator_log import operator_and_host
-from embedq_worker.queue.selection import COUNTING_S, PLAN
+from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ async def undo(
         asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
     """
     operation, operator, host = uuid4(), *operator_and_host(by)
-    changed, seen, place = 0, 0, UUID(int=0)
+    changed, seen, place = 0, 0, Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))
     while True:
         batch = _undo_batch(connection, operation_id, place, batch_size, operation, operator, host)
         row = await whole(batch)
@@ -89,20 +90,22 @@ async def undo(
         progress(so_far)
         if row["seen"] < batch_size:
             return so_far
-        place = row["last"]
+        place = Cursor(row["last_time"], row["last_id"])
 
 
 async def _undo_batch(
-    connection: Connection, undone: UUID, place: UUID, size: int, *signature: object
+    connection: Connection, undone: UUID, place: Cursor, size: int, *signature: object
 ) -> asyncpg.Record:
     async with connection.transaction():
         await connection.execute(PLAN)
-        row = await connection.fetchrow(_UNDO, str(undone), place, size, *map(str, signature))
+        row = await connection.fetchrow(_UNDO, str(undone), *place.arguments, size, *map(str, signature))
     assert row is not None
     return row
 
 
-_OF_TASKS = """n.operation_id = $1 AND n.task_id IS NOT NULL
+# Any of one, and in the order of that: so the planner has no other way than the operation's own rows,
+# whatever the statistics say of a log that grows this fast.
+_OF_TASKS = """n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
       AND (n.metadata ->> 'action' = 'cancel' OR n.metadata ->> 'action' LIKE 'priority %')"""
 _UNTOUCHED = """CASE n.metadata ->> 'action'
               WHEN 'cancel' THEN t.status = 'failed' AND t.completed_at = n.timestamp
@@ -114,7 +117,8 @@ FROM embedding_audit_logs n LEFT JOIN embedding_tasks t ON t.id = n.task_id WHER
 _UNDO = f"""
 WITH noted AS MATERIALIZED (
     SELECT n.id, n.task_id, n.timestamp, n.metadata FROM embedding_audit_logs n
-    WHERE {_OF_TASKS} AND n.id > $2::uuid ORDER BY n.id LIMIT $3::int
+    WHERE {_OF_TASKS} AND (n.timestamp, n.id) > ($2::timestamptz, $3::uuid)
+    ORDER BY n.operation_id, n.timestamp, n.id LIMIT $4::int
 ), chosen AS MATERIALIZED (
     SELECT t.id, n.metadata FROM noted n JOIN embedding_tasks t ON t.id = n.task_id
     WHERE {_UNTOUCHED}
@@ -131,16 +135,17 @@ WITH noted AS MATERIALIZED (
     INSERT INTO embedding_audit_logs
         (id, timestamp, level, category, message, task_id, article_id, operation_id, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'debug', 'task_lifecycle', 'Operator: undone', c.id,
-           c.article_id, $4::text, jsonb_build_object('operator', $5::text, 'host', $6::text,
+           c.article_id, $5::text, jsonb_build_object('operator', $6::text, 'host', $7::text,
                                         'action', 'undo ' || (c.metadata ->> 'action'))
     FROM changed c
 ), summed AS (
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
-    SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Operator: action undone', $4::text,
-           jsonb_build_object('operator', $5::text, 'host', $6::text, 'action', 'undo',
+    SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Operator: action undone', $5::text,
+           jsonb_build_object('operator', $6::text, 'host', $7::text, 'action', 'undo',
                               'filter', jsonb_build_object('operation', $1::text), 'count', n.n)
     FROM (SELECT count(*) AS n FROM changed) AS n WHERE n.n > 0
 )
 SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM noted) AS seen,
-       (SELECT id FROM noted ORDER BY id DESC LIMIT 1) AS last
+       (SELECT max(timestamp) FROM noted) AS last_time,
+       (SELECT id FROM noted ORDER BY timestamp DESC, id DESC LIMIT 1) AS last_id
 """

@@ -59,12 +59,16 @@ class AuditFilter:
         Args:
             parameter: Takes a value, tells the number of its parameter.
         """
-        for column, value in (("task_id", self.task), ("operation_id", self.operation)):
-            if value is not None:
-                # OFFSET 0: or the log would be walked by time, past all others.
-                found = f"SELECT * FROM embedding_audit_logs WHERE {column} = {parameter(value)} OFFSET 0"
-                return f"({found})"
-        return "embedding_audit_logs"
+        if self.task is None:
+            return "embedding_audit_logs"
+        # OFFSET 0: or the log would be walked by time, past all others.
+        return f"(SELECT * FROM embedding_audit_logs WHERE task_id = {parameter(self.task)} OFFSET 0)"
+
+    @property
+    def order(self) -> str:
+        """SQL over ``l``: the newest first."""
+        by_time = "l.timestamp DESC, l.id DESC"
+        return by_time if self.operation is None else f"l.operation_id DESC, {by_time}"
 
     def conditions(self, parameter: Callable[[object], str]) -> Iterator[str]:
         """SQL over ``l``, the log; texts of SQL are constants, what an operator gives is a parameter.
@@ -78,13 +82,13 @@ class AuditFilter:
             yield f"l.level IN ({', '.join(map(repr, graver))})"
         if self.category is not None:
             yield f"l.category = '{self.category}'"
-        for column, value in (
-            ("task_id", self.task),
-            ("article_id", self.article),
-            ("operation_id", self.operation),
-        ):
+        for column, value in (("task_id", self.task), ("article_id", self.article)):
             if value is not None:
                 yield f"l.{column} = {parameter(value)}"
+        if self.operation is not None:
+            # In a form that does not tell the planner that there is only one: so `order` holds the walk to
+            # the rows of the operation, where it could else be by time, past all others.
+            yield f"l.operation_id = ANY (ARRAY[{parameter(self.operation)}::text])"
         if isinstance(self.since, timedelta):
             yield f"l.timestamp >= now() - {parameter(self.since)}::interval"
         elif self.since is not None:
@@ -135,9 +139,9 @@ async def audit_page(
 ) -> AuditPage:
     """Read the newest rows, or those older than a page.
 
-    Costs an index walk of a page where nothing, the levels from warn on, or a category other than
-    task_lifecycle is asked for; all rows of a task or an operation; otherwise the rows that do not fit are
-    read as well.
+    Costs an index walk of a page where nothing, an operation, the levels from warn on, or a category other
+    than task_lifecycle is asked for; all rows of a task; otherwise the rows that do not fit are read as
+    well.
 
     Args:
         connection: To the migrated database.
@@ -159,7 +163,10 @@ async def audit_page(
             f"(l.timestamp, l.id) < ({parameter(after.time)}::timestamptz, {parameter(after.id)}::uuid)"
         )
     statement = _PAGE.format(
-        columns=cut("$2::int"), source=source, conditions=" AND ".join(conditions) or "true"
+        columns=cut("$2::int"),
+        source=source,
+        conditions=" AND ".join(conditions) or "true",
+        order=wanted.order,
     )
     async with connection.transaction(readonly=True):
         # For a walk along the index, whatever the statistics say of a log that grows this fast.
@@ -185,7 +192,7 @@ def cut(longest: str) -> str:
 _PAGE = """
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
 FROM (SELECT {columns} FROM {source} AS l WHERE {conditions}
-      ORDER BY l.timestamp DESC, l.id DESC LIMIT $1::int) AS l
+      ORDER BY {order} LIMIT $1::int) AS l
 ORDER BY l.timestamp DESC, l.id DESC
 """
 
