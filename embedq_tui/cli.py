@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Keep the workers up but idle."),
     "resume": ("resume", "Let paused workers claim again."),
     "concurrency": ("concurrency", "Let running workers work on more or fewer batches at once."),
+    "probe": ("probe", "Have a provider that is held tried at once."),
     "cleanup": ("cleanup", "Delete what is older than the retention."),
     "monitor": ("monitor", "The queue on one screen, live."),
     "audit": ("audit", "What happened, and what happens."),

@@ -1,7 +1,7 @@
 -- The circuit breaker of each provider, shared by all workers that use it.
 --
 -- closed: requests flow. cooling: a 429 asked for patience until retry_at. open: down or misconfigured; nobody claims
--- what needs it, and after retry_at one worker at a time probes.
+-- what needs it, and after retry_at, or when an operator asks, one worker at a time probes.
 
 -- Enters a failure that is nobody's text; returns the state it led to and the milliseconds until it ends or is probed.
 -- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: what the provider asked for, or null.
@@ -23,6 +23,11 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     INSERT INTO embedq_providers (key, state) VALUES (p_key, 'closed') ON CONFLICT (key) DO NOTHING;
     SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
+    -- Its lease is over: an operator asked meanwhile, and this probe may have begun before what was mended.
+    IF p_probe AND v_old.state = 'open' AND v_old.retry_at <= v_now THEN
+        RETURN QUERY SELECT v_old.state, 0::bigint, false;
+        RETURN;
+    END IF;
     v_failures := v_old.failures
         + (p_probe OR v_old.state = 'closed' OR v_old.state = 'cooling' AND v_old.retry_at <= v_now)::int;
     v_state := CASE WHEN p_kind = 'rate_limited' AND v_old.state <> 'open' THEN 'cooling'
@@ -100,5 +105,36 @@ BEGIN
     SELECT embedq_provider_held(p_key), p.state, p.kind, p.reason, p.advice,
            greatest((extract(epoch FROM p.retry_at - clock_timestamp()) * 1000)::bigint, 0), v_probe
     FROM embedq_providers p WHERE p.key = p_key;
+END
+$$;
+
+-- Has a provider that is held, or each of them where p_key is null, tried at once instead of when its time has come;
+-- probes that fail after that come as often as at first. Returns those that were held, and the moment: what is entered
+-- later is the answer.
+CREATE FUNCTION embedq_provider_ask(p_key text, p_by text) RETURNS TABLE (key text, asked_at timestamptz)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_keys text[];
+BEGIN
+    PERFORM set_config('embedq.quiet', 'on', true);
+    WITH held AS (
+        SELECT p.key FROM embedq_providers p
+        WHERE p.key = coalesce(p_key, p.key) AND embedq_provider_held(p.key)
+        ORDER BY p.key FOR UPDATE
+    ), asked AS (
+        UPDATE embedq_providers p SET retry_at = v_now, failures = 0 FROM held h WHERE p.key = h.key RETURNING p.key
+    )
+    SELECT array_agg(a.key ORDER BY a.key) INTO v_keys FROM asked a;
+    IF v_keys IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: probe',
+            jsonb_build_object('operator', p_by, 'providers', v_keys));
+    PERFORM pg_notify('embedq_work', 'provider');
+    PERFORM pg_notify('embedq_changes', 'provider');
+    RETURN QUERY SELECT k, v_now FROM unnest(v_keys) AS k;
 END
 $$;

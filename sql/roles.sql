@@ -48,6 +48,7 @@ GRANT SELECT ON articles, embeddings, embedding_tasks, embedding_worker_status, 
 GRANT INSERT, UPDATE, DELETE ON embedding_tasks TO embedq_operator;
 GRANT INSERT, UPDATE ON embedding_worker_status, embedq_bulk_operations TO embedq_operator;
 GRANT UPDATE ON embedq_workers, embedq_control TO embedq_operator;
+GRANT UPDATE (failures, retry_at) ON embedq_providers TO embedq_operator;
 GRANT INSERT ON embedding_audit_logs TO embedq_operator;
 
 -- -- to work

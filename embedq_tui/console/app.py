@@ -102,6 +102,14 @@ class Console(App[int]):
             id="app.migrate",
             tooltip="Apply migrations that are missing",
         ),
+        Binding(
+            "n",
+            "probe",
+            "Try provider",
+            show=False,
+            id="app.probe",
+            tooltip="Try at once a provider that is held",
+        ),
         Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
     ]
 
@@ -362,6 +370,13 @@ class Console(App[int]):
     async def action_undo(self) -> None:
         """Take back what was done last, where that can be."""
         await self.executor.history.undo_last()
+
+    @work(exclusive=True, group="probe", exit_on_error=False)
+    async def action_probe(self) -> None:
+        """Have providers that are held tried at once, now that somebody mended them."""
+        from embedq_tui.workflows.probing import try_providers
+
+        await try_providers(self)
 
     async def action_quit(self) -> None:
         """End; what becomes of a worker that runs is asked."""

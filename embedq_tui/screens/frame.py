@@ -24,6 +24,10 @@ SPACED = 100
 """Width from which the tabs stand apart, and carry numbers."""
 
 
+TRY_NOW = "n tries it now"
+"""What can be done about a provider that is held, beside what its breaker advises."""
+
+
 def spread(left: Text, right: Text, width: int) -> Text:
     """Two texts at the two ends of a line; what does not fit is cut from the left one."""
     room = max(width - right.cell_len - 1, 0)
@@ -117,6 +121,8 @@ def alert(store: Store, width: int) -> Text:
     hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
         hint = f"M applies what is missing {hint}"
+    elif any(_held(store)):
+        hint = f"{TRY_NOW} {hint}"
     return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
 
 
@@ -176,4 +182,5 @@ def _held(store: Store) -> Iterator[Trouble]:
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
-            yield Trouble(f"provider {row.state}, {again}: {why_held(row)}", row.advice)
+            advice = "; ".join(filter(None, (row.advice, TRY_NOW)))
+            yield Trouble(f"provider {row.state}, {again}: {why_held(row)}", advice)

@@ -30,7 +30,8 @@ class TroublesScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close")
+        Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close"),
+        Binding("n", "app.probe", "Try provider", show=False, id="app.probe"),
     ]
 
     def __init__(self, store: Store) -> None:

@@ -66,6 +66,7 @@ CALLS: dict[str, Call] = {
     "pause": Call(Kind.CHANGES),
     "resume": Call(Kind.CHANGES),
     "concurrency": Call(Kind.CHANGES, "2"),
+    "probe": Call(Kind.CHANGES),
     "cleanup": Call(Kind.CHANGES, "--yes"),
     "monitor": Call(Kind.LOOKS, "--once"),
     "audit": Call(Kind.LOOKS),

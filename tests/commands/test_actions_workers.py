@@ -8,9 +8,9 @@ from uuid import UUID
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
-from tests.support.content import queued_articles, statuses, until_tasks
+from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
-from tests.support.provider_stub import ProviderStub
+from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.worker_process import environment, worker_process
 
 
@@ -69,6 +69,51 @@ async def test_pause_keeps_workers_up(
         assert (await tui("resume", "--json")).document("order")["paused"] is False
         await until_tasks(connection, completed=1)
         assert worker.running
+
+
+async def test_what_is_held_is_tried_at_once_by_a_worker(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    assert (await tui("probe")).code == ExitCode.OK
+    stub.faults.fault, stub.faults.status = Fault.STATUS, 401
+    await queued_articles(connection, 1)
+    held = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state = 'open')"
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.until_heard("requests to the provider are held")
+        await until_true(connection, held)
+        await connection.execute(
+            "UPDATE embedq_providers SET retry_at = now() + interval '5 min', failures = 9"
+        )
+        answer = await tui("probe", "--json")
+        [probed] = answer.document("probe")["providers"]
+        assert (answer.code, probed["held"], probed["answered"], probed["workers"]) == (
+            ExitCode.NO,
+            True,
+            True,
+            1,
+        )
+        assert probed["reason"]
+        stub.faults.fault = Fault.NONE
+        answer = await tui("probe", probed["key"])
+        assert (answer.code, answer.err) == (ExitCode.OK, "")
+        await until_tasks(connection, completed=1)
+        assert await worker.stop() == 0
+    assert (await tui("probe", "no such provider")).code == ExitCode.NO
+
+
+async def test_where_no_worker_would_try_it_nobody_is_waited_for(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedq_providers (key, state, reason, retry_at)
+           VALUES ('m e', 'open', 'refused', now() + interval '5 min')"""
+    )
+    answer = await tui("probe", "--json")
+    [probed] = answer.document("probe")["providers"]
+    assert (answer.code, probed["held"], probed["answered"], probed["workers"]) == (
+        ExitCode.NO,
+        True,
+        False,
+        0,
+    )
 
 
 async def hold(connection: Connection, slug: str, worker: UUID | None) -> None:

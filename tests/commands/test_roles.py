@@ -28,7 +28,7 @@ OPERATING = [
     "cancel",
     "clear",
 ]
-OPERATING += ["pause", "resume", "stop", "start", "concurrency"]
+OPERATING += ["pause", "resume", "stop", "start", "concurrency", "probe"]
 """In an order in which each leaves something to do for the next."""
 
 LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]

@@ -54,6 +54,27 @@ async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
         await until_true(connection, "SELECT paused_at IS NULL FROM embedq_control")
 
 
+async def test_a_provider_that_is_held_is_tried_at_once(database: Database, connection: Connection) -> None:
+    worker = await start_worker(connection)
+    await connection.execute(
+        """INSERT INTO embedq_providers (key, state, reason, advice, retry_at)
+           SELECT provider, 'open', 'refused', 'mend it', now() + interval '5 min' FROM embedq_workers"""
+    )
+    async with console(database.settings, (120, 40)) as pilot:
+        await until_text(pilot, "tried again in")
+        await pilot.press("exclamation_mark")
+        await until_text(pilot, "mend it")
+        await pilot.press("n")
+        await until_true(connection, "SELECT retry_at <= now() FROM embedq_providers")
+        await until_text(pilot, "Trying what is held")
+        await connection.execute(
+            "SELECT embedq_provider_works(provider) FROM embedq_workers WHERE id = $1", worker
+        )
+        await until_text(pilot, "is asked again")
+        await pilot.press("escape", "n")
+        await until_text(pilot, "No provider is held")
+
+
 async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
     database: Database, connection: Connection
 ) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from embedq_worker.actions.probing import Probed, probe
+from embedq_worker.errors import EmbedqError
 from embedq_worker.providers.base import (
     ProviderError,
     ProviderMisconfigured,
@@ -201,6 +204,59 @@ async def test_workers_are_told_of_each_change_and_of_nothing_else(world: World)
     await breaker.works(world.pool, PROVIDER)
     await session.execute("SELECT 1")
     assert heard == [("embedq_work", "provider"), ("embedq_changes", "provider")] * 2
+
+
+async def ask(world: World, key: str | None = None) -> list[Probed]:
+    """Let an operator ask, and wait for nobody."""
+    return await probe(world.psql, key, "ops@bastion", dead_s=45, within_s=0)
+
+
+async def test_an_operator_has_what_is_held_probed_at_once(world: World) -> None:
+    assert await ask(world) == []
+    await fail(world, ProviderMisconfigured("no such model", "pull it"))
+    for _ in range(12):
+        await pass_time(world, 400)
+        await look(world)
+        await fail(world, probe=True)
+    held = await look(world)
+    assert held is not None
+    assert (held.probe, held.wait_s > 100) == (False, True)
+    [asked] = await ask(world)
+    assert (asked.key, asked.held, asked.answered, asked.workers) == (PROVIDER, True, False, 0)
+    seen = await asyncio.gather(*(look(world) for _ in range(4)))
+    assert sum(held.probe for held in seen if held) == 1
+    assert await fail(world, probe=True) == 5, "who asks has mended something: patience begins anew"
+    audited = await world.psql.fetchval(
+        "SELECT metadata FROM embedding_audit_logs WHERE category = 'queue_operations'"
+    )
+    assert json.loads(audited) == {"operator": "ops@bastion", "providers": [PROVIDER]}
+    with pytest.raises(EmbedqError):
+        await ask(world, "another")
+
+
+async def test_a_probe_that_began_before_the_operator_asked_is_no_answer(world: World) -> None:
+    await fail(world, ProviderMisconfigured("no such model"))
+    await pass_time(world, 5)
+    held = await look(world)
+    assert held is not None
+    assert held.probe
+    await ask(world)
+    await breaker.still_probing(world.pool, PROVIDER)
+    await fail(world, ProviderMisconfigured("no such model"), probe=True)
+    held = await look(world)
+    assert held is not None
+    assert held.probe
+
+
+async def test_an_operator_ends_the_patience_after_a_rate_limit(world: World) -> None:
+    await world.task(await world.article())
+    scope = await world.worker()
+    await fail(world, ProviderRateLimited("slow down", retry_after=300))
+    [asked] = await ask(world, PROVIDER)
+    assert (asked.held, asked.answered, asked.workers, asked.reason) == (False, True, 1, "")
+    assert await look(world) is None
+    assert len(await world.claim(scope)) == 1
+    assert await ask(world, PROVIDER) == []
 
 
 async def test_successes_and_failures_of_many_do_not_lock_each_other_out(world: World) -> None:

@@ -61,11 +61,14 @@ async def look(pool: Pool, key: str) -> Held | None:
 
 
 async def still_probing(pool: Pool, key: str) -> None:
-    """Say that a probe is under way: some providers take a minute to load their model."""
+    """Say that a probe is under way: some providers take a minute to load their model.
+
+    Where an operator asked for another one meanwhile, that is to be.
+    """
     await pool.execute(
         """UPDATE embedq_providers
            SET retry_at = greatest(retry_at, clock_timestamp() + $2 * interval '1 second')
-           WHERE key = $1 AND state = 'open'""",
+           WHERE key = $1 AND state = 'open' AND retry_at > clock_timestamp()""",
         key,
         PROBE_LEASE_S,
     )

@@ -1,0 +1,61 @@
+"""`embedq-tui probe`: have a provider that is held tried at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import click
+
+from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
+from embedq_tui.output import print_json, say
+from embedq_tui.rendering.probed import told
+from embedq_worker.actions.probing import Probed, probe
+from embedq_worker.database.connections import connected
+from embedq_worker.errors import ExitCode
+from embedq_worker.schema import migrations
+from embedq_worker.settings import Settings
+
+ANSWER_S = 30.0
+"""Seconds that a provider may take for one text."""
+
+
+@click.command("probe", epilog="Example: embedq-tui probe")
+@click.argument("provider", required=False)
+@click.option(
+    "--timeout",
+    type=Seconds(min=0),
+    metavar="SECONDS",
+    default=ANSWER_S,
+    show_default="30",
+    help="Wait so long for the answer.",
+)
+@operator_command
+def command(invocation: Invocation, provider: str | None, timeout: float) -> ExitCode:
+    """Have a provider that is held tried at once, after its key, its model or its server was mended.
+
+    A worker that uses it tries it, on whatever host it runs. PROVIDER is a name as `status` shows it; without
+    one all that are held are tried. Exits 1 where one is held still.
+    """
+    probed = asyncio.run(_probe(invocation.settings(), provider, timeout))
+    if invocation.as_json:
+        print_json({"providers": probed})
+    else:
+        for line in _lines(probed):
+            say(line)
+    return ExitCode.NO if any(one.held for one in probed) else ExitCode.OK
+
+
+def _lines(probed: Sequence[Probed]) -> Iterator[str]:
+    if not probed:
+        yield "No provider is held"
+    for one in probed:
+        yield told(one)
+        if one.advice:
+            yield f"  {one.advice}"
+
+
+async def _probe(settings: Settings, key: str | None, within_s: float) -> list[Probed]:
+    async with connected(settings) as connection:
+        await migrations.require_current(connection)
+        return await probe(connection, key, operator(), dead_s=settings.dead_after_s, within_s=within_s)
