@@ -11,7 +11,7 @@ from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError, UsageError
 from embedq_worker.schema.check import Problem, missing_objects, public_problems
-from embedq_worker.schema.files import Migration, load_migrations, load_roles
+from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.settings import Settings
 
@@ -124,6 +124,7 @@ async def rollback(settings: Settings, to: int, report: Report = lambda line: No
     async with schema_session(settings, report, Patience()) as session:
         states = await status(session.connection)
         _refuse_others([state for state in states if state.state != "changed"])
+        await _clear_unfinished(session, states, to)
         for state in reversed(states):
             if state.version > to and state.state != "pending":
                 migration = files[state.version]
@@ -228,6 +229,14 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
         began,
     )
     report(f"{migration.label} applied in {time.monotonic() - started:.1f} s")
+
+
+async def _clear_unfinished(session: SchemaSession, states: Sequence[MigrationState], to: int) -> None:
+    """Take back what is left of a step that was broken off in no transaction: it uses those before it."""
+    following = next((state.version for state in states if state.state == "pending"), 0)
+    for migration in load_migrations():
+        if migration.version == following > to and not runs_in_transaction(migration.up):
+            await session.run(migration.label, migration.down, _ERASE, migration.version)
 
 
 async def _require_public_tables(connection: Connection) -> None:
