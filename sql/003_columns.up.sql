@@ -8,3 +8,20 @@ ALTER TABLE embedding_tasks
 
 ALTER TABLE embeddings
     ADD COLUMN model varchar(255);        -- provider/model of the vector; null: another program's
+
+-- A subscriber that lacks a column, or a table where all are published, stops at the first change it is sent.
+DO $$
+DECLARE
+    v_names text;
+BEGIN
+    SELECT string_agg(DISTINCT p.pubname, ', ') INTO v_names
+    FROM pg_publication_tables p
+    JOIN pg_namespace n ON n.nspname = p.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+    WHERE c.oid IN ('embedding_tasks'::regclass, 'embeddings'::regclass);
+    IF v_names IS NOT NULL THEN
+        RAISE WARNING 'the publication % has the queue or the embeddings: its subscribers stop until they are migrated too', v_names
+            USING HINT = 'Run embedq-tui --migrate on their databases; they go on by themselves.';
+    END IF;
+END
+$$;

@@ -64,6 +64,8 @@ CREATE TABLE embedq_count_deltas (
     delta bigint NOT NULL,
     fingerprint text
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- emptied again and again
+-- It has no key. Where all tables are published (logical replication), nothing could be deleted from it without this.
+ALTER TABLE embedq_count_deltas REPLICA IDENTITY FULL;
 
 CREATE VIEW embedq_live_counts AS
     SELECT status, priority, sum(n)::bigint AS n

@@ -68,6 +68,25 @@ async def test_nothing_public_is_renamed_or_lost(empty_database: Database, varia
     assert await public_rows(connection) == rows
 
 
+async def test_where_every_table_is_published_all_goes_on(legacy: Database) -> None:
+    """Nothing can be deleted from a published table whose rows nothing identifies, not even by a trigger."""
+    connection = await legacy.connect()
+    lines: list[str] = []
+    await connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    await migrations.up(legacy.settings, lines.append)
+    assert [line for line in lines if "everything" in line]  # its subscribers have to be migrated, too
+    assert await migrations.verify(connection) == []
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'pending', priority = 'low' WHERE status = 'failed';
+           UPDATE embedding_worker_status SET is_running = false;
+           DELETE FROM embedding_tasks WHERE status = 'completed';
+           DELETE FROM articles WHERE id < 9;
+           SELECT embedq_fold_counts()"""
+    )
+    await assert_counts_are_exact(legacy)
+    await migrations.rollback(legacy.settings, 2)
+
+
 async def test_a_public_column_that_is_missing_is_named(legacy: Database) -> None:
     connection = await legacy.connect()
     await connection.execute("ALTER TABLE embedding_tasks DROP COLUMN scheduled_at, DROP COLUMN metadata")
@@ -150,6 +169,22 @@ async def test_an_old_snapshot_delays_indexes_and_what_is_left_of_them_is_rebuil
     assert (await running)[0] == 6
     assert await invalid_indexes(connection) == 0
     assert await migrations.verify(connection) == []
+
+
+async def test_what_is_left_of_a_step_that_did_not_end_is_taken_back_with_those_before(
+    legacy: Database,
+) -> None:
+    connection = await legacy.connect()
+    objects = await catalog(connection)
+    look = "SELECT count(*) FROM pg_class"
+    await migrations.up(legacy.settings, target=5)
+    async with open_transaction(legacy, look, mode="ISOLATION LEVEL REPEATABLE READ"):
+        with pytest.raises(SchemaError):
+            await migrations.up(legacy.settings, patience=HASTY)
+    assert await invalid_indexes(connection) == 1
+    assert await migrations.rollback(legacy.settings, 2) == [5, 4, 3]
+    left = {line for line in await catalog(connection) if "embedq_migrations" not in line}
+    assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
 
 
 async def test_a_second_migrator_waits_for_the_first(legacy: Database) -> None:
