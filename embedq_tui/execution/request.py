@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from uuid import UUID
 
 from embedq_tui.output import count
-from embedq_worker.actions.tasks import CANCEL, CANCELLED, PRIORITISE, RELEASE, RETRY, Action, Plan
+from embedq_worker.actions.tasks import (
+    CANCEL,
+    CANCEL_FAILED,
+    CANCELLED,
+    PRIORITISE,
+    RELEASE,
+    RETRY,
+    Action,
+    Plan,
+)
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import printable_line
 
@@ -72,6 +81,17 @@ def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | N
     """
     safeguard = Safeguard.TYPE_NUMBER if wanted.ids is None else Safeguard.CONFIRM
     return Request(CANCEL, wanted, "Cancel", safeguard, scope, undoable=True, names=names or {})
+
+
+def give_up(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
+    """Cancel failed tasks, so that they leave the group of their error.
+
+    Args:
+        wanted: Which; others than failed ones are left out.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
+    return replace(cancel(wanted, scope=scope, names=names), action=CANCEL_FAILED)
 
 
 def reset(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
@@ -157,7 +177,7 @@ def consequences(request: Request, counted: Counted) -> list[str]:
         lines.append(
             f"{count(apart, 'task')} of those named cannot be {planned.action.done} and stay as they are."
         )
-    lines.append(_EFFECTS.get(planned.action.name, ""))
+    lines.append(_EFFECTS.get(planned.action, ""))
     lines.append(
         "It can be undone, for tasks that nothing else happens to meanwhile."
         if request.undoable
@@ -167,7 +187,8 @@ def consequences(request: Request, counted: Counted) -> list[str]:
 
 
 _EFFECTS = {
-    RETRY.name: "They start afresh: attempts count from 0, due now.",
-    CANCEL.name: f'They stay, as failed with "{CANCELLED}". What a worker does for them is thrown away.',
-    RELEASE.name: "They wait again; no attempt is charged. What whoever holds one writes of it is refused.",
+    RETRY: "They start afresh: attempts count from 0, due now.",
+    CANCEL: f'They stay, as failed with "{CANCELLED}". What a worker does for them is thrown away.',
+    CANCEL_FAILED: f'They stay, as failed with "{CANCELLED}"; their errors are in the audit log.',
+    RELEASE: "They wait again; no attempt is charged. What whoever holds one writes of it is refused.",
 }

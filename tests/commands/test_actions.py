@@ -81,6 +81,9 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["undo", "it"],
         ["cancel", NOBODYS, "--priority", "low"],
         ["cancel", "--status", "failed"],
+        ["cancel", "--failed", "--status", "pending"],
+        ["cancel", "--group", "1a2b3c4d"],
+        ["cancel", NOBODYS, "--failed", "--error", "boom"],
         ["reset-stuck", "--minutes", "-1"],
         ["cleanup", "--days", "0"],
         ["list", "--after", "here"],
@@ -164,6 +167,24 @@ async def test_cancel_by_description_asks(tui: Tui, connection: Connection) -> N
     await act(tui, "cancel", "--priority", "low", "--yes", matched=2, changed=2)
     await act(tui, "cancel", "--status", "processing", "--yes", matched=1, changed=1)
     assert await statuses(connection) == {"failed": 3, "pending": 2}
+
+
+async def test_a_group_of_failures_is_cancelled_and_taken_back(tui: Tui, connection: Connection) -> None:
+    await failed_tasks(connection, 3, "maximum context length is 8192 tokens")
+    [timed_out] = await failed_tasks(connection, 1, "timed out")
+    await queued_articles(connection, 1)
+    group = (await tui("failed", "--json")).document("failed")["groups"][0]["fingerprint"]
+    given_up = ("cancel", "--failed", "--group", group)
+    await act(tui, *given_up, code=ExitCode.NO, state="refused", matched=3, changed=0)
+    done = await act(tui, *given_up, "--yes", state="done", matched=3, changed=3)
+    await act(tui, *given_up, "--yes", code=ExitCode.NO, state="nothing")
+    await act(tui, "cancel", "--failed", timed_out, changed=1)
+    assert await statuses(connection) == {"failed": 4, "pending": 1}
+    [cancelled] = (await tui("failed", "--json")).document("failed")["groups"]
+    assert cancelled["count"] == 4
+    assert (await tui("undo", done["operation_id"])).code == ExitCode.OK
+    first = (await tui("failed", "--json")).document("failed")["groups"][0]
+    assert (first["fingerprint"], first["count"]) == (group, 3)
 
 
 async def test_clear_refuses_without_its_flag_and_tells_the_number(tui: Tui, connection: Connection) -> None:

@@ -88,6 +88,26 @@ async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
         assert screen.table.current == big
 
 
+async def test_a_group_is_cancelled_and_taken_back(database: Database, connection: Connection) -> None:
+    big = await fail(connection, "This model's maximum context length is {} tokens", 40)
+    small = await fail(connection, "timeout of {} ms exceeded", 5)
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 2)
+        await until_cursor(screen, big)
+        await pilot.press("x")
+        await until_asked(pilot)
+        await until_shown(pilot, lambda text: "40" in text and big in text)
+        await pilot.press("4", "0", "enter")
+        cancelled = await connection.fetchval("SELECT embedq_fingerprint('Cancelled by administrator')")
+        await until(lambda: set(screen.table.keys) == {cancelled, small}, within_s=WITHIN_S)
+        assert await statuses(connection) == {"failed": 45}
+        await until(lambda: pilot.app.screen is screen)
+        await pilot.press("u")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until(lambda: set(screen.table.keys) == {big, small}, within_s=WITHIN_S)
+
+
 async def test_rows_stay_where_they_are_while_an_operator_moves(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

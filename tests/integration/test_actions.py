@@ -13,6 +13,7 @@ import pytest
 
 from embedq_worker.actions.tasks import (
     CANCEL,
+    CANCEL_FAILED,
     CANCELLED,
     PRIORITISE,
     RELEASE,
@@ -271,6 +272,25 @@ async def test_two_at_once_share_the_work(world: World) -> None:
     assert await world.miscounted() == []
 
 
+async def test_a_group_of_failed_tasks_is_cancelled_and_nothing_else(world: World) -> None:
+    given_up, others = await failed(world, 3, error="too long"), await failed(world, 2, error="timed out")
+    group = await world.psql.fetchval("SELECT embedq_fingerprint('too long')")
+    before = [dict(await world.row(task)) for task in given_up]
+    outcome = await do(world, CANCEL_FAILED, TaskFilter(statuses=("failed",), group=group), batch_size=2)
+    assert set(outcome.ids) == set(given_up)
+    for old, task in zip(before, given_up, strict=True):
+        assert dict(await world.row(task)) == old | {"error_message": CANCELLED}
+    assert {(await world.row(task))["error_message"] for task in others} == {"timed out"}
+    assert {
+        json.loads(row["metadata"])["error"]
+        for row in await audit(world, outcome.operation_id, of_tasks=True)
+    } == {"too long"}
+    assert await world.miscounted() == []
+    again = await plan(world.psql, CANCEL_FAILED, TaskFilter(ids=tuple(given_up)))
+    assert again.matched == 0
+    assert {one.reason for one in await left_out(world.psql, again, Outcome())} == {"already"}
+
+
 # -- undo
 
 
@@ -286,6 +306,20 @@ async def test_undo_makes_tasks_what_they_were(world: World, action: Action) -> 
     undone = await undo(world.psql, outcome.operation_id, BY, batch_size=3)
     assert (undone.changed, undone.kept) == (4, 0)
     assert [dict(await world.row(task)) for task in tasks] == before
+    assert (await undo(world.psql, outcome.operation_id, BY)).changed == 0
+    assert await world.miscounted() == []
+
+
+async def test_undo_gives_cancelled_failures_their_errors_again(world: World) -> None:
+    tasks = await failed(world, 4, error="boom")
+    before = [dict(await world.row(task)) for task in tasks]
+    outcome = await do(world, CANCEL_FAILED, TaskFilter(statuses=("failed",)), batch_size=3)
+    assert outcome.changed == 4
+    await do(world, RETRY, TaskFilter(ids=(tasks[0],)))
+    await do(world, CANCEL, TaskFilter(ids=(tasks[0],)))  # another cancellation, after it
+    undone = await undo(world.psql, outcome.operation_id, BY, batch_size=3)
+    assert (undone.changed, undone.kept) == (3, 1)
+    assert [dict(await world.row(task)) for task in tasks[1:]] == before[1:]
     assert (await undo(world.psql, outcome.operation_id, BY)).changed == 0
     assert await world.miscounted() == []
 

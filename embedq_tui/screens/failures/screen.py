@@ -1,9 +1,9 @@
-"""Failed tasks by what went wrong: how many, since when, what to do, and retrying just those."""
+"""Failed tasks by what went wrong: how many, since when, what to do, and doing it to just those."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import DataTable, Static
 
-from embedq_tui.execution.request import retry
+from embedq_tui.execution.request import Request, give_up, retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen
@@ -112,9 +112,12 @@ class FailuresScreen(TaskTableScreen):
     """Groups above, the one under the cursor below."""
 
     MODE = "failures"
-    CHANGES = frozenset({"retry"})
+    CHANGES = frozenset({"retry", "cancel"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
+        Binding(
+            "x", "cancel", "Cancel group", id="failures.cancel", tooltip="Give all tasks of this group up"
+        ),
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll what is below: down"),
         Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll what is below: up"),
         Binding("t", "span", "Trend", id="failures.span", tooltip="The trend of the last hour, day, week"),
@@ -289,13 +292,17 @@ class FailuresScreen(TaskTableScreen):
 
     def action_retry(self) -> None:
         """Retry the tasks of this group, as many as there are."""
+        self._do_to_group(retry)
+
+    def action_cancel(self) -> None:
+        """Cancel the tasks of this group, as many as there are."""
+        self._do_to_group(give_up)
+
+    def _do_to_group(self, asked: Callable[..., Request]) -> None:
         if (group := self._current) is not None and self.is_meant():
             error = printable_line(group.error, 60)
-            self.carry_out(
-                retry(
-                    of_group(group.fingerprint), scope=f'failed tasks of group {group.fingerprint}, "{error}"'
-                )
-            )
+            scope = f'failed tasks of group {group.fingerprint}, "{error}"'
+            self.carry_out(asked(of_group(group.fingerprint), scope=scope))
 
     # -- looking closer, taking along
 

@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from embedq_tui.dialogs.choose import Choice, ask_choice
-from embedq_tui.execution.request import cancel, prioritise, retry
+from embedq_tui.execution.request import cancel, give_up, prioritise, retry
 from embedq_tui.output import count
 from embedq_tui.screens.actions import RequestingScreen
 from embedq_worker.queue.wanted import TaskFilter
@@ -38,6 +38,10 @@ class TaskActions(RequestingScreen):
     def chosen_tasks(self) -> Mapping[UUID, str]:
         """Tasks that are chosen, and what they are called on the screen."""
         return {}
+
+    def only_failed(self) -> bool:
+        """Whether all that could be chosen has failed: to cancel that is to give it up."""
+        return False
 
     # -- what it can use
 
@@ -75,7 +79,8 @@ class TaskActions(RequestingScreen):
     def action_cancel(self) -> None:
         """Cancel the chosen."""
         if (names := self._named()) is not None:
-            self.carry_out(cancel(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            end = give_up if self.only_failed() else cancel
+            self.carry_out(end(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
         """Give the chosen another priority."""

@@ -22,7 +22,7 @@ from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.text_view import TextLine, TextView
-from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RETRY, Outcome
+from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED, PRIORITISE, RETRY, Outcome
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
 from embedq_worker.settings import Settings
@@ -33,7 +33,7 @@ COPIED = 100_000
 
 _STATUSES = {
     "retry": RETRY.statuses,
-    "cancel": CANCEL.statuses,
+    "cancel": CANCEL.statuses + CANCEL_FAILED.statuses,
     "priority": PRIORITISE["high"].statuses,
 }
 
@@ -218,6 +218,10 @@ class TaskDetailScreen(TaskActions):
         if self._found is None or self._gone:
             return {}
         return {self._of: printable_line(article_of(self._found.task), 60)}
+
+    def only_failed(self) -> bool:
+        """By its status."""
+        return self._found is not None and self._found.task.status == "failed"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What its status allows."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.execution.request import cancel, retry
+from embedq_tui.execution.request import cancel, give_up, retry
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
@@ -90,6 +90,10 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         slugs = dict.fromkeys(task.slug for task in tasks if task.slug)
         return complete(text, slugs, [str(task.id) for task in tasks])
 
+    def only_failed(self) -> bool:
+        """By the filter."""
+        return self.wanted.statuses == ("failed",) or self.wanted.group is not None
+
     def can_act(self, action: str) -> bool:
         """Sweeps where something matches, or may: they count for themselves."""
         if action in _SWEEPS:
@@ -113,7 +117,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def action_sweep_cancel(self) -> None:
         """Cancel all that match."""
-        self.carry_out(cancel(self.wanted))
+        self.carry_out(give_up(self.wanted) if self.only_failed() else cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
         """Give all that match another priority."""

@@ -70,9 +70,19 @@ CANCEL = Action(
     "cancel",
     "cancelled",
     ("pending", "processing"),
-    "status = 'failed', error_message = '" + CANCELLED + "', completed_at = m.at",
+    f"status = 'failed', error_message = '{CANCELLED}', completed_at = m.at",
 )
 """Ends tasks, those in hand too: whoever holds one can write nothing of it any more."""
+
+CANCEL_FAILED = Action(
+    CANCEL.name,
+    CANCEL.done,
+    ("failed",),
+    f"error_message = '{CANCELLED}'",
+    f"t.error_message IS DISTINCT FROM '{CANCELLED}'",
+    "already",
+)
+"""Gives failed tasks up: they leave the group of their error, which the audit log keeps."""
 
 RELEASE = Action(
     "release",
@@ -138,8 +148,12 @@ async def plan(connection: Connection, action: Action, wanted: TaskFilter) -> Pl
         wanted: To which tasks; those of other statuses are left out.
     """
     narrowed = wanted.only(*action.statuses)
-    # What fails again while failed tasks are retried is no part of what was asked for.
-    bounded = replace(narrowed, until=timedelta(0)) if action is RETRY and wanted.until is None else narrowed
+    # What fails meanwhile, again or for the first time, is no part of what was asked for.
+    bounded = (
+        replace(narrowed, until=timedelta(0))
+        if action.statuses == ("failed",) and wanted.until is None
+        else narrowed
+    )
     chosen = await select(connection, bounded)
     return Plan(action, narrowed, chosen, await count(connection, narrowed, chosen, action.also))
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.actions.tasks import BATCH, whole
+from embedq_worker.actions.tasks import BATCH, CANCELLED, whole
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
@@ -67,7 +67,8 @@ async def undo(
 ) -> Undone:
     """Take back a cancellation, or a change of priority, of the tasks that nothing has touched since.
 
-    A cancelled task waits again, one that was in hand too: its claim is gone. Run again it does nothing more.
+    A cancelled task waits again, one that was in hand too: its claim is gone; one that had failed has failed
+    with its own error again. Run again it does nothing more.
 
     Args:
         connection: To the migrated database, for this alone meanwhile.
@@ -103,12 +104,16 @@ async def _undo_batch(
     return row
 
 
+_CANCELLED = "n.metadata ->> 'action' = 'cancel'"
+_HAD_FAILED = f"({_CANCELLED} AND n.metadata ->> 'status' = 'failed')"
 # Any of one, and in the order of that: so the planner has no other way than the operation's own rows,
 # whatever the statistics say of a log that grows this fast.
-_OF_TASKS = """n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
-      AND (n.metadata ->> 'action' = 'cancel' OR n.metadata ->> 'action' LIKE 'priority %')"""
-_UNTOUCHED = """CASE n.metadata ->> 'action'
-              WHEN 'cancel' THEN t.status = 'failed' AND t.completed_at = n.timestamp
+_OF_TASKS = f"""n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
+      AND ({_CANCELLED} OR n.metadata ->> 'action' LIKE 'priority %')"""
+_UNTOUCHED = f"""CASE
+              WHEN {_HAD_FAILED} THEN t.status = 'failed' AND t.error_message = '{CANCELLED}'
+                                      AND coalesce(t.completed_at < n.timestamp, true)
+              WHEN {_CANCELLED} THEN t.status = 'failed' AND t.completed_at = n.timestamp
               ELSE t.status = 'pending' AND n.metadata ->> 'action' = 'priority ' || t.priority END"""
 _UNDOABLE = f"""
 SELECT count(*) AS seen, count(*) FILTER (WHERE {_UNTOUCHED}) AS open
@@ -120,16 +125,17 @@ WITH noted AS MATERIALIZED (
     WHERE {_OF_TASKS} AND (n.timestamp, n.id) > ($2::timestamptz, $3::uuid)
     ORDER BY n.operation_id, n.timestamp, n.id LIMIT $4::int
 ), chosen AS MATERIALIZED (
-    SELECT t.id, n.metadata FROM noted n JOIN embedding_tasks t ON t.id = n.task_id
+    SELECT t.id, n.metadata, {_CANCELLED} AS cancelled, {_HAD_FAILED} AS had_failed
+    FROM noted n JOIN embedding_tasks t ON t.id = n.task_id
     WHERE {_UNTOUCHED}
     FOR UPDATE OF t SKIP LOCKED
 ), changed AS (
     UPDATE embedding_tasks t
-    SET status = 'pending', priority = c.metadata ->> 'priority',
-        completed_at = CASE c.metadata ->> 'action' WHEN 'cancel' THEN NULL ELSE t.completed_at END,
-        processed_at = CASE c.metadata ->> 'action' WHEN 'cancel' THEN NULL ELSE t.processed_at END,
-        error_message = CASE c.metadata ->> 'action' WHEN 'cancel' THEN c.metadata ->> 'error'
-                                                     ELSE t.error_message END
+    SET status = CASE WHEN c.had_failed THEN 'failed' ELSE 'pending' END,
+        priority = c.metadata ->> 'priority',
+        completed_at = CASE WHEN c.cancelled AND NOT c.had_failed THEN NULL ELSE t.completed_at END,
+        processed_at = CASE WHEN c.cancelled AND NOT c.had_failed THEN NULL ELSE t.processed_at END,
+        error_message = CASE WHEN c.cancelled THEN c.metadata ->> 'error' ELSE t.error_message END
     FROM chosen c WHERE t.id = c.id RETURNING t.id, t.article_id, c.metadata
 ), told AS (
     INSERT INTO embedding_audit_logs
