@@ -153,11 +153,6 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def percentage(share: float) -> str:
-    """A part of all, 0 to 1, in words: however small, it is not nothing."""
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
-
-
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody sits there.
 

@@ -9,10 +9,11 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, count, moment, percentage, print_json, print_table, say
+from embedq_tui.output import Column, count, moment, print_json, print_table, say
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FailureGroup, Failures, failures
 from embedq_worker.settings import Settings
+from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
 DETAILED = 3

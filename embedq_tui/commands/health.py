@@ -14,6 +14,7 @@ from embedq_worker.errors import ExitCode
 from embedq_worker.insights.health import Code, Health, Issue, Measure, health
 from embedq_worker.queue.counts import Drift, miscounted
 from embedq_worker.settings import Settings
+from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 SHOWN_COUNTS = 4
@@ -120,7 +121,7 @@ def _summary(found: Health) -> str:
     parts = [f"{value['pending']:,} pending", f"{value['processing']:,} in hand"]
     if value["oldest_pending"]:
         parts.append(f"the oldest due for {age(value['oldest_pending'])}")
-    parts.append(f"{value['failure_rate_hour']:.1%} failed of what ended last")
+    parts.append(f"{percentage(value['failure_rate_hour'], 1)} failed of what ended last")
     return f"OK: {', '.join(parts)}, {count(int(value['workers']), 'worker')}"
 
 

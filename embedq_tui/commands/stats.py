@@ -16,6 +16,7 @@ from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.stats import Stats, stats
 from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
+from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
 
@@ -64,21 +65,21 @@ def _figures(period: Period) -> dict[str, str]:
     return {
         "completed": f"{period.completed:,}{more}",
         "failed": f"{period.failed:,}{more}",
-        "error rate": "-" if period.error_rate is None else f"{period.error_rate:.1%}",
+        "error rate": "-" if period.error_rate is None else percentage(period.error_rate, 1),
         "tasks per minute": f"{period.per_minute:,.1f}",
         "processing time p50": short_time(processing.p50 if processing else None),
         "processing time p95": short_time(processing.p95 if processing else None),
         "wait p50": short_time(wait.p50 if wait else None),
         "request to the provider": short_time(period.embedding_ms),
         "claim": short_time(period.claim_ms),
-        "slots busy": "-" if period.utilization is None else f"{period.utilization:.0%}",
+        "slots busy": "-" if period.utilization is None else percentage(period.utilization),
     }
 
 
 def _rest(found: Stats) -> Iterator[str]:
     yield ""
     if found.success_rate is not None:
-        yield f"Of all that ended and is kept {found.success_rate:.1%} succeeded."
+        yield f"Of all that ended and is kept {percentage(found.success_rate, 1)} succeeded."
     if found.queue.oldest_due_at:
         yield f"Waiting since: {moment(found.queue.oldest_due_at, found.at)}"
     yield f"Last completed: {moment(found.queue.last_completed_at, found.at)}"

@@ -189,9 +189,9 @@ def bar(done: int, total: int | None, width: int) -> Text:
         return Text()
     room = max(width - 5, 0)
     share = min(done / total, 1.0)
-    full = round(room * share)
+    full = int(room * share)  # full is only what is done
     solid, hollow = ("#", ".") if ascii_only() else ("█", "░")
-    return Text(f"{solid * full}{hollow * (room - full)} {share:4.0%}", no_wrap=True)
+    return Text(f"{solid * full}{hollow * (room - full)} {int(100 * share):3}%", no_wrap=True)
 
 
 def numbers(progress: Progress) -> str:

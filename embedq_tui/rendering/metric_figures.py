@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
+from embedq_worker.shares import percentage
 
 WIDE = 110
 """Columns of a terminal on which every figure has room."""
@@ -33,7 +34,7 @@ def _count(number: int, period: Period) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return "-" if value is None else percentage(value, 1)
 
 
 def short_time(ms: float | None) -> str:
@@ -61,7 +62,7 @@ FIGURES: dict[str, Callable[[Period], str]] = {
     "Wait p50": lambda period: _of(period.wait_ms, "p50"),
     "Wait p95": lambda period: _of(period.wait_ms, "p95"),
     "Request": lambda period: short_time(period.embedding_ms),
-    "Busy": lambda period: "-" if period.utilization is None else f"{period.utilization:.0%}",
+    "Busy": lambda period: "-" if period.utilization is None else percentage(period.utilization),
     "Depth": lambda period: "-" if period.depth_mean is None else f"{period.depth_mean:,.0f}",
 }
 ALL = tuple(FIGURES)

@@ -16,6 +16,7 @@ from embedq_tui.live.store import Store
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.frame import troubles
 from embedq_worker.insights.health import Measure
+from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 LOOK_S = 0.5
@@ -88,5 +89,5 @@ def _value(value: float, unit: str) -> str:
     if unit == "s":
         return age(value)
     if unit == "ratio":
-        return f"{value:.1%}"
+        return percentage(value, 1)
     return f"{value:,.0f}" if unit == "counts" else f"{value:,.0f} {unit}"

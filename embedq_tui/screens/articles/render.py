@@ -15,6 +15,7 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, State, StateCounts
+from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 STATE_STYLES: Mapping[State, str] = {
@@ -91,7 +92,7 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
         line.append(", counting" if counting else ", C: all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
     wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
-    share = f" ({_share(embedded, wanted)})" if wanted else ""
+    share = f" ({percentage(embedded / wanted, 1)})" if wanted else ""
     line.append(f"  embedded {embedded:,}{share}", GOOD)
     for state in _WELL:
         line.append(f"  {word_of(state)} {found.by_state[state]:,}", STATE_STYLES[state])
@@ -104,12 +105,6 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     if found.done and counted_s > 150:
         line.append(f"  (counted {age(counted_s)} ago)", QUIET)
     yield line
-
-
-def _share(part: int, whole: int) -> str:
-    """Of a hundred; all and none only where it is all and none."""
-    percent = 100 * part / whole
-    return f"{percent:.0f}%" if percent in (0, 100) else f"{min(max(percent, 0.1), 99.9):.1f}%"
 
 
 def backfill_line(found: Operation, now: datetime) -> Text:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.output import count, percentage
+from embedq_tui.output import count
 from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
@@ -15,6 +15,7 @@ from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.failures import FailureGroup, Failures, Trends
 from embedq_worker.insights.tasks import TaskRow
+from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable, printable_line
 
 LONGEST = 4_000

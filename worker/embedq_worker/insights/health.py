@@ -18,6 +18,7 @@ from embedq_worker.insights.overview import Control, Liveness, Overview, overvie
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
 from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
+from embedq_worker.shares import percentage, rounded
 from embedq_worker.text import age
 
 LEAST_FAILURES = 5
@@ -180,9 +181,9 @@ class _Findings:
             Measure("oldest_pending", round(self._waits_s(), 1), settings.health_wait_s, "s"),
             Measure("idle", round(self._idle_s(), 1), settings.health_stall_s, "s"),
             Measure("stuck", facts.stuck, settings.health_stuck, "tasks"),
-            Measure("failure_rate_hour", round(facts.hour.failure_rate, 4), failures, "ratio"),
-            Measure("failure_rate_day", round(facts.day.failure_rate, 4), failures, "ratio"),
-            Measure("dead_rows", round(facts.dead_share, 4), settings.health_dead_rows, "ratio"),
+            Measure("failure_rate_hour", rounded(facts.hour.failure_rate), failures, "ratio"),
+            Measure("failure_rate_day", rounded(facts.day.failure_rate), failures, "ratio"),
+            Measure("dead_rows", rounded(facts.dead_share), settings.health_dead_rows, "ratio"),
             Measure("workers", alive, None, "counts"),
         )
 
@@ -269,10 +270,10 @@ class _Findings:
             ended = last.completed + last.failed
             yield Issue(
                 code,
-                f"{last.failure_rate:.0%} failed of the {ended:,} tasks that ended in the last "
-                f"{age(min(last.seconds, window_s))}, {most:.0%} are allowed",
+                f"{percentage(last.failure_rate, 1)} failed of the {ended:,} tasks that ended in the last "
+                f"{age(min(last.seconds, window_s))}, {percentage(most, 1)} are allowed",
                 "why: embedq-tui failed --details",
-                round(last.failure_rate, 4),
+                rounded(last.failure_rate),
                 most,
                 "ratio",
             )
@@ -294,9 +295,9 @@ class _Findings:
         if self.facts.dead_rows >= LEAST_DEAD_ROWS and share > most:
             yield Issue(
                 Code.DEAD_ROWS,
-                f"{self.facts.dead_rows:,} rows of embedding_tasks are dead, {share:.0%} of it",
+                f"{self.facts.dead_rows:,} rows of embedding_tasks are dead, {percentage(share)} of it",
                 "VACUUM embedding_tasks; the oldest xact_start in pg_stat_activity may be what keeps them",
-                round(share, 4),
+                rounded(share),
                 most,
                 "ratio",
             )

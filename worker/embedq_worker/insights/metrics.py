@@ -18,6 +18,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
+from embedq_worker.shares import rounded
 
 COUNTED = 100_000
 """Tasks of a period that are counted one by one; beyond that the workers' own samples are added up."""
@@ -175,7 +176,7 @@ def _period(
         failed=failed,
         exact=exact,
         per_minute=round((completed + failed) / minutes, 3),
-        error_rate=None if cut_off or not completed + failed else round(failed / (completed + failed), 4),
+        error_rate=None if cut_off or not completed + failed else rounded(failed / (completed + failed)),
         processing_ms=_spread(found.get("processing")),
         wait_ms=_spread(found.get("wait")),
         embedding_ms=_mean(found.get("embedding_generation_time")),
@@ -196,7 +197,7 @@ def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
         failed=failed,
         exact=all(one.exact for one in periods),
         per_minute=round(ended / max(minutes, 1 / 60), 3),
-        error_rate=round(failed / ended, 4) if known else None,
+        error_rate=rounded(failed / ended) if known else None,
     )
 
 
@@ -212,7 +213,7 @@ def _utilization(busy: asyncpg.Record | None, intervals: asyncpg.Record | None) 
     """Every interval writes the depth, only those with work write the utilization."""
     if intervals is None:
         return None
-    return round(min(busy["total"] / intervals["rows"], 1.0), 4) if busy else 0.0
+    return rounded(min(busy["total"] / intervals["rows"], 1.0)) if busy else 0.0
 
 
 _ENDED = """

@@ -10,6 +10,7 @@ from embedq_worker.insights.failures import FailureGroup, failures
 from embedq_worker.insights.metrics import Period, Span, metrics
 from embedq_worker.insights.overview import QueueFigures, overview
 from embedq_worker.settings import Settings
+from embedq_worker.shares import rounded
 
 GROUPS = 3
 """The biggest of failures that are told."""
@@ -52,7 +53,7 @@ async def stats(connection: Connection, settings: Settings) -> Stats:
     return Stats(
         at=days.at,
         queue=queue,
-        success_rate=round(queue.counts.completed / ended, 4) if ended else None,
+        success_rate=rounded(queue.counts.completed / ended) if ended else None,
         today=days.periods[-1],
         week=days.total,
         failing=failing.groups,
