@@ -9,12 +9,14 @@
 --                        'isolate'  one of a batch that ran into its deadline or an unexpected error: as release, but
 --                                   the next claim takes the task alone, so that only the culprit is charged
 --            p_error     one line, p_detail the stack trace or null, p_delay_ms from now, by the database's clock
--- Outcomes:  requeued, failed; lost: the claim is not ours any more, nothing was written; contended: somebody holds the
---            task, nothing was written. A task that is returned alone waits instead: it holds nothing meanwhile, so no
+--            p_source    embedq_source() of the text that an attempt was made with; null where it was no text's
+-- Outcomes:  requeued, failed; changed: the attempt was made with a text that is not the article's any more, so the task
+--            is pending again, for the new one, and nobody is charged; lost: the claim is not ours any more, nothing was
+--            written; contended: somebody holds the task, nothing was written. A task that is returned alone waits instead: it holds nothing meanwhile, so no
 --            operator's statement that locks many tasks can end in a deadlock with it.
 CREATE FUNCTION embedq_return(
     p_worker uuid, p_task uuid[], p_token bigint[], p_claimed_at timestamptz[],
-    p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[])
+    p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[], p_source text[])
 RETURNS TABLE (task_id uuid, outcome text)
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
@@ -32,17 +34,23 @@ BEGIN
     v_now := clock_timestamp();
     RETURN QUERY
         WITH asked AS (
-            SELECT * FROM unnest(p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms)
-                AS a(id, token, claimed_at, kind, error, detail, delay_ms)
+            SELECT * FROM unnest(p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms, p_source)
+                AS a(id, token, claimed_at, kind, error, detail, delay_ms, source)
         ), held AS (
-            SELECT t.id, a.kind, a.error, a.detail, a.delay_ms,
-                   a.kind = 'final' OR (a.kind = 'retry'
+            SELECT t.id, k.kind, a.error, a.detail, CASE k.kind WHEN 'changed' THEN 0 ELSE a.delay_ms END AS delay_ms,
+                   k.kind = 'final' OR (k.kind = 'retry'
                        AND embedq_one_more(t.attempts) >= coalesce(t.max_attempts, 3)) AS ends
             FROM asked a CROSS JOIN LATERAL (
                 SELECT * FROM embedding_tasks l
                 WHERE l.id = a.id AND l.status IN ('processing', '') AND l.worker_id = p_worker
                   AND l.claim_token = a.token AND l.claimed_at = a.claimed_at AND l.processed_at = a.claimed_at
                 FOR UPDATE SKIP LOCKED) AS t
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN a.kind IN ('retry', 'final') AND a.source IS NOT NULL AND NOT EXISTS (
+                                SELECT FROM articles n
+                                WHERE n.id = t.article_id AND n.no_rag IS NOT TRUE
+                                  AND embedq_source(n.title, n.slug, n.content) = a.source OFFSET 0)
+                            THEN 'changed' ELSE a.kind END AS kind OFFSET 0) AS k
         ), returned AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN h.ends THEN 'failed' ELSE 'pending' END,
@@ -55,7 +63,7 @@ BEGIN
                 scheduled_at = CASE WHEN h.ends THEN t.scheduled_at
                                     WHEN h.delay_ms > 0 THEN v_now + h.delay_ms * interval '1 millisecond'
                                     ELSE t.scheduled_at END,
-                error_message = CASE WHEN h.kind = 'release' THEN t.error_message ELSE h.error END
+                error_message = CASE h.kind WHEN 'release' THEN t.error_message WHEN 'changed' THEN NULL ELSE h.error END
             FROM held h WHERE t.id = h.id AND t.id = ANY (p_task)
             RETURNING t.id, t.article_id, t.attempts, t.max_attempts, t.claimed_at, h.kind, h.error, h.detail, h.ends,
                       h.delay_ms
@@ -63,9 +71,11 @@ BEGIN
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                               duration, error, stack_trace)
             SELECT embedq_uuid(), v_now,
-                   CASE WHEN r.ends THEN 'error' WHEN r.kind = 'release' THEN 'debug' ELSE 'warn' END,
-                   CASE WHEN r.kind = 'release' THEN 'task_lifecycle' ELSE 'error_handling' END,
+                   CASE WHEN r.ends THEN 'error' WHEN r.kind = 'release' THEN 'debug' WHEN r.kind = 'changed' THEN 'info'
+                        ELSE 'warn' END,
+                   CASE WHEN r.kind IN ('release', 'changed') THEN 'task_lifecycle' ELSE 'error_handling' END,
                    CASE WHEN r.ends THEN 'Task failed' WHEN r.kind = 'release' THEN 'Task given back'
+                        WHEN r.kind = 'changed' THEN 'Task requeued: the article changed while it was embedded'
                         WHEN r.kind = 'isolate' THEN 'Task given back, to be tried alone'
                         ELSE 'Attempt failed, will be retried' END,
                    r.id, r.article_id,
@@ -74,7 +84,7 @@ BEGIN
                    embedq_elapsed_ms(r.claimed_at, v_now), r.error, r.detail
             FROM returned r
         )
-        SELECT a.id, CASE WHEN r.ends THEN 'failed' WHEN r.id IS NOT NULL THEN 'requeued'
+        SELECT a.id, CASE WHEN r.ends THEN 'failed' WHEN r.kind = 'changed' THEN 'changed' WHEN r.id IS NOT NULL THEN 'requeued'
                           WHEN t.status = 'processing' AND t.worker_id = p_worker AND t.claim_token = a.token
                                AND t.processed_at = a.claimed_at THEN 'contended'
                           ELSE 'lost' END

@@ -118,7 +118,7 @@ async def test_the_history_of_a_task(tui: Tui, connection: Connection) -> None:
     later = claimed["id"]
     await connection.execute(
         "SELECT embedq_return($1, ARRAY[$2::uuid], ARRAY[$3::bigint], ARRAY[$4::timestamptz], "
-        "'{final}', '{no such model}', ARRAY[E'Traceback\\n  in x'], '{0}')",
+        "'{final}', '{no such model}', ARRAY[E'Traceback\\n  in x'], '{0}', '{null}')",
         worker,
         later,
         claimed["claim_token"],

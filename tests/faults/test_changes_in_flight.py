@@ -68,6 +68,19 @@ async def test_an_article_edited_and_queued_meanwhile_is_embedded_again_once(
     assert stub.seen.inputs == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "then"), [("content = 'Other words.'", "stored"), ("no_rag = true", "skipped")]
+)
+async def test_a_text_that_is_refused_when_it_is_not_the_articles_any_more_is_no_failure(
+    database: Database, connection: Connection, stub: ProviderStub, change: str, then: str
+) -> None:
+    stub.faults.poison = "number 1"
+    edit = sql(f"UPDATE articles SET {change} WHERE id = {SECOND}")
+    assert await disturbed(database, connection, stub, edit) == [{"stored": 2, "changed": 1}, {then: 1}]
+    assert await judge(connection) == []
+    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1, 1]
+
+
 async def test_an_article_deleted_meanwhile_leaves_nothing(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

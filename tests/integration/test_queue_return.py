@@ -77,6 +77,31 @@ async def test_numbers_that_another_program_left_out_have_their_defaults(world: 
         assert (row["status"], row["attempts"]) == (status, attempts)
 
 
+@pytest.mark.parametrize("kind", [ReturnKind.RETRY, ReturnKind.FINAL])
+async def test_an_attempt_with_a_text_of_before_is_not_charged(world: World, kind: ReturnKind) -> None:
+    articles = await world.articles(3)
+    tasks = await world.tasks(articles, max_attempts=1)
+    scope = await world.worker()
+    held = await world.claim(scope)
+    await world.psql.execute("UPDATE articles SET content = 'New.' WHERE id = $1", articles[0])
+    await world.psql.execute("UPDATE articles SET no_rag = true WHERE id = $1", articles[1])
+    assert await world.give_back(scope, *held, kind=kind, delay_s=60) == ["changed", "changed", "failed"]
+    for task in tasks[:2]:
+        row = await world.row(task)
+        assert (row["status"], row["attempts"], row["error_message"]) == ("pending", 0, None)
+    assert await world.complete(scope, *await world.claim(scope)) == ["stored", "skipped"]
+    assert await world.texts(articles[0]) == ["New."]
+
+
+@pytest.mark.parametrize("operation", ["update", "delete"])
+async def test_an_attempt_that_no_text_had_part_in_is_charged(world: World, operation: str) -> None:
+    await world.task(await world.article(no_rag=operation == "update"), operation, max_attempts=1)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET content = 'New.'")
+    assert await world.give_back(scope, held) == ["failed"]
+
+
 async def test_what_cannot_work_fails_at_once(world: World) -> None:
     task = await world.task(await world.article(), max_attempts=5)
     scope = await world.worker()

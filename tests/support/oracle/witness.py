@@ -90,11 +90,11 @@ BEGIN
 END
 $$;
 
-ALTER FUNCTION embedq_return(uuid, uuid[], bigint[], timestamptz[], text[], text[], text[], bigint[])
+ALTER FUNCTION embedq_return(uuid, uuid[], bigint[], timestamptz[], text[], text[], text[], bigint[], text[])
     RENAME TO witness_return;
 CREATE FUNCTION embedq_return(
     p_worker uuid, p_task uuid[], p_token bigint[], p_claimed_at timestamptz[],
-    p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[])
+    p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[], p_source text[])
 RETURNS TABLE (task_id uuid, outcome text)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -102,7 +102,7 @@ BEGIN
     RETURN QUERY
     WITH done AS MATERIALIZED (
         SELECT * FROM witness_return(
-            p_worker, p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms)
+            p_worker, p_task, p_token, p_claimed_at, p_kind, p_error, p_detail, p_delay_ms, p_source)
     ), noted AS (
         INSERT INTO witness_writes (worker, task_id, token, claimed_at, outcome)
         SELECT p_worker, a.id, a.token, a.claimed_at, d.outcome

@@ -277,7 +277,8 @@ async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict
         returns: Each claim with what became of it.
 
     Returns:
-        Outcome by task id: requeued, failed, or lost where the claim was not ours any more.
+        Outcome by task id: requeued, failed, changed where an attempt failed with a text that the article
+        does not have any more, or lost where the claim was not ours any more.
     """
     outcomes = await _return(pool, scope, returns)
     for item in returns:
@@ -288,7 +289,7 @@ async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict
 
 async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
     rows = await pool.fetch(
-        "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8)",
+        "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         scope.worker,
         [item.task.id for item in returns],
         [item.task.token for item in returns],
@@ -297,5 +298,12 @@ async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[U
         [item.error for item in returns],
         [item.detail for item in returns],
         [round(item.delay_s * 1000) for item in returns],
+        [_tried(item.task) for item in returns],
     )
     return {row["task_id"]: row["outcome"] for row in rows}
+
+
+def _tried(task: ClaimedTask) -> str | None:
+    """The text that an attempt was made with; None where there was none to embed."""
+    article = task.article
+    return None if article is None or article.no_rag or task.operation == "delete" else article.source

@@ -356,7 +356,7 @@ class Pipeline:
         outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))
         self._low_water.returned(item.task for item in returns)
         self._settled(outcomes, report)
-        report.errors.update(item.error for item in returns)
+        report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
         for task in outcomes:
