@@ -130,7 +130,11 @@ async def test_a_port_that_is_taken(database: Database, stub: ProviderStub) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--metrics-port", "70000"), ("--metrics-port", "0", "--metrics-host", "no.such.host.invalid")],
+    [
+        ("--metrics-port", "70000"),
+        ("--metrics-port", "0", "--metrics-host", "no.such.host.invalid"),
+        ("--metrics-port", "0", "--metrics-host", "no..name"),
+    ],
 )
 async def test_an_address_that_is_none(
     database: Database, stub: ProviderStub, arguments: tuple[str, ...]

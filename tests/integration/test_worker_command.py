@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from embedq_worker.cli import command
+from embedq_worker.cli import READER_GONE, command
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +51,7 @@ def test_a_bad_setting_ends_it_with_2_and_its_name(variable: dict[str, str]) -> 
 def test_a_wrong_command_line_ends_it_with_2(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
-    assert result.stderr
+    assert len(result.stderr.splitlines()) == 2
     assert not result.stdout
 
 
@@ -61,3 +64,19 @@ def test_switched_off_it_says_so_and_ends_with_0(switch: str) -> None:
 
 def test_help_and_version_need_nothing() -> None:
     assert run("--help").exit_code == run("--version").exit_code == 0
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+@pytest.mark.parametrize(("output", "code", "lines"), [("closed pipe", READER_GONE, 0), ("/dev/full", 1, 1)])
+def test_an_output_that_is_not_taken(flag: str, output: str, code: int, lines: int) -> None:
+    if output == "closed pipe":
+        ours, its = os.pipe()
+        os.close(ours)
+    elif os.path.exists(output):
+        its = os.open(output, os.O_WRONLY)
+    else:
+        pytest.skip("a device of Linux")
+    command = [sys.executable, "-P", "-m", "embedq_worker", flag]
+    ended = subprocess.run(command, stdout=its, stderr=subprocess.PIPE, check=False)
+    os.close(its)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (code, lines)

@@ -7,14 +7,16 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
-from embedq_worker.errors import EmbedqError
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 from embedq_worker.logs import LibraryLogs, forget_unwritten, open_log
@@ -22,12 +24,57 @@ from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
+
+PROGRAM = "embedq-worker"
+
+COMPLETION_VARIABLE = "_EMBEDQ_WORKER_COMPLETE"
+"""Set by the script for the shell when it asks."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells tell it."""
 
+READER_GONE = 141
+"""Exit code when whoever read the output closed the pipe, as shells tell it."""
+
+
+class Program(click.Command):
+    """Tells wrong use in two lines, and an output that is not taken in one, as `embedq-tui` does."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> NoReturn:
+        """Run it, and end the process."""
+        if COMPLETION_VARIABLE in os.environ:
+            super().main(args, *more, **options)  # answers, and exits
+        sys.exit(self._run(sys.argv[1:] if args is None else list(args)))
+
+    def _run(self, arguments: list[str]) -> int:
+        try:
+            with self.make_context(PROGRAM, arguments) as context:
+                self.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except click.ClickException as error:
+            _tell(error.format_message(), f"try: {PROGRAM} --help")
+            return error.exit_code
+        except OSError as error:  # of --help or --version, which alone write there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more
+            if isinstance(error, BrokenPipeError):
+                return READER_GONE
+            _tell(f"the output cannot be written: {error.strerror}")
+            return ExitCode.NO
+        return ExitCode.OK
+
+
+def _tell(message: str, advice: str = "") -> None:
+    """What is wrong, and what to do about it, on standard error."""
+    with suppress(OSError):  # the exit code tells it too
+        click.echo(f"{PROGRAM}: {printable_line(message)}", err=True)
+        if advice:
+            click.echo(f"  {printable_line(advice)}", err=True)
+
 
 @click.command(
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: embedq-worker --concurrency 4 --batch-size 50   (docs/worker.md has the rest)",
 )
@@ -78,7 +125,7 @@ INTERRUPTED = 130
     help="For programs that start a worker: end, as on SIGTERM, when this inherited socket ends.",
 )
 @click.option("--debug", is_flag=True, help="Show a traceback where the worker fails.")
-@click.version_option(__version__, prog_name="embedq-worker")
+@click.version_option(__version__, prog_name=PROGRAM)
 def command(
     drain: bool,
     concurrency: int | None,
@@ -115,8 +162,7 @@ def command(
     except EmbedqError as error:
         if debug:
             raise
-        with suppress(OSError):  # the exit code tells it too
-            click.echo(f"embedq-worker: {error}", err=True)
+        _tell(error.message, error.advice)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before the worker answers it; click would tell it as a failure
         sys.exit(INTERRUPTED)

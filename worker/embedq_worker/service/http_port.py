@@ -133,9 +133,9 @@ def _bound(settings: Settings, answers: Answers) -> _Server:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return _Server(family, address, answers, asyncio.get_running_loop())
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the one of a name that cannot be one
         raise UsageError(
-            f"metrics cannot be served on {host} port {port}: {error.strerror or error}",
+            f"metrics cannot be served on {host} port {port}: {getattr(error, 'strerror', None) or error}",
             "name another by --metrics-port and --metrics-host, or leave them out",
         ) from error
 
