@@ -26,8 +26,9 @@ from embedq_worker.queue.claims import Scope
 from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.ground import require_ground
 from embedq_worker.service.lifeline import held
+from embedq_worker.service.parts import Parts
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
-from embedq_worker.service.service import Parts, Service
+from embedq_worker.service.service import Service
 from embedq_worker.service.service_manager import ServiceManager, informed
 from embedq_worker.settings import Settings
 

@@ -1,0 +1,272 @@
+"""The loop that claims: while slots are free, until asked to end or, in a drain, until the queue is empty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from embedq_worker.database.connections import EXPECTED_ERRORS, explained
+from embedq_worker.database.notifier import Notifier
+from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.providers.base import ProviderError, ProviderRateLimited
+from embedq_worker.queue import breaker, fleet
+from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.service.heartbeat import Heartbeat
+from embedq_worker.service.metrics import WorkerMetrics
+from embedq_worker.service.parts import Parts
+from embedq_worker.service.pipeline import BatchReport
+from embedq_worker.waits import first_of
+
+RESCAN_S = 0.05
+"""A signal speaks for all that commit at the same moment: look again for those that came a little later."""
+
+DRAIN_HORIZON_S = 60.0
+"""A drain waits for what becomes due within this time (retries), and leaves the rest."""
+
+DATABASE_PAUSE_S = 1.0
+
+
+class Dispatcher:
+    """Claims batches, and has the pipeline see each through.
+
+    Args:
+        parts: What the worker works with.
+        heartbeat: Knows whether an operator lets anybody claim; told what was done.
+        notifier: Told that something changed.
+        metrics: Told of each batch and claim.
+        drain: End when the queue is empty.
+
+    Attributes:
+        ending: Set when it was asked to end.
+        stop_reason: Why it was; empty while it was not.
+        succeeded: Tasks so far.
+        failed: Tasks so far.
+    """
+
+    def __init__(
+        self, parts: Parts, heartbeat: Heartbeat, notifier: Notifier, metrics: WorkerMetrics, *, drain: bool
+    ) -> None:
+        self._settings = parts.settings
+        self._pool = parts.pool
+        self._pipeline = parts.pipeline
+        self._scope = parts.scope
+        self._log = parts.log
+        self._heartbeat = heartbeat
+        self._notifier = notifier
+        self._metrics = metrics
+        self._drain = drain
+        self._concurrency = parts.settings.concurrency
+        self._busy = 0
+        self._checked = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._signalled = False
+        self._looked_again = False
+        self._forced = asyncio.Event()
+        self._provider_fault: ProviderError | None = None
+        self._failure: EmbedqError | None = None
+        self._claiming_failed = False
+        self.ending = asyncio.Event()
+        self.stop_reason = ""
+        self.succeeded = self.failed = 0
+
+    def stop(self, reason: str, *, force: bool = False) -> None:
+        """Ask it to end: what is in flight is finished within the grace time; at once with `force`.
+
+        A second call forces as well.
+        """
+        if self.ending.is_set():
+            force = True
+        self.stop_reason = self.stop_reason or reason
+        self.ending.set()
+        if force:
+            self._forced.set()
+        for waited_for in (self._checked, self._wake, self._freed):
+            waited_for.set()
+
+    def provider_checked(self, fault: ProviderError | None) -> None:
+        """Begin to claim.
+
+        Args:
+            fault: What is wrong with the provider; its breaker holds requests then.
+        """
+        self._provider_fault = fault
+        self._checked.set()
+
+    def wake(self) -> None:
+        """Try to claim now: what kept the worker from it is over."""
+        self._wake.set()
+
+    def signalled(self) -> None:
+        """Try to claim now, and again a moment later: somebody changed the queue."""
+        self._signalled = True
+        self._wake.set()
+
+    def resize(self, concurrency: int) -> None:
+        """Work on so many batches at once from now on; those in flight go on."""
+        self._concurrency = concurrency
+        self._pipeline.resize(concurrency)
+        self._metrics.resize(concurrency)
+        self._freed.set()
+
+    async def run(self) -> None:
+        """Claim while a slot is free and nobody said stop; then see the batches in flight to their end.
+
+        Raises:
+            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work. Or the
+                database takes no embeddings any more.
+        """
+        await self._checked.wait()
+        if self._drain and self._provider_fault and not isinstance(self._provider_fault, ProviderRateLimited):
+            raise self._provider_fault
+        try:
+            async with asyncio.timeout(None) as grace, asyncio.TaskGroup() as batches:
+                try:
+                    await self._claim_on(batches)
+                except EmbedqError as error:
+                    self._failure = error
+                if self.ending.is_set():
+                    await self._see_out(grace)
+        except TimeoutError:
+            self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
+        if self._drain and self._heartbeat.ordered and not self._failure:
+            raise EmbedqError("not drained: an operator stopped it", "`embedq-tui start` lifts a stop")
+        if self._failure:
+            raise self._failure
+
+    async def _see_out(self, grace: asyncio.Timeout) -> None:
+        """Give the batches in flight their grace time; none when forced."""
+        self._log.info("stopping", reason=self.stop_reason, in_hand=len(self._pipeline.in_hand))
+        self._heartbeat.stopping()
+        loop = asyncio.get_running_loop()
+        grace.reschedule(loop.time() + self._settings.shutdown_grace_ms / 1000)
+        while self._busy and not self._forced.is_set():
+            self._freed.clear()
+            await self._freed.wait()
+        if self._forced.is_set():
+            grace.reschedule(loop.time())
+
+    # -- claiming
+
+    async def _claim_on(self, batches: asyncio.TaskGroup) -> None:
+        while await self._free_slot():
+            self._wake.clear()
+            tasks = await self._claim()
+            if tasks:
+                self._busy += 1
+                batches.create_task(self._work(tasks))
+                self._notifier.changed()  # after the batch, which goes first
+            elif self._drain and await self._drained():
+                return
+            else:
+                await self._idle()
+
+    async def _free_slot(self) -> bool:
+        """Wait until another batch may be claimed; False when asked to stop."""
+        while self._busy >= self._concurrency and not self.ending.is_set():
+            self._freed.clear()
+            await self._freed.wait()
+        return not self.ending.is_set()
+
+    async def _claim(self) -> list[ClaimedTask]:
+        began = perf_counter()
+        try:
+            if self._claiming_failed:  # it may have been done, and only the answer was lost
+                await self._pipeline.disown()
+            tasks = await self._pipeline.claim(self._settings.batch_size)
+        except EXPECTED_ERRORS as error:
+            if not self._claiming_failed:
+                self._log.warning("claiming failed", error=explained(error, self._settings).message)
+            self._claiming_failed = True
+            await first_of(self.ending, timeout_s=DATABASE_PAUSE_S)
+            return []
+        self._claiming_failed = False
+        self._metrics.claim(perf_counter() - began, len(tasks))
+        return tasks
+
+    async def _work(self, tasks: Sequence[ClaimedTask]) -> None:
+        began = perf_counter()
+        try:
+            try:
+                report = await self._pipeline.run(tasks)
+            except EmbedqError as error:  # no task's fault: what is in hand is given back
+                self._failure = error
+                if not self.ending.is_set():
+                    self.stop(error.message)
+                return
+            except Exception as error:
+                # The edge of a batch: whatever it ran into, the worker goes on with the others.
+                self._log.error("a batch failed", exc_info=error, tasks=len(tasks))
+                report = await self._pipeline.fail(tasks, error)
+            self._account(report, perf_counter() - began)
+        finally:
+            self._busy -= 1
+            self._freed.set()
+            self._wake.set()
+
+    def _account(self, report: BatchReport, seconds: float) -> None:
+        self._metrics.batch(report, seconds)
+        self.succeeded += report.succeeded
+        self.failed += report.failed
+        self._heartbeat.count(report.succeeded, report.failed)
+        self._notifier.changed()
+        worth_telling = report.errors or report.outcomes["lost"]
+        tell = self._log.warning if worth_telling else self._log.debug
+        tell("batch done", seconds=round(seconds, 3), **report.outcomes, **_sample(report.errors))
+
+    # -- nothing to claim
+
+    async def _idle(self) -> None:
+        """Wait for a signal, for the next task to become due, or for the time to poll."""
+        if self._signalled:
+            self._signalled = False
+            await first_of(self._wake, timeout_s=RESCAN_S)
+            return
+        poll_s = self._settings.worker_interval_ms / 1000
+        try:
+            look = await self._outlook(within_s=0)
+        except EXPECTED_ERRORS:
+            look = fleet.Outlook(False, None)
+        if not self._heartbeat.block:
+            # What is due now became so after the claim, or cannot be claimed: the next claim tells which.
+            self._looked_again = look.more and not self._looked_again
+            if self._looked_again:
+                return
+            if look.next_s is not None:
+                poll_s = min(poll_s, look.next_s + 0.005)
+        await first_of(self._wake, timeout_s=poll_s)
+
+    async def _drained(self) -> bool:
+        """Whether a drain has come to its end.
+
+        Raises:
+            EmbedqError: It cannot come to its end.
+        """
+        if self._pipeline.in_hand:
+            return False
+        try:
+            if await self._pipeline.disown():
+                return False
+            if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
+                return True
+            held = await breaker.look(self._pool, self._scope.provider)
+            await self._heartbeat.beat()
+        except EXPECTED_ERRORS:
+            return False
+        if self._heartbeat.block:
+            raise EmbedqError(
+                f"not drained: the workers are {self._heartbeat.block}",
+                "`embedq-tui start` or `resume` lifts it",
+            )
+        if held is not None and held.state == "open":
+            raise Unreachable(f"not drained: {held.reason}", held.advice)
+        return False
+
+    async def _outlook(self, *, within_s: float) -> fleet.Outlook:
+        return await fleet.outlook(self._pool, self._scope.priorities, self._scope.folders, within_s=within_s)
+
+
+def _sample(errors: Mapping[str, int]) -> dict[str, object]:
+    """The most frequent error of a batch, for its log line."""
+    return {"error": max(errors, key=lambda text: errors[text])} if errors else {}
