@@ -8,8 +8,9 @@ import pytest
 
 from embedq_worker.errors import SchemaError, UsageError
 from embedq_worker.schema import migrations
-from embedq_worker.schema.check import PUBLIC_COLUMNS, SchemaObject, expected_objects
+from embedq_worker.schema.check import SchemaObject, expected_objects
 from embedq_worker.schema.files import load_migrations, runs_in_transaction, statements_of
+from embedq_worker.schema.public import PUBLIC_COLUMNS
 from tests.support.catalog import catalog
 from tests.support.databases import DIMENSIONS, Connection, Database
 

@@ -11,7 +11,7 @@ import pytest
 from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError, SchemaError
 from embedq_worker.schema import migrations
-from embedq_worker.schema.check import PUBLIC_COLUMNS
+from embedq_worker.schema.public import PUBLIC_COLUMNS
 from embedq_worker.schema.session import Patience
 from tests.support.catalog import catalog
 from tests.support.databases import Connection, Database, Server
@@ -113,6 +113,63 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
     await connection.execute(raised.value.advice)
     await migrations.up(legacy.settings)
     assert await migrations.verify(connection) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "named"),
+    [
+        (
+            """CREATE TYPE state AS ENUM ('pending', 'processing', 'completed', 'failed');
+               ALTER TABLE embedding_tasks DROP CONSTRAINT embedding_tasks_status_check;
+               ALTER TABLE embedding_tasks ALTER status DROP DEFAULT, ALTER status TYPE state USING status::state""",
+            "embedding_tasks.status",
+        ),
+        ("ALTER TABLE embedding_tasks ALTER id TYPE varchar(36)", "embedding_tasks.id"),
+        ("ALTER TABLE embedding_tasks ALTER scheduled_at TYPE timestamp", "embedding_tasks.scheduled_at"),
+        ("ALTER TABLE embedding_tasks ALTER metadata TYPE json", "embedding_tasks.metadata"),
+        ("ALTER TABLE articles ALTER id TYPE bigint", "articles.id"),
+        ("ALTER TABLE embeddings ALTER vector_data TYPE text", "embeddings.vector_data"),
+        ("ALTER TABLE embeddings ADD COLUMN model varchar(20)", "model"),
+        (
+            """CREATE TABLE parts (LIKE embedding_tasks INCLUDING ALL) PARTITION BY HASH (id);
+               DROP TABLE embedding_tasks; ALTER TABLE parts RENAME TO embedding_tasks""",
+            "embedding_tasks",
+        ),
+        (
+            "ALTER TABLE articles RENAME TO texts; CREATE VIEW articles AS SELECT * FROM texts",
+            "articles",
+        ),
+    ],
+)
+async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
+    legacy: Database, shape: str, named: str
+) -> None:
+    connection = await legacy.connect()
+    await connection.execute(shape)
+    objects = await catalog(connection)
+    with pytest.raises(SchemaError) as raised:
+        await migrations.up(legacy.settings)
+    assert named in raised.value.message
+    assert raised.value.advice
+    left = {line for line in await catalog(connection) if "embedq_migrations" not in line}
+    assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        """CREATE DOMAIN state AS text CHECK (VALUE IN ('pending', 'processing', 'completed', 'failed'));
+           ALTER TABLE embedding_tasks ALTER status TYPE state, ALTER priority TYPE text""",
+        "ALTER TABLE embedding_tasks ALTER status TYPE char(10), ALTER attempts TYPE smallint",
+        "ALTER TABLE performance_metrics ALTER value TYPE float8, ALTER article_id TYPE bigint",
+    ],
+)
+async def test_other_types_that_hold_the_same_do(legacy: Database, shape: str) -> None:
+    connection = await legacy.connect()
+    await connection.execute(shape)
+    await migrations.up(legacy.settings)
+    assert await migrations.verify(connection) == []
+    await assert_counts_are_exact(legacy)
 
 
 async def test_writers_are_not_kept_waiting(legacy: Database) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.schema.check import PUBLIC_COLUMNS
+from embedq_worker.schema.public import PUBLIC_COLUMNS
 from tests.support.databases import Connection
 
 _SCHEMA = Path(__file__).with_name("legacy_schema.sql")

@@ -1,31 +1,13 @@
-"""Compare a database with what the migrations make: the public columns, and every object of ours."""
+"""Compare a database with what the migrations make."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema.files import Migration, statements_of
-
-_PUBLIC_TABLES = """\
-articles id title slug content folder is_public no_rag created_at updated_at created_by updated_by
-embeddings id article_id chunk_id chunk_index heading_path text_content content_hash created_at
-embedding_tasks id article_id slug operation priority status attempts max_attempts created_at scheduled_at \
-    processed_at completed_at error_message metadata
-embedding_worker_status id is_running last_heartbeat tasks_processed tasks_succeeded tasks_failed started_at
-embedding_audit_logs id timestamp level category message task_id article_id operation_id metadata duration \
-    error stack_trace
-performance_metrics id timestamp metric_type value unit task_id article_id operation_id metadata
-"""
-
-PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {
-    table: columns for table, *columns in map(str.split, _PUBLIC_TABLES.splitlines())
-}
-"""What the operator's tables have, whoever made them; vectors are in `vector` or in `vector_data`."""
-
-_KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
 
 Kind = Literal["table", "column", "index", "trigger", "function"]
 
@@ -34,7 +16,8 @@ class Problem(NamedTuple):
     """What is wrong with a schema.
 
     Attributes:
-        code: For scripts: ``pending``, ``changed``, ``newer_schema``, ``missing``, ``invalid``, ``disabled``.
+        code: For scripts: ``pending``, ``changed``, ``newer_schema``, ``missing``, ``unsuitable``,
+            ``invalid``, ``disabled``.
         message: What is wrong, one line.
         advice: What to do about it.
     """
@@ -138,62 +121,6 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
         for row in rows
         if row["fault"]
     ]
-
-
-async def public_problems(connection: Connection) -> list[Problem]:
-    """What the operator's tables lack of the columns and keys that everybody counts on.
-
-    Raises:
-        asyncpg.PostgresError: The database refuses.
-    """
-    rows = await connection.fetch(
-        """SELECT t.name, ARRAY(
-               SELECT attname::text FROM pg_attribute
-               WHERE attrelid = to_regclass(t.name) AND attnum > 0 AND NOT attisdropped) AS columns
-           FROM unnest($1::text[]) AS t(name)""",
-        list(PUBLIC_COLUMNS),
-    )
-    problems = []
-    for row in rows:
-        table, columns = row["name"], row["columns"]
-        lacking = [name for name in PUBLIC_COLUMNS[table] if name not in columns]
-        if table == "embeddings" and not {"vector", "vector_data"} & set(columns):
-            lacking.append("vector (or vector_data)")
-        if not columns:
-            problems.append(Problem("missing", f"there is no table {table}", "run: embedq-tui --migrate"))
-        elif lacking:
-            message = f"the table {table} has no column {', '.join(lacking)}"
-            problems.append(
-                Problem("missing", message, "add it; sql/001 and sql/002 of embedq show its type")
-            )
-        elif not await _is_unique(connection, table):
-            columns_text = ", ".join(_KEYS[table])
-            problems.append(
-                Problem(
-                    "missing",
-                    f"nothing makes ({columns_text}) unique in the table {table}",
-                    f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns_text})",
-                )
-            )
-    return problems
-
-
-async def _is_unique(connection: Connection, table: str) -> bool:
-    """Whether ON CONFLICT finds the key that storing into this table counts on."""
-    if table not in _KEYS:
-        return True
-    found: bool = await connection.fetchval(
-        """SELECT EXISTS (
-               SELECT FROM pg_index i
-               WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
-                 AND i.indpred IS NULL AND $2::text[] = ARRAY(
-                     SELECT a.attname::text FROM pg_attribute a
-                     WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
-                     ORDER BY a.attname))""",
-        table,
-        sorted(_KEYS[table]),
-    )
-    return found
 
 
 def _problem(what: SchemaObject, fault: str, files: Iterable[Migration]) -> Problem:

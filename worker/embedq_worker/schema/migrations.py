@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError, UsageError
-from embedq_worker.schema.check import Problem, missing_objects, public_problems
+from embedq_worker.schema.check import Problem, missing_objects
 from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
+from embedq_worker.schema.public import names_taken, public_problems
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.settings import Settings
 
@@ -240,7 +241,9 @@ async def _clear_unfinished(session: SchemaSession, states: Sequence[MigrationSt
 
 
 async def _require_public_tables(connection: Connection) -> None:
-    if problems := await public_problems(connection):
+    problems = await public_problems(connection)
+    problems += await names_taken(connection, load_migrations()[_FIRST_OF_OURS - 1 :])
+    if problems:
         raise SchemaError(
             "; ".join(problem.message for problem in problems),
             "; ".join(sorted({problem.advice for problem in problems})),

@@ -1,0 +1,136 @@
+"""What is asked of the operator's tables: columns, types and keys that everybody counts on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from embedq_worker.database.connections import Connection
+from embedq_worker.schema.check import Problem, expected_objects
+from embedq_worker.schema.files import Migration
+
+_PUBLIC_TABLES = """\
+articles id:int4 title slug content folder is_public:bool no_rag:bool created_at:timestamptz \
+    updated_at:timestamptz created_by updated_by
+embeddings id:int4/int8 article_id:int4 chunk_id chunk_index:int4 heading_path:_text/_varchar text_content \
+    content_hash created_at:timestamptz
+embedding_tasks id:uuid article_id:int4 slug operation priority status attempts:int4/int2 \
+    max_attempts:int4/int2 created_at:timestamptz scheduled_at:timestamptz processed_at:timestamptz \
+    completed_at:timestamptz error_message metadata:jsonb
+embedding_worker_status id:int4/int8 is_running:bool last_heartbeat:timestamptz tasks_processed:int4/int8 \
+    tasks_succeeded:int4/int8 tasks_failed:int4/int8 started_at:timestamptz
+embedding_audit_logs id:uuid timestamp:timestamptz level category message task_id:uuid article_id:int4/int8 \
+    operation_id metadata:jsonb duration:numeric/float8/int4/int8 error stack_trace
+performance_metrics id:uuid timestamp:timestamptz metric_type value:numeric/float8 unit task_id:uuid \
+    article_id:int4/int8 operation_id metadata:jsonb
+"""
+"""With the types that will do; where none is named, any that holds a string."""
+
+_TYPES: Mapping[str, Mapping[str, str]] = {
+    table: {name: types for name, _, types in (column.partition(":") for column in columns)}
+    for table, *columns in map(str.split, _PUBLIC_TABLES.splitlines())
+}
+
+PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {table: list(columns) for table, columns in _TYPES.items()}
+"""What the operator's tables have, whoever made them; vectors are in `vector` or in `vector_data`."""
+
+_KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
+
+_MAY_BE_PARTITIONED = ("embedding_audit_logs", "performance_metrics")
+
+_COLUMNS = """
+SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcategory = 'S' AS text
+FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+LEFT JOIN pg_type b ON b.oid = y.typbasetype
+WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
+
+
+async def public_problems(connection: Connection) -> list[Problem]:
+    """What the operator's tables lack, or have in another way than ours can work with.
+
+    Raises:
+        asyncpg.PostgresError: The database refuses.
+    """
+    problems = []
+    for table in PUBLIC_COLUMNS:
+        kind = await connection.fetchval(
+            "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table
+        )
+        if kind is None:
+            problems.append(Problem("missing", f"there is no table {table}", "run: embedq-tui --migrate"))
+            continue
+        rows = await connection.fetch(_COLUMNS, table)
+        found = list(_lacking(table, {row["name"] for row in rows}))
+        found += _mistyped(table, {row["name"]: "" if row["text"] else row["type"] for row in rows})
+        if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
+            what = "is partitioned" if kind == "p" else "is a view or a foreign table"
+            found.append(
+                Problem("unsuitable", f"{table} {what}", "embedq works only where it is a plain table")
+            )
+        if not found and not await _is_unique(connection, table):
+            columns = ", ".join(_KEYS[table])
+            message = f"nothing makes ({columns}) unique in the table {table}"
+            advice = f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns})"
+            found.append(Problem("missing", message, advice))
+        problems += found
+    return problems
+
+
+async def names_taken(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
+    """Columns that the operator's tables have already, by the names of those that these migrations add.
+
+    Args:
+        connection: To the database.
+        files: Migrations that were not applied.
+
+    Raises:
+        asyncpg.PostgresError: The database refuses.
+    """
+    ours = sorted(each for each in expected_objects(files) if each.kind == "column" and each.table in _TYPES)
+    return [
+        Problem(
+            "unsuitable",
+            f"the table {column.table} has a column {column.name} of its own",
+            "embedq adds one of that name, and would take it away again: rename the one there is",
+        )
+        for column in ours
+        if any(row["name"] == column.name for row in await connection.fetch(_COLUMNS, column.table))
+    ]
+
+
+def _lacking(table: str, columns: set[str]) -> Iterator[Problem]:
+    lacking = [name for name in PUBLIC_COLUMNS[table] if name not in columns]
+    if table == "embeddings" and not {"vector", "vector_data"} & columns:
+        lacking.append("vector (or vector_data)")
+    if lacking:
+        message = f"the table {table} has no column {', '.join(lacking)}"
+        yield Problem("missing", message, "add it; sql/001 and sql/002 of embedq show its type")
+
+
+def _mistyped(table: str, columns: Mapping[str, str]) -> Iterator[Problem]:
+    """Of columns by name: their types, empty where it is one for strings."""
+    wanted = dict(_TYPES[table])
+    if table == "embeddings":
+        wanted |= {"vector": "vector"} if "vector" in columns else {"vector_data": "jsonb"}
+    for name, types in wanted.items():
+        if name in columns and columns[name] not in types.split("/"):
+            message = f"the column {table}.{name} is of type {columns[name] or 'text'}"
+            known = types.replace("/", " or ").replace("_", "array of ") or "text or varchar"
+            yield Problem("unsuitable", message, f"embedq works only where it is {known}")
+
+
+async def _is_unique(connection: Connection, table: str) -> bool:
+    """Whether ON CONFLICT finds the key that storing into this table counts on."""
+    if table not in _KEYS:
+        return True
+    found: bool = await connection.fetchval(
+        """SELECT EXISTS (
+               SELECT FROM pg_index i
+               WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
+                 AND i.indpred IS NULL AND $2::text[] = ARRAY(
+                     SELECT a.attname::text FROM pg_attribute a
+                     WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+                     ORDER BY a.attname))""",
+        table,
+        sorted(_KEYS[table]),
+    )
+    return found
