@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from embedq_tui.console.app import Console
 from embedq_tui.live.store import Look
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
@@ -84,3 +87,24 @@ async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
         await pilot.press("5")
         await until_text(pilot, "build-7")
         await until_text(pilot, "0 alive, 0 in hand")
+
+
+async def test_all_of_a_long_line_of_the_log_can_be_read_and_what_is_read_stays(database: Database) -> None:
+    async with console(database.settings) as pilot:
+        await pilot.press("5")
+        log = cast(Console, pilot.app).supervisor.log
+        log.add(f"first {'word ' * 60}its end")
+        await until_text(pilot, "its end")
+        for number in range(200):
+            log.add(f"line {number}")
+        await until_text(pilot, "line 199")
+        await pilot.resize_terminal(100, 40)
+        await until_shown(pilot, lambda text: "line 199" in text and len(text.splitlines()) == 40)
+        await pilot.resize_terminal(80, 20)
+        await until_shown(pilot, lambda text: "line 199" in text and len(text.splitlines()) == 20)
+        await pilot.press("tab", "g")
+        await until_text(pilot, "first word")
+        log.add("another")
+        await until_shown(pilot, lambda text: "first word" in text and "another" not in text)
+        await pilot.press("G")
+        await until_text(pilot, "another")

@@ -13,7 +13,6 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Log
 
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import state_of
@@ -25,6 +24,7 @@ from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.tail_view import TailView
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.settings import MOST_CONCURRENCY
@@ -99,7 +99,7 @@ class WorkersScreen(ConsoleScreen):
         """Ours, all, and what ours says."""
         yield Lines(id="ours")
         yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="all")
-        log = Log(max_lines=LOG_LINES, id="log")
+        log = TailView(LOG_LINES, id="log")
         log.border_title = "Log of the console's worker"
         yield log
 
@@ -125,12 +125,12 @@ class WorkersScreen(ConsoleScreen):
         self.refresh_bindings()
 
     def _draw_log(self) -> None:
-        ring, log = self._supervisor.log, self.query_one("#log", Log)
+        ring, log = self._supervisor.log, self.query_one("#log", TailView)
         lines = ring.since(self._next_line, limit=LOG_LINES)
         self._next_line = ring.next_number
         if lines:
-            log.write_lines([line.text for line in lines])
-        log.display = bool(log.line_count)
+            log.add((line.text, QUIET if line.ours else "") for line in lines)
+        log.display = not log.empty
 
     def _ours(self) -> Iterator[Text]:
         seen = self.store.overview
