@@ -83,5 +83,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 THEN coalesce(processed_at, created_at) ELSE '-infinity' END
 $$;
 
+-- An operator, told as user@host, as the audit log has it.
+CREATE FUNCTION embedq_signature(p_by text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT jsonb_build_object('operator', regexp_replace(p_by, '@[^@]*$', ''),
+                              'host', coalesce(substring(p_by FROM '@([^@]*)$'), ''))
+$$;
+
 -- Indexes call these in the name of whoever writes, also where new functions are not PUBLIC by default.
 GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;

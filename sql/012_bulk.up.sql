@@ -174,9 +174,9 @@ BEGIN
 
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Articles imported',
-           jsonb_build_object('operator', p_by, 'queued', coalesce(cardinality(v_queued), 0), 'priority', p_priority,
-                              'created', count(*) FILTER (WHERE o = 'created'),
-                              'updated', count(*) FILTER (WHERE o = 'updated'))
+           embedq_signature(p_by) || jsonb_build_object(
+               'queued', coalesce(cardinality(v_queued), 0), 'priority', p_priority,
+               'created', count(*) FILTER (WHERE o = 'created'), 'updated', count(*) FILTER (WHERE o = 'updated'))
     FROM unnest(v_outcomes) AS o WHERE o <> 'unchanged' HAVING count(*) > 0;
 
     PERFORM set_config('embedq.no_trigger', '', true);
@@ -355,7 +355,7 @@ $$;
 
 -- Takes back at most p_limit tasks of a bulk operation that are still pending, and ends it; returns how many. Less than
 -- p_limit: that was all, but for what is being claimed this very moment.
-CREATE FUNCTION embedq_bulk_rollback(p_id uuid, p_limit int, p_operator text) RETURNS int
+CREATE FUNCTION embedq_bulk_rollback(p_id uuid, p_limit int, p_by text) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_removed int;
@@ -372,7 +372,7 @@ BEGIN
     GET DIAGNOSTICS v_removed = ROW_COUNT;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Bulk operation taken back', p_id::text,
-           jsonb_build_object('operator', p_operator, 'count', v_removed)
+           embedq_signature(p_by) || jsonb_build_object('count', v_removed)
     WHERE v_removed > 0;
     RETURN v_removed;
 END

@@ -172,7 +172,7 @@ BEGIN
     WHERE id = 1 AND p_command IN ('start', 'stop', 'stop now');
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,
-            jsonb_build_object('operator', p_by, 'workers', coalesce(cardinality(v_asked), 0)));
+            embedq_signature(p_by) || jsonb_build_object('workers', coalesce(cardinality(v_asked), 0)));
     PERFORM pg_notify('embedq_work', 'control');
     PERFORM pg_notify('embedq_changes', 'control');
     RETURN QUERY SELECT unnest(v_asked);

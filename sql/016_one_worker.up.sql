@@ -43,8 +43,8 @@ BEGIN
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations',
             CASE WHEN p_stop IS NULL THEN 'Operator: concurrency of a worker set'
                  ELSE 'Operator: a worker asked to end' END,
-            jsonb_strip_nulls(jsonb_build_object('operator', p_by, 'worker', p_worker, 'place', v_place,
-                                                 'concurrency', p_concurrency, 'stop', p_stop)));
+            embedq_signature(p_by) || jsonb_strip_nulls(jsonb_build_object(
+                'worker', p_worker, 'place', v_place, 'concurrency', p_concurrency, 'stop', p_stop)));
     PERFORM pg_notify('embedq_work', 'control');
     PERFORM pg_notify('embedq_changes', 'workers');
     RETURN true;

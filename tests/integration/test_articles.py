@@ -159,10 +159,11 @@ async def test_every_batch_with_changes_is_in_the_audit_log(connection: Connecti
     await counts_of(connection, drafts)
     await counts_of(connection, drafts)
     (row,) = await connection.fetch(
-        """SELECT metadata ->> 'operator' AS operator, (metadata ->> 'created')::int AS created
+        """SELECT metadata ->> 'operator' AS operator, metadata ->> 'host' AS host,
+                  (metadata ->> 'created')::int AS created
            FROM embedding_audit_logs WHERE category = 'bulk_operations'"""
     )
-    assert (row["operator"], row["created"]) == ("importer@here", 3)
+    assert (row["operator"], row["host"], row["created"]) == ("importer", "here", 3)
 
 
 async def test_an_import_of_many_batches(connection: Connection) -> None:

@@ -173,7 +173,8 @@ async def test_taking_back_what_nobody_has_begun(connection: Connection, worker:
     assert len(held) == 5
     assert await connection.fetchval(
         """SELECT sum((metadata ->> 'count')::int) FROM embedding_audit_logs
-           WHERE operation_id = $1 AND metadata ->> 'operator' = $2""",
+           WHERE operation_id = $1 AND NOT metadata ? 'up_to_article'
+             AND concat_ws('@', metadata ->> 'operator', metadata ->> 'host') = $2""",
         str(run.operation_id),
         BY,
     ) == 15  # fmt: skip
