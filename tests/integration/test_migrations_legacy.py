@@ -121,7 +121,8 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
         (
             """CREATE TYPE state AS ENUM ('pending', 'processing', 'completed', 'failed');
                ALTER TABLE embedding_tasks DROP CONSTRAINT embedding_tasks_status_check;
-               ALTER TABLE embedding_tasks ALTER status DROP DEFAULT, ALTER status TYPE state USING status::state""",
+               ALTER TABLE embedding_tasks ALTER status DROP DEFAULT;
+               ALTER TABLE embedding_tasks ALTER status TYPE state USING status::state""",
             "embedding_tasks.status",
         ),
         ("ALTER TABLE embedding_tasks ALTER id TYPE varchar(36)", "embedding_tasks.id"),
