@@ -24,7 +24,8 @@ async def audited(connection: Connection, worker: UUID) -> int:
     """Rows about orders of this operator to this worker."""
     found: int = await connection.fetchval(
         """SELECT count(*) FROM embedding_audit_logs WHERE category = 'queue_operations'
-           AND concat_ws('@', metadata ->> 'operator', metadata ->> 'host') = $1 AND metadata ->> 'worker' = $2""",
+           AND concat_ws('@', metadata ->> 'operator', metadata ->> 'host') = $1
+           AND metadata ->> 'worker' = $2""",
         BY,
         str(worker),
     )
