@@ -1,14 +1,21 @@
-"""A connection that is given up while it is made."""
+"""Connections that are not made: given up meanwhile, or asked for in vain."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from pydantic import SecretStr
 
-from embedq_worker.database.connections import connect
+from embedq_worker.database.connections import connect, connected
+from embedq_worker.errors import Unreachable
+from embedq_worker.settings import Settings
 from tests.support.databases import Database
 
 
@@ -29,3 +36,49 @@ async def test_a_connection_given_up_at_the_worst_moment_leaves_no_words(
     await asyncio.sleep(0)  # the loop tells that it is lost
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("sslmode=require", "DB_SSL"),  # of a server without
+        ("sslmode=verify-full&sslrootcert=/nowhere/root.crt", "sslrootcert"),
+        ("target_session_attrs=read-only", "target_session_attrs"),
+    ],
+)
+async def test_what_the_url_asks_in_vain_is_no_connection_that_was_lost(
+    database: Database, query: str, word: str
+) -> None:
+    told = await refused(f"{database.url}?{query}")
+    assert word in str(told)
+    assert "lost" not in told.message
+
+
+async def test_a_server_that_nobody_vouches_for(tmp_path: Path) -> None:
+    served, other = trustme.CA(), trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.issue_cert("127.0.0.1").configure_cert(tls)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"S")  # how PostgreSQL consents to TLS
+        with suppress(OSError):
+            await writer.start_tls(tls)
+        writer.close()
+
+    root = tmp_path / "root.crt"
+    other.cert_pem.write_to_path(root)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        told = await refused(f"postgresql://me@127.0.0.1:{port}/x?sslmode=verify-full&sslrootcert={root}")
+    assert "DB_SSL" in told.advice
+
+
+async def refused(url: str) -> Unreachable:
+    """What is told of a connection that cannot be made."""
+    settings = Settings(_env_file=None, database_url=SecretStr(url))
+    with pytest.raises(Unreachable) as caught:
+        async with connected(settings):
+            pass
+    return caught.value

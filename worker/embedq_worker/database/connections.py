@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -233,7 +234,37 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
         Unreachable,
         "PostgreSQL at {place} refuses the login: {text}",
-        "check user and password in DATABASE_URL, DB_* or PG*",
+        "check user and password in DATABASE_URL, DB_* or PG*; pg_hba.conf may ask for TLS (DB_SSL)",
+    ),
+    (
+        (asyncpg.ClientConfigurationError,),
+        Unreachable,
+        "the connection to {place} cannot be made as it is set: {text}",
+        "DATABASE_URL, DB_SSL or PG* say how; docs/configuration.md",
+    ),
+    (
+        (asyncpg.TargetServerAttributeNotMatched,),
+        Unreachable,
+        "no server at {place} is what target_session_attrs asks for",
+        "is the primary up, and among the hosts of DATABASE_URL or PGHOST?",
+    ),
+    (
+        (ssl.SSLError,),
+        Unreachable,
+        "TLS with {place} fails: {text}",
+        "DB_SSL, or sslmode in DATABASE_URL, says what is checked, PGSSLROOTCERT who may sign",
+    ),
+    (
+        (FileNotFoundError,),
+        Unreachable,
+        "PostgreSQL at {place} cannot be reached: {text}",
+        "is it running? Is the folder of its socket right, and are sslrootcert, sslcert and sslkey there?",
+    ),
+    (
+        (asyncpg.QueryCanceledError,),
+        EmbedqError,
+        "PostgreSQL at {place} broke a statement off: {text}",
+        "a statement_timeout of role, database or URL is too short, or somebody ended it",
     ),
     (
         (asyncpg.InvalidCatalogNameError,),
@@ -300,9 +331,11 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
+    where_it_is = "is it running? DATABASE_URL, DB_* or PG* say where it is"
+    no_tls = "is it PostgreSQL, and with TLS? DB_SSL, or sslmode in DATABASE_URL, says whether it has to be"
     return Unreachable(
         f"PostgreSQL at {place} cannot be reached: {text}",
-        "is it running? DATABASE_URL, DB_* or PG* say where it is",
+        no_tls if isinstance(error, ConnectionError) and "SSL upgrade" in text else where_it_is,
     )
 
 
