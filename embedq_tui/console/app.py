@@ -19,6 +19,7 @@ from textual.worker import Worker, WorkerState
 
 from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import AsciiFilter
+from embedq_tui.console.desk import Desk
 from embedq_tui.console.driver import TerminalDriver
 from embedq_tui.console.options import Options
 from embedq_tui.console.palette import Commands
@@ -126,9 +127,7 @@ class Console(App[int]):
         self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
         self.stylesheet.set_variables(self.get_css_variables())
         self.started_with = (settings, profile)
-        self._type_ahead = TypeAhead(
-            self, super().on_event, lambda: self._dialogs is not None and self._dialogs.busy > 0
-        )
+        self._type_ahead = TypeAhead(self, super().on_event, lambda: self._desk.about_to_ask)
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -161,8 +160,7 @@ class Console(App[int]):
 
     async def on_unmount(self) -> None:
         """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
-        if self._supervisor is not None:
-            await self._supervisor.close()
+        await self._desk.close()
 
     def _add_modes(self) -> None:
         for entry in ENTRIES:
@@ -187,9 +185,7 @@ class Console(App[int]):
             on_answer=lambda answer: self._answered(answer) if session is self.session else None,
         )
         self.session = session
-        self._dialogs: Dialogs | None = None
-        self._executor: Executor | None = None
-        self._supervisor: Supervisor | None = None
+        self._desk = Desk(self, session, self.options, self._state_changed)
 
     def _serve(self) -> None:
         self._serving = self.run_worker(
@@ -221,7 +217,7 @@ class Console(App[int]):
             await self.remove_mode(entry.name)
         self.clear_notifications()
         self.workers.cancel_group(self, "act")
-        await self.supervisor.close()
+        await self._desk.close()
         self._wire(settings, profile)
         self._last = "overview"
         self._add_modes()
@@ -229,40 +225,22 @@ class Console(App[int]):
         self.switch_mode(name)
         settle_anew()
 
-    # -- acting on it; made for the first who acts: the first frame need not wait for it
+    # -- acting on it
 
     @property
     def dialogs(self) -> Dialogs:
         """They ask and tell the operator; they name this database."""
-        if self._dialogs is None:
-            from embedq_tui.dialogs.dialog import Place
-            from embedq_tui.dialogs.service import Dialogs
-
-            session, profile = self.session, self.session.profile
-            place = Place(session.link.place, profile.badge, profile.badge_colour)
-            self._dialogs = Dialogs(self, place, lambda: session.read_only)
-        return self._dialogs
+        return self._desk.dialogs
 
     @property
     def executor(self) -> Executor:
         """Carries out requests on this database."""
-        if self._executor is None:
-            from embedq_tui.execution.executor import Executor
-            from embedq_tui.execution.undo import UndoHistory
-
-            link, by = self.session.link, self.options.operator
-            self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
-        return self._executor
+        return self._desk.executor
 
     @property
     def supervisor(self) -> Supervisor:
         """It starts and ends the worker of this console."""
-        if self._supervisor is None:
-            from embedq_tui.supervisor.supervisor import Supervisor
-
-            its = self.session.settings
-            self._supervisor = Supervisor(its, self.options.worker, on_change=self._state_changed)
-        return self._supervisor
+        return self._desk.supervisor
 
     # -- from the store to the screen
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from embedq_tui.console.app import Console
+from embedq_tui.console.desk import Desk
 from embedq_tui.console.options import Options
 from embedq_tui.execution.executor import Executor
 from embedq_tui.execution.request import NAMED, Counted, Request
@@ -178,6 +179,19 @@ class CannedSupervisor(Supervisor):
         return True
 
 
+class CannedDesk(Desk):
+    """Acts on what is canned, with a worker that is."""
+
+    def __init__(
+        self, app: Console, session: Session, on_change: Callable[[], None], *, supervised: bool
+    ) -> None:
+        super().__init__(app, session, app.options, on_change)
+        history = UndoHistory(self.dialogs, session.link, OPERATOR)
+        self._executor = CannedExecutor(self.dialogs, session.link, OPERATOR, history)
+        if supervised:
+            self._supervisor = CannedSupervisor(session.settings)
+
+
 class CannedConsole(Console):
     """A console on a world.
 
@@ -199,7 +213,4 @@ class CannedConsole(Console):
             self._world, settings, profile, on_state=self._state_changed, on_answer=self._answered
         )
         self.session = session
-        history = UndoHistory(self.dialogs, session.link, OPERATOR)
-        self._executor = CannedExecutor(self.dialogs, session.link, OPERATOR, history)
-        if self._supervised:
-            self._supervisor = CannedSupervisor(settings)
+        self._desk = CannedDesk(self, session, self._state_changed, supervised=self._supervised)

@@ -1,0 +1,81 @@
+"""What acts on one database; made for the first who acts, as the first frame need not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+
+from embedq_tui.console.options import Options
+from embedq_tui.live.session import Session
+
+if TYPE_CHECKING:
+    from embedq_tui.dialogs.service import Dialogs
+    from embedq_tui.execution.executor import Executor
+    from embedq_tui.supervisor.supervisor import Supervisor
+
+
+class Desk:
+    """What asks, acts and runs a worker for one session.
+
+    Args:
+        app: Where the operator is asked and told.
+        session: Looks at the database.
+        options: How the console was started.
+        on_change: Called when something about the worker of this console changed.
+    """
+
+    def __init__(
+        self, app: App[Any], session: Session, options: Options, on_change: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._session = session
+        self._options = options
+        self._on_change = on_change
+        self._dialogs: Dialogs | None = None
+        self._executor: Executor | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def about_to_ask(self) -> bool:
+        """Whether something is under way that is about to show a dialog."""
+        return self._dialogs is not None and self._dialogs.busy > 0
+
+    @property
+    def dialogs(self) -> Dialogs:
+        """They ask and tell the operator; they name this database."""
+        if self._dialogs is None:
+            from embedq_tui.dialogs.dialog import Place
+            from embedq_tui.dialogs.service import Dialogs
+
+            session, profile = self._session, self._session.profile
+            place = Place(session.link.place, profile.badge, profile.badge_colour)
+            self._dialogs = Dialogs(self._app, place, lambda: session.read_only)
+        return self._dialogs
+
+    @property
+    def executor(self) -> Executor:
+        """Carries out requests on this database."""
+        if self._executor is None:
+            from embedq_tui.execution.executor import Executor
+            from embedq_tui.execution.undo import UndoHistory
+
+            link, by = self._session.link, self._options.operator
+            self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
+        return self._executor
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """It starts and ends the worker of this console."""
+        if self._supervisor is None:
+            from embedq_tui.supervisor.supervisor import Supervisor
+
+            settings = self._session.settings
+            self._supervisor = Supervisor(settings, self._options.worker, on_change=self._on_change)
+        return self._supervisor
+
+    async def close(self) -> None:
+        """Have a worker that was not left running on purpose finish what it holds, and end by itself."""
+        if self._supervisor is not None:
+            await self._supervisor.close()
