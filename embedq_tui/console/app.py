@@ -262,6 +262,7 @@ class Console(App[int]):
                 screen.take(known)
 
     def _state_changed(self) -> None:
+        self._desk.tell_turned()
         self._with_shown(lambda screen: screen.take_state())
 
     def _answered(self, answer: Answer[Any]) -> None:
@@ -386,7 +387,7 @@ class Console(App[int]):
         """Show everything that is wrong, with advice."""
         from embedq_tui.screens.troubles import TroublesScreen
 
-        self.push_screen(TroublesScreen(self.session.store))
+        self.push_screen(TroublesScreen(self.session))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Of Textual's own commands those that ours do not have."""

@@ -33,6 +33,7 @@ class Desk:
         self._session = session
         self._options = options
         self._on_change = on_change
+        self._read_only: str | None = None
         self._dialogs: Dialogs | None = None
         self._executor: Executor | None = None
         self._supervisor: Supervisor | None = None
@@ -74,6 +75,16 @@ class Desk:
             settings = self._session.settings
             self._supervisor = Supervisor(settings, self._options.worker, on_change=self._on_change)
         return self._supervisor
+
+    def tell_turned(self) -> None:
+        """Tell where the database turned read-only, or may be changed again, while it was looked at."""
+        if self._session.store.access is None:
+            return
+        before, self._read_only = self._read_only, self._session.read_only
+        if before is None or bool(before) == bool(self._read_only):
+            return
+        told = f"Read-only from now on: {self._read_only}" if self._read_only else "It may be changed again"
+        self.dialogs.notify(told, bad=bool(self._read_only))
 
     async def close(self) -> None:
         """Have a worker that was not left running on purpose finish what it holds, and end by itself."""

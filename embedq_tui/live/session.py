@@ -8,7 +8,7 @@ from typing import Any
 from embedq_tui.live.feed import Feed
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question, T
-from embedq_tui.live.store import ALWAYS, Store
+from embedq_tui.live.store import ACCESS, ALWAYS, Store
 from embedq_tui.profiles import Profile
 from embedq_worker.settings import Settings
 
@@ -40,7 +40,7 @@ class Session:
         self._read_only = read_only
         self._feed = Feed(
             self.link,
-            on_answer=self.store.answered,
+            on_answer=self._answered,
             on_lost=self.store.was_lost,
             on_hearing=self.store.heard,
         )
@@ -58,6 +58,11 @@ class Session:
     def again(self) -> None:
         """Look at everything now."""
         self._feed.again()
+
+    def _answered(self, answer: Answer[Any]) -> None:
+        self.store.answered(answer)
+        if self.store.doubts_access:
+            self._feed.heard(ACCESS)
 
     async def ask(self, question: Question[T]) -> T:
         """Ask once.

@@ -30,6 +30,10 @@ SKEW_S = 5.0
 """A difference of clocks below this is nobody's trouble."""
 
 
+ACCESS = "access"
+"""What the feed hears of when a look and the rights do not agree."""
+
+
 @dataclass(frozen=True)
 class Look(Question[Overview]):
     """Counts, workers, providers: what every screen shows something of."""
@@ -61,7 +65,7 @@ class Judge(Question[Health]):
 class Rights(Question[Access]):
     """Which database this is, and whether it may be written to."""
 
-    hears: ClassVar[frozenset[str]] = frozenset()
+    hears: ClassVar[frozenset[str]] = frozenset({ACCESS})
     pause_s: ClassVar[float] = 5.0
     every_s: ClassVar[float] = 15.0
 
@@ -123,6 +127,13 @@ class Store:
         if self.overview is None:
             return None
         return self.overview.at + timedelta(seconds=time.monotonic() - self.overview_at)
+
+    @property
+    def doubts_access(self) -> bool:
+        """Whether what may be done here is another thing than it was: after a failover, for example."""
+        if self.overview is None or self.access is None:
+            return False
+        return self.overview.read_only != (self.access.is_replica or self.access.read_only)
 
     def age_s(self) -> float | None:
         """Seconds since the last look; None before the first."""

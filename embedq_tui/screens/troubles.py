@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from embedq_tui.live.store import Store
+from embedq_tui.live.session import Session
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.frame import troubles
 from embedq_worker.insights.health import Measure
@@ -27,7 +27,7 @@ class TroublesScreen(ModalScreen[None]):
     """Shows the verdict of `health`, and follows it.
 
     Args:
-        store: Of the database.
+        session: Of the database.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,9 +35,9 @@ class TroublesScreen(ModalScreen[None]):
         Binding("n", "app.probe", "Try provider", show=False, id="app.probe"),
     ]
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._store = store
+        self._session = session
         self._shown = Text("\n").join(self._lines())
 
     def compose(self) -> ComposeResult:
@@ -57,10 +57,12 @@ class TroublesScreen(ModalScreen[None]):
             self.query_one(Static).update(shown)
 
     def _lines(self) -> Iterator[Text]:
-        store = self._store
+        store = self._session.store
         if store.lost is not None:
             yield Text(printable_line(store.lost.error.message), BAD)
             yield Text(printable_line(store.lost.error.advice), QUIET)
+        if store.access is not None and (why := self._session.read_only):
+            yield Text(f"Read-only: {printable_line(why)}", DOUBTFUL)
         wrong = troubles(store)
         if not wrong and store.lost is None:
             yield Text(

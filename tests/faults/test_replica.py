@@ -11,7 +11,7 @@ import pytest
 from embedq_tui.console.app import Console
 from embedq_worker.errors import ExitCode
 from tests.conftest import SERVER_VARIABLE
-from tests.console.running import console, eventually, until_text
+from tests.console.running import console, eventually, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
@@ -45,8 +45,27 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
         assert await statuses(connection) == {"failed": 2}
 
         await promote(replica)
-        await pilot.press("ctrl+r")
+        await until_text(pilot, "may be changed again")
+        assert not session.read_only
+
+
+async def test_the_console_turns_read_only_with_its_server_and_back(replica: Database) -> None:
+    await promote(replica)
+    server = await replica.connect()
+    async with console(replica.settings, (120, 40)) as pilot:
+        session = cast(Console, pilot.app).session
         await eventually(lambda: not session.read_only)
+        await server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await server.execute("SELECT pg_reload_conf()")
+        await until_text(pilot, "READ-ONLY")
+        assert "this server" in session.read_only
+        await pilot.press("exclamation_mark")
+        await until_text(pilot, "default_transaction_read_only")
+        await pilot.press("escape")
+        await server.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await server.execute("SELECT pg_reload_conf()")
+        await until_shown(pilot, lambda text: "READ-ONLY" not in text)
+        await until_text(pilot, "may be changed again")
 
 
 async def test_a_worker_does_not_start_there(replica: Database) -> None:

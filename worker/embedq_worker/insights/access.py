@@ -42,7 +42,7 @@ class Access(NamedTuple):
         server_version: As the server says it, without what its packager adds.
         user: The role whose rights count.
         is_replica: It follows another server: nobody can write here.
-        read_only: Sessions of this role begin read-only.
+        read_only: Sessions begin read-only.
         missing: Rights that an operator's actions need and that are lacking, as ``table: RIGHT, RIGHT``.
         may_write: Actions can be done here.
         why_not: Why they cannot, one line; empty where they can.
@@ -69,22 +69,35 @@ async def access(connection: Connection) -> Access:
         """SELECT clock_timestamp() AS at, current_database()::text AS database,
                   split_part(current_setting('server_version'), ' ', 1) AS server_version,
                   current_user::text AS user, pg_is_in_recovery() AS is_replica,
-                  current_setting('default_transaction_read_only') = 'on' AS read_only"""
+                  s.setting = 'on' AS read_only, s.source
+           FROM pg_settings s WHERE s.name = 'default_transaction_read_only'"""
     )
     assert row is not None
+    facts = dict(row)
+    whose = _WHOSE.get(facts.pop("source"), "these sessions")
     missing = tuple(await lacking_rights(connection, OPERATOR, absent=False))
     why_not = ""
     if row["is_replica"]:
         why_not = "this server is a replica"
     elif row["read_only"]:
-        why_not = f"sessions of the role {row['user']} are read-only"
+        why_not = f"{whose.format(row['user'])} are read-only (default_transaction_read_only)"
     elif missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         why_not = (
             f"the role {row['user']} lacks rights: {missing[0]}{more}. "
             f"GRANT embedq_operator TO {row['user']} (`embedq-tui migrate roles` makes it)"
         )
-    return Access(**row, missing=missing, may_write=not why_not, why_not=why_not)
+    return Access(**facts, missing=missing, may_write=not why_not, why_not=why_not)
+
+
+_WHOSE = {
+    "configuration file": "all sessions of this server",
+    "command line": "all sessions of this server",
+    "database": "sessions of this database",
+    "user": "sessions of the role {}",
+    "database user": "sessions of the role {} in this database",
+}
+"""Whom the setting is for, by where its value comes from."""
 
 
 async def require_rights(connection: Connection, needs: Mapping[str, str], group: str) -> None:

@@ -130,6 +130,7 @@ class Overview(NamedTuple):
         at: The database's time.
         migrated: Our tables are there; without them only `queue.counts` and `fleet` are told.
         running: Somebody serves the queue and no stop is in force.
+        read_only: Whatever rights there are, sessions like this one change nothing; see `access`.
     """
 
     at: datetime
@@ -140,6 +141,7 @@ class Overview(NamedTuple):
     fleet: Fleet | None
     control: Control
     providers: tuple[ProviderRow, ...]
+    read_only: bool = False
 
 
 async def overview(connection: Connection, settings: Settings) -> Overview:
@@ -176,13 +178,16 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         fleet=_fleet(fleet) if fleet else None,
         control=orders,
         providers=tuple(ProviderRow(**row) for row in providers),
+        read_only=place["read_only"],
     )
 
 
 # The counts are exact once the rows of before the triggers are counted: what is made after that tells it.
 _PLACE = """
 SELECT clock_timestamp() AS at, to_regclass('embedding_tasks') IS NOT NULL AS public,
-       to_regproc('embedq_worker_beat') IS NOT NULL AND to_regproc('embedq_provider_look') IS NOT NULL AS ours
+       to_regproc('embedq_worker_beat') IS NOT NULL
+       AND to_regproc('embedq_provider_look') IS NOT NULL AS ours,
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only
 """
 
 _LIVE_COUNTS = "SELECT status, priority, n FROM embedq_live_counts"
