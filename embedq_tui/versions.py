@@ -45,8 +45,8 @@ def _server(invocation: Invocation) -> str:
 
 
 async def _ask(invocation: Invocation) -> str:
-    from embedq_worker.database.connections import connected, where
+    from embedq_worker.database.connections import connected
 
     settings = invocation.settings()
     async with asyncio.timeout(CONNECT_WITHIN_S), connected(settings) as connection:
-        return f"{connection.get_settings().server_version.split()[0]} at {where(settings)}"
+        return f"{connection.get_settings().server_version.split()[0]} at {settings.place}"

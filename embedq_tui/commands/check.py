@@ -9,7 +9,6 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.workflows.checking import check_all
-from embedq_worker.database.connections import where
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict
 from embedq_worker.settings import Settings
@@ -29,7 +28,7 @@ def command(invocation: Invocation) -> ExitCode:
     settings = invocation.settings()
     checks, code = asyncio.run(_examine(settings))
     if invocation.as_json:
-        print_json({"ok": code is ExitCode.OK, "database": where(settings), "checks": checks})
+        print_json({"ok": code is ExitCode.OK, "database": settings.place, "checks": checks})
         return code
     for check in checks:
         _tell(check)

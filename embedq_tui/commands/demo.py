@@ -24,7 +24,7 @@ from embedq_worker.content.articles import ImportCounts, ImportOptions, store_ar
 from embedq_worker.content.demo_traffic import keep_busy
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
 from embedq_worker.content.search import SearchHit
-from embedq_worker.database.connections import DirectConnection, connected, where
+from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.embedded import START_OVER, default_folder, embedded_server
 from embedq_worker.errors import EmbedqError, ExitCode, SchemaError
 from embedq_worker.insights.coverage import Coverage, coverage
@@ -81,7 +81,7 @@ def command(
     if quiet:
         print_json(
             {
-                "database": where(settings),
+                "database": settings.place,
                 "articles": shown.coverage.articles,
                 "embedded": shown.coverage.embedded,
                 "failed": shown.status.queue.counts.failed,
@@ -176,7 +176,7 @@ async def _refuse_other_articles(connection: DirectConnection, settings: Setting
     others = (await coverage(connection)).articles - (await coverage(connection, FOLDER)).articles
     if others:
         raise EmbedqError(
-            f"{where(settings)} holds {count(others, 'article')} that the demo did not make",
+            f"{settings.place} holds {count(others, 'article')} that the demo did not make",
             "unset DATABASE_URL for a server of the demo's own, or add --yes",
         )
 

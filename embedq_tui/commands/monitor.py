@@ -19,7 +19,7 @@ from embedq_tui.output import console, print_error, print_json, require_reader, 
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
 from embedq_tui.terminal import Terminal
-from embedq_worker.database.connections import Connection, connected, where
+from embedq_worker.database.connections import Connection, connected
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
@@ -87,7 +87,7 @@ class _Looker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._place = where(settings)
+        self._place = settings.place
         self._pace = Pace()
         self._first: Rates | None = None
         self._failures: Failures | None = None

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
-from embedq_worker.database.connections import connected, where
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
@@ -44,7 +44,7 @@ def _document(seen: Overview, settings: Settings) -> dict[str, object]:
     counts = queue.counts
     return {
         "at": seen.at,
-        "database": where(settings),
+        "database": settings.place,
         "migrated": seen.migrated,
         "worker": {
             "running": seen.running,
@@ -81,7 +81,7 @@ def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
     yield f"Completed: {queue.counts.completed}"
     yield f"Failed: {queue.counts.failed}"
     yield ""
-    yield f"Database: {where(settings)}"
+    yield f"Database: {settings.place}"
     if not seen.migrated:
         yield "Schema: not up to date, only the counts can be told; run: embedq-tui --migrate"
     yield from _orders(seen)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, explained, one_line
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.database.listener import Heard, Hearing, Listener
 from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError, Unreachable

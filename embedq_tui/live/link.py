@@ -6,13 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from embedq_worker.database.connections import (
-    EXPECTED_ERRORS,
-    Connection,
-    explained,
-    open_pool,
-    where,
-)
+from embedq_worker.database.connections import Connection, open_pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.pool import PatientPool
 from embedq_worker.errors import Unreachable
@@ -42,7 +37,7 @@ class Link:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.place = where(settings)
+        self.place = settings.place
         self._pool: PatientPool | None = None
 
     @asynccontextmanager

@@ -36,7 +36,7 @@ class Question(ABC, Generic[T]):
         """Ask it once.
 
         Raises:
-            EmbedqError, one of `connections.EXPECTED_ERRORS`: There is no answer.
+            EmbedqError, one of `failures.EXPECTED_ERRORS`: There is no answer.
         """
 
 

@@ -15,7 +15,6 @@ from embedq_tui.dialogs.choose import OneOf
 from embedq_tui.dialogs.dialog import show, text_of
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
-from embedq_worker.database.connections import where
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
@@ -131,4 +130,4 @@ def _label(place: Place, *, current: bool) -> Text:
         label.append("read-only ", DOUBTFUL)
     if place.settings is None:
         return label.append("cannot be used", BAD)
-    return label.append(printable_line(where(place.settings)), QUIET)
+    return label.append(printable_line(place.settings.place), QUIET)

@@ -108,7 +108,7 @@ async def plan_backfill(
 
     Raises:
         SchemaError: The database is not migrated.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await migrations.require_current(connection)
     words = settings.chunk_size - settings.chunk_overlap

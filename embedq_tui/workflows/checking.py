@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from embedq_worker.database.connections import connected, where
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check, Verdict, examine
 from embedq_worker.providers import open_provider
@@ -54,7 +54,7 @@ async def check_database(settings: Settings, told: Told) -> bool:
     """
     try:
         async with connected(settings) as connection:
-            told(Check("database", Verdict.OK, f"{where(settings)} answers"))
+            told(Check("database", Verdict.OK, f"{settings.place} answers"))
             await examine(connection, settings, told)
             return True
     except EmbedqError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from embedq_tui.output import count
-from embedq_worker.database.connections import EXPECTED_ERRORS, explained, open_pool
+from embedq_worker.database.connections import open_pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.insights.access import CLEANER, require_rights
 from embedq_worker.service.maintenance import Cleaned, clean_up, note_cleanup
 from embedq_worker.settings import Settings

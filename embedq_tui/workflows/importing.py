@@ -41,7 +41,7 @@ async def import_files(
     Raises:
         SchemaError: The database is not migrated.
         EmbedqError: See `store_articles`.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await migrations.require_current(connection)
     counts = ImportCounts()

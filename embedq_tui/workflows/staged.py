@@ -56,7 +56,7 @@ async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -
         False where a stage did not go well; nothing was done after it.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     for number, size in enumerate(STAGES, 1):
         before = len(run.outcome.ids)

@@ -86,7 +86,7 @@ async def prove(
 
     Raises:
         SchemaError: The database is not migrated.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await migrations.require_current(connection)
     schema = await migrations.verify(connection)

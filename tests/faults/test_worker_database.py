@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from embedq_worker.configuration import load_settings
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.database.connections import Pool, open_pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.crashing import crashing_server

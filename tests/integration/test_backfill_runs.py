@@ -11,7 +11,7 @@ import pytest
 
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, Run
-from embedq_worker.database.connections import EXPECTED_ERRORS
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, queue_tasks, statuses

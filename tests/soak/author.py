@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from embedq_worker.database.connections import EXPECTED_ERRORS
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 

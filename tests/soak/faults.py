@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embedq_worker.database.connections import EXPECTED_ERRORS
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.schema import migrations
 from embedq_worker.schema.files import load_migrations
 from tests.soak.scene import Scene

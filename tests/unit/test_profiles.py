@@ -8,7 +8,6 @@ import pytest
 
 from embedq_tui.filters.saved_filters import load_filters
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_worker.database.connections import where
 from embedq_worker.errors import SettingsError
 
 SECRET = "top:secret/word"
@@ -39,7 +38,7 @@ def test_profiles_are_found_by_name_in_the_order_of_the_file(tmp_path: Path) -> 
     live = found.find("live")
     assert live.read_only
     assert not found.find("test").read_only
-    assert where(live.settings()) == "db.example:6543/articles"
+    assert live.settings().place == "db.example:6543/articles"
     with pytest.raises(SettingsError, match="live, test"):
         found.find("staging")
 
@@ -64,7 +63,7 @@ def test_settings_come_from_the_file_of_the_profile(tmp_path: Path) -> None:
     (tmp_path / "live.env").write_text("DATABASE_URL=postgresql://db.example/live\nCHUNK_SIZE=300\n")
     path = written(tmp_path, '[profiles.live]\nenv_file = "live.env"\n')
     settings = load_profiles(path).find("live").settings()
-    assert (where(settings), settings.chunk_size) == ("db.example/live", 300)
+    assert (settings.place, settings.chunk_size) == ("db.example/live", 300)
     assert load_profiles(path).find("live").settings(chunk_size=400).chunk_size == 400
 
 

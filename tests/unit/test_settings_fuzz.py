@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedq_worker.configuration import NO_FILE, describe_settings, environment_of, load_settings
-from embedq_worker.database.connections import where
 from embedq_worker.errors import SettingsError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable
@@ -68,7 +67,7 @@ def judge(path: Path) -> None:
         assert len(found.message) < 600
         return
     told = [
-        repr(found), str(found), where(found), *found.warnings(),
+        repr(found), str(found), found.place, *found.warnings(),
         *(f"{row.value} {row.told} {row.source}" for row in describe_settings(found)),
     ]  # fmt: skip
     assert CANARY not in "\n".join(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -101,6 +102,19 @@ class DatabaseSettings(BaseSettings):
             "ssl": self.db_ssl or self.pg_sslmode,
         }
         return cache | {name: value for name, value in arguments.items() if value is not None}
+
+    @property
+    def place(self) -> str:
+        """The database in words, without secrets: ``host:port/name``."""
+        arguments = self.connect_arguments()
+        if dsn := arguments.get("dsn"):
+            parts = urlsplit(str(dsn))
+            host = parts.netloc.rpartition("@")[2]
+            return f"{host or 'the local socket'}{parts.path}"
+        host = arguments.get("host", "localhost")
+        return (
+            f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
+        )
 
     def unused_beside_url(self) -> list[str]:
         """Variables that are set in vain, because DATABASE_URL is set too."""

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import structlog
 
-from embedq_worker.database.connections import one_line
+from embedq_worker.database.failures import one_line
 from embedq_worker.settings import LogFormat, LogLevel
 
 Log = structlog.typing.FilteringBoundLogger

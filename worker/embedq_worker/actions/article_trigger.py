@@ -56,7 +56,7 @@ async def status(connection: Connection) -> ArticleTrigger:
     """Look whether the trigger is there and works.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     row = await connection.fetchrow(_STATUS)
     assert row is not None
@@ -77,7 +77,7 @@ async def install(connection: Connection, *, max_attempts: int, by: str = "", tr
 
     Raises:
         EmbedqError: `articles` was locked by others all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:
@@ -101,7 +101,7 @@ async def remove(connection: Connection, *, by: str = "") -> bool:
 
     Raises:
         EmbedqError: `articles` was locked by others all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:

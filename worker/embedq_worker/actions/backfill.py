@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from embedq_worker.content.articles import Priority
-from embedq_worker.database.connections import EXPECTED_ERRORS, Connection
+from embedq_worker.database.connections import Connection
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.schema.needs import Category
@@ -170,7 +171,7 @@ async def plan(
         progress: Told after each page how many articles were looked at.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     found = Plan()
     last_id = -(2**31)
@@ -222,7 +223,7 @@ async def run(
 
     Raises:
         BackfillBusy: Another one is running.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)

@@ -62,7 +62,7 @@ async def status(connection: Connection, operation_id: UUID | None = None) -> Op
         operation_id: None for the last one.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     row = await connection.fetchrow(_OPERATION, operation_id)
     if row is None:
@@ -107,7 +107,7 @@ async def rollback(
         How many were taken back.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     removed = 0
     while True:

@@ -83,7 +83,7 @@ async def queue_articles(
 
     Raises:
         EmbedqError: Another session kept an article locked all the time; batches before are queued.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`; batches before are queued.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; batches before are queued.
     """
     done = outcome if outcome is not None else Requeued()
     wanted = sorted(set(articles))

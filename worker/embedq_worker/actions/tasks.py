@@ -17,7 +17,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, Connection
+from embedq_worker.database.connections import Connection
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
 from embedq_worker.queue.wanted import TaskFilter
@@ -190,7 +191,7 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
         limit: Tasks at most.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     outcome = run.outcome
     left = run.planned.matched - outcome.changed

@@ -78,7 +78,7 @@ async def undo(
         progress: Told after each batch what came of it so far.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     operation, operator, host = uuid4(), *operator_and_host(by)
     changed, seen, place = 0, 0, Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))

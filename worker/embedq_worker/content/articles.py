@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 import asyncpg
 
 from embedq_worker.content.importing import ArticleDraft, Skipped
-from embedq_worker.database.connections import Connection, one_line
+from embedq_worker.database.connections import Connection
+from embedq_worker.database.failures import one_line
 from embedq_worker.database.locks import ROWS_TRIES, until_free
 from embedq_worker.errors import EmbedqError
 
@@ -116,7 +117,7 @@ async def store_articles(
 
     Raises:
         EmbedqError: Another session kept an article locked all the time; batches before are stored.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`; batches before are stored.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; batches before are stored.
     """
     batches = _batches(iter(items))
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:

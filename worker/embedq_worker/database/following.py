@@ -12,7 +12,8 @@ from typing import TypeVar
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connect, explained
+from embedq_worker.database.connections import DirectConnection, connect
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings

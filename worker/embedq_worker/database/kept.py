@@ -35,7 +35,7 @@ class KeptConnection:
         """As a pool does it.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`.
+            One of `failures.EXPECTED_ERRORS`.
         """
         connection = await self._taken()
         try:

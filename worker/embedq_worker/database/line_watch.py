@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from weakref import WeakSet
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connected, serves
+from embedq_worker.database.connections import DirectConnection, connected, serves
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.database.line import Line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings

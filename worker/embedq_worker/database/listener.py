@@ -12,7 +12,8 @@ from uuid import uuid4
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connect, explained, one_line
+from embedq_worker.database.connections import DirectConnection, connect
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of

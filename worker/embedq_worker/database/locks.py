@@ -32,7 +32,7 @@ async def until_free(
 
     Raises:
         EmbedqError: `held`.
-        asyncpg.PostgresError, OSError, TimeoutError: see `connections.explained`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     for attempt in range(tries):
         if attempt:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool
+from embedq_worker.database.connections import Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS
 
 CHANNEL = "embedq_changes"
 PAUSE_S = 0.1

@@ -9,5 +9,5 @@ embedded), `detail` (one task, one article), `audit` and `audit_tail` (the log, 
 
 Each takes a connection and returns frozen dataclasses; texts in them are as stored: whoever shows them makes
 them printable. What the database raises is raised: asyncpg.PostgresError, OSError, TimeoutError, see
-`connections.explained`.
+`failures.explained`.
 """

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connected
+from embedq_worker.database.connections import DirectConnection, connected
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.settings import Settings

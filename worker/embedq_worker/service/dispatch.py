@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, explained
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.notifier import Notifier
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.providers.base import ProviderError, ProviderRateLimited

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, one_line
+from embedq_worker.database.connections import Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, one_line
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
 from embedq_worker.queue import fleet
@@ -136,7 +137,7 @@ class Heartbeat:
         """Beat once.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`: what was counted is kept for the next beat.
+            One of `failures.EXPECTED_ERRORS`: what was counted is kept for the next beat.
         """
         succeeded, failed = self._succeeded, self._failed
         self._succeeded = self._failed = 0

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from prometheus_client.exposition import choose_encoder
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, DirectConnection, connect
+from embedq_worker.database.connections import DirectConnection, connect
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.logs import Log
 from embedq_worker.service.exposition import State, WorkerTelemetry, look

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 from uuid import UUID
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, Connection, Pool, explained
+from embedq_worker.database.connections import Connection, Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import Unreachable
 from embedq_worker.logs import Log
 from embedq_worker.queue import fleet, operator_log
@@ -115,7 +116,7 @@ async def clean_up(
         What was deleted, also where another session went on with it; None where that was nothing.
 
     Raises:
-        One of `connections.EXPECTED_ERRORS`: what was deleted until then stays deleted.
+        One of `failures.EXPECTED_ERRORS`: what was deleted until then stays deleted.
     """
     counts = [0] * len(_RETENTION)
     for number, statement in enumerate(_RETENTION):
@@ -228,7 +229,7 @@ async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
         How many there were.
 
     Raises:
-        One of `connections.EXPECTED_ERRORS`.
+        One of `failures.EXPECTED_ERRORS`.
     """
     total = 0
     while True:

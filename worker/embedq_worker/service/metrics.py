@@ -92,7 +92,7 @@ class WorkerMetrics:
         """Write a sample of the interval and begin the next; an idle interval writes the depth alone.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`: the interval goes on.
+            One of `failures.EXPECTED_ERRORS`: the interval goes on.
         """
         written, self._interval = self._interval, _Interval()
         try:

@@ -13,7 +13,8 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, one_line, persist
+from embedq_worker.database.connections import Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, one_line, persist
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.errors import SchemaError
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
@@ -127,7 +128,7 @@ class Pipeline:
         """Take at most `limit` due tasks in hand.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`.
+            One of `failures.EXPECTED_ERRORS`.
         """
         marks = self._low_water.marks()
         began = monotonic()
@@ -188,7 +189,7 @@ class Pipeline:
             How many tasks there were.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`: their claims then end with the death of this worker.
+            One of `failures.EXPECTED_ERRORS`: their claims then end with the death of this worker.
         """
         left = list(self.in_hand.values())
         if left:
@@ -207,7 +208,7 @@ class Pipeline:
             How many there were.
 
         Raises:
-            One of `connections.EXPECTED_ERRORS`.
+            One of `failures.EXPECTED_ERRORS`.
         """
         self._low_water.forget()
         return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, persist
+from embedq_worker.database.connections import Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, persist
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider, ProviderError
 from embedq_worker.queue import breaker

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import EXPECTED_ERRORS, Pool, explained, open_pool
+from embedq_worker.database.connections import Pool, open_pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.kept import KeptConnection, kept_connection
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.host import this_host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 
-from embedq_worker.database.connections import EXPECTED_ERRORS, explained, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained, persist
 from embedq_worker.database.listener import Heard, Hearing, Listener, log_hearing
 from embedq_worker.database.notifier import Notifier
 from embedq_worker.errors import EmbedqError
@@ -87,7 +87,7 @@ class Service:
         Raises:
             EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work. Or the
                 database takes no embeddings any more.
-            One of `connections.EXPECTED_ERRORS`: the database failed while the worker was entering.
+            One of `failures.EXPECTED_ERRORS`: the database failed while the worker was entering.
         """
         await self._enter()
         failure: EmbedqError | None = None
