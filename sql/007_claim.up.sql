@@ -178,7 +178,7 @@ BEGIN
                    jsonb_build_object('worker', p_worker, 'attempt', embedq_one_more(c.attempts))
             FROM claimed c
         )
-        SELECT c.id, c.article_id, c.operation::text, c.priority::text, coalesce(c.attempts, 0),
+        SELECT c.id, c.article_id, coalesce(c.operation, '')::text, coalesce(c.priority, '')::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
                c.scheduled_at,
                a.id, coalesce(a.title, '')::text, coalesce(a.slug, '')::text, coalesce(a.content, ''),

@@ -48,7 +48,7 @@ BEGIN
     -- statistics say of a queue that changes so fast. 011 does the same.
     SELECT array_agg(
         CASE
-            WHEN t.operation IS NULL THEN
+            WHEN t.id IS NULL THEN
                 CASE WHEN EXISTS (SELECT FROM embedding_tasks n
                                   WHERE n.id = p.id AND n.status IN ('processing', '') AND n.worker_id = p_worker
                                     AND n.claim_token = p.token AND n.processed_at = p.claimed_at OFFSET 0)
@@ -68,7 +68,7 @@ BEGIN
         SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
         FROM articles l WHERE l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS a ON true
     LEFT JOIN LATERAL (
-        SELECT l.operation, l.article_id, l.created_at FROM embedding_tasks l
+        SELECT l.id, l.operation, l.article_id, l.created_at FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;

@@ -49,6 +49,7 @@ BEGIN
 END
 $$;
 
+-- Status and priority of another program's table may be null: such tasks are counted under the empty word.
 -- The triggers fold now and then, for a queue that no worker serves; not under a stricter isolation, where the delete
 -- could fail, and the writer with it. A plan is kept from the first statement of a session on, and where that failed
 -- very many tasks it looked dear enough to be compiled each time: hence no jit.
@@ -57,7 +58,8 @@ CREATE FUNCTION embedq_count_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
-    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, count(*)
+    SELECT coalesce(status, ''), coalesce(priority, ''),
+           CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, count(*)
     FROM new_rows GROUP BY 1, 2, 3;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
@@ -70,7 +72,8 @@ CREATE FUNCTION embedq_count_delete() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
-    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, -count(*)
+    SELECT coalesce(status, ''), coalesce(priority, ''),
+           CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, -count(*)
     FROM old_rows GROUP BY 1, 2, 3;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
@@ -83,7 +86,8 @@ CREATE FUNCTION embedq_count_update() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 BEGIN
     INSERT INTO embedq_count_deltas (status, priority, fingerprint, delta)
-    SELECT status, priority, CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, sum(n)
+    SELECT coalesce(status, ''), coalesce(priority, ''),
+           CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, sum(n)
     FROM (SELECT status, priority, error_message, 1 AS n FROM new_rows
           UNION ALL
           SELECT status, priority, error_message, -1 FROM old_rows) AS moved
@@ -91,7 +95,7 @@ BEGIN
     IF NOT FOUND AND current_setting('embedq.quiet', true) IS DISTINCT FROM 'on' THEN
         -- Nothing to count, but something to tell: a task brought forward, a text corrected.
         INSERT INTO embedq_count_deltas (status, priority, delta)
-        SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC LIMIT 1;
+        SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC NULLS LAST LIMIT 1;
     END IF;
     IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM embedq_fold_counts();
@@ -141,8 +145,8 @@ CREATE VIEW embedq_count_drift AS
     SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
            NULL AS fingerprint, coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
     FROM embedq_live_counts k
-    FULL JOIN (SELECT status::text, priority::text, count(*) AS n
-               FROM embedding_tasks GROUP BY status, priority) AS c
+    FULL JOIN (SELECT coalesce(status, '')::text AS status, coalesce(priority, '')::text AS priority, count(*) AS n
+               FROM embedding_tasks GROUP BY 1, 2) AS c
          ON c.status = k.status AND c.priority = k.priority
     WHERE coalesce(k.n, 0) <> coalesce(c.n, 0)
     UNION ALL

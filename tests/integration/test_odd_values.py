@@ -18,6 +18,7 @@ from embedq_worker.queue.selection import Direction
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.times import EARLIEST, LATEST
 from tests.support.databases import Database
+from tests.support.odd_rows import LOOSE
 from tests.support.queue_world import World
 
 PENDING = TaskFilter(statuses=("pending",))
@@ -145,6 +146,30 @@ async def test_a_task_put_off_for_ever_keeps_no_drain_waiting(world: World) -> N
     await set_all(world, "scheduled_at = 'infinity'")
     outlook = await fleet.outlook(world.pool, None, None, within_s=60)
     assert (outlook.more, outlook.next_s) == (False, None)
+
+
+async def test_a_task_without_operation_or_priority_is_worked_off_and_counted(world: World) -> None:
+    await world.task(await world.article())
+    await world.psql.execute(LOOSE)
+    await set_all(world, "operation = NULL, priority = NULL")
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    async with world.pool.acquire() as ours:
+        assert [row.operation for row in (await list_tasks(ours, PENDING)).tasks] == [""]
+    scope = await world.worker()
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    assert await world.miscounted() == []
+
+
+async def test_tasks_without_status_are_counted_as_they_are_and_waited_for_by_nobody(world: World) -> None:
+    await world.tasks(await world.articles(3))
+    await world.psql.execute(LOOSE)
+    await world.psql.execute("UPDATE embedding_tasks SET status = NULL")
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    assert await world.claim(await world.worker()) == []
+    assert await world.miscounted() == []
+    assert await world.psql.fetchval("SELECT sum(n) FROM embedq_live_counts") == 3
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'pending'")
+    assert len(await world.claim(await world.worker())) == 3
 
 
 @pytest.mark.parametrize("made", ["infinity", "-infinity", "294276-01-01", "4713-01-01 BC"])

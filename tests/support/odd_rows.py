@@ -25,6 +25,9 @@ LOOSE = """
         END LOOP;
         FOR v_column IN SELECT attrelid::regclass AS place, attname FROM pg_attribute
                         WHERE attnotnull AND (attrelid, attname) IN (
+                            ('embedding_tasks'::regclass, 'operation'),
+                            ('embedding_tasks'::regclass, 'priority'),
+                            ('embedding_tasks'::regclass, 'status'),
                             ('embedding_tasks'::regclass, 'attempts'),
                             ('embedding_tasks'::regclass, 'max_attempts'),
                             ('embedding_tasks'::regclass, 'created_at'),
@@ -92,7 +95,7 @@ class OddRows:
         Args:
             loose: As a table without checks lets it through, too.
         """
-        words = WORDS if loose else ()
+        words = [*WORDS, None, None] if loose else ()
         times = TIMES if loose else [time for time in TIMES if time]
         numbers = NUMBERS if loose else [number for number in NUMBERS if number]
         own = self._random.random() < 0.3
@@ -106,11 +109,9 @@ class OddRows:
             "id": str(UUID(int=self._random.getrandbits(128))),
             "article_id": self._one([None, *map(str, self._articles)]),
             "slug": self._one([None, "", "page", "s" * 255, *(word[:255] for word in WORDS)]),
-            "operation": (self._one(["create", "update", "delete"], words) or "")[:20],
-            "priority": (self._one(["high", "normal", "low"], words) or "")[:10],
-            "status": (self._one(["pending", "pending", "processing", "completed", "failed"], words) or "")[
-                :20
-            ],
+            "operation": _cut(self._one(["create", "update", "delete"], words), 20),
+            "priority": _cut(self._one(["high", "normal", "low"], words), 10),
+            "status": _cut(self._one(["pending", "pending", "processing", "completed", "failed"], words), 20),
             "attempts": self._one(numbers),
             "max_attempts": self._one(numbers),
             "created_at": self._one(times),
@@ -157,6 +158,10 @@ class OddRows:
             "unit": self._one([None, "ms", "", "\x1b[31m"]),
             "metadata": self._one([*DOCUMENTS, *MEASURES]),
         }
+
+
+def _cut(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length]
 
 
 async def insert_odd(connection: Connection, table: str, row: Row) -> None:

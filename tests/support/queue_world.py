@@ -239,7 +239,8 @@ class World:
                   UNION ALL
                   SELECT 'group', fingerprint, n FROM embedq_live_failures WHERE n <> 0) AS kept
                FULL JOIN
-                 (SELECT status::text, priority::text, count(*) AS n
+                 (SELECT coalesce(status, '')::text AS status, coalesce(priority, '')::text AS priority,
+                         count(*) AS n
                   FROM embedding_tasks GROUP BY 1, 2
                   UNION ALL
                   SELECT 'group', embedq_fingerprint(error_message), count(*)

@@ -147,7 +147,8 @@ GROUP BY 1, 2, 3 ORDER BY tasks DESC, f.worker
 """
 
 _TASKS = f"""{_FOUND}
-SELECT f.id, f.article_id, coalesce(f.slug, a.slug) AS slug, f.operation, f.priority, f.attempts,
+SELECT f.id, f.article_id, coalesce(f.slug, a.slug) AS slug, coalesce(f.operation, '') AS operation,
+       coalesce(f.priority, '') AS priority, f.attempts,
        f.max_attempts, f.claimed_at, f.worker, f.worker_place, f.liveness
 FROM (SELECT * FROM found ORDER BY claimed_at, id LIMIT $3) AS f LEFT JOIN articles a ON a.id = f.article_id
 ORDER BY f.claimed_at, f.id

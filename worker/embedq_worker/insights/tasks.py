@@ -151,7 +151,8 @@ def _part(columns: str, branch: Branch, beyond: str, direction: Direction, size_
                 ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
 
 
-COLUMNS = """t.id, t.article_id, t.slug AS task_slug, t.operation, t.priority, t.status,
+COLUMNS = """t.id, t.article_id, t.slug AS task_slug, coalesce(t.operation, '') AS operation,
+    coalesce(t.priority, '') AS priority, coalesce(t.status, '') AS status,
     coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
     t.created_at, t.scheduled_at, t.processed_at, t.completed_at, coalesce(t.error_message, '') AS error,
     CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""

@@ -33,7 +33,7 @@ class Drift:
     @property
     def what(self) -> str:
         """Which tasks are counted."""
-        return f"{self.status} group {self.group}" if self.group else f"{self.status} {self.priority}"
+        return f"{self.status or '?'} {f'group {self.group}' if self.group else self.priority or '?'}"
 
     @property
     def line(self) -> str:
@@ -83,8 +83,8 @@ async def repair_counts(connection: Connection, by: str) -> list[Drift]:
 
 
 def _drift(row: asyncpg.Record) -> Drift:
-    status, priority, group = row["status"] or "failed", row["priority"] or "", row["fingerprint"] or ""
-    return Drift(status, priority, group, row["kept"], row["counted"])
+    priority, group = row["priority"] or "", row["fingerprint"] or ""
+    return Drift("failed" if group else row["status"], priority, group, row["kept"], row["counted"])
 
 
 _COMPARE = """
