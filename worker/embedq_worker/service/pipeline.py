@@ -22,24 +22,15 @@ from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
-from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome, RequestStats, Unfinished
+from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.ground import require_ground
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
+from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
 
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds: an article locked for longer is given back."""
-
-ASKED_AGAIN = 2
-"""Times in a row that a suspect has to fail once more before it is charged: at once, for a provider that
-fails every second or third request cannot keep step with that, and after the control text."""
-
-CONTROLS = 3
-"""Times in a row that the control text has to work before a text is suspected. That costs little; to ask once
-more for a text that is never answered costs a timeout."""
-
-_REMEMBERED = 10_000
 
 _AT_ONCE = 4_000
 """Characters that are cut into chunks in less than a millisecond, so that a thread would only be a detour."""
@@ -121,8 +112,7 @@ class Pipeline:
         self._settings = settings
         self._low_water = LowWater()
         self._provider_failed = False
-        self._doubted: set[UUID] = set()
-        """Tasks in whose company the provider failed: when it does so again, is it the provider or a text?"""
+        self._suspicion = Suspicion(embedder)
 
     async def claim(self, limit: int) -> list[ClaimedTask]:
         """Take at most `limit` due tasks in hand.
@@ -160,8 +150,8 @@ class Pipeline:
         plans = await self._plan(tasks)
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
         outcomes = await self._ask(texts, report)
-        if len(tasks) == 1 and tasks[0].id in self._doubted:
-            await self._ask_again(tasks[0], outcomes, report)
+        if len(tasks) == 1:
+            await self._suspicion.ask_again(tasks[0].id, outcomes, lambda lacking: self._ask(lacking, report))
         await self._settle(plans, outcomes, report)
         return report
 
@@ -226,29 +216,6 @@ class Pipeline:
         report.requests.extend(result.requests)
         return dict(zip(texts, result.outcomes, strict=True))
 
-    async def _ask_again(
-        self, suspect: ClaimedTask, outcomes: dict[str, Outcome], report: BatchReport
-    ) -> None:
-        """Ask again for what a suspect lacks, until it has failed often enough to be charged.
-
-        A provider that fails now and then embeds it sooner, or fails the control text, which clears it.
-        """
-        failed = 0
-        while failed < ASKED_AGAIN and (lacking := _unavailable(outcomes)):
-            if failed and not await self._embeds_others():
-                self._doubted.discard(suspect.id)
-                return
-            outcomes |= await self._ask(lacking, report)
-            failed = failed + 1 if len(_unavailable(outcomes)) == len(lacking) else 0
-
-    async def _embeds_others(self) -> bool:
-        """Whether the provider embeds a text that is nobody's."""
-        for _ in range(CONTROLS):
-            control = await self._embedder.embed([CONTROL_TEXT])
-            if not isinstance(control.outcomes[0], Embedded):
-                return False
-        return True
-
     # -- settling
 
     async def _settle(self, plans: Sequence[Plan], outcomes: dict[str, Outcome], report: BatchReport) -> None:
@@ -280,24 +247,13 @@ class Pipeline:
     ) -> list[Return]:
         """What becomes of tasks that the provider failed, of a batch of so many."""
         error = held[0][1] if held else None
-        spoilt = isinstance(error, ProviderUnavailable) and await self._is_a_text([task for task, _ in held])
+        spoilt = isinstance(error, ProviderUnavailable) and await self._suspicion.is_a_text(
+            task.id for task, _ in held
+        )
         delay_s = await self._tell_breaker(None if spoilt else error, worked=worked or spoilt)
         if spoilt:
             return [self._spoilt(task, reason.message, None, company) for task, reason in held]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
-
-    async def _is_a_text(self, tasks: Sequence[ClaimedTask]) -> bool:
-        """Whether it is a text of these that the provider breaks down on, again, while it embeds others.
-
-        Without this, such a text would come back to the head of the queue for ever, and hold everybody up.
-        """
-        ids = {task.id for task in tasks}
-        if self._doubted.isdisjoint(ids):
-            if len(self._doubted) > _REMEMBERED:
-                self._doubted.clear()
-            self._doubted |= ids
-            return False
-        return await self._embeds_others()
 
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
         """Seconds until tasks that the provider failed are due again."""
@@ -362,8 +318,7 @@ class Pipeline:
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
         for task in outcomes:
             self.in_hand.pop(task, None)
-        if self._doubted:
-            self._doubted.difference_update(task for task in outcomes if outcomes[task] != "requeued")
+        self._suspicion.clear(task for task in outcomes if outcomes[task] != "requeued")
         report.outcomes.update(outcomes.values())
 
     def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
@@ -374,8 +329,3 @@ class Pipeline:
 
     def _delay_s(self, task: ClaimedTask) -> float:
         return self._settings.backoff.delay_s(task.attempts)
-
-
-def _unavailable(outcomes: Mapping[str, Outcome]) -> list[str]:
-    """The texts that the provider failed."""
-    return [text for text, outcome in outcomes.items() if isinstance(outcome, ProviderUnavailable)]
