@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from embedq_tui.folders import settings_folder
@@ -62,4 +63,6 @@ def store_filters(filters: Mapping[str, str], file: Path | None = None) -> None:
         draft.write_text(json.dumps(dict(sorted(filters.items())), indent=2) + "\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from None

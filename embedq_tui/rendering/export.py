@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,9 @@ def path_of(text: str, suffixes: Sequence[str] = ROWS) -> Path:
             raise UsageError(f"there is no folder {path.parent}")
         if path.exists():
             raise UsageError(f"{path} exists already")
-    except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such user
+    except OSError as error:  # too long a name, no right to look
+        raise UsageError(f"{text}: {error.strerror}") from None
+    except RuntimeError as error:  # no such user
         raise UsageError(str(error)) from None
     return path
 
@@ -62,15 +65,23 @@ def save(path: Path, text: str) -> None:
         EmbedqError: It cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
+        file = path.open("x", encoding="utf-8")
     except OSError as error:
-        raise EmbedqError(f"{path} cannot be written: {error.strerror}") from None
+        raise _unwritable(path, error) from None
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise _unwritable(path, error, NOTHING_LEFT) from None
+
+
+NOTHING_LEFT = "nothing is left of it; name another"
+
+
+def _unwritable(path: Path, error: OSError, advice: str = "") -> EmbedqError:
+    return EmbedqError(f"{path} cannot be written: {error.strerror}", advice)
 
 
 class Export:
@@ -98,7 +109,7 @@ class Export:
         try:
             self._file = self._path.open("x", encoding="utf-8", newline="")
         except OSError as error:
-            raise EmbedqError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise _unwritable(self._path, error) from None
         return self
 
     def __exit__(
@@ -111,10 +122,8 @@ class Export:
         """
         if kind is None:
             self._write(self._end)
-        if self._file is not None:
-            self._file.close()
-        if kind is not None:
-            self._path.unlink(missing_ok=True)
+        else:
+            self._discard()
 
     def add(self, rows: Iterable[object]) -> None:
         """Write rows.
@@ -136,9 +145,15 @@ class Export:
         try:
             write(self._file)
         except OSError as error:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
-            raise EmbedqError(f"{self._path} cannot be written: {error.strerror}") from None
+            self._discard()
+            raise _unwritable(self._path, error, NOTHING_LEFT) from None
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # once more for what it still holds: the disk is full now, too
+                self._file.close()
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _add(self, values: dict[str, object], file: IO[str]) -> None:
         if self._path.suffix.lower() == ".json":
@@ -154,7 +169,7 @@ class Export:
     def _end(self, file: IO[str]) -> None:
         if self._path.suffix.lower() == ".json":
             file.write("\n]\n" if self.rows else "[]\n")
-        file.flush()
+        file.close()  # some file systems tell only then that there was no room
 
 
 def _cell(value: object) -> object:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.filters.saved_filters import load_filters, store_filters
-from embedq_tui.rendering.export import Export, path_of
-from embedq_worker.errors import SettingsError, UsageError
+from embedq_tui.rendering.export import Export, path_of, save
+from embedq_worker.errors import EmbedqError, SettingsError, UsageError
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,46 @@ def test_filters_are_kept_by_name(tmp_path: Path) -> None:
         file.write_text(broken, encoding="latin-1")
         with pytest.raises(SettingsError):
             load_filters(file)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".svg"])
+@pytest.mark.parametrize("rows", [5, 3_000])  # what is kept to the end, and what is written before it
+def test_on_a_full_disk_nothing_is_left_of_the_file(tmp_path: Path, suffix: str, rows: int) -> None:
+    path = tmp_path / f"rows{suffix}"
+    with full_disk(), pytest.raises(EmbedqError):
+        if suffix == ".svg":
+            save(path, "x" * rows * 50)
+        else:
+            with Export(path) as out:
+                out.add(ROWS[:1] * rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_full_disk_the_filters_of_before_stay(tmp_path: Path) -> None:
+    path = tmp_path / "filters.json"
+    store_filters({"a": "b"}, path)
+    with full_disk(), pytest.raises(SettingsError):
+        store_filters({"name": "status:failed"}, path)
+    assert load_filters(path) == {"a": "b"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_came_meanwhile_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("another's", "utf-8")
+    with pytest.raises(EmbedqError), Export(path) as out:
+        out.add(ROWS)
+    with pytest.raises(EmbedqError):
+        save(path, "picture")
+    assert path.read_text("utf-8") == "another's"
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may be longer than some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
