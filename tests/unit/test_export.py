@@ -93,11 +93,7 @@ def test_filters_are_kept_by_name(tmp_path: Path) -> None:
 def test_on_a_full_disk_nothing_is_left_of_the_file(tmp_path: Path, suffix: str, rows: int) -> None:
     path = tmp_path / f"rows{suffix}"
     with full_disk(), pytest.raises(EmbedqError):
-        if suffix == ".svg":
-            save(path, "x" * rows * 50)
-        else:
-            with Export(path) as out:
-                out.add(ROWS[:1] * rows)
+        write(path, rows)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,6 +114,15 @@ def test_a_file_that_came_meanwhile_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(EmbedqError):
         save(path, "picture")
     assert path.read_text("utf-8") == "another's"
+
+
+def write(path: Path, rows: int) -> None:
+    """A picture, or a table."""
+    if path.suffix == ".svg":
+        save(path, "x" * rows * 50)
+        return
+    with Export(path) as out:
+        out.add(ROWS[:1] * rows)
 
 
 @contextmanager
