@@ -10,6 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
+from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FailureGroup, Failures, failures
 from embedq_worker.settings import Settings
@@ -82,7 +83,7 @@ def _details(found: Failures) -> Iterator[str]:
         yield f"  error       {printable_line(group.newest[0].error if group.newest else group.error)}"
         yield f"  advice      {group.advice}"
         for task in group.newest:
-            what = printable_line(task.slug or f"article {task.article_id}", 60)
+            what = printable_line(article_of(task), 60)
             attempts = f"{task.attempts} of {task.max_attempts} attempts"
             yield f"  task        {task.id}  {task.operation} {what}, {attempts}"
 

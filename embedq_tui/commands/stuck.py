@@ -8,6 +8,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, count, print_json, print_table, say
+from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
 from embedq_worker.settings import Settings
@@ -64,8 +65,7 @@ def _table(found: StuckTasks) -> None:
 
 
 def _row(task: StuckTask) -> list[str]:
-    article = task.slug or f"article {task.article_id}"
-    return [str(task.id), article, f"{age(task.claim_age_s)} ago", task.reason.value]
+    return [str(task.id), article_of(task), f"{age(task.claim_age_s)} ago", task.reason.value]
 
 
 def _more(task: StuckTask) -> list[str]:

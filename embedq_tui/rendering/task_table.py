@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from embedq_tui.output import Column, console, print_table
-from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age
+
+if TYPE_CHECKING:
+    from embedq_worker.insights.failures import FailedTask
+    from embedq_worker.insights.stuck import StuckTask
+    from embedq_worker.insights.tasks import TaskRow
 
 WIDE = 130
 """Columns from which on there is room for everything."""
@@ -39,7 +44,7 @@ def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
     print_table(columns, rows)
 
 
-def article_of(task: TaskRow) -> str:
+def article_of(task: TaskRow | FailedTask | StuckTask) -> str:
     """Slug, else id, of a task's article."""
     return task.slug or ("no article" if task.article_id is None else f"article {task.article_id}")
 

@@ -52,6 +52,18 @@ async def test_errors_that_differ_in_numbers_are_one_group(tui: Tui, connection:
     )
 
 
+async def test_a_task_of_no_article_is_called_so(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, status, processed_at, completed_at)
+           VALUES ('update', 'failed', now(), now()),
+                  ('update', 'processing', now() - interval '2 h', NULL)"""
+    )
+    for command in (["failed", "--details"], ["stuck"]):
+        answer = await tui(*command)
+        assert "no article" in answer.out
+        assert "None" not in answer.out
+
+
 async def test_details_show_tasks_and_advice(tui: Tui, connection: Connection) -> None:
     await fail(connection, "boom {}", 5)
     answer = await tui("failed", "--details")

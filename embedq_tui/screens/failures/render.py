@@ -10,6 +10,7 @@ from rich.text import Text
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
@@ -124,7 +125,7 @@ def group_lines(
     yield "Newest tasks", QUIET
     for task in newest or ():
         when = age((now - task.at).total_seconds()) + " ago" if task.at else "unknown"
-        name = printable_line(task.slug or f"article {task.article_id}", max(width - 40, 10))
+        name = printable_line(article_of(task), max(width - 40, 10))
         yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} tries", ""
 
 

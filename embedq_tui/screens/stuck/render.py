@@ -10,6 +10,7 @@ from rich.text import Text
 
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
+from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
@@ -48,7 +49,7 @@ def row_of(task: StuckTask, now: datetime) -> Row:
         Text(_place(task.worker, task.worker_place)),
         Text(f"{task.attempts}/{task.max_attempts}"),
         Text(printable_line(task.operation)),
-        Text(printable_line(task.slug or f"article {task.article_id}")),
+        Text(printable_line(article_of(task))),
         Text(task.priority, PRIORITY_STYLES.get(task.priority, "")),
         Text(str(task.id), QUIET),
     )
