@@ -102,7 +102,7 @@ async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: W
         with progress(f"Tasks {planned.action.done}", planned.matched) as reached:
             state = await way(Run(connection, planned, operator(), progress=reached, outcome=outcome))
         missed = await left_out(connection, planned, outcome) if planned.wanted.ids is not None else []
-    return Done(planned, outcome, missed, state)
+    return Done(planned, outcome, missed, state if planned.matched else "nothing")
 
 
 def _tell(invocation: Invocation, done: Done) -> None:

@@ -10,7 +10,7 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, print_json, print_wrapped, say
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.health import Code, Health, Issue, Measure, health
 from embedq_worker.queue.counts import Drift, miscounted
 from embedq_worker.settings import Settings
@@ -68,7 +68,12 @@ def command(
         health_failure_rate=max_failure_rate,
         health_dead_rows=max_dead_rows,
     )
-    found = _without(asyncio.run(_look(settings, deep=deep)), ignore)
+    try:
+        found = _without(asyncio.run(_look(settings, deep=deep)), ignore)
+    except EmbedqError as error:
+        if nagios and not invocation.as_json:  # a monitoring plugin is asked for its standard output alone
+            say(f"UNKNOWN: {printable_line(error.message.replace('|', '/'), 1_000)}")
+        raise
     if invocation.as_json:
         print_json(found)
     elif nagios:
@@ -129,7 +134,8 @@ def _show(found: Health) -> None:
     if found.healthy:
         say(_summary(found))
         return
-    print_wrapped(f"UNHEALTHY: {', '.join(issue.code for issue in found.issues)}")
+    codes = dict.fromkeys(issue.code for issue in found.issues)  # one may be objected to for several reasons
+    print_wrapped(f"UNHEALTHY: {', '.join(codes)}")
     for issue in found.issues:
         say()
         print_wrapped(f"{issue.code}: {issue.message}")

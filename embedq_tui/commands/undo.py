@@ -39,8 +39,12 @@ def _tell(invocation: Invocation, undone: Undone, more: str = "") -> None:
     if invocation.as_json:
         print_json(undone)
     else:
-        kept = f"; to {undone.kept:,} something has happened since" if undone.kept else ""
-        say(f"{count(undone.changed, 'task')} taken back{kept}{more}", error=bool(more))
+        told = f"{count(undone.changed, 'task')} taken back"
+        if undone.kept:
+            told += f"; to {undone.kept:,} something has happened since"
+        elif not undone.changed and not more:
+            told += ": the audit log has none of this operation"
+        say(told + more, error=bool(more))
 
 
 async def _undo(settings: Settings, operation: UUID, so_far: SoFar[Undone | None]) -> Undone:

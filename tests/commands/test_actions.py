@@ -53,6 +53,7 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
     answer = await tui("retry", str(failed))
     assert answer.code == ExitCode.NO
     assert str(failed) in answer.err
+    await act(tui, "retry", failed, code=ExitCode.NO, matched=0, state="nothing")
 
 
 async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:

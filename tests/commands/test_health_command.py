@@ -66,6 +66,20 @@ async def test_a_monitoring_plugins_line(tui: Tui, connection: Connection) -> No
     assert not re.search("[\x00-\x09\x0b-\x1f]", answer.out)
 
 
+async def test_a_monitoring_plugins_line_where_the_database_is_not_reached(anywhere: Tui) -> None:
+    answer = await anywhere("health", "--nagios")
+    assert answer.code == ExitCode.UNREACHABLE  # which such a plugin calls unknown
+    assert answer.out.startswith("UNKNOWN: ")
+    assert len(answer.out.splitlines()) == 1
+    assert answer.err
+
+
+async def test_a_code_is_named_once(tui: Tui, connection: Connection) -> None:
+    await connection.execute("UPDATE embedq_migrations SET checksum = 'x' WHERE version IN (5, 6)")
+    answer = await tui("health", "--deep", "--ignore", "no_worker")
+    assert answer.out.splitlines()[0] == "UNHEALTHY: schema"
+
+
 async def test_the_deep_look_finds_what_others_left(tui: Tui, connection: Connection) -> None:
     done, lost = await add_articles(connection, ["one", "two"])
     await embed(connection, done)
