@@ -17,11 +17,11 @@ from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
 _DAMAGE = {
-    Category.MISSING: "have text and no embeddings",
-    Category.FAILED: "failed, and their embeddings are not those of their text",
-    Category.STALE: "have embeddings of an older text",
-    Category.MODEL: "have embeddings of another model",
-    Category.NO_RAG: "are not to be embedded and have embeddings",
+    Category.MISSING: "with text and no embeddings",
+    Category.FAILED: "that failed, without the embeddings of its text",
+    Category.STALE: "with embeddings of an older text",
+    Category.MODEL: "with embeddings of another model",
+    Category.NO_RAG: "with embeddings, not to be embedded",
 }
 
 
@@ -113,7 +113,7 @@ def _findings(plan: Plan, overspent: int) -> list[Finding]:
             category.value,
             plan.counts[category].to_queue,
             plan.counts[category].waiting,
-            f"{count(plan.counts[category].to_queue or plan.counts[category].waiting, 'article')}: {words}",
+            f"{count(plan.counts[category].to_queue or plan.counts[category].waiting, 'article')} {words}",
             f"run: embedq-tui backfill --only {category.value.replace('_', '-')}",
         )
         for category, words in _DAMAGE.items()

@@ -147,7 +147,7 @@ async def test_what_is_wrong_is_found_and_repaired(database: Database, connectio
         await audited(connection, "Operator: counts repaired")
         await no_dialog(pilot)
         await pilot.press("v")
-        await until_text(pilot, "have text and no embeddings")
+        await until_text(pilot, "text and no embeddings")
         await pilot.press("escape")
         await until_text(pilot, "Queue what needs embedding")
         await pilot.press("enter")

@@ -120,6 +120,10 @@ async def health(connection: Connection, settings: Settings) -> Health:
     return Health(seen.at, not issues, tuple(issues), found.measures())
 
 
+def _tasks(number: int) -> str:
+    return f"{number:,} {'task' if number == 1 else 'tasks'}"
+
+
 def orders(control: Control, at: datetime) -> Iterator[Issue]:
     """What an operator said to all workers, as long as it holds.
 
@@ -209,7 +213,7 @@ class _Findings:
                 seconds = self._age_s(provider.opened_at)
                 yield Issue(
                     Code.PROVIDER_OPEN,
-                    f"nothing is sent to {provider.key} since {age(seconds)}: {provider.reason}",
+                    f"for {age(seconds)} nothing has been sent to {provider.key}: {provider.reason}",
                     provider.advice or "it is probed and taken up again by itself; embedq-tui check tries it",
                     round(seconds, 1),
                     0,
@@ -223,7 +227,7 @@ class _Findings:
         if pending > most:
             yield Issue(
                 Code.BACKLOG,
-                f"{pending:,} tasks are pending, {most:,} are allowed",
+                f"{_tasks(pending)} pending, {most:,} allowed",
                 "more workers or a bigger EMBEDDING_CONCURRENT_WORKERS; embedq-tui metrics shows the pace",
                 pending,
                 most,
@@ -242,7 +246,7 @@ class _Findings:
         if self.facts.stuck > self.settings.health_stuck:
             yield Issue(
                 Code.STUCK,
-                f"{self.facts.stuck:,} tasks are in a hand that will not finish them",
+                f"{_tasks(self.facts.stuck)} in hands that will not finish what they hold",
                 "a running worker takes them back in a moment; or: embedq-tui reset-stuck",
                 self.facts.stuck,
                 self.settings.health_stuck,
@@ -255,7 +259,7 @@ class _Findings:
             held = self.seen.queue.counts.processing
             yield Issue(
                 Code.STALLED,
-                f"{held:,} tasks are in hand and nothing has ended for {age(idle_s)}",
+                f"nothing has ended for {age(idle_s)}, with {_tasks(held)} in hand",
                 "the provider hangs or is too slow: embedq-tui check; then look at the log of the workers",
                 round(idle_s, 1),
                 longest,
