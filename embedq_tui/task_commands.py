@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import confirm, count, print_json, progress, say
-from embedq_worker.actions.tasks import Action, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
+from embedq_worker.actions.left_out import LeftOut, left_out
+from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.wanted import TaskFilter

@@ -16,7 +16,8 @@ from embedq_tui.execution.undo import UndoableOperation, UndoHistory
 from embedq_tui.live.link import Link
 from embedq_tui.output import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
-from embedq_worker.actions.tasks import BATCH, RETRY, LeftOut, Outcome, Plan, Run, carry_out, left_out, plan
+from embedq_worker.actions.left_out import LeftOut, left_out
+from embedq_worker.actions.tasks import BATCH, RETRY, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow, list_tasks

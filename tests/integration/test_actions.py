@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from embedq_worker.actions.left_out import left_out
 from embedq_worker.actions.tasks import (
     CANCEL,
     CANCEL_FAILED,
@@ -22,7 +23,6 @@ from embedq_worker.actions.tasks import (
     Outcome,
     Run,
     carry_out,
-    left_out,
     plan,
 )
 from embedq_worker.actions.undo import undo, undoable

@@ -17,7 +17,7 @@ ASKS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "fetchmany", 
 OURS = "from constants of ours, chosen by the kind of a question; what is asked for are parameters"
 ASSEMBLED = {
     "actions.tasks._batch": "words of an action, constants of `actions`, and conditions of `selection`",
-    "actions.tasks.left_out": "conditions of an action and of `queue.selection`, constants",
+    "actions.left_out.left_out": "conditions of an action and of `queue.selection`, constants",
     "insights.articles._step": OURS,
     "insights.audit.audit_page": "conditions of `AuditFilter`: levels and categories are words of a list",
     "insights.audit_tail._read": "the same conditions",
