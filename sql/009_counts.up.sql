@@ -27,23 +27,35 @@ CREATE VIEW embedq_live_failures AS
     ) AS parts
     GROUP BY fingerprint;
 
--- Moves the deltas into the counts; whoever comes while another does it leaves it to the other.
-CREATE FUNCTION embedq_fold_counts() RETURNS void
+-- Moves the deltas into the counts; whoever comes while another does it leaves it to the other. A delta of nothing asks
+-- for a recount, see embedq_count_truncate: that is for workers (p_recount), no writer is to wait for it.
+CREATE FUNCTION embedq_fold_counts(p_recount boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    v_recount boolean;
+    v_groups bigint;
 BEGIN
     IF pg_try_advisory_xact_lock(1701667442, -2) THEN
         WITH gone AS (
-            DELETE FROM embedq_count_deltas RETURNING status, priority, fingerprint, delta
+            DELETE FROM embedq_count_deltas WHERE p_recount OR status IS NOT NULL OR fingerprint IS NOT NULL
+            RETURNING status, priority, fingerprint, delta
         ), counted AS (
             INSERT INTO embedq_counts AS c (status, priority, n)
             SELECT status, priority, sum(delta) FROM gone WHERE status IS NOT NULL GROUP BY status, priority
             ON CONFLICT (status, priority) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0
+        ), grouped AS (
+            INSERT INTO embedq_failure_counts AS c (fingerprint, n)
+            SELECT fingerprint, sum(delta) FROM gone WHERE fingerprint IS NOT NULL GROUP BY fingerprint
+            ON CONFLICT (fingerprint) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0
+            RETURNING fingerprint
         )
-        INSERT INTO embedq_failure_counts AS c (fingerprint, n)
-        SELECT fingerprint, sum(delta) FROM gone WHERE fingerprint IS NOT NULL GROUP BY fingerprint
-        ON CONFLICT (fingerprint) DO UPDATE SET n = c.n + EXCLUDED.n WHERE EXCLUDED.n <> 0;
-        IF FOUND THEN
+        SELECT (SELECT bool_or(status IS NULL AND fingerprint IS NULL) FROM gone), (SELECT count(*) FROM grouped)
+        INTO v_recount, v_groups;
+        IF v_groups > 0 THEN
             DELETE FROM embedq_failure_counts WHERE n = 0;
+        END IF;
+        IF v_recount THEN
+            PERFORM FROM embedq_repair_counts();
         END IF;
     END IF;
 END
@@ -104,7 +116,9 @@ BEGIN
 END
 $$;
 
--- TRUNCATE waits for every writer of the table, so what is counted here is all there was.
+-- TRUNCATE waits for every writer of the table, so what is counted here is all there was; but under a stricter isolation
+-- the snapshot may be older than what they did, and nothing younger can be seen. Then the counts are made anew by the
+-- next worker that folds, which costs little of a table that was empty a moment ago.
 CREATE FUNCTION embedq_count_truncate() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -112,6 +126,8 @@ BEGIN
     SELECT status, priority, -n FROM embedq_live_counts WHERE n <> 0;
     INSERT INTO embedq_count_deltas (fingerprint, delta)
     SELECT fingerprint, -n FROM embedq_live_failures WHERE n <> 0;
+    INSERT INTO embedq_count_deltas (delta)
+    SELECT 0 WHERE current_setting('transaction_isolation') <> 'read committed';
     RETURN NULL;
 END
 $$;

@@ -100,7 +100,7 @@ async def test_the_role_lacks_rights(
     await connection.execute(
         f"""CREATE ROLE {role} LOGIN PASSWORD 'reads';
             GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};
-            REVOKE EXECUTE ON FUNCTION embedq_fold_counts() FROM public"""
+            REVOKE EXECUTE ON FUNCTION embedq_fold_counts(boolean) FROM public"""
     )
     try:
         url = urlsplit(database.url)

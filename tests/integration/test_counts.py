@@ -8,8 +8,11 @@ from random import Random
 import asyncpg
 import pytest
 
-from tests.support.databases import Connection
+from tests.support.content import until_true
+from tests.support.databases import Connection, Database
+from tests.support.provider_stub import ProviderStub
 from tests.support.queue_world import World, waiters
+from tests.support.worker_process import environment, worker_process
 
 WRITER = "embedq_test_writer"
 """A role of the article program: rights on the public tables, none on ours."""
@@ -140,6 +143,27 @@ async def test_a_stricter_isolation_is_counted_too(world: World, isolation: str)
         await other.execute("SELECT embedq_fold_counts()")
         await world.psql.execute("UPDATE embedding_tasks SET status = 'failed', error_message = slug")
         await world.psql.execute("INSERT INTO embedding_tasks (operation) VALUES ('delete')")
+    assert await world.miscounted() == []
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_what_a_truncate_could_not_see_is_made_good_by_a_worker(
+    database: Database, world: World, stub: ProviderStub, isolation: str
+) -> None:
+    before = await world.tasks(await world.articles(6))
+    other = await world.database.connect()
+    await other.execute(f"BEGIN ISOLATION LEVEL {isolation}; SELECT FROM articles")
+    await world.tasks(await world.articles(3))
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET status = 'failed', error_message = slug WHERE id = ANY ($1)", before[:2]
+    )
+    await world.psql.execute("DELETE FROM embedding_tasks WHERE id = ANY ($1)", before[2:3])
+    await other.execute("TRUNCATE embedding_tasks; COMMIT")
+    await world.psql.execute("SELECT embedq_fold_counts()")
+    await world.task(await world.article())
+    assert await world.miscounted()
+    async with worker_process(environment(database, stub)):
+        await until_true(world.psql, "SELECT NOT EXISTS (SELECT FROM embedq_count_drift)")
     assert await world.miscounted() == []
 
 

@@ -204,7 +204,7 @@ class Maintenance:
             await rescue_all(self._pool, self._settings, self._log)
 
     async def _fold(self) -> None:
-        await self._pool.execute("SELECT embedq_fold_counts()")
+        await self._pool.execute("SELECT embedq_fold_counts(true)")
 
     async def _sample(self) -> None:
         await self._metrics.write(self._pool)
