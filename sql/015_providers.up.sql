@@ -132,7 +132,7 @@ BEGIN
     END IF;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: probe',
-            jsonb_build_object('operator', p_by, 'providers', v_keys));
+            embedq_signature(p_by) || jsonb_build_object('providers', v_keys));
     PERFORM pg_notify('embedq_work', 'provider');
     PERFORM pg_notify('embedq_changes', 'provider');
     RETURN QUERY SELECT k, v_now FROM unnest(v_keys) AS k;

@@ -229,7 +229,7 @@ async def test_an_operator_has_what_is_held_probed_at_once(world: World) -> None
     audited = await world.psql.fetchval(
         "SELECT metadata FROM embedding_audit_logs WHERE category = 'queue_operations'"
     )
-    assert json.loads(audited) == {"operator": "ops@bastion", "providers": [PROVIDER]}
+    assert json.loads(audited) == {"operator": "ops", "host": "bastion", "providers": [PROVIDER]}
     with pytest.raises(EmbedqError):
         await ask(world, "another")
 

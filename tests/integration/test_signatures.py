@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from embedq_worker.actions import backfill, bulk
+from embedq_worker.actions import backfill, bulk, probing
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.importing import ArticleDraft
-from embedq_worker.queue import fleet, operator_log
+from embedq_worker.providers.base import ProviderMisconfigured
+from embedq_worker.queue import breaker, fleet, operator_log
 from embedq_worker.queue.fleet import Order
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.backfilling import OPTIONS
-from tests.support.queue_world import World
+from tests.support.queue_world import PROVIDER, World
 
 BY = "ann@work@ops.example"
 
@@ -51,11 +52,18 @@ async def cancel_one(world: World, by: str) -> None:
     await carry_out(Run(world.psql, await plan(world.psql, CANCEL, TaskFilter(since=timedelta(hours=1))), by))
 
 
+async def probe_one(world: World, by: str) -> None:
+    await breaker.failed(world.pool, PROVIDER, ProviderMisconfigured("no such model", "pull it"), probe=False)
+    await probing.probe(world.psql, PROVIDER, by, dead_s=45, within_s=0)
+
+
 async def note(world: World, by: str) -> None:
     await operator_log.note(world.psql, "cleanup", by)
 
 
-@pytest.mark.parametrize("act", [import_one, command_all, order_one, backfill_and_back, cancel_one, note])
+@pytest.mark.parametrize(
+    "act", [import_one, command_all, order_one, backfill_and_back, cancel_one, probe_one, note]
+)
 @pytest.mark.parametrize(("by", "who"), [(BY, ("ann@work", "ops.example")), ("ann", ("ann", ""))])
 async def test_operator_and_host_stand_apart(
     world: World, act: Callable[[World, str], Coroutine[Any, Any, None]], by: str, who: tuple[str, str]
