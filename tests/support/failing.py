@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import pytest
@@ -19,6 +21,23 @@ def provider_at(protocol: Protocol, url: str, **values: Any) -> Provider:
     given: dict[str, Any] = {"ollama_base_url": url, "openai_base_url": f"{url}/v1"}
     given |= {"dimensions_wanted": 8, "model_name": "stub"}
     return open_provider(Settings(provider=protocol, **{**given, **values}))
+
+
+@asynccontextmanager
+async def opened(protocol: Protocol, url: str, **values: Any) -> AsyncIterator[Provider]:
+    """The same, closed at the end of the block."""
+    provider = provider_at(protocol, url, **values)
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+async def failure(provider: Provider, texts: Sequence[str] = ("a", "b")) -> ProviderError:
+    """What embedding ends in."""
+    with pytest.raises(ProviderError) as caught:
+        await provider.embed(texts)
+    return caught.value
 
 
 async def embed_failure(provider: Provider) -> ProviderError:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from embedq_worker.configuration import SettingRow, describe_settings, load_settings, spellings_of
-from embedq_worker.errors import ExitCode, SettingsError
 from embedq_worker.settings import Settings
+from tests.support.refused_settings import refusal
 from tests.support.settings_table import table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -112,20 +112,6 @@ TABLE: list[tuple[str, list[str], str, str, object, list[str]]] = [
     ("pg_user", ["PGUSER"], "-", "embedq", "embedq", []),
     ("pg_sslmode", ["PGSSLMODE"], "-", "verify-full", "verify-full", ["maybe"]),
 ]
-SECRETS = ["OPENAI_API_KEY", "DB_PASSWORD", "PGPASSWORD"]
-BAD_URLS = [  # each with "geheim" where a secret would be
-    "mysql://user:geheim@host/db",
-    "geheim",
-    "host=db password=geheim",
-    "postgresql://user:ge#heim-geheim@host/db",
-    "postgresql://user:geheim/@host/db",
-    "postgresql://user:a?geheim@host/db",
-    "postgresql://user:1?geheim@host/db",
-    "postgresql://user:geheim@host:54x/db",
-    "postgresql://user:geheim@host:65536/db",
-    "postgresql://user:[geheim@host/db",
-    "postgresql://user:geheim@host/db?sslmode=sometimes",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -141,15 +127,6 @@ def env_file(tmp_path: Path, text: str) -> Path:
 
 def row(settings: Settings, name: str, file: Path | None = None) -> SettingRow:
     return next(row for row in describe_settings(settings, file) if name in row.spellings)
-
-
-def refusal(file: Path | None = None, **flags: object) -> str:
-    with pytest.raises(SettingsError) as caught:
-        load_settings(file, **flags)
-    assert caught.value.exit_code == ExitCode.USAGE
-    assert "\n" not in caught.value.message
-    assert caught.value.__cause__ is None
-    return str(caught.value)
 
 
 # -- every variable
@@ -336,62 +313,6 @@ def test_model_and_dimensions_follow_the_provider(
     assert (settings.model, settings.dimensions) == (model, dimensions)
     assert row(settings, "EMBEDDING_MODEL").value == model
     assert row(settings, "EMBEDDING_DIMENSIONS").value == str(dimensions)
-
-
-# -- secrets
-
-
-def test_a_secret_of_two_lines_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "geheim\nkey")
-    told = refusal()
-    assert "OPENAI_API_KEY" in told
-    assert "geheim" not in told
-
-
-@pytest.mark.parametrize("name", ["CHUNK_OVERLAP", "EMBEDDING_MODEL"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_quote_that_is_left_open_shows_no_secret_below_it(tmp_path: Path, name: str, end: str) -> None:
-    file = tmp_path / "open.env"
-    file.write_text(end.join([f"{name}='x", "OPENAI_API_KEY=geheim", "DB_NAME='"]), newline="")
-    told = refusal(file)
-    assert name in told
-    assert "geheim" not in told
-
-
-def test_no_secret_is_shown_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in SECRETS:
-        monkeypatch.setenv(name, "geheim")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://joe:ge%40heim@h:1/db?password=geheim")
-    monkeypatch.setenv("OLLAMA_BASE_URL", "http://geheim@gpu:1/v?key=geheim")
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://joe:geheim@llm/v1")
-    settings = load_settings()
-    shown = {row.name: row.value for row in describe_settings(settings)}
-    assert not re.search("ge(%40)?heim", repr(settings) + repr(shown) + str(settings.warnings()))
-    assert all(shown[name] not in ("", "-") for name in SECRETS)
-    assert shown["DATABASE_URL"] == "postgresql://joe:********@h:1/db"
-    assert shown["OLLAMA_BASE_URL"] == "http://********@gpu:1/v"
-    assert shown["OPENAI_BASE_URL"] == "https://joe:********@llm/v1"
-
-
-@pytest.mark.parametrize("url", BAD_URLS)
-def test_a_bad_url_of_the_database_is_refused_without_being_shown(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    told = refusal()
-    assert told.startswith("DATABASE_URL")
-    assert "heim" not in told
-
-
-@pytest.mark.parametrize("name", ["OLLAMA_BASE_URL", "OPENAI_BASE_URL"])
-@pytest.mark.parametrize("url", ["ftp://joe:geheim@h", "http://joe:geh/eim@h", "http://h:geheim", "geheim"])
-def test_a_bad_url_of_a_provider_is_refused_without_being_shown(
-    name: str, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, url)
-    told = refusal()
-    assert told.startswith(name)
-    assert "eim" not in told
 
 
 # -- the page of the documentation

@@ -1,0 +1,20 @@
+"""Settings that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from embedq_worker.configuration import load_settings
+from embedq_worker.errors import ExitCode, SettingsError
+
+
+def refusal(file: Path | None = None, **flags: object) -> str:
+    """What an operator is told of settings that cannot be used: in a line, and without what led to it."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, **flags)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "\n" not in caught.value.message
+    assert caught.value.__cause__ is None
+    return str(caught.value)
