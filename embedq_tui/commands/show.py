@@ -12,13 +12,14 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
+from embedq_tui.rendering.audit_lines import told_of
 from embedq_tui.rendering.task_table import article_of, when
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
 from embedq_worker.insights.events import Event
 from embedq_worker.settings import Settings
-from embedq_worker.text import age, printable_line
+from embedq_worker.text import printable_line
 
 
 @click.command("show", epilog="Example: embedq-tui show 01a20e58-c777-73ab-9609-1ff580477dd1")
@@ -102,19 +103,7 @@ def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
 
 
 def _event(event: Event) -> Iterator[str]:
-    parts = [
-        f"  {event.at.astimezone():%Y-%m-%d %H:%M:%S}",
-        f"{event.level:<5}",
-        printable_line(event.message),
-    ]
-    if event.attempt is not None:
-        parts.append(f"attempt {event.attempt}")
-    if event.duration_ms is not None:
-        parts.append(f"after {age(event.duration_ms / 1000)}")
-    if event.operator:
-        parts.append(f"by {printable_line(event.operator)}")
-    elif event.worker:
-        parts.append(f"worker {printable_line(event.worker)[:8]}")
-    yield "  ".join(parts)
+    head = f"  {event.at.astimezone():%Y-%m-%d %H:%M:%S}  {event.level:<5}"
+    yield "  ".join([head, *map(printable_line, (event.message, *told_of(event)))])
     if event.error:
         yield f"    {printable_line(event.error)}"

@@ -81,7 +81,7 @@ def _rest(found: Stats) -> Iterator[str]:
     if found.success_rate is not None:
         yield f"Of all that ended and is kept {percentage(found.success_rate, 1)} succeeded."
     if found.queue.oldest_due_at:
-        yield f"Waiting since: {moment(found.queue.oldest_due_at, found.at)}"
+        yield f"Oldest due: {moment(found.queue.oldest_due_at, found.at)}"
     yield f"Last completed: {moment(found.queue.last_completed_at, found.at)}"
     if found.failing:
         yield ""

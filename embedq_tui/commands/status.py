@@ -136,7 +136,7 @@ def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:
     if queue.oldest_pending_at:
         yield f"Oldest pending: {moment(queue.oldest_pending_at, now)}"
     if queue.oldest_due_at:
-        yield f"Waiting since: {moment(queue.oldest_due_at, now)}"
+        yield f"Oldest due: {moment(queue.oldest_due_at, now)}"
     elif queue.next_due_at:
         yield f"Next due: {moment(queue.next_due_at, now)}"
     yield f"Last completed: {moment(queue.last_completed_at, now)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from embedq_worker.insights.audit import AuditRow
+from embedq_worker.insights.events import Event
 from embedq_worker.text import age, printable_line
 
 WIDE = 120
@@ -29,7 +30,7 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     if wide:
         head += f" {printable_line(event.category):<16}"
     subject = [subject_of(row)] if row.article_id is not None else []
-    parts = [event.message, *subject, *told_of(row), *(_ids(row) if wide else ())]
+    parts = [event.message, *subject, *told_of(event), *(_ids(row) if wide else ())]
     return "  ".join([head, *map(printable_line, parts)])
 
 
@@ -68,9 +69,8 @@ def _ids(row: AuditRow) -> Iterator[str]:
         yield f"operation {row.operation_id}"
 
 
-def told_of(row: AuditRow) -> Iterator[str]:
+def told_of(event: Event) -> Iterator[str]:
     """What it says apart from its message."""
-    event = row.event
     if event.attempt is not None:
         yield f"attempt {event.attempt}"
     if event.duration_ms is not None:

@@ -143,6 +143,9 @@ async def test_the_history_of_a_task(tui: Tui, connection: Connection) -> None:
     text = (await tui("show", str(later))).out
     for part in (str(later), "no such model", "Traceback", "history-0", str(task)):
         assert part in text
+    told = document["timeline"][1]["duration_ms"]
+    assert f"{told:,.0f} ms" in text  # as the audit log tells it
+    assert "action=retry" in text
 
     answer = await tui("show", str(uuid4()))
     assert (answer.code, answer.out) == (ExitCode.NO, "")

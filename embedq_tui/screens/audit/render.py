@@ -44,7 +44,7 @@ def audit_text(row: AuditRow, width: int, today: date) -> Text:
         line.append(f"  {printable_line(subject[:CUT])}", NAME if event.level != "debug" else QUIET)
     if event.error:
         line.append(f"  {printable_line(event.error[:CUT])}", BAD if event.level == "error" else style)
-    for part in told_of(row):
+    for part in told_of(event):
         line.append(f"  {printable_line(part[:CUT])}", QUIET)
     if width >= VERY_WIDE and row.task_id is not None:
         line.append(f"  task {row.task_id}", QUIET)
