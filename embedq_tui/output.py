@@ -185,6 +185,10 @@ def console() -> Console:
     return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
+_GAP = 2
+"""Cells between two columns."""
+
+
 class Column(NamedTuple):
     """A column of a table.
 
@@ -212,19 +216,33 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         from rich.table import Table
         from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    shown = [[printable_line(cell) for cell in row] for row in rows]
+    screen = console()
+    roomy = _least_width(columns, shown) <= screen.width
     for column in columns:
         table.add_column(
             Text(column.title),
             justify="right" if column.right else "left",
             no_wrap=not (column.wrap or column.least),  # for rich: it does not give way
             overflow="fold" if column.wrap else "ellipsis",
-            min_width=column.least,
+            min_width=column.least if roomy else None,  # or rich would cut the last columns, and not say so
         )
-    for row in rows:
+    for row in shown:
         cells = zip(columns, row, strict=True)
-        table.add_row(*(Text(printable_line(cell), no_wrap=not column.wrap) for column, cell in cells))
-    console().print(table)
+        table.add_row(*(Text(cell, no_wrap=not column.wrap) for column, cell in cells))
+    screen.print(table)
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Cells of a terminal on which every column of a table has what it keeps."""
+    from rich.cells import cell_len
+
+    kept = 0
+    for place, column in enumerate(columns):
+        widest = max(cell_len(text) for text in (column.title, *(row[place] for row in rows)))
+        kept += column.least or (1 if column.wrap else widest)
+    return kept + _GAP * (len(columns) - 1)
 
 
 def print_wrapped(line: str, *, quiet: bool = False) -> None:

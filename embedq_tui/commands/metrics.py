@@ -102,9 +102,11 @@ def _table(found: Metrics) -> None:
 
 
 def _plot(found: Metrics) -> None:
-    from embedq_tui.rendering.plots import Line, plot
+    from embedq_tui.rendering.plots import LEAST_WIDTH, Line, plot
 
     screen = console()
+    if screen.width < LEAST_WIDTH:
+        raise EmbedqError(f"a plot takes {LEAST_WIDTH} columns", "a wider terminal, or no --plot: the table fits")
     labels = [when(period, found.by) for period in found.periods]
     processing = [period.processing_ms for period in found.periods]
     pictures = {

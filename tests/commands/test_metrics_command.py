@@ -65,6 +65,15 @@ async def test_plots(tui: Tui, connection: Connection) -> None:
     assert max(map(len, answer.out.splitlines())) <= 120
 
 
+async def test_a_plot_that_there_is_no_room_for(
+    tui: Tui, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await some_hours(connection)
+    monkeypatch.setattr("embedq_tui.output.PIPE_WIDTH", 20)
+    answer = await tui("metrics", "--plot")
+    assert (answer.code, answer.out, len(answer.complaint)) == (ExitCode.NO, "", 2)
+
+
 @pytest.mark.parametrize("variables", [{"TERM": "linux"}, {"LC_ALL": "C"}])
 async def test_a_plot_for_a_terminal_of_ascii(
     tui: Tui, connection: Connection, variables: dict[str, str]

@@ -198,6 +198,16 @@ async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command
     assert all(len(line) <= width for line in table), shown
 
 
+@pytest.mark.parametrize("width", [30, 40, 60])
+async def test_what_is_cut_for_a_narrow_terminal_says_so(tui: Tui, width: int) -> None:
+    """Of a number nobody sees that it was longer."""
+    out = (await tui("stats")).out
+    figures = [line.split()[-1] for line in out.splitlines() if line.startswith("tasks per")]
+    shown = re.sub("\x1b\\[[0-9;]*m", "", await _terminal(tui, ["stats"], width))
+    [line] = [line for line in shown.splitlines() if line.startswith("tas")]
+    assert line.split()[-2:] == figures * 2
+
+
 async def test_colour_only_where_it_is_wanted(tui: Tui) -> None:
     assert "\x1b[" in await _terminal(tui, ["config"], 80)
     plain = await _terminal(tui, ["config"], 200, NO_COLOR="1")
