@@ -106,7 +106,9 @@ def _plot(found: Metrics) -> None:
 
     screen = console()
     if screen.width < LEAST_WIDTH:
-        raise EmbedqError(f"a plot takes {LEAST_WIDTH} columns", "a wider terminal, or no --plot: the table fits")
+        raise EmbedqError(
+            f"a plot takes {LEAST_WIDTH} columns", "a wider terminal, or no --plot: the table fits"
+        )
     labels = [when(period, found.by) for period in found.periods]
     processing = [period.processing_ms for period in found.periods]
     pictures = {
