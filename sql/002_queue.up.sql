@@ -1,4 +1,5 @@
--- The queue tables, only where absent.
+-- The queue tables, only where absent from every schema of the search path: made in its first one, they would hide
+-- those of another program in the next.
 
 DO $$
 BEGIN
@@ -11,57 +12,69 @@ EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported
 END
 $$;
 
-CREATE TABLE IF NOT EXISTS embedding_tasks (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    article_id int REFERENCES articles (id) ON DELETE CASCADE,
-    slug varchar(255),
-    operation varchar(20) NOT NULL CHECK (operation IN ('create', 'update', 'delete')),
-    priority varchar(10) NOT NULL DEFAULT 'normal' CHECK (priority IN ('high', 'normal', 'low')),
-    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'processing', 'completed', 'failed')),
-    attempts int NOT NULL DEFAULT 0,
-    max_attempts int NOT NULL DEFAULT 3,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    scheduled_at timestamptz NOT NULL DEFAULT now(),
-    processed_at timestamptz,
-    completed_at timestamptz,
-    error_message text,
-    metadata jsonb
-);
+DO $$
+BEGIN
+    IF to_regclass('embedding_tasks') IS NULL THEN
+        CREATE TABLE embedding_tasks (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            article_id int REFERENCES articles (id) ON DELETE CASCADE,
+            slug varchar(255),
+            operation varchar(20) NOT NULL CHECK (operation IN ('create', 'update', 'delete')),
+            priority varchar(10) NOT NULL DEFAULT 'normal' CHECK (priority IN ('high', 'normal', 'low')),
+            status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'processing', 'completed', 'failed')),
+            attempts int NOT NULL DEFAULT 0,
+            max_attempts int NOT NULL DEFAULT 3,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            scheduled_at timestamptz NOT NULL DEFAULT now(),
+            processed_at timestamptz,
+            completed_at timestamptz,
+            error_message text,
+            metadata jsonb
+        );
+    END IF;
 
-CREATE TABLE IF NOT EXISTS embedding_worker_status (
-    id int PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    is_running boolean NOT NULL DEFAULT false,
-    last_heartbeat timestamptz,
-    tasks_processed int NOT NULL DEFAULT 0,
-    tasks_succeeded int NOT NULL DEFAULT 0,
-    tasks_failed int NOT NULL DEFAULT 0,
-    started_at timestamptz
-);
+    IF to_regclass('embedding_worker_status') IS NULL THEN
+        CREATE TABLE embedding_worker_status (
+            id int PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+            is_running boolean NOT NULL DEFAULT false,
+            last_heartbeat timestamptz,
+            tasks_processed int NOT NULL DEFAULT 0,
+            tasks_succeeded int NOT NULL DEFAULT 0,
+            tasks_failed int NOT NULL DEFAULT 0,
+            started_at timestamptz
+        );
+    END IF;
 
-CREATE TABLE IF NOT EXISTS embedding_audit_logs (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    timestamp timestamptz NOT NULL DEFAULT now(),
-    level varchar(10) NOT NULL CHECK (level IN ('debug', 'info', 'warn', 'error')),
-    category varchar(50) NOT NULL CHECK (category IN ('task_lifecycle', 'worker_status', 'queue_operations',
-                                                      'performance', 'error_handling', 'bulk_operations')),
-    message text NOT NULL,
-    task_id uuid,
-    article_id int,
-    operation_id varchar(255),
-    metadata jsonb,
-    duration numeric,
-    error text,
-    stack_trace text
-);
+    IF to_regclass('embedding_audit_logs') IS NULL THEN
+        CREATE TABLE embedding_audit_logs (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            timestamp timestamptz NOT NULL DEFAULT now(),
+            level varchar(10) NOT NULL CHECK (level IN ('debug', 'info', 'warn', 'error')),
+            category varchar(50) NOT NULL CHECK (category IN ('task_lifecycle', 'worker_status', 'queue_operations',
+                                                              'performance', 'error_handling', 'bulk_operations')),
+            message text NOT NULL,
+            task_id uuid,
+            article_id int,
+            operation_id varchar(255),
+            metadata jsonb,
+            duration numeric,
+            error text,
+            stack_trace text
+        );
+    END IF;
 
-CREATE TABLE IF NOT EXISTS performance_metrics (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    timestamp timestamptz NOT NULL DEFAULT now(),
-    metric_type varchar(50) NOT NULL,
-    value numeric NOT NULL,
-    unit varchar(20),
-    task_id uuid,
-    article_id int,
-    operation_id varchar(255),
-    metadata jsonb
-);
+    IF to_regclass('performance_metrics') IS NULL THEN
+        CREATE TABLE performance_metrics (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            timestamp timestamptz NOT NULL DEFAULT now(),
+            metric_type varchar(50) NOT NULL,
+            value numeric NOT NULL,
+            unit varchar(20),
+            task_id uuid,
+            article_id int,
+            operation_id varchar(255),
+            metadata jsonb
+        );
+    END IF;
+END
+$$;

@@ -20,7 +20,28 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;  -- by somebody else at this moment
         END;
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);
+    END LOOP;
+END
+$$;
+
+-- Where our tables are, those of the other program, and the type of the vectors.
+DO $$
+DECLARE
+    place regnamespace;
+    role text;
+BEGIN
+    FOR place, role IN
+        SELECT DISTINCT s.place, r.role
+        FROM (SELECT current_schema()::regnamespace AS place
+              UNION ALL
+              SELECT c.relnamespace FROM pg_class c
+              WHERE c.oid IN ('articles'::regclass, 'embeddings'::regclass, 'embedding_tasks'::regclass)
+              UNION ALL
+              SELECT extnamespace FROM pg_extension WHERE extname = 'vector') AS s,
+             unnest(ARRAY['embedq_viewer', 'embedq_operator', 'embedq_worker']) AS r(role)
+        WHERE NOT has_schema_privilege(r.role, s.place, 'USAGE')
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', place, role);
     END LOOP;
 END
 $$;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,10 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.public import PUBLIC_COLUMNS
 from embedq_worker.schema.session import Patience
 from tests.support.catalog import catalog
-from tests.support.databases import Connection, Database, Server
+from tests.support.databases import DIMENSIONS, Connection, Database, Server
 from tests.support.legacy import every_variant, make_legacy, public_rows
+from tests.support.piping import bench
+from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 from tests.support.writers import busy_writers
 
@@ -286,6 +289,61 @@ async def test_limits_of_the_role_do_not_stop_it(legacy: Database) -> None:
         await until(lambda: any("waits" in line for line in lines) or running.done(), within_s=20)
     await running
     assert await migrations.verify(connection) == []
+
+
+@pytest.fixture
+async def two_schemas(empty_database: Database) -> Database:
+    """The tables of another program are in the last schema of the path; pgvector, if any, in none."""
+    connection = await empty_database.connect()
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(
+        """CREATE SCHEMA ours; CREATE SCHEMA types; CREATE SCHEMA "Its own";
+           SET search_path = "Its own", types"""
+    )
+    await make_legacy(connection)
+    if await connection.fetchval("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'"):
+        await connection.execute(
+            f"""CREATE EXTENSION vector SCHEMA types;
+                ALTER TABLE embeddings DROP COLUMN vector_data,
+                    ADD COLUMN vector types.vector({DIMENSIONS})"""
+        )
+    await connection.execute(f'ALTER DATABASE {name} SET search_path = ours, "Its own"')
+    return empty_database
+
+
+async def test_tables_in_a_later_schema_of_the_search_path_are_not_hidden_by_empty_ones(
+    two_schemas: Database,
+) -> None:
+    await migrations.up(two_schemas.settings)
+    connection = await two_schemas.connect()
+    assert await migrations.verify(connection) == []
+    assert await connection.fetchval("SELECT to_regclass('ours.embedding_tasks') IS NULL")
+    assert await connection.fetchval("SELECT sum(n) FROM embedq_live_counts") == 200
+    await connection.execute(
+        "SET search_path = \"Its own\"; DELETE FROM embedding_tasks WHERE status = 'failed'"
+    )
+    await assert_counts_are_exact(two_schemas)
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(
+        f'CREATE SCHEMA later; ALTER DATABASE {name} SET search_path = later, ours, "Its own"'
+    )
+    assert await migrations.up(two_schemas.settings) == []  # what was applied is found there, too
+    await migrations.rollback(two_schemas.settings, 2)
+
+
+async def test_the_role_of_a_worker_reaches_every_schema_it_needs(
+    server: Server, two_schemas: Database, stub: ProviderStub
+) -> None:
+    await migrations.up(two_schemas.settings)
+    await migrations.grant_roles(two_schemas.settings)
+    connection, role = await two_schemas.connect(), f"worker_{server.token}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN; GRANT embedq_worker TO {role}")
+    try:
+        guest = replace(two_schemas, settings=two_schemas.as_role(role))
+        async with bench(guest, stub) as worker:
+            assert (await worker.work(20))["stored"]
+    finally:
+        await connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 async def test_by_the_owner_of_the_tables_who_is_no_superuser(server: Server, legacy: Database) -> None:

@@ -23,7 +23,7 @@ _FIRST_OF_OURS = 3
 """001 and 002 make the public tables where absent; what comes then counts on their columns and keys."""
 
 _MAKE_TABLE = """
-CREATE TABLE IF NOT EXISTS embedq_migrations (
+CREATE TABLE embedq_migrations (
     version int PRIMARY KEY,
     name text NOT NULL,
     checksum text NOT NULL,
@@ -88,7 +88,8 @@ async def up(
     files = load_migrations()
     applied = []
     async with schema_session(settings, report, patience or Patience()) as session:
-        await session.connection.execute(_MAKE_TABLE)
+        if await session.connection.fetchval("SELECT to_regclass('embedq_migrations') IS NULL"):
+            await session.connection.execute(_MAKE_TABLE)
         states = await status(session.connection)
         _refuse_others(states)
         pending = {state.version for state in states if state.state == "pending"}
