@@ -20,6 +20,7 @@ from tests.support.content import (
     queue_tasks,
     queued_articles,
     statuses,
+    until_tasks,
     until_true,
     wrong_articles,
 )
@@ -234,7 +235,9 @@ async def test_after_sigterm_what_is_in_flight_is_finished(
     assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGINT] * 2])
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGTERM], [signal.SIGTERM] * 2, [signal.SIGINT] * 2, [signal.SIGHUP]]
+)
 async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_is_given_back(
     database: Database, connection: Connection, stub: ProviderStub, signals: list[signal.Signals]
 ) -> None:
@@ -253,6 +256,22 @@ async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_i
         assert worker.plain_lines == []
     assert await statuses(connection) == {"pending": 30}
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
+
+
+async def test_a_terminal_that_is_closed_ends_nobody_under_nohup(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a process inherits
+    try:
+        async with worker_process(environment(database, stub)) as worker:
+            await worker.started()
+            worker.signal(signal.SIGHUP)
+            await queued_articles(connection, 1)
+            await until_tasks(connection, completed=1)
+            assert await worker.stop() == 0
+            assert "SIGHUP" not in worker.text
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

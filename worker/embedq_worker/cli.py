@@ -142,8 +142,8 @@ def command(
 ) -> None:
     """Compute the embeddings of queued articles.
 
-    SIGTERM or SIGINT: finish what is in flight (EMBEDDING_SHUTDOWN_GRACE), give back the rest, exit 0; a
-    second signal: at once.
+    SIGTERM, SIGINT or SIGHUP: finish what is in flight (EMBEDDING_SHUTDOWN_GRACE), give back the rest, exit
+    0; a second signal: at once.
 
     Exit codes: 0 done, 1 cannot go on, 2 wrong use or setting, 3 database or provider not reached.
     """

@@ -173,9 +173,14 @@ async def _parts(
 
 @contextmanager
 def _signals(service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT stop gracefully; a second one stops at once; a process that ends heeds none."""
+    """SIGTERM and SIGINT stop gracefully; a second one stops at once; a process that ends heeds none.
+
+    So does SIGHUP, of a terminal that is closed, but under nohup.
+    """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, service.stop, number.name)
     try:
