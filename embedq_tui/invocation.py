@@ -6,13 +6,14 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from embedq_tui.output import print_error
 from embedq_worker.interrupts import held
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class Invocation:
         Raises:
             SettingsError: A value cannot be used.
         """
+        settings = self._settings(overrides)
+        if settings.unread:
+            print_error(settings.unread)
+        return settings
+
+    def _settings(self, overrides: Mapping[str, object]) -> Settings:
         if self.profile:
             with held():
                 from embedq_tui.profiles import load_profiles

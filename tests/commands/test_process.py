@@ -77,6 +77,15 @@ async def test_errors_are_two_lines_and_an_exit_code(
     assert word in answer.err
 
 
+async def test_what_a_file_of_settings_holds_in_vain_is_one_line(anywhere: Tui, tmp_path: Path) -> None:
+    file = tmp_path / "odd.env"
+    file.write_text("A: 1\nB: 2\nC: 3\n")
+    for command, least in (["config"], 0), (["status"], 2):
+        answer = await anywhere.process(*command, "--env-file", file)
+        assert len(answer.complaint) <= least + 1
+        assert all(line.startswith(("embedq-tui: ", "  ")) for line in answer.complaint)
+
+
 async def test_debug_shows_a_traceback(anywhere: Tui) -> None:
     for arguments in (["status", "--debug"], ["--debug", "status"]):
         answer = await anywhere.process(*arguments)

@@ -297,6 +297,19 @@ def test_what_works_as_it_is_set_is_not_warned_of(
     assert load_settings().warnings() == []
 
 
+def test_lines_that_nobody_can_read_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "odd.env"
+    file.write_text(
+        'CHUNK_SIZE: 200\nEMBEDDING_BATCH_SIZE=7\nOPENAI_API_KEY="sk-geheim\n# fine\nexport A=1\n'
+    )
+    settings = load_settings(file)
+    assert settings.batch_size == 7
+    [warning] = settings.warnings()
+    assert re.findall(r"\d+", warning) == ["1", "3"]
+    assert file.name in warning
+    assert "geheim" not in warning
+
+
 @pytest.mark.parametrize(
     ("provider", "model", "dimensions"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple, Self, get_args
 
 from annotated_types import Ge, Le
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -20,6 +22,8 @@ from embedq_worker.urls import MASK, masked_url
 NO_FILE = Path(os.devnull)
 """As --env-file: the environment alone is read."""
 
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `_unread` tells it, and of which file
+
 _ENV_FILE = Path(".env")
 _ANY_TEXT = "text"
 _NOTHING = "-"
@@ -29,6 +33,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "h": 3_600.0, "days": 86_400.0}
 _LONG_S = 60.0
 _SHOWN_CHARACTERS = 80
 _SHOWN_OF_PATH = 300
+_SHOWN_LINES = 5
 
 
 class SettingRow(NamedTuple):
@@ -77,7 +82,9 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     given = {name: value for name, value in overrides.items() if value is not None}
     path = env_file or _ENV_FILE
     try:
-        return Settings(_env_file=path, **given)  # type: ignore[arg-type]
+        settings = Settings(_env_file=path, **given)  # type: ignore[arg-type]
+        settings.tell_unread(_unread(path))
+        return settings
     except ValidationError as error:
         problem = _first_problem(error, _Sources.read(path, given))
         raise SettingsError(problem, "docs/configuration.md lists every setting") from None
@@ -85,6 +92,19 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
         raise SettingsError(f"{path} is not UTF-8 text") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _unread(path: Path) -> str:
+    """What is left out of a file of settings; other programs may understand it."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8") as file:
+        lines = [str(each.original.line) for each in parse_stream(file) if each.error]
+    if not lines:
+        return ""
+    which = ", ".join(lines[:_SHOWN_LINES]) + (" .." if len(lines) > _SHOWN_LINES else "")
+    name = printable_line(path.name, _SHOWN_OF_PATH)
+    return f"{name}: left out is what is no NAME=VALUE, or opens a quote and does not close it: line {which}"
 
 
 def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:

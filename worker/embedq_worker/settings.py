@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from embedq_worker.database_settings import DatabaseSettings
@@ -236,6 +236,8 @@ class Settings(WatchSettings, DatabaseSettings):
         "info", validation_alias=AliasChoices("LOG_LEVEL"), description="least level that is logged"
     )
 
+    _unread: str = PrivateAttr("")
+
     @model_validator(mode="before")
     @classmethod
     def _one_line_each(cls, values: dict[str, object]) -> dict[str, object]:
@@ -271,6 +273,15 @@ class Settings(WatchSettings, DatabaseSettings):
                 "claims would be taken away from workers that are still inside their deadline"
             )
         return self
+
+    @property
+    def unread(self) -> str:
+        """What of the file of settings could not be read, a sentence; empty where it all was."""
+        return self._unread
+
+    def tell_unread(self, told: str) -> None:
+        """Keep what could not be read, for `warnings`."""
+        self._unread = told
 
     @property
     def model(self) -> str:
@@ -309,7 +320,7 @@ class Settings(WatchSettings, DatabaseSettings):
 
     def warnings(self) -> list[str]:
         """Combinations that work but are probably not meant, one line each."""
-        found = []
+        found = [self._unread] if self._unread else []
         if self.provider == "openai" and not self.openai_api_key and "api.openai.com" in self.openai_base_url:
             found.append("OPENAI_API_KEY is not set: OpenAI will refuse every request")
         default_model, default_dimensions = DEFAULT_MODELS[self.provider]
