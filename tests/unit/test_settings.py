@@ -297,6 +297,21 @@ def test_what_works_as_it_is_set_is_not_warned_of(
     assert load_settings().warnings() == []
 
 
+@pytest.mark.parametrize(("other", "warned"), [("5", 1), ("7", 0)])
+def test_a_spelling_that_has_no_effect_is_warned_of(
+    other: str, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["EMBEDDING_BATCH_SIZE", "EMBEDDING_QUEUE_BATCH_SIZE"]
+    file = tmp_path / "both.env"
+    file.write_text(f"{names[1]}={other}\n{names[0]}=7\n")
+    settings = load_settings(file)
+    assert settings.batch_size == 7
+    assert [all(name in warning for name in names) for warning in settings.warnings()] == [True] * warned
+    monkeypatch.setenv(names[1], "9")  # of another place, which wins as a whole
+    assert load_settings(file).batch_size == 9
+    assert load_settings(file).warnings() == []
+
+
 def test_lines_that_nobody_can_read_are_named(tmp_path: Path) -> None:
     file = tmp_path / "odd.env"
     file.write_text(

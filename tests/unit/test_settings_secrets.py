@@ -13,6 +13,7 @@ from tests.support.refused_settings import refusal
 SECRETS = ["OPENAI_API_KEY", "DB_PASSWORD", "PGPASSWORD"]
 BAD_URLS = [  # each with "geheim" where a secret would be
     "mysql://user:geheim@host/db",
+    '"postgresql://user:geheim@host/db"',
     "geheim",
     "host=db password=geheim",
     "postgresql://user:ge#heim-geheim@host/db",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self, get_args
 
@@ -83,7 +83,7 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
     path = env_file or _ENV_FILE
     try:
         settings = Settings(_env_file=path, **given)  # type: ignore[arg-type]
-        settings.tell_unread(_unread(path))
+        settings.tell_sources(unread=_unread(path), unused=_unused(path))
         return settings
     except ValidationError as error:
         problem = _first_problem(error, _Sources.read(path, given))
@@ -105,6 +105,22 @@ def _unread(path: Path) -> str:
     which = ", ".join(lines[:_SHOWN_LINES]) + (" .." if len(lines) > _SHOWN_LINES else "")
     name = printable_line(path.name, _SHOWN_OF_PATH)
     return f"{name}: left out is what is no NAME=VALUE, or opens a quote and does not close it: line {which}"
+
+
+def _unused(path: Path) -> Iterator[str]:
+    """Spellings of a setting that has another value by the one that wins, in the place that wins."""
+    places = [
+        {name.upper(): value.strip() for name, value in values.items() if value}
+        for values in (os.environ, dotenv_values(path) if path.is_file() else {})
+    ]
+    for field in Settings.model_fields.values():
+        for place in places:
+            given = [name for name in spellings_of(field) if name in place]
+            for name in given[1:]:
+                if place[name] != place[given[0]]:
+                    yield f"{name} has no effect: {given[0]} is set too, to another value"
+            if given:
+                break
 
 
 def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:

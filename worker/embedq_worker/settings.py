@@ -6,7 +6,7 @@ readers only: the database driver and the OpenAI provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -237,6 +237,7 @@ class Settings(WatchSettings, DatabaseSettings):
     )
 
     _unread: str = PrivateAttr("")
+    _unused: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="before")
     @classmethod
@@ -279,9 +280,14 @@ class Settings(WatchSettings, DatabaseSettings):
         """What of the file of settings could not be read, a sentence; empty where it all was."""
         return self._unread
 
-    def tell_unread(self, told: str) -> None:
-        """Keep what could not be read, for `warnings`."""
-        self._unread = told
+    def tell_sources(self, *, unread: str, unused: Iterable[str]) -> None:
+        """Keep what is to be said of where the values come from, for `warnings`.
+
+        Args:
+            unread: What of the file could not be read.
+            unused: What is set and has no effect, a sentence each.
+        """
+        self._unread, self._unused = unread, tuple(unused)
 
     @property
     def model(self) -> str:
@@ -320,7 +326,7 @@ class Settings(WatchSettings, DatabaseSettings):
 
     def warnings(self) -> list[str]:
         """Combinations that work but are probably not meant, one line each."""
-        found = [self._unread] if self._unread else []
+        found = [*filter(None, [self._unread]), *self._unused]
         if self.provider == "openai" and not self.openai_api_key and "api.openai.com" in self.openai_base_url:
             found.append("OPENAI_API_KEY is not set: OpenAI will refuse every request")
         default_model, default_dimensions = DEFAULT_MODELS[self.provider]

@@ -94,6 +94,8 @@ def check_postgres_url(url: str) -> None:
     Raises:
         ValueError: It cannot be used; nothing of the URL is in the message.
     """
+    if url.strip()[:1] in ("'", '"'):  # as of a file for `docker --env-file`, which takes all literally
+        raise ValueError("begins with a quote: leave the quotes out")
     scheme, separator, _ = url.strip().partition("://")
     if not separator or scheme.lower().partition("+")[0] not in ("postgres", "postgresql"):
         raise ValueError("must begin with postgresql://")
