@@ -14,7 +14,7 @@ import click
 
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
-from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 
@@ -25,12 +25,6 @@ PROGRAM = "embedq-tui"
 
 COMPLETION_VARIABLE = "_EMBEDQ_TUI_COMPLETE"
 """Set by the script of `completion` when a shell asks."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells tell it."""
-
-READER_GONE = 141
-"""Exit code when whoever read the output closed the pipe, as shells tell it."""
 
 BUG = 70
 """Exit code when this program is wrong; none of the answers that scripts depend on."""

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
-from embedq_tui.cli import INTERRUPTED, READER_GONE
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from tests.commands.running import Tui
 from tests.commands.shapes import assert_shape, documented_shapes
 from tests.support.content import add_articles

@@ -14,8 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from embedq_tui.cli import INTERRUPTED, READER_GONE
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from embedq_worker.queue.counts import count_drift
 from tests.commands.every_command import CALLS, Furnished, Kind, leaf_commands
 from tests.commands.running import Answer, Tui, as_role

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from embedq_tui.cli import INTERRUPTED
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.commands.shapes import assert_shape, documented_shapes

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from embedq_tui.cli import COMMANDS, INTERRUPTED, READER_GONE
-from embedq_worker.errors import ExitCode
+from embedq_tui.cli import COMMANDS
+from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from tests.commands.every_command import leaf_commands
 from tests.commands.running import Answer, Tui
 from tests.commands.shapes import GUIDE

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from embedq_worker.cli import READER_GONE, command
+from embedq_worker.cli import command
+from embedq_worker.errors import READER_GONE
 
 
 @pytest.fixture(autouse=True)

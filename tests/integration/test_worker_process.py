@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.cli import INTERRUPTED
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, ExitCode
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.support.content import (

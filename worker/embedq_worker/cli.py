@@ -16,7 +16,7 @@ import click
 
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
-from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 from embedq_worker.logs import LibraryLogs, forget_unwritten, open_log
@@ -30,12 +30,6 @@ PROGRAM = "embedq-worker"
 
 COMPLETION_VARIABLE = "_EMBEDQ_WORKER_COMPLETE"
 """Set by the script for the shell when it asks."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells tell it."""
-
-READER_GONE = 141
-"""Exit code when whoever read the output closed the pipe, as shells tell it."""
 
 
 class Program(click.Command):

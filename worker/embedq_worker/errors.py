@@ -14,6 +14,13 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells tell it."""
+
+READER_GONE = 141
+"""Exit code when whoever read the output closed the pipe, as shells tell it."""
+
+
 class EmbedqError(Exception):
     """An expected failure: shown as one or two lines, never as a traceback.
 
@@ -28,6 +35,11 @@ class EmbedqError(Exception):
         super().__init__(message)
         self.message = message
         self.advice = advice
+
+    @property
+    def line(self) -> str:
+        """Both on one line."""
+        return "; ".join(filter(None, (self.message, self.advice)))
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.advice}" if self.advice else self.message

@@ -6,6 +6,7 @@ import os
 import sys
 from importlib import import_module
 
+from embedq_worker.errors import INTERRUPTED
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 
@@ -25,4 +26,4 @@ def start(module: str, name: str) -> None:
             begin = getattr(import_module(module), name)
         begin()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -208,7 +208,7 @@ class FailuresScreen(TaskTableScreen):
     def _draw(self, now: datetime | None) -> None:
         found = self._found
         if self._error is not None:
-            text = Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)
+            text = Text(printable_line(self._error.line), BAD)
         else:
             text = self.unknown("Looking ...") if found is None else head(found)
         if text != self._head:

@@ -281,7 +281,7 @@ class SettingsScreen(ActionScreen):
         try:
             verdict = _verdict(await check_all(self.session.settings, told))
         except EmbedqError as error:
-            verdict = (printable_line(f"{error.message}; {error.advice}".rstrip("; ")), BAD)
+            verdict = (printable_line(error.line), BAD)
         finally:
             if checks is self._checks:
                 self._checking, self._verdict = None, verdict

@@ -131,7 +131,7 @@ class StuckScreen(TaskTableScreen):
     def _draw(self, now: datetime | None) -> None:
         found = self._found
         if self._error is not None:
-            lines = [Text(printable_line(f"{self._error.message}; {self._error.advice}".rstrip("; ")), BAD)]
+            lines = [Text(printable_line(self._error.line), BAD)]
         elif found is None:
             lines = [self.unknown("Looking ...")]
         else:

@@ -137,9 +137,8 @@ class WorkersScreen(ConsoleScreen):
         if seen is not None:
             word, style = state_of(seen)
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-            held = (
-                seen.queue.counts.processing
-            )  # what a worker that is silent said last may have been taken back
+            # Counted: what a worker that is silent said last may have been taken back.
+            held = seen.queue.counts.processing
             yield Text.assemble(
                 ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} in hand"
             )
