@@ -20,3 +20,10 @@ async def test_no_screen_goes_on_looking(empty_database: Database, key: str) -> 
 
         await eventually(told)
         assert "M applies what is missing" in shown(pilot)
+
+
+async def test_no_provider_can_be_tried(empty_database: Database) -> None:
+    async with console(empty_database.settings, (120, 40)) as pilot:
+        await until_text(pilot, "M applies what is missing")
+        await pilot.press("n")
+        await until_text(pilot, "migrations are missing")
