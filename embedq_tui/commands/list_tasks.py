@@ -14,7 +14,7 @@ from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction
+from embedq_worker.queue.selection import Cursor, Order
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -52,12 +52,14 @@ class Place(click.ParamType[Cursor]):
 )
 @click.option("--after", type=Place(), metavar="CURSOR", help="The next page: `next` of the page before.")
 @click.option(
-    "--sort", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True, help="First."
+    "--sort",
+    type=click.Choice(["newest", "oldest", "next"]),
+    default="newest",
+    show_default=True,
+    help="What comes first; next: pending tasks as they are claimed.",
 )
 @operator_command
-def command(
-    invocation: Invocation, limit: int, after: Cursor | None, sort: Direction, **values: Any
-) -> ExitCode:
+def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Order, **values: Any) -> ExitCode:
     """List tasks that fulfil all of the options.
 
     By the time natural for their status: when they are due (pending), were claimed (processing), or ended.
@@ -78,7 +80,7 @@ def command(
 
 
 async def _look(
-    settings: Settings, wanted: TaskFilter, limit: int, after: Cursor | None, sort: Direction
+    settings: Settings, wanted: TaskFilter, limit: int, after: Cursor | None, sort: Order
 ) -> TaskPage:
     async with connected(settings) as connection:
         return await list_tasks(connection, wanted, limit=limit, after=after, direction=sort)

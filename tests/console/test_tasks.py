@@ -153,6 +153,35 @@ async def test_pages_of_any_list_one_after_the_other(database: Database, connect
         await eventually(lambda: table.keys[:100] == keys(ids[150:][::-1]))
 
 
+async def test_pending_tasks_are_listed_as_they_are_claimed(
+    database: Database, connection: Connection
+) -> None:
+    tasks = await add_tasks(connection, 250, status="pending")
+    await add_tasks(connection, 5)
+    await connection.execute(
+        """UPDATE embedding_tasks SET priority = (ARRAY['low', 'high', 'normal'])[1 + right(slug, 1)::int % 3]
+           WHERE id = ANY ($1::uuid[])""",
+        tasks,
+    )
+    claimed = await connection.fetchval(
+        """SELECT array_agg(id::text ORDER BY embedq_rank(priority), scheduled_at, id)
+           FROM embedding_tasks WHERE status = 'pending'"""
+    )
+    async with console(database.settings, (120, 40)) as pilot:
+        table = await opened(pilot)
+        await pilot.press("s", "s")  # of other tasks there are two orders
+        await until_text(pilot, "newest first")
+        await pilot.press("tab", "s", "s")
+        await eventually(lambda: table.keys == tuple(claimed[:100]))
+        await until_text(pilot, "next first")
+        await pilot.press("j", "right_square_bracket")  # what is held begins where it began
+        await eventually(lambda: table.keys == tuple(claimed[100:200]))
+        await pilot.press("right_square_bracket")
+        await eventually(lambda: table.keys == tuple(claimed[200:]))
+        await pilot.press("tab")
+        await until_text(pilot, "newest first")
+
+
 async def test_a_flood_washes_nothing_away(database: Database, connection: Connection) -> None:
     ids = await add_tasks(connection, 30)
     async with console(database.settings) as pilot:

@@ -14,7 +14,7 @@ from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RELEASE, RETRY, Acti
 from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.insights.detail import article_detail, article_id, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
-from embedq_worker.queue.selection import Direction
+from embedq_worker.queue.selection import Order, in_order_of_claims
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.service.maintenance import count_expired
 from tests.support.databases import Connection
@@ -86,7 +86,7 @@ async def reading_at_most(
     assert after[1] - before[1] <= rows, what
 
 
-async def list_pages(session: Connection, wanted: TaskFilter, direction: Direction) -> None:
+async def list_pages(session: Connection, wanted: TaskFilter, direction: Order) -> None:
     """Two pages."""
     page = await list_tasks(session, wanted, limit=BATCH, direction=direction)
     if page.next:
@@ -112,7 +112,8 @@ async def use(session: Connection, rows: int) -> None:
     """All lists and actions."""
     group: str = await session.fetchval("SELECT embedq_fingerprint('beta')")
     for wanted in (*PAGES, TaskFilter(group=group)):
-        for direction in ("newest", "oldest"):
+        orders: list[Order] = ["newest", "oldest"]
+        for direction in [*orders, "next"] if in_order_of_claims(wanted) else orders:
             async with reading_at_most(session, 20 * BATCH, wanted.describe()):
                 await list_pages(session, wanted, direction)
     for action, wanted in (*ACTIONS, (RETRY, TaskFilter(group=group))):

@@ -11,7 +11,7 @@ import pytest
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, count, select
+from embedq_worker.queue.selection import Cursor, Direction, Order, count, in_order_of_claims, select
 from embedq_worker.queue.wanted import TaskFilter, parse_moment
 from tests.support.queue_world import World
 
@@ -101,7 +101,32 @@ async def test_pages_hold_each_task_once_and_in_order(various: World) -> None:
         assert await count(various.psql, wanted, chosen) == len(rows), wanted.describe()
 
 
-async def pages(world: World, wanted: TaskFilter, direction: Direction) -> list[TaskRow]:
+async def test_what_is_claimed_next_comes_first(various: World) -> None:
+    by_rank = "ORDER BY embedq_rank(priority), scheduled_at NULLS LAST, id"
+    for wanted, sql in FILTERS:
+        if not in_order_of_claims(wanted):
+            with pytest.raises(UsageError):
+                await list_tasks(various.psql, wanted, direction="next")
+            continue
+        rows = await various.psql.fetch(
+            f"SELECT id FROM embedding_tasks WHERE status = 'pending' AND ({sql}) {by_rank}"
+        )
+        found = await pages(various, wanted, "next")
+        assert [task.id for task in found] == [row["id"] for row in rows], wanted.describe()
+
+
+async def test_it_is_the_order_of_the_claim(world: World) -> None:
+    tasks = [
+        await world.task(await world.article(), priority=priority)
+        for priority in ("low", "high", "normal", "high", "low", "normal")
+    ]
+    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = now() WHERE id = $1", tasks[1])
+    listed = [task.id for task in (await list_tasks(world.psql, TaskFilter(), direction="next")).tasks]
+    scope = await world.worker()
+    assert listed == [task.id for task in await world.claim(scope)]
+
+
+async def pages(world: World, wanted: TaskFilter, direction: Order) -> list[TaskRow]:
     """All pages of a list."""
     found: list[TaskRow] = []
     after = None

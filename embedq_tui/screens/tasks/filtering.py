@@ -156,7 +156,8 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         await export(self.console, "tasks", self._pages(wanted), total=total)
 
     async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
-        question = Exported(wanted, self.listing.view.direction, None)
+        view = self.listing.view  # what is marked may have been claimed meanwhile
+        question = Exported(wanted, view.order if wanted == view.wanted else view.direction, None)
         while True:
             page = await self.session.ask(question)
             yield page.tasks

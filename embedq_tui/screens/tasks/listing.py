@@ -12,9 +12,9 @@ from embedq_tui.screens.paging import View
 from embedq_tui.screens.tasks.questions import PAGE, Kept, Matching, TaskList
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage, TaskRow
-from embedq_worker.queue.selection import Cursor
+from embedq_worker.queue.selection import Cursor, Order, in_order_of_claims
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import STATUSES
+from embedq_worker.queue.words import STATUSES, rank_of
 
 MOST = 2 * PAGE
 """Rows at most."""
@@ -22,9 +22,30 @@ MOST = 2 * PAGE
 
 @dataclass(frozen=True, slots=True)
 class TaskView(View[TaskFilter, Cursor]):
-    """A place in a list of tasks, whose first page can be pinned."""
+    """A place in a list of tasks, whose first page can be pinned.
+
+    Attributes:
+        claimed: In the order in which they are claimed, where they have one, instead of by time.
+    """
 
     wanted: TaskFilter = field(default_factory=TaskFilter)
+    claimed: bool = False
+
+    @property
+    def order(self) -> Order:
+        """What comes first."""
+        return "next" if self.claimed else self.direction
+
+    def filtered(self, wanted: TaskFilter) -> TaskView:
+        """The same order of other tasks; by time where they have no other."""
+        return replace(self.first(), wanted=wanted, claimed=self.claimed and _waiting(wanted))
+
+    def turned(self) -> TaskView:
+        """The other order; of pending tasks there is a third one."""
+        claimed = self.order == "oldest" and _waiting(self.wanted)
+        return replace(
+            self.first(), claimed=claimed, direction="oldest" if self.order == "newest" else "newest"
+        )
 
     @property
     def at_top(self) -> bool:
@@ -40,8 +61,13 @@ class TaskView(View[TaskFilter, Cursor]):
         """The first page, from this task on."""
         if first.at is None:  # such a place cannot be told from what comes before it
             return self
-        beyond = UUID(int=2**128 - 1 if self.direction == "newest" else 0)
-        return replace(self, starts=(Cursor(first.at, beyond),))
+        beyond = UUID(int=2**128 - 1 if self.order == "newest" else 0)
+        rank = rank_of(first.priority) if self.claimed else None
+        return replace(self, starts=(Cursor(first.at, beyond, rank),))
+
+
+def _waiting(wanted: TaskFilter) -> bool:
+    return wanted.statuses == ("pending",) and in_order_of_claims(wanted)
 
 
 class Listing:
@@ -72,7 +98,7 @@ class Listing:
     def asked(self) -> TaskList:
         """The page that is wanted."""
         view = self.view
-        return TaskList(view.wanted, view.direction, view.starts[-1], self._kept)
+        return TaskList(view.wanted, view.order, view.starts[-1], self._kept)
 
     def questions(self) -> Iterable[Question[Any]]:
         """The page; the number of all, where neither the page nor the counts that are kept tell it."""

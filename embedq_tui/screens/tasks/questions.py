@@ -12,7 +12,7 @@ from uuid import UUID
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, count, select
+from embedq_worker.queue.selection import Cursor, Order, count, select
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -43,7 +43,7 @@ class TaskList(Question[TaskPage]):
     pause_s: ClassVar[float] = 0.25
 
     wanted: TaskFilter
-    direction: Direction
+    direction: Order
     after: Cursor | None
     kept: Kept = field(default_factory=Kept, compare=False)
 
@@ -90,7 +90,7 @@ class Exported(Question[TaskPage]):
     within_s: ClassVar[float] = 600.0
 
     wanted: TaskFilter
-    direction: Direction
+    direction: Order
     after: Cursor | None
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskPage:

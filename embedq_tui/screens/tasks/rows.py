@@ -130,7 +130,7 @@ def filter_line(wanted: TaskFilter, marked: int, problem: str) -> Text:
 
 def place_line(view: TaskView) -> Text:
     """Which part of the list is shown."""
-    line = Text.assemble((f"{view.direction} first  ", QUIET))
+    line = Text.assemble((f"{view.order} first  ", QUIET))
     if view.page > 1:
         line.append(f"page {view.page}  ", HEAD)
     elif view.pinned:

@@ -43,7 +43,14 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
             "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="tasks.previous"
         ),
         Binding("left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="tasks.first"),
-        Binding("s", "sort", "Sort", show=False, id="tasks.sort", tooltip="The newest or the oldest first"),
+        Binding(
+            "s",
+            "sort",
+            "Sort",
+            show=False,
+            id="tasks.sort",
+            tooltip="The newest, the oldest, or what is claimed next first",
+        ),
         Binding(
             "escape", "back", "Back", show=False, id="tasks.back", tooltip="Clear marks, then the filter"
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -12,7 +12,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.selection import PLAN, Branch, Cursor, Direction, Selection, select
+from embedq_worker.queue.selection import PLAN, Branch, Cursor, Order, Selection, in_order_of_claims, select
 from embedq_worker.queue.wanted import TaskFilter
 
 LISTING_S = 600.0
@@ -67,10 +67,10 @@ async def list_tasks(
     *,
     limit: int = 50,
     after: Cursor | None = None,
-    direction: Direction = "newest",
+    direction: Order = "newest",
     longest: int = WHOLE,
 ) -> TaskPage:
-    """List tasks by the time natural for their status, page by page.
+    """List tasks by the time natural for their status, or as workers claim them, page by page.
 
     Costs an index walk of a page for each status. A text that few tasks contain is looked for in all of the
     others until the page is full.
@@ -80,13 +80,16 @@ async def list_tasks(
         wanted: Which tasks.
         limit: Tasks per page.
         after: `TaskPage.next` of the page before, of the same filter and direction.
-        direction: The newest or the oldest first.
+        direction: The newest or the oldest first; or what is claimed next, which only pending tasks are.
         longest: Characters of an error that are wanted.
 
     Raises:
-        UsageError: `after` is not of such a list.
+        UsageError: `after` is not of such a list, or these have no order in which they are claimed.
     """
-    chosen = await select(connection, wanted)
+    ranked = direction == "next"
+    if ranked and not in_order_of_claims(wanted):
+        raise UsageError("in the order of claims only pending tasks are listed, not those of an operation")
+    chosen = await select(connection, wanted, ranked=ranked)
     statement, arguments = _page(chosen, limit + 1, after, direction, longest)
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
@@ -94,7 +97,8 @@ async def list_tasks(
     found = tuple(task_of(row) for row in rows[:limit])
     if len(rows) <= limit:
         return TaskPage(chosen.at, found, None)
-    return TaskPage(chosen.at, found, Cursor(rows[limit - 1]["key"], found[-1].id))
+    last = rows[limit - 1]
+    return TaskPage(chosen.at, found, Cursor(last["key"], last["id"], last["rank"] if ranked else None))
 
 
 async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
@@ -121,10 +125,11 @@ async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[
 
 
 def _page(
-    chosen: Selection, size: int, after: Cursor | None, direction: Direction, longest: int
+    chosen: Selection, size: int, after: Cursor | None, direction: Order, longest: int
 ) -> tuple[str, list[object]]:
     """The statement of a page and its arguments; empty where nothing can be in it."""
-    if after and after.time and not any(branch.time for branch in chosen.branches):
+    other = after is not None and (after.rank is not None) != (direction == "next")
+    if other or (after and after.time and not any(branch.time for branch in chosen.branches)):
         raise UsageError("--after is not of this list")
     arguments = [*chosen.arguments, longest, size]
     size_at, place_at = len(arguments), len(arguments) + 1
@@ -136,7 +141,7 @@ def _page(
             parts.append(_part(columns, branch, beyond, direction, size_at))
     if not parts:
         return "", []
-    order = "l.key DESC NULLS LAST, l.id DESC" if direction == "newest" else "l.key NULLS FIRST, l.id"
+    order = _ORDERS[direction]
     statement = f"""
         SELECT l.*, coalesce(l.task_slug, a.slug) AS slug
         FROM (SELECT * FROM ({" UNION ALL ".join(parts)}) AS t ORDER BY {order.replace("l.", "t.")}
@@ -145,8 +150,16 @@ def _page(
     return statement, [*arguments, *(after.arguments if after else ())]
 
 
-def _part(columns: str, branch: Branch, beyond: str, direction: Direction, size_at: int) -> str:
-    return f"""(SELECT {columns}, {branch.time or "NULL::timestamptz"} AS key FROM embedding_tasks t
+_ORDERS: Mapping[Order, str] = {
+    "newest": "l.key DESC NULLS LAST, l.id DESC",
+    "oldest": "l.key NULLS FIRST, l.id",
+    "next": "l.rank, l.key NULLS LAST, l.id",
+}
+
+
+def _part(columns: str, branch: Branch, beyond: str, direction: Order, size_at: int) -> str:
+    return f"""(SELECT {columns}, {branch.time or "NULL::timestamptz"} AS key, {branch.rank} AS rank
+                FROM embedding_tasks t
                 WHERE {branch.where} AND {beyond}
                 ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
 

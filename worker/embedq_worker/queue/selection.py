@@ -18,6 +18,8 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import PRIORITIES, STATUSES
 
 Direction = Literal["newest", "oldest"]
+Order = Literal["newest", "oldest", "next"]
+"""Of a list: by time; or pending tasks as workers claim them, by priority and then the longest due."""
 
 
 def pattern_of(text: str) -> str:
@@ -25,18 +27,26 @@ def pattern_of(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
+def in_order_of_claims(wanted: TaskFilter) -> bool:
+    """Whether these can be listed as they are claimed: pending ones; those of an operation lack an index."""
+    return wanted.statuses in ((), ("pending",)) and wanted.operation is None
+
+
 class Cursor(NamedTuple):
     """The place of a task in an order by time, then id.
 
     Attributes:
-        time: None where it is unknown; these come last where the newest come first.
+        time: None where it is unknown; these come first where the oldest come first, else last.
+        rank: Of its priority, where that comes before the time.
     """
 
     time: datetime | None
     id: UUID
+    rank: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.time.isoformat() if self.time else ''}/{self.id}"
+        rank = "" if self.rank is None else f"{self.rank}:"
+        return f"{rank}{self.time.isoformat() if self.time else ''}/{self.id}"
 
     @property
     def arguments(self) -> list[object]:
@@ -50,11 +60,12 @@ class Cursor(NamedTuple):
         Raises:
             ValueError: It is something else.
         """
-        time, _, task = text.partition("/")
+        rank = int(text[0]) if text[1:2] == ":" else None
+        time, _, task = (text if rank is None else text[2:]).partition("/")
         when = datetime.fromisoformat(time) if time else None
         if when is not None and when.tzinfo is None:
             raise ValueError(f"{time!r} names no zone")
-        return cls(when, UUID(task))
+        return cls(when, UUID(task), rank)
 
 
 class Branch(NamedTuple):
@@ -64,36 +75,40 @@ class Branch(NamedTuple):
         where: Conditions, all of them.
         time: What it is ordered by, before the id; nothing where the time is unknown.
         order: Of the index, with ``{0}`` for the direction.
+        rank: Of the priority of all of them, where it is one.
     """
 
     where: str
     time: str | None
     order: str
+    rank: int = 0
 
-    def beyond(self, place: Cursor, direction: Direction, number: int) -> str | None:
+    def beyond(self, place: Cursor, order: Order, number: int) -> str | None:
         """The condition for what lies beyond a place.
 
         Args:
             place: Its arguments are the parameters.
-            direction: Of the walk.
+            order: Of the list.
             number: Of the first of these parameters.
 
         Returns:
             SQL; None where nothing of this branch does.
         """
-        sign = "<" if direction == "newest" else ">"
-        # Those without a time are the last of the newest and the first of the oldest.
+        if place.rank is not None and place.rank != self.rank:
+            return "true" if self.rank > place.rank else None
+        sign = "<" if order == "newest" else ">"
+        # Those without a time are the first of the oldest, and the last of other orders.
         if place.time is None:
             if self.time is None:
                 return f"t.id {sign} ${number}::uuid"
-            return "true" if direction == "oldest" else None
+            return "true" if order == "oldest" else None
         if self.time is None:
-            return "true" if direction == "newest" else None
+            return None if order == "oldest" else "true"
         return f"({self.time}, t.id) {sign} (${number}::timestamptz, ${number + 1}::uuid)"
 
-    def ordered(self, direction: Direction) -> str:
+    def ordered(self, order: Order) -> str:
         """ORDER BY of this branch."""
-        return self.order.format("DESC" if direction == "newest" else "ASC")
+        return self.order.format("DESC" if order == "newest" else "ASC")
 
 
 class Selection(NamedTuple):
@@ -132,12 +147,13 @@ _STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_inte
                                        AND w.heartbeat_at >= now() - make_interval(secs => {1}::float8)))"""
 
 
-async def select(connection: Connection, wanted: TaskFilter) -> Selection:
+async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = False) -> Selection:
     """Turn a filter into SQL, as of now by the database's clock.
 
     Args:
         connection: To the migrated database.
         wanted: Which tasks.
+        ranked: Of pending tasks alone: each branch is to hold one priority.
     """
     at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     arguments: list[object] = []
@@ -153,7 +169,7 @@ async def select(connection: Connection, wanted: TaskFilter) -> Selection:
     )
     branches = tuple(
         branch._replace(where=" AND ".join(filter(None, (branch.where, common, within))))
-        for branch in _walks(wanted)
+        for branch in (_ranked(wanted) if ranked else _walks(wanted))
         for within in [_within(branch.time or _UNKNOWN, since, until)]
     )
     return Selection(at, branches, tuple(arguments))
@@ -261,20 +277,27 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
             yield Branch(f"t.status = '{status}'", None, "t.id {0}")
     else:
         for status in statuses:
-            for scope in _scopes(status, wanted):
-                yield from _halves(scope, _TIME_BY_STATUS[status])
+            if status == "pending":
+                yield from _by_rank("t.status = 'pending'", wanted)
+            else:
+                yield from _halves(f"t.status = '{status}'", _TIME_BY_STATUS[status])
 
 
-def _scopes(status: str, wanted: TaskFilter) -> Iterator[str]:
-    if status != "pending":
-        yield f"t.status = '{status}'"
-        return
+def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
+    """The same for pending tasks by priority, whatever else is asked of them."""
+    if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
+        yield from _by_rank("(t.status || '') = 'pending'", wanted)
+    elif wanted.group is None and wanted.worker is None and wanted.stuck is None:
+        yield from _by_rank("t.status = 'pending'", wanted)
+
+
+def _by_rank(pending: str, wanted: TaskFilter) -> Iterator[Branch]:
     for rank, priority in enumerate(PRIORITIES):  # as the index of the claim has them
         if wanted.priority in (None, priority):
-            yield f"t.status = 'pending' AND {_RANK} = {rank}"
+            yield from _halves(f"{pending} AND {_RANK} = {rank}", _TIME_BY_STATUS["pending"], rank)
 
 
-def _halves(scope: str, time: str) -> Iterator[Branch]:
+def _halves(scope: str, time: str, rank: int = 0) -> Iterator[Branch]:
     order = f"{time} {{0}}, t.id {{0}}"
-    yield Branch(f"{scope} AND {time} IS NULL", None, order)
-    yield Branch(f"{scope} AND {time} IS NOT NULL", time, order)
+    yield Branch(f"{scope} AND {time} IS NULL", None, order, rank)
+    yield Branch(f"{scope} AND {time} IS NOT NULL", time, order, rank)
