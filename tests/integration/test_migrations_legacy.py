@@ -248,6 +248,33 @@ async def test_what_is_left_of_a_step_that_did_not_end_is_taken_back_with_those_
     assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
 
 
+async def test_what_is_left_in_a_partition_is_taken_back(empty_database: Database) -> None:
+    connection = await empty_database.connect()
+    await make_legacy(connection, "partitioned")
+    objects = await catalog(connection)
+    await migrations.up(empty_database.settings, target=5)
+    oid = await connection.fetchval("SELECT 'audit_since'::regclass::oid::int")
+    await connection.execute(f"CREATE INDEX embedq_audit_time_idx_{oid} ON audit_since (timestamp, id)")
+    await migrations.rollback(empty_database.settings, 2)
+    left = {line for line in await catalog(connection) if "embedq_migrations" not in line}
+    assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
+
+
+async def test_a_partition_that_is_made_later_has_the_indexes_too(empty_database: Database) -> None:
+    connection = await empty_database.connect()
+    await make_legacy(connection, "partitioned")
+    await migrations.up(empty_database.settings)
+    await connection.execute(
+        """CREATE TABLE audit_later PARTITION OF embedding_audit_logs
+           FOR VALUES FROM ('2090-01-01') TO ('2091-01-01')"""
+    )
+    indexes = """SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid = to_regclass($1)"""
+    assert await connection.fetchval(indexes, "audit_later") == await connection.fetchval(
+        indexes, "history.audit_before"
+    )
+    assert await migrations.verify(connection) == []
+
+
 async def test_a_second_migrator_waits_for_the_first(legacy: Database) -> None:
     lines: list[str] = []
     touch = "LOCK TABLE embedding_tasks IN ROW EXCLUSIVE MODE"

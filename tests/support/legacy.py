@@ -51,6 +51,17 @@ VARIANTS: Mapping[str, str] = {
         CREATE INDEX tasks_by_slug ON embedding_tasks (slug);
         DELETE FROM embedding_worker_status;
     """,
+    "partitioned": """
+        ALTER TABLE embedding_audit_logs RENAME TO whole;
+        CREATE TABLE embedding_audit_logs (LIKE whole INCLUDING DEFAULTS INCLUDING CONSTRAINTS,
+            PRIMARY KEY (id, timestamp)) PARTITION BY RANGE (timestamp);
+        CREATE SCHEMA history;
+        CREATE TABLE history.audit_before PARTITION OF embedding_audit_logs
+            FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+        CREATE TABLE audit_since PARTITION OF embedding_audit_logs DEFAULT;
+        INSERT INTO embedding_audit_logs SELECT * FROM whole;
+        DROP TABLE whole;
+    """,
 }
 """What each program did differently, after `legacy_schema.sql`."""
 

@@ -8,7 +8,6 @@ CREATE INDEX CONCURRENTLY keeps nobody waiting: it may take its time, and waits 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
+from embedq_worker.schema.partitions import Step, steps_of
 from embedq_worker.settings import Settings
 
 Report: TypeAlias = Callable[[str], None]
@@ -46,10 +46,6 @@ _REPORT_EVERY_S = 10.0
 
 _LATER_LIMITS = ("idle_session_timeout", "transaction_timeout")
 """From PostgreSQL 14 and 17 on."""
-
-_BUILDS_INDEX = re.compile(
-    r"(?:--[^\n]*\n|\s)*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(\w+)", re.I
-)
 
 
 class Patience(NamedTuple):
@@ -101,7 +97,9 @@ class SchemaSession:
         """
         if not runs_in_transaction(sql):
             for statement in statements_of(sql):
-                await self._again_and_again(label, partial(self._alone, label, statement))
+                for step in await steps_of(self.connection, statement):
+                    run = self._alone if step.concurrently else self._briefly
+                    await self._again_and_again(label, partial(run, label, step))
             sql = ""
         await self._again_and_again(label, partial(self._in_transaction, label, sql, record, *arguments))
 
@@ -143,18 +141,21 @@ class SchemaSession:
                 await self._watched(label, self.connection.execute(sql, timeout=_NO_LIMIT_S))
             await self.connection.execute(record, *arguments)
 
-    async def _alone(self, label: str, statement: str) -> None:
+    async def _alone(self, label: str, step: Step) -> None:
         """Run a statement that PostgreSQL allows in no transaction."""
         await self._require_lock()
-        index = _BUILDS_INDEX.match(statement)
-        if index and await self._index_is_valid(index[1]) is False:
-            self.report(f"{label}: {index[1]} was left unfinished and is built anew")
+        if step.builds and await self._index_is_valid(step.builds) is False:
+            self.report(f"{label}: {step.builds} was left unfinished and is built anew")
             # The unfinished one would satisfy IF NOT EXISTS and serve no query for ever.
-            drop = f"DROP INDEX CONCURRENTLY IF EXISTS {index[1]}"
+            drop = f"DROP INDEX CONCURRENTLY IF EXISTS {step.builds}"
             await self._watched(label, self.connection.execute(drop, timeout=_NO_LIMIT_S))
-        await self._watched(label, self.connection.execute(statement, timeout=_NO_LIMIT_S))
-        if index and not await self._index_is_valid(index[1]):
-            raise SchemaError(f"{label}: {index[1]} could not be built", "run: embedq-tui --migrate")
+        await self._watched(label, self.connection.execute(step.statement, timeout=_NO_LIMIT_S))
+        if step.builds and not await self._index_is_valid(step.builds):
+            raise SchemaError(f"{label}: {step.builds} could not be built", "run: embedq-tui --migrate")
+
+    async def _briefly(self, label: str, step: Step) -> None:
+        """Run a statement that keeps others waiting, and is done in a moment."""
+        await self._in_transaction(label, step.statement, "SELECT 1")
 
     async def _index_is_valid(self, name: str) -> bool | None:
         valid: bool | None = await self.connection.fetchval(
