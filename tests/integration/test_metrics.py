@@ -142,6 +142,26 @@ async def test_where_more_ended_than_is_counted_the_samples_are_added_up(
     assert found.periods[-2].error_rate == found.total.error_rate == 0
 
 
+async def test_what_was_cancelled_is_not_read_without_end(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insight, "COUNTED", 10)
+    at = await hour(connection, 1)
+    await connection.execute(ENDED, "completed", at, 3, None)
+    await connection.execute(ENDED, "failed", at, 5_000, "Cancelled by administrator")
+    await connection.execute(ENDED, "failed", at + timedelta(seconds=1), 2, "broke")
+    asked = """SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+               WHERE relname = 'embedding_tasks'"""
+    async with connection.transaction(isolation="repeatable_read"):
+        before = await connection.fetchval(asked)
+        last = (await look(connection)).periods[-2]
+        assert await connection.fetchval(asked) - before < 100
+    assert (last.completed, last.failed, last.exact, last.error_rate) == (3, 2, False, None)
+    await measured(connection, "error_rate", 4 / 7, at, OURS % 7)  # that an operator cancelled is in no sample
+    last = (await look(connection)).periods[-2]
+    assert (last.completed, last.failed, last.exact, last.error_rate) == (3, 4, False, 0.5714)
+
+
 @pytest.mark.parametrize(("by", "since"), [(Span.MINUTE, timedelta(hours=1)), (Span.DAY, timedelta(days=9))])
 async def test_other_periods(connection: Connection, by: Span, since: timedelta) -> None:
     await connection.execute(ENDED, "completed", await hour(connection, 0) - timedelta(minutes=31), 3, None)

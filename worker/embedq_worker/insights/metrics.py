@@ -1,9 +1,10 @@
 """How fast the queue is worked off, by minute, hour or day.
 
-What ended is counted from the tasks, whoever did them, up to `COUNTED` of a period. Times are of our own
-workers: each batch leaves a row with the processing time its tasks share and their mean wait; percentiles are
-weighted by tasks and taken over the newest `SAMPLED` batches of a period. Utilization and depth come from
-the samples that each worker writes; an interval without work counts as not utilized.
+What ended is counted from the tasks, whoever did them, up to `COUNTED` of a period, the cancelled ones among
+those that failed. Times are of our own workers: each batch leaves a row with the processing time its tasks
+share and their mean wait; percentiles are weighted by tasks and taken over the newest `SAMPLED` batches of a
+period. Utilization and depth come from the samples that each worker writes; an interval without work counts
+as not utilized.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
+from embedq_worker.queue.selection import PLAN
 from embedq_worker.shares import rounded
 
 COUNTED = 100_000
@@ -111,8 +113,7 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         at: datetime = await connection.fetchval("SELECT now()")
         edges = _edges(at, by, since)
-        # For plans that do not depend on when the tables were last analysed.
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(PLAN)
         ended = await connection.fetch(_ENDED, edges[:-1], edges[1:], COUNTED)
         samples = await connection.fetch(_SAMPLES, edges[:-1], edges[1:], SAMPLES)
         spreads = await connection.fetch(_SPREADS, [*edges[:-1], edges[0]], [*edges[1:], edges[-1]], SAMPLED)
@@ -120,10 +121,10 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
     for row in [*spreads, *samples]:
         found[row["place"] - 1][row["kind"]] = row
     periods = tuple(
-        _period(span, row["completed"], row["failed"], kinds)
+        _period(span, _Ended(row["completed"], row["failed"], row["cancelled"]), kinds)
         for span, row, kinds in zip(pairwise(edges), ended, found[:-1], strict=True)
     )
-    whole = _period((edges[0], edges[-1]), 0, 0, found[-1])
+    whole = _period((edges[0], edges[-1]), _Ended(0, 0, 0), found[-1])
     return Metrics(at, by, periods, _with_sums(whole, periods))
 
 
@@ -158,15 +159,24 @@ def _next(edge: datetime, by: Span) -> datetime:
     return edge + (timedelta(hours=1) if by is Span.HOUR else timedelta(minutes=1))
 
 
-def _period(
-    span: tuple[datetime, datetime], completed: int, failed: int, found: dict[str, asyncpg.Record]
-) -> Period:
-    exact = max(completed, failed) < COUNTED
-    if not exact and (rates := found.get("error_rate")):
-        ended, failures = int(rates["n"] or 0), round(rates["weighted"] or 0)
-        completed = max(completed, ended - failures) if completed == COUNTED else completed
-        failed = max(failed, failures) if failed == COUNTED else failed
-    cut_off = not exact and (completed == COUNTED or failed == COUNTED)
+class _Ended(NamedTuple):
+    """Tasks of a period, each kind counted up to `COUNTED`: those that failed with the cancelled ones."""
+
+    completed: int
+    failed: int
+    cancelled: int
+
+
+def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asyncpg.Record]) -> Period:
+    completed, failed = ended.completed, ended.failed
+    more_completed, more_failed = completed == COUNTED, failed + ended.cancelled == COUNTED
+    cut_off = more_completed or more_failed
+    exact = not cut_off
+    if cut_off and (rates := found.get("error_rate")):
+        known, failures = int(rates["n"] or 0), round(rates["weighted"] or 0)
+        completed = max(completed, known - failures) if more_completed else completed
+        failed = max(failed, failures) if more_failed else failed
+        cut_off = COUNTED in (completed, failed)
     minutes = max((span[1] - span[0]).total_seconds() / 60, 1 / 60)
     depth = found.get("queue_depth")
     return Period(
@@ -222,12 +232,13 @@ SELECT b.place,
             SELECT FROM embedding_tasks
             WHERE status = 'completed' AND completed_at >= b.since AND completed_at < b.until
             LIMIT $3) AS c) AS completed,
-       (SELECT count(*) FROM (
-            SELECT FROM embedding_tasks
-            WHERE status = 'failed' AND completed_at >= b.since AND completed_at < b.until
-              AND coalesce(error_message, '') NOT ILIKE 'cancelled by%'
-            LIMIT $3) AS f) AS failed
-FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place)
+       f.failed, f.cancelled
+FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
+LATERAL (SELECT count(*) FILTER (WHERE NOT is_cancelled) AS failed,
+                count(*) FILTER (WHERE is_cancelled) AS cancelled
+         FROM (SELECT coalesce(error_message, '') ILIKE 'cancelled by%' AS is_cancelled FROM embedding_tasks
+               WHERE status = 'failed' AND completed_at >= b.since AND completed_at < b.until
+               ORDER BY completed_at DESC LIMIT $3) AS looked_at) AS f
 ORDER BY b.place
 """
 

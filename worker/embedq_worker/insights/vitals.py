@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
+from embedq_worker.queue.selection import PLAN
 from embedq_worker.settings import Settings
 
 COUNTED = 5_000
@@ -82,8 +83,7 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
     """
     stuck_tasks = await stuck(connection, settings, limit=1)
     async with connection.transaction(readonly=True):
-        # For plans that do not depend on when the table was last analysed.
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(PLAN)
         facts = await connection.fetchrow(_FACTS)
         newest, hour = await _ended(connection, 3_600.0)
         _, day = await _ended(connection, 86_400.0)
@@ -143,10 +143,10 @@ SELECT extract(epoch FROM now() - since)::float8 AS seconds,
        (SELECT count(*) FROM (SELECT FROM embedding_tasks
                               WHERE status = 'completed' AND completed_at >= since
                               LIMIT 5 * $2) AS c) AS completed,
-       (SELECT count(*) FROM (SELECT FROM embedding_tasks
+       (SELECT count(*) FROM (SELECT error_message FROM embedding_tasks
                               WHERE status = 'failed' AND completed_at >= since
-                                AND coalesce(error_message, '') NOT ILIKE 'cancelled by%'
-                              LIMIT 5 * $2) AS f) AS failed
+                              ORDER BY completed_at DESC LIMIT 5 * $2) AS f
+        WHERE coalesce(error_message, '') NOT ILIKE 'cancelled by%') AS failed
 FROM bounds
 """
 
