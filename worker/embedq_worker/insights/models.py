@@ -7,12 +7,17 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection
 
 
+LOOKED_AT = 5_000
+"""Vectors, of the oldest and of the newest as many, that are asked whether their model is known."""
+
+
 class Models(NamedTuple):
     """Where the stored vectors come from.
 
     Attributes:
         articles: Articles by the model that embedded them, most first.
-        unknown: There are vectors of another program, which does not tell its model.
+        unknown: Among the oldest or the newest vectors are some of another program, which does not tell its
+            model.
     """
 
     articles: tuple[tuple[str, int], ...]
@@ -20,7 +25,7 @@ class Models(NamedTuple):
 
 
 async def models(connection: Connection) -> Models:
-    """Ask for the models of the stored vectors.
+    """Ask for the models of the stored vectors; reads a row of each embedded article, but few vectors.
 
     Args:
         connection: To the migrated database.
@@ -29,5 +34,12 @@ async def models(connection: Connection) -> Models:
         """SELECT model, count(*) AS n FROM embedq_articles WHERE chunks > 0
            GROUP BY model ORDER BY n DESC, model"""
     )
-    unknown = await connection.fetchval("SELECT EXISTS (SELECT FROM embeddings WHERE model IS NULL)")
+    unknown = await connection.fetchval(_UNKNOWN, LOOKED_AT)
     return Models(tuple((row["model"], row["n"]) for row in rows), unknown)
+
+
+# By id: there is no index on the model, and where all are known the whole table would be read.
+_UNKNOWN = """
+SELECT EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id LIMIT $1) AS oldest WHERE model IS NULL)
+    OR EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id DESC LIMIT $1) AS newest WHERE model IS NULL)
+"""
