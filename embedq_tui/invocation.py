@@ -66,12 +66,12 @@ class Invocation:
 def common_options(function: F) -> F:
     """Add --env-file, --profile and --debug."""
     function = _remembered(
-        "--profile", "profile", metavar="NAME", help="Use this database of profiles.toml."
+        "--profile", "profile", type=Text(), metavar="NAME", help="Use this database of profiles.toml."
     )(function)
     function = _remembered(
         "--env-file",
         "env_file",
-        type=click.Path(path_type=Path),
+        type=NamedPath(path_type=Path),
         metavar="FILE",
         help="Read settings from this file instead of .env; the environment wins.",
     )(function)
@@ -81,6 +81,29 @@ def common_options(function: F) -> F:
 def json_option(function: F) -> F:
     """Add --json."""
     return _remembered("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+
+
+class Text(click.ParamType[str]):
+    """A text that is not empty, as that of a shell's variable is which is not set.
+
+    Whatever is looked for, that would be found everywhere.
+    """
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it."""
+        return str(value) or self.fail("is empty", param, ctx)
+
+
+class NamedPath(click.Path):
+    """A path that is not empty: pathlib would take it for the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if not str(value):
+            self.fail("is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Seconds(click.FloatRange):

@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.filters.options import Moment
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Text, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection, connected
@@ -47,9 +47,11 @@ PAUSE_S = 0.1
 @click.option("--category", type=click.Choice(CATEGORIES))
 @click.option("--task", type=click.UUID, metavar="ID", help="Of this task.")
 @click.option("--article", metavar="ID|SLUG", help="Of this article.")
-@click.option("--operation", metavar="ID", help="Of this operation: an action on many tasks, a backfill.")
+@click.option(
+    "--operation", type=Text(), metavar="ID", help="Of this operation: an action on many tasks, a backfill."
+)
 @click.option("--since", type=Moment(), metavar="TIME", help="2h, 3d (ago), or 2026-11-24T15:00Z.")
-@click.option("--text", metavar="TEXT", help="Message, error or metadata contain it.")
+@click.option("--text", type=Text(), metavar="TEXT", help="Message, error or metadata contain it.")
 @operator_command
 def command(
     invocation: Invocation,

@@ -15,7 +15,7 @@ import click
 
 from embedq_tui.commands.search import find, hit_lines
 from embedq_tui.commands.status import look, status_lines
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
 from embedq_tui.supervisor.types import WorkerOptions
@@ -56,7 +56,7 @@ class Shown:
 @click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
 @click.option("--headless", is_flag=True, help="No screen: drain, print status, search.")
 @click.option("--busy", is_flag=True, help="Articles are edited all the time, and some tasks fail.")
-@click.option("--path", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the database there.")
+@click.option("--path", type=NamedPath(path_type=Path), metavar="FOLDER", help="Keep the database there.")
 @click.option("--fresh", is_flag=True, help="Start over: delete what earlier demos left in the folder.")
 @click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL although it holds other articles.")
 @operator_command

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
@@ -20,7 +20,7 @@ from embedq_worker.settings import Settings
 
 
 @click.command("import", epilog="Example: embedq-tui import docs/ --folder handbook --dry-run")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..")
+@click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path), metavar="PATH..")
 @click.option("--dry-run", is_flag=True, help="Tell what would happen, file by file; write nothing.")
 @click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and below it.")
 @click.option(

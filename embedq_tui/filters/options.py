@@ -10,6 +10,7 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.invocation import Text
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
@@ -71,8 +72,8 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
         help="May be given more than once.",
     ),
     "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Of this priority."),
-    "slug": click.option("--slug", metavar="TEXT", help="The slug contains it."),
-    "error": click.option("--error", metavar="TEXT", help="The error contains it."),
+    "slug": click.option("--slug", type=Text(), metavar="TEXT", help="The slug contains it."),
+    "error": click.option("--error", type=Text(), metavar="TEXT", help="The error contains it."),
     "group": click.option(
         "--group", metavar="FINGERPRINT", help="Failed with an error of this group, see `embedq-tui failed`."
     ),

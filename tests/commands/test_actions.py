@@ -88,6 +88,15 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["cleanup", "--days", "0"],
         ["list", "--after", "here"],
         ["list", "--status", "waiting"],
+        # Of variables that are not set: no filter, no database, no path is meant by them.
+        ["cancel", "--slug", "", "--yes"],
+        ["priority", "high", "--slug", ""],
+        ["retry", "--failed", "--error", ""],
+        ["retry", "--failed", "--group", ""],
+        ["cancel", "--failed", "--error", "", "--yes"],
+        ["clear", "--confirm", "--profile", ""],
+        ["import", "", "--dry-run"],
+        ["audit", "--text", ""],
     ],
     ids=" ".join,
 )

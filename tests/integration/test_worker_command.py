@@ -47,7 +47,14 @@ def test_a_bad_setting_ends_it_with_2_and_its_name(variable: dict[str, str]) -> 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--nonsense"], ["--priority", "urgent"], ["--batch-size", "0"], ["--concurrency", "x"], ["extra"]],
+    [
+        ["--nonsense"],
+        ["--priority", "urgent"],
+        ["--batch-size", "0"],
+        ["--concurrency", "x"],
+        ["extra"],
+        ["--folder", ""],
+    ],
 )
 def test_a_wrong_command_line_ends_it_with_2(arguments: list[str]) -> None:
     result = run(*arguments)

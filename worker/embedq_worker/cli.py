@@ -16,7 +16,7 @@ import click
 
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
-from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
 from embedq_worker.logs import LibraryLogs, forget_unwritten, open_log
@@ -197,4 +197,12 @@ def _work(
 
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
-    return tuple(folder.strip("/") for folder in folders) or None
+    """Folders as articles have them.
+
+    Raises:
+        UsageError: One is empty, as that of a shell's variable is which is not set.
+    """
+    trimmed = tuple(folder.strip("/") for folder in folders)
+    if "" in trimmed:
+        raise UsageError("--folder names no folder", "leave it out to serve the articles of all folders")
+    return trimmed or None
