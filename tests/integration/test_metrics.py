@@ -157,7 +157,7 @@ async def test_what_was_cancelled_is_not_read_without_end(
         last = (await look(connection)).periods[-2]
         assert await connection.fetchval(asked) - before < 100
     assert (last.completed, last.failed, last.exact, last.error_rate) == (3, 2, False, None)
-    await measured(connection, "error_rate", 4 / 7, at, OURS % 7)  # that an operator cancelled is in no sample
+    await measured(connection, "error_rate", 4 / 7, at, OURS % 7)  # cancelled tasks are in no sample
     last = (await look(connection)).periods[-2]
     assert (last.completed, last.failed, last.exact, last.error_rate) == (3, 4, False, 0.5714)
 

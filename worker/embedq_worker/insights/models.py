@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 
-
 LOOKED_AT = 5_000
 """Vectors, of the oldest and of the newest as many, that are asked whether their model is known."""
 
@@ -40,6 +39,8 @@ async def models(connection: Connection) -> Models:
 
 # By id: there is no index on the model, and where all are known the whole table would be read.
 _UNKNOWN = """
-SELECT EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id LIMIT $1) AS oldest WHERE model IS NULL)
-    OR EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id DESC LIMIT $1) AS newest WHERE model IS NULL)
+SELECT EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id LIMIT $1) AS oldest
+               WHERE model IS NULL)
+    OR EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id DESC LIMIT $1) AS newest
+               WHERE model IS NULL)
 """
