@@ -18,12 +18,12 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
 $$;
 
--- Whether an article lies in one of these folders or below.
+-- Whether an article lies in one of these folders or below. Other programs may write slashes around its folder.
 CREATE FUNCTION embedq_in_folders(p_article int, p_folders text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT EXISTS (
         SELECT FROM articles a, unnest(p_folders) AS f(folder)
-        WHERE a.id = p_article AND (a.folder = f.folder OR left(a.folder, length(f.folder) + 1) = f.folder || '/'))
+        WHERE a.id = p_article AND starts_with(btrim(a.folder, '/') || '/', f.folder || '/'))
 $$;
 
 -- Hashes of an article's chunks whose vectors of this model can be kept.

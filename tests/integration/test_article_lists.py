@@ -38,7 +38,7 @@ def settings(database: Database) -> Settings:
 async def various(connection: Connection) -> dict[int, State]:
     """Articles of each state, by id."""
     change = connection.execute
-    ids = await add_articles(connection, ["Text."] * 12, folder="docs/a")
+    ids = await add_articles(connection, ["Text."] * 12, folder="/docs/a/")
     ids += await add_articles(connection, ["", " \n"], slug="blank_%", folder="docs")
     ids += await add_articles(connection, ["Text."], slug="hidden", folder="docsy", no_rag=True)
     for article in (*ids[:7], *ids[10:12]):

@@ -97,13 +97,13 @@ async def test_a_worker_of_some_priorities_takes_no_others(world: World) -> None
 
 
 async def test_a_folder_includes_those_below_it_and_no_neighbour(world: World) -> None:
-    folders = ["a", "a/b", "a/b/c", "ab", "b", "", "a%b", "A"]
+    folders = ["a", "/a/b/", "a/b/c", "ab", "/b", "", "a%b", "A"]
     tasks = {folder: await world.task(await world.article(folder=folder)) for folder in folders}
     await world.task(None, "delete")
     mine = await claimed(world, await world.worker(folders=("a", "a%")))
-    assert sorted(mine) == sorted(tasks[folder] for folder in ("a", "a/b", "a/b/c"))
+    assert sorted(mine) == sorted(tasks[folder] for folder in ("a", "/a/b/", "a/b/c"))
     rest = await claimed(world, await world.worker(folders=("b", "ab")))
-    assert sorted(rest) == sorted(tasks[folder] for folder in ("b", "ab"))
+    assert sorted(rest) == sorted(tasks[folder] for folder in ("/b", "ab"))
 
 
 # -- one article, one hand

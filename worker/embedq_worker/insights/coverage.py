@@ -43,7 +43,9 @@ async def coverage(connection: Connection, folder: str = "") -> Coverage:
 def in_folder(folder: str) -> str:
     """SQL: whether the article ``a`` is in a folder or below it; all are in the empty one.
 
+    Other programs may write slashes around it.
+
     Args:
         folder: SQL of its name, a parameter.
     """
-    return f"({folder} = '' OR a.folder = {folder} OR left(a.folder, length({folder}) + 1) = {folder} || '/')"
+    return f"({folder} = '' OR starts_with(btrim(a.folder, '/') || '/', {folder} || '/'))"
