@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
 from textual.types import CSSPathType
@@ -19,6 +19,7 @@ from textual.worker import Worker, WorkerState
 
 from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import AsciiFilter
+from embedq_tui.console.bindings import EVERYWHERE
 from embedq_tui.console.desk import Desk
 from embedq_tui.console.driver import TerminalDriver
 from embedq_tui.console.options import Options
@@ -60,59 +61,7 @@ class Console(App[int]):
     CSS_PATH: ClassVar[CSSPathType | None] = [_SHEET, *sorted(_SHEET.parents[1].glob("screens/*/*.tcss"))]
     COMMANDS = App.COMMANDS | {Commands}
     DEFAULT_MODE = "overview"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit"),
-        Binding(
-            "ctrl+q,ctrl+c",
-            "quit",
-            "Quit",
-            show=False,
-            id="app.quit_anywhere",
-            tooltip="Quit, also while typing",
-        ),
-        *(
-            Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
-            for entry in ENTRIES
-        ),
-        Binding("minus", "show_last", "Last screen", show=False, id="app.last"),
-        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
-        Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
-        Binding(
-            "ctrl+p",
-            "command_palette",
-            "Commands",
-            show=False,
-            id="app.palette_anywhere",
-            tooltip="Commands, also while typing",
-        ),
-        Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
-        Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
-        Binding(
-            "ctrl+o",
-            "profiles",
-            "Databases",
-            show=False,
-            id="app.profiles",
-            tooltip="Look at another database",
-        ),
-        Binding(
-            "M",
-            "migrate",
-            "Migrate",
-            show=False,
-            id="app.migrate",
-            tooltip="Apply migrations that are missing",
-        ),
-        Binding(
-            "n",
-            "probe",
-            "Try provider",
-            show=False,
-            id="app.probe",
-            tooltip="Try at once a provider that is held",
-        ),
-        Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = EVERYWHERE
 
     def __init__(self, settings: Settings, profile: Profile, options: Options) -> None:
         plain = few_colours()
@@ -353,7 +302,7 @@ class Console(App[int]):
     @work(exclusive=True, group="probe", exit_on_error=False)
     async def action_probe(self) -> None:
         """Have providers that are held tried at once, now that somebody mended them."""
-        from embedq_tui.workflows.probing import try_providers
+        from embedq_tui.screens.probing import try_providers
 
         await try_providers(self)
 

@@ -57,7 +57,7 @@ def _load_topics() -> dict[str, str]:
     except ImportError:
         raise EmbedqError(
             "this Python was packaged without its help texts (pydoc_data)",
-            "Import Markdown of your own instead: embedq-tui import PATH",
+            "import Markdown of your own instead: embedq-tui import PATH",
         ) from None
     return {str(key): str(text).strip() for key, text in module.topics.items()}
 

@@ -25,6 +25,7 @@ from embedq_worker.errors import SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.schema.partitions import Step, steps_of
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
 
 Report: TypeAlias = Callable[[str], None]
 
@@ -291,7 +292,7 @@ class SchemaSession:
     def _on_notice(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if message.severity_en in ("WARNING", "ERROR"):
             hint = getattr(message, "hint", None)
-            self.report(_plain(f"{message.message}. {hint}" if hint else str(message.message)))
+            self.report(printable_line(f"{message.message}. {hint}" if hint else str(message.message)))
 
 
 @asynccontextmanager
@@ -315,7 +316,7 @@ async def schema_session(
         try:
             yield session
         except asyncpg.RaiseError as error:  # our own files say what is wrong and what to do
-            raise SchemaError(_plain(str(error.message)), _plain(error.hint or "")) from None
+            raise SchemaError(printable_line(str(error.message)), printable_line(error.hint or "")) from None
         finally:
             with suppress(*EXPECTED_ERRORS):
                 await session.release()
@@ -329,9 +330,4 @@ def _described(row: asyncpg.Record) -> str:
     if row["seconds"] is not None:
         words.append(f"for {row['seconds']:.0f} s")
     known = ", ".join(word for word in words if word)
-    return _plain(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")
-
-
-def _plain(text: str) -> str:
-    """One line without control characters: names and messages are the database's, the terminal is ours."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return printable_line(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")

@@ -75,7 +75,7 @@ async def inspect_storage(connection: Connection) -> VectorStorage:
     columns = {row["name"]: row for row in await connection.fetch(_COLUMNS)}
     if "model" not in columns:
         raise SchemaError(
-            "table embeddings is missing or older than this version", "Run: embedq-tui --migrate"
+            "table embeddings is missing or older than this version", "run: embedq-tui --migrate"
         )
     vector = columns.get("vector")
     if vector and vector["type"] == "vector":
