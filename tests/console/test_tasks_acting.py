@@ -1,0 +1,125 @@
+"""The list of tasks acts on exactly what it says, and on nothing where nothing may be changed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from embedq_tui.console.app import Console
+from embedq_tui.console.options import Options
+from embedq_tui.profiles import Profile
+from embedq_tui.screens.tasks.screen import TasksScreen
+from embedq_tui.widgets.keyed_table import SETTLE_S
+from tests.console.running import (
+    OPERATOR,
+    console,
+    eventually,
+    shown,
+    store,
+    until_asked,
+    until_shown,
+    until_text,
+)
+from tests.console.task_list import add_tasks, opened, statuses, type_filter
+from tests.support.databases import Connection, Database
+
+
+async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 5)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 5)
+        await pilot.press("space", "space", "space")
+        await until_text(pilot, "3 tasks marked")
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", ids[1])
+        seen = store(pilot)
+        await eventually(lambda: seen.overview is not None and seen.overview.queue.counts.completed == 1)
+        assert "frozen" in shown(pilot)
+        assert "completed   normal" not in shown(pilot)
+        await pilot.press("r")
+        await until_asked(pilot)
+        await until_text(pilot, "Retry 2 marked tasks")
+        await pilot.press("y")
+        await until_text(pilot, "2 tasks retried")
+        assert await statuses(connection, ids[:4]) == ["pending", "completed", "pending", "failed"]
+        await pilot.press("escape")
+        await until_text(pilot, "1 task marked")
+        assert table.marked == {str(ids[1])}
+        await until_shown(pilot, lambda screen: "pending     normal  s-1" in screen)
+        await pilot.press("escape")
+        await until_shown(pilot, lambda screen: "frozen" not in screen)
+
+
+async def test_all_that_match_are_cancelled_after_their_number_was_typed(
+    database: Database, connection: Connection
+) -> None:
+    wanted = await add_tasks(connection, 130, slug="alpha", status="pending")
+    kept = await add_tasks(connection, 10, slug="beta", status="pending")
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "alpha")
+        await eventually(lambda: len(table.keys) == 100)
+        await pilot.press("X")
+        await until_asked(pilot)
+        await pilot.press("y", "enter", "backspace", *"130", "enter")
+        await eventually(lambda: table.keys != () and "130 tasks cancelled" in shown(pilot))
+        assert set(await statuses(connection, wanted)) == {"failed"}
+        assert set(await statuses(connection, kept)) == {"pending"}
+        await pilot.press("P")
+        await until_text(pilot, "Priority of")
+        await pilot.press("k", "enter")
+        await until_shown(pilot, lambda screen: "There are no" in screen or "none" in screen)
+        await type_filter(pilot, "beta")
+        await eventually(lambda: len(table.keys) == 10)
+        await asyncio.sleep(SETTLE_S)  # what jumped under the cursor this moment is not acted on
+        await pilot.press("p")
+        await until_text(pilot, "Priority of beta-1")
+        await pilot.press("k", "enter")
+        await until_text(pilot, "pending     high")
+    by = await connection.fetch(
+        """SELECT DISTINCT metadata ->> 'operator' || '@' || (metadata ->> 'host') AS by, task_id
+           FROM embedding_audit_logs WHERE task_id IS NOT NULL AND metadata ->> 'action' <> ''"""
+    )
+    assert {row["by"] for row in by} == {OPERATOR}
+    assert {row["task_id"] for row in by} == {*wanted, kept[0]}
+
+
+async def test_nothing_is_changed_where_nothing_may_be(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 3)
+    async with console(database.settings, read_only=True) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        for key in "rxpRXP":
+            await pilot.press(key)
+        await until_text(pilot, "Read-only")
+        assert isinstance(pilot.app.screen, TasksScreen)
+    assert await statuses(connection, ids) == ["failed"] * 3
+
+
+@pytest.mark.parametrize("key", ["f7", "f8"])
+async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
+    database: Database, connection: Connection, key: str
+) -> None:
+    await add_tasks(connection, 3)
+    keymap = {"tasks.retry": "f7", "tasks.retry_all": "f8"}
+    app = Console(database.settings, Profile(), Options(OPERATOR, read_only=True, keymap=keymap))
+    async with app.run_test(notifications=True) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        await pilot.press("r", "R")  # which mean nothing now
+        assert "Read-only" not in shown(pilot)
+        await pilot.press(key)
+        await until_text(pilot, "Read-only")
+
+
+@pytest.mark.parametrize("action", ["retry", "sweep_cancel"])
+async def test_a_command_without_anything_to_do_it_to_says_so(database: Database, action: str) -> None:
+    async with console(database.settings) as pilot:
+        app = pilot.app
+        assert isinstance(app, Console)
+        await opened(pilot)
+        app.act_on("tasks", action)  # as the list of commands does
+        await eventually(lambda: len(app._notifications) == 1)
