@@ -182,5 +182,5 @@ def _held(store: Store) -> Iterator[Trouble]:
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
-            advice = "; ".join(filter(None, (row.advice, TRY_NOW)))
+            advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
             yield Trouble(f"provider {row.state}, {again}: {why_held(row)}", advice)

@@ -84,7 +84,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
     (
         (asyncpg.ReadOnlySQLTransactionError,),
         EmbedqError,
-        "{place} is read-only (a replica, DB_READ_ONLY, or a profile that is): {text}",
+        "{place} is read-only (a replica, a server or role set so, DB_READ_ONLY, or a profile): {text}",
         "use the primary, or another profile",
     ),
     (
