@@ -20,15 +20,15 @@ from embedq_worker.text import age, printable_line
 from embedq_worker.urls import MASK, masked_url
 
 NO_FILE = Path(os.devnull)
-"""As --env-file: the environment alone is read."""
+"""Given as --env-file, it means that only the environment is read."""
 
-logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `_unread` tells it, and of which file
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `_unread` warns instead, and names the file
 
 _ENV_FILE = Path(".env")
 _ANY_TEXT = "text"
 _NOTHING = "-"
 _UNITS = {"ms": 0.001, "s": 1.0, "h": 3_600.0, "days": 86_400.0}
-"""Seconds of the units that end the description of a duration."""
+"""Units, in seconds; the description of a duration ends in one of them."""
 
 _LONG_S = 60.0
 _SHOWN_CHARACTERS = 80
@@ -42,10 +42,10 @@ class SettingRow(NamedTuple):
     Attributes:
         name: Variable as documented.
         spellings: Every accepted name, the documented one first.
-        value: Value in force as text; secrets masked, passwords in URLs too.
-        source: Variable it came from, ``FILE: NAME``, ``command line``, or ``default``.
-        range: What is accepted, as text.
-        description: What it is for, with its unit.
+        value: Effective value as text; secrets and passwords in URLs are masked.
+        source: Where it comes from: the variable, ``FILE: NAME``, ``command line`` or ``default``.
+        range: Accepted values, as text.
+        description: Purpose, with the unit.
     """
 
     name: str
@@ -71,13 +71,13 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
 
     Args:
         env_file: File to read instead of ``.env`` in the working directory; `NO_FILE` for none.
-        overrides: Values by field name that win over the environment (from command-line flags).
+        overrides: Values by field name that override the environment (from command-line options).
 
     Raises:
-        SettingsError: A value is out of range or does not fit; names the variable.
+        SettingsError: A value is invalid or out of range; the message names the variable.
     """
     if env_file is not None and not os.path.isfile(env_file) and env_file != NO_FILE:
-        # os.path: to Path a name that is too long is no answer but an error.
+        # os.path instead of Path, which raises an error if the name is too long.
         raise SettingsError(f"--env-file {printable_line(str(env_file), _SHOWN_OF_PATH)}: no such file")
     given = {name: value for name, value in overrides.items() if value is not None}
     path = env_file or _ENV_FILE
@@ -87,7 +87,7 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
         return settings
     except ValidationError as error:
         problem = _first_problem(error, _Sources.read(path, given))
-        raise SettingsError(problem, "docs/configuration.md lists every setting") from None
+        raise SettingsError(problem, "see docs/configuration.md for every setting") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text") from None
     except OSError as error:
@@ -95,7 +95,7 @@ def load_settings(env_file: Path | None = None, **overrides: object) -> Settings
 
 
 def _unread(path: Path) -> str:
-    """What is left out of a file of settings; other programs may understand it."""
+    """A sentence about lines that are ignored. They are no error: other programs may understand them."""
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8") as file:
@@ -104,11 +104,11 @@ def _unread(path: Path) -> str:
         return ""
     which = ", ".join(lines[:_SHOWN_LINES]) + (" .." if len(lines) > _SHOWN_LINES else "")
     name = printable_line(path.name, _SHOWN_OF_PATH)
-    return f"{name}: left out is what is no NAME=VALUE, or opens a quote and does not close it: line {which}"
+    return f"{name}: ignored, not NAME=VALUE or an unclosed quote: line {which}"
 
 
 def _unused(path: Path) -> Iterator[str]:
-    """Spellings of a setting that has another value by the one that wins, in the place that wins."""
+    """A sentence for each spelling that is overridden by another one with a different value."""
     places = [
         {name.upper(): value.strip() for name, value in values.items() if value}
         for values in (os.environ, dotenv_values(path) if path.is_file() else {})
@@ -118,20 +118,20 @@ def _unused(path: Path) -> Iterator[str]:
             given = [name for name in spellings_of(field) if name in place]
             for name in given[1:]:
                 if place[name] != place[given[0]]:
-                    yield f"{name} has no effect: {given[0]} is set too, to another value"
+                    yield f"{name} has no effect: {given[0]} is also set, to a different value"
             if given:
                 break
 
 
 def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment for another program of ours that is to have these settings, whatever is in `base`.
+    """Build the environment that gives another embedq program exactly these settings.
 
     Args:
-        settings: As loaded, or made from such; secrets are in the result in clear.
-        base: What else it is to have; its spellings of our settings are left out.
+        settings: As loaded, or a changed copy; the result holds their secrets in clear text.
+        base: The rest of the environment; embedq's own variables in it are dropped.
 
     Returns:
-        What `load_settings(NO_FILE)` makes the same settings of.
+        An environment from which `load_settings(NO_FILE)` reads the same settings.
     """
     fields = Settings.model_fields
     ours = {name.upper() for field in fields.values() for name in spellings_of(field)}
@@ -145,7 +145,7 @@ def environment_of(settings: Settings, base: Mapping[str, str]) -> dict[str, str
 
 
 def describe_settings(settings: Settings, env_file: Path | None = None) -> list[SettingRow]:
-    """List every setting with the value in force and where it came from.
+    """List every setting with its effective value and where that comes from.
 
     Args:
         settings: As loaded.
@@ -158,7 +158,7 @@ def describe_settings(settings: Settings, env_file: Path | None = None) -> list[
 
 
 class _Sources(NamedTuple):
-    """Names, in capitals, that are set to something: in the environment, in the file; fields set by flags."""
+    """Variables set in the environment and in the file, in capitals, and fields set by options."""
 
     environment: frozenset[str]
     file: frozenset[str]
@@ -172,7 +172,7 @@ class _Sources(NamedTuple):
         return cls(_set_names(os.environ), _set_names(values), name, frozenset(flags))
 
     def spelling(self, field: FieldInfo) -> tuple[str, str] | None:
-        """The name in force for a field and where it stands; None where the default is in force."""
+        """Where a field is set and under which name; None if its default applies."""
         for place, names in (("", self.environment), (f"{self.file_name}: ", self.file)):
             for name in spellings_of(field):
                 if name in names:
@@ -200,7 +200,7 @@ def _describe(attribute: str, field: FieldInfo, settings: Settings, sources: _So
 
 
 def spellings_of(field: FieldInfo) -> tuple[str, ...]:
-    """Environment variables that set a field, the documented one first."""
+    """Environment variables that set a field, the documented name first."""
     alias = field.validation_alias
     assert isinstance(alias, AliasChoices)
     return tuple(str(name) for name in alias.choices)
@@ -231,7 +231,7 @@ def _range_of(field: FieldInfo) -> str:
 
 
 def _first_problem(error: ValidationError, sources: _Sources) -> str:
-    """The first validation error as one line that names the variable; the value of a secret is left out."""
+    """The first validation error as one line that names the variable, without the value of a secret."""
     problem = error.errors(include_url=False)[0]
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
@@ -250,7 +250,7 @@ def _first_problem(error: ValidationError, sources: _Sources) -> str:
 
 
 def _shown_input(field: FieldInfo, value: object) -> str:
-    # What was meant to be a URL may hold a password wherever it was miswritten.
+    # A malformed URL may have its password anywhere.
     if "SecretStr" in str(field.annotation) or spellings_of(field)[0].endswith("_URL"):
         return ""
     return f"={printable_line(str(value), _SHOWN_CHARACTERS)}"

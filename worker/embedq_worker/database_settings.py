@@ -1,4 +1,4 @@
-"""Settings that say where the database is, and how its sessions begin."""
+"""Settings for the database: where it is and how its sessions are opened."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-
 
 
 class DatabaseSettings(BaseSettings):
-    """A part of `settings.Settings`."""
+    """One group of `settings.Settings`."""
 
-    model_config = SettingsConfigDict(defer_build=True)  # nobody makes one
+    model_config = SettingsConfigDict(defer_build=True)  # never instantiated on its own
 
     database_url: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("DATABASE_URL"), description="PostgreSQL; wins over DB_* and PG*"
+        None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="database URL; overrides DB_* and PG*",
     )
     db_host: str | None = Field(
         None,
         validation_alias=AliasChoices("DB_HOST"),
-        description="host or socket folder; each DB_* wins over its PG*",
+        description="host or socket directory; each DB_* overrides its PG*",
     )
     db_port: int | None = Field(
         None, ge=1, le=65_535, validation_alias=AliasChoices("DB_PORT"), description="port"
@@ -38,7 +40,7 @@ class DatabaseSettings(BaseSettings):
         None, validation_alias=AliasChoices("DB_SSL"), description="TLS mode; true means require"
     )
     pg_host: str | None = Field(
-        None, validation_alias=AliasChoices("PGHOST"), description="host or socket folder"
+        None, validation_alias=AliasChoices("PGHOST"), description="host or socket directory"
     )
     pg_port: int | None = Field(
         None, ge=1, le=65_535, validation_alias=AliasChoices("PGPORT"), description="port"
@@ -56,7 +58,7 @@ class DatabaseSettings(BaseSettings):
         ge=2,
         le=500,
         validation_alias=AliasChoices("DB_POOL_SIZE"),
-        description="connections of one worker; default from the concurrency",
+        description="connections per worker; the default follows from the concurrency",
     )
     db_statement_cache: int = Field(
         200,
@@ -68,7 +70,7 @@ class DatabaseSettings(BaseSettings):
     db_read_only: bool = Field(
         False,
         validation_alias=AliasChoices("DB_READ_ONLY"),
-        description="every session begins read-only: PostgreSQL refuses whatever would change something",
+        description="open every session read-only, so that PostgreSQL refuses any change",
     )
 
     @field_validator("db_ssl", "pg_sslmode", mode="before")
@@ -84,10 +86,10 @@ class DatabaseSettings(BaseSettings):
         return value
 
     def connect_arguments(self) -> dict[str, Any]:
-        """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; holds the password.
+        """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; they include the password.
 
         Returns:
-            Keyword arguments; what is not set is left to libpq's PG* variables, which asyncpg reads.
+            Keyword arguments. What is not set is left out: asyncpg then reads libpq's PG* variables.
         """
         cache = {"statement_cache_size": self.db_statement_cache}
         if self.database_url:
@@ -105,7 +107,7 @@ class DatabaseSettings(BaseSettings):
 
     @property
     def place(self) -> str:
-        """The database in words, without secrets: ``host:port/name``."""
+        """Where the database is, for people and without secrets: ``host:port/name``."""
         arguments = self.connect_arguments()
         if dsn := arguments.get("dsn"):
             parts = urlsplit(str(dsn))
@@ -117,7 +119,7 @@ class DatabaseSettings(BaseSettings):
         )
 
     def unused_beside_url(self) -> list[str]:
-        """Variables that are set in vain, because DATABASE_URL is set too."""
+        """Variables that are set but ignored because DATABASE_URL is set too."""
         if not self.database_url:
             return []
         names = ("db_host", "db_port", "db_name", "db_user", "db_password", "db_ssl")

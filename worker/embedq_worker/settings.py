@@ -1,7 +1,7 @@
-"""Every setting of worker and console: its names, its range, what it is for; `configuration` reads them.
+"""Every setting of the worker and the console: names, range and purpose; `configuration` reads the values.
 
-`database_settings` and `watch_settings` are parts of them. A secret is a SecretStr, and shown in clear to two
-readers only: the database driver and the OpenAI provider.
+`database_settings` and `watch_settings` hold two groups of them. Secrets are SecretStr; only the database
+driver and the OpenAI provider get to see the clear text.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ DEFAULT_MODELS: Mapping[ProviderName, tuple[str, int]] = {
     "openai": ("text-embedding-3-small", 1536),
     "local": ("l2_supercat", 256),
 }
-"""Model and dimensions taken when EMBEDDING_MODEL and EMBEDDING_DIMENSIONS are not set."""
+"""Model and dimensions used when EMBEDDING_MODEL and EMBEDDING_DIMENSIONS are not set."""
 
 MOST_CONCURRENCY = 256
 
 
 def _queue_names(name: str) -> AliasChoices:
-    """The name, and how article applications spell it too: EMBEDDING_X and EMBEDDING_QUEUE_X."""
+    """Accept EMBEDDING_X as EMBEDDING_QUEUE_X too: article applications use either spelling."""
     stem = name.removeprefix("EMBEDDING_").removeprefix("QUEUE_")
     other = f"EMBEDDING_QUEUE_{stem}"
     return AliasChoices(name, other) if name != other else AliasChoices(name)
@@ -54,68 +54,68 @@ class Settings(WatchSettings, DatabaseSettings):
     semantic_search_enabled: bool = Field(
         True,
         validation_alias=AliasChoices("SEMANTIC_SEARCH_ENABLED"),
-        description="master switch of semantic search",
+        description="master switch for semantic search; false: workers exit at once",
     )
     queue_enabled: bool = Field(
         True,
         validation_alias=AliasChoices("EMBEDDING_QUEUE_ENABLED"),
-        description="whether workers serve the queue",
+        description="whether workers process the queue; false: they exit at once",
     )
 
     # -- provider
     provider: ProviderName = Field(
-        "ollama", validation_alias=AliasChoices("EMBEDDING_PROVIDER"), description="who computes the vectors"
+        "ollama", validation_alias=AliasChoices("EMBEDDING_PROVIDER"), description="what computes the vectors"
     )
     ollama_base_url: str = Field(
         "http://localhost:11434",
         repr=False,  # may hold a password
         validation_alias=AliasChoices("OLLAMA_BASE_URL"),
-        description="Ollama server",
+        description="URL of the Ollama server",
     )
     openai_api_key: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("OPENAI_API_KEY"),
-        description="key of the OpenAI-compatible server",
+        description="API key for the OpenAI-compatible server",
     )
     openai_base_url: str = Field(
         "https://api.openai.com/v1",
         repr=False,
         validation_alias=AliasChoices("OPENAI_BASE_URL"),
-        description="OpenAI or any compatible server",
+        description="URL of OpenAI or any compatible server",
     )
     model_name: str | None = Field(
         None,
         max_length=200,
         validation_alias=AliasChoices("EMBEDDING_MODEL"),
-        description="embedding model; default by provider",
+        description="embedding model; the default depends on the provider",
     )
     dimensions_wanted: int | None = Field(
         None,
         ge=1,
         le=16_000,
         validation_alias=AliasChoices("EMBEDDING_DIMENSIONS"),
-        description="components per vector; default by provider",
+        description="dimensions of a vector; the default depends on the provider",
     )
     request_inputs: int | None = Field(
         None,
         ge=1,
         le=2_048,
         validation_alias=AliasChoices("EMBEDDING_REQUEST_INPUTS"),
-        description="texts per request; default by provider (ollama 32, openai 2048, local 256)",
+        description="texts per request; default by provider: ollama 32, openai 2048, local 256",
     )
     request_timeout_ms: int = Field(
         60_000,
         ge=100,
         le=3_600_000,
         validation_alias=AliasChoices("EMBEDDING_REQUEST_TIMEOUT"),
-        description="one request to the provider, ms",
+        description="timeout of one request to the provider, ms",
     )
     context_tokens: int | None = Field(
         None,
         ge=16,
         le=1_000_000,
         validation_alias=AliasChoices("EMBEDDING_CONTEXT_TOKENS"),
-        description="tokens that Ollama is asked to take per text (num_ctx); the others take what they take",
+        description="context length requested from Ollama (num_ctx), in tokens; other providers ignore it",
     )
 
     # -- worker
@@ -124,21 +124,21 @@ class Settings(WatchSettings, DatabaseSettings):
         ge=50,
         le=3_600_000,
         validation_alias=_queue_names("EMBEDDING_WORKER_INTERVAL"),
-        description="poll when nothing wakes the worker, ms",
+        description="how often the worker polls when no notification wakes it, ms",
     )
     max_retries: int = Field(
         3,
         ge=1,
         le=1_000,
         validation_alias=_queue_names("EMBEDDING_MAX_RETRIES"),
-        description="max_attempts of tasks we queue",
+        description="max_attempts of the tasks embedq queues",
     )
     retry_backoff_base_ms: int = Field(
         1_000,
         ge=1,
         le=3_600_000,
         validation_alias=_queue_names("EMBEDDING_RETRY_BACKOFF_BASE"),
-        description="first retry delay, doubled each time, ms",
+        description="first retry delay, doubled with each attempt, ms",
     )
     retry_backoff_max_ms: int = Field(
         3_600_000,
@@ -159,35 +159,35 @@ class Settings(WatchSettings, DatabaseSettings):
         ge=1,
         le=MOST_CONCURRENCY,
         validation_alias=AliasChoices("EMBEDDING_CONCURRENT_WORKERS"),
-        description="requests to the provider in flight",
+        description="concurrent requests to the provider",
     )
     cleanup_interval_h: float = Field(
         24,
         ge=0.01,
         le=8_760,
         validation_alias=_queue_names("EMBEDDING_CLEANUP_INTERVAL"),
-        description="between retention runs, h",
+        description="time between two cleanups, h",
     )
     cleanup_retention_days: int = Field(
         30,
         ge=1,
         le=36_500,
         validation_alias=_queue_names("EMBEDDING_CLEANUP_RETENTION_DAYS"),
-        description="completed tasks, audit rows and metrics are kept this long, days",
+        description="how long completed tasks, audit rows and metrics are kept, days",
     )
     worker_timeout_ms: int = Field(
         300_000,
         ge=1_000,
         le=86_400_000,
         validation_alias=AliasChoices("EMBEDDING_WORKER_TIMEOUT"),
-        description="hard deadline of one batch, ms",
+        description="hard deadline for one batch, ms",
     )
     max_processing_time_ms: int = Field(
         1_800_000,
         ge=1_000,
         le=604_800_000,
         validation_alias=_queue_names("EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
-        description="a claim older than this is stuck, whoever holds it, ms",
+        description="a claim older than this is stuck, even if its worker is alive, ms",
     )
     stuck_cleanup_enabled: bool = Field(
         True,
@@ -199,21 +199,21 @@ class Settings(WatchSettings, DatabaseSettings):
         ge=300,
         le=600_000,
         validation_alias=_queue_names("EMBEDDING_QUEUE_HEARTBEAT_INTERVAL"),
-        description="a worker beats three times in it; silent for 1.5 of it, it is taken for dead, ms",
+        description="a worker beats three times per interval; silent for 1.5, it is presumed dead, ms",
     )
     metrics_interval_ms: int = Field(
         60_000,
         ge=1_000,
         le=3_600_000,
         validation_alias=_queue_names("EMBEDDING_QUEUE_METRICS_INTERVAL"),
-        description="between samples of depth, throughput and utilization, ms",
+        description="time between two samples of depth, throughput and utilization, ms",
     )
     shutdown_grace_ms: int = Field(
         30_000,
         ge=0,
         le=600_000,
         validation_alias=AliasChoices("EMBEDDING_SHUTDOWN_GRACE"),
-        description="time to finish what is in flight after SIGTERM, ms",
+        description="time allowed after SIGTERM to finish work in flight, ms",
     )
 
     # -- chunks
@@ -225,7 +225,7 @@ class Settings(WatchSettings, DatabaseSettings):
         ge=0,
         le=10_000,
         validation_alias=AliasChoices("CHUNK_OVERLAP"),
-        description="words two chunks share",
+        description="words that neighbouring chunks share",
     )
 
     # -- logs
@@ -233,7 +233,7 @@ class Settings(WatchSettings, DatabaseSettings):
         "text", validation_alias=AliasChoices("LOG_FORMAT"), description="log lines as text or JSON"
     )
     log_level: LogLevel = Field(
-        "info", validation_alias=AliasChoices("LOG_LEVEL"), description="least level that is logged"
+        "info", validation_alias=AliasChoices("LOG_LEVEL"), description="lowest level that is logged"
     )
 
     _unread: str = PrivateAttr("")
@@ -242,10 +242,10 @@ class Settings(WatchSettings, DatabaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _one_line_each(cls, values: dict[str, object]) -> dict[str, object]:
-        """A quote left open in a file makes one value of the lines below it, which may hold secrets."""
+        """Refuse values of several lines: an unclosed quote swallows the lines below it, secrets too."""
         for name, value in values.items():
             if isinstance(value, str) and len(value.strip().splitlines()) > 1:
-                raise ValueError(f"{name.upper()} holds a line break: is a quote left open?")
+                raise ValueError(f"{name.upper()} contains a line break: is a quote left open?")
         return values
 
     @field_validator("provider", "log_format", "log_level", mode="before")
@@ -271,37 +271,37 @@ class Settings(WatchSettings, DatabaseSettings):
         if self.max_processing_time_ms < self.worker_timeout_ms:
             raise ValueError(
                 "EMBEDDING_QUEUE_MAX_PROCESSING_TIME must not be shorter than EMBEDDING_WORKER_TIMEOUT: "
-                "claims would be taken away from workers that are still inside their deadline"
+                "claims would be taken from workers that are still within their deadline"
             )
         return self
 
     @property
     def unread(self) -> str:
-        """What of the file of settings could not be read, a sentence; empty where it all was."""
+        """A sentence about lines of the settings file that could not be read; empty if there are none."""
         return self._unread
 
     def tell_sources(self, *, unread: str, unused: Iterable[str]) -> None:
-        """Keep what is to be said of where the values come from, for `warnings`.
+        """Remember what `warnings` has to say about the sources of the values.
 
         Args:
-            unread: What of the file could not be read.
-            unused: What is set and has no effect, a sentence each.
+            unread: A sentence about lines of the file that could not be read, or empty.
+            unused: A sentence for each variable that is set but has no effect.
         """
         self._unread, self._unused = unread, tuple(unused)
 
     @property
     def model(self) -> str:
-        """Model asked of the provider."""
+        """Model requested from the provider."""
         return self.model_name or DEFAULT_MODELS[self.provider][0]
 
     @property
     def dimensions(self) -> int:
-        """Components per vector."""
+        """Dimensions of a vector."""
         return self.dimensions_wanted or DEFAULT_MODELS[self.provider][1]
 
     @property
     def dead_after_s(self) -> float:
-        """Seconds of silence after which a worker is taken for dead."""
+        """Seconds without a heartbeat after which a worker is presumed dead."""
         return self.heartbeat_interval_ms * 1.5 / 1000
 
     @property
@@ -311,45 +311,46 @@ class Settings(WatchSettings, DatabaseSettings):
 
     @property
     def longest_request_ms(self) -> int:
-        """Milliseconds after which a worker gives a request up: then it is the provider that is late.
+        """Milliseconds after which a worker abandons a request and blames the provider.
 
-        At the deadline of its batch nobody could tell a provider that hangs from a text that takes too long.
+        Shorter than the deadline of the batch: once that has passed, a provider that hangs cannot be told
+        from a batch that takes too long.
         """
         return self.worker_timeout_ms * 3 // 4
 
     @property
     def switched_off(self) -> str:
-        """The variable that says that there is to be no worker; empty where none does."""
+        """The variable that switches workers off; empty if none does."""
         if not self.semantic_search_enabled:
             return "SEMANTIC_SEARCH_ENABLED"
         return "" if self.queue_enabled else "EMBEDDING_QUEUE_ENABLED"
 
     def warnings(self) -> list[str]:
-        """Combinations that work but are probably not meant, one line each."""
+        """Combinations that work but are probably not intended, one line each."""
         found = [*filter(None, [self._unread]), *self._unused]
         if self.provider == "openai" and not self.openai_api_key and "api.openai.com" in self.openai_base_url:
             found.append("OPENAI_API_KEY is not set: OpenAI will refuse every request")
         default_model, default_dimensions = DEFAULT_MODELS[self.provider]
         if (
             self.model == default_model
-            and self.provider == "ollama"  # the others can be asked for fewer
+            and self.provider == "ollama"  # other providers can be asked for fewer
             and self.dimensions != default_dimensions
         ):
             found.append(
-                f"EMBEDDING_DIMENSIONS={self.dimensions}, but {self.model} gives {default_dimensions}: "
-                "`embedq-tui check` tells"
+                f"EMBEDDING_DIMENSIONS={self.dimensions}, but {self.model} returns {default_dimensions}: "
+                "run `embedq-tui check`"
             )
         if self.chunk_overlap > self.chunk_size // 2:
             found.append(
                 "CHUNK_OVERLAP is more than half of CHUNK_SIZE: most words are embedded twice or more"
             )
         if self.concurrency > 32 and self.provider == "ollama":
-            found.append("EMBEDDING_CONCURRENT_WORKERS is above what one Ollama server usually takes")
+            found.append("EMBEDDING_CONCURRENT_WORKERS is more than one Ollama server usually handles")
         if self.request_timeout_ms > self.longest_request_ms:
             found.append(
-                "EMBEDDING_REQUEST_TIMEOUT is longer than three quarters of EMBEDDING_WORKER_TIMEOUT: "
-                "a worker gives a request up after those"
+                "EMBEDDING_REQUEST_TIMEOUT is longer than three quarters of EMBEDDING_WORKER_TIMEOUT, "
+                "after which a worker abandons a request anyway"
             )
         if unused := self.unused_beside_url():
-            found.append(f"DATABASE_URL is set: {', '.join(unused)} not used")
+            found.append(f"DATABASE_URL is set and overrides {', '.join(unused)}")
         return found
