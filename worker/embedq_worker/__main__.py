@@ -1,4 +1,4 @@
-"""The start of the worker; `python -P -m embedq_worker` is `embedq-worker`."""
+"""Start the worker; `python -P -m embedq_worker` is the same as `embedq-worker`."""
 
 from __future__ import annotations
 

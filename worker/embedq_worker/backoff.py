@@ -1,4 +1,4 @@
-"""Delays that grow and are spread."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Backoff(NamedTuple):
         """Seconds to wait.
 
         Args:
-            tries: Failures before this one, 0 for the first.
+            tries: Earlier failures in a row, 0 after the first failure.
         """
-        # 2**60 times a millisecond is beyond any cap; beyond 2**1023 a float would overflow.
+        # 2**60 milliseconds exceed any cap; 2**1024 would overflow a float.
         longest = min(self.base_s * 2.0 ** min(max(tries, 0), 60), self.cap_s)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - to spread load, not to keep a secret

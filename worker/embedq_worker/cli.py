@@ -29,16 +29,16 @@ from embedq_worker.text import printable_line
 PROGRAM = "embedq-worker"
 
 COMPLETION_VARIABLE = "_EMBEDQ_WORKER_COMPLETE"
-"""Set by the script for the shell when it asks."""
+"""Set by the shell's completion script when it asks for candidates."""
 
 
 class Program(click.Command):
-    """Tells wrong use in two lines, and an output that is not taken in one, as `embedq-tui` does."""
+    """Reports a usage error in two lines and unwritable output in one, as `embedq-tui` does."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> NoReturn:
-        """Run it, and end the process."""
+        """Run the command, and end the process."""
         if COMPLETION_VARIABLE in os.environ:
-            super().main(args, *more, **options)  # answers, and exits
+            super().main(args, *more, **options)  # prints the candidates, and exits
         sys.exit(self._run(sys.argv[1:] if args is None else list(args)))
 
     def _run(self, arguments: list[str]) -> int:
@@ -50,8 +50,8 @@ class Program(click.Command):
         except click.ClickException as error:
             _tell(error.format_message(), f"try: {PROGRAM} --help")
             return error.exit_code
-        except OSError as error:  # of --help or --version, which alone write there
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more
+        except OSError as error:  # only --help and --version write to standard output
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would flush it again
             if isinstance(error, BrokenPipeError):
                 return READER_GONE
             _tell(f"the output cannot be written: {error.strerror}")
@@ -60,8 +60,8 @@ class Program(click.Command):
 
 
 def _tell(message: str, advice: str = "") -> None:
-    """What is wrong, and what to do about it, on standard error."""
-    with suppress(OSError):  # the exit code tells it too
+    """Write to standard error what is wrong and what to do about it."""
+    with suppress(OSError):  # the exit code still reports the failure
         click.echo(f"{PROGRAM}: {printable_line(message)}", err=True)
         if advice:
             click.echo(f"  {printable_line(advice)}", err=True)
@@ -72,9 +72,9 @@ def _tell(message: str, advice: str = "") -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: embedq-worker --concurrency 4 --batch-size 50   (docs/worker.md has the rest)",
 )
-@click.option("--drain", is_flag=True, help="End when the queue is empty.")
+@click.option("--drain", is_flag=True, help="Exit when the queue is empty.")
 @click.option(
-    "--concurrency", type=int, metavar="N", help="Requests in flight.  [EMBEDDING_CONCURRENT_WORKERS]"
+    "--concurrency", type=int, metavar="N", help="Concurrent requests.  [EMBEDDING_CONCURRENT_WORKERS]"
 )
 @click.option("--batch-size", type=int, metavar="N", help="Tasks per claim.  [EMBEDDING_BATCH_SIZE]")
 @click.option(
@@ -82,43 +82,43 @@ def _tell(message: str, advice: str = "") -> None:
     "priorities",
     type=click.Choice(PRIORITIES),
     multiple=True,
-    help="Serve only this priority; may be repeated.",
+    help="Process only tasks of this priority; may be repeated.",
 )
 @click.option(
     "--folder",
     "folders",
     metavar="FOLDER",
     multiple=True,
-    help="Serve only articles of this folder and those below; may be repeated.",
+    help="Process only articles in this folder and its subfolders; may be repeated.",
 )
 @click.option(
     "--metrics-port",
     type=int,
     metavar="N",
-    help="Serve /metrics, /healthz and /readyz there.  [EMBEDDING_METRICS_PORT]",
+    help="Serve /metrics, /healthz and /readyz on this port.  [EMBEDDING_METRICS_PORT]",
 )
 @click.option(
     "--metrics-host",
     metavar="HOST",
-    help="On this address instead of 127.0.0.1.  [EMBEDDING_METRICS_HOST]",
+    help="Address for the metrics port instead of 127.0.0.1.  [EMBEDDING_METRICS_HOST]",
 )
 @click.option(
-    "--log-format", type=click.Choice(["text", "json"]), help="Form of the log lines.  [LOG_FORMAT]"
+    "--log-format", type=click.Choice(["text", "json"]), help="Format of the log lines.  [LOG_FORMAT]"
 )
 @click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), help="[LOG_LEVEL]")
 @click.option(
     "--env-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Read settings from this file instead of .env; the environment wins.",
+    help="Read settings from this file instead of .env; the environment takes precedence.",
 )
 @click.option(
     "--lifeline",
     type=click.IntRange(min=0),
     metavar="FD",
-    help="For programs that start a worker: end, as on SIGTERM, when this inherited socket ends.",
+    help="For programs that start a worker: stop, as on SIGTERM, when this inherited socket is closed.",
 )
-@click.option("--debug", is_flag=True, help="Show a traceback where the worker fails.")
+@click.option("--debug", is_flag=True, help="Show a traceback if the worker fails.")
 @click.version_option(__version__, prog_name=PROGRAM)
 def command(
     drain: bool,
@@ -136,10 +136,10 @@ def command(
 ) -> None:
     """Compute the embeddings of queued articles.
 
-    SIGTERM, SIGINT or SIGHUP: finish what is in flight (EMBEDDING_SHUTDOWN_GRACE), give back the rest, exit
-    0; a second signal: at once.
+    On SIGTERM, SIGINT or SIGHUP the worker finishes the work in flight (for at most
+    EMBEDDING_SHUTDOWN_GRACE), releases its other tasks and exits with 0. On a second signal it stops at once.
 
-    Exit codes: 0 done, 1 cannot go on, 2 wrong use or setting, 3 database or provider not reached.
+    Exit codes: 0 success, 1 failure, 2 usage error or invalid setting, 3 database or provider unreachable.
     """
     try:
         line = None if lifeline is None else take_line(lifeline)
@@ -158,7 +158,7 @@ def command(
             raise
         _tell(error.message, error.advice)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:  # before the worker answers it; click would tell it as a failure
+    except KeyboardInterrupt:  # before the worker handles signals; click would report a failure
         sys.exit(INTERRUPTED)
     finally:
         forget_unwritten()
@@ -176,7 +176,7 @@ def _work(
     if switch := settings.switched_off:
         log.info(f"nothing to do: {switch} is false")
         if manager := ServiceManager.named_in(os.environ):
-            manager.tell("READY=1", f"STATUS={switch} is false")  # an end without is a failure
+            manager.tell("READY=1", f"STATUS={switch} is false")  # exiting without READY=1 is a failure
         return
     for warning in settings.warnings():
         log.warning(warning)
@@ -193,16 +193,18 @@ def _work(
         raise
     except Exception as error:
         log.error("the worker crashed", exc_info=error)
-        raise EmbedqError("the worker crashed", "its log says where; what it held goes to others") from error
+        raise EmbedqError(
+            "the worker crashed", "the log has the traceback; other workers take over its tasks"
+        ) from error
 
 
 def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Folders as articles have them.
+    """Folders without the slashes around them, as articles have them.
 
     Raises:
-        UsageError: One is empty, as that of a shell's variable is which is not set.
+        UsageError: One is empty, perhaps from an unset shell variable.
     """
     trimmed = tuple(folder.strip("/") for folder in folders)
     if "" in trimmed:
-        raise UsageError("--folder names no folder", "leave it out to serve the articles of all folders")
+        raise UsageError("--folder is empty", "omit it to process the articles of all folders")
     return trimmed or None

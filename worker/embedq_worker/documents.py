@@ -1,4 +1,4 @@
-"""JSON that others wrote into the database, as values that can be shown and written again whatever it is."""
+"""JSON that other programs stored in the database, read so that any of it can be shown and written again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from math import isfinite
 
 DEEPEST = 100
-"""Levels; a document that goes deeper is one text."""
+"""Levels of nesting; a document nested deeper is treated as text."""
 
 
 def document_of(text: str) -> object:
     """Read a jsonb value.
 
-    PostgreSQL holds numbers beyond every float, and nests deeper than Python follows.
+    PostgreSQL accepts numbers larger than any float, and documents nested deeper than Python can follow.
 
     Args:
-        text: As PostgreSQL writes it.
+        text: As PostgreSQL prints it.
 
     Returns:
-        Plain values. A number that Python does not have is the text it is written with, a document that is
-        too deep is the whole text.
+        Plain values. A number that Python cannot represent stays text, and so does a document as a whole if
+        it is nested too deeply.
     """
     try:
         value: object = json.loads(text, parse_float=_float, parse_int=_int)
@@ -39,7 +39,7 @@ def _int(digits: str) -> int | str:
 
 
 def _goes_below(value: object, levels: int) -> bool:
-    """Whether anything lies deeper than that; level by level, so that depth costs no stack."""
+    """Whether anything is nested deeper; goes level by level, so that depth needs no stack."""
     level: list[object] = [value]
     for _ in range(levels):
         level = [item for parent in level for item in _items(parent)]

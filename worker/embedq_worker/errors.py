@@ -1,4 +1,4 @@
-"""What can go wrong, as the operator sees it: one line that says what, one that says what to do."""
+"""Expected failures as the operator sees them: one line says what is wrong, one says what to do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class ExitCode(IntEnum):
 
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells tell it."""
+"""Exit code after Ctrl-C, as in a shell: 128 + SIGINT."""
 
 READER_GONE = 141
-"""Exit code when whoever read the output closed the pipe, as shells tell it."""
+"""Exit code when the reader of the output closed the pipe, as in a shell: 128 + SIGPIPE."""
 
 
 class EmbedqError(Exception):
     """An expected failure: shown as one or two lines, never as a traceback.
 
     Args:
-        message: What is wrong, one line, no secret in it.
-        advice: What to do about it, one line; empty when there is nothing to add.
+        message: What is wrong, in one line without secrets.
+        advice: What to do about it, in one line; empty if there is nothing to add.
     """
 
     exit_code: ExitCode = ExitCode.NO
@@ -38,7 +38,7 @@ class EmbedqError(Exception):
 
     @property
     def line(self) -> str:
-        """Both on one line."""
+        """Message and advice on one line."""
         return "; ".join(filter(None, (self.message, self.advice)))
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class UsageError(EmbedqError):
 
 
 class SettingsError(UsageError):
-    """A setting has a value that cannot be used; the message names the variable."""
+    """A setting has an invalid value; the message names the variable."""
 
 
 class Unreachable(EmbedqError):

@@ -1,4 +1,4 @@
-"""The machine a worker runs on, as far as another worker can make use of it."""
+"""The machine a worker runs on, described so that another worker can look up its process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class HostIdentity:
 
     Attributes:
         name: Host name, for people.
-        pid: Of this process.
-        key: Equal for processes that can look up each other's pid: same boot, same pid namespace. Empty
-            where that cannot be told.
+        pid: Process ID.
+        key: Equal for processes that can look up each other's pid: same boot, same pid namespace. Empty if
+            unknown.
     """
 
     name: str
@@ -24,12 +24,12 @@ class HostIdentity:
     key: str
 
     def has_process(self, pid: int) -> bool:
-        """Whether a process of this pid exists; True where that cannot be told."""
+        """Whether a process with this pid exists; True if that cannot be determined."""
         return not self.key or runs(pid)
 
 
 def runs(pid: int) -> bool:
-    """Whether there is a process of this pid here, whosever it is."""
+    """Whether a process with this pid exists here, whoever owns it."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are loaded."""
+"""Ctrl-C while modules are imported."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block, which is to be short.
+    """Defer Ctrl-C until the end of the block, which should be short.
 
-    For imports: an interrupt in the midst of one may come where Python only prints an exception and goes on,
-    and the command would be carried out all the same.
+    For imports: an interrupt in the middle of one may hit code where Python prints the exception and goes on,
+    and the command would run regardless.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,4 +1,4 @@
-"""Loading many modules at once."""
+"""Importing many modules at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import in the block: the garbage collector looks neither meanwhile nor later at what was loaded.
+    """Import in the block without garbage collection, and exempt what was imported from later collections.
 
-    Nor at the end of the process, when it would go through all of it once more: of a short command that is
-    more than a tenth.
+    That includes the collection at the end of the process, which takes more than a tenth of a short command.
     """
     gc.disable()
     try:

@@ -18,18 +18,18 @@ Log = structlog.typing.FilteringBoundLogger
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
-    # The values of local variables are articles, and may be secrets.
+    # Local variables hold texts of articles, and perhaps secrets.
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
 def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> Log:
-    """Make the log of a process.
+    """Open the log of a process.
 
     Args:
-        form: ``text`` for people, ``json`` for collectors.
+        form: ``text`` for people, ``json`` for log collectors.
         level: Events below it are dropped.
-        stream: Standard error where not given; where that was closed at the start, nobody reads it.
+        stream: Standard error by default; if that was closed at the start, the log is discarded.
     """
     stream = stream or sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     renderer: structlog.typing.Processor
@@ -54,7 +54,7 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
 
 
 class _Lines(structlog.WriteLogger):
-    """A line that nobody takes, on a full disk or where the reader is gone, is lost: the work goes on."""
+    """Drops a line that cannot be written (disk full, reader gone), so that work goes on without the log."""
 
     def msg(self, message: str) -> None:
         with suppress(OSError):
@@ -64,8 +64,10 @@ class _Lines(structlog.WriteLogger):
 
 
 def forget_unwritten() -> None:
-    """Let what standard error did not take go nowhere, at the end of a process: Python would write it once
-    more, and end with 120 where that fails, however the work went."""
+    """Discard output that standard error did not accept, at the end of a process.
+
+    Python would try to write it again and, if that fails, exit with 120 whatever the outcome of the work.
+    """
     if sys.stderr is not None:
         try:
             sys.stderr.flush()
@@ -74,7 +76,7 @@ def forget_unwritten() -> None:
 
 
 class LibraryLogs(logging.Handler):
-    """Makes lines of ours of what libraries log, which would else go to standard error in their own form.
+    """Writes the log records of libraries in our format; they would go to standard error in their own.
 
     Args:
         log: Where the lines go.
@@ -85,7 +87,7 @@ class LibraryLogs(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record: errors with their traceback, warnings with the text of their exception."""
+        """Write a record: an error with its traceback, a warning with the text of its exception."""
         exception = record.exc_info[1] if record.exc_info else None
         told = {} if exception is None else {"error": f"{type(exception).__name__}: {one_line(exception)}"}
         trace = exception if record.levelno >= logging.ERROR else None

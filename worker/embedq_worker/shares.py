@@ -1,24 +1,24 @@
-"""Parts of a whole, told so that a part is never all of it and never nothing."""
+"""Shares of a whole, rounded so that a part never reads as all or nothing."""
 
 from __future__ import annotations
 
 
 def rounded(share: float) -> float:
-    """A part of all, 0 to 1, to four digits; to more where it would be all or nothing then.
+    """A share, 0 to 1, rounded to four digits unless that would make it 0 or 1.
 
     Args:
-        share: As it was computed.
+        share: As computed.
     """
     told = round(share, 4)
     return share if told in (0, 1) else told
 
 
 def percentage(share: float, digits: int = 0) -> str:
-    """A part of all, 0 to 1, in words; ``<1%`` and ``>99%`` where it would read as nothing or all and is not.
+    """A share, 0 to 1, as a percentage; ``<1%`` or ``>99%`` where rounding would give 0% or 100%.
 
     Args:
-        share: As it was computed.
-        digits: Behind the point.
+        share: As computed.
+        digits: Decimal places.
     """
     told, least = f"{share:.{digits}%}", 10**-digits
     if 0 < share < 1 and told in (f"{0:.{digits}%}", f"{1:.{digits}%}"):

@@ -1,4 +1,4 @@
-"""The start of a program of ours, before anything big is imported."""
+"""Start a program of embedq, before anything large is imported."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from embedq_worker.loading import loading
 
 
 def start(module: str, name: str) -> None:
-    """Import a program and run it. Ctrl-C is answered from here on.
+    """Import a program and run it. From here on Ctrl-C ends it without a traceback.
 
     Args:
-        module: Where it is.
-        name: Of what runs it.
+        module: Module of the program.
+        name: Function in it that runs the program.
     """
-    # Nobody's plugin is asked about our settings: to find one, pydantic reads what each installed package
-    # says of itself.
+    # To find plugins, pydantic would read the metadata of every installed package; embedq uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         with held(), loading():

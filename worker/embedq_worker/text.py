@@ -1,37 +1,37 @@
-"""Text of other programs made fit for a terminal: it shows what is there and commands nothing."""
+"""Text from other programs, made safe for a terminal: visible in full, without control sequences."""
 
 from __future__ import annotations
 
 import re
 
-# C0 but tab and line feed, DEL, C1 (a CSI of one character among them), the marks that turn the order of a
-# line, the separators that some take for a line end, and halves of surrogate pairs, which cannot be written.
+# C0 except tab and line feed, DEL, C1 (which includes the one-character CSI), bidirectional marks, separators
+# that some programs take for line ends, and lone surrogates, which cannot be encoded.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 
 
 def printable(text: str) -> str:
-    """Replace every character that could move a cursor, start an escape sequence or turn text around.
+    """Replace every character that could move the cursor, start an escape sequence or reverse text.
 
-    What follows an escape character stays, as plain text: nothing of what was written is hidden.
+    What follows an escape character stays as plain text, so that nothing is hidden.
 
     Args:
         text: From the database, a provider, a file.
 
     Returns:
-        Text of the same length; line feeds and tabs are kept, a CRLF has lost its CR to the replacement.
+        Text of the same length; line feeds and tabs are kept, the CR of a CRLF is replaced.
     """
     return _UNSAFE.sub(_REPLACEMENT, text)
 
 
 def printable_line(text: str, width: int | None = None) -> str:
-    """The same on one line, white space collapsed.
+    """The same on one line, with white space collapsed.
 
     Args:
         text: From the database, a provider, a file.
-        width: Characters at most; what is longer ends in an ellipsis. None for all.
+        width: Maximum number of characters; longer text ends in an ellipsis. None for no limit.
     """
-    # Collapsed first, so that a CR at the end of a line is white space; some separators are, some are not.
+    # Collapsed first, so that a CR at the end of a line counts as white space; so do some of the separators.
     line = printable(" ".join(text.split()))
     if width is None or len(line) <= width:
         return line
@@ -39,7 +39,7 @@ def printable_line(text: str, width: int | None = None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration in its two biggest units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
+    """A duration in its two largest units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
     whole = max(round(seconds), 0)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Times of PostgreSQL as Python has them, also those that it has no words for."""
+"""PostgreSQL timestamps in Python, including those beyond the range of datetime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 EARLIEST = datetime(2, 1, 1, tzinfo=UTC)
 LATEST = datetime(9998, 12, 31, tzinfo=UTC)
-"""What lies beyond is told as one of these; a year of room, so that no zone leads out of a calendar."""
+"""Timestamps beyond them are clamped to them; a year short of the limits, so that no time zone overflows."""
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -20,21 +20,21 @@ _MINUS_INFINITY, _INFINITY = -(2**63), 2**63 - 1
 
 
 class FarTime(datetime):
-    """`EARLIEST` or `LATEST`, in the place of a time beyond it.
+    """`EARLIEST` or `LATEST`, standing in for a time beyond it.
 
     Attributes:
-        stored: As PostgreSQL has it: it goes back as it came, so that a list goes on behind it. None where
-            something was reckoned from it.
+        stored: The value as PostgreSQL stores it, which is sent back unchanged: a list paged by time can
+            continue behind it. None for a result of date arithmetic.
     """
 
     stored: int | None = None
 
 
 async def register_times(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Let a connection read every timestamp there is.
+    """Let a connection read every timestamp that PostgreSQL can store.
 
-    asyncpg takes one before the year 1 or after 9999 for an error, and infinity for a time without a zone:
-    one such row would be a wall for whoever reads it.
+    asyncpg raises an error for years before 1 and after 9999, and returns infinity without a time zone: one
+    such row would make a whole list unreadable.
 
     Args:
         connection: Just opened.
@@ -47,7 +47,7 @@ async def register_times(connection: asyncpg.Connection[asyncpg.Record]) -> None
 def _decoded(value: tuple[int]) -> datetime:
     stored = value[0]
     if _FIRST <= stored <= _LAST:
-        # A worker reads thousands: so split it costs less than half of `timedelta(microseconds=stored)`.
+        # A worker reads thousands of these; this takes less than half of `timedelta(microseconds=stored)`.
         seconds, microseconds = divmod(stored, _SECOND)
         return _EPOCH + timedelta(0, seconds, microseconds)
     end = EARLIEST if stored < _FIRST else LATEST
@@ -57,7 +57,7 @@ def _decoded(value: tuple[int]) -> datetime:
 
 
 def _encoded(when: datetime) -> tuple[int]:
-    """Without more knowledge the first and the last time mean for ever."""
+    """Encode for PostgreSQL; `EARLIEST` and `LATEST` without a stored value become infinite."""
     if isinstance(when, FarTime) and when.stored is not None:
         return (when.stored,)
     if when <= EARLIEST:

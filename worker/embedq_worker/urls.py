@@ -1,4 +1,4 @@
-"""URLs of the settings: taken apart, shown without their secrets, and DATABASE_URL made fit for asyncpg."""
+"""URLs in the settings: parse them, mask their secrets, and adapt DATABASE_URL to asyncpg."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ _SUPERFLUOUS = frozenset({
     "prepared_statements", "require_auth", "schema", "socket_timeout", "ssl", "sslaccept", "sslcompression",
     "sslsni", "statement_cache_size", "supa", "tcp_user_timeout", "uselibpqcompat",
 })  # fmt: skip
-"""Parameters of libpq and of other drivers that asyncpg would send to the server, which refuses them."""
+"""Parameters of libpq and other drivers. asyncpg would send them to the server, which would refuse them."""
 
 
 def ssl_mode(word: str) -> str:
-    """What libpq calls a TLS mode that other programs call true, false or no-verify.
+    """Translate the TLS modes of other programs (true, false, no-verify) to those of libpq.
 
     Args:
         word: As written by the operator.
 
     Returns:
-        One of `SSL_MODES`, or the word in lower case where it means none.
+        One of `SSL_MODES`, or the word in lower case if it is not a TLS mode.
     """
     word = word.strip().lower()
     return _SSL_WORDS.get(word, word)
 
 
 def split_url(url: str) -> SplitResult:
-    """Take a URL apart where that can be done in one way only.
+    """Parse a URL, and refuse it if it is ambiguous.
 
-    A password with an unescaped delimiter would move into another part, be sent to the wrong place and be
-    shown where nobody masks it.
+    An unescaped delimiter in a password would put a part of the password into the host or the path, where it
+    would be sent to the wrong place and shown unmasked.
 
     Args:
         url: As written by the operator.
 
     Raises:
-        ValueError: It cannot be taken apart; nothing of the URL is in the message.
+        ValueError: It cannot be parsed; the message contains no part of the URL.
     """
     try:
         parts = urlsplit(url.strip())
     except ValueError:
-        raise ValueError("is not a URL; [ and ] belong around IPv6 addresses only") from None
+        raise ValueError("is not a valid URL; use [ and ] only around an IPv6 address") from None
     stray = "@" in parts.path or parts.fragment or "#" in url
     hosts = parts.netloc.rpartition("@")[2].split(",")
     matches = [_HOST.fullmatch(host) for host in hosts]
     if stray or not all(match and int(match["port"] or 0) <= 65_535 for match in matches):
         raise ValueError(
-            "is not a URL: a port is a number up to 65535; in user and password write @ as %40, : as %3A, "
-            "/ as %2F, ? as %3F, # as %23"
+            "is not a valid URL: a port is a number up to 65535; in user and password, write @ as %40, "
+            ": as %3A, / as %2F, ? as %3F, # as %23"
         )
     return parts
 
@@ -74,10 +74,10 @@ def check_http_url(url: str) -> str:
         url: As written by the operator.
 
     Returns:
-        The URL without white space and slashes at its end.
+        The URL without surrounding white space and trailing slashes.
 
     Raises:
-        ValueError: It cannot be used; nothing of the URL is in the message.
+        ValueError: It is not valid; the message contains no part of the URL.
     """
     parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "," in parts.netloc:
@@ -92,25 +92,25 @@ def check_postgres_url(url: str) -> None:
         url: As written by the operator.
 
     Raises:
-        ValueError: It cannot be used; nothing of the URL is in the message.
+        ValueError: It is not valid; the message contains no part of the URL.
     """
-    if url.strip()[:1] in ("'", '"'):  # as of a file for `docker --env-file`, which takes all literally
-        raise ValueError("begins with a quote: leave the quotes out")
+    if url.strip()[:1] in ("'", '"'):  # `docker --env-file` takes quotes in its file literally
+        raise ValueError("begins with a quote: remove the quotes")
     scheme, separator, _ = url.strip().partition("://")
     if not separator or scheme.lower().partition("+")[0] not in ("postgres", "postgresql"):
         raise ValueError("must begin with postgresql://")
     parts = split_url(url)
     if any("=" not in parameter for parameter in parts.query.split("&") if parameter):
-        raise ValueError("holds a parameter without a value; a ? in user or password is written %3F")
+        raise ValueError("has a parameter without a value; in user and password, write ? as %3F")
     if _sslmode(dict(parse_qsl(parts.query))) not in (*SSL_MODES, None):
-        raise ValueError(f"holds an sslmode that is none of {', '.join(SSL_MODES)}")
+        raise ValueError(f"has an invalid sslmode; valid are {', '.join(SSL_MODES)}")
 
 
 def masked_url(url: str) -> str:
-    """A URL without its password and without its query, where secrets travel too.
+    """A URL without its password, and without its query, which may hold secrets as well.
 
     Args:
-        url: Any text; what cannot be taken apart is masked as a whole.
+        url: Any text; what cannot be parsed is masked as a whole.
     """
     try:
         parts = split_url(url)
@@ -119,7 +119,7 @@ def masked_url(url: str) -> str:
     userinfo, at, host = parts.netloc.rpartition("@")
     user, colon, _ = userinfo.partition(":")
     if not parts.scheme.startswith("postgres") and not colon:
-        user, colon = "", ""  # what stands alone before a web server's name is a token
+        user, colon = "", ""  # in an HTTP URL, user information without a password is a token
         shown = f"{MASK}@{host}" if at else host
     else:
         shown = f"{user}{colon and ':' + MASK}{at}{host}"
@@ -127,19 +127,19 @@ def masked_url(url: str) -> str:
 
 
 def connect_arguments_of(url: str) -> dict[str, Any]:
-    """Turn a DATABASE_URL into arguments of asyncpg, forgiving what other drivers put into it.
+    """Turn a DATABASE_URL into arguments for asyncpg, tolerating parameters of other drivers.
 
     Args:
-        url: As `check_postgres_url` let it through.
+        url: Accepted by `check_postgres_url`.
 
     Returns:
-        ``dsn``, and where the URL asks for them ``server_settings``, ``timeout``, ``statement_cache_size``.
+        ``dsn``, and, if the URL sets them, ``server_settings``, ``timeout`` and ``statement_cache_size``.
     """
     parts = split_url(url)
     query = dict(parse_qsl(parts.query))
     arguments: dict[str, Any] = {}
     schema = query.get("schema") or query.get("currentSchema") or "public"
-    if schema != "public":  # found without our doing; PgBouncer refuses to be told a search_path
+    if schema != "public":  # the default search_path has it, and PgBouncer refuses one in the startup packet
         arguments["server_settings"] = {"search_path": '"' + schema.replace('"', '""') + '"'}
     if (seconds := query.get("connect_timeout", "")).isdecimal() and int(seconds):
         arguments["timeout"] = float(seconds)
@@ -151,7 +151,7 @@ def connect_arguments_of(url: str) -> dict[str, Any]:
     kept = {name: value for name, value in query.items() if name not in _SUPERFLUOUS}
     if mode := _sslmode(query):
         kept["sslmode"] = mode
-    # asyncpg ends user and password at the first @, others at the last.
+    # asyncpg ends the user information at the first @, other drivers at the last.
     userinfo, at, host = parts.netloc.rpartition("@")
     netloc = userinfo.replace("@", "%40") + at + host
     path = "" if parts.path == "/" else parts.path

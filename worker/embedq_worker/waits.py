@@ -1,4 +1,4 @@
-"""Waiting for something to happen, but not for ever."""
+"""Ways of waiting that always end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 
 class Slots:
-    """Room for so many at once, as an asynchronous context; the number may change while they are in it.
+    """A semaphore, as an asynchronous context, whose size may change while slots are taken.
 
     Args:
-        size: How many.
+        size: Number of slots.
     """
 
     def __init__(self, size: int) -> None:
@@ -20,7 +20,7 @@ class Slots:
         self._freed = asyncio.Event()
 
     def resize(self, size: int) -> None:
-        """Make room for more or fewer; who is in stays in."""
+        """Change the number of slots; those already taken stay taken."""
         self._size = size
         self._freed.set()
 
@@ -37,10 +37,10 @@ class Slots:
 
 @asynccontextmanager
 async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Let something run beside the block, which ends it; how it ends is its own affair.
+    """Run a coroutine in the background of the block, and cancel it at the end; its errors are ignored.
 
     Args:
-        coroutine: Most run for ever.
+        coroutine: Usually one that runs for ever.
     """
     task = asyncio.create_task(coroutine)
     try:
@@ -51,10 +51,10 @@ async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[No
 
 
 async def first_of(event: asyncio.Event, *, timeout_s: float) -> None:
-    """Wait for an event, or for the time to pass.
+    """Wait for an event or a timeout, whichever comes first.
 
     Args:
-        event: Left as it is.
+        event: It is not cleared.
         timeout_s: Seconds.
     """
     try:
