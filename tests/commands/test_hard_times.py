@@ -24,7 +24,7 @@ from tests.support.legacy import make_legacy
 LOOKING = [name for name, call in CALLS.items() if call.kind is Kind.LOOKS]
 CHANGING = [name for name, call in CALLS.items() if call.kind is Kind.CHANGES]
 ASKING = [*LOOKING, *CHANGING]
-IDLE = ["triggers remove", "concurrency"]
+IDLE = ["triggers remove", "concurrency", "migrate", "migrate up"]
 """Have nothing to change in a database that `furnish` made."""
 
 NEEDS_NO_RIGHT = ["triggers status", "triggers remove"]
