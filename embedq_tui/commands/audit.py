@@ -71,6 +71,8 @@ def command(
     then on, also those that are committed late, whose time is that of an earlier one; a lost connection is
     made anew for ever, and what came meanwhile is shown then.
     """
+    if not (limit or following):
+        raise click.BadParameter("0 shows nothing without --follow", param_hint="--limit")
     settings = invocation.settings()
     wanted = AuditFilter(level, category, task, None, operation, since, text)
     shown = _Lines(as_json=invocation.as_json)

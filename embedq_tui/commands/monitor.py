@@ -189,7 +189,7 @@ def _line(seen: Seen) -> str:
     """One line, each figure with its name."""
     counts, rates, workers = seen.overview.queue.counts, seen.rates, seen.overview.workers
     left_s, due = drain_s(seen.overview, seen.rates), seen.overview.queue.oldest_due_at
-    waited_s = 0.0 if due is None else (seen.overview.at - due).total_seconds()
+    waited_s = None if due is None else (seen.overview.at - due).total_seconds()
     held = [provider.key for provider in seen.overview.providers if provider.state != "closed"]
     figures = {
         "state": _state(seen.overview).replace(" ", "-"),
@@ -197,9 +197,10 @@ def _line(seen: Seen) -> str:
         "processing": counts.processing,
         "completed": counts.completed,
         "failed": counts.failed,
-        "done_per_min": f"{rates.completed:.1f}" if rates else "-",
+        "completed_per_min": f"{rates.completed:.1f}" if rates else "-",
+        "failed_per_min": f"{rates.failed:.1f}" if rates else "-",
         "drain_s": "-" if left_s is None else f"{left_s:.0f}",
-        "oldest_due_s": f"{waited_s:.0f}",
+        "oldest_due_s": "-" if waited_s is None else f"{waited_s:.0f}",
         "workers": sum(worker.liveness is Liveness.ALIVE for worker in workers),
         "in_hand": sum(worker.in_hand for worker in workers),
         "held_providers": len(held),

@@ -97,6 +97,7 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["clear", "--confirm", "--profile", ""],
         ["import", "", "--dry-run"],
         ["audit", "--text", ""],
+        ["audit", "--limit", "0"],
     ],
     ids=" ".join,
 )

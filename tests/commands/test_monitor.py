@@ -121,6 +121,9 @@ async def test_a_dumb_terminal_gets_lines(tui: Tui, connection: Connection) -> N
     await queued_articles(connection, 3)
     async with monitor(tui, "--interval", "0.2", TERM="dumb") as shown:
         await shown.until(lambda text: text.count("pending=3") >= 2)
+        assert "oldest_due_s=-" not in shown.text
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed'")
+        await shown.until(lambda text: "oldest_due_s=-" in text)
         assert b"\x1b" not in shown.received
         shown.process.send_signal(signal.SIGINT)
         assert await shown.ended() == INTERRUPTED
