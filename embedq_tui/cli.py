@@ -1,4 +1,4 @@
-"""The command `embedq-tui`: finds the command asked for, and puts what goes wrong into one or two lines."""
+"""The command `embedq-tui`: dispatches to the command asked for and reports any error in one or two lines."""
 
 from __future__ import annotations
 
@@ -24,64 +24,64 @@ if TYPE_CHECKING:
 PROGRAM = "embedq-tui"
 
 COMPLETION_VARIABLE = "_EMBEDQ_TUI_COMPLETE"
-"""Set by the script of `completion` when a shell asks."""
+"""Set by the script that `completion` prints, when a shell asks for completions."""
 
 BUG = 70
-"""Exit code when this program is wrong; none of the answers that scripts depend on."""
+"""Exit code for a bug in this program; distinct from every code that scripts rely on."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "Real articles, a server of its own, a local model: see it work."),
+    "demo": ("demo", "See it work: real articles, a private PostgreSQL, a local model."),
     "status": ("status", "Workers and queue at a glance."),
     "stats": ("stats", "The queue in numbers, on one screen."),
-    "metrics": ("metrics", "Throughput, times and depth by hour or day; plots; Prometheus."),
-    "health": ("health", "Whether the queue is served as it should be; for cron and monitoring."),
+    "metrics": ("metrics", "Throughput, latency and queue depth by hour or day; plots; Prometheus."),
+    "health": ("health", "Check whether the queue is healthy; for cron and monitoring."),
     "failed": ("failed", "Failed tasks, grouped by error."),
-    "stuck": ("stuck", "Tasks whose claim is too old or whose worker is gone."),
-    "list": ("list_tasks", "Tasks that fulfil conditions, page by page."),
-    "recent": ("recent", "Tasks to which something happened last."),
-    "show": ("show", "All that is known of a task, with its history."),
-    "article": ("article", "An article with its tasks and embeddings."),
-    "retry": ("retry", "Give failed tasks a fresh start."),
-    "cancel": ("cancel", "End tasks before they are done."),
+    "stuck": ("stuck", "Claimed tasks that nobody will finish: claim too old, or worker gone."),
+    "list": ("list_tasks", "Tasks that match the given filters, page by page."),
+    "recent": ("recent", "Tasks with the most recent activity."),
+    "show": ("show", "Everything known about a task, with its history."),
+    "article": ("article", "An article, its tasks and its embeddings."),
+    "retry": ("retry", "Retry failed tasks from scratch."),
+    "cancel": ("cancel", "Cancel tasks before they complete."),
     "clear": ("clear", "Cancel all pending tasks."),
-    "priority": ("priority", "Give waiting tasks another priority."),
-    "undo": ("undo", "Take back a cancellation or a change of priority."),
-    "reset-stuck": ("reset_stuck", "Put what has been in hand for too long back into the queue."),
-    "start": ("start", "Let the workers claim again after a stop."),
-    "stop": ("stop", "End the workers, on any host."),
-    "pause": ("pause", "Keep the workers up but idle."),
-    "resume": ("resume", "Let paused workers claim again."),
-    "concurrency": ("concurrency", "Let running workers work on more or fewer batches at once."),
-    "probe": ("probe", "Have a provider that is held tried at once."),
-    "cleanup": ("cleanup", "Delete what is older than the retention."),
+    "priority": ("priority", "Change the priority of pending tasks."),
+    "undo": ("undo", "Undo a cancellation or a change of priority."),
+    "reset-stuck": ("reset_stuck", "Return stuck tasks to the queue."),
+    "start": ("start", "Let workers claim tasks again after `stop`."),
+    "stop": ("stop", "Shut down the workers, on any host."),
+    "pause": ("pause", "Keep workers running but idle."),
+    "resume": ("resume", "Let paused workers claim tasks again."),
+    "concurrency": ("concurrency", "Change how many batches running workers process at once."),
+    "probe": ("probe", "Test a provider whose circuit breaker is open, right now."),
+    "cleanup": ("cleanup", "Delete data older than the retention period."),
     "monitor": ("monitor", "The queue on one screen, live."),
-    "audit": ("audit", "What happened, and what happens."),
-    "verify": ("verify", "Prove counts and embeddings right, repair the counts."),
+    "audit": ("audit", "The audit log, past and live."),
+    "verify": ("verify", "Check counts and embeddings against the data; repair the counts."),
     "search": ("search", "Search the articles by meaning."),
-    "import": ("import_articles", "Read Markdown files into articles, and queue them."),
-    "queue": ("queue", "Queue articles that are named."),
+    "import": ("import_articles", "Import Markdown files as articles and queue them."),
+    "queue": ("queue", "Queue specific articles."),
     "backfill": ("backfill", "Queue the articles that need embedding."),
-    "triggers": ("triggers", "Queue what any program saves, by a trigger on the articles."),
-    "config": ("config", "Every setting with value, source and range."),
-    "check": ("check", "Try database and provider as a worker would use them."),
-    "completion": ("completion", "The script by which a shell completes our commands and options."),
-    "migrate": ("migrate", "Bring the schema up to date, look at it, take it back."),
+    "triggers": ("triggers", "Queue articles that any program saves, with a database trigger."),
+    "config": ("config", "Every setting with its value, source and range."),
+    "check": ("check", "Test the database and the provider the way a worker uses them."),
+    "completion": ("completion", "Print a shell completion script."),
+    "migrate": ("migrate", "Apply, inspect, verify or roll back the schema."),
 }
-"""Module under `embedq_tui.commands` and summary of each command. A module is imported when its command runs,
-so that listing them all costs nothing."""
+"""Module under `embedq_tui.commands` and summary of each command. A module is imported only when its command
+runs, so listing them all costs nothing."""
 
 
 class LazyGroup(click.Group):
-    """The group of all commands; click's recipe for loading them late, with the summaries kept apart."""
+    """The group of all commands, loaded lazily (click's recipe); the summaries are kept separately."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the help."""
+        """Command names in help order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name not in COMMANDS:
-            # click proposes what was meant from those it holds.
+            # click suggests near misses from the commands it knows.
             self.commands.update({name: click.Command(name) for name in COMMANDS})
             return None
         with held(), loading():
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Propose commands, then options."""
+        """Complete commands, then options."""
         from click.shell_completion import CompletionItem
 
         names = [
@@ -110,16 +110,20 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong use or setting, 3 database or provider not "
-    "reached. Example: embedq-tui status --json",
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong usage or invalid setting, 3 database or provider "
+    "unreachable. Example: embedq-tui status --json",
 )
-@click.option("--migrate", is_flag=True, help="Bring the schema up to date, and exit.")
-@click.option("--read-only", is_flag=True, help="Open the console without any action that changes something.")
+@click.option("--migrate", is_flag=True, help="Bring the schema up to date and exit.")
+@click.option(
+    "--read-only", is_flag=True, help="Open the console with every action that changes data disabled."
+)
 @common_options
-@click.option("--version", is_flag=True, help="Versions of program, libraries and PostgreSQL, and exit.")
+@click.option(
+    "--version", is_flag=True, help="Show the versions of the program, libraries and PostgreSQL, and exit."
+)
 @click.pass_context
 def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -> None:
-    """Operate a PostgreSQL queue of embedding tasks. Without a command: open the console."""
+    """Operate a PostgreSQL queue of embedding tasks. Without a command, opens the console."""
     if version:
         from embedq_tui.versions import versions
 
@@ -127,7 +131,7 @@ def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -
         context.exit()
     if migrate:
         if context.invoked_subcommand is not None:
-            raise click.UsageError("--migrate stands alone")
+            raise click.UsageError("--migrate cannot be combined with a command")
         command = cli.get_command(context, "migrate")
         assert command is not None
         context.invoke(command)
@@ -145,18 +149,18 @@ def main() -> None:
     if COMPLETION_VARIABLE in os.environ:
         cli.main(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)  # answers, and exits
     code = run(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is done; there is nothing left to interrupt
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # finished; there is nothing left to interrupt
     _end(code)
 
 
 def _end(code: int) -> NoReturn:
-    """End the process as it is, as mypy does.
+    """Exit without the interpreter's teardown, as mypy does.
 
-    To free one by one what ends with the process anyway is a twentieth of a short command. A profiler,
-    which tells at the end of a process what it found, wants `run`.
+    Freeing every object one by one just before the process ends takes a twentieth of a short command's time.
+    A profiler, which reports when the process ends, should call `run` instead.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # there is none, or nobody takes it any more
+        with suppress(AttributeError, OSError, ValueError):  # the stream is missing, or its reader is gone
             stream.flush()
     os._exit(code)
 
@@ -169,10 +173,10 @@ def run(arguments: list[str]) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal of one byte per character shows the rest as "?"
+            stream.reconfigure(errors="replace")  # a single-byte terminal shows what it cannot encode as "?"
     invocation = Invocation()
     try:
-        # What cli.main does, but for its answers to Ctrl-C and to a closed pipe: they are below.
+        # Same as cli.main, except for Ctrl-C and closed pipes, which are handled below.
         with cli.make_context(PROGRAM, list(arguments), obj=invocation) as context:
             outcome = cli.invoke(context)
         if sys.stdout is not None:
@@ -182,22 +186,22 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:
-        # The edge of the program: nobody sees a traceback who did not ask for it.
+        # The outermost edge of the program: a traceback only for those who asked for one.
         if invocation.debug:
             raise
         return _told(error)
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # how rich answers a closed pipe
+        if isinstance(end.__context__, BrokenPipeError):  # how rich reacts to a closed pipe
             return _reader_gone()
         return end.code if isinstance(end.code, int) else int(ExitCode.OK)
     return outcome if isinstance(outcome, int) else int(ExitCode.OK)
 
 
 def _told(error: Exception) -> int:
-    """Tell an error as the operator needs it.
+    """Report an error in the operator's terms.
 
     Returns:
-        The exit code that follows from it.
+        The matching exit code.
     """
     match error:
         case ReaderGone() | BrokenPipeError():
@@ -206,7 +210,7 @@ def _told(error: Exception) -> int:
             _reader_gone()
             print_error(error.message)
             return int(ExitCode.NO)
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):  # of rich, or of the last flush
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):  # from rich, or from the final flush
             return _told(OutputError(error.strerror))
         case EmbedqError():
             print_error(error.message, error.advice)
@@ -216,24 +220,26 @@ def _told(error: Exception) -> int:
             return int(ExitCode.USAGE)
         case click.ClickException():
             ctx = error.ctx if isinstance(error, click.UsageError) else None
-            print_error(error.format_message(), f"try: {ctx.command_path} --help" if ctx else "")
+            print_error(error.format_message(), f"see: {ctx.command_path} --help" if ctx else "")
             return int(ExitCode.USAGE)
         case click.Abort():
             return _interrupted()
         case _:
-            print_error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug")
+            print_error(
+                f"internal error: {type(error).__name__}: {error}", "run again with --debug for the traceback"
+            )
             return BUG
 
 
 def _interrupted() -> int:
-    """End the line on which a terminal shows ^C."""
+    """Finish the line on which the terminal echoed ^C."""
     if sys.stderr is not None and sys.stderr.isatty():
         click.echo(err=True)
     return INTERRUPTED
 
 
 def _reader_gone() -> int:
-    """Let what is still buffered go nowhere: Python flushes once more at its end, and would complain."""
+    """Discard what is still buffered: Python flushes once more as it exits, and would complain."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_GONE

@@ -1,4 +1,4 @@
-"""What every command takes: where the settings are, in which form it answers, how it tells its failures."""
+"""What every command accepts: which settings to use, the output format, how errors are shown."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Invocation:
     """One run of the program.
 
     Attributes:
-        env_file: File of settings that was named.
-        debug: Failures are shown with their traceback.
-        as_json: The answer is JSON.
-        profile: Name of the database in the file of profiles; empty for that of the environment.
+        env_file: Settings file given on the command line.
+        debug: Show errors with a traceback.
+        as_json: Print JSON.
+        profile: A database from profiles.toml; empty for the one from the environment.
     """
 
     env_file: Path | None = None
@@ -43,10 +43,10 @@ class Invocation:
         """Read the settings.
 
         Args:
-            overrides: Values by field name that win over all others.
+            overrides: Values by field name that take precedence over all others.
 
         Raises:
-            SettingsError: A value cannot be used.
+            SettingsError: A value is invalid.
         """
         settings = self._settings(overrides)
         if settings.unread:
@@ -66,27 +66,27 @@ class Invocation:
 def common_options(function: F) -> F:
     """Add --env-file, --profile and --debug."""
     function = _remembered(
-        "--profile", "profile", type=Text(), metavar="NAME", help="Use this database of profiles.toml."
+        "--profile", "profile", type=Text(), metavar="NAME", help="Use this database from profiles.toml."
     )(function)
     function = _remembered(
         "--env-file",
         "env_file",
         type=NamedPath(path_type=Path),
         metavar="FILE",
-        help="Read settings from this file instead of .env; the environment wins.",
+        help="Read settings from this file instead of .env; environment variables take precedence.",
     )(function)
-    return _remembered("--debug", "debug", is_flag=True, help="Show failures with a traceback.")(function)
+    return _remembered("--debug", "debug", is_flag=True, help="Show errors with a traceback.")(function)
 
 
 def json_option(function: F) -> F:
     """Add --json."""
-    return _remembered("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+    return _remembered("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 class Text(click.ParamType[str]):
-    """A text that is not empty, as that of a shell's variable is which is not set.
+    """A non-empty text: an unset shell variable must not pass for one.
 
-    Whatever is looked for, that would be found everywhere.
+    As a filter, an empty text would match everything.
     """
 
     name = "text"
@@ -97,7 +97,7 @@ class Text(click.ParamType[str]):
 
 
 class NamedPath(click.Path):
-    """A path that is not empty: pathlib would take it for the working directory."""
+    """A non-empty path: pathlib takes an empty one for the working directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
@@ -112,21 +112,21 @@ class Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it."""
         found: float = super().convert(value, param, ctx)
-        if math.isnan(found):  # no bound keeps it out: it is neither less nor greater
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        if math.isnan(found):  # NaN passes every bound: it is neither less nor greater
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return found
 
 
 def operator_command(function: Callable[..., R]) -> Callable[..., R]:
-    """Add --json, --env-file, --profile and --debug, as every command has them.
+    """Add --json, --env-file, --profile and --debug, which every command has.
 
-    The function gets an `Invocation` first.
+    The function receives an `Invocation` as its first argument.
     """
     return json_option(common_options(click.pass_obj(function)))
 
 
 def _remembered(flag: str, attribute: str, **options: Any) -> Callable[[F], F]:
-    """An option that is kept in the invocation, wherever on the command line it stands."""
+    """An option stored in the invocation, wherever on the command line it is given."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
         if value:
@@ -136,9 +136,9 @@ def _remembered(flag: str, attribute: str, **options: Any) -> Callable[[F], F]:
 
 
 def operator() -> str:
-    """Who runs this, for the audit log: ``user@host``."""
+    """Who runs the program, for the audit log: ``user@host``."""
     try:
         name = getpass.getuser()
-    except (OSError, KeyError):  # a user without an entry in passwd, as in containers
+    except (OSError, KeyError):  # a user without a passwd entry, as in containers
         name = str(os.getuid())
     return f"{name}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""How the console is opened, and what it leaves behind on the terminal."""
+"""Opening the console, and what it prints when it closes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 ENDS_WITHIN_S = 5.0
-"""Seconds that whatever is left to be ended may take once the terminal is given back."""
+"""Seconds that the remaining shutdown may take once the terminal is restored."""
 
 
 def require_terminal() -> None:
-    """Refuse to open the console where nobody could see it.
+    """Refuse to open the console without a terminal.
 
     Raises:
         UsageError: There is no terminal.
     """
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):  # Textual draws on standard error
-        raise UsageError("the console needs a terminal", "embedq-tui --help lists commands that need none")
+        raise UsageError("the console needs a terminal", "commands that need none: embedq-tui --help")
 
 
 def open_console(
@@ -49,15 +49,15 @@ def open_console(
     worker: WorkerOptions | None = None,
     companion: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
-    """Show the console until the operator ends it.
+    """Show the console until the operator quits.
 
     Args:
-        profile: Name of the database in the file of profiles; empty for that of the environment.
-        env_file: File of settings that was named.
-        read_only: Nothing is to be changed.
-        settings: Of a database that was found otherwise.
-        worker: A worker is started with these at once.
-        companion: Runs beside the console until it ends.
+        profile: A database from profiles.toml; empty for the one from the environment.
+        env_file: Settings file given on the command line.
+        read_only: Disable every action that changes data.
+        settings: Use these instead of loading any.
+        worker: Start a supervised worker with these options at once.
+        companion: A coroutine to run beside the console until it ends.
 
     Returns:
         The exit code.
@@ -67,7 +67,7 @@ def open_console(
     """
     require_terminal()
     give_back_large()
-    os.umask(0o077)  # what is exported, drawn and kept here is the operator's alone
+    os.umask(0o077)  # exports, screenshots and logs are readable by the operator only
     profiles = load_profiles()
     chosen = profiles.find(profile) if profile else Profile()
     settings = settings or chosen.settings(env_file)
@@ -96,22 +96,22 @@ def open_console(
 
 
 def _tell_of(left: LeftWorker) -> None:
-    """Say what outlives the console, while its operator looks."""
+    """Tell the operator which worker keeps running after the console."""
     with suppress(OutputError):  # the terminal may be gone
-        say(f"Worker {left.pid} was left running; its log: {left.log or 'none'}; `kill {left.pid}` ends it")
+        say(f"Worker {left.pid} is still running; log: {left.log or 'none'}; to stop it: kill {left.pid}")
 
 
 def _run(console: Console) -> int:
-    """As `App.run`, with an end to the end.
+    """Like `App.run`, but with a limit on how long the shutdown takes.
 
-    asyncio waits for every task and every thread, also for one that waits for a file system or a server that
-    does not answer. The operator has quit by then: what does not end in time ends as if we had been killed.
+    asyncio waits for every task and thread, even one that is stuck on a file system or a server that does not
+    respond. The operator has quit by then: what does not finish in time ends as if the process were killed.
 
     Returns:
         The exit code.
     """
     with asyncio.Runner() as runner:
-        # Words of a library about the end of its tasks are not for the operator's shell.
+        # Libraries' complaints about cancelled tasks do not belong in the operator's shell.
         runner.get_loop().set_exception_handler(lambda _, context: console.log.error(context))
         code = runner.run(_shown(console))
         last_resort = threading.Timer(ENDS_WITHIN_S, os._exit, (code,))

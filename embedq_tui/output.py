@@ -1,6 +1,6 @@
-"""How commands speak: text for people, JSON for scripts, errors on standard error.
+"""How commands print: text for people, JSON for scripts, errors on standard error.
 
-Every text that this program did not make itself passes `printable` on its way to a terminal.
+Every text from outside this program passes through `printable` on its way to a terminal.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PIPE_WIDTH = 10_000
-"""Columns of an output that is no terminal: nothing is cut, a table takes what it needs."""
+"""Columns of an output that is not a terminal: nothing is cut, a table takes what it needs."""
 
 
 class OutputError(EmbedqError):
-    """What is written is not taken: a full disk, a terminal that is gone.
+    """The output cannot be written: a full disk, a terminal that is gone.
 
     Args:
-        why: As the system says it.
+        why: The system's own words.
     """
 
     def __init__(self, why: str | None) -> None:
@@ -59,9 +59,9 @@ def say(line: str = "", *, error: bool = False) -> None:
 
 
 def _write(text: str, *, error: bool = False) -> None:
-    # As an OSError it would pass for one of the database's where a command writes during a look at it.
+    # A bare OSError raised while a command reads the database would be mistaken for a database error.
     for bar in _bars:
-        bar.stop()  # a line of its own, not one behind the bar
+        bar.stop()  # print on a line of its own, not behind the bar
     try:
         click.echo(text, err=error)
     except BrokenPipeError:
@@ -73,11 +73,11 @@ def _write(text: str, *, error: bool = False) -> None:
 
 
 _bars: list[Progress] = []
-"""The bar that is shown, if any."""
+"""The progress bar on the screen, if any."""
 
 
 def say_wrapped(line: str, indent: int) -> None:
-    """Write a line for people, on a terminal wrapped between words; what goes on is indented."""
+    """Write a line for people; on a terminal it is wrapped between words, with a hanging indent."""
     if is_terminal(sys.stdout):
         columns = shutil.get_terminal_size().columns
         line = textwrap.fill(line, max(columns, indent + 20), subsequent_indent=" " * indent)
@@ -85,8 +85,8 @@ def say_wrapped(line: str, indent: int) -> None:
 
 
 def print_error(message: str, advice: str = "") -> None:
-    """Tell what is wrong, and what to do about it, on standard error."""
-    with suppress(OutputError):  # the exit code tells it too
+    """Say what is wrong and what to do about it, on standard error."""
+    with suppress(OutputError):  # the exit code reports the error too
         say(f"embedq-tui: {printable_line(message)}", error=True)
         if advice:
             say(f"  {printable_line(advice)}", error=True)
@@ -96,8 +96,8 @@ def print_json(value: object, *, compact: bool = False) -> None:
     """Write one JSON document.
 
     Args:
-        value: Dataclasses become objects by their fields, times ISO 8601 in UTC, enums their value.
-        compact: On one line, for a list of documents.
+        value: Dataclasses become objects, times ISO 8601 in UTC, enums their value.
+        compact: On one line, for a stream of documents.
 
     Raises:
         OutputError: It cannot be written.
@@ -107,10 +107,10 @@ def print_json(value: object, *, compact: bool = False) -> None:
 
 
 def plain(value: object) -> object:
-    """Turn a value into what JSON has.
+    """Turn a value into JSON types.
 
     Raises:
-        TypeError: JSON has nothing for it.
+        TypeError: It has no JSON form.
     """
     match value:
         case None | bool() | int() | float():
@@ -139,7 +139,7 @@ def moment(when: datetime | None, now: datetime) -> str:
 
     Args:
         when: The time; None for never.
-        now: The database's time, against which ages are told.
+        now: The database's time, from which the age is computed.
     """
     if when is None:
         return "never"
@@ -154,16 +154,16 @@ def count(number: int, singular: str, plural: str = "") -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits there.
+    """Whether a stream is a terminal.
 
     Args:
-        stream: None where it was closed before Python came up.
+        stream: None if it was closed before Python started.
     """
     return stream is not None and stream.isatty()
 
 
 def require_reader() -> None:
-    """End where nobody reads the output any more, as the next write would; for who writes seldom.
+    """Fail if nobody reads the output any more, as the next write would; for commands that rarely write.
 
     Raises:
         ReaderGone: Whoever read it closed the pipe.
@@ -177,7 +177,7 @@ def require_reader() -> None:
 
 
 def console() -> Console:
-    """Standard output by rich: colour only on a terminal without NO_COLOR; nothing is cut in a pipe."""
+    """Standard output through rich: colour only on a terminal without NO_COLOR; nothing is cut in a pipe."""
     with held():
         from rich.console import Console
 
@@ -194,9 +194,9 @@ class Column(NamedTuple):
 
     Attributes:
         title: Its heading.
-        right: For numbers.
-        wrap: Long texts take several lines; otherwise they are cut with an ellipsis.
-        least: Cells it keeps on a narrow terminal; those that have it or wrap give way before all others.
+        right: Right-aligned, for numbers.
+        wrap: Wrap long texts; otherwise they are cut with an ellipsis.
+        least: Minimum width in cells; columns that have one, or wrap, shrink before all others.
     """
 
     title: str
@@ -209,8 +209,8 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     """Write a table that fits the terminal.
 
     Args:
-        columns: What they are.
-        rows: Texts, taken literally: no markup, control characters replaced.
+        columns: Their headings and layout.
+        rows: Taken literally: no markup, control characters replaced.
     """
     with held():
         from rich.table import Table
@@ -224,9 +224,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         table.add_column(
             Text(column.title),
             justify="right" if column.right else "left",
-            no_wrap=not (column.wrap or column.least),  # for rich: it does not give way
+            no_wrap=not (column.wrap or column.least),  # in rich's terms: it does not shrink
             overflow="fold" if column.wrap else "ellipsis",
-            min_width=column.least if roomy else None,  # or rich would cut the last columns, and not say so
+            min_width=column.least if roomy else None,  # otherwise rich silently drops the last columns
         )
     for row in shown:
         cells = zip(columns, row, strict=True)
@@ -235,7 +235,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 
 def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
-    """Cells of a terminal on which every column of a table has what it keeps."""
+    """Width, in cells, at which every column of a table has its minimum."""
     from rich.cells import cell_len
 
     kept = 0
@@ -246,11 +246,11 @@ def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> in
 
 
 def print_wrapped(line: str, *, quiet: bool = False) -> None:
-    """Write a line, wrapped between words where the terminal is narrower; further lines keep its indent.
+    """Write a line, wrapped between words to the terminal's width; continuation lines keep its indent.
 
     Args:
         line: Taken literally; control characters replaced.
-        quiet: Less bright, for what is secondary.
+        quiet: Dimmed, for secondary text.
     """
     with held():
         from rich.padding import Padding
@@ -262,23 +262,23 @@ def print_wrapped(line: str, *, quiet: bool = False) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Ask on a terminal; the answer is no by default, and where nobody can be asked.
+    """Ask for confirmation on a terminal; the answer is no by default, and if nobody can be asked.
 
     Args:
         question: Says exactly what will happen.
     """
     if not is_terminal(sys.stdin):
-        print_error(f"not done without a yes: {question}", "add --yes where nobody can be asked")
+        print_error(f"not confirmed: {question}", "add --yes to run without a terminal")
         return False
     return click.confirm(printable(question), default=False, err=True)
 
 
 @dataclasses.dataclass(slots=True)
 class SoFar(Generic[T]):
-    """What is done of something under way, for who has to tell it where that is broken off.
+    """The progress of a running operation, kept so that it can be reported if it is interrupted.
 
     Attributes:
-        value: After the last batch; it is made with what it is before the first.
+        value: State after the last batch; initially the state before the first.
     """
 
     value: T
@@ -286,14 +286,14 @@ class SoFar(Generic[T]):
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while something takes its time; nothing where that is no terminal.
+    """A progress bar on standard error; nothing if that is not a terminal.
 
     Args:
         label: What is counted.
-        total: How much there is; None where nobody knows.
+        total: The number to reach; None if unknown.
 
     Yields:
-        To be told how far it is.
+        A function to call with the number reached.
     """
     if not is_terminal(sys.stderr):
         yield lambda done: None

@@ -1,4 +1,4 @@
-"""Databases by name: a small TOML file of the operator's, read by ``--profile``."""
+"""Named databases: a small TOML file kept by the operator, used by ``--profile``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from embedq_worker.text import printable_line
 
 
 def default_file() -> Path:
-    """Where the profiles are: ``EMBEDQ_PROFILES``, else in the operator's folder for settings.
+    """Where the profiles are: ``EMBEDQ_PROFILES``, else the operator's settings folder.
 
     Raises:
-        SettingsError: Nobody knows a home folder.
+        SettingsError: The home folder is unknown.
     """
     if named := os.environ.get("EMBEDQ_PROFILES"):
         return Path(named)
@@ -31,12 +31,12 @@ class Profile(BaseModel):
     """One database.
 
     Attributes:
-        name: The key of its table; empty for the one of the environment.
-        environment: Word for the badge: production, staging, test.
-        colour: Of the badge; by default red for production, yellow for staging, green for the rest.
-        read_only: Nothing is changed through this profile: by no command, and not by the console.
-        database_url: Where it is; else it is taken from the file.
-        env_file: File of settings to read instead of ``.env``; in the file, beside the file or in full.
+        name: The key of its table; empty for the database from the environment.
+        environment: Text of the badge: production, staging, test.
+        colour: Of the badge; defaults to red for production, yellow for staging, green otherwise.
+        read_only: Neither commands nor the console may change anything through this profile.
+        database_url: Its URL; if absent, from the settings file.
+        env_file: Settings file to read instead of ``.env``; a relative path is relative to profiles.toml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,12 +50,12 @@ class Profile(BaseModel):
 
     @property
     def badge(self) -> str:
-        """Its word; empty for a database of the environment."""
+        """Text of the badge; empty for the database from the environment."""
         return self.environment or self.name
 
     @property
     def badge_colour(self) -> str:
-        """The colour in force."""
+        """Its colour, given or default."""
         word = self.badge.lower()
         if self.colour:
             return self.colour
@@ -65,11 +65,11 @@ class Profile(BaseModel):
         """The settings of this profile.
 
         Args:
-            env_file: File that was named on the command line; for the profile of the environment.
-            overrides: Values by field name that win over all others.
+            env_file: Settings file given on the command line, for a profile without its own.
+            overrides: Values by field name that take precedence over all others.
 
         Raises:
-            SettingsError: A value cannot be used.
+            SettingsError: A value is invalid.
         """
         path = self.env_file or env_file
         url: dict[str, object] = (
@@ -80,11 +80,11 @@ class Profile(BaseModel):
         return load_settings(path, **(url | overrides))
 
     def described(self, settings: Settings, env_file: Path | None = None) -> list[SettingRow]:
-        """Every setting with its value and where it is from.
+        """Every setting with its value and source.
 
         Args:
-            settings: Of this profile.
-            env_file: As it was given to `settings`.
+            settings: This profile's settings.
+            env_file: As given to `settings`.
         """
         own = {"DATABASE_URL": self.database_url is not None, "DB_READ_ONLY": self.read_only}
         rows = describe_settings(settings, self.env_file or env_file)
@@ -93,12 +93,12 @@ class Profile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """All that were written down.
+    """The contents of profiles.toml.
 
     Attributes:
-        file: Where.
-        by_name: In the order of the file.
-        keys: Keys of the operator's own, by the name of what they do.
+        file: Its path.
+        by_name: In file order.
+        keys: The operator's own key bindings, by action id.
     """
 
     file: Path
@@ -106,25 +106,25 @@ class Profiles:
     keys: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Profile:
-        """The profile of a name.
+        """Find a profile by name.
 
         Raises:
             SettingsError: There is none.
         """
         if name not in self.by_name:
-            known = ", ".join(self.by_name) or "none are written down"
-            raise SettingsError(f"no profile {name!r} in {self.file}", f"there are: {known}")
+            known = ", ".join(self.by_name) or "none defined"
+            raise SettingsError(f"no profile {name!r} in {self.file}", f"known profiles: {known}")
         return self.by_name[name]
 
 
 def load_profiles(file: Path | None = None) -> Profiles:
-    """Read the profiles; none where there is no file.
+    """Read the profiles; a missing file means none.
 
     Args:
         file: Instead of `default_file`.
 
     Raises:
-        SettingsError: The file cannot be understood; names the profile and the key.
+        SettingsError: The file is invalid; names the profile and the key.
     """
     path = file or default_file()
     try:
@@ -140,14 +140,14 @@ def load_profiles(file: Path | None = None) -> Profiles:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     tables = document.get("profiles", {})
     if not isinstance(tables, dict):
-        raise SettingsError(f"{path}: [profiles.NAME] tables are expected")
+        raise SettingsError(f"{path}: expected [profiles.NAME] tables")
     by_name = {name: _profile(path, name, table) for name, table in tables.items()}
     return Profiles(path, by_name, _keys(path, document.get("keys", {})))
 
 
 def _keys(path: Path, table: object) -> Mapping[str, str]:
     if not isinstance(table, dict) or not all(isinstance(key, str) for key in table.values()):
-        raise SettingsError(f'{path}: [keys] holds lines such as "app.quit" = "ctrl+x"')
+        raise SettingsError(f'{path}: [keys] must hold lines such as "app.quit" = "ctrl+x"')
     return table
 
 
@@ -155,7 +155,7 @@ def _profile(path: Path, name: str, table: object) -> Profile:
     try:
         found = Profile.model_validate({**table, "name": name} if isinstance(table, dict) else table)
     except ValidationError as error:
-        # The message only: what was meant to be a URL may hold a password.
+        # Only the message: the invalid value may be a URL with a password in it.
         problem = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise SettingsError(f"{path}: profile {name!r}: {key}: {problem['msg']}") from None

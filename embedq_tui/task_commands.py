@@ -1,4 +1,4 @@
-"""What commands that act on tasks do alike: the number, a question where it is due, progress, the outcome."""
+"""What commands that act on tasks share: the count, the confirmation, the progress, the outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 Way = Callable[[Run], Awaitable[str]]
-"""How a plan is carried out; comes back with what it came to."""
+"""Carries out a plan and returns the resulting `Done.state`."""
 
 LEFT_OUT_SHOWN = 20
 
@@ -52,17 +52,17 @@ def run_action(
     nothing: ExitCode = ExitCode.NO,
     way: Way = _plain,
 ) -> ExitCode:
-    """Plan an action, tell how many tasks it is about, carry it out and tell what came of it.
+    """Plan an action, say how many tasks it affects, carry it out and report the outcome.
 
     Args:
-        invocation: Of the command.
-        action: What is to be done.
+        invocation: The command's.
+        action: What to do.
         wanted: To which tasks.
-        verb: For questions: ``Cancel``.
-        ask: Not without a yes.
-        allowed: False: tell the number, and do nothing.
-        nothing: Exit code where there is nothing to do.
-        way: How it is carried out.
+        verb: For the confirmation: ``Cancel``.
+        ask: Ask for confirmation first.
+        allowed: If False, report the count and change nothing.
+        nothing: Exit code if there is nothing to do.
+        way: How to carry it out.
 
     Returns:
         The exit code of the command.
@@ -71,7 +71,7 @@ def run_action(
     planned = asyncio.run(_plan(settings, action, wanted))
     run_outcome = Outcome()
     if not invocation.as_json and (wanted.ids is None or len(wanted.ids) > 1):
-        say(f"{planned.wanted.describe()}: {planned.matched:,} to be {action.done}")
+        say(f"{planned.wanted.describe()}: {planned.matched:,} will be {action.done}")
     if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
         _tell(invocation, Done(planned, run_outcome, (), "refused"))
         return ExitCode.NO
@@ -132,8 +132,8 @@ def _tell(invocation: Invocation, done: Done) -> None:
             say(f"Nothing was {action.done}.")
         case "interrupted":
             say(
-                f"Stopped: {outcome.changed:,} of {done.planned.matched:,} {action.done}{operation}; "
-                "run it again to go on",
+                f"Interrupted: {outcome.changed:,} of {done.planned.matched:,} {action.done}{operation}; "
+                "run it again to resume",
                 error=True,
             )
         case _:

@@ -1,4 +1,4 @@
-"""Which versions are at work: for reports of bugs. Nothing is imported to be asked for its version."""
+"""Versions for bug reports, read from package metadata: no library is imported for it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONNECT_WITHIN_S = 2.0
 
 
 def versions(invocation: Invocation) -> list[str]:
-    """A line for each program: ours, Python, the libraries, and PostgreSQL where it answers.
+    """One line each: this program, Python, the libraries, and PostgreSQL if it answers.
 
     Args:
-        invocation: Says which database; one that is not there, or not known, is told as such.
+        invocation: Says which database; one that is unreachable or not configured is reported as such.
     """
     ours = [f"embedq-tui, version {__version__}", f"Python {platform.python_version()}"]
     libraries = [f"{name} {version_of(name)}" for name in PACKAGES]
@@ -28,7 +28,7 @@ def versions(invocation: Invocation) -> list[str]:
 
 
 def version_of(package: str) -> str:
-    """The version that is installed."""
+    """The installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What commands that act on workers do alike: an order to all, what is so then; and which worker is meant."""
+"""What commands that act on workers share: an order to all of them, and finding one by name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from embedq_worker.settings import Settings
 
 
 def give_order(invocation: Invocation, order: Order, done: str) -> None:
-    """Give an order and tell what is so now.
+    """Give an order to all workers and report the resulting state.
 
     Args:
-        invocation: Of the command.
-        order: Not a stop.
-        done: In words.
+        invocation: The command's.
+        order: Any but a stop.
+        done: What to print once it is given.
     """
     seen = asyncio.run(_give_order(invocation.settings(), order))
     alive = sum(worker.liveness is Liveness.ALIVE for worker in seen.workers)
@@ -36,11 +36,11 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
         return
     say(f"{done} {count(alive, 'worker')} running.")
     if order is Order.START and seen.control.paused_at:
-        say("They are still paused: embedq-tui resume lifts that")
+        say("They are still paused; to lift that: embedq-tui resume")
     elif order is not Order.START and seen.control.stopped_at:
-        say("They are still stopped: embedq-tui start lifts that")
+        say("They are still stopped; to lift that: embedq-tui start")
     elif not alive and order is not Order.PAUSE:
-        say("Start one where it is to work: embedq-worker")
+        say("To start one: embedq-worker")
 
 
 async def _give_order(settings: Settings, order: Order) -> Overview:
@@ -50,20 +50,20 @@ async def _give_order(settings: Settings, order: Order) -> Overview:
 
 
 async def worker_named(connection: Connection, settings: Settings, name: str) -> WorkerRow:
-    """The worker that an operator means, of those that have not ended.
+    """Find a worker by name among those that have not ended.
 
     Args:
         connection: To the database.
-        settings: For the look at the workers.
+        settings: For reading the workers.
         name: Its id, or ``HOST/PID``.
 
     Raises:
-        EmbedqError: There is none, or more than one.
+        EmbedqError: No worker matches, or more than one.
     """
     seen = await overview(connection, settings)
     found = [worker for worker in seen.workers if name in (str(worker.id), f"{worker.host}/{worker.pid}")]
     if not found:
-        raise EmbedqError(f"no worker {name!r} is running", "`embedq-tui status` shows those that are")
+        raise EmbedqError(f"no worker {name!r} is running", "running workers are shown by: embedq-tui status")
     if len(found) > 1:
-        raise EmbedqError(f"{len(found)} workers are {name}", f"give an id: {found[0].id}")
+        raise EmbedqError(f"{len(found)} workers match {name}", f"use an id instead, such as {found[0].id}")
     return found[0]

@@ -1,4 +1,4 @@
-"""`embedq-tui article`: an article with its tasks and embeddings."""
+"""`embedq-tui article`: an article, its tasks and its embeddings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from embedq_worker.settings import Settings
 @click.argument("article", metavar="ID|SLUG")
 @operator_command
 def command(invocation: Invocation, article: str) -> None:
-    """Show an article with its newest tasks and what is stored of it. Exits 1 when it does not exist."""
+    """Show an article with its newest tasks and its stored chunks. Exits 1 if it does not exist."""
     settings = invocation.settings()
     found = asyncio.run(_find(settings, article))
     if found is None:
-        raise EmbedqError(f"there is no article {article!r}", "give its id or its whole slug")
+        raise EmbedqError(f"there is no article {article!r}", "give its id or its full slug")
     if invocation.as_json:
         print_json(found)
         return

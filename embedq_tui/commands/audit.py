@@ -1,4 +1,4 @@
-"""`embedq-tui audit`: what happened, and what happens."""
+"""`embedq-tui audit`: the audit log, past and live."""
 
 from __future__ import annotations
 
@@ -32,26 +32,35 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
 EVERY_S = 1.0
-"""While nothing is told one look a second, for rows of other programs, which tell nobody; it reads nothing
-where nothing was committed."""
+"""Without notifications, poll once a second for rows of other programs, which send none; where nothing was
+committed a poll reads nothing."""
 
 PAUSE_S = 0.1
 
 
 @click.command("audit", epilog="Example: embedq-tui audit --follow --level warn")
 @click.option(
-    "--limit", type=click.IntRange(0, 100_000), default=50, metavar="N", show_default=True, help="The newest."
+    "--limit",
+    type=click.IntRange(0, 100_000),
+    default=50,
+    metavar="N",
+    show_default=True,
+    help="Newest rows to show.",
 )
-@click.option("--follow", "-f", "following", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@click.option("--level", type=click.Choice(LEVELS), help="This one and the graver ones.")
-@click.option("--category", type=click.Choice(CATEGORIES))
-@click.option("--task", type=click.UUID, metavar="ID", help="Of this task.")
-@click.option("--article", metavar="ID|SLUG", help="Of this article.")
+@click.option("--follow", "-f", "following", is_flag=True, help="Keep printing new rows until Ctrl-C.")
+@click.option("--level", type=click.Choice(LEVELS), help="This level and more severe ones.")
+@click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")
+@click.option("--task", type=click.UUID, metavar="ID", help="Only this task.")
+@click.option("--article", metavar="ID|SLUG", help="Only this article.")
 @click.option(
-    "--operation", type=Text(), metavar="ID", help="Of this operation: an action on many tasks, a backfill."
+    "--operation", type=Text(), metavar="ID", help="Only this operation: a bulk action or a backfill."
 )
-@click.option("--since", type=Moment(), metavar="TIME", help="2h, 3d (ago), or 2026-11-24T15:00Z.")
-@click.option("--text", type=Text(), metavar="TEXT", help="Message, error or metadata contain it.")
+@click.option(
+    "--since", type=Moment(), metavar="TIME", help="Since then: 2h or 3d (ago), or 2026-11-24T15:00Z."
+)
+@click.option(
+    "--text", type=Text(), metavar="TEXT", help="Only rows whose message, error or metadata contain it."
+)
 @operator_command
 def command(
     invocation: Invocation,
@@ -65,11 +74,11 @@ def command(
     since: datetime | timedelta | None,
     text: str | None,
 ) -> ExitCode:
-    """Show the audit log, the newest row last. Exits 1 when there is none that fulfils all of the options.
+    """Show the audit log, newest row last. Exits 1 if no row matches all of the options.
 
-    With --json each row is an object on a line of its own. --follow shows every row that is committed from
-    then on, also those that are committed late, whose time is that of an earlier one; a lost connection is
-    made anew for ever, and what came meanwhile is shown then.
+    With --json each row is one object on its own line. --follow shows every row committed from then on,
+    including rows that are committed late and so carry an earlier time. If the connection is lost it
+    reconnects for as long as it takes, and then shows what was missed.
     """
     if not (limit or following):
         raise click.BadParameter("0 shows nothing without --follow", param_hint="--limit")
@@ -81,14 +90,14 @@ def command(
     rows = asyncio.run(_newest(settings, wanted, article, limit))
     shown.show(rows)
     if not rows and not invocation.as_json:
-        say("There are no such rows.")
+        say("No audit rows match.")
     return ExitCode.OK if rows else ExitCode.NO
 
 
 async def _newest(
     settings: Settings, wanted: AuditFilter, article: str | None, limit: int
 ) -> Sequence[AuditRow]:
-    """Rows, the newest last."""
+    """The newest matching rows, in chronological order."""
     async with connected(settings) as connection:
         if article is not None:
             wanted = replace(wanted, article=await article_id(connection, article))
@@ -119,20 +128,20 @@ async def _follow(
         async for found in followed:
             if isinstance(found, Lost):
                 lost = True
-                print_error(f"{found.error.message}; again in {age(found.retry_in_s)}")
+                print_error(f"{found.error.message}; retrying in {age(found.retry_in_s)}")
                 continue
             if lost:
                 lost = False
-                print_error("connected again; nothing that was committed meanwhile is left out")
+                print_error("reconnected; rows committed in the meantime follow")
             shown.show(found)
             require_reader()
 
 
 class _Lines:
-    """Writes rows as they come.
+    """Writes rows as they arrive.
 
     Args:
-        as_json: As objects.
+        as_json: One JSON object per row.
     """
 
     def __init__(self, *, as_json: bool) -> None:

@@ -37,18 +37,18 @@ class Categories(click.ParamType[frozenset[Category]]):
             return frozenset(Category(word) for word in words)
         except ValueError:
             known = ", ".join(category.replace("_", "-") for category in WORDS)
-            self.fail(f"{value!r} is not a list of {known}", param, ctx)
+            self.fail(f"{value!r}: expected a comma-separated list of {known}", param, ctx)
 
 
 @click.group("backfill", invoke_without_command=True, epilog="Example: embedq-tui backfill --dry-run")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be queued.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be queued.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),
     default="low",
     show_default=True,
-    help="Of the tasks.",
+    help="Priority of the tasks.",
 )
 @click.option(
     "--batch-size",
@@ -56,14 +56,14 @@ class Categories(click.ParamType[frozenset[Category]]):
     default=PAGE,
     metavar="N",
     show_default=True,
-    help="Articles looked at per transaction.",
+    help="Articles examined per transaction.",
 )
 @click.option(
     "--only",
     "categories",
     type=Categories(),
     metavar="LIST",
-    help="Some of missing,failed,stale,model,no-rag; all where not given.",
+    help="Any of missing,failed,stale,model,no-rag.  [default: all]",
 )
 @operator_command
 def command(
@@ -74,10 +74,10 @@ def command(
     batch_size: int,
     categories: frozenset[Category] | None,
 ) -> ExitCode:
-    """Queue the articles whose embeddings are missing, out of date, or by another model.
+    """Queue the articles whose embeddings are missing, out of date, or made by another model.
 
-    Tells how many there are, asks, and queues them in batches. Ctrl-C stops it between two batches; run
-    again, it goes on, and nothing is queued twice. Nothing is deleted before the new embeddings are there.
+    Shows how many there are, asks for confirmation, and queues them in batches. Ctrl-C stops it between
+    batches; run again, it resumes and queues nothing twice. Old embeddings stay until new ones exist.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return ExitCode.OK
@@ -108,7 +108,7 @@ async def _plan(
     target = await target_of(settings)
     options = BackfillOptions(target.model, settings.max_retries, categories, priority, batch_size)
     async with connected(settings) as connection:
-        with progress("Articles looked at") as reached:
+        with progress("Articles examined") as reached:
             return await plan_backfill(connection, settings, target, options, reached)
 
 
@@ -146,12 +146,12 @@ def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dr
         )
     elif ended and ended.state == "interrupted":
         say(
-            f"Stopped: {ended.progress.queued:,} of {count(planned.tasks, 'task')} queued "
-            f"({ended.operation_id}); run it again to go on, or take it back: embedq-tui backfill rollback",
+            f"Interrupted: {ended.progress.queued:,} of {count(planned.tasks, 'task')} queued "
+            f"({ended.operation_id}); run it again to resume, or undo it: embedq-tui backfill rollback",
             error=True,
         )
     elif ended:
-        words = "continued and " if ended.resumed else ""
+        words = "resumed and " if ended.resumed else ""
         say(f"{count(ended.progress.queued, 'task')} queued; {words}{ended.state} ({ended.operation_id})")
 
 
@@ -159,15 +159,15 @@ def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dr
 @click.argument("operation", type=click.UUID, required=False, metavar="[ID]")
 @operator_command
 def status(invocation: Invocation, operation: UUID | None) -> None:
-    """Tell how far the last backfill is, or the one named."""
+    """Show the progress of the last backfill, or of the one given."""
     settings = invocation.settings()
     found = asyncio.run(_status(settings, operation))
     if invocation.as_json:
         print_json(found)
         return
     say(f"Backfill {found.id}: {found.state}")
-    say(f"  begun {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
-    say(f"  queued {found.queued:,} of {found.planned:,} planned, last heard of {age(found.silent_s)} ago")
+    say(f"  started {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
+    say(f"  queued {found.queued:,} of {found.planned:,} planned, last activity {age(found.silent_s)} ago")
     for name in STATUSES:
         say(f"  {name:<10} {found.tasks.get(name, 0):>9,}")
 
@@ -176,23 +176,23 @@ async def _status(settings: Settings, operation: UUID | None) -> Operation:
     async with connected(settings) as connection:
         found = await bulk.status(connection, operation)
     if found is None:
-        raise EmbedqError("there is no such backfill" if operation else "no backfill has been run yet")
+        raise EmbedqError("there is no such backfill" if operation else "no backfill has run yet")
     return found
 
 
 @command.command("rollback", epilog="Example: embedq-tui backfill rollback --yes")
 @click.argument("operation", type=click.UUID, required=False, metavar="[ID]")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @operator_command
 def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitCode:
-    """Take back the tasks of the last backfill, or of the one named, that nobody has begun.
+    """Remove the tasks of the last backfill, or of the one given, that are still pending.
 
-    What is in hand or done stays.
+    Tasks that are processing or completed stay.
     """
     settings = invocation.settings()
     found = asyncio.run(_status(settings, operation))
     pending = found.tasks.get("pending", 0)
-    question = f"Take back {count(pending, 'pending task')} of the backfill {found.id}?"
+    question = f"Remove {count(pending, 'pending task')} of backfill {found.id}?"
     if pending and not yes and not confirm(question):
         return ExitCode.NO
     so_far = SoFar(0)
@@ -200,7 +200,7 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
         removed = asyncio.run(_rollback(settings, found.id, pending, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
-            _tell_removed(invocation, found.id, so_far.value, "; run it again to go on")
+            _tell_removed(invocation, found.id, so_far.value, "; run it again to resume")
         raise
     _tell_removed(invocation, found.id, removed)
     return ExitCode.OK
@@ -210,12 +210,12 @@ def _tell_removed(invocation: Invocation, operation: UUID, removed: int, more: s
     if invocation.as_json:
         print_json({"operation_id": operation, "removed": removed})
     else:
-        say(f"{count(removed, 'task')} taken back{more}", error=bool(more))
+        say(f"{count(removed, 'task')} removed{more}", error=bool(more))
 
 
 async def _rollback(settings: Settings, operation: UUID, pending: int, so_far: SoFar[int]) -> int:
     async with connected(settings) as connection:
-        with progress("Tasks taken back", pending) as reached:
+        with progress("Tasks removed", pending) as reached:
 
             def told(removed: int) -> None:
                 so_far.value = removed

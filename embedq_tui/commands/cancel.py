@@ -1,4 +1,4 @@
-"""`embedq-tui cancel`: end tasks before they are done."""
+"""`embedq-tui cancel`: cancel tasks before they complete."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from embedq_worker.errors import ExitCode
     "statuses",
     type=click.Choice(CANCEL.statuses),
     multiple=True,
-    help="May be given more than once.  [default: pending]",
+    help="Tasks in this status; repeatable.  [default: pending]",
 )
 @click.option(
-    "--failed", is_flag=True, help="Give failed tasks up instead: they leave the group of their error."
+    "--failed", is_flag=True, help="Give up on failed tasks instead: they leave their failure group."
 )
 @filter_options(
     "group", "error", "slug", "priority", "article", "worker", "operation", "metadata", "since", "until"
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @operator_command
 def command(
     invocation: Invocation,
@@ -39,19 +39,19 @@ def command(
     yes: bool,
     **values: Any,
 ) -> ExitCode:
-    """Cancel the tasks named, or all that fulfil the options; all pending ones: `embedq-tui clear`.
+    """Cancel the given tasks, or all that match the options. For all pending tasks use `embedq-tui clear`.
 
-    They stay, as failed with "Cancelled by administrator". A task that is named, or wanted with --status
-    processing, is cancelled in a worker's hands too: what that worker has done for it is thrown away. The
-    errors of failed ones stay in the audit log, and `embedq-tui undo` gives them back.
+    Cancelled tasks are kept, as failed with "Cancelled by administrator". A task given by id, or matched by
+    --status processing, is cancelled even while a worker holds it: that worker's result is discarded. The
+    errors of failed tasks stay in the audit log; `embedq-tui undo` restores them.
     """
     given = {name: value for name, value in values.items() if value is not None}
     if tasks and (given or statuses):
-        raise click.UsageError("name tasks or describe them, not both")
+        raise click.UsageError("give task ids or filter options, not both")
     if failed and (statuses or "worker" in given):
-        raise click.UsageError("--failed tasks are neither waiting nor in hand: leave --status and --worker")
+        raise click.UsageError("--failed cannot be combined with --status or --worker")
     if not failed and ("group" in given or "error" in given):
-        raise click.UsageError("only failed tasks have an error: add --failed")
+        raise click.UsageError("--group and --error apply to failed tasks: add --failed")
     action = CANCEL_FAILED if failed else CANCEL
     if tasks:
         return run_action(invocation, action, filter_of(tasks), verb="Cancel")
@@ -60,8 +60,6 @@ def command(
             invocation, action, filter_of(statuses=("failed",), **given), verb="Cancel", ask=not yes
         )
     if not given and not statuses:
-        raise click.UsageError(
-            "name tasks, or say which: --priority, --slug, --article, --since, .., --failed"
-        )
+        raise click.UsageError("give task ids or filter options: --priority, --slug, --since, --failed, ..")
     wanted = filter_of(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
     return run_action(invocation, action, wanted, verb="Cancel", ask=not yes)

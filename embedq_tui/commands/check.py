@@ -1,4 +1,4 @@
-"""`embedq-tui check`: try database and provider as a worker would use them."""
+"""`embedq-tui check`: test the database and the provider the way a worker uses them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WORDS = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
 @click.command("check", epilog="Example: embedq-tui check && embedq-worker")
 @operator_command
 def command(invocation: Invocation) -> ExitCode:
-    """Try database and provider as a worker would use them.
+    """Test the database and the provider the way a worker uses them.
 
-    Looks at the settings, the server, the schema, the rights of the role, the column for the vectors and
-    LISTEN, and has the provider embed one text. Exits 0 when a worker could work, 3 when database or provider
-    cannot be reached, 1 when they can but something is wrong.
+    Checks the settings, the server, the schema, the role's privileges, the vector column and LISTEN, and has
+    the provider embed one text. Exits 0 if a worker could run, 3 if the database or the provider cannot be
+    reached, 1 if something else is wrong.
     """
     settings = invocation.settings()
     checks, code = asyncio.run(_examine(settings))

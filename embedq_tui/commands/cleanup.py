@@ -1,4 +1,4 @@
-"""`embedq-tui cleanup`: delete what is older than the retention."""
+"""`embedq-tui cleanup`: delete data older than the retention period."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from embedq_worker.settings import Settings
     "--days",
     type=click.IntRange(1, 36_500),
     metavar="N",
-    help="Older than this.  [default: EMBEDDING_CLEANUP_RETENTION_DAYS]",
+    help="Delete what is older.  [default: EMBEDDING_CLEANUP_RETENTION_DAYS]",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @operator_command
 def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
-    """Delete completed tasks, audit rows, metrics and ended workers that are older than the retention.
+    """Delete completed tasks, audit rows, metrics and ended workers older than the retention period.
 
-    Any running worker does so by itself every EMBEDDING_CLEANUP_INTERVAL. Failed tasks stay. Exits 0 when
+    Running workers do this by themselves every EMBEDDING_CLEANUP_INTERVAL. Failed tasks are kept. Exits 0 if
     there was nothing to delete.
     """
     settings = invocation.settings()
@@ -57,9 +57,9 @@ def _tell(invocation: Invocation, days: int, state: str, found: Cleaned, deleted
     elif state == "refused":
         say("Nothing was deleted.")
     elif state == "busy":
-        say("A worker is at it already; nothing was deleted here.")
+        say("A worker is running the cleanup already; nothing was deleted here.")
     elif state == "interrupted":
-        say(f"Stopped; deleted: {words_of(deleted)}; run it again to go on", error=True)
+        say(f"Interrupted. Deleted: {words_of(deleted)}; run it again to resume", error=True)
     elif found.total:
         say(f"Deleted: {words_of(deleted)}")
 

@@ -13,16 +13,16 @@ from embedq_worker.queue.wanted import TaskFilter
 
 
 @click.command("clear", epilog="Example: embedq-tui clear --confirm")
-@click.option("--confirm", "confirmed", is_flag=True, help="Do it; without this only the number is told.")
+@click.option("--confirm", "confirmed", is_flag=True, help="Cancel them; without this, only count them.")
 @operator_command
 def command(invocation: Invocation, confirmed: bool) -> ExitCode:
     """Cancel all pending tasks.
 
-    They stay, as failed with "Cancelled by administrator". Without --confirm nothing is done, and the exit
-    code is 1 where there are any.
+    They are kept, as failed with "Cancelled by administrator". Without --confirm nothing is changed, and the
+    exit code is 1 if there are any.
     """
     wanted = TaskFilter(statuses=("pending",))
     code = run_action(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
     if not confirmed and code is ExitCode.NO:
-        print_error("not done without --confirm")
+        print_error("nothing was cancelled; add --confirm to do it")
     return code

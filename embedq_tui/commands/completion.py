@@ -1,4 +1,4 @@
-"""`embedq-tui completion`: makes a shell complete commands, options and values."""
+"""`embedq-tui completion`: a script that makes a shell complete commands, options and values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(tuple(_INSTALL)))
 @common_options
 def command(shell: str) -> None:
-    """Print the script that makes a shell complete our commands, options and their values.
+    """Print a script that makes a shell complete commands, options and their values.
 
-    It says in its first lines how to install it.
+    Its first lines say how to install it.
     """
     from embedq_tui.cli import COMPLETION_VARIABLE, PROGRAM, cli
 

@@ -1,4 +1,4 @@
-"""`embedq-tui concurrency`: let running workers work on more or fewer batches at once."""
+"""`embedq-tui concurrency`: change how many batches running workers process at once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 @click.command("concurrency", epilog="Example: embedq-tui concurrency 8 --worker build-7/4711")
 @click.argument("number", type=click.IntRange(1, MOST_CONCURRENCY), metavar="N")
-@click.option("--worker", metavar="ID", help="This one only: its id, or HOST/PID as `status` shows it.")
+@click.option("--worker", metavar="ID", help="Only this worker: its id, or HOST/PID as shown by `status`.")
 @operator_command
 def command(invocation: Invocation, number: int, worker: str | None) -> None:
-    """Let running workers, or one of them, work on N batches at once, on any host and without a restart.
+    """Have running workers, or one of them, process N batches at once, on any host, without a restart.
 
-    It holds until the worker ends: one that is started later has its EMBEDDING_CONCURRENT_WORKERS. What is in
-    hand is finished first where there are fewer.
+    Lasts until the worker ends; workers started later use EMBEDDING_CONCURRENT_WORKERS. When the number is
+    lowered, batches in progress are finished first.
     """
     told = asyncio.run(_set(invocation.settings(), number, worker))
     if invocation.as_json:
@@ -35,10 +35,10 @@ def command(invocation: Invocation, number: int, worker: str | None) -> None:
         print_json({"concurrency": number, "workers": workers})
         return
     if not told:
-        say("No worker is running; EMBEDDING_CONCURRENT_WORKERS is what one starts with")
+        say("No worker is running. New workers start with EMBEDDING_CONCURRENT_WORKERS.")
     for each in told:
-        was = each.settings.get("concurrency", "an unknown number")
-        say(f"{_place(each)} was told: {number} at once instead of {was}")
+        was = each.settings.get("concurrency", "unknown")
+        say(f"{_place(each)}: concurrency set to {number} (was {was})")
 
 
 def _place(worker: WorkerRow) -> str:

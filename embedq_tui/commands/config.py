@@ -1,4 +1,4 @@
-"""`embedq-tui config`: every setting with value, source and range."""
+"""`embedq-tui config`: every setting with its value, source and range."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.configuration import SettingRow
 
 WIDE = 170
-"""Columns of a terminal on which all of it fits into a table."""
+"""Terminal width, in columns, from which everything fits into one table."""
 
 
 @click.command("config", epilog="Example: embedq-tui config --env-file /etc/embedq.env")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """List every setting with its value, where it comes from and what is accepted.
+    """List every setting with its value, its source and the accepted range.
 
-    Passwords and keys are masked. Combinations that are probably not meant are told at the end; a value that
-    cannot be used ends this and every other command with exit code 2.
+    Passwords and keys are masked. Combinations that look like mistakes are listed at the end. An invalid
+    value makes this and every other command fail with exit code 2.
     """
     profile = load_profiles().find(invocation.profile) if invocation.profile else Profile()
     settings = profile.settings(invocation.env_file)
@@ -46,7 +46,7 @@ def _table(rows: list[SettingRow]) -> None:
 
 
 def _list(rows: list[SettingRow]) -> None:
-    """Two lines each: names are too long for columns on a usual terminal."""
+    """Two lines per setting: the names are too long for columns on a normal terminal."""
     for row in rows:
         print_wrapped(f"{row.name} = {row.told}")
         print_wrapped(f"    {_source(row)}; accepts {row.range}; {row.description}", quiet=True)

@@ -1,4 +1,4 @@
-"""`embedq-tui demo`: everything at work on real articles, with nothing installed beforehand."""
+"""`embedq-tui demo`: the whole system at work on real articles, with nothing to set up."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ HITS = 3
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the demo came to.
+    """What the demo produced.
 
     Attributes:
-        imported: What became of the reference articles.
-        coverage: Of the reference articles.
-        status: Afterwards.
-        hits: Of the question.
+        imported: Outcome of importing the reference articles.
+        coverage: How many of the reference articles are embedded.
+        status: The queue afterwards.
+        hits: What the search for `QUESTION` found.
     """
 
     imported: ImportCounts
@@ -54,26 +54,28 @@ class Shown:
 
 
 @click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
-@click.option("--headless", is_flag=True, help="No screen: drain, print status, search.")
-@click.option("--busy", is_flag=True, help="Articles are edited all the time, and some tasks fail.")
+@click.option(
+    "--headless", is_flag=True, help="Without the console: drain the queue, print the status, search."
+)
+@click.option("--busy", is_flag=True, help="Keep editing articles, and let some tasks fail.")
 @click.option("--path", type=NamedPath(path_type=Path), metavar="FOLDER", help="Keep the database there.")
 @click.option("--fresh", is_flag=True, help="Start over: delete what earlier demos left in the folder.")
-@click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL although it holds other articles.")
+@click.option("--yes", is_flag=True, help="Use the server of DATABASE_URL even if it holds other articles.")
 @operator_command
 def command(
     invocation: Invocation, headless: bool, busy: bool, path: Path | None, fresh: bool, yes: bool
 ) -> ExitCode:
     """Embed real articles with a local model, and search them.
 
-    Starts a PostgreSQL of its own in a folder that is kept for the next time, imports the language reference
-    that Python carries, and opens the console on it with a worker that embeds it; --headless and --json do
-    without the console, and ask a question instead. DATABASE_URL or DB_HOST name another server to be used.
+    Starts a private PostgreSQL in a folder that is kept for next time, imports the language reference bundled
+    with Python, and opens the console with a worker that embeds it. --headless and --json run a search
+    instead of opening the console. If DATABASE_URL or DB_HOST is set, that server is used.
     """
     quiet = invocation.as_json
     if not headless and not quiet:
         require_terminal()
     elif busy:
-        raise click.UsageError("--busy is for the console")
+        raise click.UsageError("--busy works only with the console, not with --headless or --json")
     with _settings(invocation, path, fresh) as settings:
         if not headless and not quiet:
             return _open(settings, busy=busy, other_articles_allowed=yes)
@@ -90,19 +92,21 @@ def command(
             }
         )
     complete = shown.coverage.embedded == shown.coverage.articles
-    # Failed tasks may be those of an earlier --busy.
+    # Failed tasks do not count: they may be left over from an earlier --busy.
     return ExitCode.OK if complete and shown.hits else ExitCode.NO
 
 
 @contextmanager
 def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterator[Settings]:
-    """Settings of the demo: the local model, on a server of its own or on the one that was named."""
+    """The demo's settings: the local model, on a private server or on the configured one."""
     model, dimensions = DEFAULT_MODELS["local"]
     local = {"provider": "local", "model_name": model, "dimensions_wanted": dimensions}
     named = invocation.settings()
     if named.database_url or named.db_host:
         if path or fresh:
-            raise click.UsageError("--path and --fresh are for the demo's own server; DATABASE_URL is set")
+            raise click.UsageError(
+                "--path and --fresh apply to the demo's own server, but DATABASE_URL or DB_HOST is set"
+            )
         yield invocation.settings(**local)
         return
     with embedded_server(path or default_folder(), fresh=fresh) as server:
@@ -115,9 +119,9 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
 
 
 def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> ExitCode:
-    """The console on top, with a worker of its own."""
+    """Open the console on it, with a supervised worker."""
     asyncio.run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
-    say("The console opens; q ends it")
+    say("Opening the console; press q to quit")
     companion = partial(keep_busy, settings, operator()) if busy else None
     worker = WorkerOptions(concurrency=2, batch_size=4)
     return ExitCode(open_console(settings=settings, worker=worker, companion=companion))
@@ -126,7 +130,7 @@ def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> Ex
 async def _prepare(
     settings: Settings, tell: Callable[[str], None], *, other_articles_allowed: bool
 ) -> ImportCounts:
-    """Schema and articles."""
+    """Bring the schema up to date and import the articles."""
     applied = await migrations.up(settings)
     tell(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
     async with connected(settings) as connection:
@@ -149,7 +153,7 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
             say(line)
 
     imported = await _prepare(settings, tell, other_articles_allowed=other_articles_allowed)
-    tell("Worker: drains the queue")
+    tell("Worker: draining the queue")
     await _drain(settings)
     async with connected(settings) as connection:
         covered = await coverage(connection, FOLDER)
@@ -168,16 +172,16 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
 
 
 async def _refuse_other_articles(connection: DirectConnection, settings: Settings) -> None:
-    """Keep the demo's articles out of a database that somebody else uses.
+    """Refuse to add the demo's articles to a database that is in use.
 
     Raises:
-        EmbedqError: There are other articles.
+        EmbedqError: It holds other articles.
     """
     others = (await coverage(connection)).articles - (await coverage(connection, FOLDER)).articles
     if others:
         raise EmbedqError(
-            f"{settings.place} holds {count(others, 'article')} that the demo did not make",
-            "unset DATABASE_URL for a server of the demo's own, or add --yes",
+            f"{settings.place} holds {count(others, 'article')} that are not the demo's",
+            "unset DATABASE_URL to use a private server, or add --yes",
         )
 
 
@@ -201,4 +205,4 @@ async def _drain(settings: Settings) -> None:
         await worker.wait()
         raise
     if code:
-        raise EmbedqError(f"the worker ended with exit code {code}", "its last lines are above")
+        raise EmbedqError(f"the worker ended with exit code {code}", "its last log lines are above")

@@ -18,32 +18,32 @@ from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
 DETAILED = 3
-"""Tasks shown of each group with --details."""
+"""Tasks shown per group with --details."""
 
 
 @click.command("failed", epilog="Example: embedq-tui failed --details --limit 5")
-@click.option("--details", is_flag=True, help="Show errors in full, the newest tasks and what to do.")
+@click.option("--details", is_flag=True, help="Show full errors, the newest tasks and what to do.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
     default=20,
     metavar="N",
     show_default=True,
-    help="Groups, the biggest first.",
+    help="Groups to show, largest first.",
 )
 @operator_command
 def command(invocation: Invocation, details: bool, limit: int) -> None:
     """Show failed tasks, grouped by error.
 
-    Errors that differ only in numbers, names, addresses and quoted text are one group, and its fingerprint
-    stays the same from day to day. Exits 0 whether or not anything has failed.
+    Errors that differ only in numbers, names, addresses or quoted text form one group, whose fingerprint is
+    stable over time. Exits 0 whether or not any task has failed.
     """
     settings = invocation.settings()
     found = asyncio.run(_find(settings, limit, DETAILED if details else 1))
     if invocation.as_json:
         print_json(found)
     elif not found.groups:
-        say("No task has failed.")
+        say("No failed tasks.")
     elif details:
         for line in _details(found):
             say(line)
@@ -70,7 +70,7 @@ def _table(found: Failures) -> None:
     ]
     print_table(columns, rows)
     say()
-    say(f"{_summary(found)}. What to do about each: embedq-tui failed --details")
+    say(f"{_summary(found)}. For advice: embedq-tui failed --details")
 
 
 def _details(found: Failures) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _details(found: Failures) -> Iterator[str]:
 
 def _summary(found: Failures) -> str:
     failed, groups = count(found.failed, "failed task"), count(len(found.groups), "group")
-    return f"{failed} in more than the {groups} shown (--limit)" if found.more else f"{failed} in {groups}"
+    return f"{failed}, first {groups} shown (more: --limit)" if found.more else f"{failed} in {groups}"
 
 
 def _last(group: FailureGroup, now: datetime) -> str:

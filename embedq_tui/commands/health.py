@@ -1,4 +1,4 @@
-"""`embedq-tui health`: whether the queue is served as it should be."""
+"""`embedq-tui health`: whether the queue is healthy, and what to do if not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 SHOWN_COUNTS = 4
-"""Wrong counts that are named; `verify` lists all."""
+"""Wrong counts listed by name; `verify` lists them all."""
 
 
 @click.command("health", epilog="Example: embedq-tui health --max-backlog 50000 --ignore paused")
@@ -27,7 +27,7 @@ SHOWN_COUNTS = 4
     "--max-wait", type=int, metavar="SECONDS", help="Age of the oldest due task.  [EMBEDDING_HEALTH_WAIT]"
 )
 @click.option(
-    "--max-stall", type=int, metavar="SECONDS", help="Busy, and nothing ends.  [EMBEDDING_HEALTH_STALL]"
+    "--max-stall", type=int, metavar="SECONDS", help="Busy, but nothing finishes.  [EMBEDDING_HEALTH_STALL]"
 )
 @click.option("--max-stuck", type=int, metavar="N", help="Stuck tasks.  [EMBEDDING_HEALTH_STUCK]")
 @click.option(
@@ -39,10 +39,10 @@ SHOWN_COUNTS = 4
     type=click.Choice([code.value for code in Code]),
     metavar="CODE",
     multiple=True,
-    help="Do not object to this; may be repeated.",
+    help="Ignore this issue; repeatable.",
 )
-@click.option("--deep", is_flag=True, help="Also all that `verify` proves; reads whole tables.")
-@click.option("--nagios", is_flag=True, help="One line with performance data, for monitoring plugins.")
+@click.option("--deep", is_flag=True, help="Also run everything `verify` checks; reads whole tables.")
+@click.option("--nagios", is_flag=True, help="One line with performance data, as Nagios plugins print it.")
 @operator_command
 def command(
     invocation: Invocation,
@@ -56,9 +56,9 @@ def command(
     deep: bool,
     nagios: bool,
 ) -> ExitCode:
-    """Tell whether the queue is served as it should be, and what to do where it is not.
+    """Check whether the queue is healthy, and say what to do if it is not.
 
-    The first line is OK or UNHEALTHY. Exits 0 or 1; 3 where the database cannot be reached.
+    The first line starts with OK or UNHEALTHY. Exits 0 or 1, or 3 if the database cannot be reached.
     """
     settings = invocation.settings(
         health_backlog=max_backlog,
@@ -71,7 +71,7 @@ def command(
     try:
         found = _without(asyncio.run(_look(settings, deep=deep)), ignore)
     except EmbedqError as error:
-        if nagios and not invocation.as_json:  # a monitoring plugin is asked for its standard output alone
+        if nagios and not invocation.as_json:  # monitoring systems read only a plugin's standard output
             say(f"UNKNOWN: {printable_line(error.message.replace('|', '/'), 1_000)}")
         raise
     if invocation.as_json:
@@ -93,7 +93,7 @@ async def _look(settings: Settings, *, deep: bool) -> Health:
 
 
 async def _damage(settings: Settings) -> list[Issue]:
-    """What only reading everything finds."""
+    """Problems that only a full read of the tables finds."""
     from embedq_tui.commands.verify import verify  # with what it needs of a provider
 
     proven = await verify(settings, repair=False)
@@ -112,7 +112,7 @@ def _miscount(drift: Sequence[Drift]) -> Issue:
     off, shown = miscounted(drift), [each.line for each in drift[:SHOWN_COUNTS]]
     if more := len(drift) - len(shown):
         shown.append(f"and {more:,} more")
-    message = f"the kept counts are off by {count(off, 'task')}: {'; '.join(shown)}"
+    message = f"the stored counts are off by {count(off, 'task')}: {'; '.join(shown)}"
     return Issue(Code.COUNT_DRIFT, message, "run: embedq-tui verify --repair", off, 0, "tasks")
 
 
@@ -123,10 +123,10 @@ def _without(found: Health, ignored: Sequence[str]) -> Health:
 
 def _summary(found: Health) -> str:
     value = {measure.name: measure.value for measure in found.measures}
-    parts = [f"{value['pending']:,} pending", f"{value['processing']:,} in hand"]
+    parts = [f"{value['pending']:,} pending", f"{value['processing']:,} processing"]
     if value["oldest_pending"]:
-        parts.append(f"the oldest due for {age(value['oldest_pending'])}")
-    parts.append(f"{percentage(value['failure_rate_hour'], 1)} failed of what ended last")
+        parts.append(f"oldest due for {age(value['oldest_pending'])}")
+    parts.append(f"{percentage(value['failure_rate_hour'], 1)} failing")
     return f"OK: {', '.join(parts)}, {count(int(value['workers']), 'worker')}"
 
 
@@ -134,7 +134,7 @@ def _show(found: Health) -> None:
     if found.healthy:
         say(_summary(found))
         return
-    codes = dict.fromkeys(issue.code for issue in found.issues)  # one may be objected to for several reasons
+    codes = dict.fromkeys(issue.code for issue in found.issues)  # the same code may occur for several reasons
     print_wrapped(f"UNHEALTHY: {', '.join(codes)}")
     for issue in found.issues:
         say()
@@ -143,7 +143,7 @@ def _show(found: Health) -> None:
 
 
 def _plugin_line(found: Health) -> str:
-    """One line as the guidelines for monitoring plugins have it: text, a bar, label=value;threshold."""
+    """One line as the Monitoring Plugins guidelines define it: text, a bar, label=value;threshold."""
     if found.healthy:
         text = _summary(found)
     else:

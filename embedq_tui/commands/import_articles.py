@@ -1,4 +1,4 @@
-"""`embedq-tui import`: Markdown files into articles, and articles into the queue."""
+"""`embedq-tui import`: import Markdown files as articles and queue them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from embedq_worker.settings import Settings
 
 @click.command("import", epilog="Example: embedq-tui import docs/ --folder handbook --dry-run")
 @click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path), metavar="PATH..")
-@click.option("--dry-run", is_flag=True, help="Tell what would happen, file by file; write nothing.")
-@click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and below it.")
+@click.option("--dry-run", is_flag=True, help="Show what would happen, file by file; write nothing.")
+@click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and its subfolders.")
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),
     default="normal",
     show_default=True,
-    help="Of the tasks.",
+    help="Priority of the tasks.",
 )
 @operator_command
 def command(
     invocation: Invocation, paths: tuple[Path, ...], dry_run: bool, folder: str | None, priority: Priority
 ) -> ExitCode:
-    """Read Markdown files, and folders of them, into articles, and queue what has to be embedded.
+    """Import Markdown files, or folders of them, as articles, and queue those that need embedding.
 
-    An article is found again by its slug, from front matter or file name: it is updated in place, or left
-    alone where nothing changed. Interrupted, it can be run again. Exits 1 when no file gave an article.
+    An existing article is recognised by its slug, taken from the front matter or the file name: it is updated
+    in place, or left alone if nothing changed. Safe to run again if interrupted. Exits 1 if no file could be
+    imported.
     """
     settings = invocation.settings()
     prefix = folder_of(folder or "")
     if len(prefix) > MAX_FOLDER:
-        raise click.BadParameter(f"is longer than {MAX_FOLDER} characters", param_hint="--folder")
+        raise click.BadParameter(f"must be at most {MAX_FOLDER} characters", param_hint="--folder")
     options = ImportOptions(operator(), settings.max_retries, priority, dry_run)
     counts, skipped = ImportCounts(), list[Skipped]()
 
@@ -56,7 +57,7 @@ def command(
         asyncio.run(_import(settings, paths, prefix, options, told))
     except (KeyboardInterrupt, EmbedqError):
         if counts.stored and not dry_run:
-            _outcome(invocation, counts, skipped, "Stopped: ", dry_run=dry_run)
+            _outcome(invocation, counts, skipped, "Interrupted: ", dry_run=dry_run)
         raise
     _outcome(invocation, counts, skipped, dry_run=dry_run)
     return ExitCode.OK if counts.stored else ExitCode.NO
@@ -101,7 +102,7 @@ async def _import(
 
 
 def _tell(batch: StoredBatch, dry_run: bool) -> None:
-    """Each file in a dry run; otherwise only what gave no article."""
+    """List every file in a dry run; otherwise only the skipped ones."""
     if dry_run:
         for article in batch.articles:
             note = ", to be embedded" if article.queued else ""

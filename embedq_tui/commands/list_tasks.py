@@ -1,4 +1,4 @@
-"""`embedq-tui list`: tasks that fulfil conditions, page by page."""
+"""`embedq-tui list`: tasks that match filters, page by page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from embedq_worker.settings import Settings
 
 
 class Place(click.ParamType[Cursor]):
-    """What a page before called its next one."""
+    """The cursor with which the previous page pointed to the next one."""
 
     name = "cursor"
 
@@ -29,7 +29,7 @@ class Place(click.ParamType[Cursor]):
         try:
             return Cursor.parse(str(value))
         except ValueError:
-            self.fail(f"{value!r} is not what a page called its next one", param, ctx)
+            self.fail(f"{value!r} is not a cursor from a previous page", param, ctx)
 
 
 @click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
@@ -48,29 +48,36 @@ class Place(click.ParamType[Cursor]):
     "until",
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", show_default=True, help="Per page."
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    metavar="N",
+    show_default=True,
+    help="Tasks per page.",
 )
-@click.option("--after", type=Place(), metavar="CURSOR", help="The next page: `next` of the page before.")
+@click.option(
+    "--after", type=Place(), metavar="CURSOR", help="Continue after the previous page, from its `next`."
+)
 @click.option(
     "--sort",
     type=click.Choice(["newest", "oldest", "next"]),
     default="newest",
     show_default=True,
-    help="What comes first; next: pending tasks as they are claimed.",
+    help="Order; `next`: pending tasks in the order they will be claimed.",
 )
 @operator_command
 def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Order, **values: Any) -> ExitCode:
-    """List tasks that fulfil all of the options.
+    """List the tasks that match all of the options.
 
-    By the time natural for their status: when they are due (pending), were claimed (processing), or ended.
-    Exits 1 when there are none.
+    Sorted by the time that matters for their status: when they are due (pending), were claimed (processing),
+    or ended. Exits 1 if there are none.
     """
     settings = invocation.settings()
     page = asyncio.run(_look(settings, filter_of(**values), limit, after, sort))
     if invocation.as_json:
         print_json({"at": page.at, "tasks": page.tasks, "next": str(page.next) if page.next else None})
     elif not page.tasks:
-        say("There are no such tasks.")
+        say("No tasks match.")
     else:
         print_tasks(page.tasks, page.at)
         if page.next:

@@ -1,4 +1,4 @@
-"""`embedq-tui metrics`: how fast the queue is worked off."""
+"""`embedq-tui metrics`: throughput, latency and depth of the queue over time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LONGEST = timedelta(days=3_660)
 
 PLOT_HEIGHT = 12
 PLOT_WIDTH = 120
-"""More columns make no better plot."""
+"""Columns beyond this do not improve the plot."""
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time such as ``90m``, ``24h``, ``7d`` or ``2w``."""
+    """A duration such as ``90m``, ``24h``, ``7d`` or ``2w``."""
 
     name = "duration"
 
@@ -37,7 +37,7 @@ class Duration(click.ParamType[timedelta]):
         except ValueError:
             moment = None
         if not isinstance(moment, timedelta) or not timedelta(0) < moment <= LONGEST:
-            self.fail(f"{value!r} is no time such as 90m, 24h, 7d or 2w", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 90m, 24h, 7d or 2w", param, ctx)
         return moment
 
 
@@ -47,18 +47,23 @@ class Duration(click.ParamType[timedelta]):
     type=click.Choice([span.value for span in Span]),
     default=Span.HOUR.value,
     show_default=True,
-    help="Length of a period.",
+    help="Length of each period.",
 )
 @click.option(
-    "--since", type=Duration(), default="24h", show_default=True, metavar="TIME", help="90m, 24h, 7d, 2w."
+    "--since",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="How far back: 90m, 24h, 7d, 2w.",
 )
-@click.option("--plot", "plotted", is_flag=True, help="Draw it instead of a table.")
-@click.option("--prometheus", is_flag=True, help="The present state as Prometheus reads it, once.")
+@click.option("--plot", "plotted", is_flag=True, help="Plots instead of a table.")
+@click.option("--prometheus", is_flag=True, help="The current state in Prometheus format, once.")
 @operator_command
 def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, prometheus: bool) -> ExitCode:
-    """Show throughput, times, errors, utilization and depth by minute, hour or day.
+    """Show throughput, latency, errors, utilization and queue depth by minute, hour or day.
 
-    Tasks are counted whoever did them; times are those of our own workers.
+    Counts include tasks done by other programs' workers; times come from embedq's own workers.
     """
     settings = invocation.settings()
     if prometheus:
@@ -67,7 +72,7 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
     if invocation.as_json:
         print_json(found)
     elif not anything(found):
-        say("Nothing ended and no worker ran in this time.")
+        say("No task ended and no worker ran in this period.")
     elif plotted:
         _plot(found)
     else:
@@ -81,7 +86,7 @@ async def _measure(settings: Settings, by: Span, since: timedelta) -> Metrics:
 
 
 async def _expose(settings: Settings) -> ExitCode:
-    """Write the exposition; where the database is not reached it says so in the exposition and on stderr."""
+    """Write the exposition; an unreachable database is reported in it and on standard error."""
     from embedq_worker.service.exposition import exposition, look
 
     try:
@@ -107,7 +112,7 @@ def _plot(found: Metrics) -> None:
     screen = console()
     if screen.width < LEAST_WIDTH:
         raise EmbedqError(
-            f"a plot takes {LEAST_WIDTH} columns", "a wider terminal, or no --plot: the table fits"
+            f"a plot needs {LEAST_WIDTH} columns", "widen the terminal, or omit --plot for a table"
         )
     labels = [when(period, found.by) for period in found.periods]
     processing = [period.processing_ms for period in found.periods]
@@ -117,7 +122,7 @@ def _plot(found: Metrics) -> None:
             Line(name, [None if one is None else getattr(one, name) for one in processing])
             for name in ("p50", "p95")
         ],
-        "Tasks pending or in hand": [Line("depth", [period.depth_mean for period in found.periods])],
+        "Tasks pending or processing": [Line("depth", [period.depth_mean for period in found.periods])],
     }
     for title, lines in pictures.items():
         picture = plot(

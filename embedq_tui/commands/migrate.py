@@ -1,4 +1,4 @@
-"""`embedq-tui migrate`: bring the schema up to date, look at it, take it back."""
+"""`embedq-tui migrate`: apply, inspect, verify or roll back the schema."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from embedq_worker.schema.migrations import MigrationState
 from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
-"""What is taken back from here on down holds data of the operator's, not only of ours."""
+"""Rolling back this version or below removes the operator's own data, not only ours."""
 
 
 @click.group("migrate", invoke_without_command=True, epilog="Example: embedq-tui migrate status")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Bring the schema up to date, look at it, take it back.
+    """Apply, inspect, verify or roll back the schema.
 
-    Without a command: as `up`. Other programs go on reading and writing meanwhile.
+    Without a subcommand, same as `up`. Other programs can keep reading and writing meanwhile.
     """
     if click.get_current_context().invoked_subcommand is None:
         _up(invocation)
@@ -34,7 +34,7 @@ def command(invocation: Invocation) -> None:
 @command.command("up", epilog="Example: embedq-tui migrate up")
 @operator_command
 def up(invocation: Invocation) -> None:
-    """Apply what is missing, in order. Can be started twice, and again after it was killed."""
+    """Apply the missing migrations in order. Safe to run twice at once, and again after being killed."""
     _up(invocation)
 
 
@@ -50,7 +50,7 @@ def _up(invocation: Invocation) -> None:
 @command.command("status", epilog="Example: embedq-tui migrate status --json")
 @operator_command
 def status(invocation: Invocation) -> None:
-    """List every version and whether it is applied."""
+    """List every migration and whether it is applied."""
     states = asyncio.run(_states(invocation.settings()))
     if invocation.as_json:
         print_json({"current": all(state.state == "applied" for state in states), "migrations": states})
@@ -74,12 +74,12 @@ def _row(state: MigrationState) -> list[str]:
 @command.command("verify", epilog="Example: embedq-tui migrate verify")
 @operator_command
 def verify(invocation: Invocation) -> ExitCode:
-    """Look whether everything the migrations made is there. Exits 1 when something is not."""
+    """Check that everything the migrations create is there. Exits 1 if anything is missing."""
     problems = asyncio.run(_problems(invocation.settings()))
     if invocation.as_json:
         print_json({"ok": not problems, "problems": problems})
     elif not problems:
-        say("The schema is as this program makes it.")
+        say("The schema is complete.")
     else:
         for problem in problems:
             say(problem.message)
@@ -95,40 +95,42 @@ async def _problems(settings: Settings) -> list[Problem]:
 @command.command("roles", epilog="Example: embedq-tui migrate roles")
 @operator_command
 def roles(invocation: Invocation) -> None:
-    """Make the roles embedq_viewer, embedq_operator and embedq_worker, with the least rights they need.
+    """Create the roles embedq_viewer, embedq_operator and embedq_worker with the least privileges they need.
 
-    Nobody logs in as one; give them to those who do: GRANT embedq_operator TO alice. Run it again after a
-    migration.
+    They are not login roles; grant them to those that are: GRANT embedq_operator TO alice. Run this again
+    after every migration.
     """
     settings = invocation.settings()
     asyncio.run(migrations.grant_roles(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"roles": migrations.ROLES})
     else:
-        say(f"The roles {', '.join(migrations.ROLES)} have their rights.")
+        say(f"The roles {', '.join(migrations.ROLES)} have their privileges.")
 
 
 @command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
 @click.option(
-    "--to", "version", type=click.IntRange(0), required=True, metavar="N", help="Last version to stay."
+    "--to", "version", type=click.IntRange(0), required=True, metavar="N", help="Last version to keep."
 )
-@click.option("--yes", is_flag=True, help="Do not ask, also where tables with data are removed (N below 2).")
+@click.option(
+    "--yes", is_flag=True, help="Skip the confirmation, even if tables with data are dropped (N < 2)."
+)
 @operator_command
 def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
-    """Take steps back, the latest first.
+    """Roll back migrations, latest first.
 
-    --to 2 removes what embedq added and leaves the public tables as they were; --to 1 removes the queue and
-    what is in it; --to 0 removes also the article tables, where embedq made them and they hold no article.
+    --to 2 removes what embedq added and leaves the public tables as they were; --to 1 also drops the queue
+    and its tasks; --to 0 also drops the article tables, if embedq created them and they hold no articles.
     """
     settings = invocation.settings()
     what = "the queue and every task in it" + (
-        ", and the embeddings, if embedq made them" if version == 0 else ""
+        ", and the embeddings, if embedq created that table" if version == 0 else ""
     )
-    if version < QUEUE_VERSION and not yes and not confirm(f"This removes {what}. Go on?"):
+    if version < QUEUE_VERSION and not yes and not confirm(f"This deletes {what}. Continue?"):
         return ExitCode.NO
     undone = asyncio.run(migrations.rollback(settings, version, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"taken_back": undone})
     elif not undone:
-        say("There is nothing to take back.")
+        say("There is nothing to roll back.")
     return ExitCode.OK

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PAUSE_S = 0.25
-"""Four looks a second at most, however much happens."""
+"""At most four refreshes a second, however much happens."""
 
 LOOK_S = 10.0
 ROWS = 60
-"""Rows of the audit log that are read: more than a screen shows."""
+"""Audit rows to read: more than any screen shows."""
 
 GROUPS = 10
 GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
@@ -52,16 +52,15 @@ GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
     default=2.0,
     metavar="SECONDS",
     show_default=True,
-    help="From look to look while nothing changes; from line to line where the output is no terminal.",
+    help="Refresh this often while nothing changes; without a terminal, print a line this often.",
 )
-@click.option("--once", is_flag=True, help="Show it once, and end.")
+@click.option("--once", is_flag=True, help="Print it once and exit.")
 @operator_command
 def command(invocation: Invocation, interval: float, once: bool) -> int:
-    """Show the queue on one screen, live: counts, pace, workers, provider, failures, audit log.
+    """Show the queue live on one screen: counts, rates, workers, provider, failures, audit log.
 
-    What others commit is shown within a fraction of a second. `q` or Ctrl-C ends it. Where the output is no
-    terminal, or a dumb one, there is a line for each interval; with --json an object. A lost connection is
-    made anew for ever.
+    Changes show within a fraction of a second. Press `q` or Ctrl-C to quit. If the output is not a terminal,
+    or a dumb one, prints one line per interval; with --json, one object. Reconnects for as long as it takes.
     """
     settings = invocation.settings()
     if once:
@@ -79,7 +78,7 @@ def command(invocation: Invocation, interval: float, once: bool) -> int:
 
 
 class _Looker:
-    """Looks at everything the screen shows.
+    """Reads everything the screen shows.
 
     Args:
         settings: Where the database is.
@@ -94,7 +93,7 @@ class _Looker:
         self._failures_at = 0.0
 
     async def look(self, connection: Connection) -> AsyncIterator[Seen]:
-        """Look once.
+        """Read it once.
 
         Raises:
             SchemaError: The database is not migrated.
@@ -115,7 +114,7 @@ class _Looker:
         yield Seen(seen, self._place, rates or self._first, found, rows)
 
     async def _groups(self, connection: Connection, failed: int) -> Failures:
-        """The biggest groups of failures, asked anew now and then."""
+        """The largest failure groups, refreshed only now and then: they are dear to ask for."""
         elapsed_s = time.monotonic() - self._failures_at
         changed = self._failures is None or self._failures.failed != failed
         if self._failures is None or elapsed_s > (GROUPS_EVERY_S if changed else GROUPS_AT_LEAST_S):
@@ -130,7 +129,7 @@ async def _once(settings: Settings) -> Seen:
 
 
 async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:
-    """A line for each interval, for ever."""
+    """Print one line per interval, for ever."""
     lost = False
     looks = follow(settings, _Looker(settings).look, every_s=0.0, pause_s=interval)
     async with aclosing(looks):
@@ -138,11 +137,11 @@ async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:
             require_reader()
             if isinstance(found, Lost):
                 lost = True
-                print_error(f"{found.error.message}; again in {age(found.retry_in_s)}")
+                print_error(f"{found.error.message}; retrying in {age(found.retry_in_s)}")
                 continue
             if lost:
                 lost = False
-                print_error("connected again")
+                print_error("reconnected")
             if as_json:
                 print_json(document(found), compact=True)
             else:
@@ -150,7 +149,7 @@ async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:
 
 
 def document(seen: Seen) -> dict[str, object]:
-    """What a script reads of a look."""
+    """The JSON form of one refresh."""
     queue, rates, workers = seen.overview.queue, seen.rates, seen.overview.workers
     return {
         "at": seen.overview.at,
@@ -186,7 +185,7 @@ def _state(seen: Overview) -> str:
 
 
 def _line(seen: Seen) -> str:
-    """One line, each figure with its name."""
+    """One line of name=value pairs."""
     counts, rates, workers = seen.overview.queue.counts, seen.rates, seen.overview.workers
     left_s, due = drain_s(seen.overview, seen.rates), seen.overview.queue.oldest_due_at
     waited_s = None if due is None else (seen.overview.at - due).total_seconds()
@@ -210,11 +209,11 @@ def _line(seen: Seen) -> str:
 
 
 class _Live:
-    """A screen that is kept up to date.
+    """A screen that keeps itself up to date.
 
     Args:
         settings: Where the database is.
-        interval_s: Seconds from look to look while nothing changes.
+        interval_s: Seconds between refreshes while nothing changes.
     """
 
     def __init__(self, settings: Settings, interval_s: float) -> None:
@@ -228,14 +227,14 @@ class _Live:
         self._retry_at = 0.0
 
     async def run(self) -> int:
-        """Show it until somebody ends it.
+        """Show it until the operator quits.
 
         Returns:
             The exit code.
         """
         looker = asyncio.create_task(self._look())
         try:
-            # Not before something was seen: an error of the first look needs no screen.
+            # The screen opens after the first successful read: an error before that needs none.
             while self._seen is None and not looker.done():
                 await self._news()
             if not looker.done():
@@ -252,7 +251,7 @@ class _Live:
             await asyncio.wait([looker])
 
     async def _news(self) -> None:
-        """Wait for something to show, a second at most: ages and the clock go on."""
+        """Wait for something new, at most a second: ages and the clock keep moving."""
         await first_of(self._changed, timeout_s=1.0)
         self._changed.clear()
 
@@ -288,7 +287,7 @@ class _Live:
         return view(self._seen, now, size.columns, size.lines, trouble)
 
     def _listen(self, terminal: Terminal) -> None:
-        """To keys, and to what a terminal and other programs say by signals."""
+        """Listen to keys, and to signals from the terminal and from other programs."""
         loop = asyncio.get_running_loop()
 
         def end(code: int) -> None:
@@ -311,7 +310,7 @@ class _Live:
             self._changed.set()
 
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 loop.add_signal_handler(number, end, 128 + number)
         loop.add_signal_handler(signal.SIGWINCH, redraw)
         loop.add_signal_handler(signal.SIGTSTP, stop)

@@ -1,4 +1,4 @@
-"""`embedq-tui pause`: keep the workers up but idle."""
+"""`embedq-tui pause`: keep workers running but idle."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from embedq_worker.queue.fleet import Order
 @click.command("pause", epilog="Example: embedq-tui pause")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Keep the workers up but idle.
+    """Keep workers running but idle.
 
-    They finish what they hold and claim nothing more until `resume`.
+    They finish the tasks they hold and claim nothing more until `resume`.
     """
     give_order(invocation, Order.PAUSE, "Paused.")

@@ -1,4 +1,4 @@
-"""`embedq-tui priority`: give waiting tasks another priority."""
+"""`embedq-tui priority`: change the priority of pending tasks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from embedq_worker.queue.words import PRIORITIES
 @filter_options("priority", "slug", "article", "operation", "metadata", "since", "until")
 @operator_command
 def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: Any) -> ExitCode:
-    """Give the pending tasks named, or all that fulfil the options, another priority.
+    """Change the priority of the given pending tasks, or of all that match the options.
 
-    `embedq-tui undo` takes it back.
+    `embedq-tui undo` reverts it.
     """
     given = {name: value for name, value in values.items() if value is not None}
     if bool(tasks) == bool(given):
-        raise click.UsageError("name tasks, or say which: --priority, --slug, --article, --since, ..")
+        raise click.UsageError("give either task ids or filter options: --priority, --slug, --since, ..")
     wanted = filter_of(tasks, statuses=() if tasks else ("pending",), **given)
     return run_action(invocation, PRIORITISE[to], wanted, verb="Change")

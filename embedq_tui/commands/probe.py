@@ -1,4 +1,4 @@
-"""`embedq-tui probe`: have a provider that is held tried at once."""
+"""`embedq-tui probe`: test a provider whose circuit breaker is open, right now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 ANSWER_S = 30.0
-"""Seconds that a provider may take for one text."""
+"""Seconds a provider may take to embed one text."""
 
 
 @click.command("probe", epilog="Example: embedq-tui probe")
@@ -28,14 +28,15 @@ ANSWER_S = 30.0
     metavar="SECONDS",
     default=ANSWER_S,
     show_default="30",
-    help="Wait so long for the answer.",
+    help="How long to wait for the answer.",
 )
 @operator_command
 def command(invocation: Invocation, provider: str | None, timeout: float) -> ExitCode:
-    """Have a provider that is held tried at once, after its key, its model or its server was mended.
+    """Test a provider whose circuit breaker is open, right now: after fixing its key, model or server.
 
-    A worker that uses it tries it, on whatever host it runs. PROVIDER is a name as `status` shows it; without
-    one all that are held are tried. Exits 1 where one is held still.
+    A worker that uses the provider sends the test request, on whatever host it runs. PROVIDER is a name as
+    shown by `status`; by default, every provider whose circuit is not closed is tested. Exits 1 if any is
+    still unavailable.
     """
     probed = asyncio.run(_probe(invocation.settings(), provider, timeout))
     if invocation.as_json:
@@ -48,7 +49,7 @@ def command(invocation: Invocation, provider: str | None, timeout: float) -> Exi
 
 def _lines(probed: Sequence[Probed]) -> Iterator[str]:
     if not probed:
-        yield "No provider is held"
+        yield "Every provider is available; there is nothing to test"
     for one in probed:
         yield told(one)
         if one.advice:

@@ -1,4 +1,4 @@
-"""`embedq-tui queue`: put articles that are named into the queue."""
+"""`embedq-tui queue`: queue specific articles."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from embedq_worker.settings import Settings
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")
 @click.argument("articles", nargs=-1, required=True, metavar="ID|SLUG..")
 @click.option(
-    "--priority", type=click.Choice(PRIORITIES), default="normal", show_default=True, help="Of the tasks."
+    "--priority",
+    type=click.Choice(PRIORITIES),
+    default="normal",
+    show_default=True,
+    help="Priority of the tasks.",
 )
 @operator_command
 def command(invocation: Invocation, articles: tuple[str, ...], priority: Priority) -> ExitCode:
-    """Queue articles, whatever is stored of them.
+    """Queue articles, whether or not they need embedding.
 
-    Where a slug is not known nothing is queued. Chunks that have not changed keep their vectors. `backfill`
-    finds what needs embedding by itself. Exits 1 when no task waits for any of them afterwards.
+    If any slug is unknown, nothing is queued. Unchanged chunks keep their vectors. To find and queue whatever
+    needs embedding, use `backfill`. Exits 1 if none of them has a pending task afterwards.
     """
     outcome = asyncio.run(_queue(invocation.settings(), articles, priority))
     if invocation.as_json:
@@ -44,7 +48,7 @@ async def _queue(settings: Settings, articles: tuple[str, ...], priority: Priori
     async with connected(settings) as connection:
         await migrations.require_current(connection)
         ids = [await article_id(connection, key) for key in dict.fromkeys(articles)]
-        with progress("Articles looked at", len(ids)) as reached:
+        with progress("Articles examined", len(ids)) as reached:
             return await queue_articles(
                 connection,
                 ids,

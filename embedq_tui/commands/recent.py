@@ -1,4 +1,4 @@
-"""`embedq-tui recent`: tasks to which something happened last."""
+"""`embedq-tui recent`: tasks with the most recent activity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from embedq_worker.settings import Settings
 
 @click.command("recent", epilog="Example: embedq-tui recent --limit 5")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=20, metavar="N", show_default=True, help="Tasks."
+    "--limit", type=click.IntRange(1, 1000), default=20, metavar="N", show_default=True, help="Tasks to show."
 )
 @operator_command
 def command(invocation: Invocation, limit: int) -> None:
-    """Show the tasks that last ended, were claimed, or became due.
+    """Show the tasks that ended, were claimed or became due most recently.
 
-    Retries that are not due yet are left out. Exits 0 whether or not there are any.
+    Retries that are not due yet are left out. Exits 0 even if there are none.
     """
     settings = invocation.settings()
     page = asyncio.run(_look(settings, limit))

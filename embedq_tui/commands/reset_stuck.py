@@ -1,4 +1,4 @@
-"""`embedq-tui reset-stuck`: put what has been in hand for too long back into the queue."""
+"""`embedq-tui reset-stuck`: return stuck tasks to the queue."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from embedq_worker.queue.wanted import TaskFilter
 )
 @operator_command
 def command(invocation: Invocation, minutes: int | None) -> ExitCode:
-    """Put tasks that have been in hand for too long, or whose worker is gone or silent, back into the queue.
+    """Return tasks to the queue whose claim is too old, or whose worker is gone or has no heartbeat.
 
-    These are the tasks that `embedq-tui stuck` lists; --minutes is another age than that of the settings.
+    These are the tasks that `embedq-tui stuck` lists; --minutes overrides their maximum age.
 
-    Whoever holds one, a worker of another program too, can write nothing of it any more. No attempt is
-    charged. Exits 0 when there was nothing to reset.
+    Whoever still holds one, even another program's worker, can no longer write its result. No attempt is
+    counted. Exits 0 if there was nothing to reset.
     """
     by = stuck_by(invocation.settings())
     if minutes is not None:

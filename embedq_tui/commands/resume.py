@@ -1,4 +1,4 @@
-"""`embedq-tui resume`: let paused workers claim again."""
+"""`embedq-tui resume`: let paused workers claim tasks again."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from embedq_worker.queue.fleet import Order
 @click.command("resume", epilog="Example: embedq-tui resume")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Let paused workers claim again."""
+    """Let paused workers claim tasks again."""
     give_order(invocation, Order.RESUME, "Resumed.")

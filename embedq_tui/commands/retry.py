@@ -1,4 +1,4 @@
-"""`embedq-tui retry`: give failed tasks a fresh start."""
+"""`embedq-tui retry`: retry failed tasks from scratch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from embedq_worker.errors import ExitCode
 
 @click.command("retry", epilog="Example: embedq-tui retry --failed --group 1a2b3c4d --staged")
 @click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
-@click.option("--failed", is_flag=True, help="All failed tasks that fulfil the options.")
+@click.option("--failed", is_flag=True, help="All failed tasks that match the options.")
 @filter_options("group", "error", "slug", "priority", "article", "operation", "metadata", "since", "until")
 @click.option(
-    "--staged", is_flag=True, help="10 first, then 100, then the rest, while at most a tenth fails again."
+    "--staged", is_flag=True, help="Retry 10, then 100, then the rest; halt if over 10% fail again."
 )
 @click.option(
     "--stage-timeout",
@@ -30,7 +30,7 @@ from embedq_worker.errors import ExitCode
     default=STAGE_TIMEOUT_S,
     metavar="SECONDS",
     show_default=True,
-    help="With --staged: give up when a stage has not ended by then.",
+    help="With --staged: give up on a stage after this long.",
 )
 @operator_command
 def command(
@@ -41,16 +41,16 @@ def command(
     stage_timeout: float,
     **values: Any,
 ) -> ExitCode:
-    """Retry the failed tasks named, or all that fulfil the options.
+    """Retry the given failed tasks, or all that match the options.
 
-    They start afresh: attempts count from 0, due now. A failed delete is left out where a later task of its
-    article stands.
+    They start from scratch: zero attempts, due now. A failed delete is skipped if its article has a later
+    task.
     """
     given = {name: value for name, value in values.items() if value is not None}
     if tasks and (failed or given):
-        raise click.UsageError("name tasks or describe them, not both")
+        raise click.UsageError("give task ids or filter options, not both")
     if not tasks and not failed:
-        raise click.UsageError("name tasks, or add --failed")
+        raise click.UsageError("give task ids, or add --failed")
     wanted = filter_of(tasks, statuses=() if tasks else ("failed",), **given)
     if not staged:
         return run_action(invocation, RETRY, wanted, verb="Retry")
@@ -64,10 +64,12 @@ def command(
 
 def _tell(stage: Stage, *, begun: set[int], quiet: bool) -> None:
     if stage.over and not stage.well:
-        what = f"{stage.waiting:,} have not ended" if stage.waiting else f"{stage.failed:,} failed again"
+        what = (
+            f"{stage.waiting:,} did not finish in time" if stage.waiting else f"{stage.failed:,} failed again"
+        )
         say(f"Halted: of {count(stage.tasks, 'task')} {what}", error=True)
     elif stage.over and not quiet:
         say(f"{count(stage.tasks, 'task')} retried, {stage.failed:,} failed again")
     elif not stage.over and not quiet and stage.number not in begun:
         begun.add(stage.number)
-        say(f"Stage {stage.number}: waiting for the end of {count(stage.tasks, 'task')}")
+        say(f"Stage {stage.number}: waiting for {count(stage.tasks, 'task')} to finish")

@@ -1,4 +1,4 @@
-"""`embedq-tui search`: rank the articles by meaning."""
+"""`embedq-tui search`: search the articles by meaning."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from embedq_worker.settings import Settings
 @click.command("search", epilog='Example: embedq-tui search "how do I catch an exception" --limit 3')
 @click.argument("query")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=10, metavar="N", show_default=True, help="Articles."
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=10,
+    metavar="N",
+    show_default=True,
+    help="Articles to show.",
 )
-@click.option("--folder", metavar="FOLDER", help="Only this folder and those below it.")
-@click.option(
-    "--any-model", is_flag=True, help="Also vectors that another program stored without their model."
-)
+@click.option("--folder", metavar="FOLDER", help="Only this folder and its subfolders.")
+@click.option("--any-model", is_flag=True, help="Also vectors stored without a model name by other programs.")
 @operator_command
 def command(invocation: Invocation, query: str, limit: int, folder: str | None, any_model: bool) -> ExitCode:
     """Search the articles by meaning.
 
-    The query is embedded by the provider of the settings and compared with the vectors of the same model.
-    Exits 1 when nothing is found, and says why.
+    Embeds the query with the configured provider and compares it with the vectors of the same model.
+    Exits 1 if nothing is found, and says why.
     """
     if not query.strip():
         raise click.BadParameter("is empty", param_hint="QUERY")
@@ -54,17 +57,17 @@ async def find(
     """Embed the query and search.
 
     Args:
-        settings: Of the database and the provider.
-        query: What is looked for.
-        limit: Articles at most.
-        folder: Only of this one and those below it; empty for all.
-        any_model: Also among vectors that another program stored without their model.
+        settings: Where the database and the provider are.
+        query: What to search for.
+        limit: Maximum number of articles.
+        folder: Only this folder and its subfolders; empty for all.
+        any_model: Also search vectors stored without a model name by other programs.
 
     Returns:
-        The hits, the model they were found with, and why there are none.
+        The hits, the model used, and why there are none (None if there are hits).
 
     Raises:
-        EmbedqError: The database or the provider does not answer as it should.
+        EmbedqError: The database or the provider fails.
     """
     async with connected(settings) as connection:
         provider = open_provider(settings)

@@ -1,4 +1,4 @@
-"""`embedq-tui show`: all that is known of a task."""
+"""`embedq-tui show`: everything known about a task."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ from embedq_worker.text import printable_line
 def command(invocation: Invocation, task: UUID) -> None:
     """Show a task with its history, its article and the article's other tasks.
 
-    Exits 1 when it does not exist.
+    Exits 1 if it does not exist.
     """
     settings = invocation.settings()
     found = asyncio.run(_find(settings, task))
     if found is None:
-        raise EmbedqError(f"there is no task {task}", "done ones are deleted after the retention")
+        raise EmbedqError(
+            f"there is no task {task}", "completed tasks are deleted after the retention period"
+        )
     if invocation.as_json:
         print_json(found)
         return
@@ -51,7 +53,7 @@ def _lines(found: TaskDetail) -> Iterator[str]:
     if found.article:
         yield from article_lines(found.article, found.at)
     elif found.task.article_id is not None:
-        yield f"Article {found.task.article_id} does not exist any more"
+        yield f"Article {found.task.article_id} no longer exists"
     if found.timeline:
         yield "History"
     for event in found.timeline:
@@ -60,7 +62,7 @@ def _lines(found: TaskDetail) -> Iterator[str]:
         yield "Stack trace"
         yield from (f"  {line}" for line in found.stack_trace.splitlines())
     if found.related:
-        yield "Other tasks of the article, the newest first"
+        yield "Other tasks of the article, newest first"
     for other in found.related:
         yield f"  {other.id}  {other.status:<10} {other.operation:<6} {when(other, found.at)}"
 
@@ -71,7 +73,7 @@ def _task(found: TaskDetail) -> Iterator[str]:
     yield f"  {task.operation} of {printable_line(article_of(task))}, priority {task.priority}"
     yield f"  attempts   {task.attempts} of {task.max_attempts}"
     for name, time in (
-        ("made", task.created_at),
+        ("created", task.created_at),
         ("due", task.scheduled_at),
         ("claimed", task.processed_at),
         ("ended", task.completed_at),
@@ -89,7 +91,7 @@ def _task(found: TaskDetail) -> Iterator[str]:
 
 
 def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
-    """An article in words."""
+    """Describe an article, line by line."""
     yield f"Article {article.id}: {printable_line(article.slug)}"
     yield f"  title      {printable_line(article.title)}"
     if article.folder:

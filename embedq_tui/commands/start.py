@@ -1,4 +1,4 @@
-"""`embedq-tui start`: let the workers claim again after a stop."""
+"""`embedq-tui start`: let workers claim tasks again after `stop`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from embedq_worker.queue.fleet import Order
 @click.command("start", epilog="Example: embedq-tui start")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Let the workers claim again after a stop.
+    """Let workers claim tasks again after `stop`.
 
-    Lifts `stop`, whoever gave it. Starts no process: that is `embedq-worker`, or your service manager.
+    Lifts the order of `stop`, whoever gave it. To start a worker, use `embedq-worker` or a service manager.
     """
-    give_order(invocation, Order.START, "Workers may claim.")
+    give_order(invocation, Order.START, "Workers may claim tasks.")

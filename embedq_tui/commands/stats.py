@@ -23,7 +23,7 @@ from embedq_worker.text import printable_line
 @click.command("stats", epilog="Example: embedq-tui stats --json")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Show the queue in numbers: by priority, today and in seven days, average times, what fails most."""
+    """Show the queue in numbers: by priority, today, over 7 days, times, and the most frequent failures."""
     settings = invocation.settings()
     found = asyncio.run(_look(settings))
     if invocation.as_json:
@@ -70,7 +70,7 @@ def _figures(period: Period) -> dict[str, str]:
         "processing time p50": short_time(processing.p50 if processing else None),
         "processing time p95": short_time(processing.p95 if processing else None),
         "wait p50": short_time(wait.p50 if wait else None),
-        "request to the provider": short_time(period.embedding_ms),
+        "provider request": short_time(period.embedding_ms),
         "claim": short_time(period.claim_ms),
         "slots busy": "-" if period.utilization is None else percentage(period.utilization),
     }
@@ -79,13 +79,13 @@ def _figures(period: Period) -> dict[str, str]:
 def _rest(found: Stats) -> Iterator[str]:
     yield ""
     if found.success_rate is not None:
-        yield f"Of all that ended and is kept {percentage(found.success_rate, 1)} succeeded."
+        yield f"Success rate of all tasks still stored: {percentage(found.success_rate, 1)}"
     if found.queue.oldest_due_at:
         yield f"Oldest due: {moment(found.queue.oldest_due_at, found.at)}"
     yield f"Last completed: {moment(found.queue.last_completed_at, found.at)}"
     if found.failing:
         yield ""
-        yield "Failing most (embedq-tui failed --details):"
+        yield "Most frequent failures (embedq-tui failed --details):"
         width = max(console().width - 22, 20)
         for group in found.failing:
             yield f"  {group.fingerprint}  {group.count:>8,}  {printable_line(group.error, width)}"

@@ -19,10 +19,10 @@ from embedq_worker.text import age
 @click.command("status", epilog="Example: embedq-tui status --json")
 @operator_command
 def command(invocation: Invocation) -> None:
-    """Show workers and queue at a glance.
+    """Show the workers and the queue at a glance.
 
-    The first six lines are a contract: scripts may read them. "Running" means that a worker beats and that no
-    operator stopped the workers.
+    The first six lines are stable: scripts may parse them. "Running" means that at least one worker sends
+    heartbeats and no operator has stopped the workers.
     """
     settings = invocation.settings()
     seen = asyncio.run(look(settings))
@@ -34,7 +34,7 @@ def command(invocation: Invocation) -> None:
 
 
 async def look(settings: Settings) -> Overview:
-    """Ask for the overview over a connection of its own."""
+    """Read the overview over a new connection."""
     async with connected(settings) as connection:
         return await overview(connection, settings)
 
@@ -72,7 +72,7 @@ def _document(seen: Overview, settings: Settings) -> dict[str, object]:
 
 
 def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
-    """The answer for people, line by line."""
+    """The human-readable answer, line by line."""
     queue = seen.queue
     yield f"Worker Status: {'Running' if seen.running else 'Stopped'}"
     yield "Queue Statistics:"
@@ -83,7 +83,7 @@ def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
     yield ""
     yield f"Database: {settings.place}"
     if not seen.migrated:
-        yield "Schema: not up to date, only the counts can be told; run: embedq-tui --migrate"
+        yield "Schema: not up to date, only counts are available; run: embedq-tui --migrate"
     yield from _orders(seen)
     yield from _workers(seen)
     if seen.migrated:
@@ -118,7 +118,7 @@ def _worker(worker: WorkerRow, now: datetime) -> str:
         f"{worker.host}/{worker.pid}",
         worker.state if worker.liveness == "alive" else f"{worker.liveness}",
         f"heartbeat {beat} ago",
-        f"{worker.in_hand} in hand",
+        f"{worker.in_hand} held",
         f"{worker.succeeded:,} done",
         f"{worker.failed:,} failed",
     ]
@@ -127,7 +127,7 @@ def _worker(worker: WorkerRow, now: datetime) -> str:
 
 
 def _limits(worker: WorkerRow) -> list[str]:
-    """What it serves where that is not everything."""
+    """The priorities and folders it is limited to, if any."""
     limits = [worker.settings.get(name) for name in ("priorities", "folders")]
     return [f"only {', '.join(map(str, limit))}" for limit in limits if isinstance(limit, list) and limit]
 
@@ -143,12 +143,12 @@ def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:
 
 
 def _provider(provider: ProviderRow, now: datetime) -> Iterator[str]:
-    words = {"closed": "works", "cooling": "asks for patience", "open": "held, nobody claims"}
+    words = {"closed": "available", "cooling": "rate-limited", "open": "circuit breaker open, not claiming"}
     line = f"Provider: {provider.key}: {words.get(provider.state, provider.state)}"
     if provider.retry_at and provider.state != "closed":
-        line += f", next try in {age((provider.retry_at - now).total_seconds())}"
+        line += f", next attempt in {age((provider.retry_at - now).total_seconds())}"
     if provider.failures:
-        line += f", {count(provider.failures, 'failure')} in a row"
+        line += f", {count(provider.failures, 'consecutive failure')}"
     yield line
     if provider.reason:
         yield f"  {provider.reason}"

@@ -1,4 +1,4 @@
-"""`embedq-tui stop`: end the workers, on any host."""
+"""`embedq-tui stop`: shut down the workers, on any host."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from embedq_worker.schema import migrations
 from embedq_worker.settings import Settings
 
 FORCED_S = 10.0
-"""Time that a forced worker has to answer, beside the time to hear of it."""
+"""Seconds a forced worker gets to react, on top of the time the order takes to reach it."""
 
 LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """What came of a stop.
+    """The outcome of a stop.
 
     Attributes:
-        workers: Those that were asked to end.
-        taken_back: Claims that were put back into the queue.
+        workers: Those that were asked to shut down.
+        taken_back: Number of tasks released into the queue.
     """
 
     workers: Sequence[AskedWorker]
@@ -41,28 +41,28 @@ class Stopped:
 
     @property
     def left(self) -> int:
-        """Workers that have not ended."""
+        """Number of workers that have not ended."""
         return sum(not worker.ended for worker in self.workers)
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")
-@click.option("--worker", metavar="ID", help="This one only: its id, or HOST/PID as `status` shows it.")
-@click.option("--force", is_flag=True, help="At once: take back what they hold, whether or not they answer.")
+@click.option("--worker", metavar="ID", help="Only this worker: its id, or HOST/PID as shown by `status`.")
+@click.option("--force", is_flag=True, help="Do not wait: release the tasks they hold, responsive or not.")
 @click.option(
     "--timeout",
     type=Seconds(min=0),
     metavar="SECONDS",
-    help="Wait so long for them to end.  [default: their grace time, or 10, and one heartbeat]",
+    help="How long to wait for them.  [default: their grace time (forced: 10) plus one heartbeat]",
 )
 @operator_command
 def command(invocation: Invocation, worker: str | None, force: bool, timeout: float | None) -> ExitCode:
-    """End the workers, on any host: they finish what they hold, claim nothing more, and exit.
+    """Shut down the workers, on any host: they finish the tasks they hold, claim no more, and exit.
 
-    The order stands until `embedq-tui start`: a worker that is started meanwhile idles. Exits 1 when a worker
-    has not ended in time. With --force the tasks in hand, those of other programs too, are pending again at
-    once, late writes are refused, and workers that do not answer are struck off.
+    The order stays in force until `embedq-tui start`: a worker started meanwhile stays idle. Exits 1 if a
+    worker has not ended in time. With --force, all held tasks (other programs' too) become pending at once,
+    late writes are rejected, and unresponsive workers are declared dead.
 
-    With --worker one ends, and no order stands: the others go on, and what is started later works.
+    With --worker only that worker ends: the others carry on, and workers started later run normally.
     """
     settings = invocation.settings()
     if timeout is None:
@@ -80,7 +80,7 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
     else:
         _tell(stopped)
         if worker is None:
-            say("Nobody claims until: embedq-tui start")
+            say("No worker claims tasks until you run: embedq-tui start")
     return ExitCode.NO if stopped.left else ExitCode.OK
 
 
@@ -102,20 +102,20 @@ async def _stop(settings: Settings, name: str | None, *, force: bool, timeout_s:
             if left:
                 await fleet.declare_dead(connection, left, "did not answer a forced stop")
                 workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
-            taken += await _take_back(connection, held)  # what was being claimed when the order came
+            taken += await _take_back(connection, held)  # tasks that were being claimed when the order came
     return Stopped(workers, taken)
 
 
 async def _take_back(connection: Connection, held: TaskFilter) -> int:
     planned = await plan(connection, RELEASE, held)
-    with progress("Claims taken back", planned.matched) as reached:
+    with progress("Tasks released", planned.matched) as reached:
         return (await carry_out(Run(connection, planned, operator(), progress=reached))).changed
 
 
 async def _wait(
     connection: Connection, settings: Settings, asked: Sequence[UUID], timeout_s: float
 ) -> list[AskedWorker]:
-    """Wait for the end of the workers that can be expected to answer."""
+    """Wait for the workers to end; those without a heartbeat are not waited for."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     with progress("Workers ended", len(asked)) as reached:
@@ -134,11 +134,14 @@ def _tell(stopped: Stopped) -> None:
         if worker.state == "stopped":
             say(f"{worker.place} ended")
         elif worker.ended:
-            say(f"{worker.place} did not answer and was struck off")
+            say(f"{worker.place} did not respond and was declared dead")
         else:
-            why = "is silent" if worker.silent else "has not ended yet"
-            say(f"{worker.place} {why}, {worker.in_hand:,} in hand")
+            why = "has no heartbeat" if worker.silent else "is still running"
+            say(f"{worker.place} {why} and holds {count(worker.in_hand, 'task')}")
     if stopped.taken_back:
-        say(f"{count(stopped.taken_back, 'task')} put back into the queue")
+        say(f"{count(stopped.taken_back, 'task')} returned to the queue")
     if stopped.left:
-        say("They end when they have finished; embedq-tui stop --force does not wait for them", error=True)
+        say(
+            "They exit once their tasks are finished; to stop them at once: embedq-tui stop --force",
+            error=True,
+        )

@@ -1,4 +1,4 @@
-"""`embedq-tui stuck`: tasks in hand that nobody will finish."""
+"""`embedq-tui stuck`: claimed tasks that nobody will finish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import age
 
 WIDE = 120
-"""Columns of a terminal on which worker, operation and attempts have room too."""
+"""Terminal width, in columns, from which worker, operation and attempts fit too."""
 
 
 @click.command("stuck", epilog="Example: embedq-tui stuck --json")
@@ -25,21 +25,21 @@ WIDE = 120
     default=50,
     metavar="N",
     show_default=True,
-    help="Tasks, the oldest claims first.",
+    help="Tasks to show, oldest claims first.",
 )
 @operator_command
 def command(invocation: Invocation, limit: int) -> None:
-    """Show tasks whose claim is too old, or whose worker is silent or gone.
+    """Show tasks whose claim is too old, or whose worker is gone or has no heartbeat.
 
-    A running worker takes such tasks back by itself within seconds; without one they stay as they are.
-    Exits 0 whether or not there are any.
+    Any running worker returns such tasks to the queue within seconds; without one they stay stuck. Exits 0
+    even if there are none.
     """
     settings = invocation.settings()
     found = asyncio.run(_find(settings, limit))
     if invocation.as_json:
         print_json(found)
     elif not found.tasks:
-        say("No task is stuck.")
+        say("No stuck tasks.")
     else:
         _table(found)
 
@@ -59,8 +59,9 @@ def _table(found: StuckTasks) -> None:
     say()
     more = f", {len(found.tasks):,} shown" if found.total > len(found.tasks) else ""
     say(
-        f"{count(found.total, 'stuck task')}{more}. A claim is too old after {age(found.older_than_s)}, "
-        f"a worker silent after {age(found.silent_after_s)}. Any running worker takes them back."
+        f"{count(found.total, 'stuck task')}{more}. A task is stuck if claimed over "
+        f"{age(found.older_than_s)} ago, or if its worker had no heartbeat for {age(found.silent_after_s)}. "
+        "Any running worker returns it to the queue."
     )
 
 
@@ -69,9 +70,9 @@ def _row(task: StuckTask) -> list[str]:
 
 
 def _more(task: StuckTask) -> list[str]:
-    """What there is room for on a wide terminal."""
+    """The extra columns of a wide terminal."""
     if task.worker is None:
-        worker = "another program's"
+        worker = "other program"
     else:
         worker = f"{task.worker_place or str(task.worker)[:8]} {task.liveness or ''}".rstrip()
     return [worker, task.operation, f"{task.attempts}/{task.max_attempts}"]

@@ -1,4 +1,4 @@
-"""`embedq-tui triggers`: queue what any program saves."""
+"""`embedq-tui triggers`: queue articles that any program saves."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from embedq_worker.settings import Settings
 
 @click.group("triggers", epilog="Example: embedq-tui triggers install")
 def command() -> None:
-    """Queue what any program saves, changes or deletes, by a trigger on the table `articles`.
+    """Queue articles that any program saves, changes or deletes, with a trigger on the table `articles`.
 
-    Without it an article is queued by whoever saves it, by `embedq-tui import` or by `embedq-tui backfill`. A
-    save never fails because of the trigger.
+    Without it, an article is queued only by the program that saves it, by `embedq-tui import` or by
+    `embedq-tui backfill`. The trigger never makes a save fail.
     """
 
 
 @command.command("install", epilog="Example: embedq-tui triggers install")
 @operator_command
 def install(invocation: Invocation) -> None:
-    """Install the trigger, or put right what is there."""
+    """Install the trigger, or repair an existing one."""
     settings = invocation.settings()
 
     async def act(connection: Connection) -> bool:
@@ -42,7 +42,7 @@ def install(invocation: Invocation) -> None:
 @command.command("remove", epilog="Example: embedq-tui triggers remove")
 @operator_command
 def remove(invocation: Invocation) -> None:
-    """Remove the trigger; tasks that it queued stay."""
+    """Remove the trigger; tasks it has queued stay."""
 
     async def act(connection: Connection) -> bool:
         return await article_trigger.remove(connection, by=operator())
@@ -53,14 +53,14 @@ def remove(invocation: Invocation) -> None:
 @command.command("status", epilog="Example: embedq-tui triggers status --json")
 @operator_command
 def status(invocation: Invocation) -> None:
-    """Tell whether the trigger is installed."""
+    """Show whether the trigger is installed."""
     _act(invocation, invocation.settings(), None)
 
 
 def _act(
     invocation: Invocation, settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
 ) -> None:
-    """Do something to the trigger, or nothing, and tell how it is now."""
+    """Change the trigger (None: only look), and report its state."""
     changed, state = asyncio.run(_run(settings, act))
     if invocation.as_json:
         print_json(

@@ -1,4 +1,4 @@
-"""`embedq-tui undo`: take back a cancellation or a change of priority."""
+"""`embedq-tui undo`: undo a cancellation or a change of priority."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from embedq_worker.settings import Settings
 @click.argument("operation", type=click.UUID, metavar="OPERATION_ID")
 @operator_command
 def command(invocation: Invocation, operation: UUID) -> ExitCode:
-    """Take back what `cancel`, `clear` or `priority` did, of the tasks that nothing has happened to since.
+    """Undo `cancel`, `clear` or `priority` for the tasks that have not changed since.
 
-    The operation's id is what they told, and is in the audit log. Exits 1 when nothing was taken back.
+    Those commands print the operation id; it is also in the audit log. Exits 1 if nothing was undone.
     """
     so_far = SoFar[Undone | None](None)
     try:
         undone = asyncio.run(_undo(invocation.settings(), operation, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
-            _tell(invocation, so_far.value, "; run it again to go on")
+            _tell(invocation, so_far.value, "; run it again to resume")
         raise
     _tell(invocation, undone)
     return ExitCode.OK if undone.changed else ExitCode.NO
@@ -39,11 +39,11 @@ def _tell(invocation: Invocation, undone: Undone, more: str = "") -> None:
     if invocation.as_json:
         print_json(undone)
     else:
-        told = f"{count(undone.changed, 'task')} taken back"
+        told = f"{count(undone.changed, 'task')} restored"
         if undone.kept:
-            told += f"; to {undone.kept:,} something has happened since"
+            told += f"; {undone.kept:,} left alone: changed since"
         elif not undone.changed and not more:
-            told += ": the audit log has none of this operation"
+            told += ": the audit log has no tasks for this operation"
         say(told + more, error=bool(more))
 
 

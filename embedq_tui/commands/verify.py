@@ -1,4 +1,4 @@
-"""`embedq-tui verify`: prove that what is kept is what is there."""
+"""`embedq-tui verify`: check the stored counts and embeddings against the data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from embedq_worker.settings import Settings
 
 
 @click.command("verify", epilog="Example: embedq-tui verify --repair")
-@click.option("--repair", is_flag=True, help="Make the kept counts equal to COUNT(*).")
+@click.option("--repair", is_flag=True, help="Set the stored counts to COUNT(*).")
 @operator_command
 def command(invocation: Invocation, repair: bool) -> ExitCode:
-    """Prove that the counts are what COUNT(*) says, and that every article has the embeddings of its text.
+    """Check that the counts equal COUNT(*), and that every article has the embeddings of its current text.
 
     Also finds what another program's worker left behind: tasks completed without vectors, stale vectors,
-    embeddings of articles that are not to be embedded. Reads whole tables. Exits 1 when something is wrong.
+    embeddings of articles marked no_rag. Reads whole tables. Exits 1 if anything is wrong.
     """
     settings = invocation.settings()
     verified = asyncio.run(verify(settings, repair=repair))
@@ -35,14 +35,14 @@ def command(invocation: Invocation, repair: bool) -> ExitCode:
 
 
 async def verify(settings: Settings, *, repair: bool) -> Verified:
-    """Compare what is kept with what is there.
+    """Compare the stored counts and embeddings with the data.
 
     Args:
-        settings: Where the database is, and by which model articles are to be embedded.
-        repair: Make the counts right.
+        settings: Where the database is, and the model to embed with.
+        repair: Correct the counts.
     """
     target = await target_of(settings)
     async with connected(settings) as connection:
-        with progress("Articles looked at") as reached:
+        with progress("Articles examined") as reached:
             by = operator() if repair else ""
             return await prove(connection, settings, target.model, repair_by=by, progress=reached)
