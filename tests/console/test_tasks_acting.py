@@ -10,6 +10,7 @@ from embedq_tui.console.app import Console
 from embedq_tui.console.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.screen import TasksScreen
+from embedq_tui.widgets import keyed_table
 from embedq_tui.widgets.keyed_table import SETTLE_S
 from tests.console.running import (
     OPERATOR,
@@ -21,7 +22,7 @@ from tests.console.running import (
     until_shown,
     until_text,
 )
-from tests.console.task_list import add_tasks, opened, statuses, type_filter
+from tests.console.task_list import add_tasks, at, keys, opened, statuses, type_filter
 from tests.support.databases import Connection, Database
 
 
@@ -123,3 +124,32 @@ async def test_a_command_without_anything_to_do_it_to_says_so(database: Database
         await opened(pilot)
         app.act_on("tasks", action)  # as the list of commands does
         await eventually(lambda: len(app._notifications) == 1)
+
+
+async def test_what_jumped_under_the_cursor_this_moment_is_not_acted_on(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed_table, "SETTLE_S", 600.0)  # this machine may be slow
+    chosen, below = await add_tasks(connection, 2)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "status:failed")
+        await eventually(lambda: table.keys == keys([chosen, below]) and table.current == str(chosen))
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", chosen)
+        await eventually(at(table, below))
+        await pilot.press("r")
+        await eventually(lambda: len(pilot.app._notifications) == 1)
+    assert await statuses(connection, [below]) == ["failed"]
+
+
+async def test_all_that_are_shown_are_marked_and_unmarked_by_one_key(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 3)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await eventually(lambda: len(table.keys) == 3)
+        await pilot.press("space", "a")
+        assert table.marked == set(keys(ids))
+        await pilot.press("a")
+        assert table.marked == set()

@@ -9,7 +9,7 @@ from embedq_worker.queue import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
-from tests.support.provider_stub import ProviderStub
+from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.waiting import until
 
 
@@ -246,3 +246,35 @@ async def test_a_text_that_breaks_the_provider_does_not_hold_up_the_others(
     assert await wrong_articles(connection) == [articles[0]]
     suspected = [text for text in stub.seen.texts if "CRASH" in text]
     assert len(suspected) <= 3 + 3 * 3, "asked a few times in company, and three times an attempt"
+
+
+async def test_tasks_that_the_provider_failed_wait_a_little(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() - interval '1 hour'")
+    stub.faults.fault, stub.faults.times = Fault.STATUS, 1
+    async with bench(database, stub) as it:
+        assert await it.work() == {"requeued": 3}
+    waiting = "SELECT count(*) FROM embedding_tasks WHERE scheduled_at > now() - interval '1 minute'"
+    assert await connection.fetchval(waiting) == 3
+
+
+# -- errors of our own
+
+
+async def test_an_error_is_charged_to_the_task_that_has_it_alone(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 6)
+    error = ValueError("ours")
+    async with bench(database, stub) as it:
+        together = await it.pipeline.claim(2)
+        others = await it.pipeline.claim(2)
+        assert (await it.pipeline.fail(together, error)).outcomes == {"requeued": 2}
+        assert (await it.pipeline.run(others)).outcomes == {"stored": 2}
+        for suspect in together:  # each before those that have waited behind it
+            alone = await it.pipeline.claim(2)
+            assert [(task.id, task.attempts) for task in alone] == [(suspect.id, 0)]
+            await it.pipeline.fail(alone, error)
+    assert await charged(connection) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -11,8 +12,10 @@ from uuid import UUID
 import pytest
 
 from embedq_worker.host import HostIdentity
+from embedq_worker.logs import open_log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
+from embedq_worker.service import maintenance
 from tests.support.queue_world import World, waiters
 
 
@@ -296,3 +299,21 @@ async def test_a_worker_alone_is_asked_to_end(world: World) -> None:
         for one in (scope, other)
     ]
     assert [beat.stop_asked for beat in asked] == ["force", ""]
+
+
+async def test_all_of_it_comes_back_however_much_there_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "RESCUE_LIMIT", 2)
+    await held_by_the_dead(world, 5)
+    await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour'")
+    log = open_log("text", "error", io.StringIO())
+    assert await maintenance.rescue_all(world.pool, world.database.settings, log) == 5
+
+
+async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
+    gone, alive = await world.worker(), await world.worker()
+    await fleet.leave(world.pool, gone.worker, "done")
+    await fleet.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
+    rows = await world.psql.fetch("SELECT id, state FROM embedq_workers")
+    assert {row["id"]: row["state"] for row in rows} == {gone.worker: "stopped", alive.worker: "dead"}

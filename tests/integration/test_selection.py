@@ -126,6 +126,14 @@ async def test_it_is_the_order_of_the_claim(world: World) -> None:
     assert listed == [task.id for task in await world.claim(scope)]
 
 
+async def test_the_ends_of_a_time_are_in_it(world: World) -> None:
+    at = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    task = await world.task(await world.article())
+    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = $1", at)
+    found = await pages(world, TaskFilter(since=at, until=at), "newest")
+    assert [row.id for row in found] == [task]
+
+
 async def pages(world: World, wanted: TaskFilter, direction: Order) -> list[TaskRow]:
     """All pages of a list."""
     found: list[TaskRow] = []
