@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 from uuid import UUID
@@ -22,7 +22,7 @@ import click
 
 from embedq_worker.errors import EmbedqError
 from embedq_worker.interrupts import held
-from embedq_worker.text import age, printable, printable_line
+from embedq_worker.text import age, printable, printable_line, stamp
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,7 @@ def plain(value: object) -> object:
         case str():
             return value
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return stamp(value)
         case UUID():
             return str(value)
         case tuple() if hasattr(value, "_asdict"):

@@ -55,6 +55,13 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
     await act(tui, "retry", failed, code=ExitCode.NO, matched=0, state="nothing")
 
 
+async def test_times_of_a_filter_are_told_in_utc(tui: Tui) -> None:
+    told = {"statuses": ["pending"], "since": "2025-12-31T18:15:00Z"}
+    await act(
+        tui, "cancel", "--since", "2026-01-01T00:00+05:45", code=ExitCode.NO, state="nothing", filter=told
+    )
+
+
 async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
     await failed_tasks(connection, 3, "connect ECONNREFUSED 10.0.0.7:11434")
     await failed_tasks(connection, 2, 'model "m" not found')

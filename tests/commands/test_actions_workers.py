@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from uuid import UUID
 
 from embedq_worker.errors import ExitCode
@@ -64,6 +65,7 @@ async def test_pause_keeps_workers_up(
         document = (await tui("pause", "--json")).document("order")
         assert (document["paused"], document["workers"]) == (True, 1)
         await worker.until_heard("workers are paused")
+        assert re.search('"since": "[0-9T:.-]+Z"', worker.text)
         await queued_articles(connection, 1)
         assert "Paused" in (await tui("status")).out
         assert (await tui("resume", "--json")).document("order")["paused"] is False

@@ -37,7 +37,8 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+            exception_formatter=structlog.dev.plain_traceback,
         )
     log: Log = structlog.wrap_logger(
         _Lines(stream),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 # C0 except tab and line feed, DEL, C1 (which includes the one-character CSI), bidirectional marks, separators
 # that some programs take for line ends, and lone surrogates, which cannot be encoded.
@@ -36,6 +37,16 @@ def printable_line(text: str, width: int | None = None) -> str:
     if width is None or len(line) <= width:
         return line
     return f"{line[: max(width - 1, 0)].rstrip()}…"
+
+
+def stamp(when: datetime, timespec: str = "auto") -> str:
+    """A time as JSON and logs have it: ISO 8601 in UTC, with a Z.
+
+    Args:
+        when: With a zone.
+        timespec: As for `datetime.isoformat`.
+    """
+    return when.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def age(seconds: float) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.words import PRIORITIES, STATUSES
-from embedq_worker.text import age
+from embedq_worker.text import age, stamp
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -140,6 +140,8 @@ class TaskFilter:
             value = getattr(self, field.name)
             if field.name == "ids" and value is not None:
                 found["ids"] = [str(task) for task in value] if len(value) <= 10 else len(value)
+            elif isinstance(value, datetime):
+                found[field.name] = stamp(value, "seconds")
             elif value is not None and value != ():
                 found[field.name] = list(value) if isinstance(value, tuple) else _told(value)
         return found

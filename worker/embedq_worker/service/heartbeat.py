@@ -13,6 +13,7 @@ from embedq_worker.logs import Log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.breaker import Held
 from embedq_worker.queue.claims import Scope
+from embedq_worker.text import stamp
 from embedq_worker.waits import first_of
 
 
@@ -165,7 +166,8 @@ class Heartbeat:
             self.block = heard.block
             self._hurry.set()  # with the note about it
             if heard.block:
-                self._log.info(f"workers are {heard.block}", by=heard.block_by, since=str(heard.block_since))
+                since = stamp(heard.block_since) if heard.block_since else None
+                self._log.info(f"workers are {heard.block}", by=heard.block_by, since=since)
             else:
                 self._log.info("workers may claim again")
         if heard.concurrency is not None and heard.concurrency != self._concurrency:
