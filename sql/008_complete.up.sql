@@ -204,7 +204,7 @@ BEGIN
         -- are older, and of the newer ones those of the same kind, up to one that will undo this (a delete after an
         -- update, an update after a delete).
         UPDATE embedding_tasks t
-        SET status = 'completed', completed_at = v_now, error_message = NULL,
+        SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
         FROM (SELECT w.id, d.id AS done FROM done d CROSS JOIN LATERAL (
                   SELECT o.id FROM embedding_tasks o

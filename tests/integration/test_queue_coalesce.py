@@ -46,6 +46,19 @@ async def test_what_the_task_carried_is_kept(world: World) -> None:
     assert set(json.loads((await world.row(other))["metadata"])) == {"bulkOperationId", "coalesced_into"}
 
 
+async def test_a_suspect_that_is_done_with_another_is_none_any_more(world: World) -> None:
+    article = await world.article()
+    await world.task(article, due_s=-90)
+    suspect = await world.task(article)
+    scope = await world.worker()
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET crash_count = 1, worker_id = $2 WHERE id = $1", suspect, scope.worker
+    )
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    row = await world.row(suspect)
+    assert (row["status"], row["crash_count"]) == ("completed", None)
+
+
 async def test_a_task_that_another_session_holds_is_left(world: World) -> None:
     article = await world.article()
     await world.task(article, due_s=-90)

@@ -25,8 +25,7 @@ SELECT t.id, r.wrong FROM embedding_tasks t CROSS JOIN LATERAL (VALUES
     (t.status = 'completed' AND NOT coalesce(t.metadata ? 'coalesced_into', false)
         AND (t.processed_at IS NULL OR t.processed_at > t.completed_at), 'completed before it was begun'),
     (t.status = 'completed' AND t.error_message IS NOT NULL, 'completed, with an error'),
-    (t.status = 'completed' AND t.crash_count IS NOT NULL
-        AND NOT coalesce(t.metadata ? 'coalesced_into', false), 'completed, and under suspicion'),
+    (t.status = 'completed' AND t.crash_count IS NOT NULL, 'completed, and under suspicion'),
     (t.status = 'failed' AND (t.error_message IS NULL OR t.completed_at IS NULL),
      'failed, nobody knows why or when')
 ) AS r(holds, wrong) WHERE r.holds AND t.id <> ALL ($1::uuid[])
