@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL, how they fail, and what is heard through them."""
+"""Connections to PostgreSQL: opening them, explaining their failures, receiving notifications."""

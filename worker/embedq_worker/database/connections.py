@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how they are opened and named, and what they are taught."""
+"""Open connections and pools: timeouts, application names, session settings and type codecs."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ COMMAND_TIMEOUT_S = 60.0
 _VECTOR_HEADER = Struct(">HH")
 
 
-class _GivenUp(logging.Filter):
-    """Leaves out what asyncio says of a connection that was given up while it was made.
+class _Abandoned(logging.Filter):
+    """Drops asyncio's complaint about a connection that was abandoned while it was being opened.
 
-    asyncpg has a future for it that nobody asks any more, and Ctrl-C at that moment would show it.
+    asyncpg leaves a future behind that nobody awaits, and Ctrl-C at that moment would print it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is something else."""
+        """Whether the record is about anything else."""
         return "unexpected connection_lost() call" not in record.getMessage()
 
 
-logging.getLogger("asyncio").addFilter(_GivenUp())
+logging.getLogger("asyncio").addFilter(_Abandoned())
 
 
 @asynccontextmanager
 async def connected(settings: Settings, application: str = "embedq-tui") -> AsyncIterator[DirectConnection]:
-    """One connection for the duration of a command; failures in the block are told as `explained` tells them.
+    """One connection for the duration of a command; failures in the block are translated by `explained`.
 
     Args:
         settings: Where the database is.
         application: Shown in pg_stat_activity.
 
     Raises:
-        EmbedqError: The database cannot be reached, refuses us, or lacks our tables.
+        EmbedqError: The database cannot be reached, refuses the login or a statement, or lacks our tables.
     """
     try:
         connection = await connect(settings, application)
@@ -83,7 +83,7 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
 async def _prepare(
     connection: DirectConnection, *registers: Callable[[DirectConnection], Awaitable[None]]
 ) -> None:
-    """Teach a new connection our types: as connecting has, it has an end, whatever becomes of the server."""
+    """Set up a new connection, with a timeout of its own in case the server hangs."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             for register in registers:
@@ -102,14 +102,14 @@ async def open_pool(
     min_size: int = 1,
     opened: Callable[[DirectConnection], None] = lambda connection: None,
 ) -> AsyncIterator[PatientPool]:
-    """A pool of connections that know how to send vectors.
+    """Open a pool whose connections can send and receive vectors.
 
     Args:
         settings: Where the database is.
         application: Shown in pg_stat_activity.
-        size: Connections at most.
-        min_size: Connections opened at once.
-        opened: Told of each connection, for whoever watches them.
+        size: Maximum number of connections.
+        min_size: Number of connections opened at the start.
+        opened: Called with each new connection, to watch it.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
@@ -128,7 +128,7 @@ async def open_pool(
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
         init=prepare,
-        reset=_leave_as_it_is,
+        reset=_skip_reset,
         loop=asyncio.get_running_loop(),
         record_class=asyncpg.Record,
     )
@@ -143,21 +143,22 @@ async def open_pool(
             pool.terminate()
 
 
-async def _leave_as_it_is(connection: Connection) -> None:
-    """Nothing has to be reset where nobody sets anything beyond a transaction; asyncpg ends one that is open.
+async def _skip_reset(connection: Connection) -> None:
+    """Skip asyncpg's RESET on release: nothing here changes a session beyond a transaction.
 
-    To reset all the same is a round trip more for every statement, before its caller has the answer.
+    The reset would cost every statement another round trip before its caller gets the result. asyncpg still
+    rolls back a transaction that was left open.
     """
 
 
 async def serves(connection: Connection, pid: int) -> bool:
-    """Whether the server process of another connection of ours is at work, or cannot be told.
+    """Whether the server process of another connection of ours is working; True if unknown.
 
     Args:
-        connection: That works.
-        pid: Of the other one's; one that is not there may be the number of a pooler.
+        connection: One that is known to work.
+        pid: Process ID of the other one; an unknown one may have been made up by a pooler.
     """
-    # In the middle of a statement it may also wait for the rest of what was sent.
+    # A process that is "active" may also be waiting for the rest of a message.
     waits: bool | None = await connection.fetchval(
         """SELECT state IN ('idle', 'idle in transaction') OR wait_event = 'ClientRead'
            FROM pg_stat_activity WHERE pid = $1 AND usename = current_user""",
@@ -168,10 +169,10 @@ async def serves(connection: Connection, pid: int) -> bool:
 
 
 async def read_committed(connection: Connection) -> None:
-    """Give a session the isolation that claims and completions count on.
+    """Make READ COMMITTED the default of a session: claims and completions must see concurrent commits.
 
-    They read what was committed meanwhile. Nothing where it is the default, which a database or a role may
-    change. Not as a parameter of the connection: a PgBouncer refuses those that it does not know.
+    Does nothing if it already is; a database or a role may have another default. It is not sent as a startup
+    parameter because PgBouncer refuses those it does not know.
     """
     await connection.execute(
         """SELECT set_config('default_transaction_isolation', 'read committed', false)
@@ -180,7 +181,7 @@ async def read_committed(connection: Connection) -> None:
 
 
 async def register_vectors(connection: Connection) -> None:
-    """Teach a connection pgvector's binary form, see `encode_vector`; nothing where there is no pgvector."""
+    """Register pgvector's binary format, see `encode_vector`; does nothing without pgvector."""
     schema = await connection.fetchval(
         """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
            WHERE extname = 'vector'"""
@@ -192,9 +193,10 @@ async def register_vectors(connection: Connection) -> None:
 
 
 def encode_vector(vector: Vector) -> bytes:
-    """A vector in pgvector's binary form.
+    """Encode a vector in pgvector's binary format.
 
-    asyncpg would take an array in an array for a second dimension: what it is given is this.
+    Vectors are sent in arrays, and asyncpg would take an array inside an array for a second dimension; bytes
+    it leaves alone.
     """
     swapped = vector[:]
     if sys.byteorder == "little":

@@ -1,4 +1,4 @@
-"""What a database does to a caller who did nothing wrong: told in an operator's words, or waited out."""
+"""Database failures that are not bugs: explained to the operator, or retried until they pass."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ T = TypeVar("T")
 EXPECTED_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # also where a connection is cut between two steps of a query
+    asyncpg.InternalClientError,  # also raised if a connection breaks between two steps of a query
     OSError,
     TimeoutError,
 )
-"""What a database does to a caller who did nothing wrong; `explained` puts each into words."""
+"""Database failures that are not bugs of the caller; `explained` describes each of them."""
 
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
         Unreachable,
         "PostgreSQL at {place} refuses the login: {text}",
-        "check user and password in DATABASE_URL, DB_* or PG*; pg_hba.conf may ask for TLS (DB_SSL)",
+        "check user and password in DATABASE_URL, DB_* or PG*; pg_hba.conf may require TLS (DB_SSL)",
     ),
     (
         (asyncpg.ClientConfigurationError,),
         Unreachable,
-        "the connection to {place} cannot be made as it is set: {text}",
-        "DATABASE_URL, DB_SSL or PG* say how; docs/configuration.md",
+        "the settings for the connection to {place} are not valid: {text}",
+        "check DATABASE_URL, DB_SSL and PG*; see docs/configuration.md",
     ),
     (
         (asyncpg.TargetServerAttributeNotMatched,),
         Unreachable,
-        "no server at {place} is what target_session_attrs asks for",
-        "is the primary up, and among the hosts of DATABASE_URL or PGHOST?",
+        "no server at {place} matches target_session_attrs",
+        "is the primary running, and is it among the hosts in DATABASE_URL or PGHOST?",
     ),
     (
         (ssl.SSLError,),
         Unreachable,
-        "TLS with {place} fails: {text}",
-        "DB_SSL, or sslmode in DATABASE_URL, says what is checked, PGSSLROOTCERT who may sign",
+        "the TLS connection to {place} failed: {text}",
+        "DB_SSL, or sslmode in DATABASE_URL, sets what is verified; PGSSLROOTCERT names the trusted CA",
     ),
     (
         (FileNotFoundError,),
         Unreachable,
         "PostgreSQL at {place} cannot be reached: {text}",
-        "is it running? Is the folder of its socket right, and are sslrootcert, sslcert and sslkey there?",
+        "is it running? Is the socket directory right? Do sslrootcert, sslcert and sslkey exist?",
     ),
     (
         (asyncpg.QueryCanceledError,),
         EmbedqError,
-        "PostgreSQL at {place} broke a statement off: {text}",
-        "a statement_timeout of role, database or URL is too short, or somebody ended it",
+        "PostgreSQL at {place} cancelled a statement: {text}",
+        "raise the statement_timeout of the role, the database or the URL, unless someone cancelled it",
     ),
     (
         (asyncpg.InvalidCatalogNameError,),
         Unreachable,
         "{text} at {place}",
-        "create the database, or name another one in DATABASE_URL",
+        "create the database, or correct its name in DATABASE_URL",
     ),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
@@ -78,14 +78,14 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
     (
         (asyncpg.InsufficientPrivilegeError,),
         EmbedqError,
-        "the role lacks a right at {place}: {text}",
-        "grant it (`embedq-tui migrate roles` makes roles to grant), or use the role that owns the tables",
+        "the role lacks a privilege at {place}: {text}",
+        "grant it (`embedq-tui migrate roles` creates roles to grant), or use the role that owns the tables",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),
         EmbedqError,
         "{place} is read-only (a replica, a server or role set so, DB_READ_ONLY, or a profile): {text}",
-        "use the primary, or another profile",
+        "connect to the primary, or use another profile",
     ),
     (
         (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError),
@@ -107,8 +107,8 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
     (
         (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError),
         EmbedqError,
-        "a pooler at {place} takes prepared statements apart (a transaction-pooling PgBouncer?)",
-        "set DB_STATEMENT_CACHE=0, or give a direct connection",
+        "a pooler at {place} does not support prepared statements (PgBouncer in transaction mode?)",
+        "set DB_STATEMENT_CACHE=0, or connect to PostgreSQL directly",
     ),
     ((asyncpg.PostgresError,), EmbedqError, "PostgreSQL at {place}: {text}", ""),
     ((TimeoutError,), Unreachable, "PostgreSQL at {place} did not answer in time", "is it overloaded?"),
@@ -116,7 +116,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
 
 
 def explained(error: BaseException, settings: Settings) -> EmbedqError:
-    """Put a failure of the database into one line that says what is wrong and one that says what to do.
+    """Describe a database failure in one line that says what is wrong and one that says what to do.
 
     Args:
         error: One of `EXPECTED_ERRORS`.
@@ -128,8 +128,10 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
-    where_it_is = "is it running? DATABASE_URL, DB_* or PG* say where it is"
-    no_tls = "is it PostgreSQL, and with TLS? DB_SSL, or sslmode in DATABASE_URL, says whether it has to be"
+    where_it_is = "is it running? Check the host and port in DATABASE_URL, DB_* or PG*"
+    no_tls = (
+        "is it PostgreSQL, with TLS enabled? DB_SSL, or sslmode in DATABASE_URL, sets whether TLS is required"
+    )
     return Unreachable(
         f"PostgreSQL at {place} cannot be reached: {text}",
         no_tls if isinstance(error, ConnectionError) and "SSL upgrade" in text else where_it_is,
@@ -137,7 +139,7 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error on one line of at most 500 characters; its type where it has none."""
+    """The text of an error on one line of at most 500 characters; its type if it has no text."""
     return printable_line(str(error)[:2_000], 500) or type(error).__name__
 
 
@@ -160,24 +162,23 @@ _CONFLICT_TRIES = 8
 
 
 async def persist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call until the database answers it.
+    """Retry a call until the database answers it.
 
-    While the database cannot be reached, or may only be read, it is repeated for ever, with growing delays,
-    which the caller's cancellation ends. It may have taken effect although its answer was lost: it must bear
-    being repeated.
+    While the database is unreachable or read-only, the call is retried for ever with backoff; cancel the
+    caller to end that. A call may have taken effect although its answer was lost, so it must be idempotent.
 
     Args:
-        call: Makes the call anew.
+        call: Makes the call; called once per attempt.
 
     Raises:
-        asyncpg.PostgresError: An answer that repeating would not change, or a conflict that does not end.
+        asyncpg.PostgresError: An error that a retry would not change, or a conflict that does not end.
     """
     backoff = Backoff(0.1, 5.0)
     for tries in count():
         try:
             return await call()
         except _CONNECTION_ERRORS as error:
-            # asyncpg tells an argument that it cannot send as an InterfaceError that is a ValueError too.
+            # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
             refused = isinstance(error, ValueError)
             if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
                 raise

@@ -1,4 +1,4 @@
-"""Looks at a database again and again, as soon as something changed, over as many connections as it takes."""
+"""Query a database whenever something changed, and reconnect whenever the connection is lost."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ T = TypeVar("T")
 RECONNECT = Backoff(0.2, 15.0)
 
 DUTY = 4.0
-"""A look is followed by at least this many times its duration without one."""
+"""After a query, at least this many times its duration passes before the next, to bound the load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection is gone, or what was asked over it failed.
+    """The connection was lost, or a query failed.
 
     Attributes:
         error: What happened.
-        retry_in_s: Seconds until it is tried again.
-        tries: Failures in a row, this one included.
+        retry_in_s: Seconds until the next attempt.
+        tries: Failures in a row, including this one.
     """
 
     error: EmbedqError
@@ -49,23 +49,23 @@ async def follow(
     every_s: float,
     pause_s: float,
 ) -> AsyncGenerator[T | Lost, None]:
-    """Look at once, at every change that is told by NOTIFY, and now and then; does not end by itself.
+    """Query at once, after every NOTIFY, and at a slow interval; never ends by itself.
 
-    That "now and then" is for what nobody tells (audit rows of other programs, a pooler that swallows
-    notifications), and finds a connection that is dead although it looks alive.
+    The interval covers changes that nobody notifies about (audit rows of other programs, a pooler that drops
+    notifications), and reveals a connection that is dead although it looks alive.
 
     Args:
         settings: Where the database is.
-        look: Asks what it wants to know; gives up by itself where an answer does not come.
-        every_s: Seconds from look to look while nothing is told.
-        pause_s: Seconds between two looks at least, so that bursts are merged; at least 0.05, since a
-            notification stands for all who commit at that moment and some of them are seen only after it.
+        look: Runs the queries and yields what it finds; must have timeouts of its own.
+        every_s: Seconds between two queries without a notification.
+        pause_s: Minimum of seconds between two queries, which merges bursts; at least 0.05, because several
+            transactions may commit at the moment of one notification, some visible only a little later.
 
     Yields:
-        What the looks yield, and each failure.
+        What `look` yields, and each failure.
 
     Raises:
-        EmbedqError: The first look failed.
+        EmbedqError: The first query failed.
     """
     tries, succeeded = 0, False
     while True:
@@ -81,7 +81,7 @@ async def follow(
                     await asyncio.sleep(max(pause_s, DUTY * (time.monotonic() - began)))
                     if not told:
                         await first_of(news, timeout_s=every_s)
-                    # What was told is looked at twice, see `pause_s`.
+                    # After a notification there are two queries, see `pause_s`.
                     told = news.is_set()
         except EXPECTED_ERRORS as error:
             reason = explained(error, settings)
@@ -95,7 +95,7 @@ async def follow(
 
 @asynccontextmanager
 async def _listening(settings: Settings) -> AsyncIterator[tuple[DirectConnection, asyncio.Event]]:
-    """A connection, and an event that is set when something was told or the connection is gone."""
+    """A connection, and an event that is set by a notification or when the connection is lost."""
     news = asyncio.Event()
     connection = await connect(settings, "embedq-tui follow")
     try:
@@ -104,5 +104,5 @@ async def _listening(settings: Settings) -> AsyncIterator[tuple[DirectConnection
             await connection.add_listener(CHANNEL, lambda *_: news.set())
         yield connection, news
     finally:
-        # Without its farewell: the server may be gone, and this must not wait for it.
+        # Not closed properly: the server may be gone, and this must not wait for it.
         connection.terminate()

@@ -1,4 +1,4 @@
-"""A connection that one user keeps: the server's process that answers it is warm, and has its plans."""
+"""A connection reserved for one caller, so that its server process stays warm and keeps its plans."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 
 class KeptConnection:
-    """Asks one statement after the other through one connection of a pool, and takes another when it is lost.
+    """Runs all its statements on one connection of a pool, and takes another one if that is lost.
 
-    A pool hands out whichever connection is free: one that has not asked this for a while, of a process that
-    has been swapped out of the processor's caches, or has to plan first. And it takes a tenth of a
-    millisecond each time.
+    A pool hands out any free connection; its server process may have cold caches or have to plan the
+    statement first. Acquiring one also takes a tenth of a millisecond each time.
 
     Args:
-        pool: Short of one connection from the first statement on.
+        pool: It lends one connection from the first statement on.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -32,7 +31,7 @@ class KeptConnection:
         self._connection: _Connection | None = None
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """As a pool does it.
+        """Like `Pool.fetch`.
 
         Raises:
             One of `failures.EXPECTED_ERRORS`.
@@ -41,11 +40,11 @@ class KeptConnection:
         try:
             return await connection.fetch(query, *arguments)
         except BaseException:
-            await self.give_back()  # what is left of it; the pool knows what to do with that
+            await self.give_back()  # the pool replaces the connection if it is broken
             raise
 
     async def give_back(self) -> None:
-        """Let the pool have it, until the next statement."""
+        """Return the connection to the pool until the next statement."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._pool.release(connection)
@@ -59,7 +58,7 @@ class KeptConnection:
 
 @asynccontextmanager
 async def kept_connection(pool: Pool) -> AsyncIterator[KeptConnection]:
-    """For as long as the block lasts."""
+    """Keep a connection for the duration of the block."""
     kept = KeptConnection(pool)
     try:
         yield kept
@@ -71,4 +70,4 @@ def _lost(connection: _Connection) -> bool:
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:
-        return True  # its end was noticed, and the pool has it already
+        return True  # the pool has noticed its end and taken it back

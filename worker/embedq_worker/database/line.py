@@ -1,4 +1,4 @@
-"""A connection that notices when nobody is at its other end any more."""
+"""A connection that notices when its peer has gone away."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ else:
     _Connection = asyncpg.Connection
 
 UNHEARD_S = 10
-"""Seconds after which what was sent and not acknowledged breaks a connection."""
+"""Seconds that sent data may stay unacknowledged before the connection breaks (TCP_USER_TIMEOUT)."""
 
 QUIET_S, PROBE_S, PROBES = 10, 3, 3
-"""Seconds of silence before the other end is probed, between two probes, and how many fail."""
+"""TCP keepalive: seconds of silence before the first probe, seconds between probes, failed probes allowed."""
 
 Isolation = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
 
 ROLLBACK_WITHIN_S = 5.0
-"""Seconds in which a server has to confirm that a transaction was given up."""
+"""Seconds the server has to confirm a ROLLBACK."""
 
 
 class Line(_Connection):
-    """A connection of asyncpg that knows since when it waits for an answer.
+    """An asyncpg connection that knows since when it has been waiting for an answer.
 
-    A network that swallows everything is told by the system within seconds; a proxy that acknowledges and
-    passes nothing on is not: for that, whoever cares compares `waits_since` with what the server says.
+    A network that drops all packets is detected by the kernel within seconds. A proxy that acknowledges
+    packets without forwarding them is not; `LineWatch` finds it by comparing `waits_since` with the state of
+    the server process.
 
     Attributes:
-        waits_since: Of the clock `time.monotonic`; None while nothing is asked.
-        ends_read_only: It ends when it is told that it may not write, for a new one may: a session that began
-            while the database was read-only stays so, and one of a server that has handed over to another.
+        waits_since: Time of `time.monotonic`; None while no statement runs.
+        ends_read_only: Close the connection when a write is refused as read-only. A new one may be able to
+            write: a session stays read-only if it began before the database was made writable, or if its
+            server has been demoted by a failover.
     """
 
     def __init__(self, protocol: Any, transport: Transport, *more: Any, **named: Any) -> None:
@@ -68,38 +70,38 @@ class Line(_Connection):
         readonly: bool = False,
         deferrable: bool = False,
     ) -> Transaction:
-        """As asyncpg has it; how it ends tells `_Transaction`."""
+        """As in asyncpg, except for its end, see `_Transaction`."""
         if self.is_closed():
             raise asyncpg.InterfaceError("connection is closed")
         return _Transaction(self, isolation, readonly, deferrable)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """As asyncpg has it."""
+        """As in asyncpg."""
         with self._asking():
             return await super().execute(query, *args, timeout=timeout)
 
     async def fetch(self, query: str, *args: Any, **named: Any) -> Any:
-        """As asyncpg has it."""
+        """As in asyncpg."""
         with self._asking():
             return await super().fetch(query, *args, **named)
 
     async def fetchrow(self, query: str, *args: Any, **named: Any) -> Any:
-        """As asyncpg has it."""
+        """As in asyncpg."""
         with self._asking():
             return await super().fetchrow(query, *args, **named)
 
     async def fetchval(self, query: str, *args: Any, **named: Any) -> Any:
-        """As asyncpg has it."""
+        """As in asyncpg."""
         with self._asking():
             return await super().fetchval(query, *args, **named)
 
 
 class _Transaction(Transaction):
-    """A transaction whose block ends as it was left, whatever becomes of the ROLLBACK.
+    """A transaction whose block raises its own exception, even if the ROLLBACK fails.
 
-    asyncpg tells what went wrong with that instead, and waits for it for a minute. In the place of a
-    cancellation it would be taken for a failure of the block, which is begun again: for ever, as nobody
-    cancels twice.
+    asyncpg would wait a minute for the ROLLBACK and raise its failure instead. If that replaced a
+    cancellation, callers would take it for a failure of the block and retry for ever, because nobody cancels
+    twice.
     """
 
     def __init__(self, line: Line, isolation: Isolation | None, readonly: bool, deferrable: bool) -> None:
@@ -114,11 +116,11 @@ class _Transaction(Transaction):
             async with asyncio.timeout(ROLLBACK_WITHIN_S):
                 await super().__aexit__(kind, error, trace)
         except Exception:
-            self._line.terminate()  # nothing is committed by a server that hears no more of it
+            self._line.terminate()  # without a COMMIT, the server rolls back
 
 
 def _keep_awake(found: socket.socket | None) -> None:
-    """Let the system notice an end that is gone; what it does not know of is left as it is."""
+    """Enable TCP keepalive, so that the kernel notices a lost peer; not for sockets other than TCP."""
     if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

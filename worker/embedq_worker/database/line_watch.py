@@ -1,4 +1,4 @@
-"""Connections whose other end is gone while something in between goes on acknowledging: found and ended."""
+"""Find and close connections whose server is gone although a proxy in between still acknowledges packets."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from embedq_worker.settings import Settings
 from embedq_worker.waits import beside
 
 LOOKS = 3
-"""Looks one after the other that have to find a connection waiting for nothing."""
+"""Checks in a row that must find a connection waiting in vain before it is closed."""
 
 
 class LineWatch:
-    """Looks now and then what the connections of a pool wait for.
+    """Checks at intervals what the connections of a pool are waiting for.
 
-    One that waits for a server process that is idle, or for a server that cannot be reached, look after look,
-    waits for nothing: it is ended, and so are those that lie idle beside it, so that whoever waited goes on
-    with new ones. How long a statement takes does not matter while the server is at work on it.
+    A connection that waits, check after check, for a server process that is idle or a server that is
+    unreachable waits in vain. It is closed, and so are the idle connections of the pool, so that the waiting
+    caller retries on a new one. A slow statement is left alone while the server is working on it.
 
     Args:
         settings: Where the database is.
-        on_ended: Told how many connections were ended.
-        suspect_s: Seconds of waiting that are nothing special.
-        every_s: Seconds between two looks.
-        within_s: Seconds the server has to tell what it does.
+        on_ended: Called with the number of connections that were closed.
+        suspect_s: Seconds of waiting before a connection is checked.
+        every_s: Seconds between two checks.
+        within_s: Seconds the server has to report the state of its processes.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LineWatch:
         self._every_s = every_s
         self._within_s = within_s
         self._seen: dict[Line, tuple[float, int]] = {}
-        """By connection: since when it waits, and how many looks found that for nothing."""
+        """By connection: since when it has been waiting, and how many checks found that it waits in vain."""
 
     def add(self, connection: DirectConnection) -> None:
         """Watch a connection of the pool."""
@@ -59,7 +59,7 @@ class LineWatch:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Look while the block runs."""
+        """Run the checks for the duration of the block."""
         async with beside(self._run()):
             yield
 
@@ -87,13 +87,13 @@ class LineWatch:
             self._end([line for line in self._lines if line in self._seen or line.waits_since is None])
 
     async def _unserved(self, lines: Mapping[Line, float]) -> Collection[Line]:
-        """Those for which the server does nothing; none where nobody can tell."""
+        """Those for which the server is not working; none if that cannot be determined."""
         try:
             async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
                 return [line for line in lines if not await serves(other, line.get_server_pid())]
         except (EmbedqError, *EXPECTED_ERRORS) as error:
             cause = error.__cause__ or error
-            # What PostgreSQL itself refuses tells that it is there, and nothing of what it does.
+            # If PostgreSQL itself refused the connection, it is up, and its processes may be working.
             return list(lines) if isinstance(cause, OSError | TimeoutError) else []
 
     def _end(self, lines: Collection[Line]) -> None:

@@ -1,4 +1,4 @@
-"""Hears signals by LISTEN, and notices when the connection that listens is dead although it looks alive."""
+"""Receive notifications by LISTEN, and notice a listening connection that is dead although it looks alive."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _WITHOUT_LISTEN_S = 60.0
 
 
 class Hearing(StrEnum):
-    """Whether signals arrive."""
+    """Whether notifications arrive."""
 
     LISTENING = "listening"
     LOST = "lost"
-    """The connection is gone, or what was sent through it did not come back."""
+    """The connection was lost, or a test notification did not arrive."""
     DEAF = "deaf"
-    """A new connection does not hear itself either: a transaction-pooling PgBouncer, mostly; or a replica."""
+    """A new connection receives nothing either: usually PgBouncer in transaction mode, or a replica."""
 
 
 class Heard(NamedTuple):
-    """News of the hearing itself.
+    """A change of `Hearing`.
 
     Attributes:
-        reason: Why it is lost; empty where it is not, or where nothing came back.
+        reason: Why listening failed; empty if it works, or if a test notification just did not arrive.
     """
 
     hearing: Hearing
@@ -53,7 +53,7 @@ class Heard(NamedTuple):
 
 
 class _PingLost(EmbedqError):
-    """A notification to ourselves did not arrive."""
+    """A test notification did not arrive."""
 
 
 class Listener:
@@ -61,13 +61,13 @@ class Listener:
 
     Args:
         settings: Where the database is.
-        on_signal: Called with the payload of each signal, and with ``resync`` after every gap: something may
-            have been missed.
-        on_hearing: Called when the hearing is lost or found again.
-        channel: To listen on.
+        on_signal: Called with the payload of each notification, and with ``resync`` after every gap, in which
+            some may have been missed.
+        on_hearing: Called when listening fails or works again.
+        channel: Channel to listen on.
         application: Shown in pg_stat_activity.
-        ping_every_s: Seconds between two notifications to ourselves.
-        ping_within_s: Seconds one may take.
+        ping_every_s: Seconds between two test notifications.
+        ping_within_s: Seconds one of them may take.
     """
 
     def __init__(
@@ -130,21 +130,21 @@ class Listener:
                 pong.set()
 
         connection = await connect(self._settings, self._application)
-        for ended in (closed, pong):  # nobody waits in vain
+        for ended in (closed, pong):  # both, so that no one waits for a lost connection
             connection.add_termination_listener(lambda _, ended=ended: ended.set())
         try:
             await connection.add_listener(self._channel, heard)
             await connection.add_listener(self._ping_channel, heard)
             yield connection, pong, closed
         finally:
-            # Without its farewell: the server may be gone, and this must not wait for it.
+            # Not closed properly: the server may be gone, and this must not wait for it.
             connection.terminate()
 
     async def _ping_from_outside(self, pong: asyncio.Event, closed: asyncio.Event) -> None:
-        """Send it through another session, as all that matters will come.
+        """Send a test notification from another session, as real notifications do.
 
-        What a session tells itself comes inside the answer to its own statement: a pooler that has no place
-        for signals hands that on.
+        A session gets its own notifications within the response to its own statement, which even a pooler
+        without support for LISTEN passes on: that would prove nothing.
         """
         connection = await connect(self._settings, self._application)
         try:
@@ -153,7 +153,7 @@ class Listener:
             connection.terminate()
 
     async def _ping(self, sender: DirectConnection, pong: asyncio.Event, closed: asyncio.Event) -> None:
-        """Send a notification to the listening session, and wait for it, or for the end of that session."""
+        """Send a test notification, and wait until it arrives or the listening session ends."""
         pong.clear()
         try:
             async with asyncio.timeout(self._ping_within_s):
@@ -162,16 +162,16 @@ class Listener:
                     await pong.wait()
         except TimeoutError:
             raise _PingLost("a notification did not come back") from None
-        if closed.is_set():  # that tells nothing of whether it could hear
+        if closed.is_set():  # which says nothing about whether notifications would arrive
             raise ConnectionResetError("the server closed it")
 
 
 def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
-    """What a worker says of its hearing.
+    """Log how a worker's listening connection fares.
 
     Args:
-        log: For what an operator should know.
-        poll_ms: How often it looks without being woken.
+        log: Log of the worker.
+        poll_ms: How often the worker polls without notifications.
     """
     lost = False
 
@@ -181,10 +181,12 @@ def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
             case Hearing.LISTENING if lost:
                 log.info("listening again")
             case Hearing.LOST:
-                log.warning("the listening connection was lost", error=heard.reason or "nothing came back")
+                log.warning(
+                    "the listening connection was lost", error=heard.reason or "a test notification was lost"
+                )
             case Hearing.DEAF:
                 log.warning(
-                    "LISTEN does not work through this connection (a transaction-pooling PgBouncer?)",
+                    "LISTEN does not work over this connection (PgBouncer in transaction mode?)",
                     advice="the worker polls instead; a direct connection would wake it in milliseconds",
                     poll_ms=poll_ms,
                 )
@@ -194,11 +196,11 @@ def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
 
 
 async def probe_listen(connection: DirectConnection, sender: DirectConnection) -> bool:
-    """Whether a notification of one session reaches another.
+    """Whether a notification from one session reaches another.
 
     Args:
-        connection: That listens; not in a transaction.
-        sender: Another one, not in a transaction.
+        connection: The one that listens; not in a transaction.
+        sender: The one that notifies; not in a transaction.
     """
     heard = asyncio.Event()
     channel = f"embedq_probe_{uuid4().hex}"

@@ -1,4 +1,4 @@
-"""Locks that others hold: waited for shortly (who comes after waits behind us) but again and again."""
+"""Acquire contended locks with short timeouts and retries: later requests queue behind one that waits."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from embedq_worker.errors import EmbedqError
 T = TypeVar("T")
 
 ROWS_TRIES = 20
-"""For rows of articles, each of half a second at most: about half a minute in all."""
+"""Attempts for row locks of articles; with at most half a second each, about half a minute in all."""
 ROWS_PAUSE = Backoff(0.05, 1.0)
 
 
 async def until_free(
     once: Callable[[], Awaitable[T]], held: EmbedqError, *, tries: int, pause: Backoff = ROWS_PAUSE
 ) -> T:
-    """Do what needs locks; where others hold one, let go of all and come back.
+    """Run something that needs locks; if one is not available, release all of them and try again later.
 
     Args:
-        once: Does it, in a transaction of its own with a lock_timeout of its own.
-        held: What to raise where they are held all the time.
-        tries: At most.
-        pause: Between them.
+        once: One attempt, in its own transaction and with its own lock_timeout.
+        held: Raised if the locks are never available.
+        tries: Maximum number of attempts.
+        pause: Delay between attempts.
 
     Raises:
         EmbedqError: `held`.

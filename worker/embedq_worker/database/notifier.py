@@ -1,4 +1,4 @@
-"""Tells consoles that a worker changed something: at most ten times a second, whatever the worker's pace."""
+"""Notify consoles that a worker changed something, at most ten times a second however fast it works."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CHANNEL = "embedq_changes"
 PAUSE_S = 0.1
 
 _TELL = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, 'tasks')"
-"""Nobody waits for the disk because of a signal, which does not outlive a crash anyway."""
+"""Without waiting for the WAL to be flushed: a notification does not survive a crash anyway."""
 
 
 class Notifier:
-    """Merges changes into notifications.
+    """Sends one notification for all changes since the last.
 
     Args:
         pool: To the migrated database.
@@ -37,6 +37,6 @@ class Notifier:
             try:
                 await self._pool.execute(_TELL, CHANNEL)
             except EXPECTED_ERRORS:
-                # Consoles resync when they are connected again; so do we, when the pool is.
+                # Sent again when the pool has reconnected; consoles resync after reconnecting.
                 self._changed.set()
             await asyncio.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-"""A pool that waits a moment for a connection that comes back, and not for ever."""
+"""A pool that waits only briefly for a connection to be released."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ else:
     _Pool = asyncpg.Pool
 
 RELEASE_WITHIN_S = 2.0
-"""Seconds in which a server has to confirm that a statement was given up."""
+"""Seconds the server has to confirm that a statement was cancelled."""
 
 
 class PatientPool(_Pool):
-    """A pool of asyncpg whose connections come back within a moment, or are replaced.
+    """An asyncpg pool whose connections are released quickly or replaced.
 
-    A cancelled statement is over when the server says so. One that is gone in silence never does: then
-    asyncpg would wait for a minute, whatever time its caller had left.
+    A cancelled statement ends when the server confirms it. A server that has silently gone away never does,
+    and asyncpg would wait a minute for it, however little time its caller has left.
     """
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
-        """As asyncpg has it, within `RELEASE_WITHIN_S` unless told otherwise.
+        """As in asyncpg, but within `RELEASE_WITHIN_S` by default.
 
-        That a connection cannot be given back is no error: asyncpg has terminated it, and makes another.
+        A connection that cannot be released is no error: asyncpg has terminated it and will open another.
         """
         with suppress(
             asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError

@@ -1,1 +1,1 @@
-"""The schema: brought up, looked at, checked, taken back; and what it lets be stored."""
+"""The schema: migrating, inspecting, verifying and rolling it back; and how it stores vectors."""

@@ -1,4 +1,4 @@
-"""Compare a database with what the migrations make."""
+"""Compare a database with what the migrations create."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Problem(NamedTuple):
     Attributes:
         code: For scripts: ``pending``, ``changed``, ``newer_schema``, ``missing``, ``unsuitable``,
             ``invalid``, ``disabled``.
-        message: What is wrong, one line.
+        message: What is wrong, in one line.
         advice: What to do about it.
     """
 
@@ -28,12 +28,12 @@ class Problem(NamedTuple):
 
 
 class SchemaObject(NamedTuple):
-    """Something that a migration makes.
+    """An object that a migration creates.
 
     Attributes:
-        kind: What it is; a view counts as a table.
+        kind: Its kind; a view counts as a table.
         name: Its name.
-        table: The table of a column or a trigger; empty for the others.
+        table: The table of a column or a trigger; empty for other kinds.
     """
 
     kind: Kind
@@ -56,10 +56,10 @@ _NOISE = re.compile(r"--[^\n]*")
 
 
 def expected_objects(files: Iterable[Migration]) -> set[SchemaObject]:
-    """What these migrations make and leave, the columns of public tables aside.
+    """Objects that exist after these migrations; columns created with their table are not listed.
 
     Args:
-        files: In order.
+        files: Migrations in order.
     """
     found: set[SchemaObject] = set()
     for migration in files:
@@ -82,14 +82,14 @@ def _made_by(statement: str) -> Iterator[SchemaObject]:
 
 
 async def missing_objects(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
-    """Objects that the migrations made and that are gone, invalid or switched off.
+    """Objects that the migrations created and that are now missing, invalid or disabled.
 
     Args:
         connection: To the database.
-        files: The migrations that were applied, in order.
+        files: The applied migrations, in order.
 
     Raises:
-        asyncpg.PostgresError: The database refuses.
+        asyncpg.PostgresError: A query failed.
     """
     expected = sorted(expected_objects(files), key=lambda each: (each.kind, each.table, each.name))
     rows = await connection.fetch(

@@ -1,4 +1,4 @@
-"""The numbered SQL files that make the schema, wherever this program is installed."""
+"""Find and read the numbered SQL files of the schema, wherever this program is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from embedq_worker.errors import SchemaError
 
 NO_TRANSACTION = "-- embedq: no-transaction"
-"""First line of a file whose statements run one by one, each on its own."""
+"""First line of a file whose statements run one by one, outside a transaction."""
 
 _NAME = re.compile(r"(?P<version>\d{3})_(?P<name>\w+)\.up\.sql")
 _TOKEN = re.compile(
@@ -22,13 +22,13 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 class Migration(NamedTuple):
-    """One step of the schema.
+    """One version of the schema.
 
     Attributes:
-        version: Its number; steps run in this order.
-        name: What it brings, from the file name.
-        up: SQL that takes the step.
-        down: SQL that takes it back.
+        version: Its number; migrations run in this order.
+        name: What it adds, from the file name.
+        up: SQL that applies it.
+        down: SQL that rolls it back.
     """
 
     version: int
@@ -38,16 +38,16 @@ class Migration(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Its file name without the ending: ``006_indexes``."""
+        """Its file name without the extension: ``006_indexes``."""
         return f"{self.version:03}_{self.name}"
 
     @property
     def checksum(self) -> str:
-        """Fingerprint of what `up` does; line endings do not count."""
+        """Checksum of `up`, the same for all line endings."""
         return hashlib.sha256(self.up.encode()).hexdigest()[:32]
 
 
-@cache  # a console asks every 15 s whether the schema is that of its program
+@cache  # a console checks every 15 s that the schema matches its program
 def load_migrations() -> tuple[Migration, ...]:
     """Read all migrations, in order.
 
@@ -60,35 +60,35 @@ def load_migrations() -> tuple[Migration, ...]:
         match = _NAME.fullmatch(path.name)
         down = path.with_name(path.name.removesuffix(".up.sql") + ".down.sql")
         if match is None or not down.is_file():
-            raise SchemaError(f"{path} is not a migration with a way back", "install embedq again")
+            raise SchemaError(f"{path} is not a migration with a .down.sql file", "reinstall embedq")
         found.append(
             Migration(int(match["version"]), match["name"], path.read_text("utf-8"), down.read_text("utf-8"))
         )
     versions = [migration.version for migration in found]
     if not found or len(set(versions)) < len(versions):
-        raise SchemaError(f"{folder} does not hold one file per version", "install embedq again")
+        raise SchemaError(f"{folder} does not have one file per version", "reinstall embedq")
     return tuple(found)
 
 
 def load_roles() -> str:
-    """Read the SQL that makes the group roles and gives them their rights; it can be run again.
+    """Read the SQL that creates the group roles and grants them their privileges; it is idempotent.
 
     Raises:
         SchemaError: The file is missing, so the installation is damaged.
     """
     path = _folder() / "roles.sql"
     if not path.is_file():
-        raise SchemaError(f"{path} is missing", "install embedq again")
+        raise SchemaError(f"{path} is missing", "reinstall embedq")
     return path.read_text("utf-8")
 
 
 def runs_in_transaction(sql: str) -> bool:
-    """Whether a file is run as a whole, in one transaction."""
+    """Whether a file runs as a whole in one transaction."""
     return not sql.startswith(NO_TRANSACTION)
 
 
 def statements_of(sql: str) -> list[str]:
-    """Cut SQL into its statements; semicolons in comments, strings and dollar quotes do not end one."""
+    """Split SQL into statements; semicolons in comments, strings and dollar quotes do not end one."""
     statements, start = [], 0
     for token in _TOKEN.finditer(sql):
         if token["end"]:
@@ -99,9 +99,9 @@ def statements_of(sql: str) -> list[str]:
 
 
 def _folder() -> Path:
-    """Inside the package when installed from a wheel, beside the packages in a checkout."""
+    """The folder of the SQL files: inside the package if installed from a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "sql", package.parents[1] / "sql"):
         if folder.is_dir():
             return folder
-    raise SchemaError(f"the SQL files of embedq are missing from {package}", "install embedq again")
+    raise SchemaError(f"the SQL files of embedq are missing from {package}", "reinstall embedq")

@@ -1,4 +1,4 @@
-"""Bring the schema of a database up to date, tell what state it is in, and take steps back."""
+"""Apply migrations, report the state of the schema, verify it, and roll migrations back."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from embedq_worker.schema.session import Patience, Report, SchemaSession, schema
 from embedq_worker.settings import Settings
 
 ROLES = ("embedq_viewer", "embedq_operator", "embedq_worker")
-"""What `grant_roles` makes."""
+"""Group roles that `grant_roles` creates."""
 
 _FIRST_OF_OURS = 3
-"""001 and 002 make the public tables where absent; what comes then counts on their columns and keys."""
+"""001 and 002 create the public tables if absent; later migrations rely on their columns and keys."""
 
 _MAKE_TABLE = """
 CREATE TABLE embedq_migrations (
@@ -43,12 +43,13 @@ class MigrationState(NamedTuple):
 
     Attributes:
         version: Its number.
-        name: What it brings.
-        state: ``changed``: applied from a file with other contents; ``unknown``: applied by a newer program.
-        applied_at: When, by the database's clock.
-        applied_by: The role that did.
-        program: Version of the program that did.
-        seconds: How long it took.
+        name: What it adds.
+        state: ``changed``: applied from a file with different contents; ``unknown``: applied by a newer
+            program.
+        applied_at: When it was applied, by the database's clock.
+        applied_by: Role that applied it.
+        program: Version of embedq that applied it.
+        seconds: How long that took.
     """
 
     version: int
@@ -68,22 +69,22 @@ async def up(
     patience: Patience | None = None,
     applied_one: Callable[[int], None] = lambda version: None,
 ) -> list[int]:
-    """Apply what is missing, in order. May be started twice at once, and again after having been killed.
+    """Apply pending migrations in order. Safe to run concurrently, and again after it was killed.
 
     Args:
         settings: Where the database is, and the dimensions of vectors.
-        report: Takes a line for the operator.
+        report: Called with lines for the operator.
         target: Last version to apply; None for all.
-        patience: How long to wait for others.
-        applied_one: Told each version when it is applied.
+        patience: How long to wait for locks.
+        applied_one: Called with each version once it is applied.
 
     Returns:
-        Versions applied now.
+        Versions applied by this call.
 
     Raises:
-        SchemaError: The database was migrated by another version of the program, lacks public columns or
-            keys, or somebody was in the way for too long.
-        EmbedqError: The database cannot be reached or refuses.
+        SchemaError: The database was migrated by another version of embedq, lacks public columns or keys, or
+            another session held a lock for too long.
+        EmbedqError: The database cannot be reached, or a statement failed.
     """
     files = load_migrations()
     applied = []
@@ -104,20 +105,20 @@ async def up(
 
 
 async def rollback(settings: Settings, to: int, report: Report = lambda line: None) -> list[int]:
-    """Take steps back, the latest first.
+    """Roll migrations back, the latest first.
 
     Args:
         settings: Where the database is.
-        to: Last version that stays; 2 leaves the public tables alone, 1 removes the queue and what is in it.
-        report: Takes a line for the operator.
+        to: Last version to keep; 2 leaves the public tables alone, 1 drops the queue with its contents.
+        report: Called with lines for the operator.
 
     Returns:
-        Versions taken back.
+        Versions rolled back.
 
     Raises:
         UsageError: There is no such version.
-        SchemaError: The database was migrated by another version of the program, or the step refuses.
-        EmbedqError: The database cannot be reached or refuses.
+        SchemaError: The database was migrated by another version of embedq, or the migration refuses.
+        EmbedqError: The database cannot be reached, or a statement failed.
     """
     files = {migration.version: migration for migration in load_migrations()}
     if to != 0 and to not in files:
@@ -131,7 +132,7 @@ async def rollback(settings: Settings, to: int, report: Report = lambda line: No
             if state.version > to and state.state != "pending":
                 migration = files[state.version]
                 await session.run(migration.label, migration.down, _ERASE, migration.version)
-                report(f"{migration.label} taken back")
+                report(f"{migration.label} rolled back")
                 undone.append(migration.version)
         if to == 0 and undone:
             await session.connection.execute("DROP TABLE embedq_migrations")
@@ -139,10 +140,10 @@ async def rollback(settings: Settings, to: int, report: Report = lambda line: No
 
 
 async def status(connection: Connection) -> list[MigrationState]:
-    """All versions that this program or the database knows, in order.
+    """All versions known to this program or the database, in order.
 
     Raises:
-        asyncpg.PostgresError: The database refuses.
+        asyncpg.PostgresError: A query failed.
     """
     rows = {}
     if await connection.fetchval("SELECT to_regclass('embedq_migrations') IS NOT NULL"):
@@ -172,10 +173,10 @@ async def status(connection: Connection) -> list[MigrationState]:
 
 
 async def verify(connection: Connection) -> list[Problem]:
-    """What is not as `up` leaves it: versions, and the objects they make.
+    """Versions and objects that are not as `up` leaves them.
 
     Raises:
-        asyncpg.PostgresError: The database refuses.
+        asyncpg.PostgresError: A query failed.
     """
     states = await status(connection)
     problems = [problem for state in states if (problem := _problem_of(state))]
@@ -187,29 +188,30 @@ async def verify(connection: Connection) -> list[Problem]:
 
 
 async def require_current(connection: Connection) -> None:
-    """Make sure that the schema is the one this program works with.
+    """Make sure that the schema matches this program.
 
     Raises:
-        SchemaError: It is older or newer; says what to do.
+        SchemaError: It is older or newer; the error says what to do.
     """
     states = await status(connection)
     _refuse_others([state for state in states if state.state == "unknown"])
     pending = [state for state in states if state.state == "pending"]
     if pending:
-        behind = f"{len(pending)} of {len(states)} migrations are missing, first {_label(pending[0])}"
+        behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {_label(pending[0])}"
         raise SchemaError(f"the schema is older than this program: {behind}", "run: embedq-tui --migrate")
 
 
 async def grant_roles(settings: Settings, report: Report = lambda line: None) -> None:
-    """Make the group roles of ``sql/roles.sql`` and give them their rights on what is there now.
+    """Create the group roles of ``sql/roles.sql`` and grant them privileges on the existing objects.
 
     Args:
-        settings: Where the database is; as the owner of the tables, who may make roles or finds them made.
-        report: Takes a line for the operator.
+        settings: Where the database is. The role must own the tables and, unless the group roles exist, be
+            allowed to create roles.
+        report: Called with lines for the operator.
 
     Raises:
-        SchemaError: The schema is not that of this program.
-        EmbedqError: The database cannot be reached or refuses.
+        SchemaError: The schema does not match this program.
+        EmbedqError: The database cannot be reached, or a statement failed.
     """
     async with schema_session(settings, report, Patience()) as session:
         await require_current(session.connection)
@@ -234,7 +236,10 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
 
 
 async def _clear_unfinished(session: SchemaSession, states: Sequence[MigrationState], to: int) -> None:
-    """Take back what is left of a step that was broken off in no transaction: it uses those before it."""
+    """Roll back the remains of a migration that was interrupted outside a transaction.
+
+    They depend on the migrations before it.
+    """
     following = next((state.version for state in states if state.state == "pending"), 0)
     for migration in load_migrations():
         if migration.version == following > to and not runs_in_transaction(migration.up):
@@ -267,14 +272,14 @@ def _problem_of(state: MigrationState) -> Problem | None:
             return Problem(
                 "newer_schema",
                 f"{label} was applied by embedq {state.program}, which is newer than this {__version__}",
-                f"install embedq {state.program}, or take it back with that version: "
+                f"install embedq {state.program}, or use it to roll back: "
                 f"embedq-tui migrate rollback --to {state.version - 1}",
             )
         case "changed":
             return Problem(
                 "changed",
-                f"{label} was applied by embedq {state.program} from a file with other contents",
-                f"install embedq {state.program}; or accept it, should the schema be right: {_accept(state)}",
+                f"{label} was applied by embedq {state.program} from a file with different contents",
+                f"install embedq {state.program}; or, if you know that the schema is right: {_accept(state)}",
             )
     return None
 

@@ -1,7 +1,7 @@
-"""Indexes of partitioned tables: PostgreSQL makes and drops none of them CONCURRENTLY as a whole.
+"""Indexes on partitioned tables, which PostgreSQL cannot create or drop CONCURRENTLY as a whole.
 
-One is built in each partition first. Then that of the whole table takes those for its parts, which takes
-a moment; partitions that are made later get theirs from it.
+First an index is built on each partition. Creating the index on the parent then attaches them, which takes
+only a moment; partitions created later get theirs automatically.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Step(NamedTuple):
 
     Attributes:
         statement: SQL.
-        builds: Name of the index that it builds, found from here; empty where it builds none on its own.
-        concurrently: It keeps nobody waiting, and PostgreSQL allows it in no transaction.
+        builds: Name of the index it builds CONCURRENTLY, qualified if needed; empty for other statements.
+        concurrently: It blocks no reader or writer, and PostgreSQL does not allow it in a transaction.
     """
 
     statement: str
@@ -47,11 +47,11 @@ class Step(NamedTuple):
 
 
 async def steps_of(connection: Connection, statement: str) -> list[Step]:
-    """What has to be run for a statement: itself, but for an index of a partitioned table.
+    """Steps that carry out a statement: the statement itself, except for an index on a partitioned table.
 
     Args:
         connection: To the database.
-        statement: One that builds or drops an index CONCURRENTLY, or any other.
+        statement: One that creates or drops an index CONCURRENTLY, or any other.
     """
     if creates := _CREATES.search(statement):
         return await _building(connection, statement, creates)

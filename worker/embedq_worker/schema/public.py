@@ -1,4 +1,4 @@
-"""What is asked of the operator's tables: columns, types and keys that everybody counts on."""
+"""Requirements on the operator's own tables: the columns, types and keys that embedq relies on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ embedding_audit_logs id:uuid timestamp:timestamptz level category message task_i
 performance_metrics id:uuid timestamp:timestamptz metric_type value:numeric/float8 unit task_id:uuid \
     article_id:int4/int8 operation_id metadata:jsonb
 """
-"""With the types that will do; where none is named, any that holds a string."""
+"""Columns with their accepted types; a column without one may have any string type."""
 
 _TYPES: Mapping[str, Mapping[str, str]] = {
     table: {name: types for name, _, types in (column.partition(":") for column in columns)}
@@ -31,7 +31,7 @@ _TYPES: Mapping[str, Mapping[str, str]] = {
 }
 
 PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {table: list(columns) for table, columns in _TYPES.items()}
-"""What the operator's tables have, whoever made them; vectors are in `vector` or in `vector_data`."""
+"""Required columns by table, whoever created it; `embeddings` also needs `vector` or `vector_data`."""
 
 _KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
 
@@ -45,10 +45,10 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
 
 
 async def public_problems(connection: Connection) -> list[Problem]:
-    """What the operator's tables lack, or have in another way than ours can work with.
+    """What the operator's tables lack, or have in a form that embedq cannot work with.
 
     Raises:
-        asyncpg.PostgresError: The database refuses.
+        asyncpg.PostgresError: A query failed.
     """
     problems = []
     for table in PUBLIC_COLUMNS:
@@ -63,12 +63,10 @@ async def public_problems(connection: Connection) -> list[Problem]:
         found += _mistyped(table, {row["name"]: "" if row["text"] else row["type"] for row in rows})
         if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
             what = "is partitioned" if kind == "p" else "is a view or a foreign table"
-            found.append(
-                Problem("unsuitable", f"{table} {what}", "embedq works only where it is a plain table")
-            )
+            found.append(Problem("unsuitable", f"{table} {what}", "embedq requires an ordinary table"))
         if not found and not await _is_unique(connection, table):
             columns = ", ".join(_KEYS[table])
-            message = f"nothing makes ({columns}) unique in the table {table}"
+            message = f"the table {table} has no unique index on ({columns})"
             advice = f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns})"
             found.append(Problem("missing", message, advice))
         problems += found
@@ -76,21 +74,21 @@ async def public_problems(connection: Connection) -> list[Problem]:
 
 
 async def names_taken(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
-    """Columns that the operator's tables have already, by the names of those that these migrations add.
+    """Columns of the operator's tables whose names these migrations would add.
 
     Args:
         connection: To the database.
-        files: Migrations that were not applied.
+        files: Pending migrations.
 
     Raises:
-        asyncpg.PostgresError: The database refuses.
+        asyncpg.PostgresError: A query failed.
     """
     ours = sorted(each for each in expected_objects(files) if each.kind == "column" and each.table in _TYPES)
     return [
         Problem(
             "unsuitable",
-            f"the table {column.table} has a column {column.name} of its own",
-            "embedq adds one of that name, and would take it away again: rename the one there is",
+            f"the table {column.table} already has a column {column.name}",
+            "rename it: embedq adds a column of that name, and a rollback would drop it",
         )
         for column in ours
         if any(row["name"] == column.name for row in await connection.fetch(_COLUMNS, column.table))
@@ -107,7 +105,12 @@ def _lacking(table: str, columns: set[str]) -> Iterator[Problem]:
 
 
 def _mistyped(table: str, columns: Mapping[str, str]) -> Iterator[Problem]:
-    """Of columns by name: their types, empty where it is one for strings."""
+    """Problems with the types of columns.
+
+    Args:
+        table: Their table.
+        columns: Types by name; empty for a string type.
+    """
     wanted = dict(_TYPES[table])
     if table == "embeddings":
         wanted |= {"vector": "vector"} if "vector" in columns else {"vector_data": "jsonb"}
@@ -115,11 +118,11 @@ def _mistyped(table: str, columns: Mapping[str, str]) -> Iterator[Problem]:
         if name in columns and columns[name] not in types.split("/"):
             message = f"the column {table}.{name} is of type {columns[name] or 'text'}"
             known = types.replace("/", " or ").replace("_", "array of ") or "text or varchar"
-            yield Problem("unsuitable", message, f"embedq works only where it is {known}")
+            yield Problem("unsuitable", message, f"embedq requires the type {known}")
 
 
 async def _is_unique(connection: Connection, table: str) -> bool:
-    """Whether ON CONFLICT finds the key that storing into this table counts on."""
+    """Whether the table has the unique key that our ON CONFLICT clauses need."""
     if table not in _KEYS:
         return True
     found: bool = await connection.fetchval(

@@ -1,8 +1,8 @@
-"""The one session that changes the schema: its lock against others like it, and its manners towards writers.
+"""The session that changes the schema: only one per database, and without blocking readers and writers.
 
-A statement that needs a table for itself waits behind every transaction that has used the table, and whoever
-comes later waits behind the statement. So it waits for a moment, lets the others through, and tries again.
-CREATE INDEX CONCURRENTLY keeps nobody waiting: it may take its time, and waits as long as it has to.
+A statement that needs an ACCESS EXCLUSIVE lock waits for every transaction that has used the table, and later
+queries queue behind it. So it waits only briefly, lets the others through, and tries again.
+CREATE INDEX CONCURRENTLY blocks nobody: it may wait as long as it has to.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ _NO_LIMIT_S = 30 * 86_400.0
 _REPORT_EVERY_S = 10.0
 
 _LATER_LIMITS = ("idle_session_timeout", "transaction_timeout")
-"""From PostgreSQL 14 and 17 on."""
+"""They exist from PostgreSQL 14 and 17 on."""
 
 
 class Patience(NamedTuple):
-    """How long to wait for others.
+    """How long to wait for locks.
 
     Attributes:
-        lock_s: Seconds that one attempt waits for a lock; others wait behind it.
-        total_s: Seconds after which a step gives up because somebody is in its way.
-        between: Seconds between attempts.
+        lock_s: Seconds that one attempt waits for a lock; other sessions queue behind it for that long.
+        total_s: Seconds after which a blocked step gives up.
+        between: Delay between attempts.
     """
 
     lock_s: float = 0.4
@@ -65,13 +65,13 @@ class Patience(NamedTuple):
 
 @dataclass(slots=True)
 class SchemaSession:
-    """Runs SQL that changes the schema; made by `schema_session`.
+    """Runs SQL that changes the schema; opened by `schema_session`.
 
     Attributes:
-        connection: Holds the lock, and runs everything.
-        watch: Looks who is in the way meanwhile.
-        report: Takes a line for the operator.
-        patience: How long to wait for others.
+        connection: Holds the advisory lock and runs every statement.
+        watch: Finds out which sessions block it.
+        report: Called with lines for the operator.
+        patience: How long to wait for locks.
     """
 
     connection: DirectConnection
@@ -84,27 +84,27 @@ class SchemaSession:
     _reported_at: float = 0.0
 
     async def run(self, label: str, sql: str, record: str, *arguments: object) -> None:
-        """Run a file and write down that it was run.
+        """Run a file, and record that it was run.
 
         Args:
             label: Its name, for the operator.
-            sql: What is in it.
-            record: Statement that writes it down, in the same transaction where there is one.
-            arguments: Of that statement.
+            sql: Its contents.
+            record: Statement that records it, in the same transaction if the file runs in one.
+            arguments: Arguments of that statement.
 
         Raises:
-            SchemaError: Somebody was in the way for too long, or the lock was lost.
+            SchemaError: Another session blocked it for too long, or the advisory lock was lost.
             asyncpg.PostgresError: A statement failed.
         """
         if not runs_in_transaction(sql):
             for statement in statements_of(sql):
                 for step in await steps_of(self.connection, statement):
                     run = self._alone if step.concurrently else self._briefly
-                    await self._again_and_again(label, partial(run, label, step))
+                    await self._retried(label, partial(run, label, step))
             sql = ""
-        await self._again_and_again(label, partial(self._in_transaction, label, sql, record, *arguments))
+        await self._retried(label, partial(self._in_transaction, label, sql, record, *arguments))
 
-    async def _again_and_again(self, label: str, attempt: Callable[[], Awaitable[None]]) -> None:
+    async def _retried(self, label: str, attempt: Callable[[], Awaitable[None]]) -> None:
         started = time.monotonic()
         for tries in count():
             try:
@@ -113,16 +113,16 @@ class SchemaSession:
             except _BUSY:
                 if time.monotonic() - started > self.patience.total_s:
                     raise self._gave_up(label) from None
-            self._say_who_blocks(label, "it tries again until it gets its lock")
+            self._say_who_blocks(label, "retrying until the lock is available")
             if await self._displaced_vacuum():
                 continue
             await asyncio.sleep(self.patience.between.delay_s(tries))
 
     async def _displaced_vacuum(self) -> bool:
-        """Make an autovacuum that was in the way give up; whether one did.
+        """Make a blocking autovacuum cancel itself; return whether one did.
 
-        It does so for who has waited for deadlock_timeout, which is longer than an attempt may take. This
-        waits as long, in a mode that keeps no reader or writer waiting, nor those behind it.
+        Autovacuum yields to a session that has waited for deadlock_timeout, which is longer than an attempt
+        may take. This waits that long in a lock mode that blocks no reader or writer.
         """
         displaced = False
         for table in await self.watch.fetch(_VACUUMED, self._blocking):
@@ -143,11 +143,11 @@ class SchemaSession:
             await self.connection.execute(record, *arguments)
 
     async def _alone(self, label: str, step: Step) -> None:
-        """Run a statement that PostgreSQL allows in no transaction."""
+        """Run a statement that PostgreSQL does not allow in a transaction."""
         await self._require_lock()
         if step.builds and await self._index_is_valid(step.builds) is False:
-            self.report(f"{label}: {step.builds} was left unfinished and is built anew")
-            # The unfinished one would satisfy IF NOT EXISTS and serve no query for ever.
+            self.report(f"{label}: {step.builds} was left invalid by an interrupted build; building it again")
+            # The invalid index would satisfy IF NOT EXISTS, yet no query could ever use it.
             drop = f"DROP INDEX CONCURRENTLY IF EXISTS {step.builds}"
             await self._watched(label, self.connection.execute(drop, timeout=_NO_LIMIT_S))
         await self._watched(label, self.connection.execute(step.statement, timeout=_NO_LIMIT_S))
@@ -155,7 +155,7 @@ class SchemaSession:
             raise SchemaError(f"{label}: {step.builds} could not be built", "run: embedq-tui --migrate")
 
     async def _briefly(self, label: str, step: Step) -> None:
-        """Run a statement that keeps others waiting, and is done in a moment."""
+        """Run a statement that blocks others, but takes only a moment."""
         await self._in_transaction(label, step.statement, "SELECT 1")
 
     async def _index_is_valid(self, name: str) -> bool | None:
@@ -165,7 +165,7 @@ class SchemaSession:
         return valid
 
     async def _watched(self, label: str, work: Coroutine[Any, Any, Any]) -> None:
-        """Await work of the connection; end it when somebody was in its way for too long."""
+        """Await a statement of the connection; cancel it if it is blocked for too long."""
         task = asyncio.ensure_future(work)
         blocked_since = None
         try:
@@ -180,10 +180,10 @@ class SchemaSession:
                 if waited > self.patience.total_s:
                     raise self._gave_up(label)
                 if waited > self.patience.lock_s * 2:
-                    self._say_who_blocks(label, "nobody waits for it meanwhile")
+                    self._say_who_blocks(label, "meanwhile it blocks nobody")
             await task
         finally:
-            if not task.done():  # asyncpg cancels the statement on the server as well
+            if not task.done():  # asyncpg also cancels the statement on the server
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -203,7 +203,7 @@ class SchemaSession:
         if time.monotonic() - self._reported_at < _REPORT_EVERY_S:
             return
         self._reported_at = time.monotonic()
-        self.report(f"{label} waits for {self._names()}; {meanwhile}")
+        self.report(f"{label} is waiting for {self._names()}; {meanwhile}")
 
     def _names(self) -> str:
         shown = self._blockers[:3] or ["another session"]
@@ -212,18 +212,18 @@ class SchemaSession:
 
     def _gave_up(self, label: str) -> SchemaError:
         return SchemaError(
-            f"{label} gave up after {self.patience.total_s:.0f} s behind {self._names()}",
-            "let it end its transaction, or end it with SELECT pg_terminate_backend(PID), and migrate again; "
-            "what was applied stays applied",
+            f"{label} gave up after waiting {self.patience.total_s:.0f} s for {self._names()}",
+            "end that transaction, or its session with SELECT pg_terminate_backend(PID), and migrate again; "
+            "migrations already applied stay applied",
         )
 
     # -- the lock
 
     async def prepare(self, dimensions: int) -> None:
-        """Lift the limits that roles and databases put on sessions, and wait for the lock.
+        """Lift the limits that roles and databases set on sessions, and wait for the advisory lock.
 
         Args:
-            dimensions: Components per vector, for the tables that are made.
+            dimensions: Dimensions of a vector, for the tables to be created.
         """
         await self.connection.execute(
             "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
@@ -233,7 +233,8 @@ class SchemaSession:
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY ($1::text[])",
             _LATER_LIMITS,
         )
-        # So that the lock of a migrator whose host vanished is let go of, and what it was doing ends.
+        # So that the server notices a migrator whose host has vanished, ends its statement, and releases its
+        # lock.
         await self.connection.execute("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10")
         with suppress(asyncpg.PostgresError):  # from 14 on, and not on every platform
             await self.connection.execute("SET client_connection_check_interval = '2s'")
@@ -244,8 +245,8 @@ class SchemaSession:
     async def _take_lock(self) -> None:
         started = time.monotonic()
         for tries in count():
-            # Never a blocking pg_advisory_lock(): whoever waits in it has a snapshot, the holder's CREATE
-            # INDEX CONCURRENTLY would wait for that snapshot, and so the two for each other.
+            # Never a blocking pg_advisory_lock(): while it waits it holds a snapshot, for which CREATE INDEX
+            # CONCURRENTLY of the lock's holder would wait: a deadlock.
             row = await self.connection.fetchrow(
                 f"SELECT pg_backend_pid() AS pid, pg_try_advisory_lock({_LOCK}) AS ours"
             )
@@ -256,7 +257,7 @@ class SchemaSession:
             self._blockers = await self._lock_holders()
             if time.monotonic() - started > self.patience.total_s:
                 raise self._gave_up("the migration")
-            self._say_who_blocks("the migration", "that one migrates already")
+            self._say_who_blocks("the migration", "it is already migrating")
             await asyncio.sleep(self.patience.between.delay_s(min(tries, 2)))
 
     async def _lock_holders(self) -> list[str]:
@@ -270,17 +271,17 @@ class SchemaSession:
     async def _require_lock(self) -> None:
         if not await self.connection.fetchval(f"SELECT {_HELD.format(pid='pg_backend_pid()')}"):
             raise SchemaError(
-                "the connection changed its server session while migrating: a transaction-pooling PgBouncer?",
+                "the connection changed its server session while migrating (PgBouncer in transaction mode?)",
                 "migrate over a direct connection: DATABASE_URL=postgresql://... embedq-tui --migrate",
             )
 
     async def release(self) -> None:
-        """Let go of the lock, also where a pooler keeps the server session that has it."""
+        """Release the advisory lock, even if a pooler keeps the server session that holds it."""
         await self.connection.execute("RESET ALL")
         if await self.connection.fetchval(f"SELECT pg_advisory_unlock({_LOCK})"):
             return
         idle = f"a.pid = $1 AND a.state = 'idle' AND {_HELD.format(pid='a.pid')}"
-        for _ in range(100):  # not while another client of the pooler is using it
+        for _ in range(100):  # wait while another client of the pooler uses that session
             if await self.watch.fetchval(
                 f"SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE {idle}", self._pid
             ):
@@ -299,23 +300,23 @@ class SchemaSession:
 async def schema_session(
     settings: Settings, report: Report, patience: Patience
 ) -> AsyncIterator[SchemaSession]:
-    """Open the session that changes the schema; only one of a database at a time.
+    """Open the session that changes the schema; only one per database at a time.
 
     Args:
         settings: Where the database is.
-        report: Takes a line for the operator.
-        patience: How long to wait for others.
+        report: Called with lines for the operator.
+        patience: How long to wait for locks.
 
     Raises:
-        SchemaError: Another one held the lock for too long.
-        EmbedqError: The database cannot be reached or refuses.
+        SchemaError: Another session held the advisory lock for too long.
+        EmbedqError: The database cannot be reached, or a statement failed.
     """
     async with connected(settings, APPLICATION) as connection, connected(settings, APPLICATION) as watch:
         session = SchemaSession(connection, watch, report, patience)
         await session.prepare(settings.dimensions)
         try:
             yield session
-        except asyncpg.RaiseError as error:  # our own files say what is wrong and what to do
+        except asyncpg.RaiseError as error:  # raised by our SQL files, with what to do as a hint
             raise SchemaError(printable_line(str(error.message)), printable_line(error.hint or "")) from None
         finally:
             with suppress(*EXPECTED_ERRORS):
@@ -325,7 +326,7 @@ async def schema_session(
 def _described(row: asyncpg.Record) -> str:
     if row["pid"] == 0:
         return "a prepared transaction (pg_prepared_xacts)"
-    # What the session of another role is doing is not shown to everybody.
+    # The state of another role's session is visible only to privileged roles.
     words = [row["usename"], row["application_name"], row["state"]]
     if row["seconds"] is not None:
         words.append(f"for {row['seconds']:.0f} s")

@@ -1,4 +1,4 @@
-"""How a database keeps vectors: as pgvector's type in embeddings.vector, or as jsonb in vector_data."""
+"""How a database stores vectors: in embeddings.vector with pgvector, or as jsonb in vector_data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from embedq_worker.errors import SchemaError, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class VectorStorage:
-    """How this database keeps vectors.
+    """How this database stores vectors.
 
     Attributes:
-        schema: Where pgvector lives, quoted; None where vectors are jsonb.
-        type_oid: Of pgvector's type: another one after the extension was dropped and made again. 0 for jsonb.
-        dimensions: As declared, or -1.
-        indexed: There is a vector index.
-        chunks: Rows as last estimated, -1 or 0 where the table was never analyzed.
+        schema: Schema of pgvector, quoted; None if vectors are stored as jsonb.
+        type_oid: OID of pgvector's type, which changes if the extension is dropped and created again; 0 for
+            jsonb.
+        dimensions: As declared for the column, or -1.
+        indexed: Whether there is a vector index.
+        chunks: Estimated number of rows; -1 or 0 if the table was never analyzed.
     """
 
     schema: str | None
@@ -28,11 +29,11 @@ class VectorStorage:
 
     @property
     def array_type(self) -> str:
-        """SQL type of a list of vectors as completion takes it."""
+        """SQL type of the array of vectors that is passed to embedq_complete."""
         return "jsonb[]" if self.schema is None else f"{self.schema}.vector[]"
 
     def takes_the_same_as(self, other: VectorStorage) -> bool:
-        """Whether vectors are sent to both in the same way, and are as long."""
+        """Whether both take vectors in the same format and of the same dimensions."""
         return (self.schema, self.type_oid, self.dimensions) == (
             other.schema,
             other.type_oid,
@@ -40,16 +41,16 @@ class VectorStorage:
         )
 
     def require(self, dimensions: int) -> None:
-        """Insist that vectors of this many components can be stored.
+        """Make sure that vectors of these dimensions can be stored.
 
         Raises:
-            SettingsError: The column is declared for another number.
+            SettingsError: The column is declared with other dimensions.
         """
         if self.dimensions not in (-1, dimensions):
             raise SettingsError(
                 f"embeddings.vector is declared as vector({self.dimensions}), "
                 f"but EMBEDDING_DIMENSIONS is {dimensions}",
-                f"set EMBEDDING_DIMENSIONS={self.dimensions} and a model to match, or alter the column",
+                f"set EMBEDDING_DIMENSIONS={self.dimensions} and a model that fits, or alter the column",
             )
 
 
@@ -67,16 +68,14 @@ WHERE attrelid = to_regclass('embeddings') AND NOT attisdropped
 
 
 async def inspect_storage(connection: Connection) -> VectorStorage:
-    """Look how the table `embeddings` is made.
+    """Find out how the table `embeddings` stores vectors.
 
     Raises:
         SchemaError: The table is missing, lacks our columns or has no column for vectors.
     """
     columns = {row["name"]: row for row in await connection.fetch(_COLUMNS)}
     if "model" not in columns:
-        raise SchemaError(
-            "table embeddings is missing or older than this version", "run: embedq-tui --migrate"
-        )
+        raise SchemaError("the table embeddings is missing or not migrated", "run: embedq-tui --migrate")
     vector = columns.get("vector")
     if vector and vector["type"] == "vector":
         return VectorStorage(
@@ -84,4 +83,4 @@ async def inspect_storage(connection: Connection) -> VectorStorage:
         )
     if "vector_data" in columns:
         return VectorStorage(None)
-    raise SchemaError("table embeddings has neither a column vector of pgvector nor vector_data")
+    raise SchemaError("the table embeddings has neither a pgvector column vector nor a column vector_data")
