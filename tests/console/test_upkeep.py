@@ -8,6 +8,7 @@ from embedq_tui.console.app import Console
 from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
+from tests.commands.actors import start_worker
 from tests.console.running import OPERATOR, ConsolePilot, console, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_tasks, until_true
 from tests.support.databases import Connection, Database
@@ -162,8 +163,10 @@ async def test_where_nothing_may_be_changed_upkeep_is_refused_and_proving_is_not
     database: Database, connection: Connection
 ) -> None:
     await add_articles(connection, ["Text."])
-    async with console(database.settings, read_only=True) as pilot:
-        for screen, key in (("8", "i"), ("8", "r"), ("9", "X"), ("9", "t")):
+    await start_worker(connection)
+    of_workers = [("5", key) for key in ("p", "S", "x", "plus", "s")]
+    async with console(database.settings, (120, 40), read_only=True) as pilot:
+        for screen, key in (("8", "i"), ("8", "r"), ("9", "X"), ("9", "t"), *of_workers):
             await pilot.press(screen)
             await until(lambda: bool(pilot.app.screen.query_one(KeyedTable).keys))
             await pilot.press(key)

@@ -110,6 +110,21 @@ async def test_a_task_that_is_as_it_was_to_be_is_told_as_such(world: World) -> N
     assert [one.reason for one in await left_out(world.psql, planned, Outcome())] == ["already"]
 
 
+async def test_what_somebody_held_for_a_moment_only_is_not_left_out(world: World) -> None:
+    tasks = await failed(world, 20)
+    holder = await world.database.connect()
+    await holder.execute("BEGIN")
+    await holder.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", tasks[0])
+    freed: list[asyncio.Task[str]] = []
+
+    def reached(changed: int) -> None:
+        if not freed:
+            freed.append(asyncio.create_task(holder.execute("ROLLBACK")))
+
+    outcome = await do(world, RETRY, TaskFilter(error="boom"), batch_size=1, progress=reached)
+    assert set(outcome.ids) == set(tasks)
+
+
 async def test_a_task_that_is_none_of_those_meant_any_more_is_not_called_busy(world: World) -> None:
     held = await world.task(await world.article())
     await world.claim_one(scope := await world.worker())
