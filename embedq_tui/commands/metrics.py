@@ -65,6 +65,8 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
 
     Counts include tasks done by other programs' workers; times come from embedq's own workers.
     """
+    if prometheus and (invocation.as_json or plotted):
+        raise click.UsageError("--prometheus has a format of its own: leave out --json and --plot")
     settings = invocation.settings()
     if prometheus:
         return asyncio.run(_expose(settings))

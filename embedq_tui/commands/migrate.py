@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, confirm, print_json, print_table, say
+from embedq_tui.output import Column, confirm, count, print_json, print_table, say
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
@@ -57,6 +57,19 @@ def status(invocation: Invocation) -> None:
         return
     columns = [Column("Version", right=True), Column("Name"), Column("State"), Column("Applied", wrap=True)]
     print_table(columns, [_row(state) for state in states])
+    say()
+    say(_verdict([state.state for state in states]))
+
+
+def _verdict(states: list[str]) -> str:
+    """What the list comes to."""
+    if "unknown" in states:
+        return "The schema was migrated by a newer embedq: install that version."
+    if "changed" in states:
+        return "A file differs from what was applied; to see what to do: embedq-tui migrate verify"
+    if pending := states.count("pending"):
+        return f"{count(pending, 'migration')} pending; apply with: embedq-tui --migrate"
+    return "The schema is up to date."
 
 
 async def _states(settings: Settings) -> list[MigrationState]:

@@ -105,6 +105,7 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["import", "", "--dry-run"],
         ["audit", "--text", ""],
         ["audit", "--limit", "0"],
+        ["metrics", "--prometheus", "--json"],
     ],
     ids=" ".join,
 )

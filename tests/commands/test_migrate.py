@@ -33,11 +33,17 @@ async def test_what_was_applied_is_told_in_json(bare_tui: Tui, empty_database: D
     before = (await bare_tui("migrate", "status", "--json")).document("migrate-status")
     assert before["current"] is False
     assert {row["state"] for row in before["migrations"]} == {"pending"}
+    assert "--migrate" in (await bare_tui("migrate", "status")).out.splitlines()[-1]
     answer = await bare_tui("migrate", "up", "--json")
     assert answer.document("migrate")["applied"] == await versions(empty_database)
     after = (await bare_tui("migrate", "status", "--json")).document("migrate-status")
     assert after["current"] is True
-    assert "articles" in (await bare_tui("migrate", "status")).out
+    told = (await bare_tui("migrate", "status")).out
+    assert "articles" in told
+    assert "--migrate" not in told
+    connection = await empty_database.connect()
+    await connection.execute("UPDATE embedq_migrations SET checksum = 'x' WHERE version = 5")
+    assert "migrate verify" in (await bare_tui("migrate", "status")).out.splitlines()[-1]
 
 
 async def test_verify_answers_with_its_exit_code(tui: Tui, connection: Connection) -> None:
