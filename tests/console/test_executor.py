@@ -103,6 +103,13 @@ async def test_a_sweep_takes_the_number_and_comes_back(database: Database, conne
         assert await app.begin(app.history.undo_last()).wait() is None
 
 
+async def test_what_can_no_longer_be_taken_back_gives_way_to_what_was_done_before(database: Database) -> None:
+    async with bench(database) as (app, _):
+        app.history.remember(UndoableOperation(uuid4(), "12 tasks cancelled"))
+        assert await app.begin(app.history.undo_last()).wait() is None
+        assert app.history.last is None
+
+
 async def test_tasks_in_hand_are_counted_apart(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 9)
     await connection.execute(
