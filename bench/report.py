@@ -13,7 +13,7 @@ from bench.result import Cost, Latency, Result, Scaling, Step, load
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PROSE = Path(__file__).resolve().parent / "performance.template.md"
-"""What numbers cannot say; the tables are put in."""
+"""The prose; the tables are inserted into it."""
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _FLOOR, _OURS, _PEER = "floor", "embedq", "pgqueuer"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure beside its aim."""
+    """A figure and its aim."""
 
     name: str
     aim: str
@@ -36,7 +36,7 @@ class Figure:
 
 
 def write() -> None:
-    """Make the page."""
+    """Write the page."""
     PAGE.write_text(render(load()))
 
 
@@ -74,18 +74,18 @@ def figures(result: Result) -> list[Figure]:
 def _engine_figures(result: Result) -> Iterator[Figure]:
     rounds = _of(result.engine).rounds
     share = _median(one[_OURS].rate / one[_FLOOR].rate for one in rounds)
-    yield Figure("1 drain, of the floor's rate", "0.6 or more", f"{share:.2f}", share >= 0.6)
+    yield Figure("1 drain rate, relative to the floor", "0.6 or more", f"{share:.2f}", share >= 0.6)
     if all(_PEER in one for one in rounds):
         times = _median(one[_OURS].rate / one[_PEER].rate for one in rounds)
-        yield Figure("1 drain, of PgQueuer's rate", "2.5 or more", f"{times:.2f}", times >= 2.5)
+        yield Figure("1 drain rate, relative to PgQueuer", "2.5 or more", f"{times:.2f}", times >= 2.5)
         queued = _median(_enqueued(one[_OURS]) / _enqueued(one[_PEER]) for one in rounds)
-        yield Figure("1 queueing, of PgQueuer's rate", "1 or more", f"{queued:.2f}", queued >= 1)
+        yield Figure("1 queueing rate, relative to PgQueuer", "1 or more", f"{queued:.2f}", queued >= 1)
 
 
 def _latency_figures(result: Result) -> Iterator[Figure]:
     latency = _of(result.latency)
     p50 = _percentile(latency, _OURS, 50) / _percentile(latency, _FLOOR, 50)
-    yield Figure("2 pickup p50, of the floor's", "under 1.5", f"{p50:.2f}", p50 < 1.5)
+    yield Figure("2 pickup p50, relative to the floor", "under 1.5", f"{p50:.2f}", p50 < 1.5)
     if _PEER in latency.rounds[0]:
         ours, theirs = _percentile(latency, _OURS, 99), _percentile(latency, _PEER, 99)
         yield Figure(
@@ -99,7 +99,7 @@ def _flat_figures(result: Result) -> Iterator[Figure]:
     worst = max(steps, key=lambda name: steps[name])
     over = sum(ratio > 1.2 for ratio in steps.values())
     yield Figure(
-        f"3 each step at {flat.big_rows:,} rows, of its cost at {flat.small_rows:,}",
+        f"3 cost of each step at {flat.big_rows:,} rows, relative to {flat.small_rows:,}",
         "within 1.2",
         f"{len(steps) - over} of {len(steps)} steps; worst {steps[worst]:.2f} ({worst})",
         not over,
@@ -108,7 +108,7 @@ def _flat_figures(result: Result) -> Iterator[Figure]:
     sorts = max(step.sorted_rows or 0 for step in flat.steps.values())
     exact = "counts exact" if flat.counts_exact else "counts wrong"
     yield Figure(
-        "3 plans there",
+        "3 plans at that size",
         "no full scan or sort of the table, counts exact",
         f"{scans} full scans, at most {sorts} rows sorted, {exact}",
         not scans and sorts < 1_000 and flat.counts_exact,
@@ -119,7 +119,7 @@ def _pipeline_figures(result: Result) -> Iterator[Figure]:
     pipeline = _of(result.pipeline)
     times = _median(one[_OURS].seconds / one["client"].seconds for one in pipeline.rounds)
     yield Figure(
-        "4 articles through a slow provider, of a bare client's time",
+        "4 time for articles through a slow provider, relative to a bare client",
         "under 1.25",
         f"{times:.2f}",
         times < 1.25,
@@ -133,13 +133,18 @@ def _scaling_figures(result: Result) -> Iterator[Figure]:
     for processes in (2, 4):
         ours, floor = _scaled(scaling, _OURS, processes), _scaled(scaling, _FLOOR, processes)
         yield Figure(
-            f"5 {processes} processes, of the rate of one",
-            f"the floor's: {floor:.2f}",
+            f"5 rate of {processes} processes, relative to one",
+            f"{floor:.2f} or more, as the floor",
             f"{ours:.2f}",
             ours >= floor,
         )
     limited = _median(one[2] / one[1] for one in scaling.provider_rounds)
-    yield Figure("5 two processes, the provider the limit", "1.8 times", f"{limited:.2f}", limited >= 1.8)
+    yield Figure(
+        "5 rate of two processes, relative to one, provider-bound",
+        "1.8 or more",
+        f"{limited:.2f}",
+        limited >= 1.8,
+    )
 
 
 def _console_figures(result: Result) -> Iterator[Figure]:
@@ -147,14 +152,16 @@ def _console_figures(result: Result) -> Iterator[Figure]:
     frame = _median(ours / trivial for ours, trivial in console.frames)
     seconds = f"{_median(ours for ours, _ in console.frames):.2f} s"
     yield Figure(
-        "6 first full frame, of a trivial Textual app's",
+        "6 first full frame, relative to a trivial Textual app",
         "within 1.3",
         f"{frame:.2f} ({seconds})",
         frame <= 1.3,
     )
-    yield Figure("6 idle", "under 0.5 % of a core", f"{console.quiet_cpu:.2%}", console.quiet_cpu < 0.005)
     yield Figure(
-        "6 at 1,000 tasks/s", "under 15 % of a core", f"{console.busy_cpu:.1%}", console.busy_cpu < 0.15
+        "6 CPU, idle", "under 0.5 % of a core", f"{console.quiet_cpu:.2%}", console.quiet_cpu < 0.005
+    )
+    yield Figure(
+        "6 CPU at 1,000 tasks/s", "under 15 % of a core", f"{console.busy_cpu:.1%}", console.busy_cpu < 0.15
     )
     late = max(quantiles(times, n=20)[18] for times in (console.quiet_ms, console.busy_ms))
     yield Figure("6 commit to screen, p95", "under 150 ms", f"{late:.0f} ms", late < 150)
@@ -165,7 +172,9 @@ def _startup_figures(result: Result) -> Iterator[Figure]:
     cases = _of(result.startup).cases
     pairs = list(zip(cases["embedq-tui status"], cases["asyncpg and one query"], strict=True))
     wall = _median(ours[1] / base[1] for ours, base in pairs)
-    yield Figure("7 `status`, of python with asyncpg and one query", "within 2", f"{wall:.2f}", wall <= 2)
+    yield Figure(
+        "7 `status`, relative to python with asyncpg and one query", "within 2", f"{wall:.2f}", wall <= 2
+    )
 
 
 # -- tables
@@ -175,10 +184,10 @@ def _taken(result: Result) -> str:
     when = sorted(taken.at for taken in result.taken.values())
     loads = [load for taken in result.taken.values() for load in (taken.load_before, taken.load_after or 0)]
     facts = [
-        f"Taken {when[0]:%Y-%m-%d}",
+        f"Measured on {when[0]:%Y-%m-%d}",
         f"{result.machine['processor']}, {result.machine['cores']} cores, {result.machine['memory']}",
         f"PostgreSQL {result.server.get('server_version', '')} on the same machine",
-        f"load average from {min(loads):.1f} to {max(loads):.1f} (what is measured is part of it)",
+        f"load average from {min(loads):.1f} to {max(loads):.1f} (including the measured programs)",
         ", ".join(f"{name} {number}" for name, number in result.versions.items()),
         "server: " + ", ".join(f"{k} {v}" for k, v in result.server.items() if k != "server_version"),
     ]
@@ -187,7 +196,7 @@ def _taken(result: Result) -> str:
 
 def _engine(result: Result) -> Iterator[str]:
     engine = _of(result.engine)
-    yield "| | drained/s | of the floor | CPU a job | of it the worker | WAL a job | queued/s | setting |"
+    yield "| | drained/s | vs. floor | CPU per job | of which worker | WAL per job | queued/s | setting |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, setting in engine.settings.items():
         costs = [one[name] for one in engine.rounds]
@@ -208,7 +217,7 @@ def _engine(result: Result) -> Iterator[str]:
 
 def _latency(result: Result) -> Iterator[str]:
     latency = _of(result.latency)
-    yield f"| {len(latency.rounds)} tasks each, in turns | p50 | p90 | p99 |"
+    yield f"| {len(latency.rounds)} tasks each, alternating | p50 | p90 | p99 |"
     yield "|---|---|---|---|"
     for name in latency.rounds[0]:
         cells = (f"{_percentile(latency, name, part):.1f} ms" for part in (50, 90, 99))
@@ -229,7 +238,7 @@ def _flat(result: Result) -> Iterator[str]:
 def _pipeline(result: Result) -> Iterator[str]:
     pipeline = _of(result.pipeline)
     title = f"{pipeline.articles:,} articles of {pipeline.chunks} chunks"
-    yield f"| {title} | seconds | CPU an article | requests |"
+    yield f"| {title} | seconds | CPU per article | requests |"
     yield "|---|---|---|---|"
     yield f"| in theory | {pipeline.ideal_s:.2f} | | |"
     for name, setting in pipeline.settings.items():
@@ -248,12 +257,12 @@ def _scaling(result: Result) -> Iterator[str]:
         rates = (_median(one[name][count] for one in scaling.rounds) for count in (1, 2, 4))
         yield f"| {name} | {' | '.join(f'{rate:,.0f}/s' for rate in rates)} |"
     limited = (_median(one[count] for one in scaling.provider_rounds) for count in (1, 2))
-    yield f"| the provider is the limit | {' | '.join(f'{rate:,.0f} articles/s' for rate in limited)} | |"
+    yield f"| embedq, provider-bound | {' | '.join(f'{rate:,.0f} articles/s' for rate in limited)} | |"
 
 
 def _startup(result: Result) -> Iterator[str]:
     cases = _of(result.startup).cases
-    yield "| | CPU | wall | wall, of asyncpg and one query |"
+    yield "| | CPU | wall | wall, relative to asyncpg and one query |"
     yield "|---|---|---|---|"
     base = cases["asyncpg and one query"]
     for name, pairs in cases.items():
