@@ -9,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/constraints.txt
 TESTS ?= tests
-# Each process of two has a server of its own; the tests of a file stay together.
+# Two processes, each with its own server; the tests of a file stay together.
 PARALLEL ?= -n 2 --dist loadfile
 
 # PIP_CONSTRAINT would constrain the build environment too, hence -c.
@@ -25,7 +25,7 @@ help:  ## list the targets
 
 # -- installing ------------------------------------------------------------------------------------------------
 
-# A virtual environment whose Python is gone or cannot start is made anew.
+# A virtual environment whose Python is gone or cannot start is recreated.
 $(PY):
 	@command -v "$(PYTHON)" >/dev/null \
 	  || { echo "make: $(PYTHON) not found; name a Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
@@ -36,7 +36,7 @@ $(PY):
 	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 
-# What is installed is remembered by a stamp; pyproject.toml or the lock newer than it installs again.
+# A stamp records what is installed; a newer pyproject.toml or lock installs again.
 $(VENV)/.demo: pyproject.toml $(LOCK) | $(PY)
 	@echo "installing what the demo needs"
 	@$(PIP_INSTALL) --editable '.[demo]'
@@ -48,7 +48,7 @@ $(VENV)/.dev: pyproject.toml $(LOCK) | $(PY)
 	@touch $@ $(VENV)/.demo
 
 .PHONY: install
-install: $(VENV)/.dev  ## make .venv with everything a developer needs
+install: $(VENV)/.dev  ## create .venv with everything a developer needs
 
 # -- running ---------------------------------------------------------------------------------------------------
 
@@ -57,17 +57,17 @@ demo: $(VENV)/.demo  ## embedded PostgreSQL, real articles, local model
 	@$(VENV)/bin/embedq-tui demo --headless $(ARGS)
 
 .PHONY: screenshots
-screenshots: $(VENV)/.dev  ## the pictures in screenshots/, of the real console on the demo's articles
+screenshots: $(VENV)/.dev  ## regenerate screenshots/ from the real console on the demo's articles
 	$(PY) -m screenshots.make $(ARGS)
 
 # -- testing ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.dev  ## every test that takes a few seconds at most, and the packaging tests
+test: $(VENV)/.dev  ## all tests but the slow ones, and the packaging tests
 	$(PY) -m pytest -m "not slow" $(PARALLEL) $(TESTS) $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.dev  ## the tests that take longer
+test-slow: $(VENV)/.dev  ## the slow tests
 	$(PY) -m pytest -m slow $(TESTS) $(ARGS)
 
 .PHONY: soak
@@ -78,9 +78,9 @@ soak: $(VENV)/.dev  ## break workers, database, network and provider for a while
 test-matrix: $(VENV)/.dev  ## the database tests on PostgreSQL 12 to 18
 	$(PY) -m tests.matrix $(ARGS)
 
-# Needs spin and gcc; says so where they are missing.
+# Needs spin and gcc; says so if they are missing.
 .PHONY: model
-model: $(VENV)/.dev  ## check the model of the claim protocol with SPIN (ARGS=--long: larger cases too)
+model: $(VENV)/.dev  ## check the model of the claim protocol with SPIN (ARGS=--long: also larger cases)
 	@$(PY) -m tests.model.check $(ARGS)
 
 .PHONY: test-lowest
@@ -95,22 +95,22 @@ $(VENV)/.bench: $(VENV)/.dev
 	@touch $@
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## all measurements, some 40 minutes; docs/performance.md (ARGS="engine latency": these alone)
+bench: $(VENV)/.bench  ## all measurements, some 40 minutes; docs/performance.md (ARGS="engine latency": only these)
 	$(PY) -m bench $(ARGS)
 
 # -- checking --------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(VENV)/.dev docs  ## lint, format, types, arrows between the rooms, dependencies, the guide's links
+check: $(VENV)/.dev docs  ## lint, format, types, import rules, dependencies, the guide's links
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m pip --disable-pip-version-check check
 
-# Asks an advisory service on the network what is known of the locked versions; not part of check, which needs none.
+# Queries an advisory service on the network, so it is not part of check, which needs no network.
 .PHONY: audit
-audit: $(PY)  ## known vulnerabilities of what is locked; needs the network
+audit: $(PY)  ## known vulnerabilities of the locked versions; needs the network
 	@"$(PY)" -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
 	$(VENV)/audit/bin/pip-audit --requirement $(LOCK) --disable-pip --no-deps $(ARGS)
@@ -121,15 +121,15 @@ format: $(VENV)/.dev  ## format the code and apply safe fixes
 	$(PY) -m ruff format .
 
 .PHONY: tables
-tables: $(VENV)/.dev  ## the tables of settings and keys in docs/, as the program has them
+tables: $(VENV)/.dev  ## regenerate the tables of settings and keys in docs/
 	$(PY) -m tests.support.guide_tables
 
 .PHONY: share
-share: $(VENV)/.dev  ## the manual pages and scripts for shells that the wheel installs
+share: $(VENV)/.dev  ## regenerate the manual pages and shell completions that the wheel installs
 	$(PY) -m share.make
 
 .PHONY: docs
-docs: $(VENV)/.dev  ## the guide as a site, in site/; a link that leads nowhere fails
+docs: $(VENV)/.dev  ## build the guide as a site in site/; fails on a broken link
 	$(PY) -m mkdocs --quiet build --strict
 
 # -- releasing -------------------------------------------------------------------------------------------------
@@ -144,23 +144,23 @@ $(VENV)/.release: pyproject.toml $(LOCK) | $(VENV)/.dev
 	@touch $@
 
 .PHONY: release-check
-release-check: $(VENV)/.release  ## what a release has to pass: build, wheel, SBOM, version; before its tag, and on it
+release-check: $(VENV)/.release  ## what a release must pass: build, wheel, SBOM, version; run before its tag, and on it
 	$(PY) -m tests.packaging.release
 
-# What every virtual environment brings, and ourselves (the extras name us).
+# What every virtual environment brings, and this package itself (the extras name it).
 UNPINNED := embedq-tui pip setuptools wheel
 
-# Resolved for the oldest Python; tests/packaging/test_lock.py sees that it fits pyproject.toml. UPGRADE=1 takes
-# the newest versions, without it only what pyproject.toml changed moves. Needs no installation of ours, which the old
-# lock may forbid.
+# Resolved for the oldest Python; tests/packaging/test_lock.py checks that it fits pyproject.toml. UPGRADE=1 takes
+# the newest versions; without it, only what pyproject.toml changed moves. Does not install this package, which the
+# old lock may forbid.
 .PHONY: lock
-lock: $(PY)  ## write requirements/constraints.txt anew (UPGRADE=1: newest versions)
+lock: $(PY)  ## regenerate requirements/constraints.txt (UPGRADE=1: newest versions)
 	@$(PIP_INSTALL) pip-tools
 	CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --strip-extras --all-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	  --no-annotate $(addprefix --unsafe-package=,$(UNPINNED)) $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
 
 .PHONY: clean
-clean:  ## remove .venv, caches and what was built
+clean:  ## remove .venv, caches and build results
 	rm -rf $(VENV) dist build site snapshot_report.html .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
