@@ -8,7 +8,9 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 import trustme
 from pydantic import SecretStr
@@ -16,7 +18,7 @@ from pydantic import SecretStr
 from embedq_worker.database.connections import connect, connected
 from embedq_worker.errors import Unreachable
 from embedq_worker.settings import Settings
-from tests.support.databases import Database
+from tests.support.databases import Database, Server
 
 
 async def test_a_connection_given_up_at_the_worst_moment_leaves_no_words(
@@ -52,6 +54,19 @@ async def test_what_the_url_asks_in_vain_is_no_connection_that_was_lost(
     told = await refused(f"{database.url}?{query}")
     assert word in str(told)
     assert "lost" not in told.message
+
+
+async def test_a_database_that_takes_no_connections_is_not_reached(
+    server: Server, database: Database
+) -> None:
+    name = urlsplit(database.url).path.strip("/")
+    connection = await asyncpg.connect(server.url)
+    try:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await refused(database.url)
+    finally:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await connection.close()
 
 
 async def test_a_server_that_nobody_vouches_for(tmp_path: Path) -> None:

@@ -88,7 +88,17 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "connect to the primary, or use another profile",
     ),
     (
-        (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError),
+        (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
+        EmbedqError,
+        "PostgreSQL at {place}: {text}",
+        "another session holds a lock (pg_stat_activity shows it); try again",
+    ),
+    (
+        (
+            asyncpg.TooManyConnectionsError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.ObjectNotInPrerequisiteStateError,  # also of a database that takes no connections
+        ),
         Unreachable,
         "PostgreSQL at {place}: {text}",
         "try again in a moment",
