@@ -101,7 +101,7 @@ async def test_killed_in_the_middle_of_an_index(empty_database: Database) -> Non
     await holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
     process = await start_migrator(empty_database)
     assert process.stdout is not None
-    assert b"waits" in await process.stdout.readline()
+    assert b"is waiting" in await process.stdout.readline()
     await kill(process)
     assert await connection.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 1
 
@@ -121,7 +121,7 @@ async def test_the_lock_of_a_dead_migrator_goes_by_itself(empty_database: Databa
     await holder.execute("BEGIN; LOCK TABLE embedding_tasks IN ROW EXCLUSIVE MODE")
     process = await start_migrator(empty_database)
     assert process.stdout is not None
-    while b"waits" not in await process.stdout.readline():
+    while b"is waiting" not in await process.stdout.readline():
         pass
     await kill(process)
     await holder.execute("ROLLBACK")

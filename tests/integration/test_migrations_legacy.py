@@ -313,7 +313,7 @@ async def test_limits_of_the_role_do_not_stop_it(legacy: Database) -> None:
                 ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"""
         )
         running = asyncio.create_task(migrations.up(legacy.settings, lines.append, patience=QUICK))
-        await until(lambda: any("waits" in line for line in lines) or running.done(), within_s=20)
+        await until(lambda: any("is waiting" in line for line in lines) or running.done(), within_s=20)
     await running
     assert await migrations.verify(connection) == []
 
