@@ -154,7 +154,7 @@ def _tell(sample: Sample) -> None:
 
 def _table(samples: Sequence[Sample]) -> str:
     lines = [
-        "| | tasks/s | claim (mean) | dead rows, most | table, indexes | autovacuums | memory of a worker |",
+        "| | tasks/s | claim (mean) | dead tuples, max | table, indexes | autovacuums | memory of a worker |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for phase in PHASES:

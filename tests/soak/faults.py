@@ -277,22 +277,22 @@ async def run_a_foreign_worker(scene: Scene) -> int:
 
 FAULTS: Sequence[Fault] = (
     Fault("workers killed (kill -9)", kill_a_worker, (0.05, 0.4), weight=8.0),
-    Fault("workers frozen until given up, then thawed", freeze_a_worker, (0.0, 0.5), 1.5, passes=False),
+    Fault("workers frozen until presumed dead, then thawed", freeze_a_worker, (0.0, 0.5), 1.5, passes=False),
     Fault("workers started and stopped", stop_a_worker, (0.1, 1.0)),
     Fault("workers with a wrong clock", start_with_another_clock, (0.0, 0.3), passes=False),
     Fault("console killed (kill -9)", kill_a_console, (0.0, 0.5), weight=2.0),
     Fault("sessions terminated (pg_terminate_backend)", cut_sessions, (0.1, 1.0)),
-    Fault("PostgreSQL killed or shut down at once", kill_the_server, (0.5, 3.0), weight=1.5),
-    Fault("migrations taken back and made again", migrate, (0.2, 2.0)),
+    Fault("PostgreSQL killed or stopped immediately", kill_the_server, (0.5, 3.0), weight=1.5),
+    Fault("migrations rolled back and reapplied", migrate, (0.2, 2.0)),
     Fault("network: connections dropped", drop_lines),
     Fault("network: packets delayed", delay_lines),
     Fault("network: messages cut in half", halve_lines),
-    Fault("network: connections silent", silence_lines, (10.0, 16.0), weight=2.5),
-    Fault("provider away and back", lose_the_provider, (1.0, 4.0), weight=2.0),
-    Fault("provider answering wrongly", spoil_the_provider, (1.0, 4.0), weight=2.0),
+    Fault("network: connections gone silent", silence_lines, (10.0, 16.0), weight=2.5),
+    Fault("provider down, then back", lose_the_provider, (1.0, 4.0), weight=2.0),
+    Fault("provider sending wrong answers", spoil_the_provider, (1.0, 4.0), weight=2.0),
     Fault("articles edited and deleted while embedded", edit_what_is_in_hand, (0.02, 0.3)),
     Fault("an operator's statements in psql", type_statements, (0.3, 1.5), repaired=True),
-    Fault("another program's worker beside", run_a_foreign_worker, (0.2, 1.0), repaired=True),
+    Fault("another program's worker running alongside", run_a_foreign_worker, (0.2, 1.0), repaired=True),
 )
 
 UNREACHABLE = (*EXPECTED_ERRORS, AssertionError)

@@ -11,7 +11,7 @@ from tests.soak.rounds import Round
 from tests.support.oracle.findings import DUPLICATED, LOST, STALE, Finding
 
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
-TOGETHER = "several of these at once"
+TOGETHER = "several of these together"
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ def summary(rounds: Sequence[Round]) -> str:
     )
     return (
         f"{len(rounds)} rounds, {workers:,} workers started, {kills:,} of them killed; {completed:,} tasks "
-        f"completed, {articles:,} articles judged. Illegal states and histories, wrong counts, attempts "
-        f"charged for nobody's fault: {others}."
+        f"completed, {articles:,} articles checked. Illegal states or histories, wrong counts, attempts charged "
+        f"without cause: {others}."
     )
 
 
