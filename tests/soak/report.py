@@ -58,8 +58,8 @@ def summary(rounds: Sequence[Round]) -> str:
     )
     return (
         f"{len(rounds)} rounds, {workers:,} workers started, {kills:,} of them killed; {completed:,} tasks "
-        f"completed, {articles:,} articles checked. Illegal states or histories, wrong counts, attempts charged "
-        f"without cause: {others}."
+        f"completed, {articles:,} articles checked. Illegal states or histories, wrong counts, attempts "
+        f"charged without cause: {others}."
     )
 
 
