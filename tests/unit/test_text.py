@@ -35,9 +35,22 @@ def test_one_line_of_a_width(text: str, width: int) -> None:
     assert "\t" not in line
 
 
-@pytest.mark.parametrize("text", ["plain", "Überschrift", "日本語", "שלום", "emoji 👩‍💻", "a\tb\nc"])
+@pytest.mark.parametrize(
+    "text", ["plain", "Überschrift", "日本語", "שלום", "emoji 👩‍💻", "\u0645\u06cc\u200c\u062e", "a\tb\nc"]
+)
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200bb", "\ufeffslug", "so\u00adft", "zero\u200dwidth", "x\u200c", "a\u2060b"]
+)
+def test_what_cannot_be_seen_is_shown_instead_of_hiding_in_a_slug(text: str) -> None:
+    assert "\ufffd" in printable(text)
+
+
+def test_no_joiner_is_left_without_what_it_joins() -> None:
+    assert printable_line("\U0001f469\u200d\U0001f4bb and more", 3) == "\U0001f469…"
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "\x9b31m", "\x1b]52;c;aGk=\x07", "\u202etxt", "\x7f", "\r"])

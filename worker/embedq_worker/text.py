@@ -7,12 +7,20 @@ from datetime import UTC, datetime
 
 # C0 except tab and line feed, DEL, C1 (which includes the one-character CSI), bidirectional marks, separators
 # that some programs take for line ends, and lone surrogates, which cannot be encoded.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMMANDS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+# Characters without a glyph: two slugs that look alike would differ, and terminals disagree about the width.
+_INVISIBLE = "\xad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb"
+_UNSAFE = re.compile(f"[{_COMMANDS}{_INVISIBLE}]")
+# They belong to emoji and some scripts; next to ASCII they join nothing, and are invisible.
+_JOINERS = "\u200c\u200d"
+_STRAY_JOINER = re.compile(f"(?<![^\x00-\x7f])[{_JOINERS}]|[{_JOINERS}](?![^\x00-\x7f])")
 _REPLACEMENT = "\ufffd"
+_CUT = f" {_JOINERS}"
+"""Not left at the end of what is cut."""
 
 
 def printable(text: str) -> str:
-    """Replace every character that could move the cursor, start an escape sequence or reverse text.
+    """Replace every character that could move the cursor, start an escape sequence, reverse text, or hide.
 
     What follows an escape character stays as plain text, so that nothing is hidden.
 
@@ -22,7 +30,10 @@ def printable(text: str) -> str:
     Returns:
         Text of the same length; line feeds and tabs are kept, the CR of a CRLF is replaced.
     """
-    return _UNSAFE.sub(_REPLACEMENT, text)
+    shown = _UNSAFE.sub(_REPLACEMENT, text)
+    if "\u200c" in shown or "\u200d" in shown:
+        return _STRAY_JOINER.sub(_REPLACEMENT, shown)
+    return shown
 
 
 def printable_line(text: str, width: int | None = None) -> str:
@@ -36,7 +47,7 @@ def printable_line(text: str, width: int | None = None) -> str:
     line = printable(" ".join(text.split()))
     if width is None or len(line) <= width:
         return line
-    return f"{line[: max(width - 1, 0)].rstrip()}…"
+    return f"{line[: max(width - 1, 0)].rstrip(_CUT)}…"
 
 
 def stamp(when: datetime, timespec: str = "auto") -> str:
