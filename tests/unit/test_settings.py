@@ -220,6 +220,9 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert row(settings, "EMBEDDING_BATCH_SIZE", file).source == f"{file.name}: EMBEDDING_QUEUE_BATCH_SIZE"
     monkeypatch.setenv("EMBEDDING_MODEL", "   ")
     assert load_settings().model == "nomic-embed-text"
+    for name in ("OPENAI_API_KEY", "DB_HOST"):
+        monkeypatch.setenv(name, "   ")
+        assert row(load_settings(), name).value == "-"
 
 
 def test_a_flag_wins_over_everything_and_is_named_as_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

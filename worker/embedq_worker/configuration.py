@@ -210,11 +210,12 @@ def _masked(value: object) -> str:
     if value is None:
         return _NOTHING
     if isinstance(value, SecretStr):
-        secret = value.get_secret_value()
+        if not (secret := value.get_secret_value()):
+            return _NOTHING
         return masked_url(secret) if "://" in secret else MASK
     if isinstance(value, bool):
         return str(value).lower()
-    return masked_url(value) if isinstance(value, str) and "://" in value else str(value)
+    return masked_url(value) if isinstance(value, str) and "://" in value else str(value) or _NOTHING
 
 
 def _range_of(field: FieldInfo) -> str:
