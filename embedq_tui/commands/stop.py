@@ -10,11 +10,11 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
-from embedq_tui.output import count, print_json, progress, say
+from embedq_tui.output import SoFar, count, print_json, progress, say
 from embedq_tui.worker_commands import worker_named
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection, connected
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import AskedWorker, Order
 from embedq_worker.queue.wanted import TaskFilter
@@ -67,7 +67,13 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
     settings = invocation.settings()
     if timeout is None:
         timeout = (FORCED_S if force else settings.shutdown_grace_ms / 1000) + settings.beat_every_s
-    stopped = asyncio.run(_stop(settings, worker, force=force, timeout_s=timeout))
+    ordered = SoFar(False)
+    try:
+        stopped = asyncio.run(_stop(settings, worker, ordered, force=force, timeout_s=timeout))
+    except (KeyboardInterrupt, EmbedqError):
+        if ordered.value:  # who gives up waiting takes nothing back
+            say(f"The order stands{'' if worker else ', until you run: embedq-tui start'}", error=True)
+        raise
     if invocation.as_json:
         print_json(
             {
@@ -84,7 +90,9 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
     return ExitCode.NO if stopped.left else ExitCode.OK
 
 
-async def _stop(settings: Settings, name: str | None, *, force: bool, timeout_s: float) -> Stopped:
+async def _stop(
+    settings: Settings, name: str | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
+) -> Stopped:
     async with connected(settings) as connection:
         await migrations.require_current(connection)
         if name is None:
@@ -95,6 +103,7 @@ async def _stop(settings: Settings, name: str | None, *, force: bool, timeout_s:
             held = TaskFilter(worker=worker.id)
             await fleet.stop_worker(connection, worker.id, force=force, by=operator())
             asked = [worker.id]
+        ordered.value = True
         taken = await _take_back(connection, held) if force else 0
         workers = await _wait(connection, settings, asked, timeout_s)
         left = [worker.id for worker in workers if not worker.ended]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from uuid import UUID
 
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
@@ -55,6 +56,24 @@ async def test_a_graceful_stop_lets_a_worker_finish(
         assert (await stop).code == ExitCode.OK
         assert await worker.ended() == 0
     assert await statuses(connection) == {"completed": 1}
+
+
+async def test_who_gives_up_waiting_for_a_stop_is_told_that_it_stands(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, processing=1)
+        stop = await tui.start("stop")
+        await worker.until_heard("stopping")
+        stop.send_signal(signal.SIGINT)
+        _, err = await stop.communicate()
+        assert stop.returncode == INTERRUPTED
+        assert b"embedq-tui start" in err
+        stub.faults.hold.set()
+        assert await worker.ended() == 0
 
 
 async def test_pause_keeps_workers_up(
