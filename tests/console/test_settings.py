@@ -131,3 +131,13 @@ async def test_the_schema_of_a_newer_program_is_not_touched(
         await pilot.press("M")
         await until_text(pilot, "990 from_the_future")
         assert not isinstance(pilot.app.screen, Confirm)
+
+
+async def test_on_a_narrow_terminal_a_setting_is_read_to_its_end(database: Database) -> None:
+    async with console(database.settings) as pilot:
+        await pilot.press("9")
+        await until_text(pilot, "SEMANTIC_SEARCH_ENABLED")
+        table = pilot.app.screen.query_one("#settings", KeyedTable)
+        table.move_cursor(row=table.keys.index("EMBEDDING_METRICS_PORT"))
+        await until_text(pilot, "accepts 0..65535")
+        await until_text(pilot, "from default")

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Static
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
@@ -95,11 +95,13 @@ class SettingsScreen(ActionScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
         self._rows: list[SettingRow] = []
         self._only_set = False
         self._section = SECTIONS[0]
         self._states: list[MigrationState] | None = None
         self._problem: EmbedqError | None = None
+        self._told: SettingRow | None = None
         self._checks: list[Check] = []
         self._checking: Worker[None] | None = None
         self._began = 0.0
@@ -109,21 +111,21 @@ class SettingsScreen(ActionScreen):
         """Where we are, then one of several parts."""
         ascii_only = self.console.ascii_only
         yield Lines(id="where")
-        yield Lines(id="warnings")
+        yield Static(id="warnings")
         yield Lines(id="sections")
         with ContentSwitcher(initial=SECTIONS[0]):
             yield KeyedTable(SETTINGS, ascii_only=ascii_only, id="settings")
             yield TextView(id="checks")
             yield KeyedTable(MIGRATIONS, ascii_only=ascii_only, id="migrations")
-        yield Lines(id="about")
+        yield Static(id="about")
 
     def on_mount(self) -> None:
         """Read where the settings are from, once: they are in force as they were read."""
         session = self.session
         self._rows = session.profile.described(session.settings, self.console.options.env_file)
         warnings = [Text(f"Warning: {printable_line(one)}", DOUBTFUL) for one in session.settings.warnings()]
-        shown = self.query_one("#warnings", Lines)
-        shown.show(warnings)
+        shown = self.query_one("#warnings", Static)
+        shown.update(Text("\n").join(warnings))
         shown.display = bool(warnings)
         self._show_section()
 
@@ -170,11 +172,12 @@ class SettingsScreen(ActionScreen):
         self._draw_about()
 
     def _draw_about(self) -> None:
-        lines = self.query_one("#about", Lines)
+        told = self.query_one("#about", Static)
         row = self._current
-        lines.display = self._section == "settings" and row is not None
-        if row is not None:
-            lines.show(about(row))
+        told.display = self._section == "settings" and row is not None
+        if row is not None and row != self._told:
+            self._told = row
+            told.update(Text("\n").join(about(row)))
 
     def _where(self) -> Iterator[Text]:
         yield from database_lines(self.session)
