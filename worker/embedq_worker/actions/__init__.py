@@ -1,5 +1,5 @@
-"""What an operator does to many tasks and articles, and takes back.
+"""Operators' actions on many tasks and articles, and their undo.
 
-What the database raises is raised, between two batches: asyncpg.PostgresError, OSError, TimeoutError, see
+Database errors are passed on, between two batches: asyncpg.PostgresError, OSError, TimeoutError, see
 `failures.explained`.
 """

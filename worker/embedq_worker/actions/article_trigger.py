@@ -1,4 +1,4 @@
-"""The opt-in trigger on `articles` that queues what any program saves, changes or deletes; see sql/013."""
+"""The optional trigger on `articles` that queues what any program inserts, updates or deletes: sql/013."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FROM pg_trigger WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq
 class ArticleTrigger:
     """State of the trigger.
 
-    Whether the article program queues by itself as well cannot be seen from here; if it does, its tasks and
-    ours for one save are done as one.
+    The article application may queue tasks itself as well, which cannot be seen from here; its task and ours
+    for one save are then processed as one.
 
     Attributes:
-        events: What it is installed for, of ``insert``, ``update`` and ``delete``; the last is left out
-            where a task needs an article.
-        disabled: Of these, what somebody switched off.
-        max_attempts: Of the tasks it queues; None where it is not installed.
+        events: Events it is installed for: ``insert``, ``update`` and ``delete``; without the last if a task
+            must reference an existing article.
+        disabled: Events whose trigger is disabled.
+        max_attempts: max_attempts of the tasks it queues; None if it is not installed.
     """
 
     events: tuple[str, ...]
@@ -43,17 +43,17 @@ class ArticleTrigger:
 
     @property
     def installed(self) -> bool:
-        """Saves and changes are both seen to."""
+        """Inserts and updates are both covered."""
         return {"insert", "update"} <= set(self.events)
 
     @property
     def enabled(self) -> bool:
-        """Installed, and nothing of it is switched off."""
+        """Installed, and not disabled for any event."""
         return self.installed and not self.disabled
 
 
 async def status(connection: Connection) -> ArticleTrigger:
-    """Look whether the trigger is there and works.
+    """Report whether the trigger is installed and enabled.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -64,19 +64,19 @@ async def status(connection: Connection) -> ArticleTrigger:
 
 
 async def install(connection: Connection, *, max_attempts: int, by: str = "", tries: int = TRIES) -> bool:
-    """Install the trigger, or put right what is there.
+    """Install the trigger, or repair it.
 
     Args:
-        connection: To a migrated database, of a role that may create triggers on `articles`.
-        max_attempts: Of the tasks it queues.
-        by: Operator as ``user@host``, for the audit log; empty for no row there.
-        tries: How often a lock is asked for that others hold.
+        connection: To a migrated database, as a role that may create triggers on `articles`.
+        max_attempts: max_attempts of the tasks it queues.
+        by: Operator as ``user@host``, for the audit log; empty for no audit row.
+        tries: How often to try for the lock.
 
     Returns:
-        False where it was there already.
+        False if it was already installed.
 
     Raises:
-        EmbedqError: `articles` was locked by others all the time.
+        EmbedqError: Other sessions held locks on `articles` all the time.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
@@ -93,14 +93,14 @@ async def remove(connection: Connection, *, by: str = "") -> bool:
     """Remove the trigger; tasks that it queued stay.
 
     Args:
-        connection: To a migrated database, of a role that owns `articles`.
-        by: Operator as ``user@host``, for the audit log; empty for no row there.
+        connection: To a migrated database, as the owner of `articles`.
+        by: Operator as ``user@host``, for the audit log; empty for no audit row.
 
     Returns:
-        False where there was none.
+        False if it was not installed.
 
     Raises:
-        EmbedqError: `articles` was locked by others all the time.
+        EmbedqError: Other sessions held locks on `articles` all the time.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
@@ -116,12 +116,12 @@ async def remove(connection: Connection, *, by: str = "") -> bool:
 async def _with_short_locks(connection: Connection, once: Callable[[], Awaitable[bool]], tries: int) -> bool:
     async def shortly() -> bool:
         async with connection.transaction():
-            # While DDL waits for writers of `articles`, new ones wait behind it: so not for long.
+            # While DDL waits for writers of `articles`, new writers queue behind it: it must not wait long.
             await connection.execute("SET LOCAL lock_timeout = '1s'")
             return await once()
 
     held = EmbedqError(
-        "other sessions hold the table articles",
-        "end long transactions (pg_stat_activity tells which), then try again",
+        "other sessions hold locks on the table articles",
+        "end long transactions (see pg_stat_activity), then try again",
     )
     return await until_free(shortly, held, tries=tries, pause=_PAUSE)

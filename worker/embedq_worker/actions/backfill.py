@@ -1,8 +1,8 @@
-"""Find articles whose embeddings are missing, out of date or by another model, and queue them; page by page.
+"""Find articles whose embeddings are missing, stale or from another model, and queue them page by page.
 
-What is wrong is decided by sql/012_bulk (`embedq_backfill_page`) from articles, embeddings and tasks as they
-are: whatever left the damage is repaired alike, and a run over what is right queues nothing. Nothing is
-deleted before the new vectors are there. What became of a run: see `bulk`.
+sql/012_bulk (`embedq_backfill_page`) decides what is wrong from the present articles, embeddings and tasks,
+so it does not matter what caused the damage, and a second run queues nothing. Old vectors stay until the new
+ones are stored. `bulk` tells what became of a run.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.schema.needs import Category
 
 PAGE = 1_000
-"""Articles looked at per round trip."""
+"""Articles examined per round trip."""
 SILENT_S = 30.0
-"""A run that was not heard of for so long is taken for dead: another may go on with it."""
+"""A run without progress for this long is presumed dead, and another one may continue it."""
 RESUME_WITHIN_S = 86_400.0
-"""A run that ended early is continued within this time; later a new one is begun."""
+"""A run that ended early is continued within this time; later, a new operation is started."""
 BYTES_PER_WORD = 6
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillOptions:
-    """What is to be found and how it is queued.
+    """What to look for, and how to queue it.
 
     Attributes:
-        model: Name stored with vectors, `Provider.model`.
-        max_attempts: Of the tasks.
-        categories: What is to be queued.
-        priority: Of the tasks.
-        batch_size: Articles looked at per transaction, and so tasks queued per transaction at most.
+        model: Model that vectors should be from, `Provider.model`.
+        max_attempts: max_attempts of the tasks.
+        categories: Categories to queue.
+        priority: Priority of the tasks.
+        batch_size: Articles examined, and so at most queued, per transaction.
     """
 
     model: str
@@ -53,7 +53,7 @@ class BackfillOptions:
 
     @property
     def filter(self) -> dict[str, object]:
-        """As kept with the operation: runs of one filter continue each other."""
+        """The filter stored with the operation; a run continues one with the same filter."""
         return {
             "model": self.model,
             "categories": sorted(self.categories),
@@ -67,8 +67,8 @@ class CategoryCount:
 
     Attributes:
         to_queue: Without an open task.
-        waiting: With a task that is pending or in hand already.
-        chunks: Estimated, of those to queue.
+        waiting: With a task that is already pending or in progress.
+        chunks: Estimated number of chunks of those to queue.
     """
 
     to_queue: int = 0
@@ -81,8 +81,8 @@ class Plan:
     """What a run would find.
 
     Attributes:
-        articles: Looked at.
-        counts: By category, all of them, wanted or not.
+        articles: Articles examined.
+        counts: Counts of every category, whether it is to be queued or not.
     """
 
     articles: int = 0
@@ -91,7 +91,7 @@ class Plan:
     )
 
     def of(self, options: BackfillOptions) -> CategoryCount:
-        """Sum over the categories that are wanted."""
+        """Sum over the categories to queue."""
         wanted = [self.counts[category] for category in options.categories]
         return CategoryCount(
             sum(count.to_queue for count in wanted),
@@ -102,13 +102,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
-        last_id: Of the last article looked at.
-        articles: Looked at.
-        queued: By this run.
-        waiting: Found with an open task.
+        last_id: Id of the last article examined.
+        articles: Articles examined.
+        queued: Tasks queued by this run.
+        waiting: Articles that already had an open task.
     """
 
     last_id: int
@@ -119,14 +119,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run ended, or how far it is.
+    """How a run ended, or how far it has come.
 
     Attributes:
-        operation_id: What its tasks carry as ``bulkOperationId``.
-        resumed: It went on with an operation that had been stopped.
-        state: ``running``; ``done``; ``stopped`` as asked; ``rolled_back`` or ``taken over`` by somebody else
-            meanwhile.
-        progress: How far it came.
+        operation_id: Its id, in the metadata of its tasks as ``bulkOperationId``.
+        resumed: It continued an operation that had ended early.
+        state: ``running``; ``done``; ``stopped`` as requested; ``rolled_back`` or ``taken over`` by another
+            session in the meantime.
+        progress: How far it has come.
     """
 
     operation_id: UUID
@@ -165,10 +165,10 @@ async def plan(
 
     Args:
         connection: To a migrated database.
-        options: The model is compared with.
-        words_per_chunk: New words per chunk, so size less overlap; for the estimate.
+        options: Of these, the model that vectors should be from.
+        words_per_chunk: New words per chunk, that is size minus overlap; for the estimate.
         page: Articles per round trip.
-        progress: Told after each page how many articles were looked at.
+        progress: Called after each page with the number of articles examined.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -189,12 +189,12 @@ async def plan(
 
 
 def estimate_requests(count: CategoryCount, *, inputs: int, batch_size: int) -> int:
-    """Requests to the provider for what is to be queued, about; an upper bound where chunks are unchanged.
+    """Estimate the requests to the provider; unchanged chunks, which need none, are not subtracted.
 
     Args:
-        count: Of the plan.
+        count: Counts from the plan.
         inputs: Texts per request, `Provider.limits`.
-        batch_size: Tasks a worker claims together: a request carries the chunks of one batch.
+        batch_size: Tasks a worker claims together; a request holds chunks of one batch.
     """
     return max(math.ceil(count.chunks / inputs), math.ceil(min(count.to_queue, count.chunks) / batch_size))
 
@@ -208,21 +208,21 @@ async def run(
     progress: Callable[[Run], None] = lambda so_far: None,
     stop: asyncio.Event | None = None,
 ) -> Run:
-    """Queue what is wrong, a batch at a time, each one transaction with an audit row.
+    """Queue what is wrong in batches, each a transaction with an audit row.
 
-    An article with an open task is passed over. Stopped or killed at any point, it can be run again: what was
-    queued is not queued twice, and the operation goes on if its filter is the same.
+    Articles with an open task are skipped. A run that was stopped or killed at any point can be repeated:
+    nothing is queued twice, and with the same filter it continues the same operation.
 
     Args:
         connection: To a migrated database; not in a transaction.
-        options: What, and how.
-        by: Who does it, as user@host.
-        planned: Tasks expected, as `plan` counted; kept for `status`.
-        progress: Told after each batch.
-        stop: Set to end after the batch at hand.
+        options: What to queue, and how.
+        by: Operator as ``user@host``.
+        planned: Tasks expected, as counted by `plan`; stored for `status`.
+        progress: Called after each batch.
+        stop: Set it to end the run after the current batch.
 
     Raises:
-        BackfillBusy: Another one is running.
+        BackfillBusy: Another backfill is running.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     runner = uuid4()
@@ -244,7 +244,7 @@ async def run(
         await connection.execute(_STOP, operation_id, runner)
         return replace(so_far, state="stopped")
     except BaseException:
-        # Cancelled, or the database is gone: then it is taken for dead after a while.
+        # Cancelled; or the database is gone, and the run will be presumed dead after a while.
         with suppress(*EXPECTED_ERRORS):
             async with asyncio.timeout(2.0):
                 await connection.execute(_STOP, operation_id, runner)
@@ -273,8 +273,8 @@ async def _start(
     if row["outcome"] == "busy":
         who = f"{row['operator']}@{row['host']}" if row["host"] else row["operator"]
         raise BackfillBusy(
-            f"a backfill of {who} is running since {row['started_at']:%Y-%m-%d %H:%M %Z}",
-            f"wait for it; should it be dead, run again after {SILENT_S:g} s",
+            f"a backfill by {who} has been running since {row['started_at']:%Y-%m-%d %H:%M %Z}",
+            f"wait until it ends; if its process is dead, run this again after {SILENT_S:g} s",
         )
     return row["id"], row["outcome"] == "resumed"
 

@@ -1,4 +1,4 @@
-"""Bulk operations as the database keeps them: what became of their tasks, and how to take them back."""
+"""Bulk operations: what became of their tasks, and how to roll them back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from embedq_worker.database.connections import Connection
 
 BATCH = 1_000
-"""Tasks taken back per transaction."""
+"""Tasks removed per transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ ORDER BY started_at DESC LIMIT 1
 
 
 async def status(connection: Connection, operation_id: UUID | None = None) -> Operation | None:
-    """Tell how far a backfill and its tasks are; reads all its tasks by index.
+    """Report how far a backfill and its tasks have come; reads all its tasks by index.
 
     Args:
         connection: To a migrated database.
-        operation_id: None for the last one.
+        operation_id: None for the latest one.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -92,19 +92,19 @@ async def rollback(
     batch_size: int = BATCH,
     progress: Callable[[int], None] = lambda removed: None,
 ) -> int:
-    """Take back the tasks of an operation that nobody has begun; a run that is still at it ends.
+    """Remove the tasks of an operation that no worker has begun; an operation still running ends.
 
-    What is in hand or done stays, and `status` tells how much that is. Interrupted, it can be run again.
+    Tasks in progress or done stay; `status` tells how many. If interrupted, it can be run again.
 
     Args:
         connection: To a migrated database.
-        operation_id: Of `Operation` or `backfill.Run`.
-        by: Who does it, as user@host.
+        operation_id: From `Operation` or `backfill.Run`.
+        by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
-        progress: Told after each batch how many tasks are taken back.
+        progress: Called after each batch with the number of tasks removed so far.
 
     Returns:
-        How many were taken back.
+        How many tasks were removed.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.

@@ -1,4 +1,4 @@
-"""Why nothing was done to a task that was named."""
+"""Why an action left out a task that was named."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from embedq_worker.database.connections import Connection
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A task that was named and to which nothing was done.
+    """A task that was named but left out.
 
     Attributes:
-        reason: ``unknown``, the status it has, ``superseded`` (a later task of its article stands),
-            ``already`` (it is as it was to be), ``changed`` (it does not fulfil the filter any more), or
-            ``busy`` (somebody holds it this moment).
+        reason: ``unknown``, its status, ``superseded`` (by a later task of its article), ``already`` (there
+            was nothing to change), ``changed`` (it no longer matches the filter), or ``busy`` (another
+            session has locked it).
     """
 
     id: UUID
@@ -32,20 +32,20 @@ class LeftOut:
 
 _REASONS = {
     "unknown": "there is no such task",
-    "superseded": "a later task of its article stands, and this one would take away what that stored",
-    "already": "it is so already",
-    "changed": "it has changed, and is none of those that were meant",
-    "busy": "somebody holds it this moment, try again",
+    "superseded": "a later task of its article supersedes it, and would be undone by it",
+    "already": "there is nothing to change",
+    "changed": "it has changed and no longer matches",
+    "busy": "another session has locked it, try again",
 }
 
 
 async def left_out(connection: Connection, planned: Plan, outcome: Outcome) -> list[LeftOut]:
-    """Why nothing was done to some of the tasks that were named.
+    """Find out why an action left out some of the tasks that were named.
 
     Args:
         connection: To the migrated database.
-        planned: Names its tasks.
-        outcome: Of that plan.
+        planned: A plan for tasks given by id.
+        outcome: The outcome of that plan.
     """
     done = set(outcome.ids)
     missed = [task for task in dict.fromkeys(planned.wanted.ids or ()) if task not in done]

@@ -1,4 +1,4 @@
-"""A provider that is held, tried at once by an operator's word instead of when its time has come."""
+"""Probe a provider at once on an operator's request, instead of waiting for the breaker's next probe."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A provider that was held when it was asked for.
+    """A provider to which requests were held back when the probe was requested.
 
     Attributes:
         key: Name of its breaker.
-        held: Requests to it are held still.
-        answered: It was tried since, or waited only for a time that is over now.
-        workers: That use it, and beat; where there is none nobody tries it.
-        reason: Why it is held; empty where it is not.
+        held: Requests to it are still held back.
+        answered: It has been probed since, or was only cooling down and is no longer.
+        workers: Living workers that use it; without one, nothing probes it.
+        reason: Why requests are held back; empty if they are not.
         advice: What to do; may be empty.
     """
 
@@ -37,17 +37,17 @@ class Probed:
 async def probe(
     connection: Connection, key: str | None, by: str, *, dead_s: float, within_s: float
 ) -> list[Probed]:
-    """Have workers on any host try what is held, and wait for their answer.
+    """Have workers, on any host, probe providers that are held back, and wait for the result.
 
     Args:
         connection: To the migrated database.
-        key: Name of a breaker; None: whatever is held.
-        by: Operator as ``user@host``; goes into the audit log.
-        dead_s: Seconds without heartbeat after which a worker is not waited for.
-        within_s: Seconds to wait at most.
+        key: Name of a breaker; None for all that hold requests back.
+        by: Operator as ``user@host``, for the audit log.
+        dead_s: Seconds without a heartbeat after which a worker is not waited for.
+        within_s: Maximum of seconds to wait.
 
     Returns:
-        What was held, as it is now.
+        The providers that were held back, in their present state.
 
     Raises:
         EmbedqError: There is no such provider.
@@ -69,7 +69,7 @@ async def probe(
 
 async def _require(connection: Connection, key: str) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM embedq_providers WHERE key = $1)", key):
-        raise EmbedqError(f"there is no provider {key!r}", "`embedq-tui status` shows those that there are")
+        raise EmbedqError(f"there is no provider {key!r}", "list them: embedq-tui status")
 
 
 async def _look(connection: Connection, asked: Mapping[str, datetime], dead_s: float) -> list[Probed]:

@@ -1,4 +1,4 @@
-"""Articles that are named, put into the queue by an operator whatever is stored of them."""
+"""Queue articles named by an operator, whatever is stored for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from embedq_worker.queue import operator_log
 BATCH = 1_000
 """Articles per transaction."""
 
-# An article that is not to be embedded has a task only where something is to be removed. What is locked is
-# queued in the same statement, so slugs do not travel here and back; the function sees all that is committed.
+# An article excluded from embedding gets a task only if it has embeddings to remove. Locking and queueing is
+# one statement, so that slugs need not travel to the client and back; the function sees everything committed.
 _QUEUE = """
 WITH locked AS MATERIALIZED (
     SELECT id, slug, no_rag FROM articles WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE
@@ -44,9 +44,9 @@ class Requeued:
 
     Attributes:
         queued: A task was queued.
-        waiting: One that is pending already will do it at least as early.
-        excluded: They are not to be embedded, and have no embeddings.
-        gone: There are no such articles.
+        waiting: A pending task will be processed at least as early.
+        excluded: Excluded from embedding, and without embeddings.
+        gone: There is no such article.
     """
 
     queued: int = 0
@@ -56,7 +56,7 @@ class Requeued:
 
     @property
     def total(self) -> int:
-        """How many articles were looked at."""
+        """Number of articles handled."""
         return self.queued + self.waiting + self.excluded + self.gone
 
 
@@ -70,20 +70,20 @@ async def queue_articles(
     outcome: Requeued | None = None,
     progress: Callable[[int], None] = lambda articles: None,
 ) -> Requeued:
-    """Queue a task for each article, in batches; each batch has a row in the audit log.
+    """Queue a task for each article, in batches with an audit row each.
 
     Args:
         connection: To a migrated database.
         articles: Their ids.
         by: Operator as ``user@host``.
-        max_attempts: Of the tasks.
-        priority: Of the tasks.
-        outcome: Filled on the way: it tells also what an interrupted run did.
-        progress: Told after each batch how many articles were looked at.
+        max_attempts: max_attempts of the tasks.
+        priority: Priority of the tasks.
+        outcome: Updated along the way, so that it also tells what an interrupted run has done.
+        progress: Called after each batch with the number of articles handled.
 
     Raises:
-        EmbedqError: Another session kept an article locked all the time; batches before are queued.
-        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; batches before are queued.
+        EmbedqError: Another session kept an article locked all the time; earlier batches are queued.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; earlier batches are queued.
     """
     done = outcome if outcome is not None else Requeued()
     wanted = sorted(set(articles))
@@ -91,7 +91,7 @@ async def queue_articles(
         batch = wanted[start : start + BATCH]
         held = EmbedqError(
             f"another session keeps one of {len(batch)} articles locked",
-            "end long transactions (pg_stat_activity tells which), then queue them again",
+            "end long transactions (see pg_stat_activity), then queue them again",
         )
         once = partial(_once, connection, batch, by, priority, max_attempts)
         found = await until_free(once, held, tries=ROWS_TRIES)
@@ -107,7 +107,7 @@ async def _once(
     connection: Connection, articles: Sequence[int], by: str, priority: Priority, max_attempts: int
 ) -> Requeued:
     async with connection.transaction():
-        # As sql/012_bulk has it: shorter than deadlock_timeout, so that no other program has to give way.
+        # Shorter than deadlock_timeout, as in sql/012_bulk, so that no other program is a deadlock victim.
         await connection.execute("SET LOCAL lock_timeout = '500ms'")
         row = await connection.fetchrow(_QUEUE, articles, priority, max_attempts)
         assert row is not None

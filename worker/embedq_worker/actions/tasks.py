@@ -1,7 +1,7 @@
-"""What an operator does to tasks: any number of them, in bounded batches, each a transaction of its own.
+"""Operators' actions on any number of tasks, in bounded batches that are transactions of their own.
 
-A batch walks on where the one before it ended, skips what somebody else holds, and leaves one audit row about
-itself and one per task, with what is needed to undo it. Counts and signals come from the triggers.
+A batch continues where the last one ended, skips tasks that another session has locked, and writes one audit
+row for itself and one per task, with what is needed to undo it. Triggers maintain the counts and notify.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that is done to tasks.
+    """An action on tasks.
 
     Attributes:
-        name: For audit rows and scripts.
-        done: In words, of a task to which it was done.
-        statuses: Of the tasks that it can be done to.
-        changes: The columns it sets; ``m.at`` is the time of the batch.
-        also: What else a task has to fulfil.
-        otherwise: `LeftOut.reason` of one that does not.
+        name: Name for audit rows and scripts.
+        done: Its past participle, as in "task cancelled".
+        statuses: Statuses of the tasks it applies to.
+        changes: SET clause; ``m.at`` is the time of the batch.
+        also: Further condition on a task.
+        otherwise: `LeftOut.reason` of a task that does not meet it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Action:
     otherwise: str = ""
 
 
-# A failed delete whose article was to be embedded again after it would take away what is stored now.
+# Retrying a failed delete would remove what a later task for its article has stored.
 RETRY = Action(
     "retry",
     "retried",
@@ -71,7 +71,7 @@ CANCEL = Action(
     ("pending", "processing"),
     f"status = 'failed', error_message = '{CANCELLED}', completed_at = m.at",
 )
-"""Ends tasks, those in hand too: whoever holds one can write nothing of it any more."""
+"""Ends tasks, including those in progress: their worker can no longer write a result."""
 
 CANCEL_FAILED = Action(
     CANCEL.name,
@@ -81,7 +81,7 @@ CANCEL_FAILED = Action(
     f"t.error_message IS DISTINCT FROM '{CANCELLED}'",
     "already",
 )
-"""Gives failed tasks up: they leave the group of their error, which the audit log keeps."""
+"""Abandons failed tasks: they leave the group of their error, which only the audit log keeps."""
 
 RELEASE = Action(
     "release",
@@ -89,7 +89,7 @@ RELEASE = Action(
     ("processing",),
     "status = 'pending', processed_at = NULL, worker_id = NULL",
 )
-"""Takes claims back, of any worker and program; no attempt is charged."""
+"""Takes back claims of any worker or program; no attempt is charged."""
 
 
 PRIORITISE = {
@@ -103,16 +103,16 @@ PRIORITISE = {
     )
     for priority in PRIORITIES
 }
-"""Gives waiting tasks another priority."""
+"""Changes the priority of pending tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An action on tasks, counted, not done yet.
+    """An action on tasks that have been counted, but not changed.
 
     Attributes:
-        wanted: The tasks, of statuses to which the action can be done.
-        matched: How many they are.
+        wanted: The tasks, restricted to the statuses the action applies to.
+        matched: Their number.
     """
 
     action: Action
@@ -123,13 +123,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What an action did so far; whole also when it was interrupted.
+    """What an action has done so far; accurate even if it was interrupted.
 
     Attributes:
-        operation_id: In the audit log, and for `undo`.
-        changed: Tasks it was done to.
+        operation_id: Its id in the audit log, and for `undo`.
+        changed: Number of tasks changed.
         batches: Transactions that changed something.
-        ids: The tasks, where they were named; else the first thousand of them.
+        ids: The tasks changed; without ids in the filter, only the first thousand.
     """
 
     operation_id: UUID = field(default_factory=uuid4)
@@ -139,15 +139,15 @@ class Outcome:
 
 
 async def plan(connection: Connection, action: Action, wanted: TaskFilter) -> Plan:
-    """Count the tasks that an action would be done to.
+    """Count the tasks that an action would change.
 
     Args:
         connection: To the migrated database.
-        action: What is to be done.
+        action: What to do.
         wanted: To which tasks; those of other statuses are left out.
     """
     narrowed = wanted.only(*action.statuses)
-    # What fails meanwhile, again or for the first time, is no part of what was asked for.
+    # Tasks that fail from now on, again or for the first time, are not part of the request.
     bounded = (
         replace(narrowed, until=timedelta(0))
         if action.statuses == ("failed",) and wanted.until is None
@@ -162,12 +162,12 @@ class Run:
     """An action under way.
 
     Attributes:
-        connection: To the migrated database, for this alone meanwhile.
-        planned: Of `plan`.
+        connection: To the migrated database, used by nothing else meanwhile.
+        planned: The result of `plan`.
         by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
-        progress: Told after each batch how many tasks are done.
-        outcome: Filled on the way; it tells also what an interrupted run did.
+        progress: Called after each batch with the number of tasks changed.
+        outcome: Updated along the way, so that it also tells what an interrupted run has done.
     """
 
     connection: Connection
@@ -179,14 +179,14 @@ class Run:
 
 
 async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
-    """Do what was planned, the oldest tasks first, to as many as were counted at most.
+    """Carry out a plan, the oldest tasks first, on no more tasks than were counted.
 
-    A cancellation (Ctrl-C) waits for the batch under way; what was done until then stays done, and run again
-    it goes on with what is left.
+    A cancellation (Ctrl-C) waits for the current batch. What was done until then stays done, and running it
+    again continues with the rest.
 
     Args:
-        run: What is to be done; called again it goes on.
-        limit: Tasks at most.
+        run: The action; if called again, it continues.
+        limit: Maximum number of tasks for this call.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -196,13 +196,13 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
     left = left if limit is None else min(left, limit)
     try:
         before = -1
-        while left > 0 and outcome.changed > before:  # what nothing can be done to is held by others
+        while left > 0 and outcome.changed > before:  # no progress: other sessions have locked the rest
             before = outcome.changed
             for branch in run.planned.selection.branches:
                 left = await _walk(run, branch, left)
     except BaseException:
         if outcome.batches:
-            with suppress(*EXPECTED_ERRORS):  # it may be the database that is gone
+            with suppress(*EXPECTED_ERRORS):  # the database itself may be the cause
                 await whole(_summarise(run, "interrupted"))
         raise
     if outcome.batches > 1 and limit is None:
@@ -211,10 +211,10 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
 
 
 async def _walk(run: Run, branch: Branch, left: int) -> int:
-    """Go along one branch once.
+    """Process one branch from beginning to end.
 
     Returns:
-        How many tasks are left to do.
+        How many tasks remain.
     """
     place: Cursor | None = None
     while left > 0:
@@ -265,7 +265,7 @@ _SIGNED = ("operation", "action", "done", "category", "operator", "host", "filte
 
 
 def _signature(run: Run) -> list[str]:
-    """What every audit row of a run says."""
+    """Values that every audit row of a run contains."""
     action, wanted = run.planned.action, run.planned.wanted
     operator, host = operator_and_host(run.by)
     return [
@@ -279,7 +279,7 @@ def _signature(run: Run) -> list[str]:
     ]
 
 
-# The time of the batch is in the tasks and in its audit rows: by it `undo` knows that nothing came after.
+# The tasks and audit rows of a batch share its timestamp, which tells `undo` that nothing has changed since.
 _BATCH = """
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
@@ -334,7 +334,7 @@ async def _summarise(run: Run, state: str) -> None:
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Let a batch come to its end before a cancellation does: it is done and counted, or was not begun."""
+    """Finish a batch before a cancellation takes effect: it is either done and counted, or not begun."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

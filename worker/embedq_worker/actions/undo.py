@@ -1,4 +1,4 @@
-"""Taking back what an operator did to tasks, from what the audit log keeps about it."""
+"""Undo operators' actions on tasks, from what the audit log recorded about them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What came of an undo.
+    """The result of an undo.
 
     Attributes:
-        operation_id: Of the undo itself.
-        changed: Tasks that are as they were before.
-        kept: Tasks that something else happened to since; they were left alone.
+        operation_id: Id of the undo itself.
+        changed: Tasks restored.
+        kept: Tasks left alone because they have changed since.
     """
 
     operation_id: UUID
@@ -35,8 +35,8 @@ class Undoable:
     """What an undo would find.
 
     Attributes:
-        open: Tasks that nothing has touched since.
-        touched: Tasks that something else happened to; they would be left alone.
+        open: Tasks unchanged since.
+        touched: Tasks changed since, which would be left alone.
     """
 
     open: int
@@ -44,11 +44,11 @@ class Undoable:
 
 
 async def undoable(connection: Connection, operation_id: UUID) -> Undoable:
-    """Count what an undo would take back; a moment later it may be less.
+    """Count what an undo would restore; a moment later it may be less.
 
     Args:
         connection: To the migrated database.
-        operation_id: Of the action.
+        operation_id: Id of the action.
     """
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
@@ -65,17 +65,17 @@ async def undo(
     batch_size: int = BATCH,
     progress: Callable[[Undone], None] = lambda so_far: None,
 ) -> Undone:
-    """Take back a cancellation, or a change of priority, of the tasks that nothing has touched since.
+    """Undo a cancellation or a change of priority for the tasks that have not changed since.
 
-    A cancelled task waits again, one that was in hand too: its claim is gone; one that had failed has failed
-    with its own error again. Run again it does nothing more.
+    A cancelled task becomes pending again, even if it was in progress, because its claim is gone; one that
+    had failed before gets back its own error. Running it again does nothing more.
 
     Args:
-        connection: To the migrated database, for this alone meanwhile.
-        operation_id: Of the action.
+        connection: To the migrated database, used by nothing else meanwhile.
+        operation_id: Id of the action.
         by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
-        progress: Told after each batch what came of it so far.
+        progress: Called after each batch with the result so far.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -106,8 +106,8 @@ async def _undo_batch(
 
 _CANCELLED = "n.metadata ->> 'action' = 'cancel'"
 _HAD_FAILED = f"({_CANCELLED} AND n.metadata ->> 'status' = 'failed')"
-# Any of one, and in the order of that: so the planner has no other way than the operation's own rows,
-# whatever the statistics say of a log that grows this fast.
+# = ANY of a single id, and ordered by it: this leaves the planner no choice but the index on the operation,
+# whatever the statistics of a log that grows this fast.
 _OF_TASKS = f"""n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
       AND ({_CANCELLED} OR n.metadata ->> 'action' LIKE 'priority %')"""
 _UNTOUCHED = f"""CASE

@@ -1,1 +1,1 @@
-"""The queue as rows: claims, workers, breaker, counts; and which tasks a filter means."""
+"""The queue in the database: claims, workers, circuit breaker, counts; and filters of tasks."""

@@ -1,4 +1,4 @@
-"""The circuit breaker of the provider, shared by all workers through the database; see sql/015_providers."""
+"""The circuit breaker of a provider, shared by all workers through the database; see sql/015_providers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from embedq_worker.providers.base import (
 )
 
 FAILURES_TO_OPEN = 5
-"""Requests in a row that found the provider unavailable."""
+"""Consecutive requests that find the provider unavailable before the breaker opens."""
 
 PROBE_LEASE_S = 10.0
-"""A worker that was told to probe, and says nothing for so long, is dead: another one is told."""
+"""A worker told to probe that does not report within this time is presumed dead; another one probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Held:
         state: ``open`` or ``cooling``.
         reason: One line, without secrets.
         advice: What to do; may be empty.
-        wait_s: Seconds until it ends or is probed.
-        probe: The caller is the one to probe now.
-        misconfigured: Waiting will not help.
+        wait_s: Seconds until it ends or the next probe.
+        probe: This caller has to probe now.
+        misconfigured: Waiting will not help; the configuration must change.
     """
 
     state: str
@@ -46,7 +46,7 @@ def key_of(provider: Provider) -> str:
 
 
 async def look(pool: Pool, key: str) -> Held | None:
-    """Ask whether requests are held back; None where they may flow."""
+    """Ask whether requests are held back; None if they are not."""
     row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
     if row is None or not (row["held"] or row["probe"]):
         return None
@@ -61,9 +61,9 @@ async def look(pool: Pool, key: str) -> Held | None:
 
 
 async def still_probing(pool: Pool, key: str) -> None:
-    """Say that a probe is under way: some providers take a minute to load their model.
+    """Extend the lease of a probe under way: some providers take a minute to load their model.
 
-    Where an operator asked for another one meanwhile, that is to be.
+    Does nothing if an operator has asked for a new probe in the meantime, so that it takes place.
     """
     await pool.execute(
         """UPDATE embedq_providers
@@ -77,18 +77,18 @@ async def still_probing(pool: Pool, key: str) -> None:
 async def failed(
     pool: Pool, key: str, error: ProviderError, *, threshold: int = FAILURES_TO_OPEN, probe: bool = False
 ) -> float:
-    """Enter a failure that is nobody's text.
+    """Record a failure of the provider, as opposed to a text it cannot embed.
 
     Args:
         pool: To the migrated database.
         key: Name of the breaker.
-        error: Its kind decides: misconfigured opens at once, rate limited only cools.
-        threshold: Failures in a row that open the breaker.
-        probe: It was a probe: the next one comes later. Requests that were still in flight when the breaker
-            opened tell nothing new.
+        error: Its kind decides: misconfigured opens the breaker at once, rate limited only cools down.
+        threshold: Consecutive failures that open the breaker.
+        probe: The failed request was a probe, so the next probe is delayed further. Requests that were in
+            flight when the breaker opened do not have that effect.
 
     Returns:
-        Seconds to wait before the tasks are tried again.
+        Seconds to wait before the tasks are retried.
     """
     wait_ms = None
     kind = "unavailable"
@@ -112,5 +112,5 @@ async def failed(
 
 
 async def works(pool: Pool, key: str) -> bool:
-    """Enter a success; True when it closed the breaker."""
+    """Record a success; True if it closed the breaker."""
     return bool(await pool.fetchval("SELECT embedq_provider_works($1)", key))

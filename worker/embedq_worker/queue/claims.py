@@ -1,6 +1,6 @@
-"""A worker's writes to the queue: claim, complete, give back. Each is one round trip for a whole batch.
+"""A worker's writes to the queue: claim, complete, return. Each is one round trip for a whole batch.
 
-The rules are in sql/007_claim, 008_complete and 011_return; here they become types.
+The rules are in sql/007_claim, 008_complete and 011_return; this module gives them types.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HEADING_SEPARATOR = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a worker serves.
+    """What a worker processes.
 
     Attributes:
         worker: Its id in embedq_workers.
-        provider: Key of the circuit breaker: while it is open only deletes are claimed.
-        model: Name of the model, to tell which stored vectors can be kept.
+        provider: Key of the circuit breaker; while that is open, only deletes are claimed.
+        model: Name of the model, which decides which stored vectors can be reused.
         priorities: None for all.
-        folders: None for all; a folder includes those below it.
+        folders: None for all; a folder includes its subfolders.
     """
 
     worker: UUID
@@ -43,11 +43,11 @@ class Scope:
 
 
 class ArticleText(NamedTuple):
-    """An article as it was read with the claim; a tuple, as there are thousands of them a second.
+    """An article as read by the claim; a tuple, because a worker makes thousands of them per second.
 
     Attributes:
-        source: embedq_source() of it; completion compares it with what is there by then.
-        hashes: Content hashes that have a stored vector of our model.
+        source: Its embedq_source(); completion compares it to find out whether the article has changed since.
+        hashes: Content hashes of chunks that have a stored vector of our model.
     """
 
     id: int
@@ -60,12 +60,12 @@ class ArticleText(NamedTuple):
 
 
 class ClaimedTask(NamedTuple):
-    """A task in hand. `token` and `claimed_at` are its fence: every write of the claim shows them.
+    """A claimed task. `token` and `claimed_at` are its fencing token: every write for the claim carries them.
 
     Attributes:
-        attempts: Made before this one.
-        crash_count: Claims before this one that ended with the death of their worker.
-        article: None where it does not exist (any more).
+        attempts: Attempts charged before this one.
+        crash_count: Earlier claims that ended with the death of their worker.
+        article: None if it does not exist (any more).
     """
 
     id: UUID
@@ -82,7 +82,7 @@ class ClaimedTask(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a task is in the order of its priority."""
+    """Position of a task within its priority."""
 
     due: datetime
     id: UUID
@@ -90,7 +90,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk as it is to be stored; `vector` None keeps the stored vector of the same hash and model."""
+    """A chunk to be stored; with `vector` None, the stored vector of the same hash and model is kept."""
 
     index: int
     heading_path: tuple[str, ...]
@@ -109,7 +109,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A task that is done as far as the worker can tell.
+    """A task whose work is done, ready to be stored.
 
     Attributes:
         chunks: All chunks of the article, with `Action.STORE`.
@@ -123,7 +123,7 @@ class Completion:
 
 
 class ReturnKind(StrEnum):
-    """Why a task is given back; sql/011_return tells what follows from each."""
+    """Why a task is returned; sql/011_return decides what follows."""
 
     RETRY = "retry"
     FINAL = "final"
@@ -137,7 +137,7 @@ class Return:
 
     Attributes:
         error: One line without secrets.
-        detail: Stack trace, for errors of our own.
+        detail: Stack trace, for bugs of embedq.
         delay_s: Seconds until it is due again.
     """
 
@@ -151,17 +151,17 @@ class Return:
 async def claim(
     pool: Pool | KeptConnection, scope: Scope, limit: int, after: Sequence[Place | None] = ()
 ) -> list[ClaimedTask]:
-    """Take due tasks, each with its article, at most one per article.
+    """Claim due tasks, each with its article, at most one per article.
 
     Args:
         pool: To the migrated database.
         scope: Who claims, and what.
-        limit: Tasks at most.
-        after: By priority, look only at tasks from this place on; see `low_water`. Empty for all.
+        limit: Maximum number of tasks.
+        after: By priority, the position from which to look for tasks; see `low_water`. Empty for all.
 
     Returns:
-        Tasks in their order: high before normal before low, then by the time they are due. Empty when
-        nothing is due, and while an operator stopped or paused the workers.
+        Tasks in order: high before normal before low, then by due time. Empty if nothing is due, or while an
+        operator has stopped or paused the workers.
     """
     priorities = None if scope.priorities is None else list(scope.priorities)
     folders = None if scope.folders is None else list(scope.folders)
@@ -181,7 +181,7 @@ async def claim(
 
 
 def _claimed(row: asyncpg.Record) -> ClaimedTask:
-    """A row of embedq_claim, whose columns have the order of the fields."""
+    """A task from a row of embedq_claim, whose columns are in the order of the fields."""
     *task, found, title, slug, content, no_rag, source, hashes = row
     article = None
     if found is not None:
@@ -191,7 +191,7 @@ def _claimed(row: asyncpg.Record) -> ClaimedTask:
 
 @dataclass(slots=True)
 class _ChunkColumns:
-    """Chunks of a batch as columns, the form in which they travel."""
+    """Chunks of a batch as columns, which is how they are sent."""
 
     article: list[int] = field(default_factory=list)
     index: list[int] = field(default_factory=list)
@@ -218,7 +218,7 @@ def _sent(vector: Vector | None, *, as_json: bool) -> bytes | str | None:
 
 
 def chunk_id(slug: str, index: int) -> str:
-    """``SLUG.md#INDEX``; the slug is cut where the whole would not fit into 255 characters."""
+    """``SLUG.md#INDEX``; the slug is truncated if the whole would exceed 255 characters."""
     tail = f".md#{index}"
     return slug[: 255 - len(tail)] + tail
 
@@ -231,7 +231,7 @@ async def complete(
     Args:
         pool: To the migrated database.
         scope: Who claimed them, and the model of the vectors.
-        storage: How this database keeps vectors.
+        storage: How this database stores vectors.
         completions: At most one per article.
 
     Returns:
@@ -269,16 +269,16 @@ async def complete(
 
 
 async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
-    """End claims that did not lead to embeddings; waits for whoever holds one of the tasks.
+    """End claims that did not lead to embeddings; waits if another session has locked one of the tasks.
 
     Args:
         pool: To the migrated database.
-        scope: Of the worker that holds them.
-        returns: Each claim with what became of it.
+        scope: Scope of the worker that holds the claims.
+        returns: Each claim, and why it ends.
 
     Returns:
-        Outcome by task id: requeued, failed, changed where an attempt failed with a text that the article
-        does not have any more, or lost where the claim was not ours any more.
+        Outcome by task id: requeued; failed; changed, if an attempt failed with a text that the article no
+        longer has; or lost, if the claim was no longer ours.
     """
     outcomes = await _return(pool, scope, returns)
     for item in returns:
@@ -304,6 +304,6 @@ async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[U
 
 
 def _tried(task: ClaimedTask) -> str | None:
-    """The text that an attempt was made with; None where there was none to embed."""
+    """`ArticleText.source` of the text that was attempted; None if there was nothing to embed."""
     article = task.article
     return None if article is None or article.no_rag or task.operation == "delete" else article.source

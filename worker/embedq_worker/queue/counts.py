@@ -1,4 +1,4 @@
-"""The kept counts of tasks: compared with the table, and made right."""
+"""The maintained counts of tasks: compared with the table, and repaired."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.queue import operator_log
 
 COUNTING_S = 3600.0
-"""COUNT(*) over 10,000,000 tasks takes about a second; this is for tables beyond that, on slow disks."""
+"""Timeout: COUNT(*) over 10,000,000 tasks takes about a second, larger tables on slow disks much longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A count that is not what COUNT(*) says, both of one snapshot.
+    """A maintained count that differs from COUNT(*) in the same snapshot.
 
     Attributes:
-        group: Fingerprint of the failed tasks that are counted, of any priority; empty where all tasks of a
-            status and priority are.
+        group: Fingerprint, if it counts the failed tasks of a group, whatever their priority; empty if it
+            counts all tasks of a status and priority.
     """
 
     status: str
@@ -32,20 +32,20 @@ class Drift:
 
     @property
     def what(self) -> str:
-        """Which tasks are counted."""
+        """Which tasks it counts."""
         return f"{self.status or '?'} {f'group {self.group}' if self.group else self.priority or '?'}"
 
     @property
     def line(self) -> str:
-        """What is wrong."""
+        """What is wrong, in one line."""
         return f"{self.what}: kept {self.kept:,}, counted {self.counted:,}"
 
 
 def miscounted(drift: Sequence[Drift]) -> int:
     """How many tasks are counted wrongly, at least.
 
-    A task that failed is counted twice, with its status and with its group; one whose status was changed
-    behind the counts is missing in one and too many in another.
+    A failed task is in two counts, that of its status and that of its group; a task whose status was changed
+    without the counts is missing from one count and surplus in another.
     """
     sums: Counter[tuple[bool, bool]] = Counter()
     for each in drift:
@@ -55,7 +55,7 @@ def miscounted(drift: Sequence[Drift]) -> int:
 
 
 async def count_drift(connection: Connection) -> list[Drift]:
-    """Compare the kept counts with COUNT(*), in one statement.
+    """Compare the maintained counts with COUNT(*), in one statement.
 
     Args:
         connection: To the migrated database.
@@ -65,7 +65,7 @@ async def count_drift(connection: Connection) -> list[Drift]:
 
 
 async def repair_counts(connection: Connection, by: str) -> list[Drift]:
-    """Make the kept counts equal to COUNT(*), while others go on writing; what was wrong is in the audit log.
+    """Set the maintained counts to COUNT(*) without blocking writers, and note it in the audit log.
 
     Args:
         connection: To the migrated database.

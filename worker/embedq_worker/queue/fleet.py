@@ -1,4 +1,4 @@
-"""Workers as the database knows them: entering, heartbeats, orders, and what dead ones left behind."""
+"""Workers in the database: registration, heartbeats, orders, and taking tasks back from dead ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from embedq_worker.settings import MOST_CONCURRENCY
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a worker hears when it beats.
+    """The answer to a heartbeat.
 
     Attributes:
-        known: False where it was declared dead meanwhile: it has to enter again.
-        block: ``stopped`` or ``paused`` while nobody may claim; empty otherwise.
+        known: False if the worker has been declared dead: it must register again.
+        block: ``stopped`` or ``paused`` while no worker may claim; empty otherwise.
         block_since: Since when.
-        block_by: Who said so.
-        stop_asked: ``graceful`` or ``force`` where this worker is asked to end; empty otherwise.
-        concurrency: Batches it is to work on at once, by an operator; None where nobody said so.
+        block_by: Operator who ordered that.
+        stop_asked: ``graceful`` or ``force`` if this worker is to exit; empty otherwise.
+        concurrency: Concurrent batches an operator has ordered for it; None for no order.
     """
 
     known: bool
@@ -40,7 +40,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A task taken back from a worker that is gone, or that held it too long."""
+    """A task taken back from a worker that is gone or held it for too long."""
 
     task_id: UUID
     outcome: str
@@ -49,11 +49,11 @@ class Rescued:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is left for a worker of a scope.
+    """What remains for a worker of a scope.
 
     Attributes:
         more: A pending task is due, or will be within the time asked about.
-        next_s: Seconds until the next task that is not due yet; None where there is none.
+        next_s: Seconds until the next task not yet due; None if there is none.
     """
 
     more: bool
@@ -61,7 +61,7 @@ class Outlook:
 
 
 class Order(StrEnum):
-    """What an operator says to all workers."""
+    """An operator's order to all workers."""
 
     START = "start"
     STOP = "stop"
@@ -71,13 +71,13 @@ class Order(StrEnum):
 
 
 async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[str, object]) -> None:
-    """Make the worker known; also after it was declared dead.
+    """Register the worker, also again after it was declared dead.
 
     Args:
         pool: To the migrated database.
-        scope: Of the worker.
+        scope: Scope of the worker.
         host: Where it runs.
-        settings: Without secrets, for the list of workers.
+        settings: Its settings without secrets, for the list of workers.
     """
     await pool.execute(
         "SELECT embedq_worker_start($1, $2, $3, $4, $5, $6, $7)",
@@ -92,7 +92,7 @@ async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[
 
 
 async def bury_local_dead(pool: Pool, host: HostIdentity) -> int:
-    """Declare dead the workers of this host whose processes are gone, without waiting for their silence.
+    """Declare workers of this host dead whose processes are gone, without waiting for heartbeats to time out.
 
     Returns:
         How many there were.
@@ -123,17 +123,17 @@ async def beat(
     failed: int,
     concurrency: int | None = None,
 ) -> Beat:
-    """Say that the worker lives, and what it did since the last beat.
+    """Send a heartbeat, with what the worker has done since the last one.
 
     Args:
         pool: To the migrated database.
         worker: Its id.
         state: ``running`` or ``stopping``.
-        note: Why it is idle; empty when it is not.
+        note: Why it is idle; empty if it is not.
         in_hand: Tasks it holds now.
-        succeeded: Tasks completed since the last beat.
-        failed: Tasks failed for good since the last beat.
-        concurrency: Batches it works on at once; None: as it said before.
+        succeeded: Tasks completed since the last heartbeat.
+        failed: Tasks failed permanently since the last heartbeat.
+        concurrency: Batches it works on concurrently; None if unchanged.
     """
     row = await pool.fetchrow(
         "SELECT * FROM embedq_worker_report($1, $2, $3, $4, $5, $6, $7)",
@@ -157,24 +157,24 @@ async def beat(
 
 
 async def leave(pool: Pool, worker: UUID, reason: str) -> None:
-    """Sign the worker off.
+    """Deregister the worker.
 
     Args:
         pool: To the migrated database.
         worker: Its id.
-        reason: Why it ends; for the list of workers and the audit log.
+        reason: Why it exits; for the list of workers and the audit log.
     """
     await pool.execute("SELECT embedq_worker_stop($1, $2)", worker, reason)
 
 
 async def rescue(pool: Pool, *, dead_s: float, stuck_s: float, limit: int) -> list[Rescued]:
-    """Take back what no living worker holds; nothing while another caller does it.
+    """Take back tasks that no living worker holds; does nothing while another session is doing it.
 
     Args:
         pool: To the migrated database.
-        dead_s: Seconds of silence after which a worker counts as dead.
+        dead_s: Seconds without a heartbeat after which a worker is presumed dead.
         stuck_s: Age in seconds above which any claim is stuck.
-        limit: Tasks at most; call again while it comes back full.
+        limit: Maximum number of tasks; call again while it is reached.
     """
     rows = await pool.fetch(
         "SELECT * FROM embedq_rescue($1, $2, $3)", round(dead_s * 1000), round(stuck_s * 1000), limit
@@ -183,13 +183,13 @@ async def rescue(pool: Pool, *, dead_s: float, stuck_s: float, limit: int) -> li
 
 
 async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: float) -> int:
-    """Give back claims of this worker that it does not know of.
+    """Return claims of this worker that it does not know of.
 
     Args:
         pool: To the migrated database.
         worker: Its id.
-        in_hand: Tasks that it does know of.
-        older_s: Claims younger than this may still be on their way.
+        in_hand: Tasks that it knows it holds.
+        older_s: Minimum age of the claims; the response to a younger one may still be on its way.
 
     Returns:
         How many there were.
@@ -202,13 +202,13 @@ async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: 
 async def outlook(
     pool: Pool, priorities: Sequence[str] | None, folders: Sequence[str] | None, *, within_s: float
 ) -> Outlook:
-    """Ask what is left for a worker of this scope.
+    """Ask what remains for a worker of this scope.
 
     Args:
         pool: To the migrated database.
-        priorities: Those it serves; None for all.
-        folders: Those it serves, with what is below; None for all.
-        within_s: Seconds ahead; what becomes due within them counts as left.
+        priorities: Those it processes; None for all.
+        folders: Those it processes, with their subfolders; None for all.
+        within_s: Seconds; a task that becomes due within them counts as remaining.
     """
     row = await pool.fetchrow(
         "SELECT more, next_ms FROM embedq_outlook($1, $2, $3)",
@@ -221,7 +221,7 @@ async def outlook(
 
 
 async def command(connection: Connection, order: Order, by: str) -> list[UUID]:
-    """Give all workers an order; in the audit log with who gave it.
+    """Give all workers an order, and note it in the audit log.
 
     Args:
         connection: To the migrated database.
@@ -229,16 +229,16 @@ async def command(connection: Connection, order: Order, by: str) -> list[UUID]:
         by: Operator as ``user@host``.
 
     Returns:
-        The workers that a stop asked to end, silent ones too; none for other orders.
+        For a stop, the workers told to exit, including silent ones; empty for other orders.
     """
     rows = await connection.fetch("SELECT embedq_command($1, $2) AS id", order.value, by)
     return [row["id"] for row in rows]
 
 
 async def set_concurrency(connection: Connection, worker: UUID, concurrency: int, by: str) -> bool:
-    """Let one worker work on more or fewer batches at once, from now on until it ends, on any host.
+    """Change the concurrency of one worker, on any host, until it exits; the audit log notes it.
 
-    It hears at once, goes on without a pause, and finishes what it holds; in the audit log with who said so.
+    The worker is notified at once, does not pause, and finishes what it holds.
 
     Args:
         connection: To the migrated database.
@@ -247,28 +247,28 @@ async def set_concurrency(connection: Connection, worker: UUID, concurrency: int
         by: Operator as ``user@host``.
 
     Returns:
-        False where no such worker runs.
+        False if no such worker is running.
 
     Raises:
-        UsageError: No worker can have so many.
+        UsageError: The concurrency is out of range.
     """
     if not 1 <= concurrency <= MOST_CONCURRENCY:
-        raise UsageError(f"a worker works on 1 to {MOST_CONCURRENCY} batches at once, not on {concurrency}")
+        raise UsageError(f"the concurrency of a worker is 1 to {MOST_CONCURRENCY}, not {concurrency}")
     heard: bool = await connection.fetchval(_ORDER, worker, concurrency, None, by)
     return heard
 
 
 async def stop_worker(connection: Connection, worker: UUID, *, force: bool, by: str) -> bool:
-    """Ask one worker to end, on any host; the others go on, and one that is started later does too.
+    """Tell one worker to exit, on any host; it does not affect other workers or those started later.
 
     Args:
         connection: To the migrated database.
         worker: Its id.
-        force: At once, giving back what it holds; else it finishes that within its grace time.
+        force: Exit at once and return what it holds; otherwise finish that within the grace period.
         by: Operator as ``user@host``.
 
     Returns:
-        False where no such worker runs. What became of it tell `asked_workers`.
+        False if no such worker is running. `asked_workers` tells what became of it.
     """
     heard: bool = await connection.fetchval(_ORDER, worker, None, "force" if force else "graceful", by)
     return heard
@@ -279,13 +279,13 @@ _ORDER = "SELECT embedq_worker_order($1, $2, $3, $4)"
 
 @dataclass(frozen=True, slots=True)
 class AskedWorker:
-    """A worker that was asked to end.
+    """A worker that was told to exit.
 
     Attributes:
         place: ``host/pid``.
-        state: As it said itself, ``dead`` where others said so.
-        silent: It has not ended, and has not beaten for longer than a living worker would not.
-        in_hand: Tasks it held by its own word.
+        state: As reported by the worker itself, or ``dead`` if others declared it so.
+        silent: It has not exited, and its heartbeats have stopped.
+        in_hand: Tasks it held, as last reported.
     """
 
     id: UUID
@@ -296,19 +296,19 @@ class AskedWorker:
 
     @property
     def ended(self) -> bool:
-        """Whether it is gone."""
+        """Whether it has exited or was declared dead."""
         return self.state in ("stopped", "dead")
 
 
 async def asked_workers(
     connection: Connection, workers: Sequence[UUID], *, dead_s: float
 ) -> list[AskedWorker]:
-    """What became of workers that were asked to end.
+    """What became of workers that were told to exit.
 
     Args:
         connection: To the migrated database.
         workers: Their ids.
-        dead_s: Seconds without heartbeat after which a worker is silent.
+        dead_s: Seconds without a heartbeat after which a worker is silent.
     """
     rows = await connection.fetch(
         """SELECT id, host || '/' || pid AS place, state, in_hand,
@@ -322,11 +322,11 @@ async def asked_workers(
 
 
 async def declare_dead(connection: Connection, workers: Sequence[UUID], note: str) -> None:
-    """Strike off workers that did not end; one that lives after all enters again, and hears its order.
+    """Declare workers dead that did not exit; one that lives after all registers again and gets its order.
 
     Args:
         connection: To the migrated database.
-        workers: Their ids; one that has signed off stays as it is.
+        workers: Their ids; those that have deregistered are left as they are.
         note: Why; for the list of workers.
     """
     await connection.execute(

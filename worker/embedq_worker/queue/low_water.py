@@ -1,9 +1,9 @@
-"""Where the due tasks of each priority begin: a hint that spares a claim the dead index entries before them.
+"""A low-water mark for each priority: where its due tasks begin, so that a claim skips dead index entries.
 
-While a transaction elsewhere keeps an old snapshot open, finished tasks stay in the index, and every claim
-walks past all of them. Starting at the last claimed task avoids that. It may hide a task that came in with an
-earlier time, so it is forgotten now and then, and whenever a claim is not filled; a task that this worker
-gives back lowers it.
+While another transaction holds an old snapshot, vacuum cannot remove the index entries of finished tasks, and
+every claim would have to scan past all of them. Starting at the last claimed task avoids that. But the mark
+may hide a task that was queued with an earlier due time, so it is dropped at intervals and whenever a claim
+is not filled; a task that this worker returns lowers it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from embedq_worker.queue.words import PRIORITIES
 FORGET_AFTER_S = 3.0
 FORGET_AT_MOST_S = 60.0
 _SHARE = 50
-"""How many times what a walk from the beginning took passes before the next: 2 % at most are spent on it."""
+"""A scan from the beginning is repeated after this many times its duration, so it takes 2 % of the time."""
 
 
 class LowWater:
-    """Remembers, by priority, when the last claimed task was due."""
+    """Remembers the position of the last claimed task of each priority."""
 
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._forget_at = 0.0
 
     def marks(self) -> list[Place | None]:
-        """What to hand to the claim: one place per priority, in their order; empty for no hint."""
+        """Marks to pass to the claim: one position per priority, in order; empty for none."""
         if monotonic() > self._forget_at:
             self.forget()
         return [self._places.get(priority) for priority in PRIORITIES] if self._places else []
@@ -38,7 +38,7 @@ class LowWater:
 
         Args:
             tasks: In the order of the claim.
-            took_s: Seconds that the claim took; without a hint, they tell what is before the tasks.
+            took_s: Duration of the claim; without marks, it shows how costly a scan from the beginning is.
         """
         if not self._places:
             self._forget_at = monotonic() + min(max(FORGET_AFTER_S, _SHARE * took_s), FORGET_AT_MOST_S)
@@ -48,13 +48,13 @@ class LowWater:
             self._places[priority] = max(place, self._places.get(priority, place))
 
     def returned(self, tasks: Iterable[ClaimedTask]) -> None:
-        """Begin no later than at these, which are in the queue again."""
+        """Lower the marks to these tasks, which are in the queue again."""
         for task in tasks:
             if task.priority in self._places:
                 self._places[task.priority] = min(_place(task), self._places[task.priority])
 
     def forget(self) -> None:
-        """Begin at the beginning again."""
+        """Drop the marks: the next claim scans from the beginning."""
         self._places.clear()
 
 

@@ -1,4 +1,4 @@
-"""What operators did that is neither to tasks nor to workers, for the audit log."""
+"""Audit rows for operators' actions other than those on tasks and workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from embedq_worker.database.connections import Connection
 
 
 def operator_and_host(by: str) -> tuple[str, str]:
-    """Operator and host of ``user@host``; no host where there is no ``@``."""
+    """Operator and host of ``user@host``; without an ``@``, the host is empty."""
     operator, at, host = by.rpartition("@")
     return (operator, host) if at else (by, "")
 
@@ -16,14 +16,14 @@ def operator_and_host(by: str) -> tuple[str, str]:
 async def note(
     connection: Connection, what: str, by: str, *, category: str = "queue_operations", **facts: object
 ) -> None:
-    """Enter into the audit log what an operator does.
+    """Write an operator's action to the audit log.
 
     Args:
         connection: To the migrated database.
-        what: It in words: ``cleanup``.
+        what: The action in words: ``cleanup``.
         by: Operator as ``user@host``.
-        category: Of the row.
-        facts: What else there is to know, as JSON takes it.
+        category: Category of the row.
+        facts: Further facts, as JSON values.
     """
     operator, host = operator_and_host(by)
     await connection.execute(

@@ -1,8 +1,8 @@
-"""A filter of tasks as SQL, see `wanted`.
+"""Translate a filter of tasks to SQL, see `wanted`.
 
-A filter becomes branches, each an ordered walk along one index, whatever the size of the table: tasks of one
-status in the order of the time that is natural for it, or what a narrow condition leaves. Texts of SQL are
-constants of this module; all that an operator gives is a parameter.
+A filter becomes branches, each an ordered scan of one index whatever the size of the table: the tasks of one
+status ordered by the timestamp that fits it, or the few rows of a narrow condition. SQL texts are constants
+of this module; everything an operator enters is a parameter.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from embedq_worker.queue.words import PRIORITIES, STATUSES
 
 Direction = Literal["newest", "oldest"]
 Order = Literal["newest", "oldest", "next"]
-"""Of a list: by time; or pending tasks as workers claim them, by priority and then the longest due."""
+"""Order of a list: by time; or, for pending tasks, as workers claim them: by priority, then longest due."""
 
 
 def pattern_of(text: str) -> str:
-    """A LIKE pattern for texts that contain this one, taken literally."""
+    """A LIKE pattern that matches texts containing this one literally."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
 def in_order_of_claims(wanted: TaskFilter) -> bool:
-    """Whether these can be listed as they are claimed: pending ones; those of an operation lack an index."""
+    """Whether these can be listed in the order of claims: pending tasks, and not by operation (no index)."""
     return wanted.statuses in ((), ("pending",)) and wanted.operation is None
 
 
 class Cursor(NamedTuple):
-    """The place of a task in an order by time, then id.
+    """The position of a task in an order by time, then id.
 
     Attributes:
-        time: None where it is unknown; these come first where the oldest come first, else last.
-        rank: Of its priority, where that comes before the time.
+        time: None if unknown; such tasks come first if the oldest come first, otherwise last.
+        rank: Rank of its priority, if the order begins with that.
     """
 
     time: datetime | None
@@ -50,32 +50,32 @@ class Cursor(NamedTuple):
 
     @property
     def arguments(self) -> list[object]:
-        """As parameters, see `Branch.beyond`."""
+        """Its parameters, see `Branch.beyond`."""
         return [self.id] if self.time is None else [self.time, self.id]
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read what `str` wrote.
+        """Parse the result of `str`.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: The text is something else.
         """
         rank = int(text[0]) if text[1:2] == ":" else None
         time, _, task = (text if rank is None else text[2:]).partition("/")
         when = datetime.fromisoformat(time) if time else None
         if when is not None and when.tzinfo is None:
-            raise ValueError(f"{time!r} names no zone")
+            raise ValueError(f"{time!r} has no time zone")
         return cls(when, UUID(task), rank)
 
 
 class Branch(NamedTuple):
-    """A walk along one index, over ``embedding_tasks t``.
+    """An ordered scan of one index on ``embedding_tasks t``.
 
     Attributes:
-        where: Conditions, all of them.
-        time: What it is ordered by, before the id; nothing where the time is unknown.
-        order: Of the index, with ``{0}`` for the direction.
-        rank: Of the priority of all of them, where it is one.
+        where: The complete condition.
+        time: SQL for the time it is ordered by, before the id; None for rows without a time.
+        order: ORDER BY that matches the index, with ``{0}`` for the direction.
+        rank: Rank of the priority, if all its rows have the same.
     """
 
     where: str
@@ -84,20 +84,20 @@ class Branch(NamedTuple):
     rank: int = 0
 
     def beyond(self, place: Cursor, order: Order, number: int) -> str | None:
-        """The condition for what lies beyond a place.
+        """The condition for rows beyond a position.
 
         Args:
-            place: Its arguments are the parameters.
-            order: Of the list.
-            number: Of the first of these parameters.
+            place: The position; its `arguments` are the parameters.
+            order: Order of the list.
+            number: Number of the first of these parameters.
 
         Returns:
-            SQL; None where nothing of this branch does.
+            SQL; None if no row of this branch can be beyond it.
         """
         if place.rank is not None and place.rank != self.rank:
             return "true" if self.rank > place.rank else None
         sign = "<" if order == "newest" else ">"
-        # Those without a time are the first of the oldest, and the last of other orders.
+        # Rows without a time come first if the oldest come first, and last in other orders.
         if place.time is None:
             if self.time is None:
                 return f"t.id {sign} ${number}::uuid"
@@ -115,9 +115,9 @@ class Selection(NamedTuple):
     """A filter as SQL.
 
     Attributes:
-        at: The database's time when it was made; durations count back from here.
-        branches: Disjoint; together they are the filter.
-        arguments: Of the parameters in them, from $1 on.
+        at: The database's time when it was built; durations count back from it.
+        branches: Disjoint; together they match the filter.
+        arguments: Values of their parameters, from $1 on.
     """
 
     at: datetime
@@ -140,7 +140,7 @@ _RANK = "embedq_rank(t.priority)"
 _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId' = "
 
 
-# As `insights.stuck` judges: a claim is ours while claimed_at equals processed_at, else only its age speaks.
+# As in `insights.stuck`: a claim is ours while claimed_at equals processed_at; otherwise only its age counts.
 _STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
     OR t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at AND NOT EXISTS (
         SELECT FROM embedq_workers w WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')
@@ -148,12 +148,12 @@ _STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_inte
 
 
 async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = False) -> Selection:
-    """Turn a filter into SQL, as of now by the database's clock.
+    """Translate a filter to SQL, relative to the database's current time.
 
     Args:
         connection: To the migrated database.
         wanted: Which tasks.
-        ranked: Of pending tasks alone: each branch is to hold one priority.
+        ranked: Only pending tasks, with one branch per priority.
     """
     at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     arguments: list[object] = []
@@ -179,23 +179,23 @@ PLAN = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
     "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
 )
-"""Holds the walks to their indexes, whatever the statistics say of a table that changes this fast.
+"""Forces the index scans, because the statistics of a table that changes this fast are unreliable.
 
-There is one way to walk whatever the parameters are, so a list that is asked for again is not planned
-again: left to itself, PostgreSQL does so for ever where it takes the plan for these parameters to be cheaper.
+The plan does not depend on the parameters, so a generic plan saves planning when a list is asked for again;
+left to itself, PostgreSQL would keep planning as long as it believes a custom plan to be cheaper.
 """
 
 COUNTING_S = 600.0
 
 
 async def count(connection: Connection, wanted: TaskFilter, selection: Selection, extra: str = "true") -> int:
-    """Count the tasks that are meant, exactly; at no cost where only status and priority are asked.
+    """Count the matching tasks exactly; costs next to nothing if the filter has only status and priority.
 
     Args:
         connection: To the migrated database.
         wanted: Which tasks.
-        selection: Of this filter.
-        extra: A further condition, constant SQL.
+        selection: The selection of this filter.
+        extra: Another condition, constant SQL.
     """
     if extra == "true" and wanted == TaskFilter(statuses=wanted.statuses, priority=wanted.priority):
         kept: int = await connection.fetchval(
@@ -246,11 +246,11 @@ _CONDITIONS = (
     ),
     ("error", "t.error_message ILIKE {0}::text", pattern_of),
 )
-"""By field of a filter: its condition, and what makes a parameter of the value."""
+"""For each field of a filter: its condition, and the function that turns its value into a parameter."""
 
 
 def _conditions(wanted: TaskFilter, parameter: Callable[[object], str]) -> Iterator[str]:
-    """All that does not depend on the branch."""
+    """The conditions that do not depend on the branch."""
     for name, condition, form in _CONDITIONS:
         value = getattr(wanted, name)
         if value is not None:
@@ -260,15 +260,15 @@ def _conditions(wanted: TaskFilter, parameter: Callable[[object], str]) -> Itera
 
 
 def _walks(wanted: TaskFilter) -> Iterator[Branch]:
-    """The indexes to walk along; of each the rows with a time and those without."""
+    """The indexes to scan; for each, the rows with a time and those without."""
     statuses = [status for status in STATUSES if not wanted.statuses or status in wanted.statuses]
     if wanted.group is not None:
         statuses = [status for status in statuses if status == "failed"]
     if wanted.worker is not None or wanted.stuck is not None:
         statuses = [status for status in statuses if status == "processing"]
     if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
-        # Few, found by key. The status is put so that no index of a status offers itself: with statistics of
-        # an emptier table each of them looks as good as the key.
+        # Few rows, found by key. The status is written so that no partial index of a status matches: with the
+        # statistics of a nearly empty table, each of those would look as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)
         if words:
             yield from _halves(f"(t.status || '') IN ({words})", _TIME)
@@ -284,7 +284,7 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
 
 
 def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
-    """The same for pending tasks by priority, whatever else is asked of them."""
+    """The same for pending tasks by priority, whatever the other conditions."""
     if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
         yield from _by_rank("(t.status || '') = 'pending'", wanted)
     elif wanted.group is None and wanted.worker is None and wanted.stuck is None:
@@ -292,7 +292,7 @@ def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
 
 
 def _by_rank(pending: str, wanted: TaskFilter) -> Iterator[Branch]:
-    for rank, priority in enumerate(PRIORITIES):  # as the index of the claim has them
+    for rank, priority in enumerate(PRIORITIES):  # as in the index for claims
         if wanted.priority in (None, priority):
             yield from _halves(f"{pending} AND {_RANK} = {rank}", _TIME_BY_STATUS["pending"], rank)
 

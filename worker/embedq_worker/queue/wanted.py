@@ -1,4 +1,4 @@
-"""What an operator says about tasks: one filter for lists, for actions and for the console."""
+"""The filter of tasks that lists, actions and the console share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedq_worker.text import age, stamp
 _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365_000)
-"""A duration that can still be taken off any present day."""
+"""The longest duration that can be subtracted from any present date."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
@@ -22,32 +22,32 @@ def parse_moment(text: str) -> datetime | timedelta:
     """Read ``2h``, ``3d``, ``90 min`` (ago), or an ISO 8601 time; without a zone it is local.
 
     Raises:
-        ValueError: It is neither, or beyond what a clock can show.
+        ValueError: It is neither, or out of range.
     """
     try:
         if found := _DURATION.fullmatch(text.strip()):
             duration = timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
             if duration > _LONGEST:
-                raise ValueError(f"{text!r} is too long ago")
+                raise ValueError(f"{text!r} is too long")
             return duration
         return datetime.fromisoformat(text.strip()).astimezone()
     except OverflowError as error:
-        raise ValueError(f"{text!r} is beyond all clocks") from error
+        raise ValueError(f"{text!r} is out of range") from error
 
 
 def parse_article_id(text: str) -> int | None:
-    """Read the id of an article; None where the text is none."""
+    """Parse the id of an article; None if the text is not one."""
     found = int(text) if re.fullmatch("[0-9]{1,10}", text) else None
     return found if found is not None and found < 2**31 else None  # int of PostgreSQL
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """When a task in hand counts as stuck, see `insights.stuck`.
+    """When a task in progress counts as stuck, see `insights.stuck`.
 
     Attributes:
         older_s: Its claim is older than this, whoever holds it.
-        silent_s: Or its worker, one of ours, is gone or without heartbeat for longer than this.
+        silent_s: Or its worker, one of ours, is gone or has sent no heartbeat for longer than this.
     """
 
     older_s: float
@@ -59,7 +59,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Tasks that fulfil all of these; what is not given is not asked.
+    """Tasks that match all of these conditions; None matches any task.
 
     The time of a task is when it is due (pending), was claimed (processing) or ended (completed, failed).
 
@@ -69,14 +69,14 @@ class TaskFilter:
         slug: Contained in the slug, in any case.
         error: Contained in the error, in any case.
         group: Fingerprint of a group of failures.
-        worker: In the hands of this worker.
+        worker: Held by this worker.
         since: Time at or after this; a duration counts back from now, by the database's clock.
         until: Time at or before this.
         operation: Queued by this bulk operation.
-        kind: What is to be done to the article: ``create``, ``update``, ``delete``.
-        metadata: A JSON object that is contained in the task's.
-        stuck: In hand, and stuck when it is looked at.
-        id_begins: With an id that begins so: hexadecimal digits, without hyphens.
+        kind: Operation of the task: ``create``, ``update``, ``delete``.
+        metadata: A JSON object contained in the metadata of the task.
+        stuck: In progress, and stuck at the time of the query.
+        id_begins: Beginning of the id: hexadecimal digits, without hyphens.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -100,17 +100,17 @@ class TaskFilter:
             raise UsageError(f"no such status or priority: {self.describe()}")
         if self.group is not None and not _FINGERPRINT.fullmatch(self.group):
             raise UsageError(
-                f"{self.group!r} is not the fingerprint of a group", "`embedq-tui failed` lists them"
+                f"{self.group!r} is not the fingerprint of a group", "list them: embedq-tui failed"
             )
 
     def only(self, *statuses: str) -> TaskFilter:
-        """The same, of these statuses only; a status that was not wanted stays unwanted."""
+        """The same filter, restricted to these statuses."""
         wanted = tuple(status for status in statuses if not self.statuses or status in self.statuses)
-        # No status at all is no tasks, which a filter without statuses would not say.
+        # Without a common status no task matches, but a filter without statuses would match all.
         return replace(self, statuses=wanted) if wanted else replace(self, ids=())
 
     def describe(self) -> str:
-        """In words, for questions and for the audit log: ``failed tasks of priority high since 2 h ago``."""
+        """The filter in words, for confirmations: ``failed tasks of priority high since 2 h ago``."""
         words = [" or ".join(self.statuses), "tasks"]
         if self.ids:
             words.append(str(self.ids[0]) if len(self.ids) == 1 else f"out of {len(self.ids):,} given ids")
@@ -134,7 +134,7 @@ class TaskFilter:
         return " ".join(filter(None, words))
 
     def document(self) -> dict[str, object]:
-        """What was given, for the audit log; of many ids their number."""
+        """The conditions, for the audit log; many ids are replaced by their number."""
         found: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)

@@ -1,13 +1,13 @@
-"""The words that stand in the columns of a task."""
+"""The values of a task's status, priority and operation."""
 
 from __future__ import annotations
 
 STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
-"""In the order in which they are served."""
+"""In the order in which they are processed."""
 KINDS = ("create", "update", "delete")
 
 
 def rank_of(priority: str) -> int:
-    """Place among `PRIORITIES`, as ``embedq_rank`` has it: one that nobody knows is served as normal."""
+    """Position in `PRIORITIES`, like ``embedq_rank``: an unknown priority counts as normal."""
     return PRIORITIES.index(priority if priority in PRIORITIES else "normal")
