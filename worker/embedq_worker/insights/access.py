@@ -1,4 +1,4 @@
-"""Which database this is, as whom we look at it, and whether an operator may act here."""
+"""Which database this is, which role is connected, and whether an operator may act here."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ OPERATOR: Mapping[str, str] = {
     "embedq_failure_counts": "SELECT",
     "embedq_count_deltas": "SELECT",
 }
-"""Rights on tables that an operator's actions need; `doctor` knows what a worker needs."""
+"""Privileges on tables that an operator's actions need; `doctor` has those of a worker."""
 
 CLEANER: Mapping[str, str] = dict.fromkeys(
     ("embedding_tasks", "embedding_audit_logs", "performance_metrics", "embedq_workers"), "DELETE"
 )
-"""Rights on tables that deleting what is old needs: a worker has them, an operator only some."""
+"""Privileges on tables that a cleanup needs: a worker has all of them, an operator only some."""
 
 
 class Access(NamedTuple):
-    """Where we are, and what we may do.
+    """Where we are connected, and what we may do.
 
     Attributes:
         at: The database's time.
-        database: Its name, by its own word.
-        server_version: As the server says it, without what its packager adds.
-        user: The role whose rights count.
-        is_replica: It follows another server: nobody can write here.
-        read_only: Sessions begin read-only.
-        missing: Rights that an operator's actions need and that are lacking, as ``table: RIGHT, RIGHT``.
-        may_write: Actions can be done here.
-        why_not: Why they cannot, one line; empty where they can.
+        database: Its name, as the server reports it.
+        server_version: As the server reports it, without the packager's suffix.
+        user: The role whose privileges apply.
+        is_replica: The server is a replica: no one can write here.
+        read_only: Sessions are read-only by default.
+        missing: Missing privileges that an operator's actions need, as ``table: PRIVILEGE, PRIVILEGE``.
+        may_write: Actions are possible.
+        why_not: Why they are not, in one line; empty if they are.
     """
 
     at: datetime
@@ -60,10 +60,10 @@ class Access(NamedTuple):
 
 
 async def access(connection: Connection) -> Access:
-    """Ask who we are and what we may do.
+    """Find out which role is connected and what it may do.
 
     Args:
-        connection: To the database, migrated or not: what is not there yet lacks no rights.
+        connection: To the database, migrated or not; privileges on tables that do not exist are not missed.
     """
     row = await connection.fetchrow(
         """SELECT clock_timestamp() AS at, current_database()::text AS database,
@@ -84,8 +84,8 @@ async def access(connection: Connection) -> Access:
     elif missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         why_not = (
-            f"the role {row['user']} lacks rights: {missing[0]}{more}. "
-            f"GRANT embedq_operator TO {row['user']} (`embedq-tui migrate roles` makes it)"
+            f"the role {row['user']} lacks privileges: {missing[0]}{more}. "
+            f"GRANT embedq_operator TO {row['user']} (`embedq-tui migrate roles` creates it)"
         )
     return Access(**facts, missing=missing, may_write=not why_not, why_not=why_not)
 
@@ -97,40 +97,40 @@ _WHOSE = {
     "user": "sessions of the role {}",
     "database user": "sessions of the role {} in this database",
 }
-"""Whom the setting is for, by where its value comes from."""
+"""Which sessions the setting applies to, by the source of its value."""
 
 
 async def require_rights(connection: Connection, needs: Mapping[str, str], group: str) -> None:
-    """Refuse what would be broken off half-way.
+    """Refuse an action that would fail half-way.
 
     Args:
         connection: To the migrated database.
-        needs: By table, the rights, with a space between.
+        needs: Privileges by table, separated by spaces.
         group: The role of `migrate roles` that has them.
 
     Raises:
-        EmbedqError: Our role lacks some.
+        EmbedqError: Our role lacks some of them.
     """
     lacking = await lacking_rights(connection, needs, absent=True)
     if lacking:
         role = await connection.fetchval("SELECT current_user::text")
         raise EmbedqError(
-            f"the role {role} lacks rights: {'; '.join(lacking)}",
-            f"GRANT {group} TO {role} (`embedq-tui migrate roles` makes it), "
+            f"the role {role} lacks privileges: {'; '.join(lacking)}",
+            f"GRANT {group} TO {role} (`embedq-tui migrate roles` creates it), "
             "or use the role that owns the tables",
         )
 
 
 async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, absent: bool) -> list[str]:
-    """Which rights on tables, and on any function of ours, our role lacks.
+    """Which of these privileges on tables, and on any function of embedq, our role lacks.
 
     Args:
         connection: To the database.
-        needs: By table, the rights, with a space between.
-        absent: A table that is not there counts as one without rights.
+        needs: Privileges by table, separated by spaces.
+        absent: Report tables that do not exist as well.
 
     Returns:
-        Words, one entry per table or function.
+        Descriptions, one per table or function.
     """
     rows = await connection.fetch(_LACKING, list(needs), list(needs.values()), absent)
     return [row["lacking"] for row in rows]

@@ -1,7 +1,7 @@
-"""Lists of articles of any size with what is stored of them, page by page, and how many there are by state.
+"""Lists of articles with the state of their embeddings, page by page, and counts by state.
 
-What is wrong with an article is decided by sql/012_bulk (`embedq_backfill_page`), as for a backfill: what is
-listed as stale is what a backfill queues as stale.
+sql/012_bulk (`embedq_backfill_page`) decides what is wrong with an article, as it does for a backfill: what
+is listed as stale is what a backfill queues as stale.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
 WALK_S = 0.5
-"""How long a page is looked for before what was found so far is shown."""
+"""Time limit for the search for a page; after that, what was found so far is returned."""
 
 LOOKED = 5_000
-"""Articles whose names are looked at per statement."""
+"""Articles whose names are matched per statement."""
 
 JUDGED = 1_000
-"""Articles whose embeddings are asked for per statement: their texts are read and hashed."""
+"""Articles whose embeddings are checked per statement, which reads and hashes their texts."""
 
 SPARSE = 16
-"""To judge an article alone costs as much as so many of a stretch."""
+"""Checking one article alone costs as much as this many in a contiguous range."""
 
 COUNTED = 1_000
 """Articles per statement of a count."""
@@ -42,28 +42,28 @@ STATEMENT_S = 60.0
 
 
 class State(StrEnum):
-    """How an article stands; the first that fits."""
+    """State of an article; the first that applies."""
 
     QUEUED = "queued"
-    """Something is wrong with it, and a task that will see to it is pending or in hand."""
+    """Something is wrong with it, and a task that will fix it is pending or in progress."""
     EXCLUDED = "excluded"
-    """It is not to be embedded (no_rag); where it has embeddings, they are to be removed."""
+    """It is excluded from embedding (no_rag); any embeddings it has are to be removed."""
     FAILED = Category.FAILED.value
     MISSING = Category.MISSING.value
     STALE = Category.STALE.value
     MODEL = Category.MODEL.value
     EMPTY = "empty"
-    """There is no text in it, and so no embeddings."""
+    """It has no text, and therefore no embeddings."""
     EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleFilter:
-    """Articles that fulfil all of these; what is not given is not asked.
+    """Articles that match all of these conditions.
 
     Attributes:
         states: Only these; empty for any.
-        folder: In this folder, or below it.
+        folder: In this folder or a subfolder; empty for any.
         text: Contained in slug or title, in any case.
     """
 
@@ -77,14 +77,14 @@ class ArticleFilter:
 
 
 class ArticleRow(NamedTuple):
-    """An article and what is stored of it.
+    """An article and its stored embeddings.
 
     Attributes:
-        category: What is wrong with it, also where a task is queued already; None where nothing is.
-        size: Of its text, in bytes.
-        chunks: Embeddings that are stored.
-        models: Of these; empty text where another program did not say.
-        embedded_at: By our worker, or when the newest embedding was stored.
+        category: What is wrong with it, even if a task is already queued; None if nothing is.
+        size: Size of its text in bytes.
+        chunks: Number of stored embeddings.
+        models: Their models; an empty text for those of another program that did not record it.
+        embedded_at: When our worker embedded it, or else when the newest embedding was stored.
     """
 
     id: int
@@ -105,9 +105,9 @@ class ArticlePage(NamedTuple):
 
     Attributes:
         at: The database's time.
-        articles: Fewer than asked for, or none, where looking for them took too long.
-        looked_at: Articles that were looked at for it.
-        next: Id beyond which the next page begins; None at the end of all articles.
+        articles: Fewer than requested, or none, if the search reached its time limit.
+        looked_at: Articles examined for it.
+        next: Id beyond which the next page begins; None at the end.
     """
 
     at: datetime
@@ -128,18 +128,18 @@ async def article_page(
 ) -> ArticlePage:
     """List articles by id, page by page.
 
-    Articles are walked by their key, a bounded number per statement: names first, and texts and embeddings
-    only of those whose names fit. A page of all costs as many articles as it shows; where few fit it ends
-    after `walk_s` with what was found, and the next one goes on from there.
+    Articles are scanned by primary key, a bounded number per statement: first their names, then the texts and
+    embeddings of those whose names match. A page without a filter reads only the articles it shows; if few
+    match, the page ends after `walk_s` with what was found, and the next one continues from there.
 
     Args:
         connection: To the migrated database.
-        settings: The model that embeddings should be of.
+        settings: Of these, the model that embeddings should be from.
         wanted: Which articles.
         limit: Articles per page.
         after: `ArticlePage.next` of the page before, of the same filter and direction.
         direction: The highest or the lowest ids first.
-        walk_s: Seconds after which no further statement is begun.
+        walk_s: Seconds after which no further statement is started.
     """
     model = stored_model(settings)
     beyond = "a.id < $1::int" if direction == "newest" else "a.id > $1::int"
@@ -155,7 +155,7 @@ async def article_page(
     while more and len(found) < limit and (not looked_at or monotonic() < deadline):
         room = limit - len(found)
         judged = min(room, JUDGED) if not wanted.states else JUDGED
-        # Without a filter every article that is looked at is shown.
+        # Without a filter, every article examined is shown.
         looked = judged if not (wanted.folder or wanted.text) else LOOKED
         rows, step = await _step(
             connection,
@@ -197,9 +197,9 @@ CASE WHEN p.waiting THEN 'queued' WHEN a.no_rag THEN 'excluded' WHEN p.category 
      WHEN {chunks} = 0 THEN 'empty' ELSE 'embedded' END
 """
 
-# Those whose names fit are judged in one stretch with what lies between them, or each for itself where too
-# much does. What was looked at ends with the last one shown where the page is full, with the last one judged
-# where more of them fit, else with the last one.
+# Articles whose names match are checked as one range, with those in between, or one by one if too many lie in
+# between. The scan has come as far as the last article shown if the page is full, the last one checked if
+# more names match, otherwise the last one read.
 _PAGE = f"""
 WITH looked AS MATERIALIZED (
     SELECT a.id, a.slug, a.title, a.folder, a.no_rag, a.updated_at FROM articles a
@@ -259,12 +259,12 @@ def _article(row: asyncpg.Record) -> ArticleRow:
 
 
 class StateCounts(NamedTuple):
-    """Articles by state, of those looked at so far.
+    """Articles by state, of those examined so far.
 
     Attributes:
-        articles: Looked at.
-        by_state: Every state is in it.
-        done: These are all.
+        articles: Articles examined.
+        by_state: Contains every state.
+        done: All articles have been examined.
     """
 
     articles: int
@@ -275,15 +275,15 @@ class StateCounts(NamedTuple):
 async def coverage_by_state(
     connection: Connection, settings: Settings, *, page: int = COUNTED
 ) -> AsyncGenerator[StateCounts, None]:
-    """Count the articles by state, a bounded number per statement: every text is read and hashed.
+    """Count the articles by state, a bounded number per statement; reads and hashes every text.
 
     Args:
-        connection: To the migrated database; may be another's between two pages.
-        settings: The model that embeddings should be of.
+        connection: To the migrated database; others may use it between two pages.
+        settings: Of these, the model that embeddings should be from.
         page: Articles per statement.
 
     Yields:
-        After each page what was counted so far; the last one is `done`.
+        The counts so far, after each page; the last ones are `done`.
     """
     model, place, articles = stored_model(settings), _FIRST["oldest"], 0
     sums = dict.fromkeys(State, 0)

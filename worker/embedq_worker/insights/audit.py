@@ -1,4 +1,4 @@
-"""The audit log page by page, the newest first."""
+"""The audit log, page by page, newest first."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LISTING_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Rows that fulfil all of these; what is not given is not asked.
+    """Rows that match all of these conditions; None matches any row.
 
     Attributes:
-        level: This one and the graver ones.
-        article: Id.
-        operation: Operation id, of an operator's action or a backfill.
+        level: This level or a more severe one.
+        article: Id of the article.
+        operation: Id of an operator's action or a backfill.
         since: At or after this; a duration counts back from now, by the database's clock.
         text: Contained in message, error or metadata, in any case.
     """
@@ -54,29 +54,29 @@ class AuditFilter:
             raise UsageError(f"no such level or category: {self.level or self.category}")
 
     def source(self, parameter: Callable[[object], str]) -> str:
-        """The table, or the part of it that has an index of its own.
+        """The table, or a subquery on the index by task.
 
         Args:
-            parameter: Takes a value, tells the number of its parameter.
+            parameter: Adds a parameter with this value, and returns its placeholder.
         """
         if self.task is None:
             return "embedding_audit_logs"
-        # OFFSET 0: or the log would be walked by time, past all others.
+        # OFFSET 0 keeps the planner from scanning the whole log by time instead.
         return f"(SELECT * FROM embedding_audit_logs WHERE task_id = {parameter(self.task)} OFFSET 0)"
 
     @property
     def order(self) -> str:
-        """SQL over ``l``: the newest first."""
+        """ORDER BY over ``l``: newest first."""
         by_time = "l.timestamp DESC, l.id DESC"
         return by_time if self.operation is None else f"l.operation_id DESC, {by_time}"
 
     def conditions(self, parameter: Callable[[object], str]) -> Iterator[str]:
-        """SQL over ``l``, the log; texts of SQL are constants, what an operator gives is a parameter.
+        """Conditions over ``l``, the log. SQL texts are constants; what an operator enters is a parameter.
 
         Args:
-            parameter: Takes a value, tells the number of its parameter.
+            parameter: Adds a parameter with this value, and returns its placeholder.
         """
-        # Literals: an index knows the rare ones.
+        # Literals, so that the partial index for the rare levels and categories matches.
         if self.level not in (None, LEVELS[0]):
             graver = LEVELS[LEVELS.index(self.level) :]
             yield f"l.level IN ({', '.join(map(repr, graver))})"
@@ -86,8 +86,8 @@ class AuditFilter:
             if value is not None:
                 yield f"l.{column} = {parameter(value)}"
         if self.operation is not None:
-            # In a form that does not tell the planner that there is only one: so `order` holds the walk to
-            # the rows of the operation, where it could else be by time, past all others.
+            # = ANY of an array hides from the planner that there is only one id. So `order` forces the index
+            # on operations; otherwise the planner might scan the whole log by time.
             yield f"l.operation_id = ANY (ARRAY[{parameter(self.operation)}::text])"
         if isinstance(self.since, timedelta):
             yield f"l.timestamp >= now() - {parameter(self.since)}::interval"
@@ -103,7 +103,7 @@ class AuditRow(NamedTuple):
     """A row of the audit log.
 
     Attributes:
-        slug: Of the article, where it still exists.
+        slug: Slug of the article, if that still exists.
         event: What happened.
     """
 
@@ -120,8 +120,8 @@ class AuditPage(NamedTuple):
 
     Attributes:
         at: The database's time.
-        rows: The newest first.
-        next: Where the next page begins; None on the last one.
+        rows: Newest first.
+        next: Position of the next page; None on the last one.
     """
 
     at: datetime
@@ -137,18 +137,18 @@ async def audit_page(
     after: Cursor | None = None,
     longest: int = WHOLE,
 ) -> AuditPage:
-    """Read the newest rows, or those older than a page.
+    """Read the newest rows, or those that follow a page.
 
-    Costs an index walk of a page where nothing, an operation, the levels from warn on, or a category other
-    than task_lifecycle is asked for; all rows of a task; otherwise the rows that do not fit are read as
-    well.
+    Reads one page from an index without a filter, or for an operation, the levels from warn on, or a category
+    other than task_lifecycle; reads all rows of a task; with other filters, reads past the rows that do not
+    match.
 
     Args:
         connection: To the migrated database.
         wanted: Which rows.
         limit: Rows per page.
-        after: `AuditPage.next` of the page before, of the same filter.
-        longest: Characters of a text.
+        after: `AuditPage.next` of the previous page, with the same filter.
+        longest: Maximum characters of a text.
     """
     arguments: list[object] = [limit + 1, longest]
 
@@ -169,7 +169,7 @@ async def audit_page(
         order=wanted.order,
     )
     async with connection.transaction(readonly=True):
-        # For a walk along the index, whatever the statistics say of a log that grows this fast.
+        # Forces an index scan, because the statistics of a log that grows this fast are unreliable.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         rows = await connection.fetch(statement, *arguments, timeout=LISTING_S)
         at: datetime = await connection.fetchval("SELECT clock_timestamp()")
@@ -179,10 +179,10 @@ async def audit_page(
 
 
 def cut(longest: str) -> str:
-    """Columns of a row, their texts cut in the database: a page of long ones is still a page.
+    """Columns of a row, with texts truncated in the database to bound the size of a page.
 
     Args:
-        longest: Parameter with the number of characters.
+        longest: Placeholder of the parameter with the number of characters.
     """
     texts = ", ".join(f"left(l.{name}, {longest}) AS {name}" for name in ("message", "error", "stack_trace"))
     return f"""l.id, l.timestamp, l.level, l.category, l.task_id, l.article_id, l.operation_id, l.metadata,

@@ -1,10 +1,11 @@
-"""What is new in the audit log since the last look, no row left out and none twice.
+"""Follow the audit log: every new row exactly once.
 
-Rows become visible when their transaction commits, in another order than that of their timestamps: a place in
-that order alone would lose those that come late. Each look compares the server's snapshot with that of the
-look before. It tells which transactions ended in between, and since when each of them can have written; from
-there on the log is read again, by its index of time. What was visible then already is left out: by the
-transaction that wrote it where that tells, else by its id. While nothing is committed nothing is read.
+Rows become visible when their transaction commits, which is not the order of their timestamps; remembering a
+position in the log would lose rows that commit late. So each poll compares the server's snapshot with that of
+the previous poll. The difference shows which transactions have ended in between, and from when on they can
+have written rows. From that time on the log is read again by its index on time, without the rows that were
+visible before: those are recognised by the transaction that wrote them or, if that is not conclusive, by
+their id. While nothing is committed, nothing is read.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from embedq_worker.insights.audit import AuditFilter, AuditRow, cut, row_of
 from embedq_worker.insights.tasks import WHOLE
 
 LATE = timedelta(minutes=2)
-"""How much older than its transaction's first write a row may say it is: what lies between BEGIN and that
-write, and the clock of a program that brings its own times."""
+"""How far the timestamp of a row may lie before its transaction's first write: the time between BEGIN and
+that write, plus the clock skew of programs that set timestamps themselves."""
 
 PAGE = 1_000
 REMEMBERED = 100_000
@@ -37,11 +38,11 @@ class _Snapshot(NamedTuple):
     """Which transactions have ended.
 
     Attributes:
-        at: The database's time, before it was taken.
-        low: All before this one have ended.
-        high: None from this one on has.
-        open: Some of those that have not, all between `low` and `high` among them unless `partial`.
-        partial: On a replica, which does not tell.
+        at: The database's time just before the snapshot.
+        low: All transactions before this one have ended.
+        high: This one and all later ones have not.
+        open: Transactions that have not ended; includes all between `low` and `high`, unless `partial`.
+        partial: Taken on a replica, which does not list them.
     """
 
     at: datetime
@@ -55,15 +56,15 @@ class _Snapshot(NamedTuple):
 
 
 class AuditTail:
-    """Follows the log, over as many connections as it takes.
+    """Follows the log, also across reconnections.
 
     Args:
         wanted: Which rows.
-        late: How much older than its transaction's first write a row may say it is.
+        late: How far the timestamp of a row may lie before its transaction's first write.
         page: Rows read at once.
-        remembered: Rows kept in mind, at least, that a look could meet again. Beyond that rows of a
-            transaction with savepoints that was open all the while may be left out.
-        longest: Characters of a text.
+        remembered: Number of rows to remember that a poll might read again. If there are more, rows of a
+            transaction with savepoints that was open the whole time may be missed.
+        longest: Maximum characters of a text.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class AuditTail:
         self._forgotten_until = self._by_id_since = datetime.min.replace(tzinfo=UTC)
 
     def told(self, row: AuditRow) -> None:
-        """A row was shown that did not come from here."""
+        """Register a row that was shown from another source, so that it is not repeated."""
         self._told[row.id] = (self._before.high if self._before else 0, row.event.at)
 
     async def begin(self, connection: Connection) -> None:
-        """What is visible now is not new; what is uncommitted now will be.
+        """Start here: rows visible now are not new, rows not yet committed will be.
 
         Args:
             connection: To the migrated database.
@@ -107,33 +108,34 @@ class AuditTail:
         self._before, self._connection = seen, connection
 
     async def news(self, connection: Connection) -> AsyncGenerator[tuple[AuditRow, ...], None]:
-        """Look for new rows; begins where nothing was looked at yet.
+        """Poll for new rows; the first call only calls `begin`.
 
-        A look that was cut off by an error is made good by the next one.
+        If a poll fails, the next one reads what it missed.
 
         Args:
-            connection: To the migrated database; another one than the last time where that was lost.
+            connection: To the migrated database; a new one if the last was lost.
 
         Yields:
-            Rows in the order of their timestamps; a late one comes in a later look.
+            Rows in order of their timestamps; rows that commit late come in a later poll.
         """
         if self._before is None:
             await self.begin(connection)
             return
         seen = await _snapshot(connection, await _writers(connection))
-        # Perhaps to a replica that took over without the last transactions: their numbers are others' now.
+        # A new connection may lead to a replica that was promoted without the last transactions and reuses
+        # their numbers.
         changed = connection is not self._connection
         floor = self._floor(seen, self._before, changed=changed)
         if floor is not None:
-            # By snapshots that are younger than `seen`: they show what that does, and perhaps more, which
-            # the next look meets again. So no transaction is open while the rows are shown.
+            # Read with later snapshots than `seen`: they show at least as much, and the next poll recognises
+            # what they show in addition. So no transaction is kept open while the rows are shown.
             async for rows in self._read(connection, floor, self._before, by_id=changed):
                 yield rows
         self._advance(seen, self._before.at)
         self._connection = connection
 
     def _floor(self, seen: _Snapshot, before: _Snapshot, *, changed: bool) -> datetime | None:
-        """The earliest time that a row can have which became visible; None where none did."""
+        """The earliest timestamp that a newly visible row can have; None if there can be none."""
         if seen.partial:
             starts = [before.at, *self._open_since.values()]
         else:
@@ -145,13 +147,13 @@ class AuditTail:
     async def _read(
         self, connection: Connection, floor: datetime, before: _Snapshot, *, by_id: bool
     ) -> AsyncIterator[tuple[AuditRow, ...]]:
-        """Rows from a time on that may not have been visible before, without those that were told.
+        """Read rows from a time on that may be newly visible, without those already returned.
 
         Args:
             connection: To the migrated database.
-            floor: The time.
-            before: When these would have been visible.
-            by_id: Only ids tell what was told, as far back as all of them are remembered.
+            floor: That time.
+            before: The previous snapshot.
+            by_id: Recognise rows already returned by their ids alone, as far back as all ids are remembered.
         """
         told = [
             each
@@ -181,10 +183,10 @@ class AuditTail:
             arguments[1:3] = [rows[-1]["timestamp"], rows[-1]["id"]]
 
     def _advance(self, seen: _Snapshot, before_at: datetime) -> None:
-        """Make this look the one before, and forget what no look will meet again."""
+        """Make this the previous snapshot, and forget rows that no poll will read again."""
         self._open_since = {each: self._open_since.get(each, before_at) for each in seen.open}
         self._before = seen
-        # By time too, for the next connection.
+        # Also keep them by time, in case the next poll uses a new connection.
         self._told = {
             each: (writer, at)
             for each, (writer, at) in self._told.items()
@@ -197,20 +199,21 @@ class AuditTail:
 
 
 def _not_before(transaction: str) -> str:
-    """Whether a row was written by this transaction or a later one; they are numbered modulo 2^32."""
+    """SQL: whether a row was written by this transaction or a later one; xmin is modulo 2^32."""
     return f"((l.xmin::text::bigint - {transaction}::bigint) & 4294967295) < 2147483648"
 
 
 def _whole(transaction: int, near: int) -> int:
-    """The number with all its digits, from its lowest 32 bits and a number near it."""
+    """The full transaction number, from its lowest 32 bits and a number near it."""
     return near + (transaction - near + _XIDS // 2) % _XIDS - _XIDS // 2
 
 
-# Hashes the ids that were told, walks the log by its index.
+# Forces a hash of the known ids and an index scan of the log.
 _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_nestloop = off"
 
-# Subtransactions have numbers of their own, which no snapshot lists: that a number is not in the list of open
-# ones does not tell that the row was visible. But all of them are above their transaction's, so above `low`.
+# Subtransactions have numbers of their own, which snapshots do not list, so a number missing from the list of
+# open ones does not prove that the row was visible. But they are higher than that of their transaction, and
+# so higher than `low`.
 _NEW = f"""
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
 FROM (SELECT {cut("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
@@ -224,20 +227,20 @@ FROM (SELECT {cut("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_au
 ORDER BY l.timestamp, l.id
 """
 
-# A snapshot does not list those that are open above its upper end, where nothing has ended yet; these do.
+# A snapshot does not list open transactions above its upper end; pg_stat_activity does.
 _WRITERS = """
 SELECT now() AS at, ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL
                           UNION SELECT transaction::text::bigint FROM pg_prepared_xacts) AS writers
 """
 
-# A role without pg_read_all_stats is not told when the sessions of others began.
+# A role without pg_read_all_stats does not see when transactions of other roles began.
 _OLDEST_WRITER = """
 SELECT least(now(), (SELECT min(coalesce(xact_start, now() - interval '1 hour'))
                      FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
              (SELECT min(prepared) - interval '1 hour' FROM pg_prepared_xacts))
 """
 
-# txid_*: PostgreSQL 12 has no other names for them.
+# The txid_* functions, because PostgreSQL 12 lacks the newer pg_* ones.
 _ENDED = """
 SELECT txid_snapshot_xmin(s) AS low, txid_snapshot_xmax(s) AS high,
        ARRAY(SELECT txid_snapshot_xip(s)) AS open, pg_is_in_recovery() AS partial
@@ -246,7 +249,7 @@ FROM txid_current_snapshot() AS s
 
 
 class _Writers(NamedTuple):
-    """Transactions that write, by the lowest 32 bits of their number, as of a time."""
+    """Writing transactions at a time, as the lowest 32 bits of their numbers."""
 
     at: datetime
     numbers: tuple[int, ...]
@@ -259,7 +262,7 @@ async def _writers(connection: Connection) -> _Writers:
 
 
 async def _snapshot(connection: Connection, writers: _Writers) -> _Snapshot:
-    """Ask who has ended, after it was asked who writes: whoever comes in between is younger than that."""
+    """Take a snapshot after listing the writers: any transaction that starts in between began after `at`."""
     ended: asyncpg.Record | None = await connection.fetchrow(_ENDED, timeout=LOOK_S)
     assert ended is not None
     low, high = ended["low"], ended["high"]

@@ -8,11 +8,11 @@ from embedq_worker.database.connections import Connection
 
 
 class Coverage(NamedTuple):
-    """Articles that are to be embedded, and those that are.
+    """How many articles should be embedded, and how many are.
 
     Attributes:
-        articles: Not marked no_rag.
-        embedded: Of those, with a stored embedding, or found to have no text.
+        articles: Those not marked no_rag.
+        embedded: Of those, the ones with a stored embedding, or found to have no text.
     """
 
     articles: int

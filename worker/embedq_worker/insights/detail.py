@@ -1,4 +1,4 @@
-"""All that is known of one task, and of one article."""
+"""Everything known about one task, and about one article."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from embedq_worker.queue.selection import PLAN
 from embedq_worker.queue.wanted import parse_article_id
 
 TIMELINE = 200
-"""Events shown of a task, the newest."""
+"""Number of events shown for a task, the newest ones."""
 
 RELATED = 20
-"""Tasks shown of an article, the newest."""
+"""Number of tasks shown for an article, the newest ones."""
 
 
 class ArticleState(NamedTuple):
-    """An article and what is stored of it.
+    """An article and its stored embeddings.
 
     Attributes:
-        state: ``embedded``, ``empty`` (embedded, no text in it), ``stale`` (changed since), ``missing`` (no
-            embeddings, or not all), ``unknown`` (embeddings by another program), ``excluded`` (no_rag).
-        chunks: Embeddings that are stored.
-        models: Of these; empty text where another program did not say.
+        state: ``embedded``, ``empty`` (embedded, but without text), ``stale`` (changed since), ``missing``
+            (no embeddings, or not all), ``unknown`` (those of another program), ``excluded`` (no_rag).
+        chunks: Number of stored embeddings.
+        models: Their models; an empty text for those of another program that did not record it.
     """
 
     id: int
@@ -49,16 +49,16 @@ class ArticleState(NamedTuple):
 
 
 class TaskDetail(NamedTuple):
-    """All that is known of a task.
+    """Everything known about a task.
 
     Attributes:
         at: The database's time.
         metadata: As stored.
-        advice: What to do about its error; empty where it has not failed.
-        stack_trace: Of its last attempt that left one.
-        article: None where it does not exist (any more).
-        timeline: What happened to it, in order; the first that is known may be cut off.
-        related: Other tasks of its article, the newest first.
+        advice: What to do about its error; empty if it has not failed.
+        stack_trace: The latest stack trace of its attempts.
+        article: None if it does not exist (any more).
+        timeline: What happened to it, in order; the oldest events may be missing.
+        related: Other tasks of its article, newest first.
     """
 
     at: datetime
@@ -72,15 +72,15 @@ class TaskDetail(NamedTuple):
 
 
 async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOLE) -> TaskDetail | None:
-    """Look at one task.
+    """Read one task.
 
     Args:
         connection: To the migrated database.
         task: Its id.
-        longest: Characters of each error and stack trace that are wanted.
+        longest: Maximum characters of an error or stack trace.
 
     Returns:
-        None where there is no such task.
+        None if there is no such task.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
@@ -125,8 +125,8 @@ class Chunk:
     """A stored embedding, without its vector.
 
     Attributes:
-        model: Empty where another program did not say.
-        characters: Of its text.
+        model: Empty if another program stored it without.
+        characters: Length of its text.
     """
 
     index: int
@@ -143,8 +143,8 @@ class ArticleDetail(NamedTuple):
 
     Attributes:
         at: The database's time.
-        tasks: The newest first.
-        chunks: In their order.
+        tasks: Newest first.
+        chunks: In order.
     """
 
     at: datetime
@@ -154,33 +154,33 @@ class ArticleDetail(NamedTuple):
 
 
 async def article_id(connection: Connection, key: str) -> int:
-    """Id of an article.
+    """Find the id of an article.
 
     Args:
         connection: To the database.
-        key: Its id, which need not exist any more, or its slug.
+        key: Its slug, or its id, even of a deleted article.
 
     Raises:
         EmbedqError: No article has this slug.
     """
-    # A slug may consist of digits too, and slugs are what people know.
+    # Slugs come first: a slug may consist of digits, and it is what people know.
     found: int | None = await connection.fetchval("SELECT id FROM articles WHERE slug = $1", key)
     if found is not None:
         return found
     if (given := parse_article_id(key)) is not None:
         return given
-    raise EmbedqError(f"there is no article {key!r}", "give its whole slug, or its id where it is deleted")
+    raise EmbedqError(f"there is no article {key!r}", "give its full slug, or its id if it has been deleted")
 
 
 async def article_detail(connection: Connection, article: int) -> ArticleDetail | None:
-    """Look at one article.
+    """Read one article.
 
     Args:
         connection: To the migrated database.
         article: Its id.
 
     Returns:
-        None where there is no such article.
+        None if there is no such article.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
@@ -228,15 +228,15 @@ FROM embeddings WHERE article_id = $1 ORDER BY article_id, chunk_index
 
 
 async def chunk_text(connection: Connection, article: int, index: int) -> str | None:
-    """The text of a chunk as it is stored.
+    """The stored text of a chunk.
 
     Args:
         connection: To the migrated database.
-        article: Its id.
+        article: Id of its article.
         index: `Chunk.index`.
 
     Returns:
-        None where there is no such chunk (any more).
+        None if there is no such chunk (any more).
     """
     text: str | None = await connection.fetchval(
         "SELECT coalesce(text_content, '') FROM embeddings WHERE article_id = $1 AND chunk_index = $2",

@@ -1,4 +1,4 @@
-"""Whether a worker could work with this database: schema, rights, vectors, signals."""
+"""Whether a worker could work with this database: schema, privileges, vectors, notifications."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.settings import Settings
 
 OLDEST_SERVER = 12
-"""Major version of PostgreSQL that the SQL is written for."""
+"""Oldest supported major version of PostgreSQL."""
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -27,12 +27,12 @@ class Verdict(StrEnum):
 
 
 class Check(NamedTuple):
-    """One thing that was looked at.
+    """One check.
 
     Attributes:
         name: For scripts: settings, server, schema, rights, vectors, listen, provider.
-        message: What was found, one line.
-        advice: What to do about it; empty when there is nothing to do.
+        message: What was found, in one line.
+        advice: What to do about it; empty if there is nothing to do.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Check(NamedTuple):
 async def examine(
     connection: DirectConnection, settings: Settings, told: Callable[[Check], None] = lambda check: None
 ) -> list[Check]:
-    """Look at everything a worker needs of the database.
+    """Check everything a worker needs of the database.
 
     Args:
-        connection: Its own, not in a transaction.
-        settings: What the worker would run with.
-        told: Called with each verdict as it comes.
+        connection: One of its own, not in a transaction.
+        settings: Settings the worker would run with.
+        told: Called with each check when it is done.
     """
     checks: list[Check] = []
 
@@ -78,9 +78,9 @@ async def _server(connection: DirectConnection) -> Check:
         f"pgvector {row['pgvector']}" if row["pgvector"] else "without pgvector"
     )
     if row["replica"] or row["read_only"]:
-        return Check("server", Verdict.FAIL, f"{found}, read-only (a replica?)", "use the primary")
+        return Check("server", Verdict.FAIL, f"{found}, read-only (a replica?)", "connect to the primary")
     if connection.get_server_version().major < OLDEST_SERVER:
-        return Check("server", Verdict.FAIL, found, f"PostgreSQL {OLDEST_SERVER} or newer is needed")
+        return Check("server", Verdict.FAIL, found, f"PostgreSQL {OLDEST_SERVER} or newer is required")
     return Check("server", Verdict.OK, found)
 
 
@@ -111,7 +111,7 @@ _WORKER: Mapping[str, str] = {
     "embedq_live_counts": "SELECT",
 }
 
-# A lock on a row (FOR NO KEY UPDATE) needs UPDATE on one column at least.
+# A row lock (FOR NO KEY UPDATE) requires UPDATE on at least one column.
 _FINER = """
 SELECT 'articles: UPDATE (of a column, to lock rows)' AS lacking
 WHERE NOT has_any_column_privilege('articles', 'UPDATE')
@@ -127,13 +127,13 @@ _STORING = {
 
 
 async def require_storing(connection: Connection) -> None:
-    """Insist on the rights that completing a task needs and claiming it does not.
+    """Require the privileges that completing a task needs but claiming it does not.
 
     Args:
         connection: To the migrated database, as the role of a worker.
 
     Raises:
-        EmbedqError: The role lacks some.
+        EmbedqError: The role lacks some of them.
     """
     found = await _rights(connection, _STORING)
     if found.verdict is Verdict.FAIL:
@@ -149,11 +149,11 @@ async def _rights(connection: Connection, needs: Mapping[str, str] = _WORKER) ->
         return Check(
             "rights",
             Verdict.FAIL,
-            f"the role {role} lacks rights: {'; '.join(lacking[:4])}{more}",
-            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` makes it), or let the worker use the "
-            "role that owns the tables",
+            f"the role {role} lacks privileges: {'; '.join(lacking[:4])}{more}",
+            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` creates it), or let the worker use "
+            "the role that owns the tables",
         )
-    return Check("rights", Verdict.OK, f"the role {role} has the rights a worker needs")
+    return Check("rights", Verdict.OK, f"the role {role} has the privileges a worker needs")
 
 
 async def _vectors(connection: Connection, settings: Settings) -> Check:
@@ -166,7 +166,7 @@ async def _vectors(connection: Connection, settings: Settings) -> Check:
         return Check(
             "vectors",
             Verdict.OK,
-            f"vectors of {settings.dimensions} components are kept as jsonb; search compares them one by one",
+            f"vectors of {settings.dimensions} dimensions are stored as jsonb; search compares each of them",
         )
     declared = "vector" if storage.dimensions == -1 else f"vector({storage.dimensions})"
     return Check(
@@ -178,10 +178,10 @@ async def _listen(connection: DirectConnection, settings: Settings) -> Check:
     async with connected(settings) as sender:
         heard = await probe_listen(connection, sender)
     if heard:
-        return Check("listen", Verdict.OK, "LISTEN works: a worker is woken in milliseconds")
+        return Check("listen", Verdict.OK, "LISTEN works: new tasks wake a worker within milliseconds")
     return Check(
         "listen",
         Verdict.WARN,
-        "LISTEN does not work through this connection (a transaction-pooling PgBouncer?): workers poll",
-        "give workers and console a direct connection; EMBEDDING_WORKER_INTERVAL is how often they poll",
+        "LISTEN does not work over this connection (PgBouncer in transaction mode?): workers poll",
+        "connect workers and console directly, or accept that workers poll every EMBEDDING_WORKER_INTERVAL",
     )

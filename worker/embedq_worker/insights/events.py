@@ -1,4 +1,4 @@
-"""What happened, as rows of the audit log tell it."""
+"""Rows of the audit log as events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from embedq_worker.documents import document_of
 
 
 class Event(NamedTuple):
-    """Something that happened, as the audit log has it.
+    """Something that happened, from the audit log.
 
     Attributes:
         level: debug, info, warn or error.
-        worker: Who did it; None for what no worker did.
-        operator: ``user@host`` of an operator's action; empty otherwise.
-        attempt: Number of the attempt, where the event is about one.
-        duration_ms: Of the attempt that ended.
+        worker: Worker that did it; None if it was not a worker.
+        operator: ``user@host`` for an operator's action; empty otherwise.
+        attempt: Number of the attempt, if the event concerns one.
+        duration_ms: Duration of the attempt that ended.
     """
 
     at: datetime
@@ -38,9 +38,9 @@ class Event(NamedTuple):
 
 
 def event_of(row: asyncpg.Record) -> Event:
-    """An event from the columns of the audit log that `Event` tells of."""
+    """Make an event from the columns of the audit log."""
     metadata = document_of(row["metadata"]) if row["metadata"] else {}
-    if not isinstance(metadata, dict):  # another program's
+    if not isinstance(metadata, dict):  # written by another program
         metadata = {"metadata": metadata}
     attempt, operator = metadata.get("attempt"), metadata.get("operator")
     host, worker = metadata.get("host"), metadata.get("worker")
@@ -60,5 +60,5 @@ def event_of(row: asyncpg.Record) -> Event:
 
 
 def _finite(value: Decimal | None) -> float | None:
-    """A numeric as far as a float has it."""
+    """A numeric as a float; None if it has no finite one."""
     return None if value is None or not isfinite(float(value)) else float(value)

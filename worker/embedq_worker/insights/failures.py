@@ -1,4 +1,4 @@
-"""Failed tasks by what went wrong."""
+"""Failed tasks, grouped by error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import PLAN
 
 COUNTED_OF_BAR = 2_000
-"""Tasks of a bar of a trend that are counted one by one."""
+"""Tasks counted for one bar of a trend; a bar with more is cut off there."""
 
 NO_ERROR = "(no error message)"
 
@@ -41,12 +41,12 @@ class FailureGroup:
     """Failed tasks whose errors differ only in numbers, names and places.
 
     Attributes:
-        fingerprint: Names the group; stable as long as the error is the same.
+        fingerprint: Identifies the group; the same error always has the same fingerprint.
         error: What its errors have in common.
-        count: Tasks in it, exactly.
-        share: Of all failed tasks, 0 to 1.
+        count: Exact number of tasks in it.
+        share: Share of all failed tasks, 0 to 1.
         advice: What to do about it.
-        newest: Its latest tasks, the sample first.
+        newest: Its latest tasks; the first is the sample.
     """
 
     fingerprint: str
@@ -60,13 +60,13 @@ class FailureGroup:
 
 
 class Failures(NamedTuple):
-    """Failed tasks as a whole.
+    """All failed tasks.
 
     Attributes:
         at: The database's time.
         failed: Exact number of failed tasks.
-        groups: The biggest, biggest first.
-        more: There are groups that are not among them.
+        groups: The largest groups, largest first.
+        more: There are more groups.
     """
 
     at: datetime
@@ -80,13 +80,13 @@ async def failures(
 ) -> Failures:
     """Group the failed tasks by error, in one snapshot.
 
-    Costs index probes for each group that is wanted, however many tasks and groups there are.
+    Costs a few index lookups per returned group, however many tasks and groups there are.
 
     Args:
         connection: To the migrated database.
-        limit: Groups wanted.
-        samples: Tasks shown of each group, at least 1.
-        longest: Characters of each error that are wanted.
+        limit: Maximum number of groups.
+        samples: Tasks to return per group, at least 1.
+        longest: Maximum characters of an error.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
@@ -109,8 +109,8 @@ SELECT clock_timestamp() AS at, coalesce(sum(n), 0)::bigint AS failed
 FROM embedq_live_counts WHERE status = 'failed'
 """
 
-# The biggest are among those that were the biggest when the deltas were folded last, as many more as have
-# deltas now, and these.
+# The largest groups are among the groups with unfolded deltas and the $1 + (number of those) groups that were
+# largest when the deltas were last folded.
 _GROUPS = """
 WITH moved AS (
     SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
@@ -155,7 +155,7 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
 def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) -> FailureGroup:
     own = [sample for sample in samples if sample["fingerprint"] == row["fingerprint"]]
     tasks = tuple(_task(sample) for sample in own)
-    # A task that psql or another program failed has no time of its own.
+    # A task that was set to failed by hand or by another program may lack a completion time.
     last = row["last_seen"] or max((task.failed_at for task in tasks if task.failed_at), default=None)
     return FailureGroup(
         fingerprint=row["fingerprint"],
@@ -187,10 +187,10 @@ class Trends(NamedTuple):
     """How many tasks failed when, by group.
 
     Attributes:
-        at: The database's time, where the last bar ends.
-        bar: What a bar spans.
-        counted: A bar of so many stands for that, or more.
-        bars: By fingerprint, the oldest first.
+        at: The database's time, at which the last bar ends.
+        bar: Duration covered by one bar.
+        counted: A bar with this value stands for that many tasks or more.
+        bars: By fingerprint, oldest first.
     """
 
     at: datetime
@@ -209,14 +209,14 @@ async def group_trends(
 ) -> Trends:
     """Count the failed tasks of groups by the time of their failure.
 
-    Costs an index probe for each bar and `counted` entries of it at most, however many have failed.
+    Costs one index lookup per bar and at most `counted` index entries each, however many have failed.
 
     Args:
         connection: To the migrated database.
-        groups: Fingerprints; of one that is gone the bars are empty.
-        over: The time back from now that is wanted.
-        bars: Their number, at least 1.
-        counted: Tasks of a bar that are counted one by one.
+        groups: Fingerprints; the bars of a group that no longer exists are empty.
+        over: How far back from now.
+        bars: Number of bars, at least 1.
+        counted: Maximum number of tasks counted per bar.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")

@@ -1,7 +1,7 @@
-"""Whether the queue is served as it should be: what is wrong, by how much, and what to do about it.
+"""Health of the queue: what is wrong, by how much, and what to do about it.
 
-Cheap enough to be asked every few seconds: index probes, the tasks in hand, and a bounded number of what
-ended last.
+Cheap enough to run every few seconds: index lookups, the tasks in progress, and a bounded number of recently
+ended tasks.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from embedq_worker.shares import percentage, rounded
 from embedq_worker.text import age
 
 LEAST_FAILURES = 5
-"""One failure among two tasks is no failure rate."""
+"""Minimum number of failures; one failure among two tasks is no failure rate."""
 
 LEAST_DEAD_ROWS = 10_000
-"""A small table may be all dead rows between two vacuums."""
+"""Minimum number of dead tuples; a small table may consist of them between two vacuums."""
 
 SETTLED_S = 60.0
-"""A claim younger than this is no sign of a stall: the workers may have been resumed just now."""
+"""A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
 
 
 class Code(StrEnum):
-    """What can be wrong; scripts know these words."""
+    """What can be wrong; scripts rely on these codes."""
 
     SCHEMA = "schema"
     STOPPED = "stopped"
@@ -53,12 +53,12 @@ class Issue(NamedTuple):
     """Something that is not as it should be.
 
     Attributes:
-        code: Names it; one of `Code`, or what a deeper search calls it.
-        message: What is wrong, one line.
-        advice: What to do about it, one line.
-        measured: The value that is objected to.
-        threshold: The value up to which it would be right.
-        unit: Of both: ``tasks``, ``articles``, ``s``, ``ratio``, ``counts``.
+        code: One of `Code`, or a code of a more thorough check.
+        message: What is wrong, in one line.
+        advice: What to do about it, in one line.
+        measured: The value found.
+        threshold: The value that is still acceptable.
+        unit: Unit of both: ``tasks``, ``articles``, ``s``, ``ratio``, ``counts``.
     """
 
     code: str
@@ -70,10 +70,10 @@ class Issue(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A value that was looked at, objected to or not.
+    """A measured value, whether it is an issue or not.
 
     Attributes:
-        threshold: From which on it is objected to; None where nothing is.
+        threshold: Value above which it is an issue; None if there is no limit.
     """
 
     name: str
@@ -83,13 +83,13 @@ class Measure(NamedTuple):
 
 
 class Health(NamedTuple):
-    """The verdict.
+    """The result.
 
     Attributes:
         at: The database's time.
         healthy: There are no issues.
-        issues: The graver ones first.
-        measures: What was looked at; empty where the schema lacks our tables.
+        issues: The most severe first.
+        measures: The measured values; empty if the schema lacks our tables.
     """
 
     at: datetime
@@ -99,16 +99,16 @@ class Health(NamedTuple):
 
 
 async def health(connection: Connection, settings: Settings) -> Health:
-    """Look for everything that an operator should know of.
+    """Check everything that an operator should know about.
 
     Args:
         connection: To the database, migrated or not.
-        settings: Thresholds, and how long a worker may be silent.
+        settings: Thresholds, and when a worker is presumed dead.
     """
     issues = await _schema(connection)
     try:
         seen = await overview(connection, settings)
-    except SchemaError:  # not even the public tables are there, which is an issue already
+    except SchemaError:  # even the public tables are missing, which `_schema` has reported
         return Health(await connection.fetchval("SELECT clock_timestamp()"), False, tuple(issues), ())
     if not seen.migrated:
         missing = Issue(
@@ -125,10 +125,10 @@ def _tasks(number: int) -> str:
 
 
 def orders(control: Control, at: datetime) -> Iterator[Issue]:
-    """What an operator said to all workers, as long as it holds.
+    """Issues for operators' orders that keep all workers from claiming.
 
     Args:
-        control: As it was read.
+        control: The orders.
         at: The database's time.
     """
     for code, since, by, remedy in (
@@ -139,8 +139,8 @@ def orders(control: Control, at: datetime) -> Iterator[Issue]:
             seconds = max((at - since).total_seconds(), 0.0)
             yield Issue(
                 code,
-                f"the workers were {code} {age(seconds)} ago by {by or 'somebody'}",
-                f"lift it: embedq-tui {remedy}",
+                f"{by or 'someone'} {code} the workers {age(seconds)} ago",
+                f"let them go on: embedq-tui {remedy}",
                 round(seconds, 1),
                 0,
                 "s",
@@ -157,14 +157,14 @@ async def _schema(connection: Connection) -> list[Issue]:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What was read, and what is to be said of it."""
+    """What was read, and the issues it shows."""
 
     seen: Overview
     facts: Vitals
     settings: Settings
 
     def issues(self) -> Iterator[Issue]:
-        """The graver ones first."""
+        """Issues, the most severe first."""
         yield from orders(self.seen.control, self.seen.at)
         yield from self._workers()
         yield from self._providers()
@@ -175,7 +175,7 @@ class _Findings:
         yield from self._table()
 
     def measures(self) -> tuple[Measure, ...]:
-        """What was looked at."""
+        """The measured values."""
         settings, facts = self.settings, self.facts
         failures = settings.health_failure_rate
         alive = sum(worker.liveness is Liveness.ALIVE for worker in self.seen.workers)
@@ -191,7 +191,7 @@ class _Findings:
             Measure("workers", alive, None, "counts"),
         )
 
-    # -- who serves
+    # -- workers and providers
 
     def _workers(self) -> Iterator[Issue]:
         if self.seen.running or self.seen.control.stopped_at is not None or not self._has_work():
@@ -199,8 +199,9 @@ class _Findings:
         silent = len(self.seen.workers)
         yield Issue(
             Code.NO_WORKER,
-            "no worker beats and tasks are due" + (f"; {silent} fell silent" if silent else ""),
-            "start one: embedq-worker; one that runs and falls silent tells why in its log",
+            "tasks are due, but no worker is alive"
+            + (f"; {silent} stopped sending heartbeats" if silent else ""),
+            "start one: embedq-worker; if one is running without heartbeats, its log says why",
             0,
             1,
             "counts",
@@ -213,14 +214,14 @@ class _Findings:
                 seconds = self._age_s(provider.opened_at)
                 yield Issue(
                     Code.PROVIDER_OPEN,
-                    f"for {age(seconds)} nothing has been sent to {provider.key}: {provider.reason}",
-                    provider.advice or "it is probed and taken up again by itself; embedq-tui check tries it",
+                    f"no requests to {provider.key} for {age(seconds)}: {provider.reason}",
+                    provider.advice or "workers probe it and resume by themselves; test it: embedq-tui check",
                     round(seconds, 1),
                     0,
                     "s",
                 )
 
-    # -- what waits
+    # -- pending and held tasks
 
     def _queue(self) -> Iterator[Issue]:
         pending, most = self.seen.queue.counts.pending, self.settings.health_backlog
@@ -228,7 +229,7 @@ class _Findings:
             yield Issue(
                 Code.BACKLOG,
                 f"{_tasks(pending)} pending, {most:,} allowed",
-                "more workers or a bigger EMBEDDING_CONCURRENT_WORKERS; embedq-tui metrics shows the pace",
+                "run more workers or raise EMBEDDING_CONCURRENT_WORKERS; for the pace: embedq-tui metrics",
                 pending,
                 most,
                 "tasks",
@@ -237,8 +238,8 @@ class _Findings:
         if waits_s > longest:
             yield Issue(
                 Code.OLDEST_PENDING,
-                f"a task has been due for {age(waits_s)} and nobody took it, {age(longest)} are allowed",
-                "do the workers serve its priority and folder? embedq-tui status shows what they serve",
+                f"a due task has been waiting for {age(waits_s)}, {age(longest)} allowed",
+                "check that workers process its priority and folder: embedq-tui status",
                 round(waits_s, 1),
                 longest,
                 "s",
@@ -246,8 +247,8 @@ class _Findings:
         if self.facts.stuck > self.settings.health_stuck:
             yield Issue(
                 Code.STUCK,
-                f"{_tasks(self.facts.stuck)} in hands that will not finish what they hold",
-                "a running worker takes them back in a moment; or: embedq-tui reset-stuck",
+                f"{_tasks(self.facts.stuck)} stuck: the claim is too old, or its worker is dead",
+                "a running worker takes them back within seconds; or: embedq-tui reset-stuck",
                 self.facts.stuck,
                 self.settings.health_stuck,
                 "tasks",
@@ -259,14 +260,14 @@ class _Findings:
             held = self.seen.queue.counts.processing
             yield Issue(
                 Code.STALLED,
-                f"nothing has ended for {age(idle_s)}, with {_tasks(held)} in hand",
-                "the provider hangs or is too slow: embedq-tui check; then look at the log of the workers",
+                f"no task has ended for {age(idle_s)}, with {_tasks(held)} in progress",
+                "the provider hangs or is too slow: embedq-tui check; then see the logs of the workers",
                 round(idle_s, 1),
                 longest,
                 "s",
             )
 
-    # -- what ended
+    # -- ended tasks
 
     def _failures(self, code: Code, window_s: int, last: Ended) -> Iterator[Issue]:
         most = self.settings.health_failure_rate
@@ -274,23 +275,23 @@ class _Findings:
             ended = last.completed + last.failed
             yield Issue(
                 code,
-                f"{percentage(last.failure_rate, 1)} failed of the {ended:,} tasks that ended in the last "
-                f"{age(min(last.seconds, window_s))}, {percentage(most, 1)} are allowed",
-                "why: embedq-tui failed --details",
+                f"{percentage(last.failure_rate, 1)} of the {ended:,} tasks that ended in the last "
+                f"{age(min(last.seconds, window_s))} failed, {percentage(most, 1)} allowed",
+                "find out why: embedq-tui failed --details",
                 rounded(last.failure_rate),
                 most,
                 "ratio",
             )
 
-    # -- how it is kept
+    # -- the table and its counts
 
     def _table(self) -> Iterator[Issue]:
         if not self.facts.counted or self.facts.below_zero:
-            reason = "a count is below zero" if self.facts.counted else "a counting trigger is missing"
+            reason = "one is negative" if self.facts.counted else "a trigger is missing or disabled"
             yield Issue(
                 Code.COUNT_DRIFT,
-                f"the kept counts are wrong: {reason}",
-                "see what is missing: embedq-tui migrate verify; then: embedq-tui verify --repair",
+                f"the maintained task counts are wrong: {reason}",
+                "check the triggers: embedq-tui migrate verify; then repair: embedq-tui verify --repair",
                 1,
                 0,
                 "counts",
@@ -299,8 +300,8 @@ class _Findings:
         if self.facts.dead_rows >= LEAST_DEAD_ROWS and share > most:
             yield Issue(
                 Code.DEAD_ROWS,
-                f"{self.facts.dead_rows:,} rows of embedding_tasks are dead, {percentage(share)} of it",
-                "VACUUM embedding_tasks; the oldest xact_start in pg_stat_activity may be what keeps them",
+                f"{self.facts.dead_rows:,} dead tuples in embedding_tasks, {percentage(share)} of the table",
+                "VACUUM embedding_tasks; first end old transactions (xact_start in pg_stat_activity)",
                 rounded(share),
                 most,
                 "ratio",
@@ -315,11 +316,11 @@ class _Findings:
         return self.seen.queue.oldest_due_at is not None or self.seen.queue.counts.processing > 0
 
     def _waits_s(self) -> float:
-        """How long the task has been due that has been so for the longest time."""
+        """Seconds for which the longest-waiting task has been due."""
         return self._age_s(self.seen.queue.oldest_due_at)
 
     def _idle_s(self) -> float:
-        """Seconds for which tasks have been in hand and none has ended; 0 where that is no wonder."""
+        """Seconds without any task ending although some are in progress; 0 if there is a known reason."""
         seen = self.seen
         held = any(provider.state == "open" for provider in seen.providers)
         halted = seen.control.stopped_at or seen.control.paused_at

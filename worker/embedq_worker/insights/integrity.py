@@ -1,4 +1,4 @@
-"""What another program's worker left behind in the tasks themselves."""
+"""Inconsistencies that another program's worker left behind in the tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from embedq_worker.queue.counts import COUNTING_S
 
 
 async def overspent_tasks(connection: Connection) -> int:
-    """Failed tasks with more attempts than they were given: another program's worker counts on.
+    """Count failed tasks with more attempts than max_attempts, as another program's worker leaves them.
 
     Args:
         connection: To the migrated database.

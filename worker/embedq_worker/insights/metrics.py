@@ -1,10 +1,10 @@
-"""How fast the queue is worked off, by minute, hour or day.
+"""Throughput and times of the queue, by minute, hour or day.
 
-What ended is counted from the tasks, whoever did them, up to `COUNTED` of a period, the cancelled ones among
-those that failed. Times are of our own workers: each batch leaves a row with the processing time its tasks
-share and their mean wait; percentiles are weighted by tasks and taken over the newest `SAMPLED` batches of a
+Ended tasks are counted in the table of tasks, whoever processed them, up to `COUNTED` per period; cancelled
+ones are among the failed. Times come from our own workers: each batch writes a row with the processing time
+its tasks share and their mean wait. Percentiles are weighted by tasks, over the newest `SAMPLED` batches of a
 period. Utilization and depth come from the samples that each worker writes; an interval without work counts
-as not utilized.
+as zero utilization.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from embedq_worker.queue.selection import PLAN
 from embedq_worker.shares import rounded
 
 COUNTED = 100_000
-"""Tasks of a period that are counted one by one; beyond that the workers' own samples are added up."""
+"""Tasks counted one by one per period; beyond that, the workers' own samples are added up."""
 
 SAMPLED = 5_000
-"""Batches of a period that percentiles are taken over."""
+"""Maximum number of batches per period for percentiles."""
 
 SAMPLES = 50_000
-"""Samples of the workers that are read of a period: one a minute of each."""
+"""Maximum number of workers' samples read per period; each worker writes one a minute."""
 
 MOST_PERIODS = 400
 
@@ -51,21 +51,21 @@ class Spread(NamedTuple):
 
 
 class Period(NamedTuple):
-    """What happened in a time; None where nothing was measured.
+    """What happened in a period; None for what was not measured.
 
     Attributes:
-        completed: Tasks.
-        failed: Tasks, without those that an operator cancelled.
-        exact: False where there are more than was counted, at least those.
-        per_minute: Both, in a minute.
-        error_rate: Failures among both, 0 to 1; None also where one of them was not counted to its end.
-        processing_ms: From claim to stored.
-        wait_ms: From queued to claimed, the mean of a batch.
-        embedding_ms: One request to the provider, mean.
-        claim_ms: One claim, mean.
+        completed: Tasks completed.
+        failed: Tasks failed, without those that an operator cancelled.
+        exact: False if counting was cut off; the counts are then lower bounds.
+        per_minute: Completed and failed tasks per minute.
+        error_rate: Share of failures among both, 0 to 1; also None if one of the counts was cut off.
+        processing_ms: From claim to storage.
+        wait_ms: From queueing to claim, the mean of a batch.
+        embedding_ms: Mean duration of a request to the provider.
+        claim_ms: Mean duration of a claim.
         utilization: Share of the workers' slots that were busy, 0 to 1.
-        depth_mean: Tasks pending or in hand.
-        depth_max: The same.
+        depth_mean: Mean number of tasks pending or in progress.
+        depth_max: Maximum of the same.
     """
 
     since: datetime
@@ -85,11 +85,11 @@ class Period(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """The pace of the queue.
+    """Metrics of the queue.
 
     Attributes:
         at: The database's time.
-        periods: Oldest first; the last one is not over.
+        periods: Oldest first; the last one is still running.
         total: All of them together.
     """
 
@@ -100,15 +100,15 @@ class Metrics(NamedTuple):
 
 
 async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metrics:
-    """Measure the queue over a time, in periods that begin at full minutes, hours or days of the local zone.
+    """Compute metrics in periods aligned to minutes, hours or days of the local time zone.
 
     Args:
         connection: To the migrated database.
         by: Length of a period.
-        since: How far back; the period in which that lies is seen as a whole.
+        since: How far back; the period that contains this time is included as a whole.
 
     Raises:
-        UsageError: These would be too many periods.
+        UsageError: There would be too many periods.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         at: datetime = await connection.fetchval("SELECT now()")
@@ -129,7 +129,7 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
 
 
 def _start_of_day(when: datetime) -> datetime:
-    """Midnight of the local zone before this time."""
+    """The last midnight before this time, in the local time zone."""
     return datetime.combine(when.astimezone().date(), datetime.min.time()).astimezone()
 
 
@@ -140,13 +140,13 @@ def _edges(at: datetime, by: Span, since: timedelta) -> list[datetime]:
         edges.append(edge)
         if len(edges) > MOST_PERIODS:
             raise UsageError(
-                f"these are more than {MOST_PERIODS} periods", "a longer period, or a shorter time"
+                f"that is more than {MOST_PERIODS} periods", "choose longer periods or a shorter time span"
             )
     return [*edges, at]
 
 
 def _floor(when: datetime, by: Span) -> datetime:
-    """The beginning of the minute, hour or day of the local zone."""
+    """The beginning of the minute, hour or day in the local time zone."""
     if by is Span.DAY:
         return _start_of_day(when)
     local = when.astimezone()
@@ -160,7 +160,7 @@ def _next(edge: datetime, by: Span) -> datetime:
 
 
 class _Ended(NamedTuple):
-    """Tasks of a period, each kind counted up to `COUNTED`: those that failed with the cancelled ones."""
+    """Tasks of a period: completed, and failed plus cancelled, each counted up to `COUNTED`."""
 
     completed: int
     failed: int
@@ -198,7 +198,7 @@ def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asy
 
 
 def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
-    """The whole, its counts added up from the parts: more is exact of them."""
+    """The total, with counts summed over the periods, which are more exact."""
     completed, failed = sum(one.completed for one in periods), sum(one.failed for one in periods)
     ended, minutes = completed + failed, (total.until - total.since).total_seconds() / 60
     known = ended and all(one.error_rate is not None for one in periods if one.completed + one.failed)
@@ -220,7 +220,7 @@ def _mean(row: asyncpg.Record | None) -> float | None:
 
 
 def _utilization(busy: asyncpg.Record | None, intervals: asyncpg.Record | None) -> float | None:
-    """Every interval writes the depth, only those with work write the utilization."""
+    """Mean utilization: every interval writes a depth, but only those with work write a utilization."""
     if intervals is None:
         return None
     return rounded(min(busy["total"] / intervals["rows"], 1.0)) if busy else 0.0
@@ -242,12 +242,12 @@ LATERAL (SELECT count(*) FILTER (WHERE NOT is_cancelled) AS failed,
 ORDER BY b.place
 """
 
-# Of a document that anybody may have written.
+# A number from a document that any program may have written.
 _NUMBER = """CASE jsonb_typeof(m.metadata -> '{0}') WHEN 'number' THEN CASE
     WHEN (m.metadata ->> '{0}')::numeric BETWEEN 0 AND 1e12 THEN (m.metadata ->> '{0}')::float8 END END"""
 
-# All tasks of a batch are claimed and stored together, so its row speaks for each of them. Another program's
-# rows have neither key and speak for one task.
+# All tasks of a batch are claimed and stored together, so its row counts for each of them. Rows of another
+# program have neither key and count for one task.
 _SPREADS = f"""
 WITH measured AS (
     SELECT b.place, v.kind, v.ms, s.tasks
@@ -270,7 +270,7 @@ SELECT place, kind, min(ms) FILTER (WHERE upto >= 0.50 * total) AS p50,
 FROM ranked GROUP BY place, kind
 """
 
-# What another program writes under the same names has no worker in its metadata. The last place is the whole.
+# Rows of another program under the same names have no worker in their metadata. The last place is the total.
 _SAMPLES = f"""
 SELECT coalesce(b.place, cardinality($1::timestamptz[]) + 1) AS place, t.kind,
        count(*) AS rows, sum(s.value) AS total, max(s.value) AS most,

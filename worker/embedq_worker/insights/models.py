@@ -7,15 +7,15 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection
 
 LOOKED_AT = 5_000
-"""Vectors, of the oldest and of the newest as many, that are asked whether their model is known."""
+"""How many of the oldest and of the newest vectors are checked for a known model."""
 
 
 class Models(NamedTuple):
     """Where the stored vectors come from.
 
     Attributes:
-        articles: Articles by the model that embedded them, most first.
-        unknown: Among the oldest or the newest vectors are some of another program, which does not tell its
+        articles: Number of articles by the model that embedded them, largest first.
+        unknown: Some of the oldest or newest vectors come from another program, which does not record its
             model.
     """
 
@@ -24,7 +24,7 @@ class Models(NamedTuple):
 
 
 async def models(connection: Connection) -> Models:
-    """Ask for the models of the stored vectors; reads a row of each embedded article, but few vectors.
+    """Find the models of the stored vectors; reads one row per embedded article, but few vectors.
 
     Args:
         connection: To the migrated database.
@@ -37,7 +37,7 @@ async def models(connection: Connection) -> Models:
     return Models(tuple((row["model"], row["n"]) for row in rows), unknown)
 
 
-# By id: there is no index on the model, and where all are known the whole table would be read.
+# By id: there is no index on the model, and if all are known, the whole table would be read.
 _UNKNOWN = """
 SELECT EXISTS (SELECT FROM (SELECT model FROM embeddings ORDER BY id LIMIT $1) AS oldest
                WHERE model IS NULL)

@@ -1,4 +1,4 @@
-"""The queue and those who serve it, at a glance: a handful of index probes whatever the size."""
+"""The queue, its workers and providers at a glance: a few index lookups, whatever the size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class QueueFigures(NamedTuple):
 
     Attributes:
         counts: Tasks by status.
-        total: Of every status.
-        by_priority: The same for high, normal and low.
-        oldest_pending_at: When the oldest pending task was made.
-        oldest_due_at: Since when a task has been due that nobody has claimed; None where none is due.
-        next_due_at: When the next task becomes due that is not due yet (a retry, mostly).
+        total: Tasks of every status.
+        by_priority: The same counts for high, normal and low.
+        oldest_pending_at: When the oldest pending task was created.
+        oldest_due_at: When the longest-waiting task became due; None if none is due.
+        next_due_at: When the next task becomes due that is not yet (usually a retry).
         last_completed_at: When a task was last completed.
     """
 
@@ -49,7 +49,7 @@ class QueueFigures(NamedTuple):
 
 
 class Liveness(StrEnum):
-    """What a worker's heartbeat says."""
+    """State of a worker, from its heartbeats."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -57,15 +57,15 @@ class Liveness(StrEnum):
 
 
 class WorkerRow(NamedTuple):
-    """A worker that has not signed off.
+    """A worker that has not deregistered.
 
     Attributes:
-        liveness: From the age of its heartbeat.
-        state: As it said itself: running or stopping.
-        note: Why it is idle; empty when it is not.
+        liveness: From the age of its last heartbeat.
+        state: As it reports itself: running or stopping.
+        note: Why it is idle; empty if it is not.
         in_hand: Tasks it holds.
         provider: Key of its provider's breaker.
-        settings: What it runs with; no secrets.
+        settings: Its settings, without secrets.
     """
 
     id: UUID
@@ -86,7 +86,7 @@ class WorkerRow(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """The public row about all workers, in which another program's worker shows too."""
+    """The public status row for all workers, which another program's worker updates too."""
 
     is_running: bool
     last_heartbeat: datetime | None
@@ -97,7 +97,7 @@ class Fleet(NamedTuple):
 
 
 class Control(NamedTuple):
-    """What the operator said to all workers."""
+    """Operators' orders to all workers."""
 
     stopped_at: datetime | None
     stopped_by: str | None
@@ -109,8 +109,8 @@ class ProviderRow(NamedTuple):
     """The circuit breaker of a provider.
 
     Attributes:
-        state: closed, cooling (a 429 asked for patience) or open (nobody claims).
-        retry_at: When it ends or is probed.
+        state: closed, cooling (after a 429) or open (no worker claims tasks for it).
+        retry_at: When cooling ends, or the next probe is due.
     """
 
     key: str
@@ -124,13 +124,13 @@ class ProviderRow(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """All of it, of one moment.
+    """All of it, at one moment.
 
     Attributes:
         at: The database's time.
-        migrated: Our tables are there; without them only `queue.counts` and `fleet` are told.
-        running: Somebody serves the queue and no stop is in force.
-        read_only: Whatever rights there are, sessions like this one change nothing; see `access`.
+        migrated: Our tables exist; without them, only `queue.counts` and `fleet` are filled.
+        running: A worker is alive, and no stop is in force.
+        read_only: Sessions like this one cannot write, whatever the privileges; see `access`.
     """
 
     at: datetime
@@ -145,11 +145,11 @@ class Overview(NamedTuple):
 
 
 async def overview(connection: Connection, settings: Settings) -> Overview:
-    """Look at the queue and those who serve it, in one snapshot.
+    """Read the queue, its workers and providers, in one snapshot.
 
     Args:
         connection: To a database with the public tables; ours may be missing.
-        settings: How long a worker may be silent.
+        settings: Of these, when a worker is presumed dead.
 
     Raises:
         SchemaError: There is no queue in this database.
@@ -182,7 +182,8 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
     )
 
 
-# The counts are exact once the rows of before the triggers are counted: what is made after that tells it.
+# The counts are exact once the rows from before the triggers have been counted; a function that a later
+# migration creates shows that they have.
 _PLACE = """
 SELECT clock_timestamp() AS at, to_regclass('embedding_tasks') IS NOT NULL AS public,
        to_regproc('embedq_worker_beat') IS NOT NULL

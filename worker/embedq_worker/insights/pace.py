@@ -1,4 +1,4 @@
-"""How fast the queue moves, from looks at its counts."""
+"""How fast the queue moves, from successive counts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from embedq_worker.insights.overview import Overview, StatusCounts
 
 WINDOW_S = 60.0
 APART_S = 1.0
-"""Seconds between two looks that are remembered; more of them tell no more."""
+"""Seconds between two remembered samples; more would add nothing."""
 
 LEAST_S = 5.0
-"""Seconds between the first and the last look below which they tell nothing."""
+"""Seconds between the first and the last sample below which no rate is given."""
 
 
 class Rates(NamedTuple):
     """Tasks per minute.
 
     Attributes:
-        completed: That were completed.
-        failed: That failed.
-        pending: By which the number of those that wait grew; None where that is not known.
-        over_s: Seconds in which this was measured.
+        completed: Tasks completed.
+        failed: Tasks failed.
+        pending: Growth of the number of pending tasks; None if unknown.
+        over_s: Seconds over which this was measured.
     """
 
     completed: float
@@ -34,26 +34,26 @@ class Rates(NamedTuple):
     over_s: float
 
     def drain_s(self, pending: int) -> float | None:
-        """Seconds until so many tasks are done at this rate; None where nothing moves."""
+        """Seconds until this many tasks are done at this rate; None if nothing moves."""
         ended = self.completed + self.failed
         return pending / ended * 60 if ended > 0 else None
 
 
 class Pace:
-    """Remembers the looks of the last minute, one a second."""
+    """Remembers the samples of the last minute, one per second."""
 
     def __init__(self) -> None:
         self._looks: deque[tuple[datetime, StatusCounts]] = deque()
 
     def add(self, seen: Overview) -> Rates | None:
-        """Add a look.
+        """Add a sample.
 
         Returns:
-            Rates; None until looks are far enough apart.
+            Rates; None until the samples span enough time.
         """
         looks = self._looks
         if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
-            looks.pop()  # the newest one stands for it
+            looks.pop()  # the newest sample replaces it
         looks.append((seen.at, seen.queue.counts))
         while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= WINDOW_S:
             looks.popleft()
@@ -68,7 +68,7 @@ class Pace:
         )
 
     def _grown(self, number: Callable[[StatusCounts], int]) -> int:
-        """By how much a number grew; that retention or an operator lowered it now and then is no matter."""
+        """By how much a number grew, ignoring decreases by retention or an operator."""
         return sum(
             max(number(after) - number(before), 0) for (_, before), (_, after) in pairwise(self._looks)
         )

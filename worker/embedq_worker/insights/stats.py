@@ -1,4 +1,4 @@
-"""The queue in numbers: what there is, what was done today and in a week, what fails."""
+"""The queue in numbers: its present state, what was done today and this week, what fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embedq_worker.settings import Settings
 from embedq_worker.shares import rounded
 
 GROUPS = 3
-"""The biggest of failures that are told."""
+"""Number of failure groups shown, the largest ones."""
 
 
 class Stats(NamedTuple):
@@ -21,11 +21,11 @@ class Stats(NamedTuple):
 
     Attributes:
         at: The database's time.
-        queue: What there is.
-        success_rate: Completed among what is completed or failed now, 0 to 1; None where nothing is.
-        today: Since midnight of the local zone.
+        queue: Its present state.
+        success_rate: Share of completed among the completed and failed tasks now, 0 to 1; None without any.
+        today: Since midnight in the local time zone.
         week: Today and the six days before.
-        failing: The biggest groups of failed tasks.
+        failing: The largest groups of failed tasks.
     """
 
     at: datetime
@@ -37,11 +37,11 @@ class Stats(NamedTuple):
 
 
 async def stats(connection: Connection, settings: Settings) -> Stats:
-    """Put the queue in numbers.
+    """Collect the numbers.
 
     Args:
         connection: To the migrated database.
-        settings: How long a worker may be silent.
+        settings: Of these, when a worker is presumed dead.
 
     Raises:
         SchemaError: There is no queue in this database.

@@ -1,4 +1,4 @@
-"""Tasks in hand that nobody will finish, as far as the database can tell."""
+"""Claimed tasks that will not be finished, as far as the database can tell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embedq_worker.settings import Settings
 
 
 class StuckReason(StrEnum):
-    """Why a task is taken for stuck."""
+    """Why a task is considered stuck."""
 
     TOO_OLD = "too old"
     WORKER_SILENT = "worker silent"
@@ -28,11 +28,11 @@ class StuckTask(NamedTuple):
     """A claim that is too old, or whose worker is silent or gone.
 
     Attributes:
-        claimed_at: Since when it is in hand; when it was made where that was not written.
+        claimed_at: When it was claimed or, if that was not recorded, created.
         claim_age_s: Seconds since then.
-        worker: Of the claim; None for another program's, which leaves no name.
+        worker: Holder of the claim; None for another program's worker, which does not record its name.
         worker_place: ``host/pid`` of that worker.
-        liveness: Of that worker.
+        liveness: State of that worker.
     """
 
     id: UUID
@@ -51,12 +51,12 @@ class StuckTask(NamedTuple):
 
 
 class StuckWorker(NamedTuple):
-    """Who holds stuck tasks.
+    """A worker that holds stuck tasks.
 
     Attributes:
-        worker: None for other programs, which leave no names.
-        worker_place: ``host/pid`` of it.
-        tasks: How many of them.
+        worker: None for other programs, which do not record their names.
+        worker_place: Its ``host/pid``.
+        tasks: How many it holds.
     """
 
     worker: UUID | None
@@ -66,15 +66,15 @@ class StuckWorker(NamedTuple):
 
 
 class StuckTasks(NamedTuple):
-    """All of them.
+    """All stuck tasks.
 
     Attributes:
         at: The database's time.
         total: How many there are.
-        workers: Who holds them, of all; who holds most first.
-        tasks: The oldest claims first.
+        workers: The workers that hold them, the one with most first.
+        tasks: The oldest claims first, up to the limit.
         older_than_s: Age in seconds above which a claim is too old.
-        silent_after_s: Seconds without heartbeat after which a worker is silent.
+        silent_after_s: Seconds without a heartbeat after which a worker is silent.
     """
 
     at: datetime
@@ -86,24 +86,24 @@ class StuckTasks(NamedTuple):
 
 
 def stuck_by(settings: Settings) -> Stuck:
-    """What counts as stuck by the settings."""
+    """What counts as stuck according to the settings."""
     return Stuck(settings.max_processing_time_ms / 1000, settings.dead_after_s)
 
 
 async def stuck(
     connection: Connection, settings: Settings, *, limit: int = 50, by: Stuck | None = None
 ) -> StuckTasks:
-    """Find stuck tasks, in one snapshot. Reads the index of what is in hand, which is never much.
+    """Find stuck tasks, in one snapshot. Reads the index of claimed tasks, of which there are never many.
 
     Args:
         connection: To the migrated database.
-        settings: How old a claim may be, and how long a worker may be silent.
-        limit: Tasks wanted.
-        by: What counts as stuck, instead of what the settings say.
+        settings: How old a claim may be, and when a worker is presumed dead.
+        limit: Maximum number of tasks to return.
+        by: What counts as stuck, to override the settings.
     """
     by = by or stuck_by(settings)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # For a plan that does not depend on when the table was last analysed.
+        # So that the plan does not depend on when the table was last analysed.
         await connection.execute("SET LOCAL enable_seqscan = off")
         workers = await connection.fetch(_WORKERS, by.older_s, by.silent_s)
         rows = await connection.fetch(_TASKS, by.older_s, by.silent_s, limit) if workers else []
@@ -120,8 +120,8 @@ async def stuck(
     )
 
 
-# A claim is ours while claimed_at equals processed_at; otherwise only its age speaks. `TaskFilter.stuck` says
-# the same of a single task.
+# A claim is ours while claimed_at equals processed_at; otherwise only its age counts. `TaskFilter.stuck` has
+# the same rule for a single task.
 _FOUND = """
 WITH busy AS (
     SELECT t.id, t.article_id, t.slug, t.operation, t.priority, t.attempts, t.max_attempts,

@@ -1,4 +1,4 @@
-"""Lists of tasks of any size, page by page."""
+"""Lists of tasks, page by page."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from embedq_worker.queue.wanted import TaskFilter
 LISTING_S = 600.0
 
 WHOLE = 2**31 - 1
-"""As many characters of a text as there can be."""
+"""No limit to the characters of a text."""
 
 
 class TaskRow(NamedTuple):
     """A task.
 
     Attributes:
-        slug: Of the task, else of its article.
-        at: When it is due (pending), was claimed (processing) or ended; None where that is not known.
-        error: As stored; empty where there is none.
-        worker: In whose hands it is; None for another program's, and while it is in nobody's.
+        slug: Slug of the task or, without one, of its article.
+        at: When it is due (pending), was claimed (processing) or ended; None if unknown.
+        error: As stored; empty if there is none.
+        worker: Worker that holds it; None for another program's worker, and if no one holds it.
     """
 
     id: UUID
@@ -53,7 +53,7 @@ class TaskPage(NamedTuple):
 
     Attributes:
         at: The database's time.
-        next: Where the next page begins; None on the last one.
+        next: Position of the next page; None on the last one.
     """
 
     at: datetime
@@ -70,25 +70,25 @@ async def list_tasks(
     direction: Order = "newest",
     longest: int = WHOLE,
 ) -> TaskPage:
-    """List tasks by the time natural for their status, or as workers claim them, page by page.
+    """List tasks by time, or in the order in which workers claim them, page by page.
 
-    Costs an index walk of a page for each status. A text that few tasks contain is looked for in all of the
-    others until the page is full.
+    Reads one page from an index for each status. A filter on a rare text reads past all other tasks until the
+    page is full.
 
     Args:
         connection: To the migrated database.
         wanted: Which tasks.
         limit: Tasks per page.
-        after: `TaskPage.next` of the page before, of the same filter and direction.
-        direction: The newest or the oldest first; or what is claimed next, which only pending tasks are.
-        longest: Characters of an error that are wanted.
+        after: `TaskPage.next` of the previous page, with the same filter and direction.
+        direction: The newest or the oldest first; or, for pending tasks only, the next to be claimed.
+        longest: Maximum characters of an error.
 
     Raises:
-        UsageError: `after` is not of such a list, or these have no order in which they are claimed.
+        UsageError: `after` belongs to another list, or these tasks cannot be listed in the order of claims.
     """
     ranked = direction == "next"
     if ranked and not in_order_of_claims(wanted):
-        raise UsageError("in the order of claims only pending tasks are listed, not those of an operation")
+        raise UsageError("only pending tasks can be listed in the order of claims, and not by operation")
     chosen = await select(connection, wanted, ranked=ranked)
     statement, arguments = _page(chosen, limit + 1, after, direction, longest)
     async with connection.transaction(readonly=True):
@@ -102,11 +102,11 @@ async def list_tasks(
 
 
 async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
-    """The tasks to which something happened last: ended, claimed, or become due.
+    """The tasks to which something happened last: they ended, were claimed, or became due.
 
     Args:
         connection: To the migrated database.
-        limit: Tasks wanted.
+        limit: Maximum number of tasks.
     """
     return await list_tasks(connection, TaskFilter(until=timedelta(0)), limit=limit)
 
@@ -116,7 +116,7 @@ async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[
 
     Args:
         connection: To the migrated database.
-        tasks: Their ids; those that are gone are not counted.
+        tasks: Their ids; those that no longer exist are not counted.
     """
     rows = await connection.fetch(
         "SELECT status FROM embedding_tasks WHERE id = ANY ($1::uuid[])", list(tasks)
@@ -127,10 +127,10 @@ async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[
 def _page(
     chosen: Selection, size: int, after: Cursor | None, direction: Order, longest: int
 ) -> tuple[str, list[object]]:
-    """The statement of a page and its arguments; empty where nothing can be in it."""
+    """The statement for a page and its arguments; empty if the page must be empty."""
     other = after is not None and (after.rank is not None) != (direction == "next")
     if other or (after and after.time and not any(branch.time for branch in chosen.branches)):
-        raise UsageError("--after is not of this list")
+        raise UsageError("--after does not belong to this list")
     arguments = [*chosen.arguments, longest, size]
     size_at, place_at = len(arguments), len(arguments) + 1
     columns = cut(f"${size_at - 1}::int")
@@ -172,10 +172,10 @@ COLUMNS = """t.id, t.article_id, t.slug AS task_slug, coalesce(t.operation, '') 
 
 
 def cut(longest: str) -> str:
-    """`COLUMNS` with errors cut in the database: a page of long ones is still a page.
+    """`COLUMNS` with errors truncated in the database to bound the size of a page.
 
     Args:
-        longest: Parameter with the number of characters.
+        longest: Placeholder of the parameter with the number of characters.
     """
     return COLUMNS.replace("t.error_message", f"left(t.error_message, {longest})")
 

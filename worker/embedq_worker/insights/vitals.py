@@ -1,4 +1,4 @@
-"""The figures that `health` judges beside the overview: index probes, or a bounded number of rows."""
+"""The figures that `health` evaluates besides the overview: index lookups, or a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from embedq_worker.queue.selection import PLAN
 from embedq_worker.settings import Settings
 
 COUNTED = 5_000
-"""Tasks of a window that are counted one by one, the newest of each kind: a few milliseconds. Beyond that the
-workers' own samples are added up."""
+"""Tasks of a window counted one by one, the newest of each kind, which takes a few milliseconds. Beyond that,
+the workers' own samples are added up."""
 
 SAMPLES = 5_000
-"""Samples of the workers that are read of a window, the newest; each writes one a minute."""
+"""Workers' samples read for a window, the newest ones; each worker writes one a minute."""
 
 
 class Ended(NamedTuple):
-    """What ended last.
+    """Tasks that ended recently.
 
     Attributes:
-        completed: Tasks.
-        failed: Tasks, without those that an operator cancelled.
-        seconds: What they span: the window, or less where more has ended in it than is known of.
+        completed: Tasks completed.
+        failed: Tasks failed, without those that an operator cancelled.
+        seconds: Time they span: the window, or less if more tasks ended in it than were counted.
     """
 
     completed: int
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
     @property
     def failure_rate(self) -> float:
-        """Failures among them, 0 to 1."""
+        """Share of failures among them, 0 to 1."""
         ended = self.completed + self.failed
         return self.failed / ended if ended else 0.0
 
@@ -42,17 +42,17 @@ class Vitals(NamedTuple):
     """The figures.
 
     Attributes:
-        newest: What ended last, in an hour at most.
-        hour: What ended in the last hour.
-        day: What ended in the last day.
-        stuck: Tasks in a hand that will not finish them.
+        newest: Tasks that ended last, at most an hour ago.
+        hour: Tasks that ended in the last hour.
+        day: Tasks that ended in the last day.
+        stuck: Number of stuck tasks.
         last_failed_at: When a task last failed.
-        oldest_claim_at: Since when the task is in hand that is so for the longest time.
-        claimed_due_at: When the first of those in hand was due.
-        counted: The triggers that keep the counts are there and enabled.
-        below_zero: A kept count is.
-        live_rows: Of the queue table, as the server estimates them.
-        dead_rows: The same.
+        oldest_claim_at: Time of the oldest claim.
+        claimed_due_at: Earliest due time of the claimed tasks.
+        counted: The triggers that maintain the counts exist and are enabled.
+        below_zero: A maintained count is negative.
+        live_rows: Live rows of the queue table, as estimated by the server.
+        dead_rows: Dead tuples of the queue table, likewise.
     """
 
     newest: Ended
@@ -69,17 +69,17 @@ class Vitals(NamedTuple):
 
     @property
     def dead_share(self) -> float:
-        """Dead rows among all, 0 to 1."""
+        """Share of dead tuples, 0 to 1."""
         rows = self.live_rows + self.dead_rows
         return self.dead_rows / rows if rows else 0.0
 
 
 async def vitals(connection: Connection, settings: Settings) -> Vitals:
-    """Take the figures.
+    """Read the figures.
 
     Args:
         connection: To the migrated database.
-        settings: What counts as stuck.
+        settings: Of these, what counts as stuck.
     """
     stuck_tasks = await stuck(connection, settings, limit=1)
     async with connection.transaction(readonly=True):
@@ -92,7 +92,7 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
 
 
 async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]:
-    """The newest of what ended in a window, as far as it is counted, and all of it, as far as it is known."""
+    """The newest ended tasks of a window, counted, and all of them, as far as known."""
     row = await connection.fetchrow(_NEWEST, window_s, COUNTED)
     assert row is not None
     newest = Ended(**row)
@@ -101,12 +101,13 @@ async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]
     sampled = await connection.fetchrow(_SAMPLED, window_s, SAMPLES)
     assert sampled is not None
     whole = Ended(**sampled)
-    # Another program's worker leaves no samples.
+    # Another program's worker writes no samples.
     known = whole.completed + whole.failed >= newest.completed + newest.failed
     return newest, whole if known else newest
 
 
-# A server that crashed counts rows anew: until it has been over the table, what it knew before is better.
+# After a crash, the server's row statistics start from zero; until the table has been vacuumed or analysed,
+# the estimate in pg_class is better.
 _FACTS = """
 SELECT (SELECT completed_at FROM embedding_tasks
         WHERE status = 'failed' AND completed_at IS NOT NULL
@@ -127,8 +128,8 @@ LEFT JOIN (SELECT relid, n_live_tup, n_dead_tup,
            FROM pg_stat_user_tables) AS stat ON stat.relid = c.oid
 """
 
-# Where more has ended than is counted, the window shrinks to what the newest of them span: a rate in which
-# one kind is cut off and the other is not would be none. Many may end at one instant, hence LIMIT.
+# If more tasks ended than are counted, the window shrinks to the time that the newest span: a rate would be
+# meaningless if one kind were cut off and the other not. Many may end at the same instant, hence LIMIT.
 _NEWEST = """
 WITH bounds AS (
     SELECT greatest(
@@ -150,7 +151,7 @@ SELECT extract(epoch FROM now() - since)::float8 AS seconds,
 FROM bounds
 """
 
-# What another program writes under the same name has no worker in its metadata, and may be anything.
+# Rows of another program under the same name have no worker in their metadata, and may hold anything.
 _SAMPLED = """
 SELECT coalesce(sum(s.n * (1 - s.value)), 0)::bigint AS completed,
        coalesce(sum(s.n * s.value), 0)::bigint AS failed,
