@@ -156,21 +156,36 @@ CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
 
+-- What COUNT(*) says: of each status and priority, and of each group of failed tasks. A function, because a view that names
+-- the columns of another program's table keeps that program from altering them. Stable: it sees what its caller sees. In
+-- plpgsql, whose RETURN QUERY is run by several processes from 14 on; what SQL returns row by row is not.
+CREATE FUNCTION embedq_counted() RETURNS TABLE (status text, priority text, fingerprint text, n bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT coalesce(t.status, '')::text, coalesce(t.priority, '')::text, NULL, count(*)
+    FROM embedding_tasks t GROUP BY 1, 2
+    UNION ALL
+    SELECT NULL, NULL, embedq_fingerprint(t.error_message), count(*)
+    FROM embedding_tasks t WHERE t.status = 'failed' GROUP BY 3;
+END
+$$;
+
 -- Where the kept counts are not what COUNT(*) says: of a status and priority, or of a group of failed tasks.
 CREATE VIEW embedq_count_drift AS
+    WITH counted AS MATERIALIZED (
+        SELECT * FROM embedq_counted()
+    )
     SELECT coalesce(k.status, c.status) AS status, coalesce(k.priority, c.priority) AS priority,
            NULL AS fingerprint, coalesce(k.n, 0) AS kept, coalesce(c.n, 0) AS counted
     FROM embedq_live_counts k
-    FULL JOIN (SELECT coalesce(status, '')::text AS status, coalesce(priority, '')::text AS priority, count(*) AS n
-               FROM embedding_tasks GROUP BY 1, 2) AS c
-         ON c.status = k.status AND c.priority = k.priority
+    FULL JOIN (SELECT * FROM counted WHERE fingerprint IS NULL) AS c ON c.status = k.status AND c.priority = k.priority
     WHERE coalesce(k.n, 0) <> coalesce(c.n, 0)
     UNION ALL
     SELECT NULL, NULL, coalesce(k.fingerprint, c.fingerprint), coalesce(k.n, 0), coalesce(c.n, 0)
     FROM embedq_live_failures k
-    FULL JOIN (SELECT embedq_fingerprint(error_message) AS fingerprint, count(*) AS n
-               FROM embedding_tasks WHERE status = 'failed' GROUP BY 1) AS c
-         ON c.fingerprint = k.fingerprint
+    FULL JOIN (SELECT * FROM counted WHERE fingerprint IS NOT NULL) AS c ON c.fingerprint = k.fingerprint
     WHERE coalesce(k.n, 0) <> coalesce(c.n, 0);
 
 -- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their deltas

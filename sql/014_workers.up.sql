@@ -8,6 +8,12 @@ SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_
 CREATE FUNCTION embedq_running_changed() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
+    -- Not in the trigger's WHEN: that would keep the other program from altering these columns.
+    IF (OLD.last_heartbeat, OLD.started_at, OLD.tasks_processed)
+       IS DISTINCT FROM (NEW.last_heartbeat, NEW.started_at, NEW.tasks_processed)
+    THEN
+        RETURN NULL;
+    END IF;
     UPDATE embedq_control
     SET stopped_at = CASE WHEN NEW.is_running THEN NULL ELSE clock_timestamp() END,
         stopped_by = CASE WHEN NEW.is_running THEN NULL ELSE session_user || ' (SQL)' END;
@@ -21,11 +27,7 @@ $$;
 INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLICT (id) DO NOTHING;
 
 CREATE TRIGGER embedq_running_changed AFTER UPDATE OF is_running ON embedding_worker_status FOR EACH ROW
-    WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on'
-          AND OLD.last_heartbeat IS NOT DISTINCT FROM NEW.last_heartbeat
-          AND OLD.started_at IS NOT DISTINCT FROM NEW.started_at
-          AND OLD.tasks_processed IS NOT DISTINCT FROM NEW.tasks_processed)
-    EXECUTE FUNCTION embedq_running_changed();
+    WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_running_changed();
 
 -- Enters a worker; the row of the fleet says running unless an operator stopped it.
 CREATE FUNCTION embedq_worker_start(

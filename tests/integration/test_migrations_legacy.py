@@ -318,6 +318,31 @@ async def test_limits_of_the_role_do_not_stop_it(legacy: Database) -> None:
     assert await migrations.verify(connection) == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE embedding_tasks ALTER priority TYPE varchar(30), ALTER status TYPE text",
+        "ALTER TABLE embedding_tasks ALTER error_message TYPE varchar(9000), ALTER slug TYPE text",
+        "ALTER TABLE embedding_worker_status ALTER tasks_processed TYPE bigint",
+        "ALTER TABLE articles ALTER slug TYPE text, ALTER title TYPE text, ALTER folder TYPE varchar(900)",
+        "ALTER TABLE embeddings ALTER chunk_id TYPE text, ADD COLUMN score real DEFAULT 1",
+        "ALTER TABLE embedding_audit_logs ALTER operation_id TYPE text, ALTER category TYPE varchar(90)",
+        "ALTER TABLE performance_metrics ALTER metric_type TYPE text",
+    ],
+)
+async def test_the_other_program_can_alter_its_tables_later(legacy: Database, change: str) -> None:
+    connection = await legacy.connect()
+    await migrations.up(legacy.settings)
+    await connection.execute(change)
+    await connection.execute(
+        """UPDATE embedding_worker_status SET is_running = false;
+           UPDATE embedding_tasks SET priority = 'low' WHERE status = 'failed'"""
+    )
+    assert await migrations.verify(connection) == []
+    assert await connection.fetchval("SELECT embedq_claim_block()") == "stopped"
+    await assert_counts_are_exact(legacy)
+
+
 @pytest.fixture
 async def two_schemas(empty_database: Database) -> Database:
     """The tables of another program are in the last schema of the path; pgvector, if any, in none."""
