@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from embedq_worker.actions.probing import Probed
+from embedq_worker.text import printable_line
+
+LONGEST = 200
+"""Characters of a reason: some servers answer with a page."""
 
 
 def told(probed: Probed) -> str:
@@ -10,7 +14,9 @@ def told(probed: Probed) -> str:
     if not probed.held:
         return f"{probed.key} is asked again"
     if probed.answered:
-        return f"{probed.key} still does not work: {probed.reason}"
+        address = probed.key.rpartition(" ")[2]  # stands in both
+        reason = probed.reason.removeprefix(address).lstrip(": ")
+        return f"{probed.key} still does not work: {printable_line(reason, LONGEST)}"
     if not probed.workers:
         return f"{probed.key} is held, and no worker that uses it is running to try it"
     return f"{probed.key} has not answered yet; it is being tried"
