@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TextIO, TypeVar
 from uuid import UUID
 
 import click
@@ -181,8 +181,10 @@ def console() -> Console:
     with held():
         from rich.console import Console
 
-    width = None if is_terminal(sys.stdout) else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    options: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": False}
+    if is_terminal(sys.stdout):
+        return Console(**options)
+    return Console(width=PIPE_WIDTH, force_terminal=False, **options)  # whatever FORCE_COLOR of a CI job says
 
 
 _GAP = 2
