@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embedq_worker.schema.public import PUBLIC_COLUMNS
-from tests.support.databases import Connection
+from tests.support.databases import Connection, Database
 
 _SCHEMA = Path(__file__).with_name("legacy_schema.sql")
 
@@ -102,3 +102,9 @@ async def public_rows(connection: Connection) -> dict[str, list[str]]:
         rows = await connection.fetch(f"SELECT ROW({names})::text AS line FROM {table} ORDER BY id")
         found[table] = [row["line"] for row in rows]
     return found
+
+
+async def assert_counts_are_exact(database: Database) -> None:
+    """The kept counts are those of the table."""
+    connection = await database.connect()
+    assert await connection.fetch("SELECT * FROM embedq_repair_counts()") == []
