@@ -101,7 +101,7 @@ TABLE: list[tuple[str, list[str], str, str, object, list[str]]] = [
         False,
         ["maybe"],
     ),
-    ("db_host", ["DB_HOST"], "-", "db.example", "db.example", []),
+    ("db_host", ["DB_HOST"], "-", "db.example", "db.example", ["a..b", "x" * 64]),
     ("db_port", ["DB_PORT"], "-", "6432", 6432, ["0", "65536", "x"]),
     ("db_name", ["DB_NAME"], "-", "articles", "articles", []),
     ("db_user", ["DB_USER"], "-", "embedq", "embedq", []),

@@ -203,6 +203,25 @@ async def test_the_url_wins_over_db_over_pg_wherever_each_of_them_stands(
         assert (heard.startup["database"], heard.startup["user"], heard.password) == ("url", "url", "url")
 
 
+@pytest.mark.parametrize("name", ["DB_HOST", "PGHOST"])
+async def test_several_hosts_are_tried_one_after_the_other(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with greeter() as heard:
+        there = {
+            name: "nowhere.invalid,127.0.0.1",
+            "DB_PORT": str(heard.port),
+            "DB_USER": "me",
+            "DB_SSL": "off",
+        }
+        for variable, value in there.items():
+            monkeypatch.setenv(variable, value)
+        settings = load_settings()
+        await knock(settings)
+        assert heard.startup["user"] == "me"
+        assert settings.place.startswith(there[name])
+
+
 @pytest.mark.parametrize(
     ("word", "mode"),
     [("true", "require"), ("1", "require"), ("YES", "require"), ("on", "require"), ("no-verify", "require")]

@@ -24,6 +24,9 @@ BAD_URLS = [  # each with "geheim" where a secret would be
     "postgresql://user:geheim@host:65536/db",
     "postgresql://user:[geheim@host/db",
     "postgresql://user:geheim@host/db?sslmode=sometimes",
+    "postgresql://user:geheim@a..b/db",
+    "postgresql://user:geheim@host,a..b:5432/db",
+    "postgresql://user:geheim@/db?host=a..b",
 ]
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from embedq_worker.urls import check_postgres_url, connect_arguments_of, ssl_mode
+from embedq_worker.urls import check_hosts, check_postgres_url, connect_arguments_of, ssl_mode
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -26,7 +26,7 @@ class DatabaseSettings(BaseSettings):
     db_host: str | None = Field(
         None,
         validation_alias=AliasChoices("DB_HOST"),
-        description="host or socket directory; each DB_* overrides its PG*",
+        description="host or socket directory, or several with commas; each DB_* overrides its PG*",
     )
     db_port: int | None = Field(
         None, ge=1, le=65_535, validation_alias=AliasChoices("DB_PORT"), description="port"
@@ -40,7 +40,7 @@ class DatabaseSettings(BaseSettings):
         None, validation_alias=AliasChoices("DB_SSL"), description="TLS mode; true means require"
     )
     pg_host: str | None = Field(
-        None, validation_alias=AliasChoices("PGHOST"), description="host or socket directory"
+        None, validation_alias=AliasChoices("PGHOST"), description="host or socket directory, or several"
     )
     pg_port: int | None = Field(
         None, ge=1, le=65_535, validation_alias=AliasChoices("PGPORT"), description="port"
@@ -85,6 +85,12 @@ class DatabaseSettings(BaseSettings):
             check_postgres_url(value.get_secret_value())
         return value
 
+    @field_validator("db_host", "pg_host")
+    @classmethod
+    def _hosts(cls, value: str | None) -> str | None:
+        check_hosts(value or "")
+        return value
+
     def connect_arguments(self) -> dict[str, Any]:
         """Arguments for `asyncpg.connect` and `asyncpg.create_pool`; they include the password.
 
@@ -95,8 +101,9 @@ class DatabaseSettings(BaseSettings):
         if self.database_url:
             return cache | connect_arguments_of(self.database_url.get_secret_value())
         password = self.db_password or self.pg_password
+        hosts = self.db_host or self.pg_host
         arguments: dict[str, Any] = {
-            "host": self.db_host or self.pg_host,
+            "host": hosts.split(",") if hosts and "," in hosts else hosts,  # several, as libpq has them
             "port": self.db_port or self.pg_port,
             "database": self.db_name or self.pg_database,
             "user": self.db_user or self.pg_user,
@@ -113,7 +120,7 @@ class DatabaseSettings(BaseSettings):
             parts = urlsplit(str(dsn))
             host = parts.netloc.rpartition("@")[2]
             return f"{host or 'the local socket'}{parts.path}"
-        host = arguments.get("host", "localhost")
+        host = self.db_host or self.pg_host or "localhost"
         return (
             f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
         )

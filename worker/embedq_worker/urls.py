@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 MASK = "********"
 
@@ -15,6 +15,7 @@ _SSL_WORDS = dict.fromkeys(("true", "1", "yes", "on", "no-verify"), "require") |
 )
 
 _HOST = re.compile(r"(?:[^\s:@\[\]]*|\[[^\s\[\]@]+\])(?::(?P<port>\d{1,5}))?", re.ASCII)
+_PORT = re.compile(r":\d+$")
 _SUPERFLUOUS = frozenset({
     "async_fallback", "binary_parameters", "channel_binding", "client_encoding", "connect_timeout",
     "connection_limit", "currentSchema", "fallback_application_name", "gssencmode", "keepalives",
@@ -102,8 +103,28 @@ def check_postgres_url(url: str) -> None:
     parts = split_url(url)
     if any("=" not in parameter for parameter in parts.query.split("&") if parameter):
         raise ValueError("has a parameter without a value; in user and password, write ? as %3F")
-    if _sslmode(dict(parse_qsl(parts.query))) not in (*SSL_MODES, None):
+    query = dict(parse_qsl(parts.query))
+    hosts = (_PORT.sub("", host) for host in parts.netloc.rpartition("@")[2].split(","))
+    check_hosts(",".join([*map(unquote, hosts), query.get("host", "")]))
+    if _sslmode(query) not in (*SSL_MODES, None):
         raise ValueError(f"has an invalid sslmode; valid are {', '.join(SSL_MODES)}")
+
+
+def check_hosts(hosts: str) -> None:
+    """Check hosts of a database.
+
+    Args:
+        hosts: Names, addresses and socket directories, separated by commas.
+
+    Raises:
+        ValueError: One cannot be looked up: asyncio would raise what no caller expects of a connection.
+    """
+    for host in hosts.split(","):
+        try:
+            if "/" not in host:
+                host.encode("idna")
+        except UnicodeError:
+            raise ValueError("has a host that cannot be a host name") from None
 
 
 def masked_url(url: str) -> str:
