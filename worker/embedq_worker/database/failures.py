@@ -104,14 +104,15 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "try again in a moment",
     ),
     (
-        (
-            asyncpg.PostgresConnectionError,
-            asyncpg.AdminShutdownError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ),
+        (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError),
         Unreachable,
         "the connection to {place} was lost: {text}",
+        "is PostgreSQL running?",
+    ),
+    (
+        (asyncpg.InternalClientError,),  # its text is about the state of the driver
+        Unreachable,
+        "the connection to {place} was lost between two steps of a statement",
         "is PostgreSQL running?",
     ),
     (
