@@ -93,7 +93,12 @@ class Text(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read it."""
-        return str(value) or self.fail("is empty", param, ctx)
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail("is not UTF-8 text", param, ctx)
+        return text or self.fail("is empty", param, ctx)
 
 
 class NamedPath(click.Path):

@@ -56,11 +56,16 @@ class JsonObject(click.ParamType[str]):
         """Read it."""
         try:
             found = json.loads(str(value))
-        except (ValueError, RecursionError):
+            text = json.dumps(found, allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except (
+            ValueError,
+            RecursionError,
+        ):  # among them what JSON in Python has and that of PostgreSQL has not
             found = None
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or "\\u0000" in text:
             self.fail(f'{value!r} is not a JSON object such as {{"source": "import"}}', param, ctx)
-        return json.dumps(found)
+        return text
 
 
 _OPTIONS: dict[str, Callable[[F], F]] = {

@@ -42,6 +42,14 @@ def test_a_secret_of_two_lines_is_refused_without_being_shown(monkeypatch: pytes
     assert "geheim" not in told
 
 
+def test_a_secret_with_a_nul_is_refused_without_being_shown(tmp_path: Path) -> None:
+    file = tmp_path / "nul.env"
+    file.write_text("DB_PASSWORD=ge\0heim\n")
+    told = refusal(file)
+    assert "DB_PASSWORD" in told
+    assert "heim" not in told
+
+
 @pytest.mark.parametrize("name", ["CHUNK_OVERLAP", "EMBEDDING_MODEL"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_quote_that_is_left_open_shows_no_secret_below_it(tmp_path: Path, name: str, end: str) -> None:

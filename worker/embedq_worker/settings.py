@@ -246,6 +246,8 @@ class Settings(WatchSettings, DatabaseSettings):
         for name, value in values.items():
             if isinstance(value, str) and len(value.strip().splitlines()) > 1:
                 raise ValueError(f"{name.upper()} contains a line break: is a quote left open?")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name.upper()} contains a NUL character")
         return values
 
     @field_validator("provider", "log_format", "log_level", mode="before")
