@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from embedq_worker.service import maintenance
@@ -42,6 +43,19 @@ async def test_what_is_older_than_the_retention_goes_and_only_what_is_done(world
     }
     assert await world.psql.fetchval("SELECT count(*) FROM embedq_workers WHERE state = 'running'") == 40
     assert await clean_up(world.pool, days=30) == Cleaned(0, 0, 0, 0)
+    assert await world.miscounted() == []
+
+
+async def test_tasks_that_another_table_refers_to_keep_nothing_else(world: World) -> None:
+    await fill(world)
+    await world.psql.execute(
+        """CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
+           INSERT INTO notes SELECT id FROM embedding_tasks WHERE status = 'completed'"""
+    )
+    deleted: list[Cleaned] = []
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await clean_up(world.pool, days=30, progress=deleted.append)
+    assert deleted[-1] == Cleaned(tasks=0, audit_rows=10, metrics=10, workers=20)
     assert await world.miscounted() == []
 
 

@@ -30,7 +30,7 @@ ASSEMBLED = {
     "database.line.fetch": "hands on what its caller asks",
     "database.line.fetchrow": "hands on what its caller asks",
     "database.line.fetchval": "hands on what its caller asks",
-    "service.maintenance.clean_up": OURS,
+    "service.maintenance._delete_batch": OURS,
     "schema.migrations.grant_roles": "a file of sql/",
     "queue.claims.complete": "a type, its schema quoted by PostgreSQL",
     "schema.session._alone": "a file of sql/, and the name of an index in it",

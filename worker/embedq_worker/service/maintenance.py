@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 from uuid import UUID
 
+import asyncpg
+
 from embedq_worker.database.connections import Connection, Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import Unreachable
@@ -116,24 +118,39 @@ async def clean_up(
         What was deleted, also where another session went on with it; None where that was nothing.
 
     Raises:
-        One of `failures.EXPECTED_ERRORS`: what was deleted until then stays deleted.
+        One of `failures.EXPECTED_ERRORS`: what was deleted until then stays deleted. Where another program's
+            table refers to rows, that is raised when the others are gone.
     """
     counts = [0] * len(_RETENTION)
+    kept: asyncpg.ForeignKeyViolationError | None = None
     for number, statement in enumerate(_RETENTION):
         while True:
-            async with pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
-                    return Cleaned(*counts) if any(counts) else None
-                await connection.execute(
-                    "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"
-                )
-                deleted = int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
+            try:
+                deleted = await _delete_batch(pool, statement, days)
+            except asyncpg.ForeignKeyViolationError as error:
+                kept = error  # another program's table refers to these rows; the others can go all the same
+                break
+            if deleted is None:
+                return Cleaned(*counts) if any(counts) else None
             counts[number] += deleted
             progress(Cleaned(*counts))
             if deleted < RETENTION_BATCH:
                 break
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+    if kept:
+        raise kept
     return Cleaned(*counts)
+
+
+async def _delete_batch(pool: Pool, statement: str, days: int) -> int | None:
+    """Rows deleted; None where another session is at it."""
+    async with pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
+            return None
+        await connection.execute(
+            "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"
+        )
+        return int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
 
 
 class Maintenance:
