@@ -60,6 +60,17 @@ async def test_a_drain_waits_for_retries_that_come_soon(
     assert await wrong_articles(connection) == []
 
 
+async def test_a_drain_waits_for_a_provider_that_asks_for_patience(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 2)
+    stub.faults.fault, stub.faults.status, stub.faults.times = Fault.STATUS, 429, 1
+    stub.faults.headers = {"Retry-After": "1"}
+    code, worker = await run_worker_process(environment(database, stub), "--drain")
+    assert code == 0, worker.text
+    assert await statuses(connection) == {"completed": 2}
+
+
 async def test_a_drain_of_an_empty_queue_ends_at_once(database: Database, stub: ProviderStub) -> None:
     code, worker = await run_worker_process(environment(database, stub), "--drain")
     assert (code, worker.plain_lines) == (0, [])
