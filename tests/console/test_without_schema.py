@@ -26,4 +26,5 @@ async def test_no_provider_can_be_tried(empty_database: Database) -> None:
     async with console(empty_database.settings, (120, 40)) as pilot:
         await until_text(pilot, "M applies what is missing")
         await pilot.press("n")
-        await until_text(pilot, "migrations are missing")
+        await until_text(pilot, "not done")
+        assert "embedq_provider_ask" not in shown(pilot), "what is missing is the schema, and not a function"

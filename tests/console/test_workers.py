@@ -36,7 +36,7 @@ async def test_workers_are_paused_and_go_on(database: Database) -> None:
         await pilot.press("p")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_text(pilot, f"by {OPERATOR}  (advice: !)")
+        await until_shown(pilot, lambda text: OPERATOR in text and "(advice: !)" in text)
         await pilot.press("p")
         await until_asked(pilot)
         await pilot.press("y")

@@ -32,9 +32,11 @@ NOBODY = Control(None, None, None, None)
 
 
 def test_a_pause_is_told_with_its_age_of_now_whatever_the_verdict_says() -> None:
-    assert "2 s ago by anna@here" in alert(store(PAUSED), 100).plain
+    told = alert(store(PAUSED), 100).plain
+    assert " 2 s ago" in told
+    assert "anna@here" in told
     judged = Issue(Code.PAUSED, "paused 2 s ago", "", 2.0, 0, "s")
-    assert "42 s ago by anna@here" in alert(store(PAUSED, judged, age_s=40.2), 100).plain
+    assert "42 s ago" in alert(store(PAUSED, judged, age_s=40.2), 100).plain
 
 
 def test_a_pause_that_is_over_is_told_no_more_though_the_verdict_is_older() -> None:
