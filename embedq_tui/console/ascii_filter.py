@@ -21,6 +21,7 @@ _LIKE = str.maketrans(
         **dict.fromkeys("✓✔", "v"),
         **dict.fromkeys("✗✘\u00d7", "x"),
         "…": "~",
+        "\U0001f50e": "/ ",  # the magnifying glass of the palette, two cells wide
         "→": ">",
         "▶": ">",
         "▸": ">",

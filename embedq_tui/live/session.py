@@ -85,5 +85,5 @@ class Session:
             )
         found = self.store.access
         if found is None:
-            return "not yet known whether this database may be written to"
+            return "the database has not answered yet"
         return "" if found.may_write else found.why_not

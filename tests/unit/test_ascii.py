@@ -14,6 +14,7 @@ from embedq_tui.console.ascii_filter import as_ascii
         "plain",
         "│ ● … ─ │",
         "嵌入-記事",
+        "\U0001f50e palette",
         "\U0001f469\u200d\U0001f4bb-emoji-\U0001f680-9",
         "e\u0301 \u202e",
         "\ufffd",
