@@ -23,7 +23,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(expected|different).*dimension|dimensions?\b.*\b(expected|not|mismatch)"
-        r"|vectors? of \d+ components",
+        r"|vectors? of \d+ (components|dimensions)",
         "the model's dimensions do not match the column: correct EMBEDDING_MODEL and EMBEDDING_DIMENSIONS, "
         + _RETRY,
     ),
@@ -52,7 +52,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         f"the provider could not be reached: test with `embedq-tui check`, {_RETRY}",
     ),
     (
-        r"not finite|NaN|refuses? .*text|invalid input|\b4(00|22)\b|could not be cut",
+        r"not finite|NaN|(refuse|reject)s? .*text|invalid input|\b4(00|22)\b|could not be (cut|split)",
         "the provider or the chunker cannot process these texts: correct the articles, " + _RETRY,
     ),
     (
@@ -60,7 +60,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         f"the database is out of disk space: free some, {_RETRY}",
     ),
     (
-        r"the database refuses|violates|constraint|permission denied",
+        r"the database (refuse|reject)s|violates|constraint|permission denied",
         "the database rejects the embeddings: see its log and `embedq-tui check` for the reason; " + _RETRY,
     ),
 )

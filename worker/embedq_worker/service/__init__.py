@@ -1,1 +1,1 @@
-"""The worker: its loops, what it does with a batch, and how it is put together."""
+"""The worker: its loops, the processing of a batch, and how its parts are put together."""

@@ -1,4 +1,4 @@
-"""The loop that claims: while slots are free, until asked to end or, in a drain, until the queue is empty."""
+"""Claim loop: claims while slots are free, until told to stop or, in a drain, until the queue is empty."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.waits import first_of
 
 RESCAN_S = 0.05
-"""A signal speaks for all that commit at the same moment: look again for those that came a little later."""
+"""One notification may stand for several commits of the same moment: scan again for those slightly later."""
 
 DRAIN_HORIZON_S = 60.0
-"""A drain waits for what becomes due within this time (retries), and leaves the rest."""
+"""A drain waits for tasks that become due within this time (retries), and leaves the rest."""
 
 DATABASE_PAUSE_S = 1.0
 
 
 class Dispatcher:
-    """Claims batches, and has the pipeline see each through.
+    """Claims batches and runs each through the pipeline.
 
     Args:
-        parts: What the worker works with.
-        heartbeat: Knows whether an operator lets anybody claim; told what was done.
-        notifier: Told that something changed.
-        metrics: Told of each batch and claim.
+        parts: What the worker is made of.
+        heartbeat: Knows operators' orders; reports what was done.
+        notifier: Notifies consoles of changes.
+        metrics: Records each batch and claim.
         drain: End when the queue is empty.
 
     Attributes:
-        ending: Set when it was asked to end.
-        stop_reason: Why it was; empty while it was not.
-        succeeded: Tasks so far.
-        failed: Tasks so far.
+        ending: Set once the dispatcher was told to stop.
+        stop_reason: Why; empty until then.
+        succeeded: Tasks completed so far.
+        failed: Tasks failed so far.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Dispatcher:
         self.succeeded = self.failed = 0
 
     def stop(self, reason: str, *, force: bool = False) -> None:
-        """Ask it to end: what is in flight is finished within the grace time; at once with `force`.
+        """Stop: finish the batches in flight within the grace period, or stop at once with `force`.
 
         A second call forces as well.
         """
@@ -86,36 +86,36 @@ class Dispatcher:
             waited_for.set()
 
     def provider_checked(self, fault: ProviderError | None) -> None:
-        """Begin to claim.
+        """Start claiming: the initial check of the provider is done.
 
         Args:
-            fault: What is wrong with the provider; its breaker holds requests then.
+            fault: What is wrong with the provider, whose breaker is then open; None if it works.
         """
         self._provider_fault = fault
         self._checked.set()
 
     def wake(self) -> None:
-        """Try to claim now: what kept the worker from it is over."""
+        """Try to claim now: what prevented it is over."""
         self._wake.set()
 
     def signalled(self) -> None:
-        """Try to claim now, and again a moment later: somebody changed the queue."""
+        """Try to claim now, and again a moment later: the queue has changed."""
         self._signalled = True
         self._wake.set()
 
     def resize(self, concurrency: int) -> None:
-        """Work on so many batches at once from now on; those in flight go on."""
+        """Change the number of concurrent batches; those in flight continue."""
         self._concurrency = concurrency
         self._pipeline.resize(concurrency)
         self._metrics.resize(concurrency)
         self._freed.set()
 
     async def run(self) -> None:
-        """Claim while a slot is free and nobody said stop; then see the batches in flight to their end.
+        """Claim while slots are free until told to stop; then wait for the batches in flight.
 
         Raises:
-            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work. Or the
-                database takes no embeddings any more.
+            EmbedqError: A drain cannot continue because an operator stopped it or the provider does not work;
+                or the database no longer accepts embeddings.
         """
         await self._checked.wait()
         if self._drain and self._provider_fault and not isinstance(self._provider_fault, ProviderRateLimited):
@@ -127,16 +127,16 @@ class Dispatcher:
                 except EmbedqError as error:
                     self._failure = error
                 if self.ending.is_set():
-                    await self._see_out(grace)
+                    await self._wait_for_batches(grace)
         except TimeoutError:
-            self._log.warning("grace time is over", in_hand=len(self._pipeline.in_hand))
+            self._log.warning("the grace period is over", in_hand=len(self._pipeline.in_hand))
         if self._drain and self._heartbeat.ordered and not self._failure:
-            raise EmbedqError("not drained: an operator stopped it", "`embedq-tui start` lifts a stop")
+            raise EmbedqError("not drained: an operator stopped the worker", "lift a stop: embedq-tui start")
         if self._failure:
             raise self._failure
 
-    async def _see_out(self, grace: asyncio.Timeout) -> None:
-        """Give the batches in flight their grace time; none when forced."""
+    async def _wait_for_batches(self, grace: asyncio.Timeout) -> None:
+        """Give the batches in flight the grace period; none if forced."""
         self._log.info("stopping", reason=self.stop_reason, in_hand=len(self._pipeline.in_hand))
         self._heartbeat.stopping()
         loop = asyncio.get_running_loop()
@@ -156,14 +156,14 @@ class Dispatcher:
             if tasks:
                 self._busy += 1
                 batches.create_task(self._work(tasks))
-                self._notifier.changed()  # after the batch, which goes first
+                self._notifier.changed()  # after starting the batch, which comes first
             elif self._drain and await self._drained():
                 return
             else:
                 await self._idle()
 
     async def _free_slot(self) -> bool:
-        """Wait until another batch may be claimed; False when asked to stop."""
+        """Wait until another batch may be claimed; False if told to stop."""
         while self._busy >= self._concurrency and not self.ending.is_set():
             self._freed.clear()
             await self._freed.wait()
@@ -172,7 +172,7 @@ class Dispatcher:
     async def _claim(self) -> list[ClaimedTask]:
         began = perf_counter()
         try:
-            if self._claiming_failed:  # it may have been done, and only the answer was lost
+            if self._claiming_failed:  # the claim may have committed although its response was lost
                 await self._pipeline.disown()
             tasks = await self._pipeline.claim(self._settings.batch_size)
         except EXPECTED_ERRORS as error:
@@ -190,13 +190,13 @@ class Dispatcher:
         try:
             try:
                 report = await self._pipeline.run(tasks)
-            except EmbedqError as error:  # no task's fault: what is in hand is given back
+            except EmbedqError as error:  # not the fault of a task: what is held will be returned
                 self._failure = error
                 if not self.ending.is_set():
                     self.stop(error.message)
                 return
             except Exception as error:
-                # The edge of a batch: whatever it ran into, the worker goes on with the others.
+                # The boundary of a batch: whatever went wrong in it, the worker continues with others.
                 self._log.error("a batch failed", exc_info=error, tasks=len(tasks))
                 report = await self._pipeline.fail(tasks, error)
             self._account(report, perf_counter() - began)
@@ -218,7 +218,7 @@ class Dispatcher:
     # -- nothing to claim
 
     async def _idle(self) -> None:
-        """Wait for a signal, for the next task to become due, or for the time to poll."""
+        """Wait for a notification, the due time of the next task, or the poll interval."""
         if self._signalled:
             self._signalled = False
             await first_of(self._wake, timeout_s=RESCAN_S)
@@ -229,7 +229,7 @@ class Dispatcher:
         except EXPECTED_ERRORS:
             look = fleet.Outlook(False, None)
         if not self._heartbeat.block:
-            # What is due now became so after the claim, or cannot be claimed: the next claim tells which.
+            # A task due now became due after the claim, or cannot be claimed: claim again to find out.
             self._looked_again = look.more and not self._looked_again
             if self._looked_again:
                 return
@@ -238,10 +238,10 @@ class Dispatcher:
         await first_of(self._wake, timeout_s=poll_s)
 
     async def _drained(self) -> bool:
-        """Whether a drain has come to its end.
+        """Whether a drain is finished.
 
         Raises:
-            EmbedqError: It cannot come to its end.
+            EmbedqError: It cannot finish.
         """
         if self._pipeline.in_hand:
             return False
@@ -257,7 +257,7 @@ class Dispatcher:
         if self._heartbeat.block:
             raise EmbedqError(
                 f"not drained: the workers are {self._heartbeat.block}",
-                "`embedq-tui start` or `resume` lifts it",
+                "let them go on: embedq-tui start, or embedq-tui resume",
             )
         if held is not None and held.state == "open":
             raise Unreachable(f"not drained: {held.reason}", held.advice)

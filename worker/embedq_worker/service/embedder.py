@@ -1,4 +1,4 @@
-"""Texts in, one outcome each: packs requests, isolates the text that spoils one, never fails as a whole."""
+"""Embed texts, one outcome each: pack them into requests, and isolate a text that makes a request fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from embedq_worker.providers.tokens import estimate_tokens
 from embedq_worker.waits import Slots
 
 CONTROL_TEXT = "embedq control text"
-"""Every provider can embed this; one that refuses it refuses everything."""
+"""A text every provider can embed; a provider that rejects it rejects everything."""
 
 _SPLIT_LEVELS = 6
 
@@ -34,7 +34,7 @@ class RequestStats:
     Attributes:
         inputs: Texts in it.
         seconds: Wall time.
-        error: Class name of the failure, None when it worked.
+        error: Class name of the failure; None if it succeeded.
     """
 
     inputs: int
@@ -48,7 +48,7 @@ class Embedded:
 
     Attributes:
         vector: The embedding.
-        note: What an operator should know about it, such as that the text was embedded in parts.
+        note: A note for the operator, such as that the text was embedded in parts.
     """
 
     vector: Vector
@@ -59,16 +59,16 @@ Outcome: TypeAlias = Embedded | ProviderError
 
 
 class Unfinished(ProviderError):
-    """The time for a call was over before this text had its vector."""
+    """The time for a call ran out before this text had a vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedResult:
-    """What became of the texts of one call.
+    """The result of one call.
 
     Attributes:
-        outcomes: One per text, in their order.
-        requests: Every request that was sent for them.
+        outcomes: One per text, in order.
+        requests: Every request that was sent.
     """
 
     outcomes: list[Outcome]
@@ -79,8 +79,8 @@ class Embedder:
     """Embeds any number of texts with as few requests as the provider allows. Safe for concurrent use.
 
     Args:
-        provider: Who computes the vectors; not closed by the embedder.
-        concurrency: Requests in flight at most, over all concurrent calls.
+        provider: Computes the vectors; not closed by the embedder.
+        concurrency: Maximum number of requests in flight, over all concurrent calls.
     """
 
     def __init__(self, provider: Provider, *, concurrency: int) -> None:
@@ -88,20 +88,19 @@ class Embedder:
         self._slots = Slots(concurrency)
 
     def resize(self, concurrency: int) -> None:
-        """Change the number of requests in flight at most; those that are in flight stay."""
+        """Change the maximum number of requests in flight; those in flight continue."""
         self._slots.resize(concurrency)
 
     async def embed(self, texts: Sequence[str], *, within_s: float | None = None) -> EmbedResult:
         """Embed texts; identical ones are sent once.
 
-        A text that the provider refuses fails alone: the request it was in is bisected. A text that is too
-        long is embedded in parts. After a failure that is nobody's text (unavailable, rate limited,
-        misconfigured) nothing more is sent for this call: the texts without a vector get that error.
+        A text that the provider rejects fails alone: its request is bisected to find it. A text that is too
+        long is embedded in parts. After a failure that no text causes (unavailable, rate limited,
+        misconfigured), nothing more is sent for this call; the texts without a vector get that error.
 
         Args:
             texts: Any number, of any length.
-            within_s: Seconds after which the texts that have no vector yet are `Unfinished`; None for no
-                such time.
+            within_s: Seconds after which texts without a vector are `Unfinished`; None for no limit.
 
         Returns:
             An outcome per text. Failures of the provider are outcomes, never raised.
@@ -120,8 +119,8 @@ def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
     """Distribute texts over requests, first fit by decreasing size.
 
     Args:
-        texts: Non-empty texts; one above the limit of tokens gets a request of its own.
-        limits: Of one request.
+        texts: Non-empty texts; one above the token limit gets a request of its own.
+        limits: Limits of one request.
 
     Returns:
         Requests, each a non-empty list of texts within the limits.
@@ -165,7 +164,7 @@ class _Call:
         self.outcomes.update((text, _empty()) for text in distinct if not text.strip())
         to_send = [text for text in distinct if text not in self.outcomes]
         requests = pack(to_send, self._provider.limits)
-        if len(requests) == 1:  # sent at once, before whatever else waits for its turn
+        if len(requests) == 1:  # without a task, so that it is sent before others that wait for their turn
             await self._settle(requests[0])
             return
         async with asyncio.TaskGroup() as group:
@@ -173,18 +172,18 @@ class _Call:
                 group.create_task(self._settle(texts_of_request))
 
     async def _settle(self, texts: Sequence[str]) -> None:
-        """Give each of these texts, at most one request's worth, its outcome."""
+        """Determine the outcome of each of these texts, at most one request's worth."""
         answer = await self._request(texts)
         if isinstance(answer, InputRejected):
-            # One search for a culprit at a time: when the provider refuses everything, the first search
-            # finds that out and the others end.
+            # One search for the culprit at a time: if the provider rejects everything, the first search finds
+            # out, and the others end.
             async with self._searching:
                 await self._isolate(texts, answer)
         else:
             self._record(texts, answer)
 
     async def _isolate(self, texts: Sequence[str], refusal: InputRejected) -> None:
-        """Bisect a refused request; depth first, so that the first culprit shows after log2 requests."""
+        """Bisect a rejected request, depth first, so that the first culprit is found after log2 requests."""
         if len(texts) == 1:
             self.outcomes[texts[0]] = await self._settle_refused(texts[0], refusal)
             return
@@ -219,7 +218,7 @@ class _Call:
             return vectors
 
     async def _settle_refused(self, text: str, refusal: InputRejected) -> Outcome:
-        """Outcome of a text that was refused when it was sent alone."""
+        """Outcome of a text that was rejected when sent alone."""
         if not refusal.too_long:
             return await self._verdict(refusal)
         parts = await self._parts(text, refusal, _SPLIT_LEVELS)
@@ -233,7 +232,7 @@ class _Call:
     async def _parts(
         self, text: str, refusal: InputRejected, levels: int
     ) -> list[tuple[str, Vector]] | ProviderError:
-        """Vectors of the parts of a text that is too long; the failure of a part is that of the text."""
+        """Vectors of the parts of a text that is too long; if one part fails, so does the text."""
         halves = split_near_middle(text)
         if levels == 0 or halves is None:
             return refusal
@@ -253,13 +252,13 @@ class _Call:
         return parts
 
     async def _verdict(self, refusal: InputRejected) -> ProviderError:
-        """Decide whether the text is at fault, or a provider that refuses whatever it is sent."""
+        """Decide whether the text is at fault, or the provider, which may reject whatever it is sent."""
         if self._proved:
             return refusal
         answer = await self._request([CONTROL_TEXT])
         if isinstance(answer, InputRejected):
             self._stopped = ProviderMisconfigured(
-                f"the provider refuses every text: {answer.message}",
+                f"the provider rejects every text: {answer.message}",
                 answer.advice or "check EMBEDDING_MODEL and EMBEDDING_DIMENSIONS",
             )
             return self._stopped
@@ -273,8 +272,8 @@ def split_near_middle(text: str) -> tuple[str, str] | None:
         text: Any text.
 
     Returns:
-        Two non-blank halves; None when there are not two characters to part. Without white space in the
-        middle half of the text, it is cut in the middle.
+        Two non-blank halves; None if the text has fewer than two characters. If there is no white space in
+        the middle half of the text, it is cut in the middle.
     """
     text = text.strip()
     if len(text) < 2:
@@ -287,7 +286,7 @@ def split_near_middle(text: str) -> tuple[str, str] | None:
 
 
 def _mean(weighted: Sequence[tuple[int, Vector]]) -> Vector:
-    """Mean by weight, scaled to the mean length of the vectors: means of unit vectors are shorter than 1."""
+    """Weighted mean, scaled to the mean length of the vectors: the mean of unit vectors is shorter than 1."""
     total = sum(weight for weight, _ in weighted)
     rows = zip(*(vector for _, vector in weighted), strict=True)
     weights = [weight / total for weight, _ in weighted]

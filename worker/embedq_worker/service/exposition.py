@@ -1,7 +1,7 @@
-"""What Prometheus reads: the queue as the database has it, and what this worker did.
+"""Prometheus metrics: the queue, from the database, and what this worker has done.
 
-Labels have few values each: statuses, priorities, outcomes, kinds of failure, codes of `health`, and the
-providers that workers use.
+Every label has few values: statuses, priorities, outcomes, kinds of failure, codes of `health`, and the
+providers in use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.settings import Settings
 
 _PROVIDERS = 20
-"""Told at most: a time series each, of keys that come from the database."""
+"""Maximum number exposed, as each is a time series and the keys come from the database."""
 _PROVIDER_STATES = ("closed", "cooling", "open")
 
 _OUTCOMES = ("stored", "skipped", "removed", "gone", "changed", "requeued", "failed", "lost")
@@ -43,11 +43,11 @@ _CLAIM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The database at a moment.
+    """State of the database at a moment.
 
     Attributes:
-        seen: None where not even the public tables are there.
-        health: With the thresholds of the settings.
+        seen: None if even the public tables are missing.
+        health: Evaluated with the thresholds of the settings.
     """
 
     seen: Overview | None
@@ -55,12 +55,12 @@ class State:
 
     @property
     def schema_current(self) -> bool:
-        """Whether the schema is the one this program works with."""
+        """Whether the schema matches this program."""
         return all(issue.code != Code.SCHEMA for issue in self.health.issues)
 
 
 async def look(connection: Connection, settings: Settings) -> State:
-    """Read what is exposed.
+    """Read the state to expose.
 
     Args:
         connection: To the database, migrated or not.
@@ -75,17 +75,19 @@ async def look(connection: Connection, settings: Settings) -> State:
 
 
 def queue_families(state: State | None) -> Iterator[Metric]:
-    """What is told of the queue.
+    """Metrics of the queue.
 
     Args:
-        state: None where the database was not reached.
+        state: None if the database could not be reached.
     """
     yield _gauge("embedq_database_up", "Whether the database answered.", state is not None)
     if state is None:
         return
-    yield _gauge("embedq_schema_current", "Whether the schema fits this program.", state.schema_current)
+    yield _gauge("embedq_schema_current", "Whether the schema matches this program.", state.schema_current)
     issues = {issue.code for issue in state.health.issues}
-    family = GaugeMetricFamily("embedq_health_issue", "What embedq-tui health objects to.", labels=["code"])
+    family = GaugeMetricFamily(
+        "embedq_health_issue", "Issues reported by embedq-tui health.", labels=["code"]
+    )
     for code in Code:
         family.add_metric([code.value], code in issues)
     yield family
@@ -94,14 +96,14 @@ def queue_families(state: State | None) -> Iterator[Metric]:
 
 
 def _overview_families(seen: Overview) -> Iterator[Metric]:
-    tasks = GaugeMetricFamily("embedq_tasks", "Tasks there are.", labels=["status", "priority"])
+    tasks = GaugeMetricFamily("embedq_tasks", "Number of tasks.", labels=["status", "priority"])
     for priority, counts in seen.queue.by_priority.items():
         for status in STATUSES:
             tasks.add_metric([status, priority], getattr(counts, status))
     yield tasks
     queue = seen.queue
     for name, text, since in (
-        ("embedq_oldest_due_age_seconds", "Since when a task is due and not claimed.", queue.oldest_due_at),
+        ("embedq_oldest_due_age_seconds", "How long the oldest due task has waited.", queue.oldest_due_at),
         ("embedq_oldest_pending_age_seconds", "Age of the oldest pending task.", queue.oldest_pending_at),
     ):
         yield _gauge(name, text, max((seen.at - since).total_seconds(), 0.0) if since else 0.0)
@@ -109,7 +111,7 @@ def _overview_families(seen: Overview) -> Iterator[Metric]:
         text = "When a task was last completed."
         yield _gauge("embedq_last_completed_timestamp_seconds", text, queue.last_completed_at.timestamp())
     workers = GaugeMetricFamily(
-        "embedq_workers", "Workers that have not signed off, by heartbeat.", labels=["liveness"]
+        "embedq_workers", "Workers that have not deregistered, by heartbeat.", labels=["liveness"]
     )
     for liveness in (Liveness.ALIVE, Liveness.SILENT):
         workers.add_metric([liveness.value], sum(row.liveness is liveness for row in seen.workers))
@@ -118,7 +120,7 @@ def _overview_families(seen: Overview) -> Iterator[Metric]:
     yield _gauge("embedq_workers_stopped", "An operator stopped all workers.", control.stopped_at is not None)
     yield _gauge("embedq_workers_paused", "An operator paused all workers.", control.paused_at is not None)
     providers = GaugeMetricFamily(
-        "embedq_provider_state", "State of a provider's breaker; one is 1.", labels=["provider", "state"]
+        "embedq_provider_state", "State of a circuit breaker: 1 for it.", labels=["provider", "state"]
     )
     for provider in seen.providers[:_PROVIDERS]:
         for state in _PROVIDER_STATES:
@@ -131,7 +133,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 class _Families(Collector):
-    """Families that are there already."""
+    """A collector of given metric families."""
 
     def __init__(self, families: Iterator[Metric]) -> None:
         self._families = list(families)
@@ -141,10 +143,10 @@ class _Families(Collector):
 
 
 def exposition(state: State | None) -> str:
-    """The queue in the text format.
+    """Metrics of the queue in the text format.
 
     Args:
-        state: None where the database was not reached.
+        state: None if the database could not be reached.
     """
     return generate_latest(_Families(queue_families(state))).decode()
 
@@ -153,12 +155,12 @@ class WorkerTelemetry:
     """Counters and histograms of one worker, in a registry of their own.
 
     Args:
-        model: That it embeds with.
-        slots: Batches it can work on at once.
-        in_hand: Tells how many tasks it holds.
+        model: Its embedding model.
+        slots: Concurrent batches.
+        in_hand: Returns how many tasks it holds.
 
     Attributes:
-        registry: For the exposition.
+        registry: Registry for the exposition.
     """
 
     def __init__(self, model: str, slots: int, in_hand: Callable[[], int]) -> None:
@@ -168,30 +170,34 @@ class WorkerTelemetry:
             {"version": __version__, "model": model}
         )
         self._outcomes = Counter(
-            "embedq_worker_tasks", "Tasks by what became of them.", ["outcome"], registry=self.registry
+            "embedq_worker_tasks", "Tasks processed, by outcome.", ["outcome"], registry=self.registry
         )
         self._errors = Counter(
-            "embedq_provider_errors", "Requests that failed, by kind.", ["kind"], registry=self.registry
+            "embedq_provider_errors", "Failed requests, by kind.", ["kind"], registry=self.registry
         )
         self._inputs = Counter(
             "embedq_embedding_inputs", "Texts sent to the provider.", registry=self.registry
         )
         self._claimed = Counter("embedq_claimed_tasks", "Tasks claimed.", registry=self.registry)
         self._busy = Counter(
-            "embedq_worker_busy_seconds", "Time that slots were busy, over all slots.", registry=self.registry
+            "embedq_worker_busy_seconds",
+            "Time that slots were busy, summed over slots.",
+            registry=self.registry,
         )
         self._tasks = self._histogram(
-            "embedq_task_duration_seconds", "From claim to completed or failed.", _TASK_BUCKETS
+            "embedq_task_duration_seconds", "Time from claim to completion or failure.", _TASK_BUCKETS
         )
         self._requests = self._histogram(
-            "embedq_embedding_request_duration_seconds", "A request to the provider.", _REQUEST_BUCKETS
+            "embedq_embedding_request_duration_seconds", "Duration of a provider request.", _REQUEST_BUCKETS
         )
-        self._claims = self._histogram("embedq_claim_duration_seconds", "A claim.", _CLAIM_BUCKETS)
+        self._claims = self._histogram(
+            "embedq_claim_duration_seconds", "Duration of a claim.", _CLAIM_BUCKETS
+        )
         held = Gauge("embedq_worker_tasks_in_hand", "Tasks that this worker holds.", registry=self.registry)
         held.set_function(in_hand)
-        self._slots = Gauge("embedq_worker_slots", "Batches it can work on at once.", registry=self.registry)
+        self._slots = Gauge("embedq_worker_slots", "Concurrent batches.", registry=self.registry)
         self._slots.set(slots)
-        # There from the start, so that the first of a kind shows as an increase.
+        # All series exist from the start, so that the first event of a kind shows as an increase.
         for outcome in _OUTCOMES:
             self._outcomes.labels(outcome)
         for kind in (*_KINDS.values(), _OTHER_KIND):
@@ -211,25 +217,25 @@ class WorkerTelemetry:
                 self._errors.labels(_KINDS.get(request.error, _OTHER_KIND)).inc()
 
     def claim(self, seconds: float, tasks: int) -> None:
-        """Add a claim and what it brought."""
+        """Add a claim and the number of tasks it returned."""
         self._claims.observe(seconds)
         self._claimed.inc(tasks)
 
     def resize(self, slots: int) -> None:
-        """So many batches at once from now on."""
+        """Change the number of concurrent batches."""
         self._slots.set(slots)
 
     def families(self, state: State | None) -> Collector:
-        """Everything that is told: the queue, then this worker.
+        """All metrics: those of the queue, then those of this worker.
 
         Args:
-            state: None where the database was not reached.
+            state: None if the database could not be reached.
         """
 
         def both() -> Iterator[Metric]:
             yield from queue_families(state)
             for family in self.registry.collect():
-                # The text format has no place for when a counter began but a series of its own.
+                # Without _created: in the text format, each would be a time series of its own.
                 family.samples = [one for one in family.samples if not one.name.endswith("_created")]
                 yield family
 

@@ -1,4 +1,4 @@
-"""What a worker stands on: the schema, the rights to store, and the column for vectors."""
+"""Preconditions of a worker: the schema, the privileges to store, and the column for vectors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from embedq_worker.schema.storage import VectorStorage, inspect_storage
 
 
 async def require_ground(connection: Connection) -> VectorStorage:
-    """Insist on that without which every completion would be refused, whatever the task.
+    """Require everything without which the database would refuse every completion.
 
     Args:
         connection: As the role of the worker.
 
     Returns:
-        How the database keeps vectors.
+        How the database stores vectors.
 
     Raises:
-        EmbedqError: What is lacking, and what to do about it.
+        EmbedqError: Says what is missing, and what to do about it.
     """
     await migrations.require_current(connection)
     await require_storing(connection)

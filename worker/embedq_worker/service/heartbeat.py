@@ -1,4 +1,4 @@
-"""The heartbeat of a worker: says that it lives and what it waits for, and hears what is asked of it."""
+"""The heartbeat of a worker: reports that it is alive and why it is idle, and receives operators' orders."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from embedq_worker.waits import first_of
 
 
 class StopOrder(Protocol):
-    """Asks the service to end."""
+    """Tells the service to stop."""
 
     def __call__(self, reason: str, *, force: bool = False) -> None: ...
 
 
 ASK_EVERY_S = 1.0
-"""Least seconds between two beats of a worker that asks for its orders: each writes a row."""
+"""Minimum of seconds between two beats of a worker that polls for orders: each beat writes a row."""
 
 
 class Heartbeat:
-    """Beats at a pace, and at once when there is news; faster while nobody can tell it that there is.
+    """Beats at an interval, at once when there is news, and faster while notifications do not arrive.
 
     Args:
         pool: To the migrated database.
-        scope: Of the worker.
+        scope: Scope of the worker.
         host: Where it runs.
-        shown_settings: For the list of workers, where it has to enter again.
+        shown_settings: For the list of workers, in case it has to register again.
         every_s: Seconds between beats.
-        poll_s: Seconds in which it is to hear an order while no signals arrive.
-        in_hand: Tells how many tasks the worker holds.
-        on_order: Called when an operator asks this worker to end.
-        on_resize: Called when an operator lets it work on more or fewer batches at once.
-        concurrency: Batches it works on at once.
-        log: For what an operator should know.
+        poll_s: Seconds within which it should receive an order while notifications do not arrive.
+        in_hand: Returns how many tasks the worker holds.
+        on_order: Called when an operator tells this worker to exit.
+        on_resize: Called when an operator changes its concurrency.
+        concurrency: Concurrent batches.
+        log: Log of the worker.
 
     Attributes:
-        block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; else empty.
-        ordered: ``graceful`` or ``force`` where an operator asked this worker to end; else empty.
+        block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; otherwise empty.
+        ordered: ``graceful`` or ``force`` if an operator told this worker to exit; otherwise empty.
     """
 
     def __init__(
@@ -89,21 +89,21 @@ class Heartbeat:
         self._failed += failed
 
     def hurry(self) -> None:
-        """Beat now: an operator said something."""
+        """Beat now: there may be an order."""
         self._hurry.set()
 
     def signalled(self, arrives: bool) -> None:
-        """Whether signals arrive; until it is told, they do not."""
+        """Set whether notifications arrive; initially they are assumed not to."""
         self._signalled = arrives
         self._hurry.set()
 
     def stopping(self) -> None:
-        """The worker claims no more."""
+        """Report that the worker is stopping."""
         self._state = "stopping"
         self._hurry.set()
 
     def provider(self, held: Held | None) -> None:
-        """What the worker waits for on the side of its provider."""
+        """Set what the worker is waiting for because of its provider; None if nothing."""
         note = f"provider: {held.reason}" if held is not None else ""
         if note != self._note:
             self._note = note
@@ -111,11 +111,11 @@ class Heartbeat:
 
     @property
     def note(self) -> str:
-        """What keeps the worker from claiming; empty where nothing does."""
+        """Why the worker does not claim; empty if it does."""
         return self._note or (f"{self.block} by an operator" if self.block else "")
 
     async def run(self) -> None:
-        """Beat for ever; ends by cancellation only. A beat that fails is made up for by the next."""
+        """Beat until cancelled. If a beat fails, the next one reports its figures too."""
         silent = False
         while True:
             pace_s = self._every_s if self._signalled else self._unsignalled_every_s
@@ -138,7 +138,7 @@ class Heartbeat:
         """Beat once.
 
         Raises:
-            One of `failures.EXPECTED_ERRORS`: what was counted is kept for the next beat.
+            One of `failures.EXPECTED_ERRORS`: the counts are kept for the next beat.
         """
         succeeded, failed = self._succeeded, self._failed
         self._succeeded = self._failed = 0
@@ -157,14 +157,14 @@ class Heartbeat:
             self.count(succeeded, failed)
             raise
         if not heard.known:
-            self._log.warning("this worker was taken for dead; entering again")
+            self._log.warning("this worker was declared dead; registering again")
             await fleet.enter(self._pool, self._scope, self._host, self._shown_settings)
         self._hear(heard)
 
     def _hear(self, heard: fleet.Beat) -> None:
         if heard.block != self.block:
             self.block = heard.block
-            self._hurry.set()  # with the note about it
+            self._hurry.set()  # to report it in the note
             if heard.block:
                 since = stamp(heard.block_since) if heard.block_since else None
                 self._log.info(f"workers are {heard.block}", by=heard.block_by, since=since)
@@ -173,10 +173,10 @@ class Heartbeat:
         if heard.concurrency is not None and heard.concurrency != self._concurrency:
             self._log.info("concurrency set by an operator", was=self._concurrency, now=heard.concurrency)
             self._concurrency = heard.concurrency
-            self._hurry.set()  # to say that it is so
+            self._hurry.set()  # to report the new value
             self._on_resize(heard.concurrency)
         if heard.stop_asked and heard.stop_asked != self.ordered:
             self.ordered = heard.stop_asked
             if self._state == "stopping" and heard.stop_asked == "graceful":
-                return  # as it does already; asking twice would force it
+                return  # already stopping; a second call would force it
             self._on_order("asked by an operator", force=heard.stop_asked == "force")

@@ -1,7 +1,7 @@
-"""The port of a worker that Prometheus and a supervisor of containers ask: /metrics, /healthz, /readyz.
+"""The HTTP port of a worker for Prometheus and container supervisors: /metrics, /healthz, /readyz.
 
-It answers from threads of its own, so that it can tell when the event loop does not turn, and so that whoever
-asks slowly holds nobody up.
+It answers from threads of its own, so that it can report a blocked event loop, and so that slow clients delay
+nobody.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from embedq_worker.text import printable_line
 T = TypeVar("T")
 
 ASKERS = 16
-"""Requests at once; more are closed."""
+"""Maximum number of concurrent requests; connections beyond that are closed."""
 
 PATIENCE_S = 5.0
-"""For a slow asker, and for the event loop."""
+"""Timeout for a slow client, and for the event loop."""
 
 DATABASE_PATIENCE_S = 3.0
-"""Less than what Prometheus waits, so that an outage of the database is told."""
+"""Shorter than the scrape timeout of Prometheus, so that an outage of the database is reported."""
 
 FRESH_S = 1.0
-"""Answers of this age are given again."""
+"""A state up to this age is used again."""
 
 
 class StateReader:
-    """Reads the database for whoever asks, over a connection of its own: a busy pool is no outage.
+    """Reads the state of the database, over a connection of its own so that a busy pool is not an outage.
 
     Args:
         settings: Where the database is.
@@ -60,7 +60,7 @@ class StateReader:
         self._state: State | None = None
 
     async def read(self) -> State | None:
-        """What the database says; None where it is not reached."""
+        """The state of the database; None if it cannot be reached."""
         async with self._lock:
             if monotonic() - self._read_at > FRESH_S:
                 self._state = await self._read()
@@ -68,7 +68,7 @@ class StateReader:
             return self._state
 
     async def _read(self) -> State | None:
-        for _ in range(2):  # a connection that was kept may have been cut meanwhile
+        for _ in range(2):  # the connection from last time may have broken since
             kept = self._connection is not None
             try:
                 async with asyncio.timeout(DATABASE_PATIENCE_S):
@@ -82,7 +82,7 @@ class StateReader:
         return None
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -93,10 +93,10 @@ class Answers:
     """Where the answers come from.
 
     Attributes:
-        telemetry: Of this worker.
-        reader: Of the database.
-        stopping: Tells whether the worker was asked to end.
-        log: For what an operator should know.
+        telemetry: Metrics of this worker.
+        reader: State of the database.
+        stopping: Returns whether the worker was told to stop.
+        log: Log of the worker.
     """
 
     telemetry: WorkerTelemetry
@@ -107,14 +107,14 @@ class Answers:
 
 @asynccontextmanager
 async def served(settings: Settings, answers: Answers) -> AsyncIterator[None]:
-    """Serve the port while the block runs.
+    """Serve the port for the duration of the block.
 
     Args:
-        settings: Host and port; the port is set.
-        answers: Where they come from.
+        settings: Host and port; the port must be set.
+        answers: Where the answers come from.
 
     Raises:
-        UsageError: The port cannot be had.
+        UsageError: The port cannot be opened.
     """
     server = _bound(settings, answers)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
@@ -134,10 +134,10 @@ def _bound(settings: Settings, answers: Answers) -> _Server:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return _Server(family, address, answers, asyncio.get_running_loop())
-    except (OSError, UnicodeError) as error:  # the one of a name that cannot be one
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host name is invalid
         raise UsageError(
             f"metrics cannot be served on {host} port {port}: {getattr(error, 'strerror', None) or error}",
-            "name another by --metrics-port and --metrics-host, or leave them out",
+            "choose others with --metrics-port and --metrics-host, or omit both",
         ) from error
 
 
@@ -161,10 +161,10 @@ class _Server(ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def in_loop(self, call: Coroutine[Any, Any, T]) -> T:
-        """Have the worker's event loop do something.
+        """Run a coroutine in the worker's event loop.
 
         Raises:
-            TimeoutError: It does not turn, or takes too long.
+            TimeoutError: The loop is blocked, or the coroutine takes too long.
         """
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
@@ -179,7 +179,7 @@ class _Server(ThreadingTCPServer):
             return
         try:
             super().process_request(request, client_address)
-        except Exception:  # no thread is to be had: nobody else gives the place back
+        except Exception:  # no thread could be started, which would have released the place
             self._places.release()
             raise
 
@@ -191,7 +191,9 @@ class _Server(ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError | CancelledError):  # who asked went away, or the worker ends
+        if not isinstance(
+            error, OSError | CancelledError
+        ):  # the client disconnected, or the worker is ending
             self.answers.log.error("a request for metrics failed", exc_info=error)
 
 
@@ -203,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # The timeout of a socket is one for each read: who sends a byte now and then would never exceed it.
+        # A socket timeout applies to each read; a client that sends a byte now and then never exceeds it.
         self._reading = threading.Timer(PATIENCE_S, self._hang_up)
         self._reading.daemon = True
         self._reading.start()
@@ -213,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def _hang_up(self) -> None:
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the connection has ended in the meantime
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
@@ -221,12 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         answer = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}.get(path)
         if answer is None:
-            self._say(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
+            self._say(HTTPStatus.NOT_FOUND, "not found; there are /metrics, /healthz and /readyz")
             return
         try:
             answer()
         except TimeoutError:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop does not turn")
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop is blocked")
 
     do_HEAD = do_GET  # noqa: N815 - named by the base class
 
@@ -248,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif state is None:
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached")
         elif state.seen is None or not state.schema_current:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the schema is not the one this program works with")
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the schema does not match this program")
         else:
             told = [f"provider {one.key}: {one.state} {one.reason}".rstrip() for one in state.seen.providers]
             self._say(HTTPStatus.OK, "ready", *told)
@@ -267,4 +269,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
-        """A line per request helps nobody."""
+        """Do not log requests."""

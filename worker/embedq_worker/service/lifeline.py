@@ -1,10 +1,10 @@
-"""The line between a worker and the program that started it, and output that such a program may leave unread.
+"""The lifeline between a worker and the program that started it, and output that program may leave unread.
 
-The line is one end of a socket pair, inherited as `--lifeline FD`. It ends with the program, however that
-dies, and then the worker finishes what it holds and exits. Words on it, a line each:
+The lifeline is one end of a socket pair, inherited as `--lifeline FD`. It is closed when the program ends,
+however it dies; the worker then finishes what it holds and exits. Messages on it, one per line:
 
     worker ID     from the worker: it is connected to its database, and this is its id there
-    leave PATH    to the worker: go on alone when the line ends, and write the log to this file from now on
+    leave PATH    to the worker: keep running when the lifeline is closed, and log to this file from now on
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ LEAVE = "leave"
 
 
 class PatientOutput(io.RawIOBase):
-    """Output that never waits and never fails: what nobody takes is dropped, and counted in a line later.
+    """Output that never blocks and never fails: lines that cannot be written are dropped and counted.
 
-    A pipe that is full would stop the worker at its next log line, one whose reader is gone would end it.
+    A full pipe would block the worker at its next log line; one whose reader is gone would end it.
 
     Args:
-        descriptor: Where to write; made non-blocking where it is a pipe or a socket.
+        descriptor: Where to write; made non-blocking if it is a pipe or a socket.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -45,28 +45,28 @@ class PatientOutput(io.RawIOBase):
         self._rest = b""
         self._dropped = 0
         kind = os.fstat(descriptor).st_mode
-        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):  # others may be shared, a terminal with its shell
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):  # a terminal, for example, is shared with its shell
             os.set_blocking(descriptor, False)
 
     def writable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def write(self, data: object, /) -> int:
-        """Write all of the data, or none of it where there is no room.
+        """Write all of the data, or drop all of it if there is no room.
 
         Returns:
-            Its size, always: the writer is not to try again.
+            Always its size, so that the caller does not retry.
         """
         assert isinstance(data, bytes | bytearray | memoryview)
         whole = bytes(data)
         if not self._rest and self._dropped:
-            self._rest = f"({self._dropped} lines were dropped here: nobody read them)\n".encode()
+            self._rest = f"({self._dropped} lines were dropped here because nobody read them)\n".encode()
             self._dropped = 0
         self._rest = self._rest[self._send(self._rest) :]
         sent = 0 if self._rest else self._send(whole)
         if sent:
-            self._rest = whole[sent:]  # of a line begun, the end has to come
+            self._rest = whole[sent:]  # a line that was begun must be finished
         elif whole:
             self._dropped += 1
         return len(whole)
@@ -76,23 +76,23 @@ class PatientOutput(io.RawIOBase):
             return os.write(self._descriptor, data) if data else 0
         except BlockingIOError:
             return 0
-        except OSError:  # the reader is gone, the disk is full: nothing that could be told, or would help
+        except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
             return len(data)
 
 
 def take_line(descriptor: int) -> socket.socket:
-    """Make a descriptor of the command line the line of this process, and its output patient.
+    """Take over the descriptor from the command line as the lifeline, and make the output non-blocking.
 
     Raises:
-        UsageError: It is no socket that was inherited.
+        UsageError: It is not an inherited socket.
     """
     try:
         line = socket.socket(fileno=descriptor)
         line.set_inheritable(False)
     except (OSError, OverflowError, ValueError):
-        raise UsageError(f"--lifeline {descriptor}: no socket was inherited there") from None
+        raise UsageError(f"--lifeline {descriptor} is not an inherited socket") from None
     for name, number in (("stdout", 1), ("stderr", 2)):
-        with suppress(OSError):  # it was closed
+        with suppress(OSError):  # it is closed
             output = PatientOutput(number)
             setattr(
                 sys, name, io.TextIOWrapper(output, "utf-8", errors="backslashreplace", write_through=True)
@@ -104,13 +104,13 @@ def take_line(descriptor: int) -> socket.socket:
 async def held(
     line: socket.socket, worker: UUID, on_end: Callable[[str], None], log: Log
 ) -> AsyncIterator[None]:
-    """Say on the line who this is, and hear what is said on it, for the block.
+    """Announce the worker on the lifeline, and listen to it, for the duration of the block.
 
     Args:
-        line: Of `take_line`.
+        line: From `take_line`.
         worker: Id of this worker.
-        on_end: Called with a reason when the line ended and nobody said that it might.
-        log: For what an operator should know.
+        on_end: Called with a reason if the lifeline is closed without a `leave` before.
+        log: Log of the worker.
     """
     reader, writer = await asyncio.open_connection(sock=line)
     writer.write(f"{STARTED} {worker}\n".encode())
@@ -128,23 +128,23 @@ async def _listen(reader: asyncio.StreamReader, on_end: Callable[[str], None], l
     while word := await _word(reader):
         if word.startswith(f"{LEAVE} "):
             left = True
-            log.info("left running by the program that started this worker; this log goes to a file")
+            log.info("left running by the program that started this worker; this log continues in a file")
             _write_to(word.removeprefix(f"{LEAVE} "))
-            log.info("goes on alone: embedq-tui stop, or SIGTERM, ends it", pid=os.getpid())
+            log.info("running on its own; end it with embedq-tui stop or SIGTERM", pid=os.getpid())
     if not left:
         on_end("the program that started it is gone")
 
 
 async def _word(reader: asyncio.StreamReader) -> str:
-    """The next line; empty when there will be none."""
+    """The next line; empty if there will be none."""
     try:
         return os.fsdecode((await reader.readline()).removesuffix(b"\n"))
-    except (OSError, ValueError):  # reset; or a line without end
+    except (OSError, ValueError):  # the connection was reset, or the line is too long
         return ""
 
 
 def _write_to(path: str) -> None:
-    """Let standard output and error go to a file; nowhere, if it cannot be written."""
+    """Redirect standard output and error to a file, or discard them if it cannot be written."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         file = os.open(path, flags, 0o600)

@@ -1,4 +1,4 @@
-"""Chores of the queue that any worker does and one at a time does: rescue, folding counts, retention."""
+"""Maintenance of the queue, by any worker but one at a time: rescuing tasks, folding counts, retention."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RETENTION_PAUSE_S = 0.2
 RETENTION_LOCK = 1_701_667_442
 _FIRST_RETENTION_S = 60.0
 
-# now() and not clock_timestamp(): of what is stable the index knows where to end.
+# now(), not clock_timestamp(): only a stable expression can bound an index scan.
 _RETENTION = (
     """DELETE FROM embedding_tasks WHERE id = ANY (ARRAY(
            SELECT id FROM embedding_tasks
@@ -80,7 +80,7 @@ async def count_expired(connection: Connection, *, days: int) -> Cleaned:
 
     Args:
         connection: To the migrated database.
-        days: Age in days.
+        days: Minimum age in days.
     """
     row = await connection.fetchrow(_EXPIRED, days, timeout=COUNTING_S)
     assert row is not None
@@ -88,11 +88,11 @@ async def count_expired(connection: Connection, *, days: int) -> Cleaned:
 
 
 async def note_cleanup(connection: Connection, *, days: int, found: Cleaned, by: str) -> None:
-    """Enter into the audit log that an operator cleans up.
+    """Note in the audit log that an operator cleans up.
 
     Args:
         connection: To the migrated database.
-        days: Age in days.
+        days: Minimum age in days.
         found: What is about to be deleted.
         by: Operator as ``user@host``.
     """
@@ -106,20 +106,20 @@ async def clean_up(
     pause_s: float = RETENTION_PAUSE_S,
     progress: Callable[[Cleaned], None] = lambda deleted: None,
 ) -> Cleaned | None:
-    """Delete completed tasks, audit rows, metrics and ended workers that are older than the retention.
+    """Delete completed tasks, audit rows, metrics and ended workers past the retention.
 
     Args:
         pool: To the migrated database.
-        days: Age in days.
-        pause_s: Between two batches, so that others get their turn.
-        progress: Told after each batch what is deleted.
+        days: Minimum age in days.
+        pause_s: Seconds between two batches, so that others get their turn.
+        progress: Called after each batch with what is deleted so far.
 
     Returns:
-        What was deleted, also where another session went on with it; None where that was nothing.
+        What was deleted. If another session is cleaning up, this ends early: None if nothing was deleted.
 
     Raises:
-        One of `failures.EXPECTED_ERRORS`: what was deleted until then stays deleted. Where another program's
-            table refers to rows, that is raised when the others are gone.
+        One of `failures.EXPECTED_ERRORS`: earlier batches stay deleted. If another program's table references
+            rows to be deleted, that error is raised after everything else has been deleted.
     """
     counts = [0] * len(_RETENTION)
     kept: asyncpg.ForeignKeyViolationError | None = None
@@ -128,7 +128,7 @@ async def clean_up(
             try:
                 deleted = await _delete_batch(pool, statement, days)
             except asyncpg.ForeignKeyViolationError as error:
-                kept = error  # another program's table refers to these rows; the others can go all the same
+                kept = error  # another program's table references these rows; go on with the other tables
                 break
             if deleted is None:
                 return Cleaned(*counts) if any(counts) else None
@@ -143,7 +143,7 @@ async def clean_up(
 
 
 async def _delete_batch(pool: Pool, statement: str, days: int) -> int | None:
-    """Rows deleted; None where another session is at it."""
+    """Number of rows deleted; None if another session is cleaning up."""
     async with pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
             return None
@@ -154,15 +154,15 @@ async def _delete_batch(pool: Pool, statement: str, days: int) -> int | None:
 
 
 class Maintenance:
-    """The chores of one worker, each at its own pace.
+    """The maintenance of one worker; each chore has its own interval.
 
     Args:
         pool: To the migrated database.
         settings: Intervals and ages.
         worker: Its id.
-        in_hand: Tells what the worker holds.
+        in_hand: Returns the tasks the worker holds.
         metrics: Written at their interval.
-        log: For what an operator should know.
+        log: Log of the worker.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Maintenance:
         self._away_at = -math.inf
 
     async def run(self) -> None:
-        """Do the chores for ever; ends by cancellation only."""
+        """Run the chores until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self._rescue, RESCUE_EVERY_S))
             group.create_task(self._repeat(self._fold, FOLD_EVERY_S))
@@ -208,14 +208,14 @@ class Maintenance:
                 if isinstance(failure, Unreachable):
                     self._away_at = monotonic()
                 self._log.warning(
-                    "a chore could not be done", chore=chore.__name__.strip("_"), error=failure.message
+                    "maintenance failed", chore=chore.__name__.strip("_"), error=failure.message
                 )
 
     async def _rescue(self) -> None:
         disowned = await fleet.disown(self._pool, self._worker, self._in_hand(), older_s=DISOWN_AFTER_S)
         if disowned:
-            self._log.warning("gave back claims whose answer was lost", tasks=disowned)
-        # While the database was away nobody could beat: the others get time for it before they count as dead.
+            self._log.warning("returned claims whose response was lost", tasks=disowned)
+        # No worker could beat while the database was unreachable: wait before declaring others dead.
         steady = monotonic() - self._away_at > self._settings.dead_after_s
         if self._settings.stuck_cleanup_enabled and steady:
             await rescue_all(self._pool, self._settings, self._log)
@@ -235,15 +235,15 @@ class Maintenance:
 
 
 async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
-    """Take back every orphaned and stuck task.
+    """Take back every orphaned or stuck task.
 
     Args:
         pool: To the migrated database.
-        settings: When a worker counts as dead and a claim as stuck.
-        log: Hears of what was taken back.
+        settings: When a worker is presumed dead, and a claim is stuck.
+        log: Log of the worker.
 
     Returns:
-        How many there were.
+        How many were taken back.
 
     Raises:
         One of `failures.EXPECTED_ERRORS`.

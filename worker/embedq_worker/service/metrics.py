@@ -1,4 +1,4 @@
-"""Measurements of a worker, gathered in memory and written as a few rows per interval."""
+"""Measurements of a worker, collected in memory and written as a few rows per interval."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Interval:
     busy_s: float = 0.0
 
     def joined(self, later: _Interval) -> _Interval:
-        """This interval and the one after it as one."""
+        """This interval and the next combined."""
         sums = {
             item.name: getattr(self, item.name) + getattr(later, item.name)
             for item in fields(self)
@@ -36,25 +36,25 @@ class _Interval:
 
 
 class Recorder(Protocol):
-    """Whoever else wants to know each measurement."""
+    """Another receiver of each measurement."""
 
     def batch(self, report: BatchReport, seconds: float) -> None:
-        """A batch and the seconds it kept a slot busy."""
+        """Record a batch and the seconds it kept a slot busy."""
 
     def claim(self, seconds: float, tasks: int) -> None:
-        """A claim and what it brought."""
+        """Record a claim and the number of tasks it returned."""
 
     def resize(self, slots: int) -> None:
-        """So many batches at once from now on."""
+        """Record a change of the number of concurrent batches."""
 
 
 class WorkerMetrics:
     """Adds up what a worker does.
 
     Args:
-        worker: Its id, kept with each row.
-        slots: Batches it can work on at once: utilization is measured against them.
-        recorder: Told of each measurement too.
+        worker: Its id, stored with each row.
+        slots: Concurrent batches, against which utilization is measured.
+        recorder: Receives each measurement too.
     """
 
     def __init__(self, worker: UUID, slots: int, recorder: Recorder | None = None) -> None:
@@ -76,23 +76,23 @@ class WorkerMetrics:
             self._recorder.batch(report, seconds)
 
     def claim(self, seconds: float, tasks: int) -> None:
-        """Add the seconds a claim took, and the tasks it brought."""
+        """Add the seconds a claim took and the number of tasks it returned."""
         self._interval.claims += 1
         self._interval.claim_s += seconds
         if self._recorder:
             self._recorder.claim(seconds, tasks)
 
     def resize(self, slots: int) -> None:
-        """So many batches at once from now on."""
+        """Change the number of concurrent batches."""
         self._slots = slots
         if self._recorder:
             self._recorder.resize(slots)
 
     async def write(self, pool: Pool) -> None:
-        """Write a sample of the interval and begin the next; an idle interval writes the depth alone.
+        """Write a sample of the interval and begin the next; an idle interval writes only the depth.
 
         Raises:
-            One of `failures.EXPECTED_ERRORS`: the interval goes on.
+            One of `failures.EXPECTED_ERRORS`: the interval continues.
         """
         written, self._interval = self._interval, _Interval()
         try:

@@ -16,17 +16,17 @@ from embedq_worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a service is made of; each part works alone and knows nothing of the service.
+    """What a service is made of; each part works alone and does not know the service.
 
     Attributes:
-        settings: Of this worker.
+        settings: Settings of this worker.
         pool: To the migrated database.
-        provider: For probes; the pipeline has its own way to it.
-        pipeline: Claims and settles.
+        provider: For probes; the pipeline uses it through its embedder.
+        pipeline: Claims and settles tasks.
         scope: Who claims, and what.
-        host: Where this is.
-        log: For what an operator should know.
-        recorder: Told of each batch and claim.
+        host: Where the worker runs.
+        log: Log of the worker.
+        recorder: Receives each batch and claim.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""From claimed tasks to stored vectors: plan, embed, settle. A batch goes as one, a task fails alone."""
+"""From claimed tasks to stored vectors: plan, embed, settle. A batch runs as a whole; a task fails alone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from embedq_worker.text import printable
 
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
-"""About three seconds: an article locked for longer is given back."""
+"""About three seconds; the task of an article locked for longer is returned."""
 
 _AT_ONCE = 4_000
-"""Characters that are cut into chunks in less than a millisecond, so that a thread would only be a detour."""
+"""Characters that can be chunked in less than a millisecond, which is not worth a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class PipelineSettings:
 
     Attributes:
         chunk_size: Words per chunk.
-        chunk_overlap: Words two chunks share.
-        deadline_s: Seconds a batch may take until it is embedded; what is embedded by then is stored. A
-            suspect has as many each time it is asked again.
-        backoff: Between the attempts of a task.
+        chunk_overlap: Words that neighbouring chunks share.
+        deadline_s: Seconds in which a batch must be embedded; tasks embedded by then are stored. A suspect
+            has as many for each retry.
+        backoff: Delay between the attempts of a task.
     """
 
     chunk_size: int
@@ -59,9 +59,9 @@ class BatchReport:
     """What became of a batch.
 
     Attributes:
-        outcomes: How many tasks ended how: stored, skipped, removed, gone, changed, requeued, failed, lost.
-        requests: Sent to the provider.
-        errors: Why tasks were given back, and how many.
+        outcomes: Number of tasks by outcome: stored, skipped, removed, gone, changed, requeued, failed, lost.
+        requests: Requests sent to the provider.
+        errors: Number of returned tasks by error.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -75,19 +75,19 @@ class BatchReport:
 
     @property
     def failed(self) -> int:
-        """Tasks failed for good."""
+        """Tasks failed permanently."""
         return self.outcomes["failed"]
 
 
 class Pipeline:
-    """Claims tasks and sees them through.
+    """Claims tasks and processes them.
 
     Args:
         pool: To the migrated database.
-        claimer: To the same, for claims.
+        claimer: Connection to the same database, reserved for claims.
         scope: Who claims, and what.
-        storage: How the database keeps vectors.
-        embedder: Bounds the requests in flight over all batches.
+        storage: How the database stores vectors.
+        embedder: Limits the requests in flight over all batches.
         settings: Sizes and times.
 
     Attributes:
@@ -115,7 +115,7 @@ class Pipeline:
         self._suspicion = Suspicion(embedder)
 
     async def claim(self, limit: int) -> list[ClaimedTask]:
-        """Take at most `limit` due tasks in hand.
+        """Claim at most `limit` due tasks.
 
         Raises:
             One of `failures.EXPECTED_ERRORS`.
@@ -127,7 +127,7 @@ class Pipeline:
         if len(tasks) == limit:
             self._low_water.claimed(tasks, monotonic() - began)
         elif marks:
-            # A short batch is left short: what comes alone is to be tried alone.
+            # A short batch is left short: a task that is to be tried alone comes alone.
             self._low_water.forget()
             if not tasks:
                 tasks = await claims.claim(self._claimer, self._scope, limit)
@@ -138,13 +138,13 @@ class Pipeline:
         self.in_hand.update((task.id, task) for task in tasks)
 
     async def run(self, tasks: Sequence[ClaimedTask]) -> BatchReport:
-        """See claimed tasks through until each is settled in the database.
+        """Process claimed tasks until each is settled in the database.
 
-        Failures of texts, provider and database are outcomes or are waited out; only cancellation ends it
-        early, and then `release` gives back what is left.
+        Failures of texts, provider and database become outcomes or are retried. Only cancellation ends it
+        early; `release` then returns the remaining tasks.
 
         Raises:
-            EmbedqError: The database takes no embeddings, of whatever task; what is left is in hand.
+            EmbedqError: The database accepts no embeddings of any task; the remaining tasks are still held.
         """
         report = BatchReport()
         plans = await self._plan(tasks)
@@ -156,7 +156,7 @@ class Pipeline:
         return report
 
     async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
-        """Give back tasks that ran into an error of our own, with its stack trace."""
+        """Return tasks that hit a bug of embedq, with the stack trace."""
         report = BatchReport()
         detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
@@ -164,22 +164,22 @@ class Pipeline:
         try:
             await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
         except EXPECTED_ERRORS:
-            # The database refuses that too. Not in hand any more, their claims are disowned in a while.
+            # The database refuses that too. No longer held here, these claims will soon be disowned.
             self._settled({task.id: "lost" for task in left}, report)
         return report
 
     def resize(self, concurrency: int) -> None:
-        """Change the number of requests in flight at most."""
+        """Change the maximum number of requests in flight."""
         self._embedder.resize(concurrency)
 
     async def release(self, reason: str) -> int:
-        """Give back everything in hand, charging nobody; one try.
+        """Return every held task without charging an attempt; tries only once.
 
         Returns:
             How many tasks there were.
 
         Raises:
-            One of `failures.EXPECTED_ERRORS`: their claims then end with the death of this worker.
+            One of `failures.EXPECTED_ERRORS`: other workers take the tasks back when this one is gone.
         """
         left = list(self.in_hand.values())
         if left:
@@ -190,9 +190,9 @@ class Pipeline:
         return len(left)
 
     async def disown(self) -> int:
-        """Give back claims of this worker that it does not know of: the answers to them were lost.
+        """Return claims of this worker that it does not know of because their response was lost.
 
-        Only while no claim is under way.
+        Call it only while no claim is under way.
 
         Returns:
             How many there were.
@@ -245,7 +245,7 @@ class Pipeline:
     async def _held(
         self, held: Sequence[tuple[ClaimedTask, ProviderError]], company: int, *, worked: bool
     ) -> list[Return]:
-        """What becomes of tasks that the provider failed, of a batch of so many."""
+        """Decide what becomes of tasks for which the provider failed, in a batch of `company` tasks."""
         error = held[0][1] if held else None
         spoilt = isinstance(error, ProviderUnavailable) and await self._suspicion.is_a_text(
             task.id for task, _ in held
@@ -256,7 +256,7 @@ class Pipeline:
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
 
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
-        """Seconds until tasks that the provider failed are due again."""
+        """Update the breaker; return the seconds until tasks that the provider failed are due again."""
         if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
             self._provider_failed = False
             await persist(lambda: breaker.works(self._pool, self._scope.provider))
@@ -264,7 +264,7 @@ class Pipeline:
             return 0.0
         self._provider_failed = True
         wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
-        # Held back by the breaker they keep their place; while it is closed they wait a little.
+        # While the breaker holds requests back, tasks keep their position; otherwise they wait a little.
         return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 
     async def _complete(self, completions: Sequence[Completion], report: BatchReport) -> None:
@@ -281,7 +281,7 @@ class Pipeline:
         )
 
     async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
-        """Complete together; where the database refuses what one of them holds, each for itself."""
+        """Complete all in one transaction or, if the database refuses one of them, each on its own."""
         try:
             outcomes = await persist(
                 lambda: claims.complete(self._pool, self._scope, self._storage, completions)
@@ -290,7 +290,7 @@ class Pipeline:
             if len(completions) == 1:
                 await persist(self._require_same_ground)
                 task = completions[0].task
-                text = f"the database refuses the embeddings: {one_line(error)}"
+                text = f"the database rejects the embeddings: {one_line(error)}"
                 await self._give_back(
                     [Return(task, ReturnKind.RETRY, text, delay_s=self._delay_s(task))], report
                 )
@@ -303,11 +303,13 @@ class Pipeline:
         return outcomes
 
     async def _require_same_ground(self) -> None:
-        """Insist that the database is what it was when the worker began; else nothing is any task's fault."""
+        """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
         async with self._pool.acquire() as connection:
             storage = await require_ground(connection)
         if not storage.takes_the_same_as(self._storage):
-            raise SchemaError("the column for vectors was altered while this worker ran", "start it again")
+            raise SchemaError(
+                "the column for vectors was altered while this worker was running", "restart the worker"
+            )
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))
@@ -322,7 +324,7 @@ class Pipeline:
         report.outcomes.update(outcomes.values())
 
     def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
-        """An error that cannot be pinned on one task of a batch: each is tried alone before it is charged."""
+        """Return a task after an error of its batch: unless it was alone, it is retried alone, uncharged."""
         if company > 1:
             return Return(task, ReturnKind.ISOLATE, error, detail)
         return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))

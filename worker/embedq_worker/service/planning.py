@@ -1,4 +1,4 @@
-"""What a claimed task needs, and what its texts' outcomes mean for it; nothing here waits for anybody."""
+"""What a claimed task needs, and what the outcomes of its texts mean for it; pure computation, no I/O."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PlannedChunk:
     """A chunk of an article.
 
     Attributes:
-        input: What is sent for it.
-        hash: Of the input.
-        reuse: A vector for this hash is stored: nothing has to be sent.
+        input: Text that is sent to the provider.
+        hash: Hash of the input.
+        reuse: A vector for this hash is stored, so nothing has to be sent.
     """
 
     chunk: Chunk
@@ -31,7 +31,7 @@ class PlannedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done for a task; `error` and `detail` where its article could not be cut into chunks."""
+    """What to do for a task; `error` and `detail` are set if its article could not be chunked."""
 
     task: ClaimedTask
     action: Action
@@ -41,12 +41,12 @@ class Plan:
 
 
 def plan_tasks(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
-    """Cut the articles of tasks into chunks; takes time, so call it in a thread.
+    """Split the articles of tasks into chunks; takes time, so call it in a thread.
 
     Args:
         tasks: As claimed.
         size: Words per chunk.
-        overlap: Words two chunks share.
+        overlap: Words that neighbouring chunks share.
     """
     return [_plan(task, size, overlap) for task in tasks]
 
@@ -60,8 +60,8 @@ def _plan(task: ClaimedTask, size: int, overlap: int) -> Plan:
     try:
         return Plan(task, Action.STORE, _chunks(article, size, overlap))
     except Exception as error:
-        # The edge of a task: whatever its text does to us, the others of the batch go on.
-        text = f"the article could not be cut into chunks: {type(error).__name__}"
+        # The boundary of a task: whatever its text causes, the rest of the batch continues.
+        text = f"the article could not be split into chunks: {type(error).__name__}"
         return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
 
 
@@ -75,15 +75,15 @@ def _chunks(article: ArticleText, size: int, overlap: int) -> list[PlannedChunk]
 
 
 def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Completion | ProviderError | None:
-    """Decide what a task has come to.
+    """Decide the result of a task.
 
     Args:
-        plan: Of the task.
-        outcomes: By input, for every input that was to be sent.
+        plan: Plan of the task.
+        outcomes: By input, for every input that had to be sent.
 
     Returns:
-        A completion, or the provider's failure (a refusal of one of the texts before any other), or None
-        where the plan itself failed.
+        A completion, or a failure of the provider (a rejected text takes precedence), or None if planning
+        failed.
     """
     if plan.error:
         return None

@@ -1,4 +1,4 @@
-"""Keeps an eye on the provider's circuit breaker, and probes the provider when it is this worker's turn."""
+"""Watch the provider's circuit breaker, and probe the provider when it is this worker's turn."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ProviderWatch:
 
     Args:
         pool: To the migrated database.
-        provider: To probe.
+        provider: Provider to probe.
         key: Name of its breaker.
-        on_checked: Called when the provider was checked at start, with what is wrong or None.
-        on_change: Called when requests begin or cease to be held back, and when the reason changes.
-        log: For what an operator should know.
+        on_checked: Called after the check at startup, with what is wrong or None.
+        on_change: Called when requests are held back, are resumed, or the reason changes.
+        log: Log of the worker.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class ProviderWatch:
         self._news = asyncio.Event()
 
     def look(self) -> None:
-        """Look now: somebody said that the breaker changed."""
+        """Look now: the breaker may have changed."""
         self._news.set()
 
     async def run(self) -> None:
-        """Check the provider, then watch for ever; ends by cancellation only."""
+        """Check the provider, then watch its breaker until cancelled."""
         self._on_checked(await self._check())
         while True:
             self._news.clear()
@@ -70,7 +70,7 @@ class ProviderWatch:
             await self._pause(held)
 
     async def _check(self) -> ProviderError | None:
-        """Find at start what would otherwise fail every task, and enter it in the breaker."""
+        """Find problems at startup that would make every task fail, and record them in the breaker."""
         try:
             report = await self._provider.check()
         except ProviderError as error:
@@ -114,7 +114,7 @@ class ProviderWatch:
         await breaker.works(self._pool, self._key)
 
     async def _say(self) -> None:
-        """Say again and again that a probe goes on."""
+        """Keep extending the lease of the probe."""
         while True:
             await asyncio.sleep(breaker.PROBE_LEASE_S / 3)
             with suppress(*EXPECTED_ERRORS):

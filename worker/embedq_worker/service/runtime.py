@@ -1,4 +1,4 @@
-"""Puts a worker together from the settings, runs it, and takes it apart again."""
+"""Assemble a worker from the settings, run it, and tear it down."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from embedq_worker.service.exposition import WorkerTelemetry
 
 _CHORES_CONNECTIONS = 4
-"""For claims, heartbeat, chores and notifications, beside one per batch in flight."""
+"""For claims, heartbeat, maintenance and notifications, in addition to one per batch in flight."""
 
 
 _ROOM = 16
-"""Batches that get a connection each although fewer are in flight at the start: an operator may ask for more.
-Connections are opened when they are needed."""
+"""Batches that the pool has room for even if the concurrency is lower, because an operator may raise it.
+Connections are opened only when needed."""
 
 _GARBAGE = 50_000
-"""New objects until the garbage collector looks for cycles among them; a batch makes thousands."""
+"""New objects between two garbage collections; a batch creates thousands."""
 
 
 def spare_collector() -> None:
-    """Before a worker runs: what is loaded by now stays, the garbage collector need not look at it again."""
+    """Before a worker runs, exempt everything loaded so far from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE, 20, 20)
@@ -65,26 +65,26 @@ async def run_worker(
     lifeline: socket.socket | None = None,
     provider: Provider | None = None,
 ) -> None:
-    """Run one worker in this process until it is asked to stop, or until the queue is drained.
+    """Run one worker in this process until it is told to stop, or until the queue is drained.
 
     Args:
         settings: As loaded.
-        log: Where it reports.
+        log: Log of the worker.
         drain: End when the queue is empty.
-        priorities: Served; None for all.
-        folders: Served, with those below them; None for all.
-        lifeline: To the program that started this process, see `lifeline`; None where it was an operator.
-        provider: Of the embeddings, closed at the end; None for the one of the settings.
+        priorities: Priorities to process; None for all.
+        folders: Folders to process, with their subfolders; None for all.
+        lifeline: To the program that started this process, see `lifeline`; None without one.
+        provider: Provider to use, closed at the end; None for the one in the settings.
 
     Raises:
-        EmbedqError: What keeps it from working, with what to do about it.
+        EmbedqError: Says what keeps the worker from working, and what to do about it.
     """
     provider = provider or open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
         watch = LineWatch(
             settings,
-            lambda ended: log.warning("connections were silently dead and are replaced", connections=ended),
+            lambda ended: log.warning("replacing connections that were silently dead", connections=ended),
         )
         async with (
             open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
@@ -112,7 +112,7 @@ async def run_worker(
 
 
 def _shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
-    """What the list of workers shows of a worker's settings."""
+    """The settings that the list of workers shows."""
     shown: dict[str, object] = {
         "model": provider.model,
         "endpoint": provider.endpoint,
@@ -127,7 +127,7 @@ def _shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dic
 
 
 def _telemetry(settings: Settings, parts: Parts) -> WorkerTelemetry | None:
-    """What the metrics port tells of this worker; without a port nothing is counted, and nothing loaded."""
+    """Metrics of this worker for the metrics port; None without a port, to avoid loading and counting."""
     if settings.metrics_port is None:
         return None
     from embedq_worker.service.exposition import WorkerTelemetry
@@ -146,7 +146,7 @@ def _metrics_port(
 
 
 def _inside_deadline(settings: Settings) -> Settings:
-    """With requests that end before their batch does."""
+    """Limit the request timeout so that requests end before their batch does."""
     longest_ms = min(settings.request_timeout_ms, settings.longest_request_ms)
     return settings.model_copy(update={"request_timeout_ms": longest_ms})
 
@@ -173,9 +173,9 @@ async def _parts(
 
 @contextmanager
 def _signals(service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT stop gracefully; a second one stops at once; a process that ends heeds none.
+    """Handle SIGTERM, SIGINT and, unless started with nohup, SIGHUP (the terminal was closed).
 
-    So does SIGHUP, of a terminal that is closed, but under nohup.
+    The first one stops the worker gracefully, the second at once. At the end of the block they are ignored.
     """
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGTERM, signal.SIGINT]
@@ -188,4 +188,4 @@ def _signals(service: Service) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)  # or one that comes late would be how it ended
+            signal.signal(number, signal.SIG_IGN)  # a late one must not change the exit status

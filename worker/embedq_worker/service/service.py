@@ -1,4 +1,4 @@
-"""The worker as a service: enters the fleet, runs its loops side by side, ends gracefully and signs off."""
+"""The worker as a service: registers, runs its loops concurrently, stops gracefully and deregisters."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Service:
     """One worker.
 
     Args:
-        parts: What it works with.
+        parts: What it is made of.
         drain: End when the queue is empty.
-        shown_settings: For the list of workers; no secrets.
+        shown_settings: For the list of workers; without secrets.
 
     Attributes:
-        entered: Set when it is known to the others and about to claim.
+        entered: Set when it is registered and about to claim.
     """
 
     def __init__(self, parts: Parts, *, drain: bool, shown_settings: Mapping[str, object]) -> None:
@@ -67,27 +67,27 @@ class Service:
         )
 
     def stop(self, reason: str, *, force: bool = False) -> None:
-        """Ask the service to end, see `Dispatcher.stop`."""
+        """Stop the service, see `Dispatcher.stop`."""
         self._dispatcher.stop(reason, force=force)
 
     @property
     def ending(self) -> asyncio.Event:
-        """Set when it was asked to end."""
+        """Set once it was told to stop."""
         return self._dispatcher.ending
 
     @property
     def status(self) -> str:
-        """What it does, in a line."""
-        held = f", {len(self._pipeline.in_hand)} tasks in hand" if self._pipeline.in_hand else ""
-        return ("ending" if self.ending.is_set() else self._heartbeat.note or "serving the queue") + held
+        """What it is doing, in one line."""
+        held = f", {len(self._pipeline.in_hand)} tasks in progress" if self._pipeline.in_hand else ""
+        return ("stopping" if self.ending.is_set() else self._heartbeat.note or "processing the queue") + held
 
     async def run(self) -> None:
-        """Work until asked to stop, or until the queue is drained.
+        """Work until told to stop, or until the queue is drained.
 
         Raises:
-            EmbedqError: A drain cannot go on: stopped by an operator, or the provider does not work. Or the
-                database takes no embeddings any more.
-            One of `failures.EXPECTED_ERRORS`: the database failed while the worker was entering.
+            EmbedqError: A drain cannot continue because an operator stopped it or the provider does not work;
+                or the database no longer accepts embeddings.
+            One of `failures.EXPECTED_ERRORS`: the database failed while the worker was registering.
         """
         await self._enter()
         failure: EmbedqError | None = None
@@ -135,7 +135,7 @@ class Service:
         self.entered.set()
 
     async def _leave(self, reason: str) -> None:
-        """Give back what is left and sign off; where the database does not answer, others will rescue it."""
+        """Return what is left and deregister; if the database does not answer, other workers take it back."""
         try:
             async with asyncio.timeout(SIGN_OFF_WITHIN_S):
                 released = await persist(lambda: self._pipeline.release(f"worker ended: {reason}"))
@@ -151,9 +151,9 @@ class Service:
                     released=released,
                 )
         except EXPECTED_ERRORS as error:
-            self._log.error("could not sign off", error=explained(error, self._settings).message)
+            self._log.error("could not deregister", error=explained(error, self._settings).message)
 
-    # -- what the loops tell each other
+    # -- messages between the loops
 
     def _signal(self, payload: str) -> None:
         self._dispatcher.signalled()

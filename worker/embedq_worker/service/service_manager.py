@@ -1,7 +1,7 @@
-"""What a service manager is told of a worker: ready, alive, what it waits for, ending; by sd_notify(3).
+"""Tell a service manager by sd_notify(3) that a worker is ready, alive or stopping, and what it is doing.
 
-systemd names its socket in NOTIFY_SOCKET; where there is none, nothing is told. The words of life come from
-the event loop: a loop that does not turn any more is what the watchdog is for.
+systemd names its socket in NOTIFY_SOCKET; without one, nothing is sent. The watchdog messages come from the
+event loop, so that the watchdog notices if that is blocked.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Protocol
 from embedq_worker.waits import beside, first_of
 
 STATUS_EVERY_S = 5.0
-"""A status is told when it is so old; more often where the watchdog wants to hear something."""
+"""Seconds between two status messages; fewer if the watchdog requires it."""
 
 FAREWELL_S = 15.0
-"""After the grace time: for giving back and signing off."""
+"""Added to the grace period, for returning tasks and deregistering."""
 
 
 class Subject(Protocol):
-    """Who is told about."""
+    """The worker that is reported on."""
 
     @property
     def entered(self) -> asyncio.Event:
-        """Set when it works."""
+        """Set when it is ready."""
 
     @property
     def ending(self) -> asyncio.Event:
-        """Set when it was asked to end."""
+        """Set once it was told to stop."""
 
     @property
     def status(self) -> str:
-        """What it does, in a line."""
+        """What it is doing, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ServiceManager:
 
     Attributes:
         address: A path, or a name that begins with NUL.
-        every_s: Seconds between two words of life.
+        every_s: Seconds between two watchdog messages.
     """
 
     address: str
@@ -53,18 +53,18 @@ class ServiceManager:
 
     @classmethod
     def named_in(cls, environment: MutableMapping[str, str]) -> ServiceManager | None:
-        """Take the manager out of the environment, so that no child speaks to it in our name.
+        """Take the manager's variables out of the environment, so that no child process notifies it.
 
         Args:
             environment: ``os.environ``.
 
         Returns:
-            None where nobody listens.
+            None if there is no manager.
         """
         address = environment.pop("NOTIFY_SOCKET", "")
         watchdog_us = environment.pop("WATCHDOG_USEC", "")
         meant = environment.pop("WATCHDOG_PID", "")
-        if not address.startswith(("/", "@")):  # vsock and the like: a machine's, not a service's
+        if not address.startswith(("/", "@")):  # such as vsock, which is for virtual machines, not services
             return None
         if address.startswith("@"):
             address = "\0" + address[1:]
@@ -73,7 +73,7 @@ class ServiceManager:
         return cls(address, min(STATUS_EVERY_S, int(watchdog_us) / 1_000_000 / 3))
 
     def tell(self, *words: str) -> None:
-        """Send words such as ``READY=1``; a manager that takes none is no reason to wait or to fail."""
+        """Send messages such as ``READY=1``; if the manager does not accept them, they are dropped."""
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto("\n".join(words).encode(), self.address)
@@ -83,12 +83,12 @@ class ServiceManager:
 async def informed(
     manager: ServiceManager | None, subject: Subject, *, grace_s: float
 ) -> AsyncIterator[None]:
-    """Tell the manager about the subject while the block runs.
+    """Keep the manager informed for the duration of the block.
 
     Args:
-        manager: None: nobody is told.
-        subject: What works in the block.
-        grace_s: Seconds it may take to end; asked for, whatever the unit says.
+        manager: None if there is none.
+        subject: The worker that runs in the block.
+        grace_s: Seconds it may take to stop; requested from the manager, whatever the unit says.
     """
     if manager is None:
         yield

@@ -1,4 +1,4 @@
-"""Whether the provider fails, or one text that it breaks down on."""
+"""Find out whether the provider is failing, or a single text makes it fail."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from embedq_worker.providers.base import ProviderUnavailable
 from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome
 
 ASKED_AGAIN = 2
-"""Times in a row that a suspect has to fail once more before it is charged: at once, for a provider that
-fails every second or third request cannot keep step with that, and after the control text."""
+"""Consecutive times that a suspect has to fail again before it is charged: once at once, and once after the
+control text, a pattern that a provider failing every second or third request does not produce."""
 
 CONTROLS = 3
-"""Times in a row that the control text has to work before a text is suspected. That costs little; to ask once
-more for a text that is never answered costs a timeout."""
+"""Consecutive times that the control text has to succeed before a text is blamed. That costs little, whereas
+another request for a text that is never answered costs a timeout."""
 
 _REMEMBERED = 10_000
-"""Suspects at most: with so many it is the provider."""
+"""Maximum number of suspects; with so many, it is the provider that fails."""
 
 
 class Suspicion:
-    """Remembers the tasks in whose company the provider failed: when it does so again, is it a text of those?
+    """Remembers tasks for which the provider failed; if it does so again, one of their texts may be why.
 
     Args:
-        embedder: Asks for the control text.
+        embedder: Embeds the control text.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -32,12 +32,12 @@ class Suspicion:
         self._suspects: set[UUID] = set()
 
     async def is_a_text(self, tasks: Iterable[UUID]) -> bool:
-        """Whether it is a text of these that the provider breaks down on, again, while it embeds others.
+        """Whether the provider failed again because of a text of these tasks, while it embeds other texts.
 
-        Without this, such a text would come back to the head of the queue for ever, and hold everybody up.
+        Without this check, such a text would return to the head of the queue for ever and block all others.
 
         Args:
-            tasks: That the provider failed.
+            tasks: Tasks for which the provider failed.
         """
         failed = set(tasks)
         if self._suspects.isdisjoint(failed):
@@ -53,13 +53,14 @@ class Suspicion:
         outcomes: dict[str, Outcome],
         ask: Callable[[Sequence[str]], Awaitable[Mapping[str, Outcome]]],
     ) -> None:
-        """Ask again for what a suspect lacks, until it has failed often enough to be charged.
+        """Retry the missing texts of a suspect until it has failed often enough to be charged.
 
-        A provider that fails now and then embeds it sooner, or fails the control text, which clears it.
+        A provider that fails only now and then will embed them, or fail the control text, which clears the
+        suspect.
 
         Args:
-            task: Alone in its batch; nothing is done where it is no suspect.
-            outcomes: By text; what is answered now takes its place there.
+            task: Alone in its batch; does nothing if it is not a suspect.
+            outcomes: By text; new outcomes replace those.
             ask: Embeds texts.
         """
         failed = 0
@@ -71,12 +72,12 @@ class Suspicion:
             failed = failed + 1 if len(_unavailable(outcomes)) == len(lacking) else 0
 
     def clear(self, tasks: Iterable[UUID]) -> None:
-        """Suspect these no longer: they have come to an end."""
+        """Drop suspects that have been settled."""
         if self._suspects:
             self._suspects.difference_update(tasks)
 
     async def _embeds_others(self) -> bool:
-        """Whether the provider embeds a text that is nobody's."""
+        """Whether the provider embeds the control text."""
         for _ in range(CONTROLS):
             control = await self._embedder.embed([CONTROL_TEXT])
             if not isinstance(control.outcomes[0], Embedded):
@@ -85,5 +86,5 @@ class Suspicion:
 
 
 def _unavailable(outcomes: Mapping[str, Outcome]) -> list[str]:
-    """The texts that the provider failed."""
+    """The texts for which the provider was unavailable."""
     return [text for text, outcome in outcomes.items() if isinstance(outcome, ProviderUnavailable)]
