@@ -1,1 +1,1 @@
-"""Articles: read from files, cut into chunks, stored, found."""
+"""Articles: reading them from files, chunking, storing and searching."""

@@ -1,6 +1,6 @@
-"""Drafts of articles stored by slug, with a task for each whose embeddings have to be made anew.
+"""Store drafts of articles by slug, and queue a task for each whose embeddings must be computed again.
 
-The rules are in sql/012_bulk (`embedq_store_articles`); here they become types, batches and counts.
+The rules are in sql/012_bulk (`embedq_store_articles`); this module adds types, batches and counts.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Item: TypeAlias = ArticleDraft | Skipped
 
 BATCH_ARTICLES = 500
 BATCH_CHARACTERS = 4_000_000
-"""So that a batch of big files is a statement of some megabytes, not of gigabytes."""
+"""Keeps the statement for a batch of large files to some megabytes."""
 MAX_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
 class StoredArticle:
-    """What became of a draft, or would in a dry run.
+    """What became of a draft or, in a dry run, would become of it.
 
     Attributes:
         source: Where it came from.
-        outcome: ``unchanged``: nothing the draft states differs, nothing was written.
-        queued: A task was queued, or one that is pending already will do it. Not where nothing that is
-            embedded changed, and not for a no_rag article without embeddings.
+        outcome: ``unchanged`` if nothing that the draft states differs; then nothing was written.
+        queued: A task was queued, or a pending one covers it. False if nothing that is embedded has changed,
+            and for a no_rag article without embeddings.
     """
 
     slug: str
@@ -51,7 +51,7 @@ class StoredBatch:
 
     Attributes:
         articles: In the order of the drafts.
-        skipped: What gave no article: as read, and what the database refused.
+        skipped: Files that could not be read, and drafts that the database rejected.
     """
 
     articles: Sequence[StoredArticle]
@@ -70,11 +70,11 @@ class ImportCounts:
 
     @property
     def stored(self) -> int:
-        """Articles that are as their files say."""
+        """Articles that now match their files."""
         return self.created + self.updated + self.unchanged
 
     def add(self, batch: StoredBatch) -> None:
-        """Add what became of a batch."""
+        """Add a batch."""
         for article in batch.articles:
             setattr(self, article.outcome, getattr(self, article.outcome) + 1)
             self.queued += article.queued
@@ -86,10 +86,10 @@ class ImportOptions:
     """How drafts are stored.
 
     Attributes:
-        by: Who does it: created_by, updated_by and the audit log.
-        max_attempts: Of the tasks.
-        priority: Of the tasks.
-        dry_run: Tell what would happen, write nothing, lock nothing.
+        by: Operator, for created_by, updated_by and the audit log.
+        max_attempts: max_attempts of the tasks.
+        priority: Priority of the tasks.
+        dry_run: Report what would happen, without writing or locking anything.
     """
 
     by: str
@@ -101,23 +101,22 @@ class ImportOptions:
 async def store_articles(
     connection: Connection, items: Iterable[Item], options: ImportOptions
 ) -> AsyncIterator[StoredBatch]:
-    """Store drafts in batches, one round trip and one transaction each.
+    """Store drafts in batches, with one round trip and one transaction each.
 
-    Articles are found by slug; title, content and what else the draft states are compared, and only what it
-    states is written. An interrupted import can be run again: what is stored already is unchanged then.
+    Articles are matched by slug. Title, content and whatever else the draft states are compared, and only
+    what it states is written. An interrupted import can be run again: what is stored already is unchanged.
 
     Args:
         connection: To a migrated database.
-        items: As `importing.read_articles` gives them, read in a thread while the last batch is on its way to
-            the screen; slugs must not repeat.
+        items: From `importing.read_articles`, iterated in a thread; slugs must be unique.
         options: How they are stored.
 
     Yields:
-        What became of each batch.
+        The result of each batch.
 
     Raises:
-        EmbedqError: Another session kept an article locked all the time; batches before are stored.
-        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; batches before are stored.
+        EmbedqError: Another session kept an article locked all the time; earlier batches are stored.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`; earlier batches are stored.
     """
     batches = _batches(iter(items))
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -143,7 +142,7 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 async def _store(
     connection: Connection, drafts: Sequence[ArticleDraft], options: ImportOptions
 ) -> StoredBatch:
-    """Store together; where the database refuses what one of them holds, each for itself."""
+    """Store all in one transaction or, if the database rejects one of them, each on its own."""
     try:
         stored = await until_free(
             lambda: _store_once(connection, drafts, options), _held(drafts), tries=ROWS_TRIES
@@ -152,7 +151,7 @@ async def _store(
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
         if len(drafts) == 1:
             return StoredBatch(
-                (), (Skipped(drafts[0].source, f"the database refuses it: {one_line(error)}"),)
+                (), (Skipped(drafts[0].source, f"the database rejects it: {one_line(error)}"),)
             )
     single = [await _store(connection, [draft], options) for draft in drafts]
     return StoredBatch(
@@ -163,8 +162,8 @@ async def _store(
 
 def _held(drafts: Sequence[ArticleDraft]) -> EmbedqError:
     return EmbedqError(
-        f"another session keeps an article locked, of the {len(drafts)} from {drafts[0].source} on",
-        "end long transactions (pg_stat_activity tells which), then import again",
+        f"another session keeps one of {len(drafts)} articles locked, from {drafts[0].source} on",
+        "end long transactions (see pg_stat_activity), then import again",
     )
 
 

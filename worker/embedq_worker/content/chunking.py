@@ -1,15 +1,15 @@
-"""Markdown cut into chunks along its headings, paragraphs and sentences.
+"""Split Markdown into chunks along its headings, paragraphs and sentences.
 
-What is normalised, in chunks as in headings: a byte order mark and YAML front matter at the start are left
-out; CRLF and CR become LF; control characters other than tab and line feed become spaces; lone surrogates
-become U+FFFD. Nothing else is changed, so a chunk is a slice of the article, white space inside included.
+The text is normalised, in chunks and in headings: a byte order mark and YAML front matter at the start are
+removed; CRLF and CR become LF; control characters other than tab and line feed become spaces; lone surrogates
+become U+FFFD. Nothing else is changed, so a chunk is a slice of the article, including the white space in it.
 
 A *word* is what `count_words` counts: up to 16 characters between white space, one Chinese or Japanese
-character with its punctuation, or up to 4 characters of a script of south-east Asia that puts no space
-between words. A chunk of n words therefore has fewer than 32 n characters, whatever is in the article.
+character with its punctuation, or up to 4 characters of a South-East Asian script written without spaces. A
+chunk of n words therefore has fewer than 32 n characters, whatever the article contains.
 
-Parsing takes time in proportion to the number of lines, about 10 microseconds each: run it in a thread when
-an event loop must go on beating.
+Parsing takes time proportional to the number of lines, about 10 microseconds each; run it in a thread if an
+event loop must stay responsive.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_TITLE = 500  # characters, as in the table
 MERGED_BELOW = 2  # sections of headings deeper than this may share a chunk
 MAX_NESTING = 40  # levels of quotes, two for each list; headings after a list nested deeper are not seen
 
-# Scripts without spaces: a longer run must not pass as one word. Every alternative is bounded, white space
-# too, so that size in words bounds size in characters.
+# In scripts without spaces, a long run must not count as one word. Every alternative is bounded, even white
+# space, so that the size in words bounds the size in characters.
 _IDEOGRAPH = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u30ff\u3105-\u312f\u31a0-\u31bf"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua48c\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -47,7 +47,7 @@ _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MARKUP = re.compile(r"[\\`*_\[\]<>&]")
-# Every line must look like YAML and none be blank: text between two thematic breaks is not front matter.
+# Every line must look like YAML and none may be blank: text between two thematic breaks is not front matter.
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?=[\w\"'])(?:[\w\"'][^\n:]*:(?:[ \t][^\n]*)?\n|[ \t#][^\n]*\n|-[ \t][^\n]*\n)+?"
     r"(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
@@ -60,9 +60,9 @@ class Chunk:
 
     Attributes:
         index: 0, 1, 2, ... without gaps.
-        heading_path: Headings the text stands under, outermost first: plain text, one line, at most 200
-            characters each. Where several small sections share the chunk, what they have in common.
-        text: Slice of the normalised article; begins and ends with a character that is not white space.
+        heading_path: Headings above the text, outermost first: plain text, one line, at most 200 characters
+            each. If several small sections share the chunk, the headings they have in common.
+        text: Slice of the normalised article, without white space at its ends.
     """
 
     index: int
@@ -80,7 +80,7 @@ class _Heading:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """Text from a heading to the next; `level` is that of its highest heading, 7 where it has none."""
+    """Text from one heading to the next; `level` is that of its highest heading, 7 without one."""
 
     start: int
     end: int
@@ -91,30 +91,30 @@ class _Section:
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """What the Markdown parser tells: headings, and where code blocks begin and end."""
+    """What the Markdown parser finds: headings, and where code blocks begin and end."""
 
     headings: list[_Heading]
     code: list[tuple[int, int]]
 
 
 def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
-    """Cut an article into chunks.
+    """Split an article into chunks.
 
-    A section goes from a heading to the next; headings that follow one another directly open one section, so
-    that no heading stands alone. Headings inside lists, quotes, code and HTML open none. Small neighbouring
-    sections share a chunk, but none reaches across a heading of level 1 or 2. A section of more than `size`
-    words is cut at the end of a paragraph, else of a sentence or line, else between words, whichever comes
-    last in the second half of the chunk; a code block that fits into one chunk stays whole.
+    A section extends from one heading to the next; consecutive headings without text in between open one
+    section, so that no heading stands alone. Headings inside lists, quotes, code and HTML do not count. Small
+    neighbouring sections share a chunk, but not across a heading of level 1 or 2. A section of more than
+    `size` words is cut in the second half of the chunk: at the last end of a paragraph or, without one, of a
+    sentence or line, or else between words. A code block that fits into one chunk stays whole.
 
     Args:
         text: Markdown; anything is accepted.
-        size: Words per chunk at most, see `count_words`.
-        overlap: Words at the end of a chunk that are repeated at the start of the next one of the same
-            section; taken as `size` - 1 where it is not smaller than `size`.
+        size: Maximum words per chunk, see `count_words`.
+        overlap: Words at the end of a chunk that are repeated at the start of the next one in the same
+            section; reduced to `size` - 1 if larger.
 
     Returns:
-        Chunks in the order of the article; none where it is blank. Without overlap they hold all of its
-        text, each character once.
+        Chunks in the order of the article; none if it is blank. Without overlap they contain its whole text,
+        every character once.
 
     Raises:
         ValueError: `size` is below 1, or `overlap` below 0.
@@ -133,19 +133,19 @@ def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
 
 
 def count_words(text: str) -> int:
-    """Count words as chunks are measured; see the module for what a word is.
+    """Count words as for the size of chunks; the module describes what a word is.
 
-    White space counts nothing up to 15 characters in a row, and one word for each 16.
+    White space counts as one word per 16 consecutive characters, shorter runs not at all.
     """
     return len(_WORD.findall(text))
 
 
 def embedding_input(title: str, chunk: Chunk) -> str:
-    """What is sent to the provider for a chunk: title and headings on one line, then the text.
+    """The text sent to the provider for a chunk: title and headings on one line, then the chunk.
 
     Args:
-        title: Of the article; left out where the outermost heading repeats it.
-        chunk: Of the same article.
+        title: Title of the article; left out if the outermost heading repeats it.
+        chunk: A chunk of that article.
     """
     name = _one_line(title)[:MAX_TITLE]
     headings = chunk.heading_path
@@ -155,10 +155,10 @@ def embedding_input(title: str, chunk: Chunk) -> str:
 
 
 def heading_text(markdown: str) -> str:
-    """The text of a heading as people read it: one line without emphasis, links and tags.
+    """The plain text of a heading: one line without emphasis, links and tags.
 
     Args:
-        markdown: Of the heading, without its marks. Parsing is not linear in its length: cut it before.
+        markdown: The heading without its marks. Parsing is not linear in its length, so truncate it first.
     """
     if not _MARKUP.search(markdown):
         return _one_line(markdown)
@@ -167,12 +167,12 @@ def heading_text(markdown: str) -> str:
     plain = "".join(
         " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
     )
-    # What looks like a tag may be all there is: `# <Button>`.
+    # The heading may consist only of what looks like a tag: `# <Button>`.
     return _one_line(plain) or _one_line(markdown)
 
 
 def content_hash(embedding_input: str) -> str:
-    """SHA-256 of what was sent, 64 hexadecimal digits: the same hash and model, the same vector."""
+    """SHA-256 of the text sent, 64 hexadecimal digits; the same hash and model give the same vector."""
     return hashlib.sha256(embedding_input.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -210,9 +210,9 @@ def _outline(body: str) -> _Outline:
 
 @cache
 def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
-    """For blocks, and for the inside of a heading; to make them takes longer than to cut a short article.
+    """Parsers for blocks and for headings; creating them takes longer than chunking a short article.
 
-    The first use compiles the rules, and threads must not race in that; from then on they are only read.
+    The first parse compiles the rules, in which threads must not race; after that they are only read.
     """
     blocks = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable("inline")
     inline = MarkdownIt("commonmark")
@@ -305,9 +305,9 @@ class _Words:
         return self._body[self.starts[first] : self._ends[cut - 1]].strip()
 
     def cut(self, first: int, size: int, overlap: int) -> int:
-        """Where a chunk that begins with word `first` ends: the number of the first word after it.
+        """Where a chunk that begins with word `first` ends: the index of the first word after it.
 
-        It has more than `overlap` words, so that the next one, which repeats these, goes on.
+        It has more than `overlap` words, so that the next chunk, which repeats that many, makes progress.
         """
         latest = first + size
         if latest >= len(self.starts):
@@ -316,12 +316,12 @@ class _Words:
         candidates = [cut for cut in range(latest, earliest - 1, -1) if not self._inside_code[cut]]
         if candidates:
             return max(candidates, key=self._rank)
-        # A code block begins before the middle and ends after the chunk: it goes into the next one. It is
-        # no longer than size - overlap, therefore it cannot cover every cut that is left.
+        # A code block begins before the middle and ends after the chunk, so it goes into the next one. It is
+        # no longer than size - overlap and therefore cannot cover all remaining cuts.
         return next(cut for cut in range(earliest - 1, first + overlap, -1) if not self._inside_code[cut])
 
     def _rank(self, cut: int) -> int:
-        """What ends before this word: 3 a paragraph, 2 a sentence or line, 1 a word, 0 nothing."""
+        """What ends before this word: a paragraph (3), a sentence or line (2), a word (1) or nothing (0)."""
         end, start = self._ends[cut - 1], self.starts[cut]
         breaks = self._body.count("\n", end, start)
         if breaks:

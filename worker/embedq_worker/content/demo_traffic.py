@@ -1,4 +1,4 @@
-"""Something going on in the demo's database: articles are edited, another program's worker fails at some."""
+"""Traffic for the demo's database: articles are edited, and another program's worker fails on some."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 
 EDITS = 12
-"""Articles that are edited at a time, at most."""
+"""Maximum number of articles edited at a time."""
 
 PAUSE_S = 1.5
 AGAIN_S = 1.0
-"""Seconds until a connection that was lost is made anew."""
+"""Seconds before reconnecting."""
 
 FAILS = 0.3
-"""How often a round ends with a failure."""
+"""Share of rounds that end with a failure."""
 
 _ERRORS: tuple[Callable[[random.Random], str], ...] = (
     lambda rng: f"connect ECONNREFUSED 10.0.{rng.randrange(4)}.{rng.randrange(256)}:11434",
@@ -36,14 +36,14 @@ _ERRORS: tuple[Callable[[random.Random], str], ...] = (
 
 
 async def keep_busy(settings: Settings, by: str) -> None:
-    """Edit and fail for ever, in articles of the demo alone; ends by cancellation only.
+    """Edit articles of the demo and insert failures until cancelled; other articles are not touched.
 
     Args:
-        settings: Of the demo's database, with its articles stored.
-        by: Who edits.
+        settings: Settings of the demo's database, with its articles stored.
+        by: Name of the editor.
     """
     while True:
-        with suppress(EmbedqError):  # a server that was restarted finds the demo as busy as before
+        with suppress(EmbedqError):  # the traffic continues after a restart of the server
             async with connected(settings, "embedq demo traffic") as connection:
                 await _edit_on(connection, ImportOptions(by, settings.max_retries))
         await asyncio.sleep(AGAIN_S)
@@ -66,7 +66,7 @@ def _edited(draft: ArticleDraft, number: int) -> ArticleDraft:
 
 
 async def _fail(connection: DirectConnection, draft: ArticleDraft, error: str) -> None:
-    """What a worker that knows nothing of ours leaves behind."""
+    """Insert a failed task as another program's worker would leave it."""
     await connection.execute(
         """INSERT INTO embedding_tasks
                (id, article_id, slug, operation, priority, status, attempts, max_attempts,

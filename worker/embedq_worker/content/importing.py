@@ -1,7 +1,7 @@
-"""Markdown files and folders read into article drafts; no database here.
+"""Read Markdown files and folders into article drafts; no database involved.
 
 Slugs are flat: `guide/Install.md` becomes `guide-install`, because a slug is one segment of a URL and the
-stem of chunk ids. Letters of every script are kept, Latin accents are dropped (`é` becomes `e`).
+stem of chunk ids. Letters of all scripts are kept, Latin accents are dropped (`é` becomes `e`).
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ MAX_FRONT_MATTER = 64 * 1024  # characters
 MAX_TITLE = 500
 MAX_FOLDER = 500
 MAX_SLUG = 255
-# Room for '.md#99999999': other programs write slug and index into a chunk id of 255 characters.
+# Leaves room for '.md#99999999': other programs write slug and index into a chunk id of 255 characters.
 MAX_DERIVED_SLUG = 240
-# A title stands at the top; parsing all of a big file for it would be waste.
+# Titles are at the top; parsing all of a large file for one would be a waste.
 TITLE_SEARCHED = 64 * 1024  # characters
 
-# Most files begin with a heading without markup, or have none at all: parsing takes many times longer.
+# Most files begin with a heading without markup or have none at all; parsing takes many times longer.
 _PLAIN_FIRST_HEADING = re.compile(
     r"(?:[ \t]*\r?\n)* {0,3}#[ \t]+(?P<text>[^\n\r#`*_\[\]<>&!\\~]+)(?:\r?\n|\Z)"
 )
 _MAYBE_HEADING = re.compile(r"(?:^|\r) {0,3}(?:#(?:[ \t\r]|$)|=)", re.MULTILINE)
 
 RootedFile: TypeAlias = tuple[Path, Path]
-"""The folder a file's slug and folder are relative to, and the file."""
+"""The root to which a file's slug and folder are relative, and the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleDraft:
-    """An article as read, not yet stored. What is None was not stated: an article that exists keeps its own.
+    """An article as read, not yet stored. None means not stated: an existing article keeps its value.
 
     Attributes:
         slug: Unique within one run, at most 255 characters.
@@ -58,7 +58,7 @@ class ArticleDraft:
         content: Markdown without front matter and NUL characters; line ends as in the file.
         folder: Parts joined by ``/``, at most 500 characters, empty at the top.
         is_public: Readers without an account may see it.
-        no_rag: It is not to be embedded.
+        no_rag: It is excluded from embedding.
         source: Where it came from, for messages.
     """
 
@@ -73,32 +73,32 @@ class ArticleDraft:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file or folder that gave no article, and why (one line)."""
+    """A file or folder that could not be read, and why, in one line."""
 
     source: str
     reason: str
 
 
 class _UnusableError(Exception):
-    """Why the file at hand gives no article."""
+    """Why a file cannot be imported."""
 
 
 def read_articles(paths: Sequence[Path]) -> Iterator[ArticleDraft | Skipped]:
     """Read Markdown files, and folders of them, one file at a time.
 
     Front matter is optional YAML: ``title``, ``slug``, ``folder``, ``public`` or ``is_public``, ``draft``,
-    ``no_rag``; other keys are ignored. ``draft: true`` makes an article private whatever else is said,
-    ``draft: false`` makes it public where nothing else is said. The folder is, if the front matter does not
-    state it, where the file lies below the path that was named; right there it states none.
+    ``no_rag``; other keys are ignored. ``draft: true`` always makes an article private; ``draft: false``
+    makes it public unless another key says otherwise. If the front matter does not state a folder, it is the
+    file's folder relative to the given path; for files directly in that path, none is stated.
 
     Args:
-        paths: Files, taken whatever their suffix, and folders, searched as `find_markdown` does.
+        paths: Files with any suffix, and folders, searched as by `find_markdown`.
 
     Returns:
         One draft or one `Skipped` per file, plus one `Skipped` per folder that cannot be listed.
 
     Raises:
-        UsageError: One of the paths does not exist; raised at the call, before anything is read.
+        UsageError: One of the paths does not exist; raised immediately, before anything is read.
     """
     files, unlisted = _scan(paths)
     return _read_all(files, unlisted)
@@ -107,14 +107,14 @@ def read_articles(paths: Sequence[Path]) -> Iterator[ArticleDraft | Skipped]:
 def find_markdown(paths: Sequence[Path]) -> list[RootedFile]:
     """Find Markdown files below folders, in a stable order.
 
-    Hidden files and folders and ``node_modules`` are left out. Links to files are followed, links to folders
-    are not (they may lead in circles, or out of the folder that was named); name such a folder itself.
+    Hidden files and folders and ``node_modules`` are skipped. Links to files are followed. Links to folders
+    are not, because they may be circular or lead out of the given folder; pass their target instead.
 
     Args:
-        paths: Files, taken whatever their suffix, and folders, searched recursively.
+        paths: Files with any suffix, and folders, searched recursively.
 
     Returns:
-        Root and file, each file once; the root of a file that was named is its folder.
+        Root and file, each file once; the root of a file in `paths` is its folder.
 
     Raises:
         UsageError: One of the paths does not exist.
@@ -123,7 +123,7 @@ def find_markdown(paths: Sequence[Path]) -> list[RootedFile]:
 
 
 def folder_of(text: str) -> str:
-    """A folder as articles have it: parts of one line joined by ``/``, none leads up; empty at the top."""
+    """Normalise a folder as stored with articles: parts joined by ``/``, without ``..``; empty at the top."""
     parts = (_one_line(part) for part in text.split("/"))
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
@@ -132,12 +132,12 @@ def slugify(text: str) -> str:
     """Turn text into a flat slug of lower-case letters, digits and single hyphens.
 
     Returns:
-        At most 240 characters; what is longer is cut and ends in a hash of the whole; empty when the text
+        At most 240 characters; longer slugs are truncated and end in a hash of the whole. Empty if the text
         has neither letters nor digits.
     """
-    # Twice: decomposing can bring up capitals, and folding can bring up accents.
+    # Twice: decomposition can produce capitals, and case folding can produce accents.
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    # Only Latin, Greek and Cyrillic accents: the marks of other scripts are part of the word.
+    # Only Latin, Greek and Cyrillic accents; in other scripts, marks are part of the word.
     bare = "".join(char for char in decomposed if not "\u0300" <= char <= "\u036f")
     kept = [
         char if unicodedata.category(char)[0] in "LNM" else "-" for char in unicodedata.normalize("NFC", bare)
@@ -153,7 +153,7 @@ def _scan(paths: Sequence[Path]) -> tuple[list[RootedFile], list[Skipped]]:
     unlisted: list[Skipped] = []
     for path in paths:
         if not os.path.exists(path):
-            raise UsageError(f"{_shown(path)}: no such file or folder, or no right to see it")
+            raise UsageError(f"{_shown(path)}: no such file or folder, or no permission to see it")
         inside = _walk(path, unlisted) if path.is_dir() else [(path.parent, path)]
         for root, file in inside:
             found.setdefault(os.path.abspath(file), (root, file))
@@ -185,7 +185,7 @@ def _read_all(files: list[RootedFile], unlisted: list[Skipped]) -> Iterator[Arti
             yield Skipped(_shown(file), str(problem))
             continue
         if draft.slug in taken:
-            yield Skipped(draft.source, f"slug '{draft.slug}' is taken by {taken[draft.slug]}")
+            yield Skipped(draft.source, f"slug '{draft.slug}' is already used by {taken[draft.slug]}")
             continue
         taken[draft.slug] = draft.source
         yield draft
@@ -215,13 +215,13 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         raise _UnusableError(_reason(error)) from None
     if len(data) > MAX_FILE_BYTES:
-        raise _UnusableError(f"bigger than {MAX_FILE_BYTES // 1024 // 1024} MiB")
+        raise _UnusableError(f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB")
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
         raise _UnusableError("not UTF-8") from None
-    return text.replace("\0", "")  # PostgreSQL takes no NUL in text
+    return text.replace("\0", "")  # PostgreSQL does not allow NUL in text
 
 
 def _split_front_matter(text: str) -> tuple[Mapping[str, object], str]:
@@ -230,10 +230,10 @@ def _split_front_matter(text: str) -> tuple[Mapping[str, object], str]:
         return {}, text
     try:
         header, content = handler.split(text)
-    except ValueError:  # one rule at the top and none below
+    except ValueError:  # the front matter is not closed
         return {}, text
     if len(header) > MAX_FRONT_MATTER:
-        raise _UnusableError(f"front matter of more than {MAX_FRONT_MATTER // 1024} KiB")
+        raise _UnusableError(f"front matter larger than {MAX_FRONT_MATTER // 1024} KiB")
     meta = _load_yaml(handler, header)
     if not isinstance(meta, dict):
         return ({}, content.lstrip("\r\n")) if not header.strip() else ({}, text)
@@ -241,8 +241,8 @@ def _split_front_matter(text: str) -> tuple[Mapping[str, object], str]:
 
 
 def _load_yaml(handler: YAMLHandler, header: str) -> object:
-    # BaseLoader builds only text, lists and mappings: a title of 1.10 stays 1.10, and no tag is obeyed.
-    # The C loaders, python-frontmatter's choice, overflow the C stack on deep nesting: the process dies.
+    # BaseLoader builds only text, lists and mappings: a title of 1.10 stays 1.10, and tags are ignored. The C
+    # loaders, which python-frontmatter uses, overflow the C stack on deep nesting and crash the process.
     try:
         return handler.load(header, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -257,7 +257,7 @@ def _load_yaml(handler: YAMLHandler, header: str) -> object:
 
 
 def _text(meta: Mapping[str, object], key: str) -> str | None:
-    """The value as one line without control characters; None where there is none."""
+    """The value as one line without control characters; None if there is none."""
     value = meta.get(key)
     if value is None or value in ("", "~", "null", "Null", "NULL"):
         return None
@@ -287,7 +287,7 @@ def _is_public(meta: Mapping[str, object]) -> bool | None:
 
 def _slug(stated: str | None, relative: Path) -> str:
     if stated and re.fullmatch(rf"[\w.~-]{{1,{MAX_SLUG}}}", stated):
-        return stated  # it may name an article that exists: not to be respelled
+        return stated  # not changed, because it may be the slug of an existing article
     path = str(relative.with_suffix(""))
     return slugify(stated or path) or slugify(path) or f"article-{_short_hash(path)}"
 
@@ -302,7 +302,7 @@ def _folder(stated: str | None, relative: Path) -> str | None:
 
 
 def _first_heading(content: str) -> str | None:
-    """Text of the first heading of level 1 that is in no list, quote, code or HTML block."""
+    """Text of the first heading of level 1 outside lists, quotes, code and HTML blocks."""
     if plain := _PLAIN_FIRST_HEADING.match(content):
         return _one_line(plain["text"]) or None
     if not _MAYBE_HEADING.search(content, 0, TITLE_SEARCHED):
@@ -315,7 +315,7 @@ def _first_heading(content: str) -> str | None:
 
 @cache
 def _blocks() -> MarkdownIt:
-    """To make it takes longer than to read the top of a file with it."""
+    """The parser, cached: creating it takes longer than parsing the top of a file."""
     return MarkdownIt("commonmark").disable("inline")
 
 
@@ -325,14 +325,14 @@ def _title_of_name(stem: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """White space collapsed; control characters and lone surrogates dropped."""
+    """Collapse white space; drop control characters and lone surrogates."""
     return "".join(
         char for char in " ".join(text.split()) if unicodedata.category(char) not in ("Cc", "Cs")
     ).strip()
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed and stored: file names need not be valid UTF-8."""
+    """A path as text that can be printed and stored; file names need not be valid UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 

@@ -1,6 +1,6 @@
-"""The reference corpus of the demo: what Python's own `help()` knows about the language.
+"""The articles of the demo: the language topics of Python's own `help()`.
 
-Some 80 real articles that every interpreter carries, so that a demo needs neither files nor a network.
+About 80 real articles come with every interpreter, so the demo needs neither files nor network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from embedq_worker.errors import EmbedqError
 
 FOLDER = "python/reference"
 
-# As Sphinx' text builder, which wrote these texts, takes them for deeper and deeper headings.
+# Underlines of headings, from the highest level down, in Sphinx's text builder, which produced these texts.
 _UNDERLINES = '*=-~"+'
 _HEADING = re.compile(rf"^(?P<text>\S.*)\n(?P<line>([{re.escape(_UNDERLINES)}])\3+)$", re.MULTILINE)
 _LOOKS_LIKE_HEADING = re.compile(r"^ {0,3}(?=#)", re.MULTILINE)
@@ -22,14 +22,14 @@ _LOOKS_LIKE_HEADING = re.compile(r"^ {0,3}(?=#)", re.MULTILINE)
 def python_topics() -> list[ArticleDraft]:
     """Turn the help topics of the running interpreter into articles, in the order of their keys.
 
-    Two keys with one text (``else`` and ``if``) give one article. How many there are depends on the version
-    of Python: 79 keys in 3.11.
+    Keys with the same text (``else`` and ``if``) become one article. Their number depends on the version of
+    Python: 79 keys in 3.11.
 
     Returns:
         Public drafts in the folder ``python/reference`` with slugs ``python-KEY``.
 
     Raises:
-        EmbedqError: This interpreter was packaged without its help texts.
+        EmbedqError: This interpreter was packaged without the help topics.
     """
     keys = {text: key for key, text in sorted(_load_topics().items())}
     return [_draft(key, text) for text, key in sorted(keys.items(), key=lambda item: item[1])]
@@ -38,8 +38,8 @@ def python_topics() -> list[ArticleDraft]:
 def markdown_of(rest: str) -> str:
     """Turn the underlined headings of plain reStructuredText output into Markdown headings.
 
-    Everything else stays, except that a line that starts with ``#`` (a comment in a code block, which is
-    indented by three spaces there) is moved to the right so that Markdown does not take it for a heading.
+    Everything else stays, except that a line that starts with ``#`` (a comment in a code block, indented by
+    three spaces there) is indented further so that Markdown does not take it for a heading.
     """
     return _HEADING.sub(_heading, _LOOKS_LIKE_HEADING.sub("    ", rest))
 
@@ -56,8 +56,8 @@ def _load_topics() -> dict[str, str]:
         module = importlib.import_module("pydoc_data.topics")
     except ImportError:
         raise EmbedqError(
-            "this Python was packaged without its help texts (pydoc_data)",
-            "import Markdown of your own instead: embedq-tui import PATH",
+            "this Python was packaged without its help topics (pydoc_data)",
+            "import your own Markdown files instead: embedq-tui import PATH",
         ) from None
     return {str(key): str(text).strip() for key, text in module.topics.items()}
 

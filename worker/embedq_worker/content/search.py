@@ -1,8 +1,8 @@
 """Search by meaning: articles ranked by the cosine similarity of their best chunk to a query vector.
 
-Small tables are compared exactly. In a big one with a vector index, the index proposes chunks and is trusted
-only when they make up enough articles; otherwise (a narrow folder, a poor index) the comparison is exact too.
-Without pgvector the vectors are streamed and compared here.
+Small tables are searched exactly. In a large one with a vector index, the index proposes chunks, which are
+used only if they cover enough articles; otherwise (a narrow folder, a poor index) the search is exact too.
+Without pgvector, the vectors are streamed and compared here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from embedq_worker.schema.storage import VectorStorage, inspect_storage
 
 SNIPPET_WIDTH = 160  # characters
 EXACT_BELOW = 50_000  # chunks; 30,000 of 256 dimensions take 40 ms, the index 17 ms
-# Chunks asked of the index per article wanted. Chunks of one article lie close together.
+# Chunks requested from the index per article, because chunks of the same article are often close together.
 CHUNKS_PER_ARTICLE = (8, 64)
 # An ivfflat index built on an empty table, as article applications do, finds 28 % of the ten best with its
 # default of one probe, 98 % with 32.
@@ -35,7 +35,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """An article and the chunk of it that fits best.
+    """An article and its best matching chunk.
 
     Attributes:
         heading_path: Headings above the chunk, outermost first.
@@ -67,13 +67,13 @@ class _Question:
 
     @property
     def literal(self) -> str:
-        """The vector as pgvector reads it."""
+        """The vector in pgvector's text format."""
         return json.dumps(self.vector.tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A candidate: the chunk's row, its article, how well it fits."""
+    """A candidate: the chunk's row, its article, and its score."""
 
     id: int
     article_id: int
@@ -81,7 +81,7 @@ class _Chunk:
 
     @property
     def rank(self) -> tuple[float, int, int]:
-        """Higher is better; equal scores are told apart by age, so that answers repeat."""
+        """Higher is better; ties are broken by age, so that results are stable."""
         return self.score, -self.article_id, -self.id
 
 
@@ -100,21 +100,21 @@ async def search(
 
     Args:
         connection: To a migrated database; statements run in a transaction (or savepoint) of their own.
-        query_vector: The query as embedded by `model`.
-        model: Name stored with the vectors to compare with; others are passed over.
-        limit: Articles wanted, at least 1.
-        folder: This folder and those below it; None or empty for all.
-        any_model: Compare with vectors of unknown model too (written by another program).
-        query: The words searched for; the snippet is taken from around them.
-        exact_below: Number of chunks (as PostgreSQL estimates it) up to which a vector index is not asked.
+        query_vector: The query, embedded by `model`.
+        model: Name stored with the vectors to compare; others are ignored.
+        limit: Maximum number of articles, at least 1.
+        folder: This folder and its subfolders; None or empty for all.
+        any_model: Also compare vectors of unknown model (written by another program).
+        query: The words searched for; the snippet is chosen around them.
+        exact_below: Number of chunks (as estimated by PostgreSQL) up to which a vector index is not used.
 
     Returns:
-        The best chunk of each article, best first. Empty when nothing is comparable: another number of
-        dimensions, or a query vector without direction.
+        The best chunk of each article, best first. Empty if nothing is comparable: the dimensions differ, or
+        the query vector is zero or not finite.
 
     Raises:
         ValueError: `limit` is below 1.
-        SchemaError: There is no table to search, or it lacks our columns.
+        SchemaError: The table is missing, or lacks our columns.
     """
     if limit < 1:
         raise ValueError("limit must be at least 1")
@@ -133,14 +133,14 @@ async def search(
 
 
 def snippet(text: str, query: str) -> str:
-    """Cut one line out of a text, where it has most words of the query.
+    """Choose a one-line excerpt of a text that contains most words of the query.
 
     Args:
-        text: May have many lines, and anything in them.
+        text: Any text.
         query: Words.
 
     Returns:
-        At most `SNIPPET_WIDTH` characters, cut between words, with an ellipsis where something was left out.
+        At most `SNIPPET_WIDTH` characters, cut between words, with an ellipsis at each end that was cut.
     """
     width = SNIPPET_WIDTH
     line = " ".join(_UNPRINTABLE.sub(" ", text).split())
@@ -176,7 +176,7 @@ def _start_of_window(line: str, query: str, width: int) -> int:
 def _after_space(line: str, start: int, end: int) -> int:
     if line[start - 1] == " ":
         return start
-    space = line.find(" ", start, start + (end - start) // 4)  # further on, a word is too long to be spared
+    space = line.find(" ", start, start + (end - start) // 4)  # a longer word may be cut
     return space + 1 if space >= 0 else start
 
 
@@ -205,7 +205,7 @@ def _distance(storage: VectorStorage, dimensions: int) -> str:
     distance = f"e.vector OPERATOR({storage.schema}.<=>) $4::text::{storage.schema}.vector"
     if storage.dimensions != -1:
         return distance
-    # Without a declared number of dimensions rows may differ, and comparing those is an error.
+    # If the column has no declared dimensions, rows may differ, and comparing those would be an error.
     return f"CASE WHEN {storage.schema}.vector_dims(e.vector) = {dimensions:d} THEN {distance} END"
 
 
@@ -228,13 +228,13 @@ async def _best_by_index(connection: Connection, storage: VectorStorage, questio
     await connection.execute("SELECT set_config('ivfflat.probes', $1, true)", str(IVFFLAT_PROBES))
     for width in CHUNKS_PER_ARTICLE:
         wanted = question.limit * width
-        candidates = str(min(max(wanted, 100), 1000))  # 1000 is the most that pgvector takes
+        candidates = str(min(max(wanted, 100), 1000))  # 1000 is the maximum of pgvector
         await connection.execute("SELECT set_config('hnsw.ef_search', $1, true)", candidates)
         rows = await connection.fetch(statement, *question.filters, question.literal, wanted)
         best = _best_per_article(_chunks(rows), question.limit)
         if len(best) == question.limit:
             return best
-        if len(rows) < wanted:  # the index has no more to give, which does not mean that there is no more
+        if len(rows) < wanted:  # the index finds no more, although there may be more
             break
     return await _best_exactly(connection, storage, question)
 
@@ -243,7 +243,7 @@ def _chunks(rows: Iterable[asyncpg.Record]) -> list[_Chunk]:
     return [
         _Chunk(row["id"], row["article_id"], 1.0 - row["distance"])
         for row in rows
-        if row["distance"] is not None and math.isfinite(row["distance"])  # NaN: a vector of zeros
+        if row["distance"] is not None and math.isfinite(row["distance"])  # NaN for a zero vector
     ]
 
 
@@ -262,14 +262,14 @@ async def _best_by_streaming(connection: Connection, question: _Question) -> lis
     cursor = await connection.cursor(statement, *question.filters, len(question.vector))
     best: list[_Chunk] = []
     while rows := await cursor.fetch(STREAM_ROWS):
-        # Parsing is most of the work: off the loop, so that a console stays alive.
+        # Parsing is most of the work; in a thread, so that a console stays responsive.
         scored = await asyncio.to_thread(_score, question.vector, rows)
         best = _best_per_article([*best, *scored], question.limit)
     return best
 
 
 def _score(query: Vector, rows: Sequence[asyncpg.Record]) -> list[_Chunk]:
-    # numpy was tried: parsing takes 90 % of the time, and 768 products too little to pay for an array.
+    # NumPy does not pay off: parsing takes 90 % of the time, and 768 products are too few for an array.
     length = math.hypot(*query)
     unit = [component / length for component in query]
     scores = ((row, _cosine(unit, row["vector"])) for row in rows)
@@ -277,7 +277,7 @@ def _score(query: Vector, rows: Sequence[asyncpg.Record]) -> list[_Chunk]:
 
 
 def _cosine(unit: Sequence[float], stored: str) -> float | None:
-    """None where another program stored something that has no direction."""
+    """Cosine similarity; None if another program stored something that is not a usable vector."""
     try:
         vector = json.loads(stored)
         length = math.hypot(*vector)

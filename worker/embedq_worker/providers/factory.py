@@ -1,4 +1,4 @@
-"""The provider that the settings name. Libraries are imported only when theirs is the provider wanted."""
+"""Create the provider named in the settings; only its own libraries are imported."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from embedq_worker.settings import Settings
 
 
 def open_provider(settings: Settings) -> Provider:
-    """Make the provider; nothing is sent and nothing is loaded before its first use.
+    """Create the provider; nothing is sent or loaded before its first use.
 
     Args:
         settings: As loaded.
 
     Returns:
-        A provider to be closed with `aclose`.
+        A provider, which must be closed with `aclose`.
 
     Raises:
         ProviderMisconfigured: The settings alone show that it cannot work.

@@ -1,4 +1,4 @@
-"""What an HTTP error of a provider means to the queue."""
+"""Translate HTTP errors of providers to the kinds of failure the queue knows."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _TOO_LONG = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a provider said about a failure, not scrubbed.
+    """What a provider said about a failure; may contain secrets.
 
     Attributes:
-        message: Its words.
-        codes: Its machine-readable names for the failure, such as ``insufficient_quota``.
+        message: The error message.
+        codes: Machine-readable codes, such as ``insufficient_quota``.
     """
 
     message: str
@@ -47,18 +47,18 @@ class Told:
 
     @property
     def too_long(self) -> bool:
-        """Whether it says that a text exceeds the context of the model."""
+        """Whether it says that a text exceeds the model's context."""
         return bool(_TOO_LONG.search(" ".join((self.message, *self.codes))))
 
 
 @dataclass(frozen=True, slots=True)
 class Remedies:
-    """Advice of one provider.
+    """Advice specific to one provider.
 
     Attributes:
         refused: For 401 and 403.
         missing: For 404.
-        unusable: For a refusal of the text that `check` embeds.
+        unusable: If the test text of `check` is rejected.
     """
 
     refused: str
@@ -67,7 +67,7 @@ class Remedies:
 
 
 def told_by(answer: Answer) -> Told:
-    """Find the message in the error bodies that OpenAI, Ollama, vLLM, TEI, llama.cpp and proxies write."""
+    """Extract the message from the error bodies of OpenAI, Ollama, vLLM, TEI, llama.cpp and proxies."""
     text = answer.body.decode("utf-8", "replace")
     try:
         body = json.loads(text)
@@ -84,12 +84,12 @@ def told_by(answer: Answer) -> Told:
 
 
 def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> ProviderError:
-    """Say what an answer other than 2xx means.
+    """Classify a response other than 2xx.
 
     Args:
-        answer: The answer.
-        client: Who got it; scrubs the provider's words.
-        remedies: Advice that depends on the provider.
+        answer: The response.
+        client: The client that received it; removes secrets from the message.
+        remedies: Advice specific to the provider.
     """
     told = told_by(answer)
     message = f"{client.endpoint} answered {answer.status}: {client.scrub(told.message)}".rstrip(": ")
@@ -101,10 +101,12 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return ProviderMisconfigured(message, remedies.missing)
         case 407:
             return ProviderMisconfigured(
-                message, "a proxy asks for credentials: put USER:PASSWORD@ into HTTP_PROXY and HTTPS_PROXY"
+                message, "the proxy requires credentials: add USER:PASSWORD@ to HTTP_PROXY and HTTPS_PROXY"
             )
         case 429 if told.codes & _NO_MONEY:
-            return ProviderMisconfigured(message, "the account has no quota left: check its plan and billing")
+            return ProviderMisconfigured(
+                message, "the account's quota is used up: check its plan and billing"
+            )
         case 429:
             return ProviderRateLimited(message, retry_after=wait)
         case 503 if wait is not None:
@@ -115,7 +117,7 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return _redirected(answer, client)
         case status if status >= 500 or status in _PASSING:
             return ProviderUnavailable(message)
-    return ProviderMisconfigured(message, f"check {client.setting}: no embedding server answers like this")
+    return ProviderMisconfigured(message, f"check {client.setting}: it is probably not an embedding server")
 
 
 def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
@@ -130,32 +132,32 @@ def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
 
 
 async def embed_check_text(provider: Provider, remedies: Remedies) -> None:
-    """Embed one text that no provider has a reason to refuse.
+    """Embed one text that no provider has a reason to reject.
 
     Args:
-        provider: To be checked.
-        remedies: Of this provider.
+        provider: Provider to check.
+        remedies: Its specific advice.
 
     Raises:
-        ProviderError: With the remedy as advice; never `InputRejected`.
+        ProviderError: The advice says what to do; never `InputRejected`.
     """
     try:
         await provider.embed(["embedq check"])
     except InputRejected as refusal:
         raise ProviderMisconfigured(
-            f"the provider refuses every text: {refusal.message}", remedies.unusable
+            f"the provider rejects every text: {refusal.message}", remedies.unusable
         ) from None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long a provider wants to be left alone.
+    """Read how long to wait before the next request.
 
     Args:
         headers: With lower-case or case-insensitive names.
 
     Returns:
-        Seconds, 0 to 86,400, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date, which is
-        taken against the provider's own clock when it sent one); None when absent or unreadable.
+        Seconds, 0 to 86,400, from ``retry-after-ms`` or ``retry-after`` (seconds, or an HTTP date, which is
+        compared with the provider's own clock if it sent a ``date``); None if absent or malformed.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -185,6 +187,6 @@ def _number(value: str | None) -> float | None:
 def _date(value: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value or "")
-    except (ValueError, OverflowError):  # the latter of a year, or of an offset, that no clock has
+    except (ValueError, OverflowError):  # OverflowError: year or offset out of range
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,5 +1,4 @@
-"""JSON over HTTP with what a client of a provider must insist on: deadlines, bounded answers, no secret in an
-error."""
+"""JSON over HTTP for clients of providers: deadlines, bounded responses, errors without secrets."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavaila
 from embedq_worker.providers.scrubbing import Scrubber, secrets_of
 from embedq_worker.providers.vectors import BrokenAnswer
 
-# They log whole URLs and headers, and with them what is secret there.
+# They log complete URLs and headers, including secrets.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 _CONNECT_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 4.0
-"""Shorter than the 5 s after which uvicorn and Node.js close: a request must not cross with their closing."""
+"""Shorter than the 5 s after which uvicorn and Node.js close a connection, which requests must not race."""
 _ERROR_BYTES = 65_536
 _SLACK_BYTES = 4 * 1024 * 1024
 _BYTES_PER_COMPONENT = 32
@@ -34,7 +33,7 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS + 32
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered; the body of an error may be cut.
+    """A response; the body of an error may be truncated.
 
     Attributes:
         status: HTTP status.
@@ -59,25 +58,25 @@ class Answer:
 
 
 def answer_limit(texts: int, dimensions: int) -> int:
-    """Bytes an answer with this many vectors may have, written as decimal numbers with room to spare.
+    """Maximum size in bytes of a response with this many vectors, as decimal numbers, with room to spare.
 
-    The slack lets a model of unexpected dimensions be recognised as such instead of as a flood.
+    The slack lets a model with unexpected dimensions be recognised as such, not as an oversized response.
     """
     return texts * dimensions * _BYTES_PER_COMPONENT + _SLACK_BYTES
 
 
 class JsonClient:
-    """One server that speaks JSON; connections are reused, redirects are not followed.
+    """A client for one server that speaks JSON; reuses connections, does not follow redirects.
 
     Args:
-        base_url: Scheme, host and path prefix; user and password in it become basic authentication, unless
+        base_url: Scheme, host and path prefix; a user and password in it become basic authentication, unless
             there is a key.
-        setting: Variable the URL came from, for advice.
-        timeout_s: Seconds for one request from connecting to the last byte.
-        key: Sent as a bearer token when given.
+        setting: Variable that holds the URL, for advice.
+        timeout_s: Seconds for one request, from connecting to the last byte.
+        key: Sent as a bearer token if given.
 
     Raises:
-        ProviderMisconfigured: URL or key cannot be used.
+        ProviderMisconfigured: URL or key is not valid.
     """
 
     def __init__(self, base_url: str, *, setting: str, timeout_s: float, key: str | None = None) -> None:
@@ -104,25 +103,25 @@ class JsonClient:
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
                 follow_redirects=False,
                 verify=verify,
-                # A proxy of the environment is for the outside; this machine is asked directly.
+                # A proxy in the environment is for other hosts; local servers are contacted directly.
                 trust_env=not _is_this_machine(url.host),
             )
         except (ImportError, ValueError, httpx.InvalidURL):
             raise ProviderMisconfigured(
-                "a proxy of the environment cannot be used",
-                "set HTTP_PROXY, HTTPS_PROXY and ALL_PROXY to http://HOST:PORT, NO_PROXY to names of hosts "
-                "(no network such as fd00::/8), or unset them",
+                "the proxy settings in the environment are not valid",
+                "set HTTP_PROXY, HTTPS_PROXY and ALL_PROXY to http://HOST:PORT and NO_PROXY to host names "
+                "(not networks such as fd00::/8), or unset them",
             ) from None
 
     async def get(self, path: str) -> Answer:
-        """Ask for a small JSON document.
+        """Request a small JSON document.
 
         Args:
             path: Appended to the path of the base URL.
 
         Raises:
-            ProviderUnavailable: No whole answer came.
-            ProviderMisconfigured: The server does not prove that it is who it is taken for.
+            ProviderUnavailable: No complete response arrived.
+            ProviderMisconfigured: The certificate of the server is not trusted.
         """
         return await self._send("GET", path, None, _ERROR_BYTES)
 
@@ -131,21 +130,21 @@ class JsonClient:
 
         Args:
             path: Appended to the path of the base URL.
-            payload: What becomes the JSON body.
-            limit: Bytes the answer may have.
+            payload: Sent as the JSON body.
+            limit: Maximum size of the response in bytes.
 
         Raises:
-            ProviderUnavailable: No whole answer came, or one above the limit.
-            ProviderMisconfigured: The server does not prove that it is who it is taken for.
+            ProviderUnavailable: No complete response arrived, or it exceeds the limit.
+            ProviderMisconfigured: The certificate of the server is not trusted.
         """
-        # A lone surrogate cannot be sent; a question mark in its place loses nothing a model could use.
+        # Lone surrogates cannot be encoded; a question mark in their place loses nothing a model could use.
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         return await self._send("POST", path, body, limit)
 
     def broken(self, answer: BrokenAnswer) -> ProviderUnavailable:
-        """Say that an answer with a good status is of no use."""
+        """The error for a successful response with malformed contents."""
         return ProviderUnavailable(
-            f"{self.endpoint}: the answer {answer}", f"is {self.setting} the address of an embedding server?"
+            f"{self.endpoint}: the response {answer}", f"is {self.setting} the URL of an embedding server?"
         )
 
     async def aclose(self) -> None:
@@ -155,7 +154,7 @@ class JsonClient:
     async def _send(self, method: str, path: str, body: bytes | None, limit: int) -> Answer:
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         try:
-            # httpx times each read; a server that trickles would never exceed that.
+            # httpx applies its timeout to each read; a server that sends byte by byte never exceeds it.
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._client.stream(method, url, content=body) as response,
@@ -165,36 +164,39 @@ class JsonClient:
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(
                 f"{self.endpoint} did not answer within {self._timeout_s:g} s",
-                f"is the server at {self.setting} overloaded? EMBEDDING_REQUEST_TIMEOUT sets the deadline",
+                f"is the server at {self.setting} overloaded? EMBEDDING_REQUEST_TIMEOUT sets the timeout",
             ) from None
         except zlib.error:
-            raise self.broken(BrokenAnswer("is compressed, and spoilt")) from None
+            raise self.broken(BrokenAnswer("has a corrupt compression")) from None
         except httpx.ProxyError as error:
             raise ProviderUnavailable(
                 f"{self.endpoint}: the proxy answered {self.scrub(str(error))}",
-                "are HTTP_PROXY and HTTPS_PROXY right? NO_PROXY names hosts that are asked without them",
+                "check HTTP_PROXY and HTTPS_PROXY; NO_PROXY lists hosts to contact without a proxy",
             ) from None
         except httpx.RequestError as error:
-            if _is_unproved(error):
+            if _is_untrusted(error):
                 raise ProviderMisconfigured(
                     f"{self.endpoint}: {self.scrub(str(error))}",
-                    f"is {self.setting} right? SSL_CERT_FILE names a file with certificates to trust",
+                    f"check {self.setting}; SSL_CERT_FILE names a file with trusted certificates",
                 ) from None
             raise ProviderUnavailable(
                 f"{self.endpoint}: {self.scrub(str(error)) or type(error).__name__}",
-                f"is the server running, and is {self.setting} right?",
+                f"is the server running, and is {self.setting} correct?",
             ) from None
         if response.is_success and len(answer.body) > limit:
             raise ProviderUnavailable(
-                f"{self.endpoint} answered more than {limit} bytes",
-                "`embedq-tui check` tells whether EMBEDDING_DIMENSIONS is right",
+                f"{self.endpoint} answered with more than {limit} bytes",
+                "check EMBEDDING_DIMENSIONS: embedq-tui check",
             )
         return answer
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
-    """Read no more than the limit. httpx would unpack first what was compressed though nobody asked for it:
-    a thousand times what came, and in as many layers as the server says."""
+    """Read no more than the limit.
+
+    httpx would first decompress a response that is compressed although that was not requested: to a thousand
+    times its size, and in as many layers as the server declares.
+    """
     packed = response.headers.get("content-encoding", "").strip().lower() in _UNPACKED
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
     body = bytearray()
@@ -209,7 +211,9 @@ def _parsed(base_url: str, setting: str) -> httpx.URL:
     try:
         return httpx.URL(base_url)
     except httpx.InvalidURL:
-        raise ProviderMisconfigured(f"{setting} is not a URL", f"set {setting} to http://HOST:PORT") from None
+        raise ProviderMisconfigured(
+            f"{setting} is not a valid URL", f"set {setting} to http://HOST:PORT"
+        ) from None
 
 
 def _is_this_machine(host: str) -> bool:
@@ -219,30 +223,30 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _is_unproved(error: BaseException | None) -> bool:
-    """Whether it is the certificate of the server that is not accepted."""
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Whether the cause is that the certificate of the server is not trusted."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _certificates(url: httpx.URL) -> ssl.SSLContext | bool:
-    """What a server must prove itself with. To read it takes a command's time, so only where it is needed."""
+    """The certificates to trust; reading them takes as long as a whole command, so only for https."""
     if url.scheme != "https":
         return False
     try:
         return httpx.create_ssl_context()
-    except OSError:  # ssl.SSLError is one
+    except OSError:  # including ssl.SSLError
         raise ProviderMisconfigured(
-            "the certificates of the environment cannot be read",
-            "set SSL_CERT_FILE and SSL_CERT_DIR to what there is, or unset them",
+            "the certificates named in the environment cannot be read",
+            "set SSL_CERT_FILE and SSL_CERT_DIR to existing certificates, or unset them",
         ) from None
 
 
 def _header_safe(key: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ProviderMisconfigured(
-            "OPENAI_API_KEY holds characters no key has",
+            "OPENAI_API_KEY contains characters that no key has",
             "copy OPENAI_API_KEY again, without quotes or spaces",
         )
     return key

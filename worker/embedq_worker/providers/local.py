@@ -32,11 +32,11 @@ _INPUTS = 256
 _NO_LIMIT = 1_000_000
 _GROUP_TEXTS = 64
 _GROUP_CHARACTERS = 200_000
-"""Texts computed together are padded to the longest: about 70 MB per computation at 256 components."""
+"""Texts in a group are padded to the longest: about 70 MB per group at 256 dimensions."""
 
 
 class LocalProvider:
-    """`Provider` that computes in a thread of its own, so that the event loop stays free.
+    """`Provider` that computes in a thread of its own, so that it does not block the event loop.
 
     Args:
         settings: Model and dimensions.
@@ -52,12 +52,12 @@ class LocalProvider:
             raise _not_installed()
         if settings.model != _MODEL:
             raise ProviderMisconfigured(
-                f"EMBEDDING_MODEL={settings.model}: the local provider has only {_MODEL}",
-                f"set EMBEDDING_MODEL={_MODEL}, or another EMBEDDING_PROVIDER",
+                f"EMBEDDING_MODEL={settings.model}: the local provider only has {_MODEL}",
+                f"set EMBEDDING_MODEL={_MODEL}, or choose another EMBEDDING_PROVIDER",
             )
         if self._dimensions not in _DIMENSIONS:
             raise ProviderMisconfigured(
-                f"EMBEDDING_DIMENSIONS={self._dimensions}: {_MODEL} gives 64, 128 or 256",
+                f"EMBEDDING_DIMENSIONS={self._dimensions}: {_MODEL} supports 64, 128 or 256",
                 f"set EMBEDDING_DIMENSIONS={_NATIVE}",
             )
         self._name = stored_model(settings)
@@ -71,23 +71,23 @@ class LocalProvider:
 
     @property
     def endpoint(self) -> str:
-        """There is none; the word that stands for this machine."""
+        """The word ``local``, as there is no server."""
         return "local"
 
     @property
     def dimensions(self) -> int:
-        """Components per vector."""
+        """Dimensions of a vector."""
         return self._dimensions
 
     @property
     def limits(self) -> RequestLimits:
-        """The model averages over the words: a text of any length fits."""
+        """The model averages over words, so a text may have any length."""
         return RequestLimits(self._inputs, _NO_LIMIT)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts as unit vectors; see `Provider.embed`."""
         if max(map(len, texts)) > _GROUP_CHARACTERS:
-            # In parts it gives the same vector, but for rounding, in a bounded memory.
+            # Embedding it in parts gives the same vector, except for rounding, with bounded memory.
             raise InputRejected(f"a text has more than {_GROUP_CHARACTERS} characters", too_long=True)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, list(texts))
 
@@ -98,14 +98,14 @@ class LocalProvider:
         return CheckReport(self.model, self._dimensions, perf_counter() - began, "computed on this machine")
 
     async def aclose(self) -> None:
-        """Wait for what is being computed, drop what is waiting."""
+        """Wait for the current computation, and drop those that are waiting."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     def _compute(self, texts: list[str]) -> list[Vector]:
         """Runs in the provider's thread."""
         if self._engine is None:
             self._engine = _load(self._dimensions)
-        # The tokenizer takes no lone surrogates.
+        # The tokenizer does not accept lone surrogates.
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         vectors: dict[int, Vector] = {}
         for group in _groups(clean):
@@ -115,7 +115,7 @@ class LocalProvider:
 
 
 def _groups(texts: Sequence[str]) -> Iterator[list[int]]:
-    """Indexes of texts of similar length, so that little is spent on padding and memory stays bounded."""
+    """Group indexes of texts of similar length, to waste little on padding and to bound memory."""
     group: list[int] = []
     for index in sorted(range(len(texts)), key=lambda i: len(texts[i])):
         if len(group) == _GROUP_TEXTS or (len(group) + 1) * len(texts[index]) > _GROUP_CHARACTERS:
@@ -131,7 +131,7 @@ def _unit(row: Any) -> Vector:
     """A NumPy row scaled to length 1."""
     length = float((row * row).sum()) ** 0.5
     if not length > 0:
-        raise InputRejected("the text holds no word that the local model could embed")
+        raise InputRejected("the text contains no word that the local model can embed")
     return array("f", (row / length).astype("float32").tobytes())
 
 
@@ -149,12 +149,12 @@ def _load(dimensions: int) -> Any:
         raise _not_installed() from None
     except FileNotFoundError:
         raise ProviderMisconfigured(
-            "the installed wordllama package comes without weights", "pip install --force-reinstall wordllama"
+            "the installed wordllama package has no weights", "pip install --force-reinstall wordllama"
         ) from None
 
 
 def _import_quietly() -> Any:
-    """Import wordllama, which calls `logging.basicConfig`: that does nothing where a handler exists."""
+    """Import wordllama, which calls `logging.basicConfig`; that has no effect if a handler exists."""
     root, keeper = logging.getLogger(), logging.NullHandler()
     root.addHandler(keeper)
     try:
@@ -168,7 +168,7 @@ def _import_quietly() -> Any:
 
 @contextmanager
 def _some_home() -> Iterator[None]:
-    """A home to ask for, as wordllama does while it is imported; systemd's DynamicUser may have none."""
+    """Provide a home directory, which importing wordllama requires; a systemd DynamicUser may have none."""
     try:
         Path.home()
     except RuntimeError:
@@ -183,5 +183,5 @@ def _some_home() -> Iterator[None]:
 
 def _not_installed() -> ProviderMisconfigured:
     return ProviderMisconfigured(
-        "EMBEDDING_PROVIDER=local needs the package wordllama", "pip install 'embedq-tui[local]'"
+        "EMBEDDING_PROVIDER=local requires the package wordllama", "pip install 'embedq-tui[local]'"
     )

@@ -1,4 +1,4 @@
-"""The name that is stored with each vector: vectors of two names are not comparable."""
+"""The model name stored with each vector; vectors with different names are not comparable."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ NATIVE_DIMENSIONS: Mapping[str, int] = {
     "text-embedding-3-large": 3_072,
     "l2_supercat": 256,
 }
-"""Of the models that can be asked for fewer components than they have."""
+"""Native dimensions of the models that can be asked for fewer."""
 
 
 def native_dimensions(settings: Settings) -> int | None:
-    """Components of the model of these settings; None where it cannot be asked for fewer."""
+    """Native dimensions of the model in these settings; None if it cannot be asked for fewer."""
     return NATIVE_DIMENSIONS.get(settings.model.rpartition("/")[2])
 
 
 def stored_model(settings: Settings) -> str:
-    """Name of the model of these settings, as `Provider.model` has it; no provider is needed to know it."""
+    """`Provider.model` for these settings, without opening a provider."""
     name = f"{settings.provider}/{settings.model}"
     native = native_dimensions(settings)
     shortened = settings.provider != "ollama" and native and settings.dimensions_wanted not in (None, native)

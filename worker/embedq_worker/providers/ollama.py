@@ -34,7 +34,7 @@ class OllamaProvider:
         settings: Model, dimensions, base URL, limits.
 
     Raises:
-        ProviderMisconfigured: The base URL cannot be used.
+        ProviderMisconfigured: The base URL is not valid.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,9 +50,9 @@ class OllamaProvider:
         )
         self._pull = f"run `ollama pull {self._name}`, or check EMBEDDING_MODEL and OLLAMA_BASE_URL"
         self._remedies = Remedies(
-            refused="the server asks for credentials: put USER:PASSWORD@ into OLLAMA_BASE_URL",
-            missing="is OLLAMA_BASE_URL an Ollama server of version 0.3 or later?",
-            unusable="is EMBEDDING_MODEL a model for embeddings, and EMBEDDING_CONTEXT_TOKENS right for it?",
+            refused="the server requires credentials: add USER:PASSWORD@ to OLLAMA_BASE_URL",
+            missing="is OLLAMA_BASE_URL the URL of an Ollama server, version 0.3 or later?",
+            unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_CONTEXT_TOKENS fit it?",
         )
 
     @property
@@ -67,12 +67,12 @@ class OllamaProvider:
 
     @property
     def dimensions(self) -> int:
-        """Components per vector."""
+        """Dimensions of a vector."""
         return self._dimensions
 
     @property
     def limits(self) -> RequestLimits:
-        """Ollama takes any number of texts and works through them; small requests keep it responsive."""
+        """Ollama accepts any number of texts, one after the other; small requests keep it responsive."""
         return RequestLimits(self._inputs, self._inputs * self._context)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -102,7 +102,7 @@ class OllamaProvider:
         if answer.status == 404:
             raise ProviderMisconfigured(
                 f"{self.endpoint} is not an Ollama server",
-                "set OLLAMA_BASE_URL, such as http://localhost:11434",
+                "set OLLAMA_BASE_URL to one, such as http://localhost:11434",
             )
         if answer.status != 200:
             raise self._failure(answer)
@@ -119,7 +119,7 @@ class OllamaProvider:
         await self._client.aclose()
 
     def _failure(self, answer: Answer) -> ProviderError:
-        """Ollama tells some faults of one text, or of the settings, with a 500."""
+        """Classify a failure: Ollama answers 500 to some problems of a single text or of the settings."""
         told = told_by(answer)
         failure = failure_of(answer, self._client, self._remedies)
         if _NO_MODEL.search(told.message):
@@ -137,11 +137,11 @@ def _embeddings(body: object) -> list[object]:
     match body:
         case {"embeddings": list(values)}:
             return values
-    raise BrokenAnswer("holds no embeddings")
+    raise BrokenAnswer("contains no embeddings")
 
 
 def _version(body: object) -> str:
     match body:
         case {"version": str(version)}:
             return version
-    raise BrokenAnswer("holds no version of Ollama")
+    raise BrokenAnswer("contains no version of Ollama")

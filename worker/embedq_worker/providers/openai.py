@@ -32,7 +32,7 @@ class OpenAIProvider:
         settings: Model, dimensions, base URL, key, limits.
 
     Raises:
-        ProviderMisconfigured: Base URL or key cannot be used.
+        ProviderMisconfigured: Base URL or key is not valid.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,7 +52,7 @@ class OpenAIProvider:
         self._remedies = Remedies(
             refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL",
             missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
-            unusable="is EMBEDDING_MODEL a model for embeddings, and EMBEDDING_DIMENSIONS right for it?",
+            unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_DIMENSIONS fit it?",
         )
 
     @property
@@ -67,12 +67,12 @@ class OpenAIProvider:
 
     @property
     def dimensions(self) -> int:
-        """Components per vector."""
+        """Dimensions of a vector."""
         return self._dimensions
 
     @property
     def limits(self) -> RequestLimits:
-        """What OpenAI accepts; a compatible server may take fewer texts (EMBEDDING_REQUEST_INPUTS)."""
+        """The limits of OpenAI; a compatible server may accept fewer texts (EMBEDDING_REQUEST_INPUTS)."""
         return RequestLimits(self._inputs, _REQUEST_TOKENS)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -112,14 +112,14 @@ class OpenAIProvider:
 
     def _failure(self, answer: Answer) -> ProviderError:
         failure = failure_of(answer, self._client, self._remedies)
-        # llama.cpp answers 500 to a text above its batch size.
+        # llama.cpp answers 500 if a text exceeds its batch size.
         if answer.status == 500 and told_by(answer).too_long:
             return InputRejected(failure.message, too_long=True)
         return failure
 
 
 def _in_order(body: object) -> list[Vector]:
-    """The vectors of an answer by their index, which the protocol does not promise to be ascending."""
+    """The vectors of a response, sorted by index; the protocol does not promise any order."""
     found: dict[int, Vector] = {}
     match body:
         case {"data": list(items)}:
@@ -128,9 +128,9 @@ def _in_order(body: object) -> list[Vector]:
                     case {"index": int(index), "embedding": value}:
                         found[index] = vector_of(value)
                     case _:
-                        raise BrokenAnswer("holds an embedding without index")
+                        raise BrokenAnswer("contains an embedding without an index")
         case _:
-            raise BrokenAnswer("holds no embeddings")
+            raise BrokenAnswer("contains no embeddings")
     if sorted(found) != list(range(len(items))):
-        raise BrokenAnswer("numbers its embeddings wrongly")
+        raise BrokenAnswer("has wrong indexes for its embeddings")
     return [found[index] for index in range(len(items))]

@@ -1,4 +1,4 @@
-"""Foreign text made fit for a log line: whatever of our secrets a server sends back is hidden."""
+"""Make text from other programs safe for a log line: hide any of our secrets that a server echoes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SECRET_LOOKS = (
 
 
 class Scrubber:
-    """Makes foreign text fit for a log line: one line, at most 300 characters, no secret.
+    """Makes text from other programs safe for a log line: one line, at most 300 characters, no secret.
 
     Args:
-        secrets: Texts that must never be shown, as known from the settings.
+        secrets: Texts from the settings that must never be shown.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -47,14 +47,14 @@ class Scrubber:
 
 
 def secrets_of(url: httpx.URL) -> list[str]:
-    """What may be secret in a base URL.
+    """Find what may be secret in a base URL.
 
     Args:
-        url: As the operator set it.
+        url: As set by the operator.
 
     Returns:
-        Password, or the user where there is none; both as basic authentication sends them; values of the
-        query that are long or have a telling name. Versions and flags are left readable.
+        The password or, without one, the user; both as encoded for basic authentication; query values that
+        are long or whose name suggests a secret. Versions and flags stay readable.
     """
     values = [
         value
@@ -68,7 +68,7 @@ def secrets_of(url: httpx.URL) -> list[str]:
 
 
 def _in_any_spelling(secret: str) -> str:
-    """A pattern for a secret as it is, and as URLs, JSON, HTML and Python write it, piece by piece."""
+    """A pattern that matches a secret verbatim, and as escaped in URLs, JSON, HTML or Python."""
     return "".join(
         rf"(?:\s|\+|{'|'.join(map(_escapes, sorted(set(part))))})+"
         if part.isspace()
@@ -79,7 +79,7 @@ def _in_any_spelling(secret: str) -> str:
 
 def _character(character: str) -> str:
     plain = character if character.isprintable() else f"{character}{_REPLACED}"
-    # The plain form last: it is the beginning of others, as & is of &amp;.
+    # The plain form comes last, because it is a prefix of others, as & is of &amp;.
     return rf"(?:{_escapes(character)}|{re.escape(escape(character))}|\\*[{re.escape(plain)}])"
 
 

@@ -1,4 +1,4 @@
-"""Turn what providers send into vectors, and refuse what cannot be stored."""
+"""Decode vectors from responses of providers, and refuse those that cannot be stored."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from embedq_worker.providers.base import InputRejected, ProviderMisconfigured, V
 
 
 class BrokenAnswer(Exception):
-    """An answer that is not what the protocol says; the message goes on from "the answer ..."."""
+    """A response that violates the protocol; the message continues "the response ..."."""
 
 
 def vector_of(value: object) -> Vector:
-    """Read one embedding of a JSON answer.
+    """Read one embedding of a JSON response.
 
     Args:
         value: A list of numbers, or base64 of little-endian float32.
@@ -32,7 +32,7 @@ def vector_of(value: object) -> Vector:
             return array("f", value)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise BrokenAnswer("holds something that is not an embedding")
+    raise BrokenAnswer("contains something that is not an embedding")
 
 
 def _from_base64(text: str) -> Vector:
@@ -47,29 +47,29 @@ def _from_base64(text: str) -> Vector:
 
 
 def checked(vectors: Sequence[Vector], *, texts: int, dimensions: int, model: str) -> list[Vector]:
-    """Let through only vectors that can be stored.
+    """Check that vectors can be stored.
 
     Args:
         vectors: As decoded.
-        texts: How many were asked for.
-        dimensions: Components each must have.
+        texts: Number of texts sent.
+        dimensions: Expected dimensions.
         model: Name for the error message.
 
     Raises:
         BrokenAnswer: There are more or fewer vectors than texts.
-        ProviderMisconfigured: The model gives another number of components.
-        InputRejected: A vector is empty or not finite, which some models answer to some texts.
+        ProviderMisconfigured: The model returns other dimensions.
+        InputRejected: A vector is empty or not finite, which some models return for some texts.
     """
     if len(vectors) != texts:
-        raise BrokenAnswer(f"holds {len(vectors)} vectors for {texts} texts")
+        raise BrokenAnswer(f"contains {len(vectors)} vectors for {texts} texts")
     lengths = {len(vector) for vector in vectors} - {0}
     if wrong := lengths - {dimensions}:
         given = min(wrong)
         raise ProviderMisconfigured(
-            f"{model} gives vectors of {given} components, EMBEDDING_DIMENSIONS is {dimensions}",
+            f"{model} returns vectors of {given} dimensions, but EMBEDDING_DIMENSIONS is {dimensions}",
             f"set EMBEDDING_DIMENSIONS={given}, or change EMBEDDING_MODEL",
         )
-    # The sum of float32 values in a double overflows never, so it is finite exactly when all of them are.
+    # A sum of float32 values never overflows a double, so it is finite exactly if all of them are.
     if not all(vector and isfinite(sum(vector)) for vector in vectors):
         raise InputRejected(f"{model}: the provider returned a vector that is not finite")
     return list(vectors)

@@ -49,7 +49,7 @@ _GARBAGE = 50_000
 
 
 def spare_collector() -> None:
-    """Before a worker runs, exempt everything loaded so far from garbage collection, and collect less often."""
+    """Before a worker runs, exempt everything loaded from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE, 20, 20)
