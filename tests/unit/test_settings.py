@@ -179,6 +179,13 @@ def test_a_value_that_is_refused_cannot_spoil_the_terminal(monkeypatch: pytest.M
     assert len(told) < 500
 
 
+def test_an_address_of_blanks_does_not_open_the_metrics_port_to_everybody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EMBEDDING_METRICS_HOST", " ")
+    assert "EMBEDDING_METRICS_HOST" in refusal()
+
+
 # -- what wins
 
 

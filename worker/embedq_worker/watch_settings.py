@@ -62,6 +62,7 @@ class WatchSettings(BaseSettings):
     )
     metrics_host: str = Field(
         "127.0.0.1",
+        min_length=1,  # of blanks nothing is left, and that would be every address
         max_length=255,
         validation_alias=AliasChoices("EMBEDDING_METRICS_HOST"),
         description="address the metrics port listens on; the default is not reachable from other hosts",
