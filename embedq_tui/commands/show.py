@@ -12,7 +12,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
-from embedq_tui.rendering.audit_lines import told_of
+from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, when
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
@@ -106,6 +106,6 @@ def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
 
 def _event(event: Event) -> Iterator[str]:
     head = f"  {event.at.astimezone():%Y-%m-%d %H:%M:%S}  {event.level:<5}"
-    yield "  ".join([head, *map(printable_line, (event.message, *told_of(event)))])
+    yield "  ".join([head, *map(printable_line, (event.message, *details_of(event)))])
     if event.error:
         yield f"    {printable_line(event.error)}"

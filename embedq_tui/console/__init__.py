@@ -1,1 +1,1 @@
-"""The console: the application, its terminal, its colours, keys that work everywhere."""
+"""The console: the application, its terminal, its colours, the global keys."""

@@ -1,4 +1,4 @@
-"""The console: which screen is shown, which database is looked at, and the keys that work everywhere."""
+"""The console application: which screen is shown, which database it is connected to, the global keys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SHEET = Path(__file__).with_name("console.tcss")
 
 _BETWEEN = "between"
-"""Mode that shows nothing, while one database takes the place of another."""
+"""An empty mode, shown while switching from one database to another."""
 
 
 class Console(App[int]):
@@ -52,12 +52,12 @@ class Console(App[int]):
 
     Args:
         settings: Where the database is.
-        profile: How the operator named it.
+        profile: The operator's profile of it.
         options: How the console was started.
     """
 
     TITLE = "embedq"
-    # All there are: for one that comes later, with its screen, Textual reads all of them again.
+    # All style sheets at once: for one added later with its screen, Textual would re-read them all.
     CSS_PATH: ClassVar[CSSPathType | None] = [_SHEET, *sorted(_SHEET.parents[1].glob("screens/*/*.tcss"))]
     COMMANDS = App.COMMANDS | {Commands}
     DEFAULT_MODE = "overview"
@@ -72,7 +72,7 @@ class Console(App[int]):
             self._filters.append(AsciiFilter())
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
-        # Nobody has to be told: nothing is shown yet. Told, Textual would read all style sheets once more.
+        # Set without notifying watchers: nothing is shown yet, and Textual would re-read all style sheets.
         self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
         self.stylesheet.set_variables(self.get_css_variables())
         self.started_with = (settings, profile)
@@ -83,17 +83,17 @@ class Console(App[int]):
         self._add_modes()
         self.add_mode(_BETWEEN, Screen)
 
-    # -- life
+    # -- lifecycle
 
     def on_load(self) -> None:
-        """Hear signals, before the terminal is taken: whatever comes gives it back. Look at the database."""
+        """Install signal handlers before taking over the terminal, so that it is always restored; connect."""
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
-        self._serve()  # it answers while the first screen is made
+        self._serve()  # the answers arrive while the first screen is built
 
     def on_mount(self) -> None:
-        """Begin what goes on beside the screens."""
+        """Start what runs beside the screens."""
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
         self.set_interval(1.0, self._tick)
@@ -103,12 +103,12 @@ class Console(App[int]):
             self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
 
     def on_resize(self, event: Resize) -> None:
-        """A terminal that was of another size for a moment has lost what it showed."""
-        if event.size == self.size:  # Textual draws nothing then
+        """Redraw: a terminal that changed its size for just a moment has lost its content."""
+        if event.size == self.size:  # Textual then redraws nothing
             self.refresh()
 
     async def on_unmount(self) -> None:
-        """A worker that was not left running on purpose finishes what it holds, and ends by itself."""
+        """Let a worker that was not deliberately left running finish its tasks and exit by itself."""
         await self._desk.close()
 
     def _add_modes(self) -> None:
@@ -116,15 +116,15 @@ class Console(App[int]):
             self.add_mode(entry.name, partial(self._made, entry))
 
     def _made(self, entry: Entry) -> Screen[None]:
-        """A screen of now. Textual tells those of before a change of theme by a count, to style them anew."""
+        """Build a screen in the current theme: by this count Textual knows which screens need restyling."""
         screen = entry.build()
         screen._css_update_count = getattr(self, "_css_update_count", -1)
         return screen
 
     def _wire(self, settings: Settings, profile: Profile) -> None:
-        """Everything that belongs to one database."""
+        """Set up everything that belongs to one database."""
         read_only = self.options.read_only or profile.read_only
-        if read_only:  # whatever a screen might forget, PostgreSQL refuses
+        if read_only:  # a safety net: PostgreSQL refuses whatever a screen lets through
             settings = settings.model_copy(update={"db_read_only": True})
         session = Session(
             settings,
@@ -142,7 +142,7 @@ class Console(App[int]):
         )
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """What ends by an error of ours is told, and a session begun again: the console stays up."""
+        """Report internal errors, and restart a failed session: the console stays up."""
         if event.state is not WorkerState.ERROR:
             return
         told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
@@ -151,14 +151,16 @@ class Console(App[int]):
             self.set_timer(1.0, self._serve)
 
     async def look_at(self, settings: Settings, profile: Profile) -> None:
-        """Look at another database; nothing of the one before is shown any more. Call it in a worker of ours.
+        """Switch to another database; nothing of the previous one stays on screen. Call it in a worker.
 
         Args:
             settings: Where it is.
-            profile: How the operator named it.
+            profile: The operator's profile of it.
         """
         if self.supervisor.alive:
-            self.notify("A worker of this console runs: stop it, or leave it running, first", markup=False)
+            self.notify(
+                "This console's worker is still running: stop it or leave it running first", markup=False
+            )
             return
         name = self.current_mode
         self.switch_mode(_BETWEEN)
@@ -174,11 +176,11 @@ class Console(App[int]):
         self.switch_mode(name)
         settle_anew()
 
-    # -- acting on it
+    # -- acting on the database
 
     @property
     def dialogs(self) -> Dialogs:
-        """They ask and tell the operator; they name this database."""
+        """Dialogs that name this database."""
         return self._desk.dialogs
 
     @property
@@ -188,21 +190,21 @@ class Console(App[int]):
 
     @property
     def supervisor(self) -> Supervisor:
-        """It starts and ends the worker of this console."""
+        """Starts and stops this console's worker."""
         return self._desk.supervisor
 
     # -- from the store to the screen
 
     @property
     def shown(self) -> ConsoleScreen | None:
-        """The topmost screen of ours, under the dialogs."""
+        """The topmost console screen, below any dialogs."""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, ConsoleScreen):
                 return screen
         return None
 
     def stand(self, screen: ConsoleScreen) -> None:
-        """Let the questions of a screen stand, and show it what is known."""
+        """Subscribe to a screen's questions, and give it the answers already known."""
         questions = tuple(screen.questions())
         self.session.stand(questions)
         screen.take_state()
@@ -223,14 +225,14 @@ class Console(App[int]):
         self._with_shown(lambda screen: screen.tick())
 
     def _with_shown(self, do: Callable[[ConsoleScreen], None]) -> None:
-        """In the screen's own queue: what goes wrong there is its fault, not the feed's."""
+        """Run something in the screen's message queue, so that its errors do not reach the feed."""
         if (screen := self.shown) is not None and screen.is_mounted:
             screen.call_next(do, screen)
 
     # -- keys
 
     async def on_event(self, event: Event) -> None:
-        """What is typed is handed on in its order, each key when the one before it has done its work."""
+        """Deliver typed input in order, each key once the one before it has taken effect."""
         if isinstance(event, Key | Paste) and not event.is_forwarded:
             await self._type_ahead.came(event)
         else:
@@ -244,13 +246,13 @@ class Console(App[int]):
 
     @work(group="ask", exit_on_error=False)
     async def act_on(self, name: str, action: str) -> None:
-        """Show a screen, and do there what has a key there.
+        """Show a screen, and run one of its actions.
 
         Args:
-            name: Of the screen.
-            action: Of that screen.
+            name: The screen's.
+            action: The screen's.
         """
-        while len(self.screen_stack) > 1:  # details of the screen that is shown
+        while len(self.screen_stack) > 1:  # detail screens on top of the current one
             await self.pop_screen()
         if name != self.current_mode:
             self._last = self.current_mode
@@ -258,19 +260,19 @@ class Console(App[int]):
         if self.screen.check_action(action, ()) is None and self.dialogs.refused():
             return
         if not await self.run_action(action, self.screen):
-            self.notify("There is nothing to do it to", markup=False)
+            self.notify("Nothing to do: no suitable rows there", markup=False)
 
     def action_show_last(self) -> None:
-        """Show the screen before this one."""
+        """Show the previous screen."""
         self.action_show(self._last)
 
     def action_refresh(self) -> None:
-        """Look at everything now; try a lost connection now."""
+        """Refresh everything now, and retry a lost connection now."""
         self.session.again()
 
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def action_profiles(self) -> None:
-        """Look at another database."""
+        """Choose another database."""
         from embedq_tui.screens.profiles import choose_profile
 
         chosen = await choose_profile(self)
@@ -279,7 +281,7 @@ class Console(App[int]):
 
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def look_at_profile(self, profile: Profile) -> None:
-        """Look at the database of a profile."""
+        """Switch to the database of a profile."""
         try:
             settings = profile.settings(self.options.env_file)
         except EmbedqError as error:
@@ -289,25 +291,25 @@ class Console(App[int]):
 
     @work(exclusive=True, group="migrate", exit_on_error=False)
     async def action_migrate(self) -> None:
-        """Apply migrations that are missing, after a question."""
+        """Apply missing migrations, after confirmation."""
         from embedq_tui.screens.settings.migrate import offer_migrations
 
         await offer_migrations(self)
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo(self) -> None:
-        """Take back what was done last, where that can be."""
+        """Undo the last action, if possible."""
         await self.executor.history.undo_last()
 
     @work(exclusive=True, group="probe", exit_on_error=False)
     async def action_probe(self) -> None:
-        """Have providers that are held tried at once, now that somebody mended them."""
+        """Test unavailable providers now, without waiting for their circuit breakers."""
         from embedq_tui.screens.probing import try_providers
 
         await try_providers(self)
 
     async def action_quit(self) -> None:
-        """End; what becomes of a worker that runs is asked."""
+        """Quit; asks what to do with a running worker."""
         self._quit()
 
     @work(exclusive=True, group="quit", exit_on_error=False)
@@ -321,7 +323,7 @@ class Console(App[int]):
 
     @work(exclusive=True, group="picture", exit_on_error=False)
     async def action_picture(self) -> None:
-        """Save a picture of what is shown."""
+        """Save a screenshot."""
         from embedq_tui.screens.exporting import keep_picture
 
         await keep_picture(self)
@@ -333,12 +335,12 @@ class Console(App[int]):
         self.push_screen(HelpScreen(self.screen))
 
     def action_troubles(self) -> None:
-        """Show everything that is wrong, with advice."""
+        """Show every current problem, with advice."""
         from embedq_tui.screens.troubles import TroublesScreen
 
         self.push_screen(TroublesScreen(self.session))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Of Textual's own commands those that ours do not have."""
+        """The palette commands that have no key."""
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Screenshot", "Save what is shown as SVG", self.action_picture)
+        yield SystemCommand("Screenshot", "Save the screen as SVG", self.action_picture)

@@ -1,4 +1,4 @@
-"""For terminals that show nothing but ASCII: every other character is drawn as one that is like it."""
+"""For ASCII-only terminals: draws every other character as a similar ASCII one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LIKE = str.maketrans(
 
 
 class AsciiFilter(LineFilter):
-    """Applied to every line that is drawn; widths stay what they are."""
+    """Applied to every drawn line; keeps widths unchanged."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Draw a line in ASCII."""
@@ -53,10 +53,10 @@ class AsciiFilter(LineFilter):
 
 
 def as_ascii(text: str) -> str:
-    """A text of the same width in ASCII; what has no like is a question mark."""
+    """Convert a text to ASCII of the same width; characters without a likeness become question marks."""
     if text.isascii():
         return text
-    # Together: of characters that are joined to one sign, the width is not the sum of theirs.
+    # As one run: characters combined into one sign are narrower than the sum of their widths.
     return _OTHERS.sub(lambda found: "?" * cell_len(found[0]), text.translate(_LIKE))
 
 

@@ -1,4 +1,4 @@
-"""The keys that work on every screen; what they do is told by the application."""
+"""The keys that work on every screen; the application implements their actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERYWHERE: list[BindingType] = [
         "Quit",
         show=False,
         id="app.quit_anywhere",
-        tooltip="Quit, also while typing",
+        tooltip="Quit, even while typing",
     ),
     *(
         Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
@@ -29,17 +29,24 @@ EVERYWHERE: list[BindingType] = [
         "Commands",
         show=False,
         id="app.palette_anywhere",
-        tooltip="Commands, also while typing",
+        tooltip="Commands, even while typing",
     ),
-    Binding("exclamation_mark", "troubles", "What is wrong", show=False, id="app.troubles"),
-    Binding("ctrl+r", "refresh", "Look now", show=False, id="app.refresh"),
+    Binding(
+        "exclamation_mark",
+        "troubles",
+        "Health",
+        show=False,
+        id="app.troubles",
+        tooltip="Problems, with advice",
+    ),
+    Binding("ctrl+r", "refresh", "Refresh", show=False, id="app.refresh"),
     Binding(
         "ctrl+o",
         "profiles",
         "Databases",
         show=False,
         id="app.profiles",
-        tooltip="Look at another database",
+        tooltip="Switch to another database",
     ),
     Binding(
         "M",
@@ -47,15 +54,15 @@ EVERYWHERE: list[BindingType] = [
         "Migrate",
         show=False,
         id="app.migrate",
-        tooltip="Apply migrations that are missing",
+        tooltip="Apply missing migrations",
     ),
     Binding(
         "n",
         "probe",
-        "Try provider",
+        "Test provider",
         show=False,
         id="app.probe",
-        tooltip="Try at once a provider that is held",
+        tooltip="Test unavailable providers now",
     ),
-    Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Take back what was done last"),
+    Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Undo the last action"),
 ]

@@ -1,4 +1,4 @@
-"""What acts on one database; made for the first who acts, as the first frame need not wait for it."""
+"""The objects that act on one database, created on first use so that the first frame does not wait."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """What asks, acts and runs a worker for one session.
+    """Dialogs, executor and worker supervisor of one session.
 
     Args:
-        app: Where the operator is asked and told.
-        session: Looks at the database.
+        app: The application to show dialogs in.
+        session: The session with the database.
         options: How the console was started.
-        on_change: Called when something about the worker of this console changed.
+        on_change: Called when the state of this console's worker changes.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Desk:
 
     @property
     def about_to_ask(self) -> bool:
-        """Whether something is under way that is about to show a dialog."""
+        """Whether a running operation may be about to show a dialog."""
         return self._dialogs is not None and self._dialogs.busy > 0
 
     @property
     def dialogs(self) -> Dialogs:
-        """They ask and tell the operator; they name this database."""
+        """Dialogs that name this database."""
         if self._dialogs is None:
             from embedq_tui.dialogs.dialog import Place
             from embedq_tui.dialogs.service import Dialogs
@@ -68,7 +68,7 @@ class Desk:
 
     @property
     def supervisor(self) -> Supervisor:
-        """It starts and ends the worker of this console."""
+        """Starts and stops this console's worker."""
         if self._supervisor is None:
             from embedq_tui.supervisor.supervisor import Supervisor
 
@@ -77,16 +77,16 @@ class Desk:
         return self._supervisor
 
     def tell_turned(self) -> None:
-        """Tell where the database turned read-only, or may be changed again, while it was looked at."""
+        """Notify the operator when the database becomes read-only or writable again."""
         if self._session.store.access is None:
             return
         before, self._read_only = self._read_only, self._session.read_only
         if before is None or bool(before) == bool(self._read_only):
             return
-        told = f"Read-only from now on: {self._read_only}" if self._read_only else "It may be changed again"
+        told = f"Now read-only: {self._read_only}" if self._read_only else "No longer read-only"
         self.dialogs.notify(told, bad=bool(self._read_only))
 
     async def close(self) -> None:
-        """Have a worker that was not left running on purpose finish what it holds, and end by itself."""
+        """Let a worker that was not deliberately left running finish its tasks and exit by itself."""
         if self._supervisor is not None:
             await self._supervisor.close()

@@ -1,4 +1,4 @@
-"""The terminal, which may go away, stop taking what is written, or be slow, at any moment."""
+"""The terminal, which may disappear, block or be slow at any moment."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from textual.drivers.linux_driver import LinuxDriver
 SYNC_END = "\x1b[?2026l"
 
 ENDS_WITHIN_S = 1.0
-"""So long the last writes may take; a terminal that is stuck is left as it is."""
+"""Seconds the final writes may take; a stuck terminal is left as it is."""
 
 UNFINISHED_S = 0.05
-"""Seconds from look to look whether what may be the beginning of a key has waited too long for its rest."""
+"""Seconds between checks whether an incomplete key sequence has waited too long for its rest."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, and what it leaves to luck.
+    """Textual's driver, hardened where it relies on a well-behaved terminal.
 
-    - The kernel sends SIGCONT along with the SIGHUP of a terminal that goes away. Textual takes it for the
-      end of a suspension, and begins anew: a second thread that reads keys, which nobody ever ends.
-    - Its writing thread dies of an error of the terminal, and nobody empties its queue any more; its reading
-      thread reads an end that never ends. A terminal that is gone ends the console, whoever ignores SIGHUP.
-    - Its reading thread looks ten times a second whether it is to end, a fifth of all that an idle console
-      costs; and a single byte that is no UTF-8 ends the console. Ours is woken, and passes over such a byte.
-    - Whoever writes waits while that queue is full: a terminal that takes nothing (an SSH line that hangs)
-      would hold up everything, the worker's log and signals to the console among it. What does not fit is
-      left out, and all is drawn again once there is room.
-    - Its end waits for the terminal for ever.
+    - When a terminal disappears, the kernel sends SIGCONT along with SIGHUP. Textual takes it for the end of
+      a suspension and starts again, with a second reader thread that nobody ever stops.
+    - Its writer thread dies of a terminal error, and its queue is no longer emptied; its reader thread reads
+      end-of-file for ever. Here, a vanished terminal ends the console, even if SIGHUP is ignored.
+    - Its reader thread wakes ten times a second to see whether it should stop, a fifth of the CPU time of an
+      idle console; and one invalid UTF-8 byte ends the console. Ours is woken, and skips such a byte.
+    - Writers block while the queue is full: a terminal that takes no output (a hanging SSH connection) would
+      stall everything, including the worker's log and signals to the console. Here, output that does not fit
+      is dropped, and everything is redrawn once there is room.
+    - On exit it waits for the terminal for ever.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -49,7 +49,7 @@ class TerminalDriver(LinuxDriver):
         self._woken, self._wakes = os.pipe()
 
     def run_input_thread(self) -> None:
-        """Hand on what is typed until the input is disabled."""
+        """Deliver typed input until the input is disabled."""
         parser, decoder = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace")
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -63,27 +63,27 @@ class TerminalDriver(LinuxDriver):
                 if self.fileno in ready:
                     try:
                         data = os.read(self.fileno, 4096)
-                    except BlockingIOError:  # somebody else on this terminal was faster
+                    except BlockingIOError:  # another process on this terminal read it first
                         continue
                     except OSError:
                         data = b""
                     if not data:
                         self._gone()
                         return
-                    if text := decoder.decode(data):  # nothing would be the end
+                    if text := decoder.decode(data):  # an empty text would mean end-of-file
                         for message in parser.feed(text):
                             self.process_message(message)
                 for message in parser.tick():
                     self.process_message(message)
 
     def disable_input(self) -> None:
-        """End the reading."""
+        """Stop the reader thread."""
         if self._key_thread is not None and self._key_thread.is_alive():
             os.write(self._wakes, b"\0")
         super().disable_input()
 
     def write(self, data: str) -> None:
-        """Write, now or never."""
+        """Queue output, or drop it if the queue is full."""
         thread = self._writer_thread
         if thread is None:
             return
@@ -98,7 +98,7 @@ class TerminalDriver(LinuxDriver):
             self._behind = True
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back; that comes before whatever else it has not taken yet."""
+        """Restore the terminal, ahead of any output it has not taken yet."""
         if self._writer_thread is not None and self._behind:
             _clear(self._writer_thread)
             self._behind = False
@@ -106,7 +106,7 @@ class TerminalDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
-        """End the writing."""
+        """Stop the writer thread."""
         thread, self._writer_thread = self._writer_thread, None
         if thread is not None:
             if thread._queue.full():
@@ -115,20 +115,20 @@ class TerminalDriver(LinuxDriver):
             thread.join(ENDS_WITHIN_S)
 
     def _sigcont_application(self, *_: object) -> None:
-        if self._must_signal_resume:  # it was suspended
+        if self._must_signal_resume:  # it was suspended by Textual
             super()._sigcont_application()
-        else:  # stopped from outside: the terminal may show something else now
+        else:  # stopped from outside: the screen may have been overwritten
             self._app.call_later(self._app.refresh)
 
     def _gone(self) -> None:
-        """In the writing or the reading thread."""
+        """End the console; called from the writer or the reader thread."""
         if (loop := self._app._loop) is not None:
-            with suppress(RuntimeError):  # it is closed
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
 
 
 class _Output:
-    """Writes to a terminal without Python's buffers, whose locks a thread that is stuck would keep."""
+    """Writes to the terminal without Python's buffers, whose locks a stuck thread would hold."""
 
     def __init__(self, stream: TextIO, gone: Callable[[], None]) -> None:
         self._gone = gone
@@ -140,15 +140,15 @@ class _Output:
         return self._descriptor
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
     def write(self, text: str) -> None:
-        """Write all of it; what a terminal that is gone does not take is nobody's."""
+        """Write all of it; output to a vanished terminal is dropped."""
         data = memoryview(text.encode(self._encoding, self._errors))
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # as some programs leave a terminal that they shared
+            except BlockingIOError:  # some programs leave a shared terminal non-blocking
                 select.select([], [self._descriptor], [])
             except OSError:
                 self._gone()

@@ -1,4 +1,4 @@
-"""Every key of the console, from the bindings themselves: for the documentation, and for one's own keys."""
+"""Every key of the console, read from the bindings: for the documentation and for custom keymaps."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BASES = (ConsoleScreen, App, DataTable)
 
 
 class Key(NamedTuple):
-    """A key, or several that do the same.
+    """A key, or several with the same effect.
 
     Attributes:
         place: Where it works.
-        keys: As they are pressed.
-        id: By which another key can be given to it.
+        keys: As pressed.
+        id: The binding id, used in keymaps.
         words: What it does.
     """
 
@@ -39,7 +39,7 @@ class Key(NamedTuple):
 
 
 def all_keys() -> Iterator[Key]:
-    """Every key that has a name, place by place."""
+    """Every key that has an id, place by place."""
     yield from _of("Everywhere", Console)
     yield from _of("Every screen", ConsoleScreen)
     yield from _of("Every list", KeyedTable)
@@ -50,7 +50,7 @@ def all_keys() -> Iterator[Key]:
 
 
 def _of(place: str, owner: type[DOMNode]) -> Iterator[Key]:
-    """The keys of a class, and of what it is made of below the bases that have a place of their own."""
+    """The keys of a class and its bases, up to those listed under a place of their own."""
     for made_of in owner.__mro__:
         if made_of in _BASES and made_of is not owner:
             return
@@ -69,24 +69,26 @@ def _shown(binding: Binding) -> str:
 
 
 def check_keymap(keymap: Mapping[str, str]) -> None:
-    """See that keys of one's own are for bindings that exist.
+    """Check that a custom keymap only refers to existing bindings.
 
     Raises:
-        SettingsError: One is not.
+        SettingsError: A binding does not exist.
     """
     known = {key.id for key in all_keys()}
     for name in keymap:
         if name not in known:
-            raise SettingsError(f"[keys]: there is no binding {name!r}", "docs/console.md lists their names")
+            raise SettingsError(
+                f"[keys]: there is no binding {name!r}", "the names are listed in docs/console.md"
+            )
 
 
 def markdown() -> str:
-    """The keys as they stand in docs/console.md."""
+    """The key tables of docs/console.md."""
     lines, place = [], ""
     for key in all_keys():
         if key.place != place:
             place = key.place
-            lines += ["", f"### {place}", "", "| Key | Does | Name |", "|---|---|---|"]
+            lines += ["", f"### {place}", "", "| Key | Action | Name |", "|---|---|---|"]
         shown = key.keys.replace("|", "\\|")
         lines.append(f"| `{shown}` | {key.words} | `{key.id}` |")
     return "\n".join(lines).strip() + "\n"

@@ -1,4 +1,4 @@
-"""Quitting while a worker of the console runs: what is to become of it is asked, and done."""
+"""Quitting while this console's worker is running: asks what to do with it, and does it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
 
 async def may_leave(console: Console) -> bool:
-    """Ask what is to become of the worker, and do it. Call it in a worker of Textual.
+    """Ask what to do with the worker, and do it. Call it in a Textual worker.
 
     Args:
-        console: It is to end.
+        console: The console to quit.
 
     Returns:
-        Whether it may; not where the operator stays.
+        Whether it may quit; False if the operator stays.
     """
     supervisor = console.supervisor
     stopping = supervisor.state is WorkerState.STOPPING
-    stop = Choice("force", "End it now and quit", "it gives back what it holds")
+    stop = Choice("force", "Kill it now and quit", "its tasks return to the queue")
     if not stopping:
-        stop = Choice("stop", "Stop it and quit", "it finishes what it holds")
+        stop = Choice("stop", "Stop it and quit", "it finishes its tasks first")
     leave = Choice("leave", "Leave it running and quit", "it logs to a file")
-    title = "The worker of this console is " + ("stopping" if stopping else "running")
+    title = "This console's worker is " + ("stopping" if stopping else "running")
     match await ask_choice(console, title, [stop, leave, Choice("stay", "Stay")]):
         case "stop":
-            console.notify("The worker finishes what it holds; q again can end it at once", markup=False)
+            console.notify("The worker is finishing its tasks; press q again to end it at once", markup=False)
             await supervisor.stop()
         case "force":
             await supervisor.force()

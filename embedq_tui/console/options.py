@@ -17,12 +17,12 @@ class Options(NamedTuple):
 
     Attributes:
         operator: ``user@host``, for the audit log.
-        read_only: Nothing is to be changed.
+        read_only: Disable every action that changes data.
         profiles: Databases by name.
-        env_file: File of settings that was named.
-        keymap: Keys by id of their binding, instead of ours.
-        worker: A worker is started with these at once; None: when the operator says so.
-        companion: Runs beside the console until it ends.
+        env_file: Settings file given on the command line.
+        keymap: Custom keys by binding id.
+        worker: Start a worker with these options at once; None to wait for the operator.
+        companion: A coroutine to run beside the console until it ends.
     """
 
     operator: str

@@ -1,4 +1,4 @@
-"""The command palette: the keys that work here, the screens, the databases by name."""
+"""The command palette: the keys of the current screen, the screens, the named databases."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Elsewhere(NamedTuple):
-    """Something that is done on one screen, and found from every one.
+    """An action of one screen that the palette offers on every screen.
 
     Attributes:
-        screen: Name of its mode.
-        action: Of that screen.
-        words: What is done.
+        screen: The mode of that screen.
+        action: The action on that screen.
+        words: What it does.
     """
 
     screen: str
@@ -31,36 +31,36 @@ class Elsewhere(NamedTuple):
 
 
 ELSEWHERE = (
-    Elsewhere("articles", "import_files", "Import Markdown files into articles"),
+    Elsewhere("articles", "import_files", "Import Markdown files as articles"),
     Elsewhere("articles", "backfill", "Backfill: queue what needs embedding"),
     Elsewhere("articles", "search", "Search articles by meaning"),
     Elsewhere("settings", "check", "Check database and provider"),
     Elsewhere("settings", "verify", "Verify counts and embeddings, and repair them"),
     Elsewhere("settings", "trigger", "Install or remove the trigger on articles"),
-    Elsewhere("settings", "clean_up", "Clean up: delete what is older than a number of days"),
-    Elsewhere("workers", "start", "Start a worker of this console"),
-    Elsewhere("workers", "pause", "Pause all workers, or let them go on"),
+    Elsewhere("settings", "clean_up", "Clean up: delete data older than a number of days"),
+    Elsewhere("workers", "start", "Start this console's worker"),
+    Elsewhere("workers", "pause", "Pause or resume all workers"),
     Elsewhere("workers", "stop_all", "Stop or start all workers"),
 )
 
 
 class Commands(Provider):
-    """Everything that has a key where one is, and every screen."""
+    """Everything with a key on the current screen, and every screen."""
 
     async def discover(self) -> Hits:
-        """What is shown before anything is typed."""
+        """The commands shown before anything is typed."""
         for name, text, run in self._commands():
             yield DiscoveryHit(name, run, help=text)
 
     async def search(self, query: str) -> Hits:
-        """What fits what was typed."""
+        """The commands that match what was typed."""
         matcher = self.matcher(query)
         for name, text, run in self._commands():
             if (score := matcher.match(f"{name} {text}")) > 0:
                 yield Hit(score, matcher.highlight(name), run, help=text)
 
     def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
-        """Name, explanation, and what it does."""
+        """Name, explanation and callback of every command."""
         console = cast("Console", self.app)
         for entry in ENTRIES:
             yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
@@ -68,11 +68,11 @@ class Commands(Provider):
         for profile in profiles.by_name.values() if profiles is not None else ():
             name = printable_line(profile.name, 40)
             word = f", {printable_line(profile.environment, 20)}" if profile.environment else ""
-            yield f"Database {name}", f"Look at {name}{word}", partial(console.look_at_profile, profile)
+            yield f"Database {name}", f"Switch to {name}{word}", partial(console.look_at_profile, profile)
         here = {active.binding.action for active in self.screen.active_bindings.values()}
         for one in ELSEWHERE:
             if console.current_mode != one.screen or one.action not in here:
-                place = f"On the screen {one.screen.capitalize()}"
+                place = f"On the {one.screen.capitalize()} screen"
                 yield one.words, place, partial(console.act_on, one.screen, one.action)
         seen: set[str] = set()
         for active in self.screen.active_bindings.values():

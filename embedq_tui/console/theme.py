@@ -1,4 +1,4 @@
-"""Colours of the style sheets."""
+"""The colour themes of the style sheets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed faster than screens open: a key waits for the one before it, and for its screen."""
+"""Typing faster than screens open: each key waits for the previous one, and for its screen."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from textual.events import Key, Paste
 from textual.message_pump import MessagePump
 
 LOOK_S = 0.02
-"""Seconds after which it is looked again whether a dialog has come."""
+"""Seconds between checks whether a dialog has appeared."""
 
 PATIENCE_S = 2.0
-"""So long a key waits for the one before it; then the next one that is pressed is handed on anyway."""
+"""Seconds a key waits for the previous one; after that, the next key press goes through anyway."""
 
 Typed = Key | Paste
 
 
 class TypeAhead:
-    """Keys and pasted text on their way to the screens of an application, one at a time.
+    """Delivers keys and pasted text to the screens of an application, one at a time.
 
-    Textual hands a key to whatever has the focus when it arrives, although the one before it is still on its
-    way up from widget to application: what opens or closes a screen is not done yet, and the next key goes to
-    a widget that is about to go, or to a screen whose line for writing is not there yet. It is lost then.
+    Textual delivers a key to whatever has the focus when it arrives, even while the previous key is still
+    bubbling up from widget to application. If that one is about to open or close a screen, the next key goes
+    to a widget that is about to disappear, or to a screen whose input is not there yet, and is lost.
 
-    Keys wait also while something is under way that is about to show a dialog: the tasks of an action are
-    counted.
+    Keys also wait while a running operation may be about to show a dialog, such as while tasks are counted.
 
-    All is called in the message loop of the application.
+    Call everything in the application's message loop.
 
     Args:
         app: The application.
-        hand_on: Does what Textual does with a key.
-        busy: Whether something is under way.
+        hand_on: Processes a key as Textual would.
+        busy: Whether an operation is running.
     """
 
     def __init__(
@@ -51,13 +50,15 @@ class TypeAhead:
         self._turn = 0
 
     async def came(self, event: Typed) -> None:
-        """Something was typed."""
+        """Accept typed input."""
         self._waiting.append(event)
         if self._since is None or time.monotonic() - self._since > PATIENCE_S:
             await self._next()
 
     async def _next(self) -> None:
-        from embedq_tui.dialogs.dialog import Dialog  # the first frame need not wait for it
+        from embedq_tui.dialogs.dialog import (
+            Dialog,
+        )  # imported late, so that the first frame does not wait for it
 
         self._since = None
         if not self._waiting:
@@ -80,12 +81,12 @@ class TypeAhead:
         self._follow(goal, self._turn)
 
     def _follow(self, node: MessagePump, turn: int) -> None:
-        """Go on when what is in the queue of a node now is done by it and by all that are above it."""
+        """Continue once a node, and then all its ancestors, have processed what is in their queues now."""
         if node is self._app:
-            # What it began (a worker that shows a dialog) takes its first step before the next key.
+            # Whatever the key started (a worker that shows a dialog) gets its first step before the next key.
             asyncio.get_running_loop().call_soon(self._app.call_later, self._done, turn)
         elif (above := node._parent) is None or not node.call_later(self._follow, above, turn):
-            self._follow(self._app, turn)  # it is gone
+            self._follow(self._app, turn)  # the node is gone
 
     async def _done(self, turn: int) -> None:
         if turn == self._turn:

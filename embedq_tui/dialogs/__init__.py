@@ -1,1 +1,1 @@
-"""Dialogs: they ask, show progress and tell outcomes; all texts are data, none is markup."""
+"""Dialogs for questions, progress and outcomes. Every text is plain data, never markup."""

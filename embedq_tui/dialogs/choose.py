@@ -1,4 +1,4 @@
-"""Small questions: one of a few, or a line of text."""
+"""Small questions: choose from a list, or enter a line of text."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T_co]):
-    """One of a few.
+    """An option to choose.
 
     Attributes:
-        value: What it stands for.
-        label: What it says.
-        note: A word about it.
+        value: The result if it is chosen.
+        label: Its text.
+        note: A short remark after the label.
     """
 
     value: T_co
@@ -41,16 +41,16 @@ class Choice(Generic[T_co]):
 
 
 async def ask_choice(app: App[Any], title: str, choices: Sequence[Choice[T]], *, start: int = 0) -> T | None:
-    """Let the operator choose. Call it in a worker of Textual.
+    """Let the operator choose from a list. Call it in a Textual worker.
 
     Args:
-        app: Where it is shown.
+        app: The application to show it in.
         title: The question.
-        choices: What there is.
-        start: Where the cursor stands at first.
+        choices: The options.
+        start: Initial position of the cursor.
 
     Returns:
-        The value of the choice; None where none was made.
+        The chosen value; None if the operator went back.
     """
     place = await show(app, _Choose(title, [_label(choice) for choice in choices], start))
     return None if place is None else choices[place].value
@@ -66,31 +66,31 @@ async def ask_text(
     complaint: Callable[[str], str] = lambda text: "",
     suggester: Suggester | None = None,
 ) -> str | None:
-    """Let the operator write a line. Call it in a worker of Textual.
+    """Let the operator enter a line of text. Call it in a Textual worker.
 
     Args:
-        app: Where it is shown.
+        app: The application to show it in.
         title: The question.
-        value: What stands there at first.
-        note: A word about it.
-        placeholder: Shown where nothing stands.
-        complaint: What is wrong with a text; empty where it will do. A text that will not do is not taken.
-        suggester: Offers how it may go on; tab or the right arrow takes that.
+        value: Initial text.
+        note: A short remark after the label.
+        placeholder: Shown while the line is empty.
+        complaint: Returns what is wrong with a text, or "" to accept it.
+        suggester: Suggests completions; tab or the right arrow accepts one.
 
     Returns:
-        The text without white space around it; None where it was given up.
+        The text without surrounding white space; None if the operator went back.
     """
     line = _Line(value, placeholder=printable_line(placeholder), suggester=suggester, id="line", compact=True)
     return await show(app, _Write(title, line, note, complaint))
 
 
 class OneOf(Dialog[R | None], Generic[R]):
-    """One of a list, on which the cursor stands.
+    """Chooses from a list with a cursor.
 
     Args:
         title: The question.
-        options: What there is, in words.
-        start: Where the cursor stands at first.
+        options: The texts to choose from.
+        start: Initial position of the cursor.
     """
 
     DEFAULT_CSS = """
@@ -110,23 +110,23 @@ class OneOf(Dialog[R | None], Generic[R]):
         self._start = start
 
     def chosen(self, at: int) -> None:
-        """One was chosen.
+        """React to a choice.
 
         Args:
-            at: Its place in the list.
+            at: Its index in the list.
         """
         raise NotImplementedError
 
     def lines(self) -> Iterable[Widget]:
-        """What there is to choose from."""
+        """The list."""
         yield OptionList(*(Option(option) for option in self._options), compact=True)
 
     def buttons(self) -> Sequence[Button]:
-        """The way out."""
+        """A button to go back."""
         return [button("Back (esc)", "back")]
 
     def on_mount(self) -> None:
-        """Take keys in the list."""
+        """Focus the list."""
         super().on_mount()
         found = self.query_one(OptionList)
         self.set_focus(found)
@@ -146,13 +146,13 @@ class OneOf(Dialog[R | None], Generic[R]):
         self.chosen(event.option_index)
 
     def action_give_up(self) -> None:
-        """Choose none."""
+        """Go back without a choice."""
         self.end(None)
 
 
 class _Choose(OneOf[int]):
     def chosen(self, at: int) -> None:
-        """Whichever it is."""
+        """End with its index."""
         self.end(at)
 
 
@@ -162,13 +162,13 @@ def _label(choice: Choice[Any]) -> Text:
 
 
 class PathCompletion(Suggester):
-    """Completes the path of a file or folder of this machine."""
+    """Completes paths of local files and folders."""
 
     def __init__(self) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
-        """The first that begins so, with a slash behind a folder; what is hidden only where asked for."""
+        """Suggest the first match, a folder with a slash; hidden files only after a typed dot."""
         return await asyncio.to_thread(_path_beginning, value)
 
 
@@ -191,18 +191,18 @@ def _begins(name: str, beginning: str) -> bool:
 
 
 class _Line(Input):
-    """A line; tab takes what is offered, where something is, and else goes on to the buttons."""
+    """A line in which tab accepts a suggestion, or else moves on to the buttons."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", show=False, id="line.accept")]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Something is offered."""
+        """Accepting needs a suggestion."""
         if action == "accept":
             return bool(self._suggestion) and self.cursor_position == len(self.value)
         return super().check_action(action, parameters)
 
     def action_accept(self) -> None:
-        """Take what is offered."""
+        """Accept the suggestion."""
         self.action_cursor_right()
 
 
@@ -214,7 +214,7 @@ class _Write(Dialog[str | None]):
         self._complaint = complaint
 
     def lines(self) -> Iterable[Widget]:
-        """A word about it, and what is wrong with the text."""
+        """The note, and what is wrong with the text."""
         if self._note:
             yield Static(text_of(self._note))
         yield Static(id="complaint")
@@ -224,11 +224,11 @@ class _Write(Dialog[str | None]):
         yield self._line
 
     def buttons(self) -> Sequence[Button]:
-        """Take it, or not."""
+        """OK and back."""
         return [button("OK", "ok", primary=True), button("Back (esc)", "back")]
 
     def on_mount(self) -> None:
-        """Write at once."""
+        """Focus the line."""
         super().on_mount()
         self.set_focus(self._line)
 
@@ -237,7 +237,7 @@ class _Write(Dialog[str | None]):
         self.pressed("ok")
 
     def pressed(self, button: str) -> None:
-        """Take the text if it will do."""
+        """Accept the text if it is valid."""
         if button != "ok":
             self.action_give_up()
             return
@@ -248,5 +248,5 @@ class _Write(Dialog[str | None]):
             self.end(text)
 
     def action_give_up(self) -> None:
-        """Leave it."""
+        """Go back without a text."""
         self.end(None)

@@ -1,4 +1,4 @@
-"""The question before something is done: it starts on No."""
+"""The confirmation dialog. It starts on No."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedq_tui.dialogs.dialog import Place, SeenFirst, button, text_of
 
 
 class Decision(Enum):
-    """What the operator said."""
+    """The operator's answer."""
 
     NO = auto()
     YES = auto()
@@ -25,15 +25,15 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What is asked.
+    """What to ask.
 
     Attributes:
         title: The question: exactly what will be done, to how many.
-        lines: What follows from it.
-        yes: Label of the button that does it.
-        word: Has to be typed first; empty for none.
-        staged: It can be done in stages.
-        danger: It destroys.
+        lines: The consequences.
+        yes: Label of the button that confirms.
+        word: Word that must be typed to confirm; empty for none.
+        staged: Offer to do it in stages.
+        danger: It is destructive.
     """
 
     title: str
@@ -45,11 +45,11 @@ class Confirmation:
 
 
 class Confirm(SeenFirst[Decision]):
-    """Asks. What was typed before the question could be read does not answer it, but for a no.
+    """Asks. Keys pressed before the question was visible are ignored, except those that say no.
 
     Args:
-        confirmation: What is asked.
-        place: Which database it is about.
+        confirmation: What to ask.
+        place: The database it concerns.
     """
 
     LEAVING = frozenset({"give_up", "say('NO')"})
@@ -64,16 +64,16 @@ class Confirm(SeenFirst[Decision]):
         self._confirmation = confirmation
 
     def lines(self) -> Iterable[Widget]:
-        """What follows from it."""
+        """The consequences."""
         return [Static(text_of(line)) for line in self._confirmation.lines]
 
     def fields(self) -> Iterable[Widget]:
-        """The word to be typed."""
+        """The input for the word to type."""
         if word := self._confirmation.word:
-            yield Input(placeholder=f"type {word} to go on, esc to leave it", id="word", compact=True)
+            yield Input(placeholder=f"type {word} to confirm, esc to go back", id="word", compact=True)
 
     def buttons(self) -> Sequence[Button]:
-        """No, yes, and by and by."""
+        """No, yes, and in stages."""
         asked = self._confirmation
         found = [
             button(self._hinted("No", "n"), "NO"),
@@ -84,11 +84,11 @@ class Confirm(SeenFirst[Decision]):
         return found
 
     def _hinted(self, label: str, key: str) -> str:
-        """With its key, where keys are not for typing the word."""
+        """A label with its key, unless keys are needed to type the word."""
         return label if self._confirmation.word else f"{label} ({key})"
 
     def on_mount(self) -> None:
-        """Start where nothing is done."""
+        """Start on the harmless choice."""
         super().on_mount()
         self.set_focus(self.query_one("#word" if self._confirmation.word else "#NO"))
         self._permit("")
@@ -111,12 +111,12 @@ class Confirm(SeenFirst[Decision]):
         return not word or _bare(typed) == _bare(word)
 
     def action_say(self, decision: str) -> None:
-        """A key instead of a button; where a word is to be typed, only the button counts."""
+        """Answer by key; if a word must be typed, only the buttons confirm."""
         if decision == "NO" or not self._confirmation.word:
             self.pressed(decision)
 
     def pressed(self, button: str) -> None:
-        """Answer; yes only where the word is there."""
+        """Answer; a yes counts only if the word has been typed."""
         decision = Decision[button]
         typed = self.query_one("#word", Input).value if self._confirmation.word else ""
         if decision is Decision.STAGED and not self._confirmation.staged:
@@ -125,10 +125,10 @@ class Confirm(SeenFirst[Decision]):
             self.end(decision)
 
     def action_give_up(self) -> None:
-        """No."""
+        """Answer no."""
         self.end(Decision.NO)
 
 
 def _bare(word: str) -> str:
-    """A number may be typed with separators or without, a word in any case."""
+    """Normalise: numbers with or without separators, words in any case."""
     return word.strip().replace(",", "").lower()

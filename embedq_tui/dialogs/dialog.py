@@ -1,4 +1,4 @@
-"""What all dialogs are: a box in the middle, a text that scrolls, buttons below it that always fit."""
+"""The base of all dialogs: a centred box, scrolling text, and buttons below that always fit."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from embedq_worker.text import printable
 R = TypeVar("R")
 
 LONGEST = 20_000
-"""Characters of one text that are shown; what is longer is cut, and says so."""
+"""Characters shown of one text; longer ones are cut, and say so."""
 
 TINY = 12
-"""Height below which a dialog has no border and does not name the database."""
+"""Screen height below which a dialog drops its border and the database name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which database a dialog is about.
+    """The database a dialog concerns.
 
     Attributes:
         name: In words, without secrets.
-        environment: Word for the badge: production.
+        environment: Text of the badge: production.
         colour: Of the badge.
     """
 
@@ -48,7 +48,7 @@ class Place:
 
 
 def text_of(words: str, style: str = "") -> Text:
-    """A text as it is: no markup, no control characters, of bounded length."""
+    """A literal text: no markup, no control characters, bounded length."""
     shown = printable(words[:LONGEST])
     if len(words) > LONGEST:
         shown += f"\n({len(words) - LONGEST:,} more characters)"
@@ -60,8 +60,8 @@ class Dialog(ModalScreen[R], Generic[R]):
 
     Args:
         title: One line.
-        place: Named above the title where it is given.
-        danger: It has a border of the colour for danger.
+        place: The database to name above the title, if any.
+        danger: Use the border colour for danger.
     """
 
     DEFAULT_CSS = """
@@ -108,14 +108,14 @@ class Dialog(ModalScreen[R], Generic[R]):
         self._result: list[R] = []
         self._dismissed = False
 
-    # -- what a dialog of its own overrides
+    # -- for subclasses to override
 
     def lines(self) -> Iterable[Widget]:
-        """What it says, below its title."""
+        """The text below the title."""
         return ()
 
     def fields(self) -> Iterable[Widget]:
-        """What is to be filled in, between text and buttons."""
+        """The input fields, between text and buttons."""
         return ()
 
     def buttons(self) -> Sequence[Button]:
@@ -123,29 +123,29 @@ class Dialog(ModalScreen[R], Generic[R]):
         return ()
 
     def action_give_up(self) -> None:
-        """Do nothing of what it is about."""
+        """Close it without doing anything."""
         raise NotImplementedError
 
     def is_meant(self, event: Key | Paste) -> bool:
-        """Whether something that was typed is for it: it may have been typed before it was on the screen."""
+        """Whether typed input is meant for it: it may have been typed before the dialog was visible."""
         return True
 
-    # -- what it can use
+    # -- for subclasses to use
 
     def end(self, result: R) -> None:
-        """Close it, once: a key that is pressed twice must not close what is below, too."""
+        """Close it, once: a key pressed twice must not also close what is below."""
         if not self._result:
             self._result.append(result)
             self._close()
 
     def _close(self) -> None:
-        """Close what ended; not what is above it, which closes first."""
+        """Close it if it has ended; a dialog above it closes first."""
         if self._result and not self._dismissed and self.app.screen is self:
             self._dismissed = True
             self.dismiss(self._result[0])
 
     def on_screen_resume(self) -> None:
-        """What was above it is closed: so is this, if it ended meanwhile."""
+        """The dialog above has closed: close this one too if it ended in the meantime."""
         self._close()
 
     # -- wiring
@@ -165,11 +165,11 @@ class Dialog(ModalScreen[R], Generic[R]):
                 yield from self.buttons()
 
     def on_mount(self) -> None:
-        """Fit it into the screen as soon as it is shown."""
+        """Fit it to the screen."""
         self.on_resize()
 
     def on_resize(self) -> None:
-        """Leave the text what the rest does not need."""
+        """Give the text whatever height the rest does not need."""
         tiny = self.app.size.height < TINY
         self.query_one("#box").set_class(tiny, "-tiny")
         field_rows = sum(2 if not tiny else 1 for _ in self.fields_shown())
@@ -177,7 +177,7 @@ class Dialog(ModalScreen[R], Generic[R]):
         self.query_one("#text").styles.max_height = max(self.app.size.height - chrome, 1)
 
     def fields_shown(self) -> Iterable[Widget]:
-        """What `fields` made."""
+        """The widgets from `fields`."""
         box = self.query_one("#box")
         return [child for child in box.children if child.id not in ("place", "text", "buttons")]
 
@@ -191,7 +191,7 @@ class Dialog(ModalScreen[R], Generic[R]):
         self.pressed(event.button.id or "")
 
     def pressed(self, button: str) -> None:
-        """A button was pressed.
+        """React to a button.
 
         Args:
             button: Its id.
@@ -200,11 +200,11 @@ class Dialog(ModalScreen[R], Generic[R]):
 
 
 class SeenFirst(Dialog[R]):
-    """A dialog that takes no key that was pressed before it could be seen, but for those that leave it.
+    """A dialog that ignores keys pressed before it was visible, except those that close it.
 
     Attributes:
-        LEAVING: Actions of the keys that leave it.
-        seen_at: When it came on the screen, of the clock `time.monotonic`, as events have it; None before.
+        LEAVING: Actions of the keys that close it.
+        seen_at: When it became visible, by `time.monotonic`, as events use it; None before.
     """
 
     LEAVING: ClassVar[frozenset[str]] = frozenset({"give_up"})
@@ -214,7 +214,7 @@ class SeenFirst(Dialog[R]):
         self.seen_at: float | None = None
 
     def on_screen_resume(self) -> None:
-        """It is drawn next. Textual calls the handler of `Dialog`, too."""
+        """It is about to be drawn. Textual also calls the handler of `Dialog`."""
         if self.seen_at is None:
             self.call_after_refresh(self._seen)
 
@@ -222,7 +222,7 @@ class SeenFirst(Dialog[R]):
         self.seen_at = self.seen_at or time.monotonic()
 
     def is_meant(self, event: Key | Paste) -> bool:
-        """It was typed by who saw the dialog, or it leaves it."""
+        """Whether it was typed after the dialog became visible, or closes it."""
         if self.seen_at is not None and event.time >= self.seen_at:
             return True
         active = self.active_bindings.get(event.key) if isinstance(event, Key) else None
@@ -230,11 +230,11 @@ class SeenFirst(Dialog[R]):
 
 
 async def show(app: App[Any], dialog: Dialog[R]) -> R:
-    """Show a dialog and wait for its end; it does not outlive whoever waits. Call it in a worker of Textual.
+    """Show a dialog and wait until it closes; cancelling the wait closes it. Call it in a Textual worker.
 
     Args:
-        app: Where it is shown.
-        dialog: Not shown yet.
+        app: The application to show it in.
+        dialog: One that has not been shown yet.
     """
     try:
         return await app.push_screen_wait(dialog)
@@ -247,10 +247,10 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
     """A button of a dialog.
 
     Args:
-        label: What it says.
+        label: Its text.
         name: Its id.
-        danger: It destroys.
-        primary: It is what is meant to be pressed.
+        danger: It is destructive.
+        primary: It is the expected choice.
     """
     variant: ButtonVariant = "error" if danger else "primary" if primary else "default"
     return Button(Text(printable(label)), variant=variant, id=name, compact=True)

@@ -1,4 +1,4 @@
-"""What came of something, or went wrong: shown until it was read."""
+"""A report of an outcome or a failure, shown until the operator closes it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 
 ROWS = 200
-"""Single outcomes that are shown; of more their number."""
+"""Individual outcomes to list; beyond that, only their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What there is to tell.
+    """What to report.
 
     Attributes:
         title: In one line.
-        lines: What else there is to say.
+        lines: Further lines.
         rows: What was left out, and why.
-        bad: It went wrong.
+        bad: It failed.
     """
 
     title: str
@@ -38,16 +38,16 @@ class Report:
     bad: bool = False
 
 
-REST = "What was done stays done; do it again to go on with the rest."
+REST = "What is done stays done. Run it again to continue with the rest."
 
 
 def broken(error: EmbedqError, done: str, lines: Sequence[str]) -> Report:
-    """The report of something that did not come to its end.
+    """Report an operation that did not finish.
 
     Args:
-        error: It failed so, or was `Stopped`.
+        error: Why it failed, or `Stopped`.
         done: What had been done by then.
-        lines: What can be done about the rest.
+        lines: What to do about the rest.
     """
     stopped = isinstance(error, Stopped)
     why = () if stopped else (line for line in (error.message, error.advice) if line)
@@ -55,11 +55,11 @@ def broken(error: EmbedqError, done: str, lines: Sequence[str]) -> Report:
 
 
 class Tell(Dialog[None]):
-    """Tells.
+    """Shows a report.
 
     Args:
-        report: What there is to tell.
-        place: Which database it is about.
+        report: What to show.
+        place: The database it concerns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "give_up", "Close", show=False, id="outcome.close")]
@@ -69,22 +69,22 @@ class Tell(Dialog[None]):
         self._report = report
 
     def lines(self) -> Iterable[Widget]:
-        """What else there is to say."""
+        """The report's lines and rows."""
         yield from (Static(text_of(line)) for line in self._report.lines)
         if self._report.rows:
             yield Static(_rows(self._report.rows))
 
     def buttons(self) -> Sequence[Button]:
-        """The way out."""
+        """A button to close it."""
         return [button("Close", "close", primary=True)]
 
     def on_mount(self) -> None:
-        """Enter closes it."""
+        """Focus the button: enter closes it."""
         super().on_mount()
         self.set_focus(self.query_one("#close"))
 
     def action_give_up(self) -> None:
-        """It was read."""
+        """Close it."""
         self.end(None)
 
 

@@ -1,4 +1,4 @@
-"""Something under way: how far it is, and a way to stop it."""
+"""The progress of a running operation, and a way to stop it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from embedq_worker.text import age
 T = TypeVar("T")
 
 SHOW_AFTER_S = 0.3
-"""What takes less time shows no dialog."""
+"""Seconds an operation may take without showing a dialog."""
 
 DRAW_EVERY_S = 0.1
 
@@ -34,17 +34,17 @@ class Stopped(EmbedqError):
 
 @dataclass(slots=True)
 class Progress:
-    """How far something is; whoever does it tells, the dialog looks.
+    """The progress of an operation: the work updates it, the dialog polls it.
 
     Attributes:
-        title: What is done.
-        total: How much there is; None where nobody knows.
-        noun: Of what, in the singular.
-        done: So much.
-        steps: Batches that were told.
-        lines: What else is to be said.
+        title: What is being done.
+        total: The number to reach; None if unknown.
+        noun: What is counted, in the singular.
+        done: The number reached.
+        steps: Number of batches reported.
+        lines: Further lines to show.
         stop: Label of the button.
-        stopping: It was stopped, and comes to its end.
+        stopping: It was stopped and is about to end.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
 
     def reached(self, done: int) -> None:
-        """A batch is done."""
+        """Report that a batch is done."""
         self.done, self.steps = done, self.steps + 1
 
 
@@ -70,21 +70,21 @@ async def watch(
     place: Place | None = None,
     show_after_s: float = SHOW_AFTER_S,
 ) -> T:
-    """Do something, with a dialog where it takes its time. Call it in a worker of Textual.
+    """Run an operation, with a progress dialog if it takes long. Call it in a Textual worker.
 
     Args:
-        app: Where the dialog is shown.
-        progress: Filled by the work.
-        work: Does it; bears a cancellation at any time.
-        place: Named in the dialog.
-        show_after_s: Seconds after which the dialog comes.
+        app: The application to show the dialog in.
+        progress: Updated by the work.
+        work: The operation; it may be cancelled at any time.
+        place: The database to name in the dialog.
+        show_after_s: Seconds after which the dialog appears.
 
     Returns:
-        What the work returned.
+        The work's result.
 
     Raises:
         Stopped: The operator stopped it.
-        Exception: What the work raised.
+        Exception: Whatever the work raised.
     """
     task = asyncio.ensure_future(work(progress))
     task.add_done_callback(_looked_at)
@@ -93,7 +93,7 @@ async def watch(
         if not task.done():
             await show(app, Running(progress, task, place))
     except asyncio.CancelledError:
-        # Whoever waited for it is gone: it ends as if it had been stopped.
+        # The caller is gone: end as if the operator had stopped it.
         if not progress.stopping:
             progress.stopping = True
             task.cancel()
@@ -105,7 +105,7 @@ async def watch(
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Whoever waited may be gone: that nobody looks at its error is no reason to write to the terminal."""
+    """Mark its error as retrieved: if the caller is gone, asyncio must not write it to the terminal."""
     if not task.cancelled():
         task.exception()
 
@@ -119,7 +119,7 @@ class _Bar(Widget):
         self._done = 0
 
     def draw(self) -> None:
-        """Take what is done now, as the numbers beside it do."""
+        """Update to the number reached, together with the text below."""
         if self._done != self._progress.done:
             self._done = self._progress.done
             self.refresh()
@@ -129,12 +129,12 @@ class _Bar(Widget):
 
 
 class Running(SeenFirst[None]):
-    """Shows how far something is until it has ended.
+    """Shows the progress of an operation until it ends.
 
     Args:
-        progress: Of it.
-        task: Does it; a stop cancels it, once: what bears one cancellation need not bear two.
-        place: Which database it is about.
+        progress: Its progress.
+        task: The operation. Stopping cancels it only once: it need not survive a second cancellation.
+        place: The database it concerns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -147,23 +147,23 @@ class Running(SeenFirst[None]):
         self._work = task
 
     def lines(self) -> Iterable[Widget]:
-        """How far it is."""
+        """The bar and the numbers."""
         known = [_Bar(self._progress)] if self._progress.total else []
         return [*known, Static(id="numbers"), Static(id="more")]
 
     def buttons(self) -> Sequence[Button]:
-        """The way out."""
+        """A button to stop it."""
         return [button(f"{self._progress.stop} (esc)", "stop")]
 
     def on_mount(self) -> None:
-        """Look from now on."""
+        """Begin polling."""
         super().on_mount()
         self.set_focus(self.query_one("#stop"))
         self._draw()
         self.set_interval(DRAW_EVERY_S, self._draw)
 
     def action_give_up(self) -> None:
-        """Stop it; it ends when what is under way has ended."""
+        """Stop it; it ends once the current step is finished."""
         if not self._progress.stopping and not self._work.done():
             self._progress.stopping = True
             self._work.cancel()
@@ -177,25 +177,25 @@ class Running(SeenFirst[None]):
         for drawn in self.query(_Bar):
             drawn.draw()
         self.query_one("#numbers", Static).update(Text(numbers(found)))
-        ending = ["Stopping: what is under way comes to its end."] if found.stopping else []
+        ending = ["Stopping once the current step is finished."] if found.stopping else []
         told = [*found.lines, *ending]
         self.query_one("#more", Static).update(text_of("\n".join(told)))
         self.query_one("#stop", Button).disabled = found.stopping
 
 
 def bar(done: int, total: int | None, width: int) -> Text:
-    """A bar of a width; empty where nobody knows how much there is."""
+    """A progress bar of a given width; empty if the total is unknown."""
     if not total:
         return Text()
     room = max(width - 5, 0)
     share = min(done / total, 1.0)
-    full = int(room * share)  # full is only what is done
+    full = int(room * share)  # rounded down: full only when done
     solid, hollow = ("#", ".") if ascii_only() else ("█", "░")
     return Text(f"{solid * full}{hollow * (room - full)} {int(100 * share):3}%", no_wrap=True)
 
 
 def numbers(progress: Progress) -> str:
-    """How far it is, in words."""
+    """The progress in words."""
     seconds = time.monotonic() - progress.began
     if progress.total is None:
         told = f"{count(progress.done, progress.noun)}, " if progress.done else ""

@@ -1,4 +1,4 @@
-"""Dialogs for whoever does something to the database: questions, progress, reports, and what went wrong."""
+"""Dialogs for operations on a database: questions, progress, reports, errors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Dialogs:
-    """Dialogs that name one database. Its coroutines are called in workers of Textual.
+    """Dialogs that name one database. Call its coroutines in Textual workers.
 
     Attributes:
-        app: Where they are shown.
+        app: The application to show them in.
         place: The database.
-        read_only: Says why nothing may be changed; empty where it may.
-        show_after_s: What takes less time shows no dialog of its progress.
-        busy: So many things are under way, with a dialog of their progress or without.
+        read_only: Returns why nothing may be changed; empty if changes are allowed.
+        show_after_s: Seconds an operation may take without showing its progress.
+        busy: Number of running operations, whether or not a dialog shows their progress.
     """
 
     app: App[Any]
@@ -39,26 +39,26 @@ class Dialogs:
     busy: int = 0
 
     def refused(self) -> bool:
-        """Whether nothing may be changed here; tells the operator why."""
+        """Whether changes are refused here; if so, tells the operator why."""
         why = self.read_only()
         if why:
             self.notify(f"Read-only: {why}", bad=True)
         return bool(why)
 
     async def confirm(self, confirmation: Confirmation) -> Decision:
-        """Ask, with the database named."""
+        """Ask for confirmation, naming the database."""
         return await show(self.app, Confirm(confirmation, self.place))
 
     async def tell(self, report: Report) -> None:
-        """Tell something that has to be read."""
+        """Show a report that has to be closed."""
         await show(self.app, Tell(report, self.place))
 
     def notify(self, text: str, *, bad: bool = False) -> None:
-        """Tell something in passing."""
+        """Show a notification."""
         self.app.notify(printable(text), severity="warning" if bad else "information", markup=False)
 
     async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
-        """Do something, with a dialog of its progress where it takes its time; see `running.watch`."""
+        """Run an operation, with a progress dialog if it takes long; see `running.watch`."""
         self.busy += 1
         try:
             return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
@@ -68,19 +68,19 @@ class Dialogs:
     async def attempt(
         self, progress: Progress, work: Callable[[Progress], Awaitable[T]], *, changes: bool = True
     ) -> T | None:
-        """Do something to the database with `watch`, if it may be changed; tell what goes wrong.
+        """Run an operation with `watch`, if changes are allowed; report any error.
 
         Args:
-            progress: Of it.
-            work: Does it.
-            changes: False: it only looks, and is done where nothing may be changed, too.
+            progress: Its progress.
+            work: The operation.
+            changes: If False, it only reads, and runs in read-only mode too.
 
         Returns:
-            What the work returned; None where it was refused, stopped, or went wrong.
+            The work's result; None if it was refused, stopped, or failed.
         """
         if changes and self.refused():
             return None
-        with self.telling(f"{progress.title}: not done"):
+        with self.telling(f"{progress.title}: failed"):
             try:
                 return await self.watch(progress, work)
             except Stopped:
@@ -93,7 +93,7 @@ class Dialogs:
 
     @contextmanager
     def telling(self, title: str) -> Iterator[None]:
-        """Tell what goes wrong in the block instead of raising it: whatever it is, the console stays up."""
+        """Report any error of the block instead of raising it: the console stays up whatever happens."""
         try:
             yield
         except Stopped:
@@ -102,7 +102,7 @@ class Dialogs:
             self.app.notify(
                 printable(str(error)), title=printable_line(title), severity="error", timeout=15, markup=False
             )
-        except Exception as error:  # an error of ours
+        except Exception as error:  # a bug of ours
             self.app.log.error(traceback.format_exc())
             told = f"{type(error).__name__}: {printable_line(str(error), 300)}"
             self.app.notify(told, title="Internal error", severity="error", timeout=15, markup=False)

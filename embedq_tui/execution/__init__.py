@@ -1,1 +1,1 @@
-"""What is asked for at the console, how it is carried out, and how it is taken back."""
+"""Actions requested in the console: how they are carried out, and how they are undone."""

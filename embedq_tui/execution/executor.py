@@ -1,4 +1,4 @@
-"""Carries out what is asked for at the console: counts, asks, runs with progress, reports."""
+"""Carries out requests from the console: counts, asks for confirmation, runs with progress, reports."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.schema import migrations
 
 SAMPLE_S = 1.0
-"""Seconds that naming some of the tasks may take; a question can do without."""
+"""Seconds that fetching sample task names may take; the question works without them."""
 
 
 @dataclass(slots=True)
 class Executor:
-    """Carries out requests on one database. Its coroutines are called in workers of Textual.
+    """Carries out requests on one database. Call its coroutines in Textual workers.
 
     Attributes:
-        dialogs: Of that database.
-        link: To it.
-        by: Operator as ``user@host``.
-        history: Remembers what can be taken back.
+        dialogs: The dialogs of that database.
+        link: The connection to it.
+        by: The operator as ``user@host``.
+        history: Remembers what can be undone.
         batch_size: Tasks per transaction.
-        stage_timeout_s: Seconds that a stage of a retry may take to end.
+        stage_timeout_s: Seconds a stage of a retry may take to finish.
     """
 
     dialogs: Dialogs
@@ -50,19 +50,19 @@ class Executor:
     # -- carrying out
 
     async def carry_out(self, request: Request) -> Outcome | None:
-        """Count, ask, carry out, tell.
+        """Count, ask, carry out, report.
 
         Args:
-            request: What is asked for.
+            request: What to do.
 
         Returns:
-            What was done, `Outcome.ids` are the tasks to which it was; also where it was stopped or failed
-            half way. None where it was not begun.
+            What was done, even if it was stopped or failed half-way; `Outcome.ids` are the affected tasks.
+            None if it was not begun.
         """
         if self.dialogs.refused():
             return None
         with self.dialogs.telling(f"Nothing was {request.action.done}"):
-            counting = Progress("Counting the tasks", stop="Leave it")
+            counting = Progress("Counting tasks", stop="Cancel")
             counted = await self.dialogs.watch(counting, lambda _: self._count(request))
             if not counted.matched:
                 await self._tell_nothing(request, counted.planned)
@@ -79,7 +79,7 @@ class Executor:
             if not planned.matched or request.safeguard is Safeguard.NONE:
                 return Counted(planned)
             in_hand = 0
-            if len(planned.wanted.statuses) > 1:  # few, and what is said of them matters
+            if len(planned.wanted.statuses) > 1:  # there are few of these, and the operator should know
                 held = await plan(connection, request.action, planned.wanted.only("processing"))
                 in_hand = min(held.matched, planned.matched)
             return Counted(planned, in_hand, await self._samples(connection, planned))
@@ -99,10 +99,10 @@ class Executor:
         staged = request.action is RETRY and counted.matched > STAGES[0]
         if staged:
             lines.append(
-                f"In stages: {STAGES[0]} first, then {STAGES[1]}, then the rest, while it goes well."
+                f"In stages: {STAGES[0]} first, then {STAGES[1]}, then the rest, unless too many fail again."
             )
         if word:
-            lines.append(f"Type {word} to go on.")
+            lines.append(f"Type {word} to confirm.")
         yes = f"{request.verb.split()[0]} {counted.matched:,}"
         danger = request.action is not RETRY
         return await self.dialogs.confirm(
@@ -143,7 +143,7 @@ class Executor:
             words = f"{count(outcome.changed, 'task')} {request.action.done}"
             self.history.remember(UndoableOperation(outcome.operation_id, words))
 
-    # -- telling what came of it
+    # -- reporting the outcome
 
     async def _tell_nothing(self, request: Request, planned: Plan) -> None:
         missed: list[LeftOut] = []
@@ -155,11 +155,11 @@ class Executor:
             await self.dialogs.tell(Report(f"Nothing was {request.action.done}", (), rows))
         elif rows:
             self.dialogs.notify(f"Not {request.action.done}: {rows[0][1]}", bad=True)
-        elif planned.wanted.ids == ():  # of those statuses none is acted on
+        elif planned.wanted.ids == ():  # the action applies to none of those statuses
             self.dialogs.notify(f"{request.wanted.describe()} cannot be {request.action.done}")
         else:
             scope = request.scope or planned.wanted.describe()
-            self.dialogs.notify(f"There are no {scope} to be {request.action.done}")
+            self.dialogs.notify(f"No {scope} can be {request.action.done}")
 
     async def _tell_done(
         self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], *, halted: bool
@@ -169,9 +169,11 @@ class Executor:
         lines = []
         if halted:
             left = planned.matched - outcome.changed
-            lines.append(f"Halted: the last stage did not go well; {count(left, 'task')} not touched.")
+            lines.append(
+                f"Halted: too many failed again, or took too long; {count(left, 'task')} left alone."
+            )
         elif not rows and (apart := planned.matched - outcome.changed) > 0:
-            lines.append(f"{count(apart, 'task')} changed meanwhile, or held by others, and left alone.")
+            lines.append(f"{count(apart, 'task')} skipped: changed or locked in the meantime.")
         if outcome.changed:
             lines += [f"operation {outcome.operation_id}", *(["u: undo"] if request.undoable else [])]
         if halted or len(rows) > 1 or (rows and outcome.changed):
@@ -182,7 +184,7 @@ class Executor:
             self.dialogs.notify("\n".join([title, *lines]))
 
     async def _tell_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
-        """It was stopped, or failed on its way."""
+        """Report that it was stopped, or failed half-way."""
         done = f"{outcome.changed:,} of {count(planned.matched, 'task')} {planned.action.done}"
         lines = [REST]
         if outcome.changed:
@@ -199,12 +201,12 @@ def _name(row: TaskRow) -> str:
 
 
 def _certain(planned: Plan, row: TaskRow) -> bool:
-    """Whether a task of the filter is one that the action is for, as far as a list tells."""
+    """Whether the action applies to a task of the filter, as far as the list shows."""
     if planned.action is RETRY:
         return row.operation != "delete"
     return planned.action.name != f"priority {row.priority}"
 
 
 def _tell_stage(progress: Progress, stage: Stage) -> None:
-    ended = f"{stage.tasks - stage.waiting:,} of {count(stage.tasks, 'task')} ended"
+    ended = f"{stage.tasks - stage.waiting:,} of {count(stage.tasks, 'task')} finished"
     progress.lines[stage.number - 1 :] = [f"Stage {stage.number}: {ended}, {stage.failed:,} failed again"]

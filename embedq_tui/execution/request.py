@@ -1,4 +1,4 @@
-"""What is asked for at the console: an action, for which tasks, and what is asked before it is done."""
+"""A request from the console: an action, its tasks, and the confirmation it needs."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import printable_line
 
 NAMED = 5
-"""Tasks that a question names."""
+"""Number of tasks that a question lists by name."""
 
 
 class Safeguard(Enum):
-    """What stands between a request and its execution."""
+    """The confirmation that a request needs."""
 
     NONE = auto()
-    """Nothing: it is carried out at once."""
+    """None: it is carried out at once."""
     CONFIRM = auto()
     """Yes or no."""
     TYPE_NUMBER = auto()
-    """The number of tasks has to be typed."""
+    """The operator has to type the number of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An action that an operator asks for.
+    """An action requested by the operator.
 
     Attributes:
-        action: What is to be done.
+        action: What to do.
         wanted: To which tasks.
         verb: For the question and its button: ``Retry``.
-        safeguard: How much is asked before.
-        scope: The tasks in words after their number: ``stuck tasks of 2 workers``; by default the filter's.
-        undoable: The console can take it back.
-        names: What the tasks that are named are called on the screen.
+        safeguard: The confirmation needed.
+        scope: The tasks in words: ``stuck tasks of 2 workers``; empty for the filter's own words.
+        undoable: The console can undo it.
+        names: Names of individual tasks as shown on the screen.
     """
 
     action: Action
@@ -63,7 +63,7 @@ def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | No
     """Retry failed tasks.
 
     Args:
-        wanted: Which; others than failed ones are left out.
+        wanted: Which; only failed ones are affected.
         scope: See `Request.scope`.
         names: See `Request.names`.
     """
@@ -72,7 +72,7 @@ def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | No
 
 
 def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Cancel tasks that are waiting or in hand; all that match a filter are never cancelled unasked.
+    """Cancel pending or claimed tasks; cancelling by filter always requires typing the number.
 
     Args:
         wanted: Which.
@@ -84,10 +84,10 @@ def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | N
 
 
 def give_up(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Cancel failed tasks, so that they leave the group of their error.
+    """Cancel failed tasks, so that they leave their failure group.
 
     Args:
-        wanted: Which; others than failed ones are left out.
+        wanted: Which; only failed ones are affected.
         scope: See `Request.scope`.
         names: See `Request.names`.
     """
@@ -95,7 +95,7 @@ def give_up(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | 
 
 
 def reset(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Put tasks in hand back into the queue.
+    """Return claimed tasks to the queue.
 
     Args:
         wanted: Which.
@@ -112,7 +112,7 @@ def prioritise(
     scope: str = "",
     names: Mapping[UUID, str] | None = None,
 ) -> Request:
-    """Give waiting tasks another priority.
+    """Change the priority of pending tasks.
 
     Args:
         wanted: Which.
@@ -121,7 +121,7 @@ def prioritise(
         names: See `Request.names`.
     """
     safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
-    verb = f"Give priority {priority} to"
+    verb = f"Set priority {priority} on"
     return Request(PRIORITISE[priority], wanted, verb, safeguard, scope, undoable=True, names=names or {})
 
 
@@ -134,8 +134,8 @@ class Counted:
     """A request whose tasks are counted.
 
     Attributes:
-        planned: Of the action.
-        in_hand: Of its tasks, in the hands of workers, where others are not.
+        planned: The plan of the action.
+        in_hand: Tasks held by workers, if the others are pending.
         samples: Names of some of its tasks.
     """
 
@@ -145,7 +145,7 @@ class Counted:
 
     @property
     def matched(self) -> int:
-        """How many tasks there are."""
+        """How many tasks are affected."""
         return self.planned.matched
 
 
@@ -158,37 +158,37 @@ def subject(request: Request, planned: Plan) -> str:
 
 
 def question(request: Request, counted: Counted) -> str:
-    """What is asked: ``Reset 37 stuck tasks of 2 workers?``."""
+    """The question: ``Reset 37 stuck tasks of 2 workers?``."""
     return f"{request.verb} {subject(request, counted.planned)}?"
 
 
 def consequences(request: Request, counted: Counted) -> list[str]:
-    """What the operator should know before the answer, a line each."""
+    """What the operator should know before answering, one line each."""
     planned = counted.planned
     lines = []
     if counted.in_hand:
         waiting = planned.matched - counted.in_hand
-        lines.append(f"{waiting:,} waiting, {counted.in_hand:,} in the hands of workers")
+        lines.append(f"{waiting:,} pending, {counted.in_hand:,} held by workers")
     if counted.samples:
         more = planned.matched - len(counted.samples)
         names = ", ".join(printable_line(name, 60) for name in counted.samples)
         lines.append(f"{names}{f' and {more:,} more' if more > 0 else ''}")
     if request.wanted.ids is not None and (apart := len(set(request.wanted.ids)) - planned.matched) > 0:
         lines.append(
-            f"{count(apart, 'task')} of those named cannot be {planned.action.done} and stay as they are."
+            f"{count(apart, 'selected task')} cannot be {planned.action.done} and will be left alone."
         )
     lines.append(_EFFECTS.get(planned.action, ""))
     lines.append(
-        "It can be undone, for tasks that nothing else happens to meanwhile."
+        "You can undo this, except for tasks that change in the meantime."
         if request.undoable
-        else "It cannot be undone."
+        else "This cannot be undone."
     )
     return [line for line in lines if line]
 
 
 _EFFECTS = {
-    RETRY: "They start afresh: attempts count from 0, due now.",
-    CANCEL: f'They stay, as failed with "{CANCELLED}". What a worker does for them is thrown away.',
-    CANCEL_FAILED: f'They stay, as failed with "{CANCELLED}"; their errors are in the audit log.',
-    RELEASE: "They wait again; no attempt is charged. What whoever holds one writes of it is refused.",
+    RETRY: "They start from scratch: zero attempts, due now.",
+    CANCEL: f'They are kept as failed, "{CANCELLED}". Work in progress on them is discarded.',
+    CANCEL_FAILED: f'They are kept as failed, "{CANCELLED}"; their errors stay in the audit log.',
+    RELEASE: "They become pending again; no attempt is counted. Late writes by their workers are rejected.",
 }

@@ -1,4 +1,4 @@
-"""Takes back what was done to tasks at the console: counts, asks, runs with progress, reports."""
+"""Undoes actions on tasks from the console: counts, asks, runs with progress, reports."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from embedq_worker.schema import migrations
 from embedq_worker.text import printable_line
 
 REMEMBERED = 20
-"""Operations that can be taken back one after the other."""
+"""Number of operations that can be undone, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class UndoableOperation:
-    """What one request did, and can be taken back.
+    """An operation that can be undone.
 
     Attributes:
-        id: In the audit log.
+        id: Its id in the audit log.
         words: What was done: ``12 tasks cancelled``.
     """
 
@@ -37,7 +37,7 @@ class UndoableOperation:
 
 
 def operation_of(row: AuditRow) -> UndoableOperation | None:
-    """What a row of the audit log tells that can be taken back; whether it still can is asked then."""
+    """The undoable operation that an audit row reports; whether it still can be undone is checked later."""
     action, number = row.event.metadata.get("action"), row.event.metadata.get("count")
     try:
         operation = UUID(row.operation_id or "")
@@ -55,12 +55,12 @@ def operation_of(row: AuditRow) -> UndoableOperation | None:
 
 @dataclass(slots=True)
 class UndoHistory:
-    """What was done in this session and can be taken back. Its coroutines are called in workers of Textual.
+    """The undoable operations of this session. Call its coroutines in Textual workers.
 
     Attributes:
-        dialogs: Of the database.
-        link: To it.
-        by: Operator as ``user@host``.
+        dialogs: The dialogs of the database.
+        link: The connection to it.
+        by: The operator as ``user@host``.
     """
 
     dialogs: Dialogs
@@ -70,39 +70,39 @@ class UndoHistory:
 
     @property
     def last(self) -> UndoableOperation | None:
-        """What `undo_last` would take back."""
+        """What `undo_last` would undo."""
         return self._operations[-1] if self._operations else None
 
     def remember(self, operation: UndoableOperation) -> None:
-        """It was done: it is the next to be taken back."""
+        """Remember an operation as the next to be undone."""
         self._operations.append(operation)
 
     async def undo_last(self) -> Undone | None:
-        """Take back the last thing of this session that can be taken back, after a question."""
+        """Undo the last undoable operation of this session, after confirmation."""
         if self.last is None:
-            told = "There is nothing to undo: cancelled tasks and priorities of this session can be"
+            told = "Nothing to undo: only cancellations and priority changes of this session can be undone"
             self.dialogs.notify(told)
             return None
         return await self.undo(self.last)
 
     async def undo(self, operation: UndoableOperation) -> Undone | None:
-        """Take back an operation, after a question.
+        """Undo an operation, after confirmation.
 
         Args:
-            operation: Also one that was found in the audit log.
+            operation: From this session or from the audit log.
 
         Returns:
-            What came of it; None where it was not begun, or did not come to its end.
+            The outcome; None if it was not begun, or did not finish.
         """
         if self.dialogs.refused():
             return None
         undone = None
         with self.dialogs.telling("Not undone"):
-            counting = Progress("Counting the tasks", stop="Leave it")
+            counting = Progress("Counting tasks", stop="Cancel")
             found = await self.dialogs.watch(counting, lambda _: self._count(operation))
             if not found.open:
                 self._forget(operation)
-                told = f"{operation.words}: something has happened to all of them since"
+                told = f"{operation.words}: cannot be undone, all of them have changed since"
                 self.dialogs.notify(told, bad=True)
             elif await self.dialogs.confirm(_confirmation(operation, found)) is Decision.YES:
                 undone = await self._perform(operation, found)
@@ -118,12 +118,12 @@ class UndoHistory:
         try:
             undone = await self.dialogs.watch(progress, lambda progress: self._run(operation, progress))
         except EmbedqError as error:
-            done = f"{progress.done:,} of {count(found.open, 'task')} taken back"
-            await self.dialogs.tell(broken(error, done, ["Undo it again to go on with the rest."]))
+            done = f"{progress.done:,} of {count(found.open, 'task')} restored"
+            await self.dialogs.tell(broken(error, done, ["Undo again to continue with the rest."]))
             return None
         self._forget(operation)
-        kept = f"; to {undone.kept:,} something has happened since" if undone.kept else ""
-        told = f"{count(undone.changed, 'task')} taken back{kept}\noperation {undone.operation_id}"
+        kept = f"; {undone.kept:,} left alone: changed since" if undone.kept else ""
+        told = f"{count(undone.changed, 'task')} restored{kept}\noperation {undone.operation_id}"
         self.dialogs.notify(told)
         return undone
 
@@ -140,7 +140,7 @@ class UndoHistory:
 
 
 def _confirmation(operation: UndoableOperation, found: Undoable) -> Confirmation:
-    lines = [f"Of this operation: {operation.words}", "They will be as they were before."]
+    lines = [f"This operation: {operation.words}", "The tasks go back to what they were before."]
     if found.touched:
-        lines.append(f"To {count(found.touched, 'task')} something has happened since: left alone.")
-    return Confirmation(f"Take back {count(found.open, 'task')}?", lines, f"Take back {found.open:,}")
+        lines.append(f"{count(found.touched, 'task')} changed since and will be left alone.")
+    return Confirmation(f"Undo this for {count(found.open, 'task')}?", lines, f"Undo {found.open:,}")

@@ -1,1 +1,1 @@
-"""Filters as an operator types them, names and keeps them."""
+"""Filters as an operator types, names and saves them."""

@@ -1,7 +1,7 @@
 """Filters of articles as one line of text: ``state:stale,missing folder:guides part of a slug or title``.
 
-Terms are separated by spaces. A term is ``key:value``, or a word of the slug or title: several words are
-looked for as they stand. Values with spaces stand in double quotes.
+Terms are separated by spaces. A term is ``key:value`` or a word of the slug or title; several words are
+searched for as one phrase. Values with spaces need double quotes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ EXAMPLE = "part of a slug or title, folder:guides, state:stale,missing"
 
 
 def parse_article_filter(text: str) -> ArticleFilter:
-    """Read a filter.
+    """Parse a filter.
 
     Args:
-        text: As an operator wrote it.
+        text: As typed by the operator.
 
     Raises:
-        UsageError: It cannot be understood; says where.
+        UsageError: It is invalid; says where.
     """
     refuse_unprintable(text)
     states: list[State] = []
@@ -45,12 +45,12 @@ def parse_article_filter(text: str) -> ArticleFilter:
 
 
 def format_article_filter(wanted: ArticleFilter) -> str:
-    """Write a filter as `parse_article_filter` reads it."""
+    """Format a filter so that `parse_article_filter` can read it."""
     return " ".join(_told(wanted))
 
 
 def complete_article_filter(text: str) -> str | None:
-    """A filter that is being written, with its last term whole; None where nobody knows."""
+    """Complete the last term of a filter being typed; None if there is no completion."""
     key, colon, value = text.rpartition(" ")[2].rpartition(":")
     if colon and key != "state":
         return None
@@ -66,7 +66,7 @@ def _terms(text: str) -> list[str]:
     try:
         return list(reader)
     except ValueError:
-        raise UsageError("a quote is not closed, or nothing follows a backslash") from None
+        raise UsageError("unclosed quote, or nothing after a backslash") from None
 
 
 def _told(wanted: ArticleFilter) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Filters of the audit log as one line of text: ``level:warn article:intro since:2h "timed out"``.
 
-Terms are separated by spaces, and all of them have to be fulfilled. A term is ``key:value``; other words have
-to be in the message, the error or the metadata, as they stand, the operator's name among them.
+Terms are separated by spaces, and all of them must match. A term is ``key:value``; other words must occur, as
+typed, in the message, the error or the metadata (which includes the operator's name).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
 from embedq_worker.queue.wanted import parse_moment
 
 ORDINARY = "info"
-"""Level where none is named: what workers note of each step is for looking at one task."""
+"""Level if none is given: the debug rows of every step only matter when looking at a single task."""
 
 EXAMPLE = "level:warn category: task:ID article:SLUG operation:ID since:2h, and words: an operator, an error"
 
@@ -26,12 +26,12 @@ KEYS = ("level", "category", "task", "article", "operation", "since")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Rows that are wanted.
+    """The rows to show.
 
     Attributes:
-        filter: But for the article.
-        article: Its id or slug, as it was typed.
-        typed: All of it, as it was typed.
+        filter: Everything but the article.
+        article: Its id or slug, as typed.
+        typed: The whole text, as typed.
     """
 
     filter: AuditFilter = field(default_factory=lambda: AuditFilter(level=ORDINARY))
@@ -39,16 +39,16 @@ class Wanted:
     typed: str = ""
 
     def at_level(self, level: str) -> Wanted:
-        """The same, of another level."""
+        """The same filter at another level."""
         rest = [word for word in _words(self.typed) if not word.startswith("level:")]
         return Wanted(replace(self.filter, level=level), self.article, shlex.join([f"level:{level}", *rest]))
 
 
 def parse(typed: str) -> Wanted:
-    """Read what was typed.
+    """Parse a filter.
 
     Raises:
-        UsageError: It cannot be understood.
+        UsageError: It is invalid.
     """
     refuse_unprintable(typed)
     given: dict[str, str] = {}
@@ -57,11 +57,11 @@ def parse(typed: str) -> Wanted:
         key, colon, value = word.partition(":")
         if colon and key in KEYS:
             if not value or key in given:
-                raise UsageError(f"{key}: lacks its value" if not value else f"{key}: is given twice")
+                raise UsageError(f"{key}: needs a value" if not value else f"{key}: is given twice")
             given[key] = value
         elif colon and " " not in word and get_close_matches(key, KEYS):
-            # But http: and ValueError: are words.
-            raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
+            # Whereas http: and ValueError: are ordinary words.
+            raise UsageError(f"unknown key {key!r}: use one of {', '.join(KEYS)}")
         else:
             text.append(word)
     one_thing = given.keys() & {"task", "operation"}
@@ -77,7 +77,7 @@ def parse(typed: str) -> Wanted:
         try:
             found = replace(found, since=parse_moment(given["since"]))
         except ValueError as error:
-            told = f"since: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
+            told = f"since: needs 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
             raise UsageError(told) from error
     return Wanted(found, given.get("article"), typed.strip())
 
@@ -85,7 +85,7 @@ def parse(typed: str) -> Wanted:
 def _words(typed: str) -> list[str]:
     try:
         return shlex.split(typed)
-    except ValueError:  # an apostrophe is no quotation
+    except ValueError:  # a single apostrophe opens no quotation
         return typed.split()
 
 
@@ -93,7 +93,7 @@ def _id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise UsageError(f"task: takes the id of a task, not {text}") from error
+        raise UsageError(f"task: needs a task id, not {text}") from error
 
 
 def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None:
@@ -101,7 +101,7 @@ def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None
 
 
 def complete(typed: str) -> str | None:
-    """What a filter that is being written may become: its last term completed."""
+    """Complete the last term of a filter being typed; None if there is no completion."""
     start = typed.rfind(" ") + 1
     before, last = typed[:start], typed[start:]
     offered = [f"level:{level}" for level in LEVELS] + [f"category:{name}" for name in CATEGORIES]

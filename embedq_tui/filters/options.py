@@ -1,4 +1,4 @@
-"""Options that say which tasks are meant, the same for lists and for actions."""
+"""Options that select tasks, shared by lists and actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Moment(click.ParamType[datetime | timedelta]):
             return parse_moment(str(value))
         except ValueError:
             self.fail(
-                f"{value!r} is neither 30m, 2h or 3d (ago) nor a time such as 2026-11-24T15:00Z", param, ctx
+                f"{value!r}: expected 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00Z", param, ctx
             )
 
 
@@ -43,7 +43,7 @@ class ArticleId(click.ParamType[int]):
         """Read it."""
         found = parse_article_id(str(value))
         if found is None:
-            self.fail(f"{value!r} is not the id of an article", param, ctx)
+            self.fail(f"{value!r} is not an article id", param, ctx)
         return found
 
 
@@ -74,38 +74,38 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
         "statuses",
         type=click.Choice(STATUSES),
         multiple=True,
-        help="May be given more than once.",
+        help="Only tasks in this status; repeatable.",
     ),
-    "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Of this priority."),
-    "slug": click.option("--slug", type=Text(), metavar="TEXT", help="The slug contains it."),
-    "error": click.option("--error", type=Text(), metavar="TEXT", help="The error contains it."),
+    "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Only this priority."),
+    "slug": click.option("--slug", type=Text(), metavar="TEXT", help="Only slugs that contain it."),
+    "error": click.option("--error", type=Text(), metavar="TEXT", help="Only errors that contain it."),
     "group": click.option(
-        "--group", metavar="FINGERPRINT", help="Failed with an error of this group, see `embedq-tui failed`."
+        "--group", metavar="FINGERPRINT", help="Only this failure group, see `embedq-tui failed`."
     ),
-    "article": click.option("--article", type=ArticleId(), metavar="ID", help="Of this article."),
-    "worker": click.option("--worker", type=click.UUID, metavar="ID", help="In the hands of this worker."),
+    "article": click.option("--article", type=ArticleId(), metavar="ID", help="Only this article."),
+    "worker": click.option("--worker", type=click.UUID, metavar="ID", help="Only tasks held by this worker."),
     "operation": click.option(
         "--operation",
         type=click.UUID,
         metavar="ID",
-        help="Queued by this bulk operation, such as a backfill.",
+        help="Only tasks queued by this bulk operation, such as a backfill.",
     ),
-    "kind": click.option("--kind", type=click.Choice(KINDS), help="What is to be done to the article."),
+    "kind": click.option("--kind", type=click.Choice(KINDS), help="Only this operation on the article."),
     "metadata": click.option(
-        "--metadata", type=JsonObject(), metavar="JSON", help="The metadata contain this object."
+        "--metadata", type=JsonObject(), metavar="JSON", help="Only metadata that contain this object."
     ),
     "since": click.option(
         "--since",
         type=Moment(),
         metavar="TIME",
-        help="Due, claimed or ended since: 2h, 3d (ago), or 2026-11-24T15:00Z.",
+        help="Due, claimed or ended since then: 2h or 3d (ago), or 2026-11-24T15:00Z.",
     ),
-    "until": click.option("--until", type=Moment(), metavar="TIME", help="Due, claimed or ended until."),
+    "until": click.option("--until", type=Moment(), metavar="TIME", help="Due, claimed or ended until then."),
 }
 
 
 def filter_options(*names: str) -> Callable[[F], F]:
-    """Add options of a filter; the function gets their values, for `filter_of`."""
+    """Add filter options; the function receives their values, to pass to `filter_of`."""
 
     def add(function: F) -> F:
         for name in reversed(names):
@@ -116,13 +116,13 @@ def filter_options(*names: str) -> Callable[[F], F]:
 
 
 def filter_of(ids: tuple[UUID, ...] = (), **values: Any) -> TaskFilter:
-    """The filter that the values of these options make.
+    """Build a filter from the values of these options.
 
     Args:
-        ids: Tasks that were named; none for all.
-        values: As click gives them, None for what was not given.
+        ids: Tasks given by id; empty for all.
+        values: As click passes them, None if not given.
 
     Raises:
-        UsageError: A value cannot be used.
+        UsageError: A value is invalid.
     """
     return TaskFilter(ids=tuple(dict.fromkeys(ids)) or None, **values)

@@ -1,4 +1,4 @@
-"""What the texts of all filters have in common: their characters, words and values in them."""
+"""What all filter syntaxes share: allowed characters, quoting, and words from a fixed set."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from embedq_worker.errors import UsageError
 
 
 def refuse_unprintable(text: str) -> None:
-    """Refuse what no filter can hold.
+    """Refuse text that no filter can contain.
 
     Raises:
         UsageError: It is not one line of printable characters.
     """
     if not text.isprintable():
-        raise UsageError("a filter is one line of printable characters")
+        raise UsageError("a filter must be one line of printable characters")
 
 
 def quoted(text: str) -> str:
-    """A value as a filter is written: in double quotes where it would not be read as one word."""
+    """Quote a value for a filter: in double quotes if it would not be read as one word."""
     if re.fullmatch(r'[^\s"\\]+', text):
         return text
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def word_of(key: str, text: str, known: Iterable[str]) -> str:
-    """One of a few words; its beginning will do.
+    """Match a word from a fixed set; an unambiguous prefix is enough.
 
     Args:
-        key: Of the term, for the complaint.
-        text: As an operator wrote it.
-        known: The words there are.
+        key: The term's key, for the error message.
+        text: As typed by the operator.
+        known: The accepted words.
 
     Raises:
-        UsageError: It is none of them, or may be several.
+        UsageError: It matches none of them, or more than one.
     """
     words = list(known)
     found = [word for word in words if word == text.lower()] or [
         word for word in words if text and word.startswith(text.lower())
     ]
     if len(found) != 1:
-        raise UsageError(f"{key}: is one of {', '.join(words)}, not {text or 'nothing'}")
+        raise UsageError(f"{key}: must be one of {', '.join(words)}, not {text or 'empty'}")
     return found[0]

@@ -1,4 +1,4 @@
-"""Filters that an operator gave names to: a small JSON file of theirs."""
+"""Filters that the operator saved by name, in a small JSON file."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ LONGEST_NAME = 40
 
 
 def default_file() -> Path:
-    """Where they are: in the operator's folder for settings, beside the profiles.
+    """Where they are: in the operator's settings folder, beside the profiles.
 
     Raises:
-        SettingsError: Nobody knows a home folder.
+        SettingsError: The home folder is unknown.
     """
     return settings_folder() / "filters.json"
 
 
 def load_filters(file: Path | None = None) -> dict[str, str]:
-    """Read them; none where there is no file.
+    """Read the filters; a missing file means none.
 
     Args:
         file: Instead of `default_file`.
 
     Raises:
-        SettingsError: The file cannot be read or understood.
+        SettingsError: The file cannot be read, or is invalid.
     """
     path = file or default_file()
     try:
@@ -38,19 +38,19 @@ def load_filters(file: Path | None = None) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError):
-        raise SettingsError(f"{path} is no JSON", "mend it or remove it") from None
+        raise SettingsError(f"{path} is not valid JSON", "fix or remove the file") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise SettingsError(f"{path} is not an object of names with filters", "mend it or remove it")
+        raise SettingsError(f"{path} must be a JSON object of filters by name", "fix or remove the file")
     return found
 
 
 def store_filters(filters: Mapping[str, str], file: Path | None = None) -> None:
-    """Write them all; the file is the old one or the new one, never half of it.
+    """Write all filters atomically: the file is either the old one or the new one.
 
     Args:
-        filters: Texts by name.
+        filters: Filter texts by name.
         file: Instead of `default_file`.
 
     Raises:

@@ -1,8 +1,7 @@
 """Filters of tasks as one line of text: ``status:failed error:"timed out" since:2h``.
 
-Terms are separated by spaces, and all of them have to be fulfilled. A term is ``key:value``, or a bare word:
-the id of a task, else a part of a slug. Values with spaces stand in double quotes; ``meta:`` takes a JSON
-object.
+Terms are separated by spaces, and all of them must match. A term is ``key:value``, or a bare word: a task id,
+or else part of a slug. Values with spaces need double quotes; ``meta:`` takes a JSON object.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ _PLAIN = re.compile(r'[^\s"]+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MANY = ("id", "status")
 LEAST_DIGITS = 6
-"""Of the beginning of an id: of 10,000,000 tasks about one begins with six of them."""
+"""Minimum length of an id prefix: of 10,000,000 tasks, about one matches six digits."""
 
-_META = 'meta: takes a JSON object such as {"k":1}'
+_META = 'meta: needs a JSON object such as {"k":1}'
 
 
 def parse_filter(text: str) -> TaskFilter:
-    """Read a filter.
+    """Parse a filter.
 
     Args:
-        text: As an operator wrote it.
+        text: As typed by the operator.
 
     Raises:
-        UsageError: It cannot be understood; says where.
+        UsageError: It is invalid; says where.
     """
     refuse_unprintable(text)
     given: dict[str, list[str]] = {}
@@ -64,30 +63,30 @@ def parse_filter(text: str) -> TaskFilter:
     for key, texts in given.items():
         if len(texts) > 1 and key not in _MANY:
             told = ", ".join(map(quoted, texts))
-            raise UsageError(f"{key} is given more than once: {told}; quote what belongs together")
+            raise UsageError(f"{key}: is given more than once: {told}; put values with spaces in quotes")
         values |= _READERS[key](texts)
     return TaskFilter(**values)
 
 
 def format_filter(wanted: TaskFilter) -> str:
-    """Write a filter as `parse_filter` reads it; what is stuck has no text.
+    """Format a filter so that `parse_filter` can read it; `stuck` has no text form.
 
     Args:
-        wanted: Its durations are of whole seconds.
+        wanted: Its durations must be whole seconds.
     """
     return " ".join(_told(wanted))
 
 
 def complete(text: str, slugs: Iterable[str] = (), ids: Iterable[str] = ()) -> str | None:
-    """What a filter that is being written may become.
+    """Complete a filter that is being typed.
 
     Args:
-        text: What is written so far.
-        slugs: That are known.
-        ids: That are known.
+        text: What has been typed so far.
+        slugs: Known slugs.
+        ids: Known task ids.
 
     Returns:
-        The text with its last term completed; None where nothing offers itself.
+        The text with its last term completed; None if there is no completion.
     """
     start = text.rfind(" ") + 1
     before, term = text[:start], text[start:]
@@ -136,10 +135,10 @@ def _value(text: str, at: int, key: str) -> tuple[str, int]:
     if found := _QUOTED.match(text, at):
         return re.sub(r"\\(.)", r"\1", found[1]), found.end()
     if at < len(text) and text[at] == '"':
-        raise UsageError(f"a quote is not closed: {text[at:]}")
+        raise UsageError(f"unclosed quote: {text[at:]}")
     if found := _PLAIN.match(text, at):
         return found[0], found.end()
-    raise UsageError(f"{key}: lacks its value")
+    raise UsageError(f"{key}: needs a value")
 
 
 def _json(text: str, at: int) -> tuple[str, int]:
@@ -151,7 +150,7 @@ def _json(text: str, at: int) -> tuple[str, int]:
         raise UsageError(f"{_META}, not {text[at:end]}")
     written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     if "\\u0000" in written or not written.isprintable():
-        raise UsageError("meta: holds a character that no JSON of the database can hold")
+        raise UsageError("meta: contains a character that PostgreSQL cannot store in JSON")
     return written, end
 
 
@@ -160,14 +159,14 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse_key(word: str) -> None:
-    """A key that is none was meant as one: it is no part of a slug."""
+    """Report an unknown key: with its colon it cannot be meant as part of a slug."""
     key, colon, _ = word.partition(":")
     if colon and key.isalpha():
-        raise UsageError(f"{key}: is not known; there are {', '.join(KEYS)}")
+        raise UsageError(f"unknown key {key!r}: use one of {', '.join(KEYS)}")
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is the id of a task."""
+    """Whether a text has the form of a task id."""
     return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE) is not None
 
 
@@ -191,7 +190,7 @@ def _ids(texts: list[str]) -> dict[str, object]:
 def _beginning(text: str) -> str:
     digits = text.replace("-", "").lower()
     if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},31}}", digits):
-        raise UsageError(f"id: takes an id, or at least {LEAST_DIGITS} of its first digits, not {text}")
+        raise UsageError(f"id: needs a task id or at least its first {LEAST_DIGITS} digits, not {text}")
     return digits
 
 
@@ -203,7 +202,7 @@ def _statuses(texts: list[str]) -> dict[str, object]:
 def _article(texts: list[str]) -> dict[str, object]:
     article = parse_article_id(texts[0])
     if article is None:
-        raise UsageError(f"article: takes the number of an article, not {texts[0]}")
+        raise UsageError(f"article: needs an article id, not {texts[0]}")
     return {"article": article}
 
 
@@ -213,7 +212,7 @@ def _moment(name: str) -> Callable[[list[str]], dict[str, object]]:
             return {name: parse_moment(texts[0])}
         except ValueError:
             raise UsageError(
-                f"{name}: takes 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {texts[0]}"
+                f"{name}: needs 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {texts[0]}"
             ) from None
 
     return read

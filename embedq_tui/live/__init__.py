@@ -1,1 +1,1 @@
-"""What the console knows of one database, and how it comes to know it."""
+"""What the console knows about one database, and how it keeps that up to date."""

@@ -1,4 +1,4 @@
-"""Keeps the answers to standing questions up to date: asked at once, at every signal, and now and then."""
+"""Keeps the answers to subscribed questions up to date: at once, at every notification, and regularly."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from embedq_worker.waits import first_of
 RECONNECT = Backoff(0.2, 15.0)
 
 POLL_S = 1.0
-"""Seconds from answer to answer where no signals arrive."""
+"""Seconds between polls while notifications do not arrive."""
 
 DUTY = 3.0
-"""An answer is followed by at least this many times the time it took without the next."""
+"""Minimum pause after an answer, as a multiple of the time it took: limits the load on the database."""
 
 MERGE_S = 0.1
-"""Seconds between two answers at least, whoever wants them."""
+"""Minimum seconds between two answers to a question, whatever asks for them."""
 
 ANY = "resync"
 
 
 class Lost(NamedTuple):
-    """The database does not answer.
+    """The database does not respond.
 
     Attributes:
         error: What happened.
-        since: When it was first so, of the clock `time.monotonic`.
-        retry_at: When it is tried again, of the same clock.
-        tries: Failures in a row, this one included.
+        since: When that began, by `time.monotonic`.
+        retry_at: Time of the next attempt, by the same clock.
+        tries: Consecutive failures, including this one.
     """
 
     error: EmbedqError
@@ -49,11 +49,11 @@ class Lost(NamedTuple):
 
 @dataclass(slots=True)
 class _Standing:
-    """A question that stands, and who asks it.
+    """A subscribed question and the task that asks it.
 
     Attributes:
-        news: The answer may be another.
-        wanted: An operator wants to see it, and not only after a pause.
+        news: Set when the answer may have changed.
+        wanted: Set when the operator wants it now, without the usual pause.
     """
 
     question: Question[Any]
@@ -63,16 +63,16 @@ class _Standing:
 
 
 class Feed:
-    """Asks standing questions over a link, as often as is useful.
+    """Asks the subscribed questions over a link, as often as is useful.
 
-    An answer that fails because the database cannot be reached is no answer: the one before it stays,
-    `on_lost` tells, and it is asked again for ever. All askers are tasks of `run`.
+    If the database cannot be reached, the previous answers stay, `on_lost` is called, and the questions are
+    retried for ever. All asking tasks belong to `run`.
 
     Args:
-        link: Opened.
-        on_answer: Called with each answer, in the order in which they came.
-        on_lost: Called when the database does not answer, and with None when it does again.
-        on_hearing: Called when signals stop arriving or arrive again.
+        link: An open link.
+        on_answer: Called with each answer, in order of arrival.
+        on_lost: Called when the database stops responding, and with None when it responds again.
+        on_hearing: Called when notifications stop arriving or arrive again.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Feed:
         self._lost: Lost | None = None
 
     async def run(self) -> None:
-        """Ask for ever; ends by cancellation only."""
+        """Keep asking until cancelled."""
         listener = Listener(
             self._link.settings, self.heard, self._hearing, channel=CHANNEL, application="embedq-tui listener"
         )
@@ -108,7 +108,7 @@ class Feed:
                 self._link.give_up()
 
     def stand(self, questions: Iterable[Question[Any]]) -> None:
-        """Let these questions stand, and no others; what stood before and is among them goes on."""
+        """Subscribe to exactly these questions; those already subscribed carry on undisturbed."""
         wanted = dict.fromkeys(questions)
         for question in [question for question in self._standing if question not in wanted]:
             standing = self._standing.pop(question)
@@ -121,13 +121,13 @@ class Feed:
                     self._begin(standing)
 
     def heard(self, signal: str) -> None:
-        """Something happened: ask again what it may have changed; all of it, where that is not known."""
+        """Ask again whatever a notification may have changed; after a resync, everything."""
         for standing in self._standing.values():
             if signal in standing.question.hears or signal == ANY:
                 standing.news.set()
 
     def again(self) -> None:
-        """Ask everything now: an operator wants to see it, or to try the connection."""
+        """Ask everything now, and retry a lost connection now, because the operator wants it."""
         for standing in self._standing.values():
             standing.news.set()
             standing.wanted.set()
@@ -159,17 +159,17 @@ class Feed:
             await first_of(standing.wanted, timeout_s=rest_s - MERGE_S)
             if not told:
                 await first_of(news, timeout_s=self._every_s(question))
-            # A signal stands for all who commit at that moment, and some are seen only after it: look twice.
+            # One notification stands for several commits, and some become visible only after it: ask twice.
             told = news.is_set()
 
     def _every_s(self, question: Question[Any]) -> float:
         return question.every_s if self._listening else min(question.every_s, max(POLL_S, question.pause_s))
 
     async def _ask(self, question: Question[Any]) -> Unreachable | None:
-        """Ask once, and hand on the answer.
+        """Ask once, and deliver the answer.
 
         Returns:
-            Why there is none, where the database cannot be reached.
+            The error, if the database cannot be reached.
         """
         try:
             async with self._link.connection(within_s=question.within_s) as connection:
@@ -180,7 +180,7 @@ class Feed:
                 return reason
             self._answered(Answer(question, None, reason, time.monotonic()))
         except Exception as error:
-            # The edge of a task: one question that we ask wrongly does not take the others with it.
+            # The outermost edge of a task: a bug in one question must not take the others down.
             told = EmbedqError(f"internal error: {type(error).__name__}: {one_line(error)}")
             self._answered(Answer(question, None, told, time.monotonic()))
         else:
@@ -196,7 +196,7 @@ class Feed:
             self._on_answer(answer)
 
     async def _wait_out(self, error: Unreachable, tries: int, news: asyncio.Event) -> None:
-        """Wait before the next try; an operator may shorten it."""
+        """Wait before the next attempt; the operator may cut it short."""
         delay_s, now = RECONNECT.delay_s(tries), time.monotonic()
         since = self._lost.since if self._lost else now
         if self._lost is None or self._lost.tries <= tries:

@@ -1,4 +1,4 @@
-"""The console's way to one database: a few connections, made anew whenever they broke."""
+"""The console's connections to one database, replaced whenever they break."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from embedq_worker.errors import Unreachable
 from embedq_worker.settings import Settings
 
 SIZE = 4
-"""Connections at most: two for what a screen asks, one for an action under way, one to spare."""
+"""Maximum connections: two for a screen's questions, one for a running action, one to spare."""
 
 WATCH_S = 2.0
-"""Seconds from look to look at what a statement waits for."""
+"""Seconds between checks whether a waiting connection is still alive."""
 
 ACQUIRE_WITHIN_S = 10.0
 
 FAREWELL_S = 1.0
-"""Seconds in which the server may confirm that what was asked is given up, and let us go."""
+"""Seconds the server gets, on exit, to cancel running statements and close the connections."""
 
 
 class Link:
@@ -42,7 +42,7 @@ class Link:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Connections may be had inside the block; none is opened before somebody wants one."""
+        """Allow connections inside the block; they are opened on demand."""
         watch = LineWatch(self.settings, suspect_s=WATCH_S, every_s=WATCH_S, within_s=WATCH_S)
         async with (
             open_pool(self.settings, "embedq-tui", size=SIZE, min_size=0, opened=watch.add) as pool,
@@ -56,13 +56,13 @@ class Link:
 
     @asynccontextmanager
     async def connection(self, *, within_s: float | None = None) -> AsyncIterator[Connection]:
-        """A connection for the block. One that broke or did not answer in time is thrown away.
+        """A connection for the block. One that broke or timed out is discarded.
 
         Args:
-            within_s: Seconds for all of the block; None for any time.
+            within_s: Time limit for the whole block, in seconds; None for no limit.
 
         Raises:
-            EmbedqError: What the database did to the block, in words.
+            EmbedqError: A database error, explained.
         """
         if (pool := self._pool) is None:
             raise Unreachable(f"the connection to {self.place} is closed")
@@ -74,7 +74,7 @@ class Link:
             async with asyncio.timeout(within_s):
                 yield connection
         except EXPECTED_ERRORS as error:
-            # A server that is gone without a word would keep us waiting for its farewell, too.
+            # A server that silently vanished would also keep us waiting when closing the connection.
             if isinstance(error, TimeoutError):
                 connection.terminate()
             raise explained(error, self.settings) from error
@@ -82,6 +82,6 @@ class Link:
             await pool.release(connection)
 
     def give_up(self) -> None:
-        """It ends: a server that does not say farewell in time is not waited for."""
+        """Shut down without waiting long for a server that does not close its connections."""
         if self._pool is not None:
             asyncio.get_running_loop().call_later(FAREWELL_S, self._pool.terminate)

@@ -1,4 +1,4 @@
-"""What a screen wants to know: a question stands while its screen is shown, and is asked again and again."""
+"""What a screen wants to know: a question is asked again and again while its screen is shown."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from embedq_worker.settings import Settings
 T = TypeVar("T")
 
 TASKS, WORKERS, CONTROL, PROVIDER = "tasks", "workers", "control", "provider"
-"""What a signal of the database can be about."""
+"""Topics of the database's notifications."""
 
 
 class Question(ABC, Generic[T]):
-    """A question to the database. Equal questions are one; a frozen dataclass is what it should be.
+    """A question to the database. Equal questions are asked once: subclasses are frozen dataclasses.
 
     Attributes:
-        hears: Signals after which the answer may be another.
-        pause_s: Seconds between two answers at least, so that bursts are merged.
-        every_s: Seconds between two at most, for what no signal tells.
+        hears: Notifications after which the answer may have changed.
+        pause_s: Minimum seconds between two answers, so that bursts are merged.
+        every_s: Maximum seconds between two answers, for changes without a notification.
         within_s: Seconds an answer may take.
     """
 
@@ -36,18 +36,18 @@ class Question(ABC, Generic[T]):
         """Ask it once.
 
         Raises:
-            EmbedqError, one of `failures.EXPECTED_ERRORS`: There is no answer.
+            EmbedqError, one of `failures.EXPECTED_ERRORS`: It failed.
         """
 
 
 class Answer(NamedTuple, Generic[T]):
-    """What came back.
+    """The answer to a question.
 
     Attributes:
-        question: As it was asked.
-        value: None where it failed.
-        error: Why it did.
-        at: Of the clock `time.monotonic`.
+        question: As asked.
+        value: None if it failed.
+        error: Why it failed.
+        at: When it arrived, by `time.monotonic`.
     """
 
     question: Question[T]

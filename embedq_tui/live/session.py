@@ -1,4 +1,4 @@
-"""One database that is looked at: its link, its feed, its store."""
+"""A session with one database: its link, its feed, its store."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from embedq_worker.settings import Settings
 
 
 class Session:
-    """Looks at one database for as long as `run` runs.
+    """Follows one database for as long as `run` runs.
 
     Args:
         settings: Where it is.
-        profile: How the operator named it.
-        read_only: Nothing is to be changed, by the operator's word.
-        on_state: Called when something of the store changed.
+        profile: The operator's profile of it.
+        read_only: The operator disabled changes.
+        on_state: Called when the store changed.
         on_answer: Called with each answer to a screen's question.
     """
 
@@ -47,16 +47,16 @@ class Session:
         self._feed.stand(ALWAYS)
 
     async def run(self) -> None:
-        """Look for ever; ends by cancellation only."""
+        """Follow the database until cancelled."""
         async with self.link.opened():
             await self._feed.run()
 
     def stand(self, questions: Iterable[Question[Any]]) -> None:
-        """What the screen that is shown wants to know."""
+        """Subscribe to the questions of the current screen."""
         self._feed.stand((*ALWAYS, *questions))
 
     def again(self) -> None:
-        """Look at everything now."""
+        """Refresh everything now."""
         self._feed.again()
 
     def _answered(self, answer: Answer[Any]) -> None:
@@ -68,20 +68,20 @@ class Session:
         """Ask once.
 
         Raises:
-            EmbedqError: There is no answer.
+            EmbedqError: It failed.
         """
         async with self.link.connection(within_s=question.within_s) as connection:
             return await question.ask(connection, self.settings)
 
     @property
     def read_only(self) -> str:
-        """Why nothing may be changed here; empty where it may."""
+        """Why nothing may be changed here; empty if changes are allowed."""
         if self._read_only:
             named = self.profile.read_only
             return (
                 f"the profile {self.profile.name} is read-only"
                 if named
-                else "the console was started read-only"
+                else "the console was started with --read-only"
             )
         found = self.store.access
         if found is None:

@@ -1,4 +1,4 @@
-"""What the console knows of one database: filled by the feed, read by screens."""
+"""What the console knows about one database: written by the feed, read by the screens."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from embedq_worker.insights.pace import Pace, Rates
 from embedq_worker.settings import Settings
 
 HISTORY = 120
-"""Seconds of the past that are kept for a sparkline."""
+"""Seconds of history kept for the sparkline."""
 
 KEPT = 64
-"""Answers that are kept: a page may hold a hundred tasks, and an operator turns thousands."""
+"""Answers to keep: a page may hold a hundred tasks, and an operator may turn thousands."""
 
 SKEW_S = 5.0
-"""A difference of clocks below this is nobody's trouble."""
+"""Clock differences below this many seconds are not worth mentioning."""
 
 
 ACCESS = "access"
-"""What the feed hears of when a look and the rights do not agree."""
+"""Topic for the feed to check the rights again, when the overview contradicts them."""
 
 
 @dataclass(frozen=True)
 class Look(Question[Overview]):
-    """Counts, workers, providers: what every screen shows something of."""
+    """Counts, workers and providers, some of which every screen shows."""
 
     hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
     pause_s: ClassVar[float] = 0.1
@@ -50,7 +50,7 @@ class Look(Question[Overview]):
 
 @dataclass(frozen=True)
 class Judge(Question[Health]):
-    """Whether the queue is served as it should be."""
+    """Whether the queue is healthy."""
 
     hears: ClassVar[frozenset[str]] = frozenset({WORKERS, CONTROL, PROVIDER})
     pause_s: ClassVar[float] = 5.0
@@ -63,7 +63,7 @@ class Judge(Question[Health]):
 
 @dataclass(frozen=True)
 class Rights(Question[Access]):
-    """Which database this is, and whether it may be written to."""
+    """Which database this is, and whether it is writable."""
 
     hears: ClassVar[frozenset[str]] = frozenset({ACCESS})
     pause_s: ClassVar[float] = 5.0
@@ -75,14 +75,14 @@ class Rights(Question[Access]):
 
 
 ALWAYS: tuple[Question[Any], ...] = (Look(), Judge(), Rights())
-"""Questions that stand whatever screen is shown."""
+"""Questions that are always subscribed, whatever screen is shown."""
 
 
 class Sample(NamedTuple):
-    """A second of the past.
+    """One second of history.
 
     Attributes:
-        ended: Tasks that were completed or failed in it.
+        ended: Tasks that completed or failed in it.
     """
 
     pending: int
@@ -94,16 +94,16 @@ class Store:
     """The state of one database, as far as it is known.
 
     Attributes:
-        overview: Of the last look; None before the first.
-        overview_at: When that was, of the clock `time.monotonic`.
-        error: Why the last look failed although the database answers.
-        rates: None until they are known.
-        health: Of the last judgement.
-        access: None until it is known.
-        lost: The database does not answer.
-        hearing: Whether signals arrive.
-        samples: The last two minutes, a sample a second, the oldest first.
-        answers: The newest answer to each question that stands, or stood not long ago.
+        overview: The latest; None before the first.
+        overview_at: When it arrived, by `time.monotonic`.
+        error: Why the latest overview failed although the database responds.
+        rates: None until known.
+        health: The latest verdict.
+        access: None until known.
+        lost: Set while the database does not respond.
+        hearing: Whether notifications arrive.
+        samples: The last two minutes, one sample per second, oldest first.
+        answers: The newest answer to each current or recent question.
     """
 
     on_state: Callable[[], None]
@@ -123,29 +123,29 @@ class Store:
     _skew: timedelta | None = None
 
     def now(self) -> datetime | None:
-        """The database's time, as far as it is known without asking."""
+        """The database's time, extrapolated from the latest overview."""
         if self.overview is None:
             return None
         return self.overview.at + timedelta(seconds=time.monotonic() - self.overview_at)
 
     @property
     def doubts_access(self) -> bool:
-        """Whether what may be done here is another thing than it was: after a failover, for example."""
+        """Whether the known rights are out of date, for example after a failover."""
         if self.overview is None or self.access is None:
             return False
         return self.overview.read_only != (self.access.is_replica or self.access.read_only)
 
     def age_s(self) -> float | None:
-        """Seconds since the last look; None before the first."""
+        """Seconds since the latest overview; None before the first."""
         return None if self.overview is None else time.monotonic() - self.overview_at
 
     def skew_s(self) -> float | None:
-        """By how many seconds our clock is ahead of the database's, where that is worth a word."""
+        """Seconds by which our clock is ahead of the database's; None if negligible."""
         seconds = self._skew.total_seconds() if self._skew is not None else 0.0
         return seconds if abs(seconds) >= SKEW_S else None
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Take an answer of the feed."""
+        """Store an answer from the feed."""
         match answer.question, answer.value:
             case Look(), Overview() as found:
                 self._look(found, answer.at)
@@ -165,23 +165,23 @@ class Store:
         self.on_state()
 
     def was_lost(self, lost: Lost | None) -> None:
-        """The database does not answer, or does again."""
+        """The database stopped responding, or responds again."""
         self.lost = lost
         self.on_state()
 
     def heard(self, heard: Heard) -> None:
-        """Signals stopped arriving, or arrive again."""
+        """Notifications stopped arriving, or arrive again."""
         self.hearing = heard.hearing
         self.on_state()
 
     def forget(self, question: Question[Any]) -> None:
-        """Let go of an answer that nobody will look at again."""
+        """Drop an answer that is no longer needed."""
         self.answers.pop(question, None)
 
     def sample(self) -> None:
-        """Remember this second."""
+        """Record a sample for this second."""
         if self.overview is None or self.lost is not None:
-            self._ended = None  # what ends meanwhile does not end in the second in which it is seen
+            self._ended = None  # what ends meanwhile must not count for the second in which it is noticed
             return
         counts = self.overview.queue.counts
         ended = counts.completed + counts.failed

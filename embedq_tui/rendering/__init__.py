@@ -1,1 +1,1 @@
-"""Rows of the database as text: lines, tables, plots, files."""
+"""Turns database rows into text: lines, tables, plots, files."""

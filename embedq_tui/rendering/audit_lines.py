@@ -1,4 +1,4 @@
-"""Rows of the audit log as lines, and as objects."""
+"""Rows of the audit log as lines of text and as JSON objects."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from embedq_worker.insights.events import Event
 from embedq_worker.text import age, printable_line
 
 WIDE = 120
-"""Columns from which on there is room for the date, the category and the whole id of a task."""
+"""Width, in columns, from which the full date, the category and task ids fit."""
 
 STYLES = {"debug": "dim", "warn": "yellow", "error": "red"}
-"""Of levels, on a terminal with colours."""
+"""Style of each level on a terminal with colours."""
 
-_TOLD_APART = ("worker", "operator", "host", "attempt", "outcome")
+_SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
 
 
 def audit_line(row: AuditRow, *, wide: bool) -> str:
@@ -30,17 +30,17 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     if wide:
         head += f" {printable_line(event.category):<16}"
     subject = [subject_of(row)] if row.article_id is not None else []
-    parts = [event.message, *subject, *told_of(event), *(_ids(row) if wide else ())]
+    parts = [event.message, *subject, *details_of(event), *(_ids(row) if wide else ())]
     return "  ".join([head, *map(printable_line, parts)])
 
 
 def subject_of(row: AuditRow) -> str:
-    """The article that it is about; empty where it is about none."""
+    """The article a row is about; empty if it is about none."""
     return "" if row.article_id is None else row.slug or f"article {row.article_id}"
 
 
 def document(row: AuditRow) -> dict[str, object]:
-    """A row as the object that a script reads."""
+    """The JSON form of a row."""
     event = row.event
     return {
         "id": row.id,
@@ -69,8 +69,8 @@ def _ids(row: AuditRow) -> Iterator[str]:
         yield f"operation {row.operation_id}"
 
 
-def told_of(event: Event) -> Iterator[str]:
-    """What it says apart from its message."""
+def details_of(event: Event) -> Iterator[str]:
+    """The details of an event beside its message."""
     if event.attempt is not None:
         yield f"attempt {event.attempt}"
     if event.duration_ms is not None:
@@ -81,6 +81,6 @@ def told_of(event: Event) -> Iterator[str]:
     elif event.worker:
         yield f"worker {event.worker[:8]}"
     for name, value in event.metadata.items():
-        told_apart = name in _TOLD_APART and (name != "host" or event.operator)
-        if not told_apart and isinstance(value, str | int | float) and value != "":
+        separate = name in _SHOWN_SEPARATELY and (name != "host" or event.operator)
+        if not separate and isinstance(value, str | int | float) and value != "":
             yield f"{name}={value}"

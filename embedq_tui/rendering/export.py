@@ -1,4 +1,4 @@
-"""What is shown, written to a file: CSV for tables, JSON for programs, SVG for eyes."""
+"""Writing what is shown to a file: rows as CSV or JSON, a picture as SVG."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ ROWS = (".csv", ".json")
 PICTURE = (".svg",)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for the beginning of a formula, which is somebody else's program."""
+"""First characters that a spreadsheet takes for a formula: text from the database must not become code."""
 
 
 def default_name(what: str, now: datetime, suffix: str) -> str:
-    """A name for a file: ``tasks-20261124-183005.csv``."""
+    """A default file name: ``tasks-20261124-183005.csv``."""
     return f"{what}-{now.astimezone():%Y%m%d-%H%M%S}{suffix}"
 
 
 def path_of(text: str, suffixes: Sequence[str] = ROWS) -> Path:
-    """The file that an operator named.
+    """Check the file name an operator typed.
 
     Args:
         text: As it was typed.
-        suffixes: It may end in one of these.
+        suffixes: The accepted endings.
 
     Raises:
         UsageError: It cannot be written to.
     """
     if not text.isprintable():
-        raise UsageError("the name of the file is one line of printable characters")
+        raise UsageError("a file name must be one line of printable characters")
     try:
         path = Path(text).expanduser()
         if path.suffix.lower() not in suffixes:
-            raise UsageError(f"the name of the file ends in {' or '.join(suffixes)}")
+            raise UsageError(f"the file name must end in {' or '.join(suffixes)}")
         if not path.parent.is_dir():
             raise UsageError(f"there is no folder {path.parent}")
         if path.exists():
-            raise UsageError(f"{path} exists already")
-    except OSError as error:  # too long a name, no right to look
+            raise UsageError(f"{path} already exists; choose another name")
+    except OSError as error:  # the name is too long, or the folder may not be read
         raise UsageError(f"{text}: {error.strerror}") from None
-    except RuntimeError as error:  # no such user
+    except RuntimeError as error:  # ~ of an unknown user
         raise UsageError(str(error)) from None
     return path
 
 
 def save(path: Path, text: str) -> None:
-    """Write a new file at once; one that cannot be written whole is removed.
+    """Write a new file; it is removed again if it cannot be written completely.
 
     Args:
-        path: Of `path_of`.
-        text: All of it.
+        path: As returned by `path_of`.
+        text: The whole content.
 
     Raises:
         EmbedqError: It cannot be written.
@@ -77,7 +77,7 @@ def save(path: Path, text: str) -> None:
         raise _unwritable(path, error, NOTHING_LEFT) from None
 
 
-NOTHING_LEFT = "nothing is left of it; name another"
+NOTHING_LEFT = "the incomplete file was removed; try another place"
 
 
 def _unwritable(path: Path, error: OSError, advice: str = "") -> EmbedqError:
@@ -85,13 +85,13 @@ def _unwritable(path: Path, error: OSError, advice: str = "") -> EmbedqError:
 
 
 class Export:
-    """Writes rows to a new file as they come. Use it as a context manager: what is cut short is removed.
+    """Writes rows to a new file as they arrive. A context manager: an incomplete file is removed.
 
     Args:
-        path: Of `path_of`; its suffix says how it is written.
+        path: As returned by `path_of`; its suffix decides the format.
 
     Attributes:
-        rows: Written so far.
+        rows: Number of rows written so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,10 +101,10 @@ class Export:
         self._names: list[str] = []
 
     def __enter__(self) -> Export:
-        """Make the file.
+        """Create the file.
 
         Raises:
-            EmbedqError: It cannot be made.
+            EmbedqError: It cannot be created.
         """
         try:
             self._file = self._path.open("x", encoding="utf-8", newline="")
@@ -115,7 +115,7 @@ class Export:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the file.
+        """Finish and close the file.
 
         Raises:
             EmbedqError: It cannot be written.
@@ -129,7 +129,7 @@ class Export:
         """Write rows.
 
         Args:
-            rows: What `output.plain` makes mappings of, all with the same fields.
+            rows: Anything `output.plain` turns into a mapping, all with the same fields.
 
         Raises:
             EmbedqError: They cannot be written.
@@ -150,7 +150,7 @@ class Export:
 
     def _discard(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # once more for what it still holds: the disk is full now, too
+            with suppress(OSError):  # closing flushes the buffer, and the disk is still full
                 self._file.close()
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ class Export:
     def _end(self, file: IO[str]) -> None:
         if self._path.suffix.lower() == ".json":
             file.write("\n]\n" if self.rows else "[]\n")
-        file.close()  # some file systems tell only then that there was no room
+        file.close()  # some file systems report a full disk only on close
 
 
 def _cell(value: object) -> object:

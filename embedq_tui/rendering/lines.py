@@ -1,4 +1,4 @@
-"""Lines about queue, workers, provider and failures: the same on the dumb screen and in the console."""
+"""Lines about queue, workers, provider and failures, shared by `monitor` and the console."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embedq_worker.text import age, printable_line
 
 
 def state_of(seen: Overview) -> tuple[str, str]:
-    """What the workers do, in words, and its style."""
+    """The state of the workers in a word or two, and its style."""
     control = seen.control
     if control.stopped_at:
         return f"Stopped by {control.stopped_by or 'unknown'}", BAD
@@ -30,21 +30,21 @@ def state_of(seen: Overview) -> tuple[str, str]:
 
 
 def labelled(name: str) -> Text:
-    """The beginning of a line with a name."""
+    """The label that begins a line."""
     return Text.assemble((f"{name:<10}", QUIET))
 
 
 def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
-    """How many tasks there are by status, and how fast those that wait grow, where there is room for it.
+    """The number of tasks by status and, if it fits, how fast the backlog grows.
 
     Args:
         counts: Of all tasks.
-        rates: None where they are not known.
-        width: Cells there are.
+        rates: None if unknown.
+        width: Available width in cells.
     """
     line = labelled("Tasks").append(f"{counts.pending:,} pending", HEAD)
     place = len(line)
-    line.append(f"  {counts.processing:,} in hand  {counts.completed:,} completed  ")
+    line.append(f"  {counts.processing:,} processing  {counts.completed:,} completed  ")
     line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")
     grows = growth(rates)
     if not grows or line.cell_len + len(grows) + 3 > width:
@@ -53,29 +53,29 @@ def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
 
 
 def growth(rates: Rates | None) -> str:
-    """By how much the number of those that wait grows; empty where that is not known or nothing."""
+    """The growth of the backlog per minute; empty if unknown or about zero."""
     if rates is None or rates.pending is None or abs(rates.pending) < 0.5:
         return ""
     return f"{rates.pending:+,.0f}/min"
 
 
 def drain_s(seen: Overview, rates: Rates | None) -> float | None:
-    """Seconds until nothing is pending, if nothing comes; None where nobody works or nothing moves.
+    """Seconds until the queue is empty if nothing is added; None if it is not being worked off.
 
-    What moved in the last minute says nothing of the next where every provider is held.
+    The rate of the last minute says nothing about the next while every circuit breaker is open.
     """
     pending = seen.queue.counts.pending
     if not pending:
         return 0.0
-    held = bool(seen.providers) and all(provider.state == "open" for provider in seen.providers)
-    served = seen.running and seen.control.paused_at is None and not held
+    blocked = bool(seen.providers) and all(provider.state == "open" for provider in seen.providers)
+    served = seen.running and seen.control.paused_at is None and not blocked
     return rates.drain_s(pending) if served and rates else None
 
 
 def pace_line(seen: Overview, rates: Rates | None) -> str:
-    """How fast the queue moves, and when it is drained."""
+    """How fast the queue moves, and when it will be empty."""
     if rates is None:
-        return "not known yet"
+        return "not yet known"
     text = f"{rates.completed:,.1f} done/min"
     if rates.failed:
         text += f", {rates.failed:,.1f} failed/min"
@@ -83,40 +83,44 @@ def pace_line(seen: Overview, rates: Rates | None) -> str:
     if not seen.queue.counts.pending:
         return text
     seconds = drain_s(seen, rates)
-    return f"{text}, not draining" if seconds is None else f"{text}, drained in {age(seconds)}"
+    return f"{text}, not draining" if seconds is None else f"{text}, empty in {age(seconds)}"
 
 
 def waiting(seen: Overview, now: datetime) -> Iterator[str]:
-    """For how long tasks wait, as far as any does."""
+    """How long tasks have been waiting, if any are."""
     queue = seen.queue
     if queue.oldest_due_at:
         yield f"oldest due for {age((now - queue.oldest_due_at).total_seconds())}"
     if queue.oldest_pending_at:
-        yield f"oldest made {ago(queue.oldest_pending_at, now)}"
+        yield f"oldest created {ago(queue.oldest_pending_at, now)}"
     if queue.next_due_at:
         yield f"next due in {age((queue.next_due_at - now).total_seconds())}"
 
 
 def provider_line(provider: ProviderRow, now: datetime) -> Text:
-    """A provider and its breaker."""
-    words = {"closed": ("works", GOOD), "cooling": ("asks for patience", DOUBTFUL), "open": ("held", BAD)}
+    """A provider and the state of its circuit breaker."""
+    words = {
+        "closed": ("available", GOOD),
+        "cooling": ("rate-limited", DOUBTFUL),
+        "open": ("circuit open", BAD),
+    }
     word, style = words.get(provider.state, (provider.state, ""))
     line = labelled("Provider").append(printable_line(word), style)
     if provider.retry_at and provider.state != "closed":
-        line.append(f", next try in {age((provider.retry_at - now).total_seconds())}")
+        line.append(f", retry in {age((provider.retry_at - now).total_seconds())}")
     if provider.reason:
-        return line.append(f": {why_held(provider)}")
+        return line.append(f": {breaker_reason(provider)}")
     return line.append(f": {printable_line(provider.key)}")
 
 
-def why_held(provider: ProviderRow) -> str:
-    """The reason of a breaker, then whose it is: the address that stands in both is told once."""
+def breaker_reason(provider: ProviderRow) -> str:
+    """Why a circuit breaker is not closed, and which provider's; an address in both is shown only once."""
     reason = provider.reason.removeprefix(provider.key.rpartition(" ")[2]).lstrip(": ")
     return printable_line(f"{reason} ({provider.key})")
 
 
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
-    """Workers, one below the other."""
+    """One line per worker."""
     places = [printable_line(f"{worker.host}/{worker.pid}", 30) for worker in workers]
     width = max(map(len, places), default=0)
     for worker, place in zip(workers, places, strict=True):
@@ -125,7 +129,7 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
         yield Text.assemble(
             f"{place:<{width}}  ",
             (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
-            f"  beat {beat:>6} ago  {worker.in_hand:>2} in hand",
+            f"  heartbeat {beat:>6} ago  {worker.in_hand:>2} held",
             f"  {worker.succeeded:,} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
             f"  {printable_line(worker.note)}" if worker.note else "",
@@ -133,24 +137,24 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
 
 
 def group_line(group: FailureGroup, now: datetime) -> Text:
-    """A group of failures."""
+    """One line for a failure group."""
     seen = ago(group.last_seen, now)
     return Text(f"{group.fingerprint}  {group.count:>7,}  {seen:>14}  {printable_line(group.error)}")
 
 
 def log_line(row: AuditRow, width: int) -> Text:
-    """A row of the audit log with its error."""
+    """One line for a row of the audit log, with its error."""
     line = audit_line(row, wide=width >= WIDE)
     error = f"  {printable_line(row.event.error)}" if row.event.error else ""
     return Text(line + error, STYLES.get(row.event.level, ""))
 
 
 def advice_here(advice: str, retry: str) -> str:
-    """Advice as it is told in the console, where a command has a key.
+    """Advice as the console shows it: with the key instead of the command.
 
     Args:
-        advice: Of `insights`, which names commands.
-        retry: How retrying is called here, with its key.
+        advice: From `insights`, which names commands.
+        retry: What to say instead of the retry command.
     """
     return _RETRYING.sub(retry, printable_line(advice))
 
@@ -159,5 +163,5 @@ _RETRYING = re.compile(r"embedq-tui retry (--failed( --group \w+)?|[\w-]{36})")
 
 
 def ago(when: datetime | None, now: datetime) -> str:
-    """How long ago that was."""
+    """How long ago a time was: ``12 min ago``."""
     return "never" if when is None else f"{age((now - when).total_seconds())} ago"

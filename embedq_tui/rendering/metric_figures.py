@@ -1,4 +1,4 @@
-"""Figures of the queue's pace as text: the same in a table of a command and on the console's screen."""
+"""Throughput and latency figures as text, shared by `metrics` and the console's screen."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
 from embedq_worker.shares import percentage
 
 WIDE = 110
-"""Columns of a terminal on which every figure has room."""
+"""Terminal width, in columns, from which every figure fits."""
 
 _FORMATS = {Span.MINUTE: "%H:%M", Span.HOUR: "%m-%d %H:%M", Span.DAY: "%Y-%m-%d"}
 
 
 def anything(found: Metrics) -> bool:
-    """Whether anything happened in this time."""
+    """Whether anything happened in this period."""
     total = found.total
     return bool(total.completed or total.failed) or total.depth_mean is not None
 
 
 def cells(period: Period, chosen: tuple[str, ...]) -> list[str]:
-    """These figures of a period, see `FIGURES`."""
+    """The chosen figures of a period, see `FIGURES`."""
     return [FIGURES[name](period) for name in chosen]
 
 
 def when(period: Period, by: Span) -> str:
-    """When a period began, in the local zone."""
+    """When a period began, in local time."""
     return f"{period.since.astimezone():{_FORMATS[by]}}"
 
 
@@ -38,7 +38,7 @@ def _share(value: float | None) -> str:
 
 
 def short_time(ms: float | None) -> str:
-    """Milliseconds in few characters."""
+    """A duration in milliseconds, in few characters."""
     if ms is None:
         return "-"
     if ms < 1_000:
@@ -70,7 +70,7 @@ MAIN = ("Done", "Failed", "Per min", "p50", "p95", "Wait p95", "Busy", "Depth")
 
 
 def document(period: Period) -> dict[str, object]:
-    """A period as a row of a table that a program reads."""
+    """A period as a flat row for export."""
     found: dict[str, object] = {}
     for name, value in period._asdict().items():
         if name in ("processing_ms", "wait_ms"):

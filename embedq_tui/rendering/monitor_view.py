@@ -1,4 +1,4 @@
-"""What `embedq-tui monitor` shows, as lines."""
+"""The lines that `embedq-tui monitor` shows."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from embedq_worker.database.following import Lost
 
 PIPE = 200
-"""Columns of the first line at most, where the output is no terminal."""
+"""Maximum width of the first line if the output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look brought.
+    """The result of one refresh.
 
     Attributes:
-        place: The database in words.
-        rates: None where nothing is known yet.
-        failures: The biggest groups, at most some seconds old.
-        audit: The newest first.
+        place: The database, in words.
+        rates: None if not yet known.
+        failures: The largest groups, at most some seconds old.
+        audit: Newest first.
     """
 
     overview: Overview
@@ -56,11 +56,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The connection is gone.
+    """The connection is lost.
 
     Attributes:
         lost: Why.
-        left_s: Seconds until it is tried again.
+        left_s: Seconds until the next attempt.
     """
 
     lost: Lost
@@ -70,14 +70,14 @@ class Trouble:
 def view(
     seen: Seen, now: datetime, width: int, height: int | None, trouble: Trouble | None = None
 ) -> list[Text]:
-    """The whole of it.
+    """The whole screen.
 
     Args:
-        seen: Of the last look.
-        now: The database's time, as far as it is known without asking.
-        width: Columns there are.
-        height: Lines there are; None for as many as it takes.
-        trouble: Why the last look is not of now.
+        seen: From the last refresh.
+        now: The database's time, extrapolated from the last refresh.
+        width: Available columns.
+        height: Available lines; None for no limit.
+        trouble: Why the last refresh is out of date.
     """
     figures = [
         _head(seen, now, width, stale=trouble is not None),
@@ -106,7 +106,7 @@ def _share(room: int | None, part: int) -> int | None:
 
 
 def _section(name: str, number: int, lines: Sequence[Text], room: int | None) -> list[Text]:
-    """An empty line, a heading, and as many lines as there is room for."""
+    """An empty line, a heading, and as many lines as fit."""
     shown = lines if room is None else lines[: room - 2]
     hidden = f", {len(shown)} shown" if len(shown) < number else ""
     return [Text(), Text(f"{name} ({number}{hidden})", HEAD), *shown]
@@ -128,7 +128,7 @@ def _trouble(trouble: Trouble | None, seen: Seen, now: datetime) -> Text:
     if trouble is None:
         return Text()
     stale = age((now - seen.overview.at).total_seconds())
-    again = "trying" if trouble.left_s <= 0 else f"next try in {age(max(trouble.left_s, 1))}"
+    again = "reconnecting" if trouble.left_s <= 0 else f"reconnecting in {age(max(trouble.left_s, 1))}"
     return Text(f"{again}, data {stale} old: {printable_line(trouble.lost.error.message)}", BAD)
 
 

@@ -1,4 +1,4 @@
-"""A picture of the screen that looks the same wherever it is opened."""
+"""A screenshot that looks the same wherever it is opened."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _FAMILY = "font-family: Fira Code, monospace"
 _RUN = re.compile(r'<text (class="[^"]+") x="([\d.]+)" (y="[^"]+") textLength="[^"]+" ([^>]*)>([^<]*)</text>')
 _WORD = re.compile(r"[!-~]+|[^\s -~]")
-"""What is drawn together. Anything but ASCII may come from another font, with a width of its own."""
+"""A run drawn as one piece; any non-ASCII character stands alone: its font may have another width."""
 
 _CELL = 12.2
 """Width of a cell as Rich draws it, in units of the picture."""
 
 
 def settled(picture: str) -> str:
-    """Give each word its own place, and load nothing from elsewhere.
+    """Give each word its own position, and load no fonts from the network.
 
-    Rich draws a run of one style at once and relies on its font, from a server of others. Viewers that do
-    not load it, or do not stretch a text to its length, move whatever follows a blank.
+    Rich draws each run of one style as a whole, with a font from a third-party server. In viewers that
+    do not load it, or ignore `textLength`, everything after a blank is displaced.
 
     Args:
-        picture: An SVG, as `App.export_screenshot` makes it.
+        picture: An SVG from `App.export_screenshot`.
     """
-    family = _FAMILY.replace("Fira Code", "Fira Code, DejaVu Sans Mono")  # the first that is there
+    family = _FAMILY.replace("Fira Code", "Fira Code, DejaVu Sans Mono")  # viewers take the first they have
     return _RUN.sub(_words, _FONTS.sub("", picture).replace(_FAMILY, family))
 
 

@@ -1,4 +1,4 @@
-"""Lines over time as text for a terminal. Nobody else knows plotext, which is loaded with the first plot."""
+"""Line plots as terminal text. The only module that imports plotext, which is loaded with the first plot."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LEAST_WIDTH, LEAST_HEIGHT = 24, 6
-"""A plot that has less room is none."""
+"""Minimum size of a plot, in columns and rows."""
 
 POINTS = 120
-"""More of them make no better plot, only a slower one."""
+"""More points make a plot slower, not better."""
 
 TINY = 1e-100
-"""No more than this is nothing: what is smaller cannot be divided by."""
+"""Values up to this count as zero: dividing by anything smaller overflows."""
 
 _TICKS_APART = 16
 _ROWS_APART = 2
@@ -31,8 +31,8 @@ class Line(NamedTuple):
     """One line of a plot.
 
     Attributes:
-        name: Shown where there are several.
-        values: One per label, none below zero; None (or no finite number) where nothing was measured.
+        name: Shown if there are several lines.
+        values: One per label, none negative; None or non-finite where nothing was measured.
     """
 
     name: str
@@ -48,18 +48,18 @@ def plot(
     height: int,
     ascii_only: bool = False,
 ) -> Text | None:
-    """Draw lines. They differ by their marks too, so that they can be told apart without colours.
+    """Draw lines, with different markers so that they can be told apart without colours.
 
     Args:
-        lines: Three at most.
-        labels: Of the points, left to right.
-        title: Above it, with the unit; as the names and labels of characters that take one cell.
-        width: Columns it may take.
-        height: Rows it may take.
-        ascii_only: For terminals that show nothing else.
+        lines: At most three.
+        labels: One per point, left to right.
+        title: Shown above, with the unit. Like names and labels, single-width characters only.
+        width: Columns to use.
+        height: Rows to use.
+        ascii_only: Use ASCII characters only.
 
     Returns:
-        The plot; None where there is nothing to draw, or no room.
+        The plot; None if there is nothing to draw, or no room.
     """
     from rich.text import Text
 
@@ -97,7 +97,7 @@ def plot(
 
 
 def _thin(values: Sequence[float | None], each: int) -> list[float | None]:
-    """One value for so many: the highest, since a peak is what a plot is looked at for."""
+    """Merge every `each` values into their maximum: peaks are what people look for in a plot."""
     known = [value if value is not None and math.isfinite(value) else None for value in values]
     if each == 1:
         return known
@@ -106,7 +106,7 @@ def _thin(values: Sequence[float | None], each: int) -> list[float | None]:
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[tuple[list[int], list[float]]]:
-    """What was measured without a gap: over a gap nothing is drawn, as nothing is known."""
+    """Runs without a gap: nothing is drawn across a gap, as nothing was measured there."""
     places: list[int] = []
     known: list[float] = []
     for place, value in enumerate(values):
@@ -121,13 +121,13 @@ def _runs(values: Sequence[float | None]) -> Iterator[tuple[list[int], list[floa
 
 
 def _ticks(count: int, width: int) -> list[int]:
-    """Places of the labels there is room for, the first and the last among them."""
+    """Positions of as many labels as fit, always including the first and the last."""
     most = max(2, min(count, width // _TICKS_APART))
     return sorted({round(step * (count - 1) / (most - 1)) for step in range(most)})
 
 
 def _steps(most: float, height: int) -> list[float]:
-    """Round numbers from zero up to the highest value, as many as there is room for."""
+    """Round numbers from zero to the highest value, as many as fit."""
     if most <= TINY:
         return [0.0, 1.0]
     rough = most / max((height - 5) // _ROWS_APART, 1)

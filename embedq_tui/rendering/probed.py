@@ -1,4 +1,4 @@
-"""What came of trying a provider: the same in the command and in the console."""
+"""The result of testing a provider, shared by `probe` and the console."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ LONGEST = 200
 
 
 def told(probed: Probed) -> str:
-    """What came of it, in a line."""
+    """Describe the result in one line."""
     if not probed.held:
-        return f"{probed.key} is asked again"
+        return f"{probed.key} is available again"
     if probed.answered:
-        address = probed.key.rpartition(" ")[2]  # stands in both
+        address = probed.key.rpartition(" ")[2]  # it is in both
         reason = probed.reason.removeprefix(address).lstrip(": ")
-        return f"{probed.key} still does not work: {printable_line(reason, LONGEST)}"
+        return f"{probed.key} still fails: {printable_line(reason, LONGEST)}"
     if not probed.workers:
-        return f"{probed.key} is held, and no worker that uses it is running to try it"
-    return f"{probed.key} has not answered yet; it is being tried"
+        return f"{probed.key} is unavailable, and no running worker uses it and could test it"
+    return f"{probed.key} has not answered yet; the test is still running"

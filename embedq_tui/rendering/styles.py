@@ -1,4 +1,4 @@
-"""Styles of text by name: of the sixteen colours, which every terminal has in a form that suits its owner."""
+"""Named text styles, from the sixteen standard colours, which every terminal's theme defines."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ PRIORITY_STYLES = {"high": "bold", "normal": "", "low": "dim"}
 
 
 def badge_style(colour: str) -> str:
-    """Of a word on a colour, so that it can be read."""
+    """Style of a badge: readable text on a coloured background."""
     return f"bold {'black' if colour in ('green', 'yellow', 'cyan') else 'white'} on {colour}"

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from embedq_worker.insights.tasks import TaskRow
 
 WIDE = 130
-"""Columns from which on there is room for everything."""
+"""Width, in columns, from which every column fits."""
 
 
 def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
-    """Write a table of tasks; less of each on a narrow terminal.
+    """Write a table of tasks, with fewer columns on a narrow terminal.
 
     Args:
-        tasks: In their order.
+        tasks: In the order to show.
         now: The database's time.
     """
     wide = console().width >= WIDE
@@ -45,12 +45,12 @@ def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
 
 
 def article_of(task: TaskRow | FailedTask | StuckTask) -> str:
-    """Slug, else id, of a task's article."""
+    """The slug of a task's article, or else its id."""
     return task.slug or ("no article" if task.article_id is None else f"article {task.article_id}")
 
 
 def when(task: TaskRow, now: datetime) -> str:
-    """Age of a task's time; ``in 5 min`` where it is not due yet."""
+    """Age of a task's time; ``in 5 min`` if it is not due yet."""
     if task.at is None:
         return "unknown"
     seconds = (now - task.at).total_seconds()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
-from embedq_tui.rendering.lines import why_held
+from embedq_tui.rendering.lines import breaker_reason
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
@@ -183,4 +183,4 @@ def _held(store: Store) -> Iterator[Trouble]:
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
             advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
-            yield Trouble(f"provider {row.state}, {again}: {why_held(row)}", advice)
+            yield Trouble(f"provider {row.state}, {again}: {breaker_reason(row)}", advice)

@@ -1,1 +1,1 @@
-"""What a command and the console both do, whoever asks."""
+"""Work that commands and the console share."""

@@ -1,4 +1,4 @@
-"""Planning a backfill: what would be queued and why, for the command and for the console."""
+"""Planning a backfill: what would be queued and why. Shared by the command and the console."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ WORDS: Mapping[Category, str] = {
     Category.MISSING: "without embeddings",
     Category.FAILED: "whose last task failed",
     Category.STALE: "changed since they were embedded",
-    Category.MODEL: "embedded by another model",
-    Category.NO_RAG: "not to be embedded, embeddings to be removed",
+    Category.MODEL: "embedded with another model",
+    Category.NO_RAG: "marked no_rag, embeddings to be removed",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was counted, and what is to be made of it.
+    """What was counted, and what to queue of it.
 
     Attributes:
         plan: What was found.
-        options: What of it is to be queued, and how.
+        options: What to queue of it, and how.
         inputs: Texts per request to the provider.
-        claimed: Tasks that a worker claims together.
-        others: Models that workers which are alive embed with instead of the one that was compared with.
+        claimed: Tasks a worker claims at once.
+        others: Models other than the planned one that live workers embed with.
     """
 
     plan: Plan
@@ -46,30 +46,30 @@ class Planned:
 
     @property
     def wanted(self) -> CategoryCount:
-        """What is to be queued."""
+        """What to queue."""
         return self.plan.of(self.options)
 
     @property
     def tasks(self) -> int:
-        """How many tasks that are."""
+        """How many tasks that is."""
         return self.wanted.to_queue
 
     @property
     def requests(self) -> int:
-        """How many requests to the provider they will take, about."""
+        """About how many requests to the provider that takes."""
         return backfill.estimate_requests(self.wanted, inputs=self.inputs, batch_size=self.claimed)
 
     def only(self, categories: frozenset[Category], priority: Priority) -> Planned:
-        """The same, of some categories and with another priority."""
+        """The same plan, limited to some categories and with another priority."""
         return replace(self, options=replace(self.options, categories=categories, priority=priority))
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The model that embeddings should be of.
+    """The model that embeddings should be made with.
 
     Attributes:
-        model: Name stored with vectors.
+        model: Its name as stored with vectors.
         inputs: Texts per request.
     """
 
@@ -78,12 +78,12 @@ class Target:
 
 
 async def target_of(settings: Settings) -> Target:
-    """Ask the provider of the settings for its model; nothing is sent.
+    """Find the configured provider's model; nothing is sent to it.
 
     Raises:
         ProviderMisconfigured: The settings alone show that it cannot work.
     """
-    provider = await asyncio.to_thread(open_provider, settings)  # its library takes time to import
+    provider = await asyncio.to_thread(open_provider, settings)  # its library is slow to import
     try:
         return Target(provider.model, provider.limits.inputs)
     finally:
@@ -97,14 +97,14 @@ async def plan_backfill(
     options: BackfillOptions,
     progress: Callable[[int], None],
 ) -> Planned:
-    """Count what is wrong.
+    """Count the articles that need embedding.
 
     Args:
         connection: To the database.
-        settings: Sizes of chunks and of claims.
-        target: Of the settings.
-        options: What is to be queued, and how.
-        progress: Told how many articles were looked at.
+        settings: For the sizes of chunks and claims.
+        target: The model to compare with.
+        options: What to queue, and how.
+        progress: Called with the number of articles examined.
 
     Raises:
         SchemaError: The database is not migrated.
@@ -124,12 +124,12 @@ async def _other_models(connection: Connection, settings: Settings, model: str) 
 
 
 def plan_lines(planned: Planned) -> Iterator[str]:
-    """A plan for people, line by line."""
+    """Describe a plan, line by line."""
     yield f"{count(planned.plan.articles, 'article')} compared with {planned.options.model}"
     for category, words in WORDS.items():
         if category in planned.options.categories:
             found = planned.plan.counts[category]
-            waiting = f", {found.waiting:,} queued already" if found.waiting else ""
+            waiting = f", {found.waiting:,} already queued" if found.waiting else ""
             yield f"  {category.replace('_', '-'):<8} {found.to_queue:>9,}  {words}{waiting}"
     wanted = planned.wanted
     if not wanted.to_queue:
@@ -141,6 +141,6 @@ def plan_lines(planned: Planned) -> Iterator[str]:
         )
         if planned.others:
             yield (
-                f"Running workers embed with {' and '.join(planned.others)}, as they go on to: "
-                f"start them with {planned.options.model} first"
+                f"Warning: running workers embed with {' and '.join(planned.others)}: "
+                f"restart them with {planned.options.model} first"
             )

@@ -1,4 +1,4 @@
-"""Trying what a worker would use: settings, database, provider; each verdict is told when it is there."""
+"""Checking what a worker depends on: settings, database, provider. Verdicts are reported as they come."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Told = Callable[[Check], None]
 
 
 async def check_all(settings: Settings, told: Told) -> ExitCode:
-    """Try all of it, database and provider at the same time.
+    """Run every check, database and provider at the same time.
 
     Args:
         settings: What a worker would run with.
         told: Called with each verdict as it comes.
 
     Returns:
-        OK when a worker could work, UNREACHABLE when database or provider cannot be reached, NO otherwise.
+        OK if a worker could run, UNREACHABLE if database or provider cannot be reached, else NO.
     """
     verdicts: list[Verdict] = []
 
@@ -39,15 +39,17 @@ async def check_all(settings: Settings, told: Told) -> ExitCode:
 
 
 def check_settings(settings: Settings) -> Check:
-    """Look whether the settings fit together."""
+    """Check the settings for suspicious combinations."""
     warnings = settings.warnings()
     if warnings:
-        return Check("settings", Verdict.WARN, "; ".join(warnings), "embedq-tui config lists every setting")
-    return Check("settings", Verdict.OK, "the settings fit together")
+        return Check(
+            "settings", Verdict.WARN, "; ".join(warnings), "to list every setting: embedq-tui config"
+        )
+    return Check("settings", Verdict.OK, "no problems found")
 
 
 async def check_database(settings: Settings, told: Told) -> bool:
-    """Try the database.
+    """Check the database.
 
     Returns:
         Whether it was reached at all.
@@ -69,7 +71,7 @@ async def check_provider(settings: Settings, told: Told) -> bool:
         Whether it was reached at all.
     """
     try:
-        provider = await asyncio.to_thread(open_provider, settings)  # its library takes time to import
+        provider = await asyncio.to_thread(open_provider, settings)  # its library is slow to import
         try:
             report = await provider.check()
         finally:
@@ -77,6 +79,6 @@ async def check_provider(settings: Settings, told: Told) -> bool:
     except ProviderError as error:
         told(Check("provider", Verdict.FAIL, error.message, error.advice))
         return error.exit_code is not ExitCode.UNREACHABLE
-    text = f"{report.model} gives {report.dimensions} components in {report.seconds * 1000:.0f} ms"
+    text = f"{report.model}: {report.dimensions} dimensions, {report.seconds * 1000:.0f} ms"
     told(Check("provider", Verdict.OK, f"{text} ({report.detail})"))
     return True

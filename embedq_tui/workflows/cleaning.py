@@ -1,4 +1,4 @@
-"""Deleting what is older than the retention: for the command and for the console."""
+"""Deleting data older than the retention period. Shared by the command and the console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embedq_worker.settings import Settings
 
 
 def words_of(rows: Cleaned) -> str:
-    """Rows in words."""
+    """Describe numbers of rows."""
     return (
         f"{count(rows.tasks, 'completed task')}, {count(rows.audit_rows, 'audit row')}, "
         f"{count(rows.metrics, 'metric')}, {count(rows.workers, 'ended worker')}"
@@ -23,21 +23,21 @@ def words_of(rows: Cleaned) -> str:
 async def clean(
     settings: Settings, days: int, found: Cleaned, by: str, progress: Callable[[Cleaned], None]
 ) -> Cleaned | None:
-    """Delete, in batches, and enter into the audit log who does it.
+    """Delete in batches, and record in the audit log who did it.
 
     Args:
         settings: Where the database is.
-        days: What is older.
-        found: As it was counted.
-        by: Operator as ``user@host``.
-        progress: Told after each batch what is deleted.
+        days: Delete what is older than this.
+        found: What was counted before.
+        by: The operator as ``user@host``.
+        progress: Called after each batch with what is deleted so far.
 
     Returns:
-        What was deleted; None where a worker is at it already.
+        What was deleted; None if a worker is running the cleanup already.
 
     Raises:
-        EmbedqError: The role lacks a right: nothing is deleted. Or the database does not answer; what was
-            deleted until then stays deleted.
+        EmbedqError: The role lacks a privilege, and nothing was deleted; or the database failed, and what
+            was deleted until then stays deleted.
     """
     try:
         async with open_pool(settings, "embedq-tui", size=1) as pool:

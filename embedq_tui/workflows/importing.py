@@ -1,4 +1,4 @@
-"""Markdown files into articles: for the command and for the console."""
+"""Importing Markdown files as articles. Shared by the command and the console."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedq_worker.schema import migrations
 
 
 async def count_files(paths: Sequence[Path]) -> int:
-    """How many files there are to read.
+    """Count the files to read.
 
     Raises:
         UsageError: One of the paths does not exist.
@@ -29,13 +29,13 @@ async def import_files(
     options: ImportOptions,
     told: Callable[[StoredBatch], None],
 ) -> ImportCounts:
-    """Read files, and store what they hold batch by batch.
+    """Read files and store them as articles, batch by batch.
 
     Args:
         connection: To the database.
-        paths: Files, and folders that are searched.
-        folder: Put the articles into this one and below it; empty: as they lie.
-        options: How they are stored.
+        paths: Files, and folders to search.
+        folder: Put the articles below this folder; empty to keep theirs.
+        options: How to store them.
         told: Called after each batch.
 
     Raises:
@@ -53,7 +53,7 @@ async def import_files(
 
 
 def _items(paths: Sequence[Path], folder: str) -> Iterator[Item]:
-    found = read_articles(paths)  # looks for all files at once
+    found = read_articles(paths)  # finds all files before it reads the first
     return (_below(folder, item) for item in found)
 
 

@@ -1,4 +1,4 @@
-"""What became of articles that were queued by name, in words."""
+"""The outcome of queueing specific articles, in words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from embedq_worker.actions.requeue import Requeued
 
 
 def told(outcome: Requeued) -> Iterator[str]:
-    """What happened to articles, a few words for each kind of fate.
+    """Describe what happened to the articles, one text per kind of outcome.
 
     Args:
-        outcome: Of `queue_articles`, also of a run that was interrupted.
+        outcome: From `queue_articles`, interrupted or not.
     """
     yield f"{count(outcome.queued, 'article')} queued"
     if outcome.waiting:
-        yield f"{outcome.waiting:,} queued already"
+        yield f"{outcome.waiting:,} already queued"
     if outcome.excluded:
-        yield f"{outcome.excluded:,} not to be embedded (no_rag)"
+        yield f"{outcome.excluded:,} excluded (no_rag)"
     if outcome.gone:
-        yield f"{outcome.gone:,} no longer there"
+        yield f"{outcome.gone:,} no longer exist"

@@ -1,4 +1,4 @@
-"""Search by meaning: the query is embedded by the provider of the settings, and why nothing may be found."""
+"""Semantic search, and an explanation when nothing is found."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from embedq_worker.providers.base import Vector
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for.
+    """What to search for.
 
     Attributes:
         query: In words.
-        limit: Articles at most.
-        folder: Only this one and those below it; empty for all.
-        any_model: Also vectors that another program stored without their model.
+        limit: Maximum number of articles.
+        folder: Only this folder and its subfolders; empty for all.
+        any_model: Also vectors stored without a model name by other programs.
     """
 
     query: str
@@ -32,16 +32,16 @@ class Wanted:
 async def look_up(
     connection: Connection, vector: Vector, model: str, wanted: Wanted
 ) -> tuple[list[SearchHit], EmbedqError | None]:
-    """Compare a query with what is stored.
+    """Compare a query with the stored vectors.
 
     Args:
-        connection: To the migrated database.
-        vector: Of the query.
-        model: That made it.
-        wanted: What is looked for.
+        connection: To a migrated database.
+        vector: The embedded query.
+        model: The model that made it.
+        wanted: What to search for.
 
     Returns:
-        The hits, and why there are none.
+        The hits, and why there are none (None if there are hits).
     """
     hits = await search(
         connection,
@@ -60,17 +60,19 @@ def _why_nothing(model: str, wanted: Wanted, stored: Models) -> EmbedqError:
     if own:
         place = f" in the folder {wanted.folder}" if wanted.folder else ""
         return EmbedqError(
-            f"nothing found{place}; {count(own, 'article')} embedded by {model} overall",
-            "try without --folder" if wanted.folder else "are they all no_rag? embedq-tui verify tells",
+            f"nothing found{place}; {model} has embedded {count(own, 'article')} overall",
+            "try without --folder"
+            if wanted.folder
+            else "perhaps all are no_rag: check with embedq-tui verify",
         )
     others = [f"{name} ({count(n, 'article')})" for name, n in stored.articles]
     if stored.unknown and not wanted.any_model:
-        others.append("an unknown model (--any-model compares with those)")
+        others.append("an unknown model (to include it: --any-model)")
     if others:
         return EmbedqError(
-            f"there are no vectors of {model}, but of {', '.join(others)}",
-            "set EMBEDDING_MODEL to that model, or embed all again: embedq-tui backfill",
+            f"there are no vectors of {model}, only of {', '.join(others)}",
+            "set EMBEDDING_MODEL to that model, or embed everything again: embedq-tui backfill",
         )
     return EmbedqError(
-        "no article has been embedded yet", "embedq-tui backfill queues them, embedq-worker embeds them"
+        "no article has been embedded yet", "queue them: embedq-tui backfill; embed them: embedq-worker"
     )

@@ -1,4 +1,4 @@
-"""Retrying in stages: 10 tasks, then 100, then the rest, while it goes well."""
+"""Staged retry: 10 tasks, then 100, then the rest, as long as few of them fail again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from embedq_worker.actions.tasks import Run, carry_out
 from embedq_worker.insights.tasks import statuses_of
 
 STAGES = (10, 100)
-"""Tasks retried at first, and then; the rest only when these went well."""
+"""Sizes of the first stages; the rest follows only if these succeed."""
 
 TOLERATED = 0.1
-"""Share of a stage that may fail again."""
+"""Fraction of a stage that may fail again."""
 
 STAGE_TIMEOUT_S = 600.0
 LOOK_EVERY_S = 0.5
@@ -22,14 +22,14 @@ LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How a stage stands.
+    """The state of a stage.
 
     Attributes:
-        number: From 1 on.
-        tasks: Retried in it.
-        failed: Of these, failed again.
-        waiting: Of these, not ended yet.
-        over: Nobody waits for it any more.
+        number: Counted from 1.
+        tasks: Tasks retried in it.
+        failed: Those that failed again.
+        waiting: Those that have not ended yet.
+        over: It is no longer waited for.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Stage:
 
     @property
     def well(self) -> bool:
-        """Whether it went so that the next one may follow."""
+        """Whether it succeeded, so that the next one may begin."""
         return not self.waiting and self.failed <= TOLERATED * self.tasks
 
 
@@ -48,12 +48,12 @@ async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -
     """Retry in stages.
 
     Args:
-        run: Of a retry.
-        timeout_s: Seconds that a stage may take to end.
-        told: Hears of a stage each time it is looked at, the last time with `Stage.over`.
+        run: The run of a retry.
+        timeout_s: Seconds a stage may take to finish.
+        told: Called with the stage at every look, the last time with `Stage.over`.
 
     Returns:
-        False where a stage did not go well; nothing was done after it.
+        False if a stage did not succeed; nothing was done after it.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
@@ -72,7 +72,7 @@ async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -
 async def _went_well(
     run: Run, number: int, tasks: Sequence[UUID], timeout_s: float, told: Callable[[Stage], None]
 ) -> bool:
-    """Wait for the end of a stage."""
+    """Wait for a stage to finish, and say whether it succeeded."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:

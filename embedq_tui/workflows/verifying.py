@@ -1,4 +1,4 @@
-"""Proving that what is kept is what is there: for the command and for the console."""
+"""Checking stored counts and embeddings against the data. Shared by the command and the console."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
 _DAMAGE = {
-    Category.MISSING: "with text and no embeddings",
-    Category.FAILED: "that failed, without the embeddings of its text",
+    Category.MISSING: "with text but no embeddings",
+    Category.FAILED: "that failed, without embeddings of the current text",
     Category.STALE: "with embeddings of an older text",
     Category.MODEL: "with embeddings of another model",
-    Category.NO_RAG: "with embeddings, not to be embedded",
+    Category.NO_RAG: "marked no_rag, with embeddings",
 }
 
 
@@ -31,9 +31,9 @@ class Finding:
 
     Attributes:
         code: missing, failed, stale, model, no_rag (articles); overspent (tasks).
-        count: How many nobody will see to unless asked.
-        waiting: How many more a queued task will see to.
-        message: In words.
+        count: How many need action.
+        waiting: How many more a queued task will fix.
+        message: Description.
         advice: The command that repairs it.
     """
 
@@ -50,12 +50,12 @@ class Verified:
 
     Attributes:
         ok: Nothing is wrong, or it was repaired.
-        repaired: The counts were wrong and are right now.
+        repaired: The counts were wrong and have been corrected.
         drift: Counts that are, or were, wrong.
-        schema: What is missing of the schema.
-        findings: Articles and tasks.
-        articles: Looked at.
-        model: The embeddings were compared with.
+        schema: What is missing from the schema.
+        findings: What is wrong with articles and tasks.
+        articles: Number of articles examined.
+        model: The model the embeddings were compared with.
     """
 
     ok: bool
@@ -75,14 +75,14 @@ async def prove(
     repair_by: str = "",
     progress: Callable[[int], None] = lambda articles: None,
 ) -> Verified:
-    """Compare what is kept with what is there; reads whole tables.
+    """Compare stored counts and embeddings with the data; reads whole tables.
 
     Args:
         connection: To the database.
-        settings: By which articles are to be embedded.
-        model: Of these settings.
-        repair_by: Make the counts right, for this operator; empty: leave them.
-        progress: Told how many articles were looked at.
+        settings: How articles are to be embedded.
+        model: The model these settings name.
+        repair_by: Correct the counts on behalf of this operator; empty to only check.
+        progress: Called with the number of articles examined.
 
     Raises:
         SchemaError: The database is not migrated.
@@ -125,7 +125,7 @@ def _findings(plan: Plan, overspent: int) -> list[Finding]:
                 "overspent",
                 overspent,
                 0,
-                f"{count(overspent, 'failed task')} with more attempts than allowed (another worker's)",
+                f"{count(overspent, 'failed task')} with more attempts than allowed (another program's)",
                 "run: embedq-tui retry --failed",
             )
         )
@@ -133,7 +133,7 @@ def _findings(plan: Plan, overspent: int) -> list[Finding]:
 
 
 def lines_of(verified: Verified) -> Iterator[str]:
-    """What was found for people, line by line."""
+    """Describe what was found, line by line."""
     for problem in verified.schema:
         yield f"Schema: {problem.message}"
         yield f"  {problem.advice}"
@@ -147,8 +147,8 @@ def lines_of(verified: Verified) -> Iterator[str]:
         yield "Counts: equal to COUNT(*)"
     for finding in verified.findings:
         waiting = f"{finding.waiting:,} more are" if finding.count else "all are"
-        yield finding.message + (f" ({waiting} queued already)" if finding.waiting else "")
+        yield finding.message + (f" ({waiting} already queued)" if finding.waiting else "")
         if finding.count:
             yield f"  {finding.advice}"
     if not verified.findings:
-        yield f"Articles: {verified.articles:,} looked at, each has the embeddings of its text"
+        yield f"Articles: {verified.articles:,} examined, all have the embeddings of their text"

@@ -99,10 +99,10 @@ async def test_a_lost_connection_keeps_the_data_and_comes_back(
                WHERE datname = $1 AND application_name LIKE 'embedq-tui%'""",
             name,
         )
-        await shown.until(lambda text: "next try in" in text and " old" in text and "3 pending" in text)
+        await shown.until(lambda text: "reconnecting in" in text and " old" in text and "3 pending" in text)
         await connection.execute("DELETE FROM embedding_tasks")
         await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        await shown.until(lambda text: "0 pending" in text and "next try" not in text)
+        await shown.until(lambda text: "0 pending" in text and "reconnecting" not in text)
 
 
 async def test_ctrl_z_gives_the_terminal_back_meanwhile(tui: Tui) -> None:

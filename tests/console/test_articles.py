@@ -75,7 +75,7 @@ async def test_articles_are_counted_by_state_and_filtered(database: Database, co
         await pilot.press("escape", "slash", *"plain-1", "enter")
         await until(lambda: len(table(pilot).keys) == 1)
         await pilot.press("slash", *"state", "colon", *"nonsense", "enter")
-        await until_text(pilot, "state: is one of")
+        await until_text(pilot, "state: must be one of")
         await pilot.press("escape", "escape", "tab", "tab")
         await until(lambda: len(table(pilot).keys) == 1)
         assert "hidden-0" in shown(pilot)

@@ -266,9 +266,9 @@ async def test_u_takes_back_the_operation_of_the_row(database: Database, connect
             lambda: screen._rows.current is not None and screen._rows.current.operation_id is not None
         )
         await pilot.press("u")
-        await until_text(pilot, "Take back 2 tasks?")
+        await until_text(pilot, "Undo this for 2 tasks?")
         await pilot.press("y")
-        await until_shown(pilot, lambda text: "2 tasks taken back" in text)
+        await until_shown(pilot, lambda text: "2 tasks restored" in text)
         assert await statuses(connection) == {"pending"}
 
 

@@ -70,12 +70,12 @@ async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp
         await until_shown(pilot, lambda screen: "pending" in screen)
         for again in (False, True):
             await pilot.press("ctrl+p", *"screenshot")
-            await until_text(pilot, "Save what is shown")
+            await until_text(pilot, "Save the screen")
             await pilot.press("enter")
             await until_text(pilot, "Save a picture to")
             pilot.app.screen.query_one(Input).value = str(path)
             await pilot.press("enter")
-            await until_text(pilot, "exists already" if again else "Saved to")
+            await until_text(pilot, "already exists" if again else "Saved to")
         picture = path.read_text(encoding="utf-8")
         assert "pending" in picture
         assert "Save a picture" not in picture

@@ -137,7 +137,7 @@ async def test_a_filter_is_written_corrected_counted_and_cleared(
         table = await opened(pilot)
         await until_text(pilot, "all 125")
         await type_filter(pilot, "error:timed colour:red")
-        await until_text(pilot, "colour: is not known")
+        await until_text(pilot, "unknown key 'colour'")
         await pilot.press("escape")
         await eventually(lambda: pilot.app.screen.focused is table)
         await type_filter(pilot, 'status:failed error:"timed out" alpha')

@@ -79,7 +79,7 @@ async def test_articles_that_are_marked_are_queued_and_one_that_is_shown(
         await no_dialog(pilot)
         assert await connection.fetchval("SELECT count(*) FROM embedding_tasks") == 1
         await pilot.press("r", "enter")
-        await until_text(pilot, "2 articles queued; 1 queued already")
+        await until_text(pilot, "2 articles queued; 1 already queued")
         await until_tasks(connection, pending=3)
         await audited(connection, "Operator: articles queued")
         await until(lambda: not table.marked)
@@ -148,7 +148,7 @@ async def test_what_is_wrong_is_found_and_repaired(database: Database, connectio
         await audited(connection, "Operator: counts repaired")
         await no_dialog(pilot)
         await pilot.press("v")
-        await until_text(pilot, "text and no embeddings")
+        await until_text(pilot, "text but no embeddings")
         await pilot.press("escape")
         await until_text(pilot, "Queue what needs embedding")
         await pilot.press("enter")

@@ -45,7 +45,7 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
         assert await statuses(connection) == {"failed": 2}
 
         await promote(replica)
-        await until_text(pilot, "may be changed again")
+        await until_text(pilot, "No longer read-only")
         assert not session.read_only
 
 
@@ -65,7 +65,7 @@ async def test_the_console_turns_read_only_with_its_server_and_back(replica: Dat
         await server.execute("ALTER SYSTEM RESET default_transaction_read_only")
         await server.execute("SELECT pg_reload_conf()")
         await until_shown(pilot, lambda text: "READ-ONLY" not in text)
-        await until_text(pilot, "may be changed again")
+        await until_text(pilot, "No longer read-only")
 
 
 async def test_a_worker_does_not_start_there(replica: Database) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 
 from rich.text import Text
 
-from embedq_tui.rendering.audit_lines import STYLES, subject_of, told_of
+from embedq_tui.rendering.audit_lines import STYLES, subject_of, details_of
 from embedq_tui.rendering.styles import BAD, HEAD, NAME, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.events import Event
@@ -44,7 +44,7 @@ def audit_text(row: AuditRow, width: int, today: date) -> Text:
         line.append(f"  {printable_line(subject[:CUT])}", NAME if event.level != "debug" else QUIET)
     if event.error:
         line.append(f"  {printable_line(event.error[:CUT])}", BAD if event.level == "error" else style)
-    for part in told_of(event):
+    for part in details_of(event):
         line.append(f"  {printable_line(part[:CUT])}", QUIET)
     if width >= VERY_WIDE and row.task_id is not None:
         line.append(f"  task {row.task_id}", QUIET)
