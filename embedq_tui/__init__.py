@@ -1,1 +1,1 @@
-"""The operator's half of embedq: commands without a screen and the console."""
+"""The operator's half of embedq: the commands and the console."""

@@ -1,4 +1,4 @@
-"""The start of the program; `python -P -m embedq_tui` is `embedq-tui`."""
+"""Entry point: `python -P -m embedq_tui` is the same as `embedq-tui`."""
 
 from __future__ import annotations
 

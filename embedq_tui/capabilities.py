@@ -1,4 +1,4 @@
-"""What the terminal can do, as far as its kind and the environment say."""
+"""What the terminal can do, judging by TERM and the environment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def can_redraw() -> bool:
 
 
 def ascii_only() -> bool:
-    """Whether the terminal shows nothing but ASCII, as far as its kind and its locale say.
+    """Whether the terminal shows only ASCII, judging by TERM and the locale.
 
-    Python's own idea of the locale does not tell: it takes C for UTF-8, and sets LC_CTYPE to C.UTF-8 then.
+    Python's view of the locale is no help: it treats C as UTF-8, and then sets LC_CTYPE to C.UTF-8.
     """
     if os.environ.get("TERM") in ("linux", "dumb", "vt100", "vt220"):
         return True
@@ -30,7 +30,7 @@ def ascii_only() -> bool:
 
 
 def few_colours() -> bool:
-    """Whether the terminal has sixteen colours at most, or is to show none."""
+    """Whether the terminal has at most sixteen colours, or should show none."""
     if os.environ.get("NO_COLOR"):
         return True
     term = os.environ.get("TERM", "")

@@ -52,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Keep workers running but idle."),
     "resume": ("resume", "Let paused workers claim tasks again."),
     "concurrency": ("concurrency", "Change how many batches running workers process at once."),
-    "probe": ("probe", "Test a provider whose circuit breaker is open, right now."),
+    "probe": ("probe", "Probe a provider whose circuit breaker is open, right now."),
     "cleanup": ("cleanup", "Delete data older than the retention period."),
     "monitor": ("monitor", "The queue on one screen, live."),
     "audit": ("audit", "The audit log, past and live."),

@@ -1,4 +1,4 @@
-"""Where files of an operator's own are kept: in the base directories of the XDG convention."""
+"""The operator's own folders, by the XDG base directory specification."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from embedq_worker.errors import SettingsError
 
 
 def settings_folder() -> Path:
-    """For profiles and saved filters: ``~/.config/embedq``.
+    """The folder for profiles and saved filters: ``~/.config/embedq``.
 
     Raises:
-        SettingsError: Nobody knows a home folder.
+        SettingsError: The home folder is unknown.
     """
     return _folder("XDG_CONFIG_HOME", ".config")
 
 
 def state_folder() -> Path:
-    """For logs of workers that are left running: ``~/.local/state/embedq``.
+    """The folder for logs of workers left running: ``~/.local/state/embedq``.
 
     Raises:
-        SettingsError: Nobody knows a home folder.
+        SettingsError: The home folder is unknown.
     """
     return _folder("XDG_STATE_HOME", ".local/state")
 
@@ -29,8 +29,8 @@ def state_folder() -> Path:
 def _folder(variable: str, below_home: str) -> Path:
     try:
         named = Path(os.environ.get(variable, "")).expanduser()
-        # A relative one means nothing, says the convention.
+        # The specification says to ignore relative paths.
         base = named if named.is_absolute() else Path.home() / below_home
-    except RuntimeError:  # neither HOME nor an entry in passwd
-        raise SettingsError("this user has no home folder", f"set HOME, or {variable}") from None
+    except RuntimeError:  # neither HOME nor a passwd entry
+        raise SettingsError("this user has no home folder", f"set HOME or {variable}") from None
     return base / "embedq"

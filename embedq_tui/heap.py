@@ -1,4 +1,4 @@
-"""Memory that nobody needs any more goes back: what the C library keeps, and what libraries remember."""
+"""Returning unused memory that the C library and other libraries would keep."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ _M_MMAP_THRESHOLD = -3
 _LARGE = 128 * 1024
 
 SETTLED_S = 5.0
-"""Seconds after which what a console keeps is there."""
+"""Seconds after which a console's long-lived objects exist."""
 
 SWEPT_EVERY_S = 15.0
 
 
 def give_back_large() -> None:
-    """Have large blocks go back to the system when they are freed, for as long as the process lives.
+    """Make glibc return large blocks to the system as soon as they are freed.
 
-    glibc raises the size from which it does so with each such block, up to 32 MiB; later ones then lie
-    between what is kept, and a console that stands for hours grows and grows. Elsewhere nothing is done.
-    See mallopt(3).
+    By default glibc raises its threshold for this with every such block, up to 32 MiB. Later blocks then lie
+    between long-lived ones, and a console that runs for hours keeps growing. Does nothing without glibc. See
+    mallopt(3).
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def forget_widths() -> None:
-    """Have Rich forget how wide texts are.
+    """Clear Rich's cache of text widths.
 
-    It remembers the last 4,096: over 1 MB of numbers and ages that are never shown again.
+    It holds the last 4,096 texts: over 1 MB of numbers and ages that are never shown again.
     """
     cached_cell_len.cache_clear()
 
 
 async def swept() -> None:
-    """Free now and then what nothing but itself refers to; ends by cancellation only.
+    """Collect reference cycles regularly, until cancelled.
 
-    Textual's lines remember their own shapes, and a line across the screen is a shape of itself: there are
-    eight of them a second under load. Python looks for such circles every minute or two, and what they leave
-    between what stays is lost to others. What was there at the beginning stays, and is not looked at: so it
-    takes 1 to 4 ms, where it took 25.
+    Textual's strips cache their own variants, and a full-width strip is a variant of itself: eight such
+    cycles a second under load. Python collects them only every minute or two; by then they have fragmented
+    the heap. Objects from the start-up phase are frozen and not examined, so a collection takes 1 to 4 ms,
+    not 25.
     """
     await asyncio.sleep(SETTLED_S)
     gc.freeze()
@@ -53,7 +53,7 @@ async def swept() -> None:
 
 
 def settle_anew() -> None:
-    """Let go of what was expected to stay, and did not."""
+    """Collect frozen objects that have become garbage, and freeze the rest again."""
     if gc.get_freeze_count():
         gc.unfreeze()
         gc.collect()

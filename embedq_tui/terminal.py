@@ -1,4 +1,4 @@
-"""A terminal on which lines are redrawn in place, with no more than every terminal can."""
+"""A terminal on which lines are redrawn in place, using only what every terminal supports."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FALLBACK = os.terminal_size((80, 24))
 
 
 class Terminal:
-    """The whole terminal; a context manager that leaves it as it was, below what was drawn last.
+    """The whole terminal. A context manager that restores it, with the cursor below the last drawing.
 
-    What is typed is not shown, and can be read key by key.
+    Typed keys are not echoed, and can be read one by one.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Terminal:
 
     @property
     def size(self) -> os.terminal_size:
-        """Of the terminal, as it is now."""
+        """The current size of the terminal."""
         try:
             size = os.get_terminal_size(sys.stdout.fileno())
         except OSError:
@@ -44,7 +44,7 @@ class Terminal:
 
     @property
     def keys(self) -> int | None:
-        """File descriptor that keys can be read from; None where nobody types."""
+        """File descriptor to read keys from; None if there is no keyboard."""
         return None if self._typing is None else sys.stdin.fileno()
 
     def __enter__(self) -> Self:
@@ -63,10 +63,10 @@ class Terminal:
             self._write(f"\x1b[{max(len(self._drawn), 1)};1H\x1b[0m\n{_SHOW}")
 
     def draw(self, lines: Sequence[Text]) -> None:
-        """Show these lines; what is already there is not written again.
+        """Show these lines; lines already on screen are not written again.
 
         Args:
-            lines: Not more than the terminal has; each is cut to its width.
+            lines: Cut to the terminal's height and width.
 
         Raises:
             BrokenPipeError: The terminal is gone.
@@ -89,13 +89,13 @@ class Terminal:
             self._write("".join(out))
 
     def forget(self) -> None:
-        """Others wrote here: the next drawing is a whole one."""
+        """Redraw everything next time, because the screen may have been overwritten."""
         self._size = os.terminal_size((0, 0))
 
     def _mute(self) -> None:
         stdin = sys.stdin
         if stdin is None or not stdin.isatty() or os.tcgetpgrp(stdin.fileno()) != os.getpgrp():
-            return  # in the background a change of the terminal would stop us
+            return  # changing the terminal from the background would stop us
         self._typing = termios.tcgetattr(stdin)
         tty.setcbreak(stdin)
 
@@ -110,7 +110,7 @@ class Terminal:
 
 
 def _rendered(lines: Sequence[Text], width: int) -> list[str]:
-    """With the colours that this terminal has, cut to its width."""
+    """Render lines with the terminal's colours, cut to its width."""
     terminal = console()
     terminal.width = width
     rendered = []

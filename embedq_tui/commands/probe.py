@@ -1,4 +1,4 @@
-"""`embedq-tui probe`: test a provider whose circuit breaker is open, right now."""
+"""`embedq-tui probe`: probe a provider whose circuit breaker is open, right now."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ ANSWER_S = 30.0
 )
 @operator_command
 def command(invocation: Invocation, provider: str | None, timeout: float) -> ExitCode:
-    """Test a provider whose circuit breaker is open, right now: after fixing its key, model or server.
+    """Probe a provider whose circuit breaker is open, right now: after fixing its key, model or server.
 
-    A worker that uses the provider sends the test request, on whatever host it runs. PROVIDER is a name as
-    shown by `status`; by default, every provider whose circuit is not closed is tested. Exits 1 if any is
+    A worker that uses the provider sends the probe, on whatever host it runs. PROVIDER is a name as
+    shown by `status`; by default, every provider whose circuit is not closed is probed. Exits 1 if any is
     still unavailable.
     """
     probed = asyncio.run(_probe(invocation.settings(), provider, timeout))
@@ -49,7 +49,7 @@ def command(invocation: Invocation, provider: str | None, timeout: float) -> Exi
 
 def _lines(probed: Sequence[Probed]) -> Iterator[str]:
     if not probed:
-        yield "Every provider is available; there is nothing to test"
+        yield "Every provider is available; there is nothing to probe"
     for one in probed:
         yield told(one)
         if one.advice:

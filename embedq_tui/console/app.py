@@ -303,7 +303,7 @@ class Console(App[int]):
 
     @work(exclusive=True, group="probe", exit_on_error=False)
     async def action_probe(self) -> None:
-        """Test unavailable providers now, without waiting for their circuit breakers."""
+        """Probe unavailable providers now, without waiting for their circuit breakers."""
         from embedq_tui.screens.probing import try_providers
 
         await try_providers(self)

@@ -59,10 +59,10 @@ EVERYWHERE: list[BindingType] = [
     Binding(
         "n",
         "probe",
-        "Test provider",
+        "Probe provider",
         show=False,
         id="app.probe",
-        tooltip="Test unavailable providers now",
+        tooltip="Probe unavailable providers now",
     ),
     Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Undo the last action"),
 ]

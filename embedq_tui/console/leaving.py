@@ -22,7 +22,7 @@ async def may_leave(console: Console) -> bool:
     """
     supervisor = console.supervisor
     stopping = supervisor.state is WorkerState.STOPPING
-    stop = Choice("force", "Kill it now and quit", "its tasks return to the queue")
+    stop = Choice("force", "Stop it at once and quit", "its tasks return to the queue")
     if not stopping:
         stop = Choice("stop", "Stop it and quit", "it finishes its tasks first")
     leave = Choice("leave", "Leave it running and quit", "it logs to a file")

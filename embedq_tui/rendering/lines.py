@@ -129,7 +129,7 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
         yield Text.assemble(
             f"{place:<{width}}  ",
             (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
-            f"  heartbeat {beat:>6} ago  {worker.in_hand:>2} held",
+            f"  seen {beat:>6} ago  {worker.in_hand:>2} held",
             f"  {worker.succeeded:,} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
             f"  {printable_line(worker.note)}" if worker.note else "",

@@ -1,4 +1,4 @@
-"""The result of testing a provider, shared by `probe` and the console."""
+"""The result of probing a provider, shared by `probe` and the console."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def told(probed: Probed) -> str:
         reason = probed.reason.removeprefix(address).lstrip(": ")
         return f"{probed.key} still fails: {printable_line(reason, LONGEST)}"
     if not probed.workers:
-        return f"{probed.key} is unavailable, and no running worker uses it and could test it"
-    return f"{probed.key} has not answered yet; the test is still running"
+        return f"{probed.key} is unavailable, and no running worker uses it and could probe it"
+    return f"{probed.key} has not answered yet; the probe is still running"

@@ -1,4 +1,4 @@
-"""The screens, and how they are found: a key and a module each, imported when first shown."""
+"""The list of screens. Each has a key and a module, which is imported when the screen is first shown."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A screen that has a key.
+    """A screen with a key of its own.
 
     Attributes:
-        name: Of the mode, and of its package.
-        key: That shows it.
-        title: In the line of tabs.
-        summary: In the palette and in help.
+        name: The name of its mode and of its package.
+        key: The key that shows it.
+        title: As shown in the line of tabs.
+        summary: As shown in the palette and in help.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     summary: str
 
     def build(self) -> ConsoleScreen:
-        """Import and make it."""
+        """Import and create it."""
         with loading():
             module = import_module(f"embedq_tui.screens.{self.name}.screen")
         screen: ConsoleScreen = getattr(module, f"{self.title}Screen")()
@@ -35,13 +35,15 @@ class Entry(NamedTuple):
 
 
 ENTRIES = (
-    Entry("overview", "1", "Overview", "Counts, pace, workers, provider, failures and audit log at a glance"),
+    Entry(
+        "overview", "1", "Overview", "Counts, rates, workers, provider, failures and audit log at a glance"
+    ),
     Entry("tasks", "2", "Tasks", "Every task: filter, sort, mark, act"),
-    Entry("stuck", "3", "Stuck", "Tasks whose claim is too old or whose worker is gone"),
+    Entry("stuck", "3", "Stuck", "Claimed tasks that nobody will finish"),
     Entry("failures", "4", "Failures", "Failed tasks, grouped by error"),
-    Entry("workers", "5", "Workers", "The worker of this console with its log, and all others"),
-    Entry("audit", "6", "Audit", "What happened, and what happens"),
-    Entry("metrics", "7", "Metrics", "Throughput, times, depth and errors over time"),
+    Entry("workers", "5", "Workers", "This console's worker with its log, and all others"),
+    Entry("audit", "6", "Audit", "The audit log, past and live"),
+    Entry("metrics", "7", "Metrics", "Throughput, latency, depth and errors over time"),
     Entry("articles", "8", "Articles", "Which articles are embedded; backfill; search"),
-    Entry("settings", "9", "Settings", "Every setting with its source; checks of database and provider"),
+    Entry("settings", "9", "Settings", "Every setting with its source; checks and maintenance"),
 )

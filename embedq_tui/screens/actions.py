@@ -1,4 +1,4 @@
-"""Screens that change something: one thing at a time, and where nothing may be changed they say why."""
+"""Screens that change data: one action at a time; in read-only mode they say why it is refused."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ActionScreen(ConsoleScreen):
-    """A screen that changes something.
+    """A screen that changes data.
 
     Attributes:
-        CHANGES: Names of its actions that change something.
+        CHANGES: Names of its actions that change data.
     """
 
     CHANGES: ClassVar[frozenset[str]] = frozenset()
@@ -32,21 +32,21 @@ class ActionScreen(ConsoleScreen):
         super().__init__()
         self._one_at_a_time = asyncio.Lock()
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def can_act(self, action: str) -> bool:
-        """Whether there is something to which one of `CHANGES` could be done."""
+        """Whether there is anything that one of `CHANGES` could act on."""
         return True
 
-    # -- what it can use
+    # -- for subclasses to use
 
     @work(group="act", exit_on_error=False)
     async def alone(self, act: Callable[[Console], Awaitable[object]], *, in_turn: bool = False) -> None:
-        """Do something; not while something else is being done.
+        """Run an action, unless another one is running.
 
         Args:
-            act: Does it, and tells what came of it.
-            in_turn: Do it after that; else it is not done.
+            act: Carries it out and reports the outcome.
+            in_turn: Wait for the other action; otherwise this one is dropped.
         """
         if self._one_at_a_time.locked() and not in_turn:
             return
@@ -60,50 +60,52 @@ class ActionScreen(ConsoleScreen):
     # -- wiring
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes something is offered where it can be done, and shown as refused where it may not."""
+        """Offer a change if there is something to change; grey it out in read-only mode."""
         if action in self.CHANGES:
             return (None if self.session.read_only else True) if self.can_act(action) else False
         return super().check_action(action, parameters)
 
     def on_key(self, event: events.Key) -> None:
-        """Say why nothing may be changed here."""
+        """Say why changes are refused here."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.binding.action in self.CHANGES:
             self.console.dialogs.refused()
 
 
 class RequestingScreen(ActionScreen):
-    """A screen that asks for actions on tasks.
+    """A screen that requests actions on tasks.
 
     Attributes:
-        IN_TURN: Requests are carried out one after the other; else one that comes too early is dropped.
+        IN_TURN: Queue requests one after the other; otherwise one that comes too early is dropped.
     """
 
     IN_TURN: ClassVar[bool] = False
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def settled(self) -> bool:
-        """Whether the operator has seen what is chosen when a key is pressed."""
+        """Whether the selection has been on screen long enough for the operator to have seen it."""
         return True
 
     def acted(self, outcome: Outcome) -> None:
-        """Something was done, or begun and stopped."""
+        """React to an outcome, complete or not."""
 
-    # -- what it can use
+    # -- for subclasses to use
 
     def is_meant(self) -> bool:
-        """Whether what is chosen is what the key was pressed for; tells where it is not."""
+        """Whether the selection is what the operator saw when pressing the key; if not, says so."""
         if self.settled():
             return True
-        self.notify("The row under the cursor changed this moment: nothing was done", markup=False)
+        self.notify(
+            "The row under the cursor just changed. Nothing was done; press the key again", markup=False
+        )
         return False
 
     def carry_out(self, request: Request | Callable[[], Awaitable[Request]]) -> None:
         """Carry out a request.
 
         Args:
-            request: What is asked for; or how it is found out, which may ask the database.
+            request: The request, or a coroutine function that builds it, perhaps by asking the database.
         """
 
         async def act(console: Console) -> None:
@@ -116,7 +118,7 @@ class RequestingScreen(ActionScreen):
 
 
 class TaskTableScreen(RequestingScreen):
-    """A screen with one table, whose rows stand for tasks that can be acted on."""
+    """A screen with one table, whose rows stand for tasks to act on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,10 +134,10 @@ class TaskTableScreen(RequestingScreen):
         return self.table.settled
 
     def offer(self, *state: object) -> None:
-        """Offer what can be done now, where that may have changed: the footer is made anew each time.
+        """Update the offered actions if they may have changed: rebuilding the footer is not free.
 
         Args:
-            state: What it depends on, but for the right to change something.
+            state: What the offer depends on, besides read-only mode.
         """
         if (offered := (*state, self.session.read_only)) != self._offered:
             self._offered = offered

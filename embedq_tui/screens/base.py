@@ -1,4 +1,4 @@
-"""What every screen of the console does alike: it asks, shows answers as they come, and can be frozen."""
+"""What every console screen has in common: it asks questions, shows the answers, and can be frozen."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class ConsoleScreen(Screen[None], Backdrop):
-    """A screen with the frame of the console around what is its own.
+    """A screen with the console's frame around its own content.
 
-    It names the questions it wants answered; they stand while it is shown. Answers to other questions (of a
-    filter that was changed meanwhile) are dropped before they reach it. It holds no connection and no clock.
+    It names its questions, which are asked for as long as it is shown. Answers to other questions (such as a
+    previous filter's) are dropped before they reach it. It has no connection and no clock of its own.
 
     Attributes:
         MODE: Name of its entry in the line of tabs.
@@ -40,7 +40,9 @@ class ConsoleScreen(Screen[None], Backdrop):
     MODE: ClassVar[str] = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "freeze", "Freeze", show=False, id="screen.freeze", tooltip="Keep what is shown"),
+        Binding(
+            "f", "freeze", "Freeze", show=False, id="screen.freeze", tooltip="Freeze or unfreeze the display"
+        ),
     ]
 
     def __init__(self) -> None:
@@ -48,30 +50,30 @@ class ConsoleScreen(Screen[None], Backdrop):
         self._frozen_at: float | None = None
         self._held: dict[Question[Any], Answer[Any]] = {}
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def body(self) -> ComposeResult:
-        """Widgets between the frame's lines."""
+        """The widgets inside the frame."""
         yield from ()
 
     def questions(self) -> Iterable[Question[Any]]:
-        """What it wants to know now."""
+        """The questions to ask now."""
         return ()
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show the answer to one of `questions`; the first one may be of an earlier time."""
+        """Show the answer to one of `questions`; the first may be an older, remembered one."""
 
     def state_changed(self) -> None:
         """Show what changed in `store`; not called while frozen."""
 
     def ticked(self, now: datetime) -> None:
-        """A second passed: show ages as of the database's time.
+        """Update ages, once a second.
 
         Args:
-            now: That time.
+            now: The database's time.
         """
 
-    # -- what it can use
+    # -- for subclasses to use
 
     @property
     def console(self) -> Console:
@@ -80,38 +82,38 @@ class ConsoleScreen(Screen[None], Backdrop):
 
     @property
     def session(self) -> Session:
-        """The database that is looked at."""
+        """The session with the current database."""
         return self.console.session
 
     @property
     def store(self) -> Store:
-        """What is known of it."""
+        """What is known about the current database."""
         return self.console.session.store
 
-    def unknown(self, looking: str = "looking") -> Text:
-        """What to say instead of what was never known: it must not look as if there were nothing.
+    def unknown(self, looking: str = "loading") -> Text:
+        """A placeholder for data that has not arrived: it must not look as if there were none.
 
         Args:
-            looking: What is being done about it, where the database answers.
+            looking: What to say while the database is responding.
         """
         if self.store.lost is not None:
-            return Text("not known: the database does not answer", DOUBTFUL)
+            return Text("unknown: no connection to the database", DOUBTFUL)
         if self.store.error is not None:
-            return Text("not known", DOUBTFUL)
+            return Text("unknown", DOUBTFUL)
         return Text(looking, QUIET)
 
     def ask_anew(self) -> None:
-        """Say that `questions` are others now; answers that are known are shown at once."""
+        """Subscribe to changed `questions`; answers already known are shown at once."""
         if self.is_current or self.console.shown is self:
             self.console.stand(self)
 
     @property
     def frozen(self) -> bool:
-        """Whether what is shown stays as it is."""
+        """Whether the display is frozen."""
         return self._frozen_at is not None
 
     def freeze(self, frozen: bool) -> None:
-        """Keep what is shown, or go on; what came meanwhile is shown then."""
+        """Freeze the display, or unfreeze it and show what has arrived in the meantime."""
         if frozen == self.frozen:
             return
         self._frozen_at = time.monotonic() if frozen else None
@@ -126,7 +128,7 @@ class ConsoleScreen(Screen[None], Backdrop):
 
     @property
     def alive(self) -> bool:
-        """Whether its widgets are there: not before it is mounted, nor while it goes or the console ends."""
+        """Whether its widgets exist: false before it is mounted, and while it or the console closes."""
         return self.is_mounted and self.display and self.app.is_running
 
     def compose(self) -> ComposeResult:
@@ -138,25 +140,25 @@ class ConsoleScreen(Screen[None], Backdrop):
         yield Keys()
 
     def on_screen_resume(self) -> None:
-        """It is shown: let its questions stand."""
+        """Subscribe to its questions when it is shown."""
         self.console.stand(self)
 
     def on_resize(self) -> None:
-        """Fit the frame. Textual calls the handlers of a subclass and ours: none calls the other."""
+        """Fit the frame. Textual also calls a subclass's handler, so neither calls the other."""
         self.draw_frame()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """What ends by an error of ours is told: nothing fails in silence."""
+        """Report internal errors: nothing fails silently."""
         if event.state is WorkerState.ERROR:
             told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
             self.notify(told, title="Internal error", severity="error", markup=False)
 
     def action_freeze(self) -> None:
-        """Keep what is shown, or go on."""
+        """Freeze or unfreeze the display."""
         self.freeze(not self.frozen)
 
     def take(self, answer: Answer[Any]) -> None:
-        """Show an answer, if it is still wanted."""
+        """Show an answer, if its question is still current."""
         if not self.alive or answer.question not in tuple(self.questions()):
             return
         if self.frozen:
@@ -171,14 +173,14 @@ class ConsoleScreen(Screen[None], Backdrop):
             self.state_changed()
 
     def tick(self) -> None:
-        """A second passed."""
+        """Update whatever ages, once a second."""
         self._draw_what_ages()
         now = self.store.now()
         if self.alive and now is not None and not self.frozen:
             self.ticked(now)
 
     def draw_frame(self) -> None:
-        """Draw the lines around the screen, where they changed."""
+        """Update the lines around the screen."""
         self._draw_what_ages()
         if self.alive:
             self.query_one("#tabs", Line).say(tabs(self.MODE, self.store, self.size.width))

@@ -1,4 +1,4 @@
-"""Keeping what a screen shows: asks for a file and writes it, with progress where it takes its time."""
+"""Exports and screenshots: asks for a file name and writes the file, with progress if it takes long."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 async def export(
     console: Console, what: str, pages: AsyncIterator[Sequence[object]], *, total: int | None = None
 ) -> None:
-    """Ask for a file and write rows to it. Call it in a worker of Textual.
+    """Ask for a file name and write rows to the file. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
-        what: For the name of the file: ``tasks``.
-        pages: Of rows, all with the same fields.
-        total: How many rows there are; None where nobody knows.
+        console: The console.
+        what: Used in the default file name: ``tasks``.
+        pages: Pages of rows, all with the same fields.
+        total: Number of rows; None if unknown.
     """
-    note = "CSV or JSON by the end of the name; it is never written over"
+    note = "Ends in .csv or .json. An existing file is never overwritten."
     name = await _ask_name(console, f"Export {what} to", what, ROWS, note)
     if name is None:
         return
@@ -38,28 +38,30 @@ async def export(
         path = path_of(name)
         rows = await _write(console, path, pages, Progress(f"Writing {name}", total, noun="row"))
     except Stopped:
-        console.notify("Stopped: nothing is left of the file", markup=False)
+        console.notify("Export stopped; the incomplete file was removed", markup=False)
     except EmbedqError as error:
-        console.notify(printable(str(error)), title="Not exported", severity="error", markup=False)
+        console.notify(printable(str(error)), title="Export failed", severity="error", markup=False)
     else:
         console.notify(f"{rows:,} rows written to {path.absolute()}", markup=False)
 
 
 async def keep_picture(console: Console) -> None:
-    """Ask for a file and write a picture of what is shown. Call it in a worker of Textual.
+    """Ask for a file name and save a screenshot. Call it in a Textual worker.
 
     Args:
-        console: Its topmost screen is what is shown.
+        console: Its topmost screen is captured.
     """
-    picture = settled(console.export_screenshot())  # before the question is in it
-    name = await _ask_name(console, "Save a picture to", "embedq", PICTURE, "SVG; it is never written over")
+    picture = settled(console.export_screenshot())  # captured before the question covers it
+    name = await _ask_name(
+        console, "Save screenshot to", "embedq", PICTURE, "SVG. An existing file is never overwritten."
+    )
     if name is None:
         return
     try:
         path = path_of(name, PICTURE)
         save(path, picture)
     except EmbedqError as error:
-        console.notify(printable(str(error)), title="Not saved", severity="error", markup=False)
+        console.notify(printable(str(error)), title="Screenshot failed", severity="error", markup=False)
     else:
         console.notify(f"Saved to {path.absolute()}", markup=False)
 

@@ -1,4 +1,4 @@
-"""The line in which a filter is written, and filters that were given names."""
+"""The line for typing a filter, and saved filters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Completion(Suggester):
-    """Offers what a filter that is being written may become.
+    """Suggests completions for a filter being typed.
 
     Args:
-        completed: What is written, with its last term whole; None where nothing offers itself.
+        completed: Completes the last term of a text; None if there is no completion.
     """
 
     def __init__(self, completed: Callable[[str], str | None]) -> None:
@@ -30,23 +30,23 @@ class Completion(Suggester):
         self._completed = completed
 
     async def get_suggestion(self, value: str) -> str | None:
-        """It completed."""
+        """Complete the text."""
         return self._completed(value)
 
 
 class FilterLine(Input):
-    """Takes a filter; offers what the last term may become.
+    """The input for a filter; suggests completions of the last term.
 
     Args:
-        completed: What is written, with its last term whole.
-        placeholder: Shown where nothing is written.
+        completed: Completes the last term of a text.
+        placeholder: Shown while the line is empty.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", id="filter.apply"),
         Binding("tab", "accept", "Complete", id="filter.complete"),
         Binding("ctrl+u", "delete_left_all", "Clear", id="filter.clear"),
-        Binding("escape", "screen.back", "Leave", id="filter.leave"),
+        Binding("escape", "screen.back", "Close", id="filter.leave"),
     ]
 
     def __init__(
@@ -60,38 +60,38 @@ class FilterLine(Input):
             placeholder=placeholder,
             compact=True,
             suggester=Completion(completed),
-            select_on_focus=False,  # focus comes a moment later than the first keys
+            select_on_focus=False,  # the focus arrives a moment after the first keys
             id=id,
         )
         self.display = False
 
     def allow_focus(self) -> bool:
-        """Not while it is hidden: it comes first on a screen that opens, and kept what was typed."""
+        """Refuse the focus while hidden: as the first widget it would swallow keys meant for a new screen."""
         return self.display and super().allow_focus()
 
     def begin(self, text: str) -> None:
-        """Write on from a text; the next key is written already."""
+        """Start editing a text; the very next key goes into the line."""
         self.value = f"{text} " if text else ""
         self.cursor_position = len(self.value)
         self.display = True
         self.screen.set_focus(self)
 
     def on_paste(self, event: Paste) -> None:
-        """An id is looked for among all, but for one that a term lacks which is begun."""
+        """A pasted id replaces the filter, unless it completes a term being typed such as ``worker:``."""
         if is_id(event.text.strip()) and not self.value[: self.cursor_position].rpartition(" ")[2]:
             self.value = ""
 
     def action_accept(self) -> None:
-        """Take what is offered."""
+        """Accept the suggestion."""
         self.cursor_position = len(self.value)
         self.action_cursor_right()
 
 
 async def save_filter(console: Console, text: str) -> None:
-    """Give a filter a name. Call it in a worker of Textual.
+    """Save a filter under a name. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
         text: The filter.
 
     Raises:
@@ -110,25 +110,25 @@ async def save_filter(console: Console, text: str) -> None:
 
 
 async def recall_filter(console: Console) -> str | None:
-    """Let the operator choose among the filters that have names. Call it in a worker of Textual.
+    """Let the operator choose a saved filter. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
 
     Returns:
-        The text of the filter; None where none was chosen.
+        The filter's text; None if none was chosen.
 
     Raises:
         SettingsError: The file of filters cannot be read or written.
     """
     saved = load_filters()
     if not saved:
-        console.notify("There are no saved filters yet: w saves the one that is shown", markup=False)
+        console.notify("No saved filters yet; press w to save the current one", markup=False)
         return None
     choices = [Choice(name, name, text or "all tasks") for name, text in saved.items()]
-    name = await ask_choice(console, "Saved filters", [*choices, Choice("", "Forget one of them")])
+    name = await ask_choice(console, "Saved filters", [*choices, Choice("", "Delete one of them")])
     if name == "":
-        name = await ask_choice(console, "Forget which filter?", choices)
+        name = await ask_choice(console, "Delete which filter?", choices)
         if name is not None:
             store_filters({other: text for other, text in saved.items() if other != name})
         return None

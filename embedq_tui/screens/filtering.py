@@ -1,4 +1,4 @@
-"""A list that is narrowed by a line of text: the line comes, is read as it is written, and goes."""
+"""A list with a filter line, which is parsed as it is typed and closes when it is applied."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ F = TypeVar("F")
 
 
 class Filtering(ConsoleScreen, Generic[F]):
-    """A screen whose list is narrowed by what is written.
+    """A screen whose list can be filtered by typing.
 
     Attributes:
-        EXAMPLE: Shown where nothing is written.
-        NOT_MEANWHILE: Names of its actions that do nothing while a filter is written.
+        EXAMPLE: Placeholder of the filter line.
+        NOT_MEANWHILE: Names of actions that are disabled while a filter is being typed.
     """
 
     EXAMPLE: ClassVar[str] = ""
     NOT_MEANWHILE: ClassVar[frozenset[str]] = frozenset({"filter"})
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def filter_text(self) -> str:
-        """The filter in force, as it is written."""
+        """The current filter as text."""
         raise NotImplementedError
 
     def parsed(self, text: str) -> F:
-        """A filter that was written.
+        """Parse a filter.
 
         Raises:
-            EmbedqError: It cannot be understood; says where.
+            EmbedqError: It is invalid; says where.
         """
         raise NotImplementedError
 
     def completed(self, text: str) -> str | None:
-        """What is written, with its last term whole; None where nobody knows."""
+        """Complete the last term of a text; None if there is no completion."""
         return None
 
     def look_for(self, wanted: F) -> None:
-        """List what fulfils another filter."""
+        """Apply another filter."""
         raise NotImplementedError
 
     def back_to_list(self) -> None:
-        """Take keys in the list."""
+        """Focus the list."""
 
-    # -- what it can use
+    # -- for subclasses to use
 
     def filter_widgets(self) -> ComposeResult:
-        """The line of the filter, and what is wrong with it."""
+        """The filter line and the line for its errors."""
         yield FilterLine(self.completed, placeholder=self.EXAMPLE, id="filter")
         complaint = Line(id="complaint")
         complaint.display = False
@@ -66,11 +66,11 @@ class Filtering(ConsoleScreen, Generic[F]):
 
     @property
     def editing(self) -> bool:
-        """Whether a filter is being written."""
+        """Whether a filter is being typed."""
         return self.has_class("-editing")
 
     def close_filter(self) -> None:
-        """Leave the filter as it was."""
+        """Close the filter line and keep the current filter."""
         self.remove_class("-editing")
         self.query_one(FilterLine).display = False
         self.query_one("#complaint", Line).display = False
@@ -79,13 +79,13 @@ class Filtering(ConsoleScreen, Generic[F]):
     # -- wiring
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a filter is written, keys are for it."""
+        """While a filter is being typed, keys belong to it."""
         if self.editing and action in self.NOT_MEANWHILE:
             return False
         return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
-        """Write a filter."""
+        """Open the filter line."""
         self.add_class("-editing")
         self.refresh_bindings()
         self.query_one(FilterLine).begin(self.filter_text())
@@ -105,7 +105,7 @@ class Filtering(ConsoleScreen, Generic[F]):
             self.look_for(wanted)
 
     def _read(self, text: str) -> F | None:
-        """The filter of a text; what is wrong with it is told in a line."""
+        """Parse a filter; an error is shown below the line."""
         wanted, wrong = None, ""
         try:
             wanted = self.parsed(text)

@@ -1,4 +1,4 @@
-"""What stands around every screen: which database this is, whether it answers, and what is wrong with it."""
+"""The frame of every screen: which database this is, whether it responds, and what is wrong."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 
 SPACED = 100
-"""Width from which the tabs stand apart, and carry numbers."""
+"""Width from which the tabs are spaced out, and can carry numbers."""
 
 
-TRY_NOW = "n tries it now"
-"""What can be done about a provider that is held, beside what its breaker advises."""
+TRY_NOW = "n: probe it now"
+"""What to do about an unavailable provider, besides the advice of its circuit breaker."""
+
+_CIRCUIT = {"open": "circuit breaker open", "cooling": "provider rate-limited"}
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
-    """Two texts at the two ends of a line; what does not fit is cut from the left one."""
+    """Put two texts at the ends of a line; if they do not fit, the left one is cut."""
     room = max(width - right.cell_len - 1, 0)
     line = left.copy()
     line.truncate(room, overflow="ellipsis", pad=True)
@@ -37,13 +39,13 @@ def spread(left: Text, right: Text, width: int) -> Text:
 
 
 def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: bool) -> Text:
-    """The database, and whether what is shown is of now.
+    """The title line: the database, and how current the display is.
 
     Args:
-        session: Of the database.
-        width: Cells there are.
-        frozen_s: Age in seconds of what is shown, where an operator wants it to stay.
-        ascii_only: Nothing but ASCII can be shown.
+        session: The session with the database.
+        width: Available width in cells.
+        frozen_s: Age of a frozen display in seconds; None if not frozen.
+        ascii_only: Use ASCII characters only.
     """
     profile = session.profile
     left = Text(" embedq ", HEAD)
@@ -64,8 +66,8 @@ def _pulse(store: Store, frozen_s: float | None, ascii_only: bool) -> Text:
         line.append(f"frozen, {age(frozen_s)} old ", f"bold {DOUBTFUL}")
     if store.lost is not None:
         left_s = max(store.lost.retry_at - time.monotonic(), 0.0)
-        old = f", data of {age(seconds)} ago" if (seconds := store.age_s()) is not None else ""
-        return line.append(f"{dot} no answer{old}, again in {age(left_s)} ", BAD)
+        old = f", data {age(seconds)} old" if (seconds := store.age_s()) is not None else ""
+        return line.append(f"{dot} no answer{old}, retry in {age(left_s)} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)
     if store.hearing is Hearing.LISTENING:
@@ -78,7 +80,7 @@ def _pulse(store: Store, frozen_s: float | None, ascii_only: bool) -> Text:
 
 
 def tabs(current: str, store: Store, width: int) -> Text:
-    """The screens with their keys; wide terminals show also how much there is to see on some."""
+    """The line of tabs; on wide terminals some carry the number of items on that screen."""
     numbers = _numbers(store) if width >= SPACED + 20 else {}
     line = Text(" " if width >= SPACED else "")
     for entry in ENTRIES:
@@ -104,40 +106,40 @@ def _numbers(store: Store) -> dict[str, int]:
 
 
 def alert(store: Store, width: int) -> Text:
-    """The worst that is wrong, in one line with what can be done; empty where all is well.
+    """The worst current problem in one line, with what to do about it; empty if all is well.
 
     Args:
-        store: What is known.
-        width: Cells there are: the message is cut, not what can be done.
+        store: What is known about the database.
+        width: Available width in cells; if needed the message is cut, never the advice.
     """
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        advice = "M applies what is missing" if isinstance(store.error, SchemaError) else store.error.advice
+        advice = "M: migrate" if isinstance(store.error, SchemaError) else store.error.advice
         return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
         return Text()
     hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
-        hint = f"M applies what is missing {hint}"
-    elif any(_held(store)):
+        hint = f"M: migrate {hint}"
+    elif any(_unavailable(store)):
         hint = f"{TRY_NOW} {hint}"
     return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
 
 
 def _with_hint(message: Text, hint: str, width: int) -> Text:
-    line = Text.assemble(message)  # its style is not the one of the hint
+    line = Text.assemble(message)  # a copy, so that the hint does not inherit its style
     line.truncate(max(width - cell_len(hint) - 2, 20), overflow="ellipsis")
     return line.append(f"  {hint}", QUIET) if hint else line
 
 
 class Trouble(NamedTuple):
-    """Something that is wrong.
+    """A problem.
 
     Attributes:
-        message: What, in one line.
-        advice: What to do about it; empty where there is nothing to add.
+        message: What is wrong, in one line.
+        advice: What to do about it; may be empty.
     """
 
     message: str
@@ -145,23 +147,30 @@ class Trouble(NamedTuple):
 
 
 def troubles(store: Store) -> list[Trouble]:
-    """Everything that is wrong while the database answers, the gravest first."""
-    ordered, held = list(_ordered(store)), list(_held(store))
+    """Every current problem while the database responds, the most severe first."""
+    ordered, unavailable = list(_ordered(store)), list(_unavailable(store))
     judged = () if store.health is None else store.health.issues
-    known = {Code.STOPPED, Code.PAUSED, *([Code.PROVIDER_OPEN] if held else [])}  # of now, not of the verdict
-    found = ordered + held
+    known = {
+        Code.STOPPED,
+        Code.PAUSED,
+        *([Code.PROVIDER_OPEN] if unavailable else []),
+    }  # shown from live data instead
+    found = ordered + unavailable
     found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"
         found.append(
-            Trouble(f"the clock of this machine is {age(abs(seconds))} {side} the database's", "set it right")
+            Trouble(
+                f"the clock of this machine is {age(abs(seconds))} {side} the database's",
+                "synchronise the clocks with NTP",
+            )
         )
     if store.hearing is Hearing.DEAF:
         found.append(
             Trouble(
-                "signals do not arrive through this connection: it is polled every second",
-                "connect to the server itself: not through a transaction-pooling PgBouncer, not to a replica",
+                "notifications do not arrive over this connection; polling every second instead",
+                "connect directly to the primary server, not to a replica or a transaction-pooling PgBouncer",
             )
         )
     return found
@@ -175,12 +184,12 @@ def _ordered(store: Store) -> Iterator[Trouble]:
             yield Trouble(issue.message, issue.advice)
 
 
-def _held(store: Store) -> Iterator[Trouble]:
-    """Providers that are not asked at the moment, with the time until they are again."""
+def _unavailable(store: Store) -> Iterator[Trouble]:
+    """Providers that are not being called at the moment, with the time until the next attempt."""
     now = store.now()
     for row in store.overview.providers if store.overview and now else ():
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
-            again = f"tried again in {age(left_s)}" if left_s > 0 else "tried again now"
+            again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
             advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
-            yield Trouble(f"provider {row.state}, {again}: {breaker_reason(row)}", advice)
+            yield Trouble(f"{_CIRCUIT.get(row.state, row.state)}, {again}: {breaker_reason(row)}", advice)

@@ -1,4 +1,4 @@
-"""The keys that work where one is, from the bindings themselves."""
+"""Help: the keys of the current screen, read from its bindings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HelpScreen(ModalScreen[None]):
     """Shows the keys of the screen below.
 
     Args:
-        below: That screen.
+        below: The screen whose keys to show.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,12 +52,12 @@ class HelpScreen(ModalScreen[None]):
                 rows.setdefault((text, active.enabled), []).append(key)
         for (text, enabled), keys in rows.items():
             style = NAME if enabled else QUIET
-            words = Text(text) if enabled else Text(f"{text} (not here, not now)", QUIET)
+            words = Text(text) if enabled else Text(f"{text} (not available now)", QUIET)
             table.add_row(Text(" ".join(dict.fromkeys(keys)), style), words)
         return table
 
     def _rank(self, active: ActiveBinding) -> int:
-        """The keys of the screen come first; those of its lists, of all screens, and of any list follow."""
+        """Sort the screen's own keys first, then its widgets', the global ones, and those of any list."""
         if not active.binding.id:
             return 3
         return 0 if active.node is self._below else 2 if active.node is self.app else 1
@@ -75,6 +75,6 @@ _WORDS = {
     "cursor_up": "Up",
     "page_up": "Page up",
     "page_down": "Page down",
-    "scroll_top": "To the first row",
-    "scroll_bottom": "To the last row",
+    "scroll_top": "First row",
+    "scroll_bottom": "Last row",
 }

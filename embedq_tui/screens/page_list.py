@@ -1,4 +1,4 @@
-"""A list that is shown page by page under a filter, with rows that can be marked."""
+"""A filtered list that is shown page by page, with rows that can be marked."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ F = TypeVar("F")
 
 
 class PageList(Filtering[F]):
-    """A screen around such a list, a `KeyedTable` of the id ``list``; marks hold it still."""
+    """A screen with such a list, a `KeyedTable` with the id ``list``. Marking rows freezes it."""
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     @property
     def wanted(self) -> F:
-        """The filter in force."""
+        """The current filter."""
         raise NotImplementedError
 
     def draw_lines(self) -> None:
-        """Show what stands around the list."""
+        """Update the lines around the list."""
         raise NotImplementedError
 
     def turn(self, by: int) -> None:
-        """Show the next page, or the one before."""
+        """Show the next page, or the previous one."""
         raise NotImplementedError
 
     def first_page(self) -> None:
         """Show the first page."""
         raise NotImplementedError
 
-    # -- what it can use
+    # -- for subclasses to use
 
     @property
     def table(self) -> KeyedTable:
@@ -44,21 +44,21 @@ class PageList(Filtering[F]):
     # -- wiring
 
     def on_mount(self) -> None:
-        """Take keys."""
+        """Focus the list and draw the lines."""
         self.back_to_list()
         self.draw_lines()
 
     def on_resize(self) -> None:
-        """Fit the lines."""
+        """Fit the lines around the list."""
         self.draw_lines()
 
     def state_changed(self) -> None:
-        """Counts and rights may be others."""
+        """Counts and rights may have changed."""
         self.draw_lines()
         self.refresh_bindings()
 
     def back_to_list(self) -> None:
-        """Take keys in the list."""
+        """Focus the list."""
         self.set_focus(self.table)
 
     @on(KeyedTable.Marked, "#list")
@@ -69,14 +69,14 @@ class PageList(Filtering[F]):
         self.refresh_bindings()
 
     def action_page(self, by: int) -> None:
-        """Turn the page; 0 goes to the first."""
+        """Turn the page; 0 goes to the first page."""
         if by:
             self.turn(by)
         else:
             self.first_page()
 
     def action_back(self) -> None:
-        """Close the line of the filter; else take the marks away; else go on; else clear the filter."""
+        """Close the filter line, clear the marks, unfreeze or clear the filter: whichever applies first."""
         if self.editing:
             self.close_filter()
         elif self.table.marked:

@@ -1,4 +1,4 @@
-"""A place in a list that is shown page by page: what is listed, in which order, and how one came there."""
+"""A position in a paged list: what is listed, in which order, and the pages that led there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class View(Generic[F, C]):
-    """A place in a list.
+    """A position in a list.
 
     Attributes:
-        wanted: What is listed.
-        starts: Where the pages begin that led here, the one that is shown last; None is the very beginning.
+        wanted: The filter.
+        starts: Start of every page up to the current one, which is last; None is the very beginning.
     """
 
     wanted: F
@@ -26,25 +26,25 @@ class View(Generic[F, C]):
 
     @property
     def page(self) -> int:
-        """Number of the page, from 1 on."""
+        """Page number, counted from 1."""
         return len(self.starts)
 
     def next(self, place: C) -> Self:
-        """The next page, which begins there."""
+        """The next page, starting at a cursor."""
         return replace(self, starts=(*self.starts, place))
 
     def previous(self) -> Self:
-        """The page before."""
+        """The previous page."""
         return replace(self, starts=self.starts[:-1] or (None,))
 
     def first(self) -> Self:
-        """The very first page."""
+        """The first page."""
         return replace(self, starts=(None,))
 
     def filtered(self, wanted: F) -> Self:
-        """The same order of other things."""
+        """The first page of another filter, in the same order."""
         return replace(self.first(), wanted=wanted)
 
     def turned(self) -> Self:
-        """The other order."""
+        """The first page in the opposite order."""
         return replace(self.first(), direction="oldest" if self.direction == "newest" else "newest")

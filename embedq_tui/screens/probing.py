@@ -1,4 +1,4 @@
-"""Providers that are held, tried at once by the workers that use them."""
+"""Probing unavailable providers at once, through the workers that use them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from embedq_tui.console.app import Console
 
 ANSWER_S = 60.0
-"""Seconds that are waited for an answer; it can be left before."""
+"""Seconds to wait for an answer; the operator can stop waiting earlier."""
 
 
 async def try_providers(console: Console) -> None:
-    """Have whatever is held tried, and tell what came of it. Call it in a worker of Textual.
+    """Have every unavailable provider probed, and report the result. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
 
     async def ask(_: Progress) -> list[Probed]:
@@ -29,12 +29,12 @@ async def try_providers(console: Console) -> None:
             dead_s, by = console.session.settings.dead_after_s, console.options.operator
             return await probe(connection, None, by, dead_s=dead_s, within_s=ANSWER_S)
 
-    progress = Progress("Trying what is held", stop="Leave it")
+    progress = Progress("Probing unavailable providers", stop="Don't wait")
     probed = await console.dialogs.attempt(progress, ask)
     if probed is None:
         return
     console.session.again()
     if not probed:
-        console.dialogs.notify("No provider is held")
+        console.dialogs.notify("Every provider is available; there is nothing to probe")
     for one in probed:
         console.dialogs.notify("\n".join(filter(None, (told(one), one.advice))), bad=one.held)

@@ -1,4 +1,4 @@
-"""The databases that have names, and the choice among them."""
+"""Choosing among the named databases."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NAME_WIDTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A database that can be looked at.
+    """A database to choose.
 
     Attributes:
-        profile: How it is named.
-        settings: Where it is; None where they cannot be read.
+        profile: Its profile.
+        settings: Its settings; None if they cannot be loaded.
         problem: Why they cannot.
     """
 
@@ -41,27 +41,27 @@ class Place:
 
     @property
     def name(self) -> str:
-        """As it is called."""
+        """Its display name."""
         return self.profile.name or "environment"
 
 
 async def choose_profile(console: Console) -> tuple[Settings, Profile] | None:
-    """Let the operator choose a database. Call it in a worker of Textual.
+    """Let the operator choose a database. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
 
     Returns:
-        Where it is and how it is named; None where none was chosen.
+        Its settings and profile; None if none was chosen.
     """
     file = console.options.profiles.file if console.options.profiles is not None else None
     note = ""
     named: Iterable[Profile] = ()
-    try:  # as the file is now: what was written down meanwhile is there
+    try:  # read again: the file may have changed since the start
         profiles = load_profiles(file)
         named = profiles.by_name.values()
         if not profiles.by_name:
-            note = f"No other is written down in {profiles.file}: docs/configuration.md tells how."
+            note = f"No others in {profiles.file}; see docs/configuration.md to add some."
     except EmbedqError as error:
         note = str(error)
     settings, started = console.started_with
@@ -87,9 +87,9 @@ class ProfilesScreen(OneOf[Place]):
     """Shows the databases.
 
     Args:
-        places: What there is to choose from.
-        current: Which of them is looked at.
-        note: A word about them.
+        places: The databases to choose from.
+        current: Index of the current one.
+        note: A remark, if any.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -103,14 +103,14 @@ class ProfilesScreen(OneOf[Place]):
         self._note = note
 
     def lines(self) -> Iterable[Widget]:
-        """The databases, and what is wrong with one that was chosen."""
+        """The databases, and what is wrong with a chosen one."""
         if self._note:
             yield Static(text_of(self._note, QUIET))
         yield from super().lines()
         yield Static(id="complaint")
 
     def chosen(self, at: int) -> None:
-        """Look at it, if it can be looked at."""
+        """Switch to it, if its settings are valid."""
         place = self._places[at]
         if place.settings is None:
             self.query_one("#complaint", Static).update(text_of(place.problem, BAD))
@@ -129,5 +129,5 @@ def _label(place: Place, *, current: bool) -> Text:
     if profile.read_only:
         label.append("read-only ", DOUBTFUL)
     if place.settings is None:
-        return label.append("cannot be used", BAD)
+        return label.append("invalid settings", BAD)
     return label.append(printable_line(place.settings.place), QUIET)

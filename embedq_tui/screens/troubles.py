@@ -1,4 +1,4 @@
-"""Everything that is wrong with the queue, what was measured, and what to do about it."""
+"""Health: every current problem with advice, and the measured values."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 LOOK_S = 0.5
-"""Seconds from look to look at what is known: countdowns go on."""
+"""Seconds between redraws: countdowns keep running."""
 
 
 class TroublesScreen(ModalScreen[None]):
-    """Shows the verdict of `health`, and follows it.
+    """Shows the verdict of `health`, live.
 
     Args:
-        session: Of the database.
+        session: The session with the database.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close"),
-        Binding("n", "app.probe", "Try provider", show=False, id="app.probe"),
+        Binding("n", "app.probe", "Probe provider", show=False, id="app.probe"),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -41,14 +41,14 @@ class TroublesScreen(ModalScreen[None]):
         self._shown = Text("\n").join(self._lines())
 
     def compose(self) -> ComposeResult:
-        """What is wrong, then what was looked at."""
+        """The problems, then the measured values."""
         with VerticalScroll(classes="dialog -wide") as scroll:
             scroll.border_title = "Health"
             scroll.border_subtitle = "esc"
             yield Static(self._shown)
 
     def on_mount(self) -> None:
-        """Look from now on."""
+        """Begin redrawing."""
         self.set_interval(LOOK_S, self._draw)
 
     def _draw(self) -> None:
@@ -65,9 +65,7 @@ class TroublesScreen(ModalScreen[None]):
             yield Text(f"Read-only: {printable_line(why)}", DOUBTFUL)
         wrong = troubles(store)
         if not wrong and store.lost is None:
-            yield Text(
-                "Nothing is wrong." if store.health else "Not yet known.", GOOD if store.health else ""
-            )
+            yield Text("No problems found." if store.health else "Checking.", GOOD if store.health else "")
         for trouble in wrong:
             yield Text(printable_line(trouble.message), DOUBTFUL)
             if trouble.advice:

@@ -1,4 +1,4 @@
-"""Workers that were left running on purpose, and where they write their logs."""
+"""Workers deliberately left running, and their log files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embedq_worker.errors import SettingsError
 from embedq_worker.host import runs
 
 KEPT_S = 14 * 86_400.0
-"""So long the log of a worker that is gone is kept."""
+"""Seconds to keep the log of a worker that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class LeftWorker:
     """A worker that was left running.
 
     Attributes:
-        pid: Of its process.
-        log: Where it writes its log; None where no file could be made, and it writes none.
+        pid: Its process id.
+        log: Its log file; None if no file could be created, so that it writes none.
     """
 
     pid: int
@@ -30,10 +30,9 @@ class LeftWorker:
 
 
 def log_of(pid: int) -> Path | None:
-    """The log of a worker that is left running, made for it alone to write; None where it cannot be made.
+    """Create the log file of a worker that is left running, private to the user; None if that fails.
 
-    It is in the folder that the XDG base directories name for state: ``~/.local/state/embedq``. Old logs of
-    workers that are gone are removed there.
+    It is in the XDG state folder, ``~/.local/state/embedq``. Old logs of workers that have ended are removed.
     """
     try:
         folder = state_folder()
@@ -49,6 +48,6 @@ def log_of(pid: int) -> Path | None:
 def _remove_old(folder: Path) -> None:
     for path in folder.glob("worker-*.log"):
         pid = path.stem.removeprefix("worker-")
-        with suppress(OSError):  # somebody else's, or removed meanwhile
+        with suppress(OSError):  # another user's, or removed in the meantime
             if pid.isdecimal() and time() - path.stat().st_mtime > KEPT_S and not runs(int(pid)):
                 path.unlink()

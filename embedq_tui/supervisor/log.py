@@ -1,4 +1,4 @@
-"""The last lines of a program, within bounds: of how many, how long, and how much in all."""
+"""The last lines of a program's output, bounded in number, length and total size."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LogLine:
     """One line.
 
     Attributes:
-        number: 0 for the first line ever, then ever one more.
-        text: Fit for a terminal, but markup of anything: it is data. No line end.
-        ours: Said by the supervisor about the worker, not by the worker.
+        number: 0 for the first line ever, then counting up.
+        text: Safe for a terminal, but not for markup; without a line break.
+        ours: Written by the supervisor about the worker, not by the worker.
     """
 
     number: int
@@ -33,7 +33,7 @@ class LogRing:
     """Keeps the last lines.
 
     Attributes:
-        next_number: Of the line that comes next; where nobody saw any yet, lines since 0 are all there are.
+        next_number: Number of the next line.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class LogRing:
 
     @property
     def first_number(self) -> int:
-        """Of the oldest line that is kept."""
+        """Number of the oldest line kept."""
         return self._kept[0].number if self._kept else self.next_number
 
     def add(self, text: str, *, ours: bool = False) -> None:
-        """Add a line; the oldest make room for it."""
-        # White space is not collapsed: the indentation of a traceback is kept.
+        """Append a line, dropping the oldest ones if necessary."""
+        # White space is not collapsed, so that tracebacks keep their indentation.
         shown = printable(text.rstrip().expandtabs())
         if len(shown) > WIDTH:
             shown = f"{shown[: WIDTH - 1]}…"
@@ -59,12 +59,12 @@ class LogRing:
             self._size -= len(self._kept.popleft().text)
 
     def since(self, number: int, *, limit: int | None = None) -> list[LogLine]:
-        """The lines from this number on, the oldest first.
+        """The lines from a number on, oldest first.
 
         Args:
-            number: Of the first that is wanted; `next_number` of the last look for what is new. Where the
-                answer begins with a higher number, lines between were not kept.
-            limit: The newest of them only.
+            number: Number of the first line wanted; pass the previous `next_number` to get new lines. If the
+                answer begins with a higher number, the lines in between were dropped.
+            limit: Return only this many, the newest.
         """
         wanted = min(self.next_number - max(number, self.first_number), self.next_number)
         if limit is not None:
@@ -77,16 +77,16 @@ class LogRing:
 
 
 class LineCutter:
-    """Cuts a stream of bytes into lines; what is longer than a line may be is left out of it."""
+    """Splits a stream of bytes into lines; the excess of an overlong line is dropped."""
 
     def __init__(self) -> None:
         self._begun = bytearray()
 
     def feed(self, data: bytes) -> list[str]:
-        """Take what came.
+        """Process a piece of the stream.
 
         Returns:
-            The lines that ended.
+            The lines it completed.
         """
         *ended, rest = data.split(b"\n")
         lines = []
@@ -97,12 +97,12 @@ class LineCutter:
         return lines
 
     def rest(self) -> str:
-        """The line that was begun, which is no more then."""
+        """Take the incomplete last line."""
         line = self._begun.decode("utf-8", errors="replace")
         self._begun.clear()
         return line
 
     def _append(self, part: bytes) -> None:
-        # Room for more characters than are shown, so that the ring sees that something was cut.
+        # Keep more characters than are shown, so that the ring notices that something was cut.
         room = (WIDTH + 1) * _UTF8_LONGEST - len(self._begun)
         self._begun += part[: max(room, 0)]

@@ -1,7 +1,7 @@
-"""A worker as a child process: its output, its lifeline, its end.
+"""A worker as a child process: its output, its lifeline, its exit.
 
-`asyncio.subprocess` kills a child whose transport is closed; this one may be let go of and live on. It is
-waited for by a thread, as asyncio does on many systems, so that it never becomes a zombie, whoever cares.
+`asyncio.subprocess` kills a child when its transport is closed, but this one may be released and live on. A
+thread waits for it, as asyncio itself does on many systems, so that it never becomes a zombie.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from embedq_worker.service.lifeline import LEAVE, STARTED
 
 _READ = 65_536
 _LAST_WORDS_S = 1.0
-"""Output of a worker that ended is read to its end, unless something else that it started holds it open."""
+"""Seconds to wait for the rest of an ended worker's output: its own children may hold the pipe open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told; all are called in the event loop.
+    """Callbacks, all called in the event loop.
 
     Attributes:
-        lines: Of what the worker wrote to standard output and error.
-        started: The worker is connected to its database; with its id in `embedq_workers`.
-        ended: It is over. Not once `WorkerChild.let_go` was called.
+        lines: With lines the worker wrote to standard output or error.
+        started: When the worker has connected to its database; with its id in `embedq_workers`.
+        ended: When it has ended; not after `WorkerChild.let_go`.
     """
 
     lines: Callable[[Sequence[str]], None]
@@ -45,15 +45,15 @@ class Listeners:
 
 
 class WorkerChild:
-    """One run of a worker, in a session of its own: signals of the terminal do not reach it.
+    """One run of a worker, in its own session, so that the terminal's signals do not reach it.
 
-    Made by `start`. It ends by itself, by `signal`, `kill`, or when its lifeline is closed.
+    Created by `start`. It ends by itself, by `signal` or `kill`, or when its lifeline is closed.
 
     Attributes:
         pid: Of the process, and of its process group.
-        started_at: Of the clock `time.monotonic`.
-        returncode: Exit code, minus the signal that ended it; None while it runs.
-        over: It has ended and everything it wrote was read.
+        started_at: By `time.monotonic`.
+        returncode: Exit code, or the negative number of the signal that ended it; None while running.
+        over: It has ended and all its output has been read.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class WorkerChild:
         """Start a worker.
 
         Args:
-            arguments: Of `embedq-worker`; everybody on the host can read them.
-            environment: All of it, settings and secrets among it.
-            listeners: Who is told.
+            arguments: For `embedq-worker`; visible to everybody on the host.
+            environment: The complete environment, including settings and secrets.
+            listeners: The callbacks.
 
         Raises:
-            OSError: No process can be made.
+            OSError: The process cannot be started.
         """
         ours, its = socket.socketpair()
         with its:
@@ -109,22 +109,22 @@ class WorkerChild:
         return self.returncode is None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the worker; none where it has ended."""
+        """Send a signal to the worker, unless it has ended."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL to the worker and to all in its group."""
+        """Send SIGKILL to the worker's process group."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def leave(self, log: Path | None, *, within_s: float) -> None:
-        """Tell the worker to go on alone, and let go of it.
+        """Tell the worker to carry on alone, and release it.
 
         Args:
-            log: Where it writes its log from now on; None for nowhere.
-            within_s: Seconds to wait for it to do so; it will also do it later.
+            log: Its log file from now on; None for no log.
+            within_s: Seconds to wait for its confirmation; it obeys even if it confirms late.
         """
         try:
             with suppress(OSError, TimeoutError):
@@ -136,9 +136,9 @@ class WorkerChild:
             await self.let_go()
 
     async def let_go(self) -> None:
-        """Close lifeline and output: unless told to go on, it finishes what it holds and exits.
+        """Close lifeline and output: unless told to carry on, the worker finishes its tasks and exits.
 
-        A process that has ended leaves nothing behind either: call it at the end of each.
+        Call it for every child, also after it has ended, to free its resources.
         """
         for task in self._tasks:
             task.cancel()
@@ -158,7 +158,7 @@ class WorkerChild:
                 if lines := cutter.feed(data):
                     self._listeners.lines(lines)
         except OSError:
-            pass  # as good as its end
+            pass  # same as end-of-file
         finally:
             if rest := cutter.rest():
                 self._listeners.lines([rest])
@@ -171,9 +171,9 @@ class WorkerChild:
                 name, _, value = word.partition(" ")
                 if name == STARTED:
                     self._listeners.started(UUID(value))
-            await asyncio.Event().wait()  # it lets go of the line when it ends, we when we are asked to
+            await asyncio.Event().wait()  # the worker closes the line when it exits, we close it in `let_go`
         except (OSError, ValueError):
-            await asyncio.Event().wait()  # the same: the end of the process will tell
+            await asyncio.Event().wait()  # ignored: the end of the process will be noticed anyway
         finally:
             self._line_out.close()
             with suppress(OSError):
@@ -188,9 +188,9 @@ class WorkerChild:
         self._listeners.ended()
 
     def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the process; in a thread of its own, which outlives whoever let go of it."""
+        """Wait for the process, in a thread that lives on even after `let_go`."""
         code = self._process.wait()
-        with suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+        with suppress(RuntimeError):  # the loop is closed: nobody needs to know
             loop.call_soon_threadsafe(self._note_end, code)
 
     def _note_end(self, code: int) -> None:

@@ -1,11 +1,11 @@
-"""The supervisor of the bundled worker: starts it, ends it, starts it again when it crashes, keeps its log.
+"""The supervisor of the console's worker: starts and stops it, restarts it after a crash, keeps its log.
 
-The worker is a process in a session of its own. It gets settings and secrets by its environment, writes into
-a pipe that is read all the time into a bounded log, and holds one end of a socket, its lifeline: when the
-console ends without a word, by SIGHUP, kill -9 or a crash, the worker finishes what it holds and exits. A
-worker that is left running on purpose is told so on that line, and where to write its log from then on: into
-a file, since nobody reads the pipe any more. While it is supervised there is no file: nothing to rotate,
-nothing to clean up, and a full disk cannot matter.
+The worker is a process in a session of its own. It receives settings and secrets through its environment and
+writes to a pipe, which is read continuously into a bounded log. It holds one end of a socket, its lifeline:
+when the console dies by SIGHUP, kill -9 or a crash, the worker finishes its tasks and exits. A worker that is
+deliberately left running is told so over that socket, together with the file to log to from then on, since
+nobody reads the pipe any more. While it is supervised there is no log file: nothing to rotate or clean up,
+and a full disk does no harm.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
 NEWS_EVERY_S = 0.05
-"""News within this time is told once."""
+"""Changes within this many seconds are reported once."""
 
 LEAVE_WITHIN_S = 5.0
 
@@ -52,28 +52,28 @@ class _Urgency(IntEnum):
 
 
 class Supervisor:
-    """One worker at a time, started and ended on behalf of an operator.
+    """Runs one worker at a time on behalf of the operator.
 
-    All of it belongs to one event loop, and nothing in it is called from another thread. Methods that end the
-    worker return when it has ended; a more urgent one may be called meanwhile (`force` during `stop`), and
-    both return then. To be closed by its owner.
+    It belongs to one event loop; do not call it from other threads. Methods that stop the worker return once
+    it has ended; a more urgent one may be called in the meantime (`force` during `stop`), and then both
+    return. Its owner must call `close`.
 
     Args:
-        settings: The worker gets the same, secrets too.
+        settings: Passed on to the worker, including secrets.
         options: See `WorkerOptions`.
-        on_change: Called in the event loop when state or log changed; at most every `NEWS_EVERY_S`.
+        on_change: Called in the event loop when state or log changed, at most every `NEWS_EVERY_S`.
         patience: See `Patience`.
 
     Attributes:
-        options: For the next start.
+        options: Used at the next start.
         state: See `WorkerState`.
-        reason: Why the state is what it is, where no operator asked for it; one line, else empty.
-        worker_id: In `embedq_workers`, once known; that of the last worker until the next start.
-        last_exit: How the last run ended; None before the first has.
-        left: The worker that was left running last; None where none was.
-        crashes: In a row.
-        restart_at: While WAITING: when it is started again, of the clock `time.monotonic`.
-        log: What the worker wrote and what happened to it, of all runs; see `LogRing.since`.
+        reason: Why it is in this state, in one line; empty if the operator asked for it.
+        worker_id: Id in `embedq_workers`, once known; kept until the next start.
+        last_exit: How the last run ended; None before that.
+        left: The worker last left running; None if none was.
+        crashes: Number of consecutive crashes.
+        restart_at: While WAITING: time of the restart, by `time.monotonic`.
+        log: The worker's output and events of all runs; see `LogRing.since`.
     """
 
     def __init__(
@@ -106,25 +106,25 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker's process; None where there is none."""
+        """Process id of the worker; None if there is no process."""
         return self._child.pid if self._child is not None else None
 
     @property
     def started_at(self) -> float | None:
-        """When the process was started, of the clock `time.monotonic`; None where there is none."""
+        """When the process was started, by `time.monotonic`; None if there is no process."""
         return self._child.started_at if self._child is not None else None
 
     @property
     def alive(self) -> bool:
-        """Whether there is a process: what quitting has to ask about."""
+        """Whether there is a process, about which quitting has to ask."""
         return self._child is not None
 
-    # -- what an operator asks for
+    # -- requests of the operator
 
     async def start(self) -> None:
-        """Start the worker; a crashed one that is waited for at once. Nothing where one runs or is stopping.
+        """Start the worker, or restart a crashed one at once. Does nothing if one is running or stopping.
 
-        Returns when there is a process, or when none could be made: then the state is WAITING or FAILED.
+        Returns once there is a process, or none could be started; then the state is WAITING or FAILED.
         """
         if self._keeper is None or self._keeper.done():
             self.crashes = 0
@@ -138,34 +138,34 @@ class Supervisor:
         await self._launched.wait()
 
     async def stop(self) -> None:
-        """End the worker: what it holds it finishes within the grace time, and gives back what it cannot.
+        """Stop the worker: it finishes its tasks within the grace time, and releases the rest.
 
-        One that does not heed SIGTERM gets a second signal after the grace time, then SIGKILL. A crashed one
-        is not started again.
+        If it ignores SIGTERM, it gets a second signal after the grace time, then SIGKILL. A crashed worker is
+        not restarted.
         """
         await self._end(_Urgency.GRACEFUL)
 
     async def force(self) -> None:
-        """End the worker without grace: it gives back at once what it holds; SIGKILL if it does not heed."""
+        """Stop the worker without grace: it releases its tasks at once; SIGKILL if it does not react."""
         await self._end(_Urgency.FORCED)
 
     async def kill(self) -> None:
-        """SIGKILL to the worker's process group; the next worker, or `reset`, takes back what it held."""
+        """Send SIGKILL to the worker's process group; the next worker, or `reset`, releases its tasks."""
         await self._end(_Urgency.KILL)
 
     async def restart(self) -> None:
-        """Stop gracefully, and start with the options of now."""
+        """Stop gracefully, and start again with the current options."""
         await self.stop()
         await self.start()
 
     async def reset(self) -> int:
-        """End the worker without grace, put back into the queue whatever it still holds, and start it again.
+        """Stop the worker without grace, release any tasks it still holds, and start it again.
 
         Returns:
-            How many tasks were put back that the worker had not given back itself.
+            Number of tasks released that the worker had not released itself.
 
         Raises:
-            EmbedqError: The database cannot be asked; the worker was started nevertheless.
+            EmbedqError: The database failed; the worker was started nevertheless.
         """
         await self.force()
         try:
@@ -174,10 +174,10 @@ class Supervisor:
             await self.start()
 
     async def leave(self) -> LeftWorker | None:
-        """Leave the worker running on purpose, without a supervisor; the console may end then.
+        """Leave the worker running without a supervisor, so that the console can quit.
 
         Returns:
-            What was left; None where no worker runs, a crashed one is not started again then.
+            The worker left; None if none is running. A crashed one is not restarted then.
         """
         child = self._child
         if child is None or not child.running:
@@ -188,15 +188,15 @@ class Supervisor:
         await child.leave(path, within_s=LEAVE_WITHIN_S)
         self._child = None
         self.left = LeftWorker(child.pid, path)
-        self._say(f"its log goes to {path or 'nowhere'}")
+        self._say(f"it logs to {path or 'nowhere'} from now on")
         self._become(WorkerState.OFF, f"worker {child.pid} was left running")
         return self.left
 
     async def close(self) -> None:
-        """Let go of everything: no task, pipe or timer is left.
+        """Release everything: no task, pipe or timer remains.
 
-        A worker that still runs finishes what it holds and exits by itself, as when the console dies; this
-        does not wait for it. Call `stop` before to see it end, or `leave` to keep it.
+        A worker that is still running finishes its tasks and exits by itself, as when the console dies; this
+        does not wait for it. To see it end call `stop` first; to keep it running call `leave`.
         """
         await self._cancel_keeper()
         child, self._child = self._child, None
@@ -210,12 +210,12 @@ class Supervisor:
     # -- the keeper
 
     async def _keep(self) -> None:
-        """Run the worker, again when it crashes, until it is to end."""
+        """Run the worker, restarting it after crashes, until it is to stop."""
         try:
-            while self._to_be_started_again(await self._run_once()):
+            while self._to_be_restarted(await self._run_once()):
                 delay_s = self._patience.restart.delay_s(self.crashes - 1)
                 self.restart_at = monotonic() + delay_s
-                self._become(WorkerState.WAITING, f"started again in {delay_s:.1f} s")
+                self._become(WorkerState.WAITING, f"restarting in {delay_s:.1f} s")
                 self._stirred.clear()
                 await first_of(self._stirred, timeout_s=delay_s)
                 self.restart_at = None
@@ -227,10 +227,10 @@ class Supervisor:
             self._launched.set()
 
     async def _run_once(self) -> LastExit | None:
-        """One run of the worker.
+        """Run the worker once.
 
         Returns:
-            How it ended; None where no process could be made.
+            How it ended; None if no process could be started.
         """
         self.worker_id = None
         self._run_from = self.log.next_number
@@ -241,11 +241,11 @@ class Supervisor:
                 arguments(self.options), environment_of(settings, os.environ), listeners
             )
         except OSError as error:
-            self._say(f"no process could be made: {error.strerror or error}")
+            self._say(f"the process could not be started: {error.strerror or error}")
             self._launched.set()
             return None
         self._child = child
-        self._say(f"worker {child.pid} was started")
+        self._say(f"worker {child.pid} started")
         self._become(WorkerState.STARTING, "")
         self._launched.set()
         await self._see_out(child)
@@ -258,7 +258,7 @@ class Supervisor:
         return ended
 
     async def _see_out(self, child: WorkerChild) -> None:
-        """Wait for the end of a run; send the signals asked for, and the next where one does nothing."""
+        """Wait for a run to end; send the requested signals, and escalate if they have no effect."""
         sent, deadline = _Urgency.NONE, inf
         while not child.over:
             if monotonic() >= deadline:
@@ -270,18 +270,18 @@ class Supervisor:
             await first_of(self._stirred, timeout_s=max(deadline - monotonic(), 0))
 
     def _send(self, child: WorkerChild, sent: _Urgency) -> _Urgency:
-        """Send the signal of the present urgency; a worker that is to be forced has to be asked before."""
+        """Send the signal for the current urgency; forcing a worker means asking it first."""
         if self._urgency is _Urgency.KILL:
             child.kill()
-            self._say("SIGKILL to the worker")
+            self._say("SIGKILL sent to the worker")
             return _Urgency.KILL
         if sent is _Urgency.NONE:
             child.signal(signal.SIGTERM)
             self._become(WorkerState.STOPPING, "")
-            self._say("SIGTERM: the worker finishes what it holds")
+            self._say("SIGTERM sent: the worker finishes its tasks")
         if self._urgency is _Urgency.FORCED:
-            child.signal(signal.SIGINT)  # not SIGTERM: two of the same, sent at once, are one
-            self._say("a second signal: the worker gives back what it holds")
+            child.signal(signal.SIGINT)  # not SIGTERM: two identical pending signals merge into one
+            self._say("second signal sent: the worker releases its tasks")
         return self._urgency
 
     def _wait_s(self, sent: _Urgency) -> float:
@@ -292,25 +292,25 @@ class Supervisor:
         grace_s = self._patience.grace_s
         return self._settings.shutdown_grace_ms / 1000 + 1 if grace_s is None else grace_s
 
-    def _to_be_started_again(self, ended: LastExit | None) -> bool:
+    def _to_be_restarted(self, ended: LastExit | None) -> bool:
         if self._urgency:
             self._become(WorkerState.OFF, "")
         elif ended is not None and ended.code == ExitCode.OK:
             switch = self._settings.switched_off
-            reason = f"{switch} is false" if switch else "it was asked to end by somebody else"
+            reason = f"{switch} is false" if switch else "it was stopped from elsewhere"
             self._become(WorkerState.OFF, reason)
         elif ended is not None and ended.code == ExitCode.USAGE:
-            self._become(WorkerState.FAILED, "its settings cannot be used: starting again would not help")
+            self._become(WorkerState.FAILED, "its settings are invalid, so restarting would not help")
         else:
             steady = ended is not None and ended.ran_s >= self._patience.steady_s
             self.crashes = 1 if steady else self.crashes + 1
             if self.crashes < self._patience.crashes:
                 return True
-            self._become(WorkerState.FAILED, "it is not started again by itself")
+            self._become(WorkerState.FAILED, "too many crashes: it is not restarted automatically")
         return False
 
     async def _end(self, urgency: _Urgency) -> None:
-        """Raise the urgency, and wait until nothing runs and nothing is waited for."""
+        """Raise the urgency, and wait until the worker has ended and no restart is pending."""
         self._urgency = max(self._urgency, urgency)
         self._stirred.set()
         if self._keeper is not None:
@@ -325,13 +325,13 @@ class Supervisor:
             self._keeper = None
 
     async def _give_back(self) -> int:
-        """Put back what the last worker still holds, and strike it off where it did not sign off.
+        """Release tasks the last worker still holds, and declare it dead if it did not sign off.
 
         Raises:
-            EmbedqError: The database cannot be asked.
+            EmbedqError: The database failed.
         """
         if self.worker_id is None:
-            return 0  # it never came to the database
+            return 0  # it never reached the database
         from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
         from embedq_worker.queue import fleet
 
@@ -340,7 +340,7 @@ class Supervisor:
             planned = await plan(connection, RELEASE, TaskFilter(worker=self.worker_id))
             return (await carry_out(Run(connection, planned, operator()))).changed
 
-    # -- news
+    # -- notifications
 
     def _heard(self, lines: Sequence[str]) -> None:
         for line in lines:

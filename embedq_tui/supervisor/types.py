@@ -1,4 +1,4 @@
-"""What there is to say about a supervised worker: how it is started, what it is doing, how it ended."""
+"""The data of a supervised worker: its options, its state, how it ended."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LAST_LINES = 10
 
 
 class WorkerState(StrEnum):
-    """What the supervised worker is doing.
+    """The state of the supervised worker.
 
     Attributes:
         OFF: There is none.
-        STARTING: Its process runs, it is not connected to its database yet.
-        RUNNING: It is.
-        STOPPING: It was asked to end.
-        WAITING: It crashed, and is started again at `Supervisor.restart_at`.
-        FAILED: It crashed too often, or its settings cannot be used: it is not started again.
+        STARTING: Its process is running but not yet connected to the database.
+        RUNNING: It is connected and working.
+        STOPPING: It was asked to stop.
+        WAITING: It crashed and will be restarted at `Supervisor.restart_at`.
+        FAILED: It crashed too often, or its settings are invalid; it will not be restarted.
     """
 
     OFF = "off"
@@ -37,14 +37,14 @@ class WorkerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a worker is started with beside the settings; None and empty: as the settings say.
+    """Options that override the settings of a worker; None or empty to keep the settings.
 
     Attributes:
-        concurrency: Requests in flight.
+        concurrency: Batches processed at once.
         batch_size: Tasks per claim.
-        log_level: Least level that comes into the log.
-        priorities: Served.
-        folders: Served, with those below them.
+        log_level: Minimum level to log.
+        priorities: Priorities to serve.
+        folders: Folders to serve, with their subfolders.
     """
 
     concurrency: int | None = None
@@ -56,15 +56,15 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the supervisor waits for what.
+    """The supervisor's timeouts and limits.
 
     Attributes:
-        grace_s: From SIGTERM to the second signal; None: EMBEDDING_SHUTDOWN_GRACE, after which the worker
-            gives back by itself what it has not finished, and a second.
-        forced_s: From the second signal to SIGKILL; a worker needs up to five seconds to give back.
-        restart: Before a crashed worker is started again.
-        crashes: So many in a row are too many.
-        steady_s: A run that lasted so long ends the row.
+        grace_s: Seconds from SIGTERM to the second signal; None for one second more than
+            EMBEDDING_SHUTDOWN_GRACE, after which the worker releases unfinished tasks by itself.
+        forced_s: Seconds from the second signal to SIGKILL; a worker needs up to five to release its tasks.
+        restart: Delays before a crashed worker is restarted.
+        crashes: Number of consecutive crashes after which it is not restarted.
+        steady_s: Seconds after which a run counts as successful and resets the crash count.
     """
 
     grace_s: float | None = None
@@ -79,12 +79,12 @@ class LastExit:
     """How the last run of the worker ended.
 
     Attributes:
-        pid: Of that run.
-        code: Exit code; None where a signal ended it.
-        signal: Name of the signal that ended it; empty where none did.
-        ran_s: Seconds that it ran.
-        at: When it ended, of the clock `time.monotonic`.
-        asked: We had asked it to end.
+        pid: Its process id.
+        code: Exit code; None if a signal ended it.
+        signal: Name of the signal that ended it; empty if none did.
+        ran_s: Seconds it ran.
+        at: When it ended, by `time.monotonic`.
+        asked: We had asked it to stop.
         lines: Its last lines.
     """
 
@@ -98,12 +98,12 @@ class LastExit:
 
     @classmethod
     def of(cls, child: WorkerChild, *, asked: bool, lines: Sequence[str]) -> LastExit:
-        """The end of a run.
+        """Describe the end of a run.
 
         Args:
-            child: Which has ended.
-            asked: We had asked it to end.
-            lines: What it wrote.
+            child: The ended child.
+            asked: We had asked it to stop.
+            lines: Its output.
         """
         code = child.returncode
         assert code is not None
@@ -124,18 +124,18 @@ class LastExit:
 
 
 def overrides(options: WorkerOptions) -> dict[str, object]:
-    """The settings that options replace, by field name."""
+    """The settings that options override, by field name."""
     given = {
         "concurrency": options.concurrency,
         "batch_size": options.batch_size,
         "log_level": options.log_level,
-        "log_format": "text",  # for people, and not coloured: it is no terminal
+        "log_format": "text",  # readable, and without colours as it is not a terminal
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
 def arguments(options: WorkerOptions) -> list[str]:
-    """What of the options goes to the command line; it is no secret."""
+    """The options that go on the command line; none of them is secret."""
     priorities = [f"--priority={priority}" for priority in options.priorities]
     return priorities + [f"--folder={folder}" for folder in options.folders]
 

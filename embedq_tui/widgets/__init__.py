@@ -1,1 +1,1 @@
-"""Widgets that know no subject: what they show is given to them."""
+"""General-purpose widgets, which know nothing about queues or tasks."""

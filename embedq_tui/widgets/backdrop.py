@@ -1,4 +1,4 @@
-"""What stands behind widgets, and is seen between them at most."""
+"""A cheap background for containers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from textual.widget import Widget
 
 
 class Backdrop(Widget):
-    """A container without borders: each of its lines is like the first one, which alone is drawn.
+    """A borderless container, all of whose lines look like the first, so only that one is drawn.
 
-    Textual draws each line, and keeps it in all the shapes it ever had: of the 370 strips that it kept of the
-    overview, 230 were of nothing. Name it after the container: Textual follows the first base for its styles.
+    Textual draws every line and caches all variants of it: of the 370 strips it cached for the overview, 230
+    were blank. List it after the container class: Textual takes the styles from the first base.
     """
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The first line, as often as it is wanted."""
+        """Repeat the first line as often as needed."""
         return super().render_lines(Region(crop.x, 0, crop.width, 1)) * crop.height

@@ -1,4 +1,4 @@
-"""The line of keys, which is costly to make: a widget for each of them."""
+"""The footer with the keys, which is expensive to build: it has a widget for each key."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from textual.widgets import Footer
 
 
 class Keys(Footer):
-    """Textual's footer, made anew once for any number of changes, and only where it shows something else.
+    """Textual's footer, rebuilt once for any number of changes, and only if it would look different.
 
-    Textual makes it anew for every change. Where changes come faster than that is done, as when an operator
-    goes through the screens quickly, it never comes to an end, and nothing is drawn meanwhile.
+    Textual rebuilds it for every change. If changes arrive faster than that, as when an operator switches
+    screens quickly, it never finishes, and nothing is drawn in the meantime.
     """
 
     def __init__(self) -> None:
@@ -19,15 +19,15 @@ class Keys(Footer):
         self._made_of: tuple[object, ...] | None = None
 
     def bindings_changed(self, screen: Screen[object]) -> None:
-        """What can be done has changed, or may have."""
+        """Schedule a rebuild: the available actions may have changed."""
         self._bindings_ready = True
         if not self._due and screen.app.app_focus and self.is_attached and screen is self.screen:
             self._due = True
-            self.call_after_refresh(self._make_anew)
+            self.call_after_refresh(self._rebuild)
 
-    async def _make_anew(self) -> None:
+    async def _rebuild(self) -> None:
         self._due = False
-        # Its screen was left meanwhile, or is about to go: what it would ask there may be gone already.
+        # Its screen was left in the meantime, or is closing, and may already be incomplete.
         if not (self.is_attached and self.display):
             return
         shown = tuple(

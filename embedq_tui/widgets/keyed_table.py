@@ -1,4 +1,4 @@
-"""A table whose rows are known by a key: cursor, marks and scroll stay with their row while data moves."""
+"""A table with keyed rows: cursor, marks and scroll position stay with their row while data changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.widgets import DataTable
 MARK, MARK_ASCII = "●", "*"
 
 SETTLE_S = 0.4
-"""Seconds that a row has to be under the cursor before a key is believed to mean it."""
+"""Seconds a row must have been under the cursor before a key press is taken to mean it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Column:
     """A column.
 
     Attributes:
-        key: By which it is told apart.
+        key: Its identifier.
         label: Its heading.
-        width: In cells; 0 for a share of what is left over.
-        least: Width of the table in cells below which it is left out.
-        right: The heading stands at the right, as numbers do.
+        width: In cells; 0 for a share of the remaining width.
+        least: Table width, in cells, below which the column is hidden.
+        right: Right-align the heading, as for numbers.
     """
 
     key: str
@@ -43,8 +43,8 @@ class Row:
     """A row.
 
     Attributes:
-        key: An id: never a place in a list.
-        cells: One for each column, those that are left out too. Text of the database is made fit before.
+        key: An id, never a position.
+        cells: One per column, including hidden ones; database text must already be made safe.
     """
 
     key: str
@@ -52,12 +52,12 @@ class Row:
 
 
 class KeyedTable(DataTable[Text]):
-    """Shows at most some hundred rows.
+    """Shows up to a few hundred rows.
 
     Args:
         columns: Left to right.
         markable: Rows can be marked.
-        ascii_only: Marks are plain characters.
+        ascii_only: Use ASCII characters only.
     """
 
     DEFAULT_CSS = "KeyedTable { height: 1fr; }"
@@ -86,12 +86,12 @@ class KeyedTable(DataTable[Text]):
 
     @dataclass
     class AtEdge(Message):
-        """The cursor was to go beyond the last row, or the first."""
+        """The operator tried to move beyond the last row, or the first."""
 
         table: KeyedTable
         forward: bool
         jumped: bool = False
-        """To the very first row: it is on it."""
+        """The cursor jumped to the very first row."""
 
         @property
         def control(self) -> KeyedTable:
@@ -116,37 +116,37 @@ class KeyedTable(DataTable[Text]):
         self._replaced_at = -SETTLE_S
         self.marked: set[str] = set()
 
-    # -- what is asked of it
+    # -- for its users
 
     @property
     def current(self) -> str | None:
-        """Key of the row under the cursor."""
+        """The key of the row under the cursor."""
         return self._rows[self.cursor_row].key if 0 <= self.cursor_row < len(self._rows) else None
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The marked rows by their keys, else the one under the cursor."""
+        """The keys of the marked rows, or of the row under the cursor."""
         if self.marked:
             return tuple(sorted(self.marked))
         return (self.current,) if self.current is not None else ()
 
     @property
     def settled(self) -> bool:
-        """Whether the operator has seen what is `chosen`: no other row came under the cursor this moment."""
+        """Whether the operator has seen what is `chosen`: no other row has just come under the cursor."""
         return bool(self.marked) or time.monotonic() - self._replaced_at >= SETTLE_S
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys of the rows, top to bottom."""
+        """The keys of the rows, top to bottom."""
         return tuple(row.key for row in self._rows)
 
     def show(self, rows: Iterable[Row], *, at: int | None = None, follow: bool = False) -> None:
-        """Show these rows; cursor, marks and scroll stay with theirs.
+        """Show these rows; cursor, marks and scroll position stay with theirs.
 
         Args:
             rows: Top to bottom.
-            at: The operator goes to this one instead; -1 is the last.
-            follow: The cursor stays on the first row, whichever that is.
+            at: Move the cursor to this row instead; -1 for the last.
+            follow: Keep the cursor on the first row, whichever that is.
         """
         before = self.current
         wanted = tuple(rows)
@@ -165,7 +165,7 @@ class KeyedTable(DataTable[Text]):
             self._replaced_at = time.monotonic()
 
     def unmark(self, keys: Iterable[str] | None = None) -> None:
-        """Take marks away: these, or all."""
+        """Clear these marks, or all."""
         gone = self.marked & set(keys) if keys is not None else set(self.marked)
         self.marked -= gone
         self._draw_marks(gone)
@@ -175,7 +175,7 @@ class KeyedTable(DataTable[Text]):
     # -- keys
 
     def action_mark(self) -> None:
-        """Mark the row under the cursor, or take its mark away; go on to the next."""
+        """Mark or unmark the row under the cursor, and move to the next."""
         if self._markable and self.current is not None:
             self.marked ^= {self.current}
             self._draw_marks([self.current])
@@ -183,7 +183,7 @@ class KeyedTable(DataTable[Text]):
             super().action_cursor_down()
 
     def action_mark_all(self) -> None:
-        """Mark all rows that are shown, or take all marks away where all are marked."""
+        """Mark all rows shown; if all are marked, unmark everything."""
         if not self._markable:
             return
         shown = set(self.keys)
@@ -192,36 +192,36 @@ class KeyedTable(DataTable[Text]):
         self.post_message(self.Marked(self))
 
     def action_cursor_down(self) -> None:
-        """Go down; beyond the last row is for the owner to decide."""
+        """Move down; at the last row, let the owner decide."""
         if self.cursor_row >= self.row_count - 1:
             self.post_message(self.AtEdge(self, forward=True))
         super().action_cursor_down()
 
     def action_cursor_up(self) -> None:
-        """Go up."""
+        """Move up; at the first row, let the owner decide."""
         if self.cursor_row <= 0:
             self.post_message(self.AtEdge(self, forward=False))
         super().action_cursor_up()
 
     def action_page_down(self) -> None:
-        """Go a page down; beyond the last row is for the owner to decide."""
+        """Move a page down; at the last row, let the owner decide."""
         if self.cursor_row >= self.row_count - 1:
             self.post_message(self.AtEdge(self, forward=True))
         super().action_page_down()
 
     def action_page_up(self) -> None:
-        """Go a page up."""
+        """Move a page up; at the first row, let the owner decide."""
         if self.cursor_row <= 0:
             self.post_message(self.AtEdge(self, forward=False))
         super().action_page_up()
 
     def action_scroll_top(self) -> None:
-        """Go to the first row."""
+        """Jump to the first row, and tell the owner."""
         super().action_scroll_top()
         self.post_message(self.AtEdge(self, forward=False, jumped=True))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Marking is offered where it can be done."""
+        """Offer marking only if there are markable rows."""
         if action in ("mark", "mark_all"):
             return self._markable and bool(self._rows)
         return super().check_action(action, parameters)
@@ -229,7 +229,7 @@ class KeyedTable(DataTable[Text]):
     # -- drawing
 
     def on_resize(self) -> None:
-        """Fit the columns into the width there is."""
+        """Fit the columns to the width."""
         shown, widths = self._fit(self.size.width)
         if (shown, widths) != (self._shown, self._widths):
             self._shown, self._widths = shown, widths
@@ -240,7 +240,7 @@ class KeyedTable(DataTable[Text]):
         columns = [self._all_columns[at] for at in shown]
         fixed = sum(column.width for column in columns) + 2 * self.cell_padding * len(columns)
         shares = sum(column.width == 0 for column in columns)
-        rest = max((width - fixed - 1) // max(shares, 1), 8)  # one for the scroll bar
+        rest = max((width - fixed - 1) // max(shares, 1), 8)  # one cell for the scroll bar
         return shown, tuple(column.width or rest for column in columns)
 
     def _cells(self, row: Row) -> list[Text]:
@@ -248,7 +248,7 @@ class KeyedTable(DataTable[Text]):
             (Text(self._mark if row.key in self.marked else " "), *row.cells) if self._markable else row.cells
         )
         shown = [cells[at] for at in self._shown]
-        for cell in shown:  # what is cut is seen to be cut
+        for cell in shown:  # mark cut text with an ellipsis
             cell.no_wrap, cell.overflow = True, "ellipsis"
         return shown
 
@@ -284,7 +284,7 @@ class KeyedTable(DataTable[Text]):
                 self.scroll_to(y=max(at - above, 0), animate=False, force=True)
 
     def _survivor(self, keys: Set[str]) -> str | None:
-        """The row under the cursor, else the nearest below it that stays, else above it."""
+        """The row under the cursor, or the nearest remaining row below it, or above it."""
         place = self.cursor_row
         near = [row.key for row in (*self._rows[place:], *reversed(self._rows[:place]))]
         return next((key for key in near if key in keys), None)

@@ -1,4 +1,4 @@
-"""Lines of text under a heading: as many as there is room for, drawn anew when they are others."""
+"""Lines of text under a heading: as many as fit, redrawn only where they changed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from textual.widget import Widget
 
 
 def drawn(widget: Widget, lines: Sequence[Text], place: int) -> Strip:
-    """One of the lines of a widget: as wide as that and in its style; below the last one there is nothing.
+    """Render one line of a widget in its width and style; blank below the last line.
 
-    Textual would also remember where on the screen each piece of it stands, in a style of its own.
+    Bypasses Textual's own rendering, which adds a style with screen coordinates to every piece.
     """
     width, style = widget.size.width, widget.rich_style
     if place >= len(lines) or width <= 0:
@@ -24,11 +24,11 @@ def drawn(widget: Widget, lines: Sequence[Text], place: int) -> Strip:
 
 
 class Lines(Widget):
-    """Shows lines from the top; what does not fit is cut, and only what is another is drawn.
+    """Shows lines from the top, cut to fit; redraws only lines that changed.
 
     Args:
-        title: Above them, in the border.
-        from_end: The last lines are shown where not all fit.
+        title: Shown in the border above.
+        from_end: If not all lines fit, show the last ones.
     """
 
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
@@ -47,8 +47,8 @@ class Lines(Widget):
             self.border_title = title
 
     def show(self, lines: Iterable[Text]) -> None:
-        """Show these; whatever is below moves only where there are more or fewer."""
-        # `Text.render` draws spans, and forgets the style of a whole text; so does a comparison.
+        """Show these lines; widgets below move only if the number of lines changes."""
+        # `Text.render` and comparisons ignore the style of a whole text: turn it into a span.
         now = tuple(Text.assemble(line) if line.style else line for line in lines)
         before, self._lines = self._lines, now
         if len(before) != len(now):
@@ -61,23 +61,23 @@ class Lines(Widget):
 
     @property
     def _above(self) -> int:
-        """Lines there is no room for, before the first that is shown."""
+        """Number of lines that do not fit, above the first one shown."""
         return max(len(self._lines) - self.size.height, 0) if self._from_end else 0
 
     def get_content_height(self, *_: object) -> int:
-        """As many as there are."""
+        """The number of lines."""
         return max(len(self._lines), 1)
 
     def render_line(self, y: int) -> Strip:
-        """One of them."""
+        """Render one line."""
         return drawn(self, self._lines, self._above + y)
 
 
 class Line(Lines):
-    """A single one."""
+    """A single line."""
 
     DEFAULT_CSS = "Line { height: 1; }"
 
     def say(self, line: Text) -> None:
-        """Show this one."""
+        """Show this line."""
         self.show([line])

@@ -1,4 +1,4 @@
-"""A list of lines that grows at its end: only what is seen is drawn, and the cursor stays with its line."""
+"""A list that grows at its end: only visible lines are drawn, and the cursor stays with its line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class LogList(Widget, Generic[T], can_focus=True):
-    """Shows items, a line each. A DataTable would measure and keep every one of thousands twice a second.
+    """Shows items, one per line. A DataTable would measure and keep thousands of rows twice a second.
 
-    While its cursor is on the last line it follows: the cursor goes on to whatever comes. Elsewhere cursor
-    and scroll stay with their lines.
+    While the cursor is on the last line, it follows new ones. Anywhere else, cursor and scroll position stay
+    with their lines.
 
     Args:
-        key: Tells an item from the others.
-        draw: An item as a line of so many cells.
+        key: The identity of an item.
+        draw: Renders an item as a line of a given width in cells.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log-list--cursor"}
@@ -35,8 +35,8 @@ class LogList(Widget, Generic[T], can_focus=True):
         Binding("up,k", "move(-1)", "Up", show=False, id="log.up"),
         Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="log.page_down"),
         Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="log.page_up"),
-        Binding("home,g", "first", "To the first row", show=False, id="log.first"),
-        Binding("end,G", "last", "To the last row", show=False, id="log.last"),
+        Binding("home,g", "first", "First row", show=False, id="log.first"),
+        Binding("end,G", "last", "Last row", show=False, id="log.last"),
     ]
 
     @dataclass
@@ -44,8 +44,8 @@ class LogList(Widget, Generic[T], can_focus=True):
         """The operator moved the cursor.
 
         Attributes:
-            at_end: It stands on the last line.
-            beyond: It was to go further.
+            at_end: It is on the last line.
+            beyond: The operator tried to move further.
         """
 
         list: LogList[Any]
@@ -54,7 +54,7 @@ class LogList(Widget, Generic[T], can_focus=True):
 
     @dataclass
     class AtStart(Message):
-        """The cursor was to go above the first line."""
+        """The operator tried to move above the first line."""
 
         list: LogList[Any]
 
@@ -79,7 +79,7 @@ class LogList(Widget, Generic[T], can_focus=True):
         self._top = 0
         self.following = True
 
-    # -- what is asked of it
+    # -- for its users
 
     @property
     def current(self) -> T | None:
@@ -88,16 +88,16 @@ class LogList(Widget, Generic[T], can_focus=True):
 
     @property
     def place(self) -> int:
-        """Of the cursor, from 0."""
+        """The position of the cursor, counted from 0."""
         return self._cursor
 
     @property
     def items(self) -> Sequence[T]:
-        """Top to bottom."""
+        """The items, top to bottom."""
         return self._items
 
     def show(self, items: Sequence[T]) -> None:
-        """Show these."""
+        """Show these items."""
         before = self.current
         above = self._cursor - self._top
         self._items = items
@@ -117,7 +117,7 @@ class LogList(Widget, Generic[T], can_focus=True):
         return max(min(self._cursor, len(self._items) - 1), 0)
 
     def _fit(self) -> None:
-        """Keep the cursor in sight, and no room empty that could be full."""
+        """Keep the cursor visible, and leave no empty space that lines could fill."""
         height = max(self.size.height, 1)
         self._top = min(self._top, self._cursor, max(len(self._items) - height, 0))
         self._top = max(self._top, self._cursor - height + 1, 0)
@@ -137,29 +137,29 @@ class LogList(Widget, Generic[T], can_focus=True):
         self.post_message(self.Moved(self, self.following, wanted > last))
 
     def action_page(self, pages: int) -> None:
-        """Move it by what is seen."""
+        """Move the cursor by a page."""
         self.action_move(pages * max(self.size.height - 1, 1))
 
     def action_first(self) -> None:
-        """To the first line."""
+        """Move to the first line."""
         self.action_move(-self._cursor)
 
     def action_last(self) -> None:
-        """To the last line, and follow."""
+        """Move to the last line, and follow."""
         self.action_move(len(self._items) - self._cursor)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """As the cursor moves."""
+        """Scroll by moving the cursor."""
         event.stop()
         self.action_move(-3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """As the cursor moves."""
+        """Scroll by moving the cursor."""
         event.stop()
         self.action_move(3)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor there; once more chooses the line."""
+        """Move the cursor to the line; clicking it again chooses it."""
         at = self._top + event.y
         if at < len(self._items):
             again = at == self._cursor
@@ -170,12 +170,12 @@ class LogList(Widget, Generic[T], can_focus=True):
     # -- drawing
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight."""
+        """Keep the cursor visible."""
         self._fit()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One of those that are seen."""
+        """Render one visible line."""
         width, at = self.size.width, self._top + y
         if at >= len(self._items) or width <= 0:
             return Strip.blank(width, self.rich_style)

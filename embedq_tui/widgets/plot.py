@@ -1,4 +1,4 @@
-"""A plot that fits the space it is given, and keeps quiet where there is nothing to draw."""
+"""A plot that fills its space, or shows a short message if there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from embedq_tui.widgets.lines import drawn
 
 
 class Plot(Widget):
-    """Lines over time; empty until it is shown any.
+    """Lines over time; empty until the first data arrive.
 
     Args:
-        title: Above it, with the unit.
-        ascii_only: Nothing but ASCII can be shown.
+        title: Shown above, with the unit.
+        ascii_only: Use ASCII characters only.
     """
 
     DEFAULT_CSS = "Plot { height: 1fr; width: 1fr; }"
@@ -38,11 +38,11 @@ class Plot(Widget):
         self._drawn: tuple[object, Sequence[Text]] = (None, ())
 
     def show(self, lines: Sequence[Line], labels: Sequence[str]) -> None:
-        """Show these lines over these labels; drawn only where they are others."""
+        """Show these lines over these labels; redrawn only if they changed."""
         self.data = (tuple(lines), tuple(labels))
 
     def render_line(self, y: int) -> Strip:
-        """A line of the plot, which is drawn once for its data and size."""
+        """Render one line of the plot, which is drawn once per data and size."""
         key = (self.data, self.size)
         if self._drawn[0] != key:
             self._drawn = (key, tuple(self._picture().split(allow_blank=True)))

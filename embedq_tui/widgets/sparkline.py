@@ -1,4 +1,4 @@
-"""Numbers over time in one line of characters."""
+"""Numbers over time, in one line of characters."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ ASCII_BARS = "_.-=oO#@"
 
 
 def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
-    """Draw values, the newest at the right; each character stands for an equal number of them.
+    """Draw values, newest on the right; every character stands for the same number of values.
 
     Args:
-        values: The oldest first, none below zero.
-        width: Characters.
-        ascii_only: Nothing but ASCII can be shown.
+        values: Oldest first, none negative.
+        width: Maximum number of characters.
+        ascii_only: Use ASCII characters only.
 
     Returns:
-        At most `width` characters; nothing where there is nothing but zeros.
+        At most `width` characters; empty if all values are zero.
     """
     if width <= 0 or not any(values):
         return ""
     each = max(-(-len(values) // width), 1)
-    # Cut from the newest, so that only the oldest bar stands for fewer.
+    # Grouped from the newest, so that only the oldest bar may stand for fewer values.
     chunks = [values[max(end - each, 0) : end] for end in range(len(values), 0, -each)][::-1]
     means = [sum(chunk) / len(chunk) for chunk in chunks]
     bars, top = ASCII_BARS if ascii_only else BARS, max(means)

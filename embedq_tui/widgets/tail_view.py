@@ -1,4 +1,4 @@
-"""The last lines of a text that grows: wrapped, and followed while its end is in sight."""
+"""The last lines of a growing text: wrapped, and followed while its end is visible."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from embedq_tui.widgets.text_view import TextLine, TextView, wrapped
 
 
 class TailView(TextView):
-    """Shows what came last. Scrolled back, it stays with the lines that are read.
+    """Shows the newest lines. Scrolled back, it stays with the lines being read.
 
     Args:
-        most: Lines that are kept, as they are wrapped.
+        most: Number of wrapped lines to keep.
     """
 
     def __init__(self, most: int, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
@@ -24,24 +24,24 @@ class TailView(TextView):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing came yet."""
+        """Whether nothing has been added yet."""
         return not self._given
 
     def add(self, lines: Iterable[TextLine]) -> None:
-        """Take lines that came."""
+        """Append lines."""
         came = tuple(lines)
         self._given = (*self._given, *came)[-self._most :]
         if width := self._wrapped_at:
             self._take([(piece, style) for line, style in came for piece in wrapped(line, width)])
 
     def on_resize(self, event: Resize) -> None:
-        """Its end stays in sight where it was."""
+        """Re-wrap; if the end was visible, keep it visible."""
         self._wrap()
         if self._follows:
             self._to_end()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever scrolls back reads; at the end what comes is followed again."""
+        """Scrolling back stops following; reaching the end resumes it."""
         super().watch_scroll_y(old_value, new_value)
         self._follows = new_value >= self.max_scroll_y
 
@@ -57,5 +57,5 @@ class TailView(TextView):
         self.refresh()
 
     def _to_end(self) -> None:
-        # By force: at first there is no scrollbar yet, without which nothing is scrolled.
+        # Forced: without a scrollbar, which is missing at first, Textual does not scroll.
         self.scroll_end(animate=False, immediate=True, force=True)

@@ -1,4 +1,4 @@
-"""A text of any length: wrapped once for its width, and only what is seen of it is drawn."""
+"""A text of any length: wrapped once per width, and only its visible part is drawn."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 TextLine = tuple[str, str]
-"""A line, fit for a terminal, and its style."""
+"""A line, already safe for a terminal, and its style."""
 
 LONG = 5_000
-"""Characters from which on a line is cut wherever the width ends: looking for words would take its time."""
+"""Length from which a line is cut at the width rather than between words, which would take too long."""
 
 
 def wrapped(line: str, width: int) -> Iterator[str]:
-    """Cut a line into pieces that fit.
+    """Wrap a line into pieces that fit.
 
     Args:
-        line: Without line ends and control characters.
+        line: Without line breaks and control characters.
         width: In cells.
     """
     line = line.expandtabs(4)
@@ -45,13 +45,13 @@ def _chopped(line: str, width: int) -> Iterator[str]:
     while at < len(line):
         piece = line[at : at + width]
         while not piece.isascii() and (over := cell_len(piece) - width) > 0:
-            piece = piece[: -max(over // 2, 1)]  # a character is two cells wide at most
+            piece = piece[: -max(over // 2, 1)]  # a character is at most two cells wide
         at += len(piece)
         yield piece
 
 
 class TextView(ScrollView, can_focus=True):
-    """Shows lines, wrapped; it can be scrolled."""
+    """Shows wrapped lines; scrollable."""
 
     DEFAULT_CSS = "TextView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
@@ -60,8 +60,8 @@ class TextView(ScrollView, can_focus=True):
         Binding("up,k", "scroll_up", "Up", show=False, id="text.up"),
         Binding("pagedown,ctrl+d", "page_down", "Page down", show=False, id="text.page_down"),
         Binding("pageup,ctrl+u", "page_up", "Page up", show=False, id="text.page_up"),
-        Binding("home,g", "scroll_home", "To the first line", show=False, id="text.first"),
-        Binding("end,G", "scroll_end", "To the last line", show=False, id="text.last"),
+        Binding("home,g", "scroll_home", "First line", show=False, id="text.first"),
+        Binding("end,G", "scroll_end", "Last line", show=False, id="text.last"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
@@ -71,7 +71,7 @@ class TextView(ScrollView, can_focus=True):
         self._wrapped_at = 0
 
     def show(self, lines: Iterable[TextLine]) -> None:
-        """Show these; where one stands in the text stays."""
+        """Show these lines; the scroll position stays."""
         given = tuple(lines)
         if given != self._given:
             self._given = given
@@ -79,7 +79,7 @@ class TextView(ScrollView, can_focus=True):
             self._wrap()
 
     def on_resize(self, event: Resize) -> None:
-        """Wrap anew."""
+        """Re-wrap."""
         self._wrap()
 
     def _wrap(self) -> None:
@@ -92,7 +92,7 @@ class TextView(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One of those that are seen."""
+        """Render one visible line."""
         at, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if not 0 <= at < len(self._pieces):
             return Strip.blank(self.size.width, self.rich_style)
@@ -102,25 +102,25 @@ class TextView(ScrollView, can_focus=True):
         return strip.crop_extend(0, width, self.rich_style)
 
     def action_scroll_down(self) -> None:
-        """A line on."""
+        """Scroll a line down."""
         self.scroll_relative(y=1, animate=False)
 
     def action_scroll_up(self) -> None:
-        """A line back."""
+        """Scroll a line up."""
         self.scroll_relative(y=-1, animate=False)
 
     def action_page_down(self) -> None:
-        """A page on."""
+        """Scroll a page down."""
         self.scroll_relative(y=self.size.height, animate=False)
 
     def action_page_up(self) -> None:
-        """A page back."""
+        """Scroll a page up."""
         self.scroll_relative(y=-self.size.height, animate=False)
 
     def action_scroll_home(self) -> None:
-        """To the first line."""
+        """Scroll to the first line."""
         self.scroll_to(y=0, animate=False)
 
     def action_scroll_end(self) -> None:
-        """To the last line."""
+        """Scroll to the last line."""
         self.scroll_to(y=self.max_scroll_y, animate=False)

@@ -79,7 +79,7 @@ def busy() -> World:
     before = seen._replace(at=ago(minutes=1), queue=seen.queue._replace(counts=BEFORE))
     stuck = Issue(
         Code.STUCK,
-        "5 tasks are in a hand that will not finish them",
+        "5 tasks are stuck: no worker will finish them",
         "a running worker takes them back in a moment; or: embedq-tui reset-stuck",
         5,
         0,

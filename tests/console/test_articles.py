@@ -69,7 +69,7 @@ async def test_articles_are_counted_by_state_and_filtered(database: Database, co
         assert "\x1b" not in screen
         assert "\u202e" not in screen
         await pilot.press("slash", *"folder", "colon", *"gui", "enter")
-        await until_text(pilot, "none match")
+        await until_text(pilot, "no matches")
         await pilot.press("slash", *"des", "enter")
         await until(lambda: len(table(pilot).keys) == 0)
         await pilot.press("escape", "slash", *"plain-1", "enter")
@@ -155,9 +155,9 @@ async def test_a_backfill_is_counted_asked_carried_out_and_taken_back(
         assert await connection.fetchval(by) == OPERATOR
         await until_text(pilot, "queued 5", within_s=15)
         await pilot.press("b")  # there is nothing more to do
-        await until_text(pilot, "There is nothing to queue")
+        await until_text(pilot, "Nothing to queue")
         await pilot.press("escape", "B")
-        await until_text(pilot, "Take back 5 pending tasks")
+        await until_text(pilot, "Remove 5 pending tasks")
         await pilot.press("y")
         await until_tasks(connection)
 
@@ -275,7 +275,7 @@ async def test_a_slow_provider_can_be_given_up_and_one_that_is_gone_is_told(
             assert isinstance(pilot.app, Console)
             await search_for(pilot, *"pears")
             await until(lambda: stub.seen.requests == 1)
-            await until_text(pilot, "esc stops it")
+            await until_text(pilot, "esc: stop")
             await pilot.press("escape")
             await until_text(pilot, "Stopped")
             assert isinstance(pilot.app.screen, ArticleSearchScreen)
@@ -283,7 +283,7 @@ async def test_a_slow_provider_can_be_given_up_and_one_that_is_gone_is_told(
             await until(lambda: stub.seen.requests == 2)
             await pilot.press("enter")  # again, while the first is asked
             await until(lambda: stub.seen.requests == 3)
-            await until_text(pilot, "esc stops it")
+            await until_text(pilot, "esc: stop")
             await pilot.press("escape")
             await until_text(pilot, "Stopped")
             assert isinstance(pilot.app.screen, ArticleSearchScreen)

@@ -152,9 +152,9 @@ async def test_a_key_that_is_held_down_reads_older_rows_once(
     async with console(database.settings) as pilot:
         screen = await shows_audit(pilot)
         await pilot.press("g", "k")
-        await until_text(pilot, "reading older")
+        await until_text(pilot, "loading older")
         await pilot.press("k", "k", "k")
-        await until_text(pilot, "reading older")
+        await until_text(pilot, "loading older")
         goes_on.set()
         await until(lambda: under_cursor(screen) == f"old-{PAGE}")
         assert len(begun) == 1

@@ -72,13 +72,13 @@ async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp
             await pilot.press("ctrl+p", *"screenshot")
             await until_text(pilot, "Save the screen")
             await pilot.press("enter")
-            await until_text(pilot, "Save a picture to")
+            await until_text(pilot, "Save screenshot to")
             pilot.app.screen.query_one(Input).value = str(path)
             await pilot.press("enter")
             await until_text(pilot, "already exists" if again else "Saved to")
         picture = path.read_text(encoding="utf-8")
         assert "pending" in picture
-        assert "Save a picture" not in picture
+        assert "Save screenshot to" not in picture
 
 
 async def test_the_palette_opens_by_either_key_and_also_while_typing() -> None:

@@ -72,7 +72,7 @@ MAIN = {
     "overview": Sight("Task failed"),
     "tasks": Sight("newest first", ("2",)),
     "stuck": Sight("gamma/913", ("3",)),
-    "failures": Sight("of 3 tries", ("4",)),
+    "failures": Sight("of 3 attempts", ("4",)),
     "metrics": Sight("by minute", ("7",)),
     "articles": Sight("45,871", ("8",)),
     "task": Sight("Task claimed", ("2", "enter")),
@@ -86,9 +86,9 @@ ALL = MAIN | {
     "retry": Sight("In stages", ("4", "r"), profile=PRODUCTION),
     "cancel": Sight("type 1293", ("2", "X"), profile=PRODUCTION),
     "marked": Sight("2 tasks marked", ("2", "space", "space")),
-    "empty-overview": Sight("none has signed on", world=empty),
-    "empty-tasks": Sight("there are no tasks", ("2",), world=empty),
-    "empty-metrics": Sight("Nothing ended", ("7",), world=empty),
+    "empty-overview": Sight("none registered", world=empty),
+    "empty-tasks": Sight("no tasks", ("2",), world=empty),
+    "empty-metrics": Sight("No task ended", ("7",), world=empty),
 }
 
 

@@ -72,36 +72,36 @@ async def test_database_and_provider_are_tried_and_one_that_hangs_is_given_up(da
     stub = ProviderStub(dimensions=DIMENSIONS)
     async with stub, console(with_stub(database, stub), (120, 40)) as pilot:
         await pilot.press("9", "c")
-        await until_text(pilot, "A worker could work with this")
+        await until_text(pilot, "A worker can run with these")
         stub.faults.latency_s = 60
         await pilot.press("c")
         await until_text(pilot, "LISTEN works")  # verdicts come one by one
-        await until_text(pilot, "esc stops it")
+        await until_text(pilot, "esc: stop")
         await pilot.press("escape")
         await until_text(pilot, "Stopped")
         stub.faults.latency_s = 0
         await stub.stop()
         await pilot.press("c")
         await until_text(pilot, "FAIL  provider")
-        await until_shown(pilot, lambda screen: "esc stops it" not in screen)
+        await until_shown(pilot, lambda screen: "esc: stop" not in screen)
 
 
 async def test_missing_migrations_are_offered_and_applied(empty_database: Database) -> None:
     async with unmigrated(empty_database.settings) as pilot:
         looking = await empty_database.connect()
-        await until_text(pilot, "M applies what is missing")
+        await until_text(pilot, "M: migrate")
         await pilot.press("M")
         await until_asked(pilot)
         await pilot.press("enter")  # it starts on No
         await until(lambda: not isinstance(pilot.app.screen, Dialog))
         assert not await looking.fetchval("SELECT to_regclass('embedding_tasks') IS NOT NULL")
         await pilot.press("9")
-        await until_text(pilot, "migrations are missing")
+        await until_text(pilot, "migrations missing")
         await pilot.press("m")
         await until_asked(pilot)
         await pilot.press("y")
         await until_text(pilot, "Schema    up to date", within_s=30)
-        await until_shown(pilot, lambda screen: "M applies" not in screen)
+        await until_shown(pilot, lambda screen: "M: migrate" not in screen)
         await migrations.require_current(looking)
         await pilot.press("1")
         await until_text(pilot, "0 pending")
@@ -112,7 +112,7 @@ async def test_where_nothing_may_be_changed_no_migration_is_run(empty_database: 
         await pilot.press("M")
         await until_text(pilot, "Read-only")
         await pilot.press("9")
-        await until_text(pilot, "migrations are missing")
+        await until_text(pilot, "migrations missing")
         await pilot.press("m")
         await pilot.pause()
         assert not isinstance(pilot.app.screen, Dialog)
@@ -127,7 +127,7 @@ async def test_the_schema_of_a_newer_program_is_not_touched(
     )
     async with console(database.settings, (100, 30)) as pilot:
         await pilot.press("9")
-        await until_text(pilot, "by another version of embedq")
+        await until_text(pilot, "from another version of embedq")
         await pilot.press("M")
         await until_text(pilot, "990 from_the_future")
         assert not isinstance(pilot.app.screen, Confirm)

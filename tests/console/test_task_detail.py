@@ -65,7 +65,7 @@ async def test_a_task_is_followed_until_it_is_gone(database: Database, connectio
         await connection.execute("UPDATE embedding_tasks SET attempts = 3 WHERE id = $1", task)
         await until_text(pilot, "failed  create, priority normal, attempts 3 of 3")
         await until_shown(pilot, lambda screen: "Attempt failed" in screen and "    no answer of x" in screen)
-        await until_shown(pilot, lambda screen: "Advice" in screen and "worked on for 3,000 ms" in screen)
+        await until_shown(pilot, lambda screen: "Advice" in screen and "processed in 3,000 ms" in screen)
         await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", task)
         await until_text(pilot, "no longer exists")
         assert "Attempt failed" in shown(pilot)  # what was known stays
@@ -95,7 +95,7 @@ async def test_its_parts_and_the_way_to_its_articles_other_tasks(
         await opened(pilot, task)
         await until_text(pilot, "chunks 1")
         await pilot.press("tab")
-        await until_text(pilot, "It has no error")
+        await until_text(pilot, "No error")
         await pilot.press("tab")
         await until_text(pilot, '"by": "import"')
         await pilot.press("tab")
@@ -123,7 +123,7 @@ async def test_a_part_that_was_not_shown_yet_is_shown_while_the_rest_stands_stil
         await opened(pilot, task)
         await until_text(pilot, "pending  create")
         await pilot.press("f", "shift+tab", "shift+tab")
-        await until_text(pilot, "It has no chunks")
+        await until_text(pilot, "No chunks stored")
         assert "frozen" in shown(pilot)
 
 

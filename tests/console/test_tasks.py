@@ -151,7 +151,7 @@ async def test_a_filter_is_written_corrected_counted_and_cleared(
         await pilot.press("tab", "tab", "tab")
         await eventually(lambda: len(table.keys) == 2)
         await pilot.press("shift+tab", "shift+tab")
-        await until_text(pilot, "none match")
+        await until_text(pilot, "no matches")
         await pilot.press("slash", "ctrl+u", "s", "t", "tab", "f")
         await eventually(lambda: pilot.app.screen.query_one("#filter", Input).value == "status:f")
         await pilot.press("tab", "space", "b", "e", "t", "enter")
@@ -213,7 +213,7 @@ async def test_rows_stay_while_the_database_is_away(database: Database, connecti
 async def test_what_was_never_known_does_not_look_empty(database: Database) -> None:
     async with TcpProxy(database.url) as proxy, console(load_settings(database_url=proxy.url)) as pilot:
         await opened(pilot)
-        await until_text(pilot, "there are no tasks")
+        await until_text(pilot, "no tasks")
         await pilot.press("1")
         proxy.refuses = True
         proxy.cut()
@@ -221,9 +221,9 @@ async def test_what_was_never_known_does_not_look_empty(database: Database) -> N
         await until_text(pilot, "no answer")
         for screen in "34678":
             await pilot.press(screen)
-            await until_text(pilot, "not known: the database does not answer")
+            await until_text(pilot, "unknown: no connection")
         await pilot.press("2", "tab")
-        await until_text(pilot, "not known: the database does not answer")
+        await until_text(pilot, "unknown: no connection")
 
 
 async def test_what_matches_is_exported_and_a_filter_is_kept_by_name(

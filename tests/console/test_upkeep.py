@@ -39,11 +39,11 @@ async def test_files_are_compared_asked_for_stored_and_told(
         await pilot.press("8", "i")
         await until_text(pilot, "Import which file or folder?")
         await pilot.press(*str(tmp_path), *"/nowhere", "enter")
-        await until_text(pilot, "there is no such file")
+        await until_text(pilot, "no such file")
         await pilot.press("ctrl+u", *str(tmp_path), "enter")
-        await until_text(pilot, "Into which folder")
+        await until_text(pilot, "Into which article folder")
         await pilot.press(*"guides", "enter")
-        await until_text(pilot, "With which priority are 3 articles")
+        await until_text(pilot, "Priority for embedding 3 articles")
         assert await connection.fetchval("SELECT count(*) FROM articles") == 0
         await pilot.press("up", "enter")
         await until_asked(pilot)
@@ -58,9 +58,9 @@ async def test_files_are_compared_asked_for_stored_and_told(
         await pilot.press("escape", "i")  # once more: nothing is to be done
         await until_text(pilot, "Import which file")
         await pilot.press(*str(tmp_path), "enter")
-        await until_text(pilot, "Into which folder")
+        await until_text(pilot, "Into which article folder")
         await pilot.press(*"guides", "enter")
-        await until_text(pilot, "There is nothing to import")
+        await until_text(pilot, "Nothing to import")
 
 
 async def test_articles_that_are_marked_are_queued_and_one_that_is_shown(
@@ -137,12 +137,12 @@ async def test_what_is_wrong_is_found_and_repaired(database: Database, connectio
     await connection.execute("INSERT INTO embedq_count_deltas VALUES ('pending', 'normal', 5)")
     async with console(database.settings) as pilot:
         await pilot.press("9", "v")
-        await until_text(pilot, "Something is wrong")
+        await until_text(pilot, "Problems found")
         await until_text(pilot, "kept 5, counted 0")
         await pilot.press("escape")
-        await until_text(pilot, "Repair what?")
+        await until_text(pilot, "What do you want to repair?")
         await pilot.press("enter")
-        await until_text(pilot, "Make 1 kept count right?")
+        await until_text(pilot, "Correct 1 stored count?")
         await pilot.press("y")
         await until_true(connection, "SELECT coalesce(sum(n), 0) = 0 FROM embedq_live_counts")
         await audited(connection, "Operator: counts repaired")
@@ -175,7 +175,7 @@ async def test_where_nothing_may_be_changed_upkeep_is_refused_and_proving_is_not
             pilot.app.clear_notifications()
             await until_shown(pilot, lambda screen: "Read-only" not in screen)
         await pilot.press("9", "v")
-        await until_text(pilot, "Something is wrong")
+        await until_text(pilot, "Problems found")
         await pilot.press("escape")
         await no_dialog(pilot)
 

@@ -11,20 +11,20 @@ from tests.support.databases import Database
 @pytest.mark.parametrize("key", "12345678")
 async def test_no_screen_goes_on_looking(empty_database: Database, key: str) -> None:
     async with console(empty_database.settings, (120, 40)) as pilot:
-        await until_text(pilot, "M applies what is missing")
+        await until_text(pilot, "M: migrate")
         await pilot.press(key)
 
         def told() -> bool:
             text = shown(pilot).lower()
-            return not any(word in text for word in ("looking", "being counted", "measuring", "nothing yet"))
+            return not any(word in text for word in ("loading", "counting", "measuring", "nothing yet"))
 
         await eventually(told)
-        assert "M applies what is missing" in shown(pilot)
+        assert "M: migrate" in shown(pilot)
 
 
 async def test_no_provider_can_be_tried(empty_database: Database) -> None:
     async with console(empty_database.settings, (120, 40)) as pilot:
-        await until_text(pilot, "M applies what is missing")
+        await until_text(pilot, "M: migrate")
         await pilot.press("n")
-        await until_text(pilot, "not done")
+        await until_text(pilot, ": failed")
         assert "embedq_provider_ask" not in shown(pilot), "what is missing is the schema, and not a function"

@@ -64,18 +64,18 @@ async def test_a_provider_that_is_held_is_tried_at_once(database: Database, conn
            SELECT provider, 'open', 'refused', 'mend it', now() + interval '5 min' FROM embedq_workers"""
     )
     async with console(database.settings, (120, 40)) as pilot:
-        await until_text(pilot, "tried again in")
+        await until_text(pilot, "retry in")
         await pilot.press("exclamation_mark")
         await until_text(pilot, "mend it")
         await pilot.press("n")
         await until_true(connection, "SELECT retry_at <= now() FROM embedq_providers")
-        await until_text(pilot, "Trying what is held")
+        await until_text(pilot, "Probing unavailable")
         await connection.execute(
             "SELECT embedq_provider_works(provider) FROM embedq_workers WHERE id = $1", worker
         )
-        await until_text(pilot, "is asked again")
+        await until_text(pilot, "is available again")
         await pilot.press("escape", "n")
-        await until_text(pilot, "No provider is held")
+        await until_text(pilot, "Every provider is available")
 
 
 async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
@@ -86,7 +86,7 @@ async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
     async with console(database.settings, (120, 40)) as pilot:
         await pilot.press("5")
         await until_text(pilot, "build-7")
-        await until_text(pilot, "0 alive, 0 in hand")
+        await until_text(pilot, "0 alive, 0 tasks held")
 
 
 async def test_all_of_a_long_line_of_the_log_can_be_read_and_what_is_read_stays(database: Database) -> None:

@@ -265,7 +265,7 @@ async def test_a_console_on_a_terminal_writes_no_secret_and_its_files_are_its_ow
         opened = Opened(program, tmp_path)
         worker = await opened.start_worker()
         await until(lambda: stub.seen.requests > 0, within_s=20)
-        for key, shows in (("9", "Next part"), ("6", "worker_status"), ("2", "hostile")):
+        for key, shows in (("9", "Next tab"), ("6", "worker_status"), ("2", "hostile")):
             await opened.press(key, shows)
         await opened.press("e", "Export tasks")
         program.type("\x15")

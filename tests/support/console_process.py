@@ -42,7 +42,7 @@ class Opened:
 
     async def start_worker(self) -> psutil.Process:
         """Start a worker and wait until it serves."""
-        await self.press("5", "s starts one here")
+        await self.press("5", "press s to start one")
         await self.press("s", "running, pid")
         (worker,) = self.workers
         return worker

@@ -1,1 +1,1 @@
-"""Every article, and one."""
+"""The list of articles, the details of one, and search."""

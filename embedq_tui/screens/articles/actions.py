@@ -1,4 +1,4 @@
-"""What can be done to articles: queue the chosen, import files, run a backfill, take one back."""
+"""Actions on articles: queue the selected ones, import files, run or roll back a backfill."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 
 class ArticleQueueing(ActionScreen):
-    """A screen that shows articles, and queues those that are chosen."""
+    """A screen that shows articles and queues the selected ones."""
 
     CHANGES = frozenset({"queue"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "r", "queue", "Queue", id="articles.queue", tooltip="Queue the chosen articles for embedding"
+            "r", "queue", "Queue", id="articles.queue", tooltip="Queue the selected articles for embedding"
         ),
     ]
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def chosen_articles(self) -> Mapping[int, str]:
-        """Ids and slugs of the articles that are chosen."""
+        """Ids and slugs of the selected articles."""
         return {}
 
     def queued(self) -> None:
-        """The chosen ones were queued."""
+        """React after the selected articles were queued."""
 
     # -- wiring
 
     def can_act(self, action: str) -> bool:
-        """Some are chosen."""
+        """Queueing needs a selection."""
         return super().can_act(action) if action != "queue" else bool(self.chosen_articles())
 
     def action_queue(self) -> None:
-        """Queue the chosen, as they are now: they stay what they are while a dialog is open."""
+        """Queue a snapshot of the selected articles, which stays the same while a dialog is open."""
         from embedq_tui.screens.articles.queueing import queue
 
         chosen = dict(self.chosen_articles())
@@ -57,7 +57,7 @@ class ArticleActions(ArticleQueueing):
     """The screen of all articles.
 
     Attributes:
-        backfill: The last one; None where there was none.
+        backfill: The last backfill; None if there was none.
     """
 
     CHANGES = ArticleQueueing.CHANGES | {"backfill", "take_back", "import_files"}
@@ -67,22 +67,22 @@ class ArticleActions(ArticleQueueing):
             "backfill",
             "Backfill",
             id="articles.backfill",
-            tooltip="Queue what needs embedding; counts it first. Again: go on with one that was stopped",
+            tooltip="Queue what needs embedding (shows the count first); resumes a stopped backfill",
         ),
         Binding(
             "B",
             "take_back",
-            "Take back",
+            "Roll back",
             show=False,
             id="articles.take_back",
-            tooltip="Take back the tasks of the last backfill that nobody has begun",
+            tooltip="Remove the last backfill's tasks that are still pending",
         ),
         Binding(
             "i",
             "import_files",
             "Import",
             id="articles.import",
-            tooltip="Read Markdown files of this machine into articles, and queue them; counts them first",
+            tooltip="Import local Markdown files as articles and queue them (shows the count first)",
         ),
     ]
 
@@ -91,23 +91,23 @@ class ArticleActions(ArticleQueueing):
         self.backfill: Operation | None = None
 
     def can_act(self, action: str) -> bool:
-        """There is a backfill to be taken back."""
+        """Rolling back needs a backfill."""
         return self.backfill is not None if action == "take_back" else super().can_act(action)
 
     def action_backfill(self) -> None:
-        """Queue what needs embedding, after a count and a question."""
+        """Queue what needs embedding, after counting and confirmation."""
         from embedq_tui.screens.articles.backfill import run_backfill
 
         self.alone(run_backfill)
 
     def action_take_back(self) -> None:
-        """Take back what a backfill queued and nobody has begun."""
+        """Remove the pending tasks of the last backfill."""
         from embedq_tui.screens.articles.backfill import take_back
 
         self.alone(take_back)
 
     def action_import_files(self) -> None:
-        """Import files, after a dry run and a question."""
+        """Import files, after a dry run and confirmation."""
         from embedq_tui.screens.articles.importing import run_import
 
         self.alone(run_import)

@@ -1,4 +1,4 @@
-"""A backfill from the console: counted, asked, run with progress, told, gone on with, taken back."""
+"""Backfill from the console: count, confirm, run with progress, report, resume, roll back."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 async def run_backfill(console: Console) -> None:
-    """Count what would be queued, ask, and queue it. Call it in a worker of Textual.
+    """Count what would be queued, ask, and queue it. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs = console.dialogs
-    progress = Progress("Comparing articles with their embeddings", noun="article", stop="Leave it")
+    progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
     planned = await dialogs.attempt(progress, lambda reached: _plan(console, reached))
     if planned is None:
         return
     if not planned.tasks:
-        await dialogs.tell(Report("There is nothing to queue", list(plan_lines(planned))))
+        await dialogs.tell(Report("Nothing to queue", list(plan_lines(planned))))
         return
     chosen = await _choose(console, planned)
     if chosen is not None and await dialogs.confirm(_confirmation(chosen)) is Decision.YES:
@@ -50,7 +50,7 @@ async def _plan(console: Console, progress: Progress) -> Planned:
 
 
 async def _choose(console: Console, planned: Planned) -> Planned | None:
-    """Which of them, and with which priority."""
+    """Ask which articles to queue, and with which priority."""
     wrong = [category for category in WORDS if planned.plan.counts[category].to_queue]
     categories = frozenset(wrong)
     if len(wrong) > 1:
@@ -59,7 +59,7 @@ async def _choose(console: Console, planned: Planned) -> Planned | None:
             for category in wrong
         ]
         whole = Choice(categories, f"All {planned.tasks:,}")
-        wanted = await ask_choice(console, "Which articles are to be embedded again?", [whole, *among])
+        wanted = await ask_choice(console, "Which articles do you want to queue?", [whole, *among])
         if wanted is None:
             return None
         categories = wanted
@@ -73,9 +73,9 @@ def _confirmation(planned: Planned) -> Confirmation:
     priority = planned.options.priority
     lines = list(plan_lines(planned))
     if Category.NO_RAG in planned.options.categories and len(planned.options.categories) == 1:
-        lines.append("Their embeddings are removed.")
+        lines.append("Their embeddings will be removed.")
     else:
-        lines.append("Nothing is deleted before the new embeddings are there.")
+        lines.append("Old embeddings stay until the new ones are stored.")
     title = f"Queue {count(planned.tasks, 'task')} with priority {priority}?"
     return Confirmation(title, lines, f"Queue {planned.tasks:,}")
 
@@ -90,29 +90,29 @@ async def _carry_out(console: Console, planned: Planned) -> None:
         return
     queued = count(ended.progress.queued, "task")
     if ended.state == "done":
-        went_on = ", the backfill that was stopped was gone on with" if ended.resumed else ""
-        dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB takes it back")
+        went_on = ", resuming the stopped backfill" if ended.resumed else ""
+        dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB: roll back")
         return
-    words = "somebody took it back" if ended.state == "rolled_back" else f"it is {ended.state}"
+    words = "somebody rolled it back" if ended.state == "rolled_back" else f"it is {ended.state}"
     await dialogs.tell(
         Report(f"{queued} queued, then {words}", [f"operation {ended.operation_id}"], bad=True)
     )
 
 
 async def _tell_stopped(console: Console) -> None:
-    """As the database has it: a batch may have been queued while it was stopped."""
-    looking = Progress("Looking what was queued", stop="Leave it")
+    """Report what was queued according to the database: a last batch may have gone through."""
+    looking = Progress("Checking what was queued", stop="Cancel")
     found = await console.dialogs.attempt(looking, lambda _: _last(console))
     if found is not None:
         title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
-        rest = "What was queued stays queued: b goes on with the rest, B takes it back."
+        rest = "Queued tasks stay queued. b: resume, B: roll back."
         await console.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
 
 
 async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
     def told(so_far: Run) -> None:
         progress.reached(so_far.progress.queued)
-        progress.lines = [f"{count(so_far.progress.articles, 'article')} looked at"]
+        progress.lines = [f"{count(so_far.progress.articles, 'article')} examined"]
 
     async with console.session.link.connection() as connection:
         return await backfill.run(
@@ -121,51 +121,51 @@ async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
 
 
 async def take_back(console: Console) -> None:
-    """Take back the tasks of the last backfill that nobody has begun, after a question.
+    """Remove the pending tasks of the last backfill, after confirmation.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs = console.dialogs
-    looking = Progress("Looking for the last backfill", stop="Leave it")
+    looking = Progress("Loading the last backfill", stop="Cancel")
     found = await dialogs.attempt(looking, lambda _: _last(console))
     if found is None:
         return
     pending = found.tasks.get("pending", 0)
     if not pending and found.state != "running":
-        dialogs.notify("Of the last backfill nothing waits: there is nothing to take back")
+        dialogs.notify("Nothing to roll back: no task of the last backfill is pending")
         return
     if await dialogs.confirm(_back_confirmation(found, pending)) is not Decision.YES:
         return
-    progress = Progress(f"Taking back {count(pending, 'task')}", pending or None)
+    progress = Progress(f"Removing {count(pending, 'task')}", pending or None)
     removed = await dialogs.attempt(progress, lambda reached: _rollback(console, found, reached))
     if removed is not None:
-        dialogs.notify(f"{count(removed, 'task')} taken back\noperation {found.id}")
+        dialogs.notify(f"{count(removed, 'task')} removed\noperation {found.id}")
     elif progress.stopping:
-        told = f"Stopped: {progress.done:,} of {count(pending, 'task')} taken back"
-        await dialogs.tell(Report(told, ["B goes on with the rest."]))
+        told = f"Stopped: {progress.done:,} of {count(pending, 'task')} removed"
+        await dialogs.tell(Report(told, ["Press B to continue with the rest."]))
 
 
 async def _last(console: Console) -> Operation:
     found = await console.session.ask(LastBackfill())
     if found is None:
-        raise EmbedqError("no backfill has been run yet")
+        raise EmbedqError("no backfill has run yet")
     return found
 
 
 def _back_confirmation(found: Operation, pending: int) -> Confirmation:
     who = f"{found.operator}@{found.host}" if found.host else found.operator
     begun = f"{found.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    lines = [f"Begun {begun} by {who}: {found.queued:,} queued"]
+    lines = [f"Started {begun} by {who}: {found.queued:,} queued"]
     begun_on = ("processing", "completed", "failed")
     stays = [f"{found.tasks[name]:,} {name}" for name in begun_on if name in found.tasks]
     if stays:
-        lines.append(f"What was begun stays as it is: {', '.join(stays)}.")
+        lines.append(f"The others stay as they are: {', '.join(stays)}.")
     if found.state == "running":
-        lines.append("It is still running: it ends.")
-    lines.append("The tasks are deleted; their articles stay as they are. b queues them again.")
-    title = f"Take back {count(pending, 'pending task')} of the last backfill?"
-    return Confirmation(title, lines, f"Take back {pending:,}", danger=True)
+        lines.append("It is still running and will be stopped.")
+    lines.append("The tasks are deleted; the articles are not changed. To queue them again: b.")
+    title = f"Remove {count(pending, 'pending task')} of the last backfill?"
+    return Confirmation(title, lines, f"Remove {pending:,}", danger=True)
 
 
 async def _rollback(console: Console, found: Operation, progress: Progress) -> int:

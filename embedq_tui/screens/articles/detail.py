@@ -1,4 +1,4 @@
-"""One article: what is stored of it, and its tasks."""
+"""The details of one article: its stored chunks and its tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECTIONS = ("chunks", "tasks")
 
 @dataclass(frozen=True)
 class Article(Question[ArticleDetail | None]):
-    """An article with its chunks and tasks; None where there is none."""
+    """An article with its chunks and tasks; None if it does not exist."""
 
     article: int
     pause_s: ClassVar[float] = 0.5
@@ -45,7 +45,7 @@ class Article(Question[ArticleDetail | None]):
 
 @dataclass(frozen=True)
 class ChunkText(Question[str | None]):
-    """The text of a chunk; None where it is not there any more."""
+    """The text of a chunk; None if it no longer exists."""
 
     article: int
     index: int
@@ -56,7 +56,7 @@ class ChunkText(Question[str | None]):
 
 
 class ArticleDetailScreen(ArticleQueueing):
-    """Shows an article; it is followed by its id.
+    """Shows an article, followed by its id.
 
     Args:
         article: Its id.
@@ -66,7 +66,7 @@ class ArticleDetailScreen(ArticleQueueing):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="article.back"),
         Binding("tab,right,l", "section(1)", "Chunks, tasks", id="article.next"),
-        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="article.previous"),
+        Binding("shift+tab,left,h", "section(-1)", "Previous tab", show=False, id="article.previous"),
         Binding("y", "copy", "Copy slug", id="article.copy", tooltip="Copy the slug"),
     ]
 
@@ -79,7 +79,7 @@ class ArticleDetailScreen(ArticleQueueing):
         self._section = SECTIONS[0]
 
     def body(self) -> ComposeResult:
-        """Facts, and below them chunks or tasks."""
+        """The facts, and below them chunks or tasks."""
         ascii_only = self.console.ascii_only
         yield Lines(id="facts")
         yield Lines(id="sections")
@@ -88,7 +88,7 @@ class ArticleDetailScreen(ArticleQueueing):
             yield KeyedTable(TASKS, ascii_only=ascii_only, id="tasks")
 
     def on_mount(self) -> None:
-        """Take keys."""
+        """Draw placeholders and focus the first tab."""
         self._draw()
         self._show_section()
 
@@ -97,7 +97,7 @@ class ArticleDetailScreen(ArticleQueueing):
         yield Article(self._of)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show it; what was known of one that is gone stays."""
+        """Show it; the last known state of a deleted article stays."""
         self._problem = "" if answer.error is None else answer.error.message
         self._gone = answer.value is None and answer.error is None
         self._found = answer.value or self._found
@@ -105,7 +105,7 @@ class ArticleDetailScreen(ArticleQueueing):
         self.refresh_bindings()
 
     def state_changed(self) -> None:
-        """Rights may be others; the database may be lost."""
+        """The rights or the connection may have changed."""
         self._draw()
         self.refresh_bindings()
 
@@ -152,21 +152,21 @@ class ArticleDetailScreen(ArticleQueueing):
     # -- keys
 
     def chosen_articles(self) -> Mapping[int, str]:
-        """This one, while it is there."""
+        """This article, while it exists."""
         return {self._of: self._found.article.slug} if self._found is not None and not self._gone else {}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is nothing to copy before it is known."""
+        """Copying needs a loaded article."""
         if action == "copy":
             return self._found is not None
         return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
-        """Go back to where it was opened."""
+        """Go back to the previous screen."""
         self.dismiss()
 
     def action_section(self, by: int) -> None:
-        """Show the other part."""
+        """Show the other tab."""
         self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
         self._show_section()
 
@@ -191,7 +191,7 @@ class ArticleDetailScreen(ArticleQueueing):
         except EmbedqError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
             return
-        told = text if text is not None else "It is not there any more."
+        told = text if text is not None else "This chunk no longer exists."
         await self.console.dialogs.tell(Report(f"Chunk {index}", [told]))
 
     @on(KeyedTable.RowSelected, "#tasks")

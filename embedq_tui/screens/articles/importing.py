@@ -1,4 +1,4 @@
-"""An import from the console: files read and compared, asked, stored with progress, told."""
+"""Import from the console: dry run, confirmation, storing with progress, report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embedq_tui.console.app import Console
 
 NAMED = 5
-"""Files without an article that a question names."""
+"""Number of skipped files that a question lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +33,41 @@ class _Files:
 
 @dataclass(slots=True)
 class _Done:
-    """What came of files so far; it tells also what an import did that was stopped."""
+    """The outcome so far, which also covers an import that was stopped."""
 
     counts: ImportCounts = field(default_factory=ImportCounts)
     skipped: list[Skipped] = field(default_factory=list)
 
 
 async def run_import(console: Console) -> None:
-    """Ask for files, tell what would come of them, and store them. Call it in a worker of Textual.
+    """Ask for files, show what would happen, and import them. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs = console.dialogs
     if dialogs.refused() or (files := await _ask(console)) is None:
         return
     found = _Done()
-    looking = Progress("Comparing files with articles", files.number, noun="file", stop="Leave it")
+    looking = Progress("Comparing files with articles", files.number, noun="file", stop="Cancel")
     if await dialogs.attempt(looking, lambda progress: _store(console, files, None, found, progress)) is None:
         return
     if not found.counts.created and not found.counts.updated:
-        title = "There is nothing to import"
+        title = "Nothing to import"
         await dialogs.tell(Report(title, [_words(found.counts)], _rows(found.skipped)))
         return
-    title = f"With which priority are {count(found.counts.queued, 'article')} to be embedded?"
+    title = f"Priority for embedding {count(found.counts.queued, 'article')}"
     priority = await ask_priority(console, title, "normal") if found.counts.queued else "normal"
     if priority is not None and await dialogs.confirm(_confirmation(files, found, priority)) is Decision.YES:
         await _carry_out(console, files, priority)
 
 
 async def _ask(console: Console) -> _Files | None:
-    """Which files, how many these are, and where to."""
+    """Ask for files and a target folder, and count the files."""
     path = await ask_text(
         console,
         "Import which file or folder?",
-        note="Of Markdown, on the machine of this console; of a folder all that is below it.",
+        note="Markdown, on the machine the console runs on. Folders are searched recursively.",
         placeholder="~/handbook",
         complaint=_complaint,
         suggester=PathCompletion(),
@@ -76,14 +76,14 @@ async def _ask(console: Console) -> _Files | None:
         return None
     folder = await ask_text(
         console,
-        "Into which folder of articles?",
-        note="They are put into it and below it; empty: as the files lie.",
+        "Into which article folder?",
+        note="The articles go into this folder and its subfolders. Empty: keep the files' own folders.",
         complaint=lambda text: "" if len(text) <= MAX_FOLDER else f"at most {MAX_FOLDER} characters",
     )
     if folder is None:
         return None
     wanted = _whole(path)
-    looking = Progress("Looking for files", noun="file", stop="Leave it")
+    looking = Progress("Finding files", noun="file", stop="Cancel")
     number = await console.dialogs.attempt(looking, lambda _: count_files([wanted]))
     return None if number is None else _Files(wanted, folder_of(folder), number)
 
@@ -95,15 +95,15 @@ def _whole(text: str) -> Path:
 def _complaint(text: str) -> str:
     try:
         there = bool(text) and _whole(text).exists()
-    except (OSError, RuntimeError, ValueError) as error:  # no right to look, no such user, a NUL in it
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, unknown user, or a NUL character
         return str(error)
-    return "" if there else "there is no such file or folder" if text else "name a file or a folder"
+    return "" if there else "no such file or folder" if text else "enter a file or a folder"
 
 
 async def _store(
     console: Console, files: _Files, priority: Priority | None, done: _Done, progress: Progress
 ) -> bool:
-    """Store what files hold; without a priority only tell what would come of it."""
+    """Import files; without a priority, only find out what would happen."""
 
     def told(batch: StoredBatch) -> None:
         done.counts.add(batch)
@@ -121,11 +121,11 @@ def _confirmation(files: _Files, found: _Done, priority: Priority) -> Confirmati
     counts = found.counts
     lines = [_words(counts), f"To queue: {count(counts.queued, 'task')} with priority {priority}"]
     if files.folder:
-        lines.append(f"Into the folder {files.folder}")
+        lines.append(f"Into folder {files.folder}")
     lines += [f"Skipped: {one.source}: {one.reason}" for one in found.skipped[:NAMED]]
     if (more := len(found.skipped) - NAMED) > 0:
         lines.append(f"and {more:,} more skipped")
-    lines.append("What another program saved in an article that is updated is written over.")
+    lines.append("Updating an article overwrites changes other programs made to it.")
     stored = counts.created + counts.updated
     return Confirmation(f"Import {count(stored, 'article')} from {files.path}?", lines, f"Import {stored:,}")
 
@@ -137,7 +137,7 @@ async def _carry_out(console: Console, files: _Files, priority: Priority) -> Non
     if ended is None:
         if progress.done or progress.stopping:
             title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"
-            lines = [_words(done.counts), "What was stored stays; i goes on with the rest."]
+            lines = [_words(done.counts), "What is imported stays. Press i to continue with the rest."]
             await dialogs.tell(Report(title, lines, _rows(done.skipped), bad=not progress.stopping))
     elif done.skipped:
         stored = count(done.counts.created + done.counts.updated, "article")

@@ -1,4 +1,4 @@
-"""One article in lines and rows: what it is, what is stored of it, its tasks."""
+"""An article as lines and table rows: its facts, its chunks, its tasks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from embedq_worker.text import printable_line
 
 _STATES = {
     "embedded": ("embedded", GOOD),
-    "empty": ("embedded, there is no text in it", GOOD),
+    "empty": ("embedded: it has no text", GOOD),
     "stale": ("stale: changed since it was embedded", DOUBTFUL),
-    "missing": ("missing: chunks are not stored", BAD),
+    "missing": ("missing: no embeddings stored", BAD),
     "unknown": ("embedded by another program", DOUBTFUL),
-    "excluded": ("excluded: it is not to be embedded (no_rag)", QUIET),
+    "excluded": ("excluded (no_rag)", QUIET),
 }
 
 CHUNKS = (
@@ -44,12 +44,12 @@ TASKS = (
 
 
 def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]:
-    """An article at a glance, a line each.
+    """An article at a glance, one fact per line.
 
     Args:
-        article: As stored.
+        article: The article as stored.
         now: The database's time.
-        model: That embeddings should be of.
+        model: The configured model.
     """
     yield labelled("Article").append(printable_line(article.title or "no title"), HEAD)
     slug = labelled("Slug").append(printable_line(article.slug), NAME).append(f"  (article {article.id})")
@@ -62,14 +62,14 @@ def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]
         line.append(f", embedded {moment(article.embedded_at, now)}")
     yield line
     if article.models:
-        names = printable_line(", ".join(name or "an unknown one" for name in article.models))
+        names = printable_line(", ".join(name or "unknown" for name in article.models))
         other = [name for name in article.models if name != model]
         line = labelled("Model").append(names, DOUBTFUL if other else "")
-        yield line.append(f"  (the settings name {model})", QUIET) if other else line
+        yield line.append(f"  (configured: {model})", QUIET) if other else line
 
 
 def chunk_row(chunk: Chunk, now: datetime) -> Row:
-    """A chunk as a row."""
+    """A chunk as a table row."""
     cells = (
         Text(f"{chunk.index}", justify="right"),
         Text(printable_line(" > ".join(part for part in chunk.heading_path if part), 300)),
@@ -82,7 +82,7 @@ def chunk_row(chunk: Chunk, now: datetime) -> Row:
 
 
 def task_row(task: TaskRow, now: datetime) -> Row:
-    """A task as a row."""
+    """A task as a table row."""
     cells = (
         Text(str(task.id), QUIET),
         Text(printable_line(task.status), STATUS_STYLES.get(task.status, "")),

@@ -1,4 +1,4 @@
-"""With which priority articles are queued."""
+"""Choosing the priority of queued articles."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_worker.content.articles import Priority
 
 _CHOICES: tuple[Choice[Priority], ...] = (
-    Choice("low", "low", "after whatever is saved meanwhile"),
-    Choice("normal", "normal", "among what is saved, by age"),
+    Choice("low", "low", "after anything saved in the meantime"),
+    Choice("normal", "normal", "in line with saved articles, by age"),
     Choice("high", "high", "before everything else"),
 )
 
 
 async def ask_priority(app: App[Any], title: str, start: Priority) -> Priority | None:
-    """Let the operator choose one. Call it in a worker of Textual.
+    """Let the operator choose a priority. Call it in a Textual worker.
 
     Args:
-        app: Where it is shown.
+        app: The application to show it in.
         title: The question.
-        start: Where the cursor stands at first.
+        start: The preselected priority.
 
     Returns:
-        None where none was chosen.
+        The priority; None if none was chosen.
     """
     place = next(at for at, choice in enumerate(_CHOICES) if choice.value == start)
     return await ask_choice(app, title, _CHOICES, start=place)

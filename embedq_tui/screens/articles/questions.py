@@ -1,4 +1,4 @@
-"""What the list of articles asks."""
+"""The questions of the list of articles."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from embedq_worker.queue.selection import Direction
 from embedq_worker.settings import Settings
 
 PAGE = 100
-"""Articles of a page."""
+"""Articles per page."""
 
 EXPORTED = 1_000
-"""Articles of a page of an export."""
+"""Articles per page of an export."""
 
 COUNT_S = 4.0
-"""Seconds that the articles are counted for, again and again; of more it takes an operator's word."""
+"""Seconds for each automatic count of the articles; a longer count must be requested by the operator."""
 
 DAY_S = 86_400.0
 
@@ -57,11 +57,11 @@ class ArticleList(Question[ArticlePage]):
 
 @dataclass(frozen=True)
 class Covered(Question[StateCounts]):
-    """How many articles are in which state: every text is read, so not for too long.
+    """The number of articles by state. It reads every text, so its time is limited.
 
     Attributes:
-        told: Called with what was counted so far.
-        count_s: Seconds after which counting ends; what is not counted then is not `done`.
+        told: Called with the counts so far.
+        count_s: Seconds after which counting stops; an incomplete count is not `done`.
     """
 
     pause_s: ClassVar[float] = 10.0
@@ -86,7 +86,7 @@ class Covered(Question[StateCounts]):
 
 @dataclass(frozen=True)
 class LastBackfill(Question[Operation | None]):
-    """The last backfill, and what became of its tasks; None where there was none."""
+    """The last backfill and the state of its tasks; None if there was none."""
 
     pause_s: ClassVar[float] = 2.0
 
@@ -98,10 +98,10 @@ class LastBackfill(Question[Operation | None]):
 async def all_pages(
     session: Session, wanted: ArticleFilter, direction: Direction
 ) -> AsyncIterator[Sequence[ArticleRow]]:
-    """All that match, page by page, for an export.
+    """All matching articles, page by page, for an export.
 
     Raises:
-        EmbedqError: The database does not answer.
+        EmbedqError: The database failed.
     """
     after: int | None = None
     while True:

@@ -1,4 +1,4 @@
-"""Queueing articles that are named: asked with which priority, run with progress, told."""
+"""Queueing selected articles: ask for a priority, run with progress, report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
-    """Queue articles, after a question. Call it in a worker of Textual.
+    """Queue articles after asking for a priority. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
         chosen: Their ids and slugs.
 
     Returns:
-        Whether all of it was done.
+        Whether it was completed.
     """
     dialogs = console.dialogs
     if dialogs.refused():
@@ -44,7 +44,7 @@ async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
     if done is not None:
         dialogs.notify("; ".join(words), bad=not outcome.queued)
     elif progress.stopping:
-        await dialogs.tell(Report("Stopped", [*words, "What was queued stays queued."]))
+        await dialogs.tell(Report("Stopped", [*words, "Queued articles stay queued."]))
     return done is not None
 
 

@@ -1,4 +1,4 @@
-"""Articles as lines and rows."""
+"""Articles as lines and table rows."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ COLUMNS = (
 
 
 def word_of(state: State) -> str:
-    """A state as it is called."""
+    """The display name of a state."""
     return STATE_WORDS.get(state, state.value)
 
 
 def row_of(article: ArticleRow, now: datetime) -> Row:
-    """An article as a row."""
+    """An article as a table row."""
     style = STATE_STYLES[article.state]
     state = Text(word_of(article.state), style)
     if article.state is State.QUEUED and article.category is not None:
@@ -72,24 +72,24 @@ def row_of(article: ArticleRow, now: datetime) -> Row:
 
 
 def size_of(size: int) -> str:
-    """Bytes, short."""
+    """A size in bytes, in few characters."""
     if size < 1_000:
         return f"{size} B"
     return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
 
 
 def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator[Text]:
-    """How many articles are in which state, in two lines.
+    """The number of articles by state, in two lines.
 
     Args:
-        found: As counted.
-        counted_s: Seconds since it was.
-        counting: It goes on.
+        found: The counts.
+        counted_s: Their age in seconds.
+        counting: Counting is still in progress.
     """
     line = labelled("Articles")
     line.append(f"{found.articles:,}" if found.done else f"first {found.articles:,}", HEAD)
     if not found.done:
-        line.append(", counting" if counting else ", C: all", QUIET)
+        line.append(", counting" if counting else ", C: count all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
     wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
     share = f" ({percentage(embedded / wanted, 1)})" if wanted else ""
@@ -97,7 +97,7 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     for state in _WELL:
         line.append(f"  {word_of(state)} {found.by_state[state]:,}", STATE_STYLES[state])
     yield line
-    line = labelled("Wrong")
+    line = labelled("To do")
     for place, state in enumerate(_WRONG):
         number = found.by_state[state]
         style = STATE_STYLES[state] if number else QUIET
@@ -108,11 +108,11 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
 
 
 def backfill_line(found: Operation, now: datetime) -> Text:
-    """The last backfill."""
+    """One line about the last backfill."""
     line = labelled("Backfill")
     silent = found.state == "running" and found.silent_s > 30
     style = DOUBTFUL if silent or found.state in ("stopped", "rolled_back") else GOOD
-    line.append("silent" if silent else found.state.replace("_", " "), style)
+    line.append("not responding" if silent else found.state.replace("_", " "), style)
     who = f"{found.operator}@{found.host}" if found.host else found.operator
     line.append(f", queued {found.queued:,} of {found.planned:,}")
     left = [f"{found.tasks[name]:,} {name}" for name in _LEFT if found.tasks.get(name)]
@@ -124,7 +124,7 @@ _LEFT = ("pending", "processing", "failed")
 
 
 def filter_line(wanted: ArticleFilter) -> Text:
-    """What is listed; how it can be chosen where it is all."""
+    """The filter; without one, a hint on how to filter."""
     line = Text()
     if wanted.states:
         line.append(", ".join(map(word_of, wanted.states)), f"reverse {HEAD}")
@@ -136,21 +136,21 @@ def filter_line(wanted: ArticleFilter) -> Text:
 
 
 def place_line(page: ArticlePage, number: int, direction: str, *, filtered: bool) -> Text:
-    """Where in the list we are.
+    """The position in the list.
 
     Args:
-        page: That is shown.
-        number: Of it, from 1 on.
-        direction: Which comes first.
-        filtered: Not all articles are listed.
+        page: The page shown.
+        number: Its number, counted from 1.
+        direction: The sort order.
+        filtered: A filter is in force.
     """
     shown, more = len(page.articles), page.next is not None
     if not shown and not more and number == 1:
-        return Text("none match" if filtered else "no articles", DOUBTFUL)
+        return Text("no matches" if filtered else "no articles", DOUBTFUL)
     line = Text(f"{direction} first", QUIET)
     if number > 1:
         line.append(f" page {number}", HEAD)
     if page.looked_at > shown:
-        goes_on = ", ] goes on" if more else ""
-        return line.append(f"  {shown:,} of {page.looked_at:,} looked at{goes_on}", DOUBTFUL)
-    return line.append(f"  {count(shown, 'article')}{', ] more' if more else ''}")
+        goes_on = ", ]: next" if more else ""
+        return line.append(f"  {shown:,} of {page.looked_at:,} examined{goes_on}", DOUBTFUL)
+    return line.append(f"  {count(shown, 'article')}{', ]: next' if more else ''}")

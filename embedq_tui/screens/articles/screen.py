@@ -1,4 +1,4 @@
-"""Articles: how many are embedded, which are not, a backfill for those, and search by meaning."""
+"""Articles: how many are embedded, which are not, backfill for those, and search by meaning."""
 
 from __future__ import annotations
 
@@ -51,38 +51,57 @@ from embedq_worker.text import printable, printable_line
 
 
 class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
-    """The figures, and the list page by page."""
+    """Shows the coverage, and the list of articles page by page."""
 
     MODE = "articles"
     EXAMPLE = EXAMPLE
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority: what is typed next is written, and never taken for commands.
+        # With priority, so that what is typed next goes into the line and is never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="articles.filter", priority=True),
         Binding(
             "s",
             "search",
             "Search",
-            show=False,  # the line above the list names it
+            show=False,  # shown in the line above the list
             id="articles.search",
             tooltip="Search the articles by meaning",
         ),
-        Binding("right_square_bracket", "page(1)", "Next", key_display="]", show=False, id="articles.next"),
         Binding(
-            "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="articles.previous"
+            "right_square_bracket",
+            "page(1)",
+            "Next",
+            key_display="]",
+            tooltip="Next page",
+            show=False,
+            id="articles.next",
+        ),
+        Binding(
+            "left_square_bracket",
+            "page(-1)",
+            "Previous",
+            key_display="[",
+            show=False,
+            tooltip="Previous page",
+            id="articles.previous",
         ),
         Binding(
             "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="articles.first"
         ),
         Binding("tab", "state(1)", "Next state", show=False, id="articles.state_next"),
-        Binding("shift+tab", "state(-1)", "State before", show=False, id="articles.state_before"),
-        Binding(
-            "o", "order", "Order", show=False, id="articles.order", tooltip="The newest or the oldest first"
-        ),
+        Binding("shift+tab", "state(-1)", "Previous state", show=False, id="articles.state_before"),
+        Binding("o", "order", "Order", show=False, id="articles.order", tooltip="Sort by newest or oldest"),
         Binding(
             "C", "count", "Count all", show=False, id="articles.count", tooltip="Count all articles by state"
         ),
         Binding("y", "copy", "Copy slug", show=False, id="articles.copy", tooltip="Copy the slug"),
-        Binding("e", "export", "Export", show=False, id="articles.export", tooltip="Write them to a file"),
+        Binding(
+            "e",
+            "export",
+            "Export",
+            show=False,
+            id="articles.export",
+            tooltip="Export all that match to a file",
+        ),
         Binding("escape", "back", "Back", show=False, id="articles.back", tooltip="Clear the filter"),
     ]
 
@@ -99,7 +118,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self._slugs: dict[int, str] = {}
 
     def body(self) -> ComposeResult:
-        """Figures, filter, table."""
+        """Coverage, filter, table."""
         yield Lines(id="figures")
         yield Line(id="info")
         yield from self.filter_widgets()
@@ -107,7 +126,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     @property
     def wanted(self) -> ArticleFilter:
-        """The filter in force."""
+        """The current filter."""
         return self._view.wanted
 
     @property
@@ -116,20 +135,20 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         return ArticleList(view.wanted, view.direction, view.starts[-1])
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The page, the figures, the last backfill."""
+        """The page, the coverage, the last backfill."""
         yield self._asked
         yield Covered(self._count_reached)
         yield LastBackfill()
 
     def take(self, answer: Answer[Any]) -> None:
-        """A page that was turned to is shown while marks hold the list."""
+        """Even while frozen by marks, show a page turned to."""
         if self.frozen and answer.question == self._asked != self._shown:
             self.answered(answer)
         else:
             super().take(answer)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show an answer; after an error what was known before stays."""
+        """Show an answer; after an error the previous one stays."""
         match answer.question:
             case ArticleList() as asked:
                 self._problem = "" if answer.error is None else answer.error.message
@@ -145,7 +164,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self.refresh_bindings()
 
     def _count_reached(self, found: StateCounts) -> None:
-        """What was counted so far, the first time: later a count takes the place of the one before."""
+        """Show counts as they grow, but only the first time; a later count replaces the previous one."""
         if self.alive and not self.frozen and self._counting:
             self._take_coverage(found, time.monotonic())
             self.draw_lines()
@@ -164,7 +183,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     # -- drawing
 
     def ticked(self, now: datetime) -> None:
-        """Show ages; of many rows not every second."""
+        """Update ages; those of the rows only every five seconds."""
         if now.second % 5 == 0:
             self._draw_rows(now)
         self.draw_lines()
@@ -174,7 +193,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
             self.table.show((row_of(article, now) for article in self._page.articles), at=at)
 
     def draw_lines(self) -> None:
-        """Figures, filter, place."""
+        """Update the coverage, the filter and the position."""
         if not self.alive:
             return
         width = self.size.width - 2
@@ -183,7 +202,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     def _figures(self) -> Iterable[Text]:
         if self._coverage is None:
-            yield labelled("Articles").append_text(self.unknown("being counted"))
+            yield labelled("Articles").append_text(self.unknown("counting"))
         else:
             counted_s = time.monotonic() - self._counted_at
             yield from figures(self._coverage, counted_s, counting=self._counting)
@@ -210,17 +229,17 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self.ask_anew()
 
     def turn(self, by: int) -> None:
-        """The next page, or the one before."""
+        """Go to the next page, or the previous one."""
         page = self._page
         if self._shown != self._asked:
-            return  # a key that is held down turns a page at a time
+            return  # a key held down turns one page at a time
         if by > 0 and page is not None and page.next is not None:
             self._go(self._view.next(page.next))
         elif by < 0 and self._view.page > 1:
             self._go(self._view.previous(), -1)
 
     def first_page(self) -> None:
-        """The first page."""
+        """Go to the first page."""
         self._go(self._view.first())
 
     @on(KeyedTable.AtEdge, "#list")
@@ -240,7 +259,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     # -- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done here and now."""
+        """Offer only what can be done now."""
         if action == "page":
             later = self._page is not None and self._page.next is not None
             return later if parameters == (1,) else self._view.page > 1
@@ -249,11 +268,11 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         return super().check_action(action, parameters)
 
     def action_order(self) -> None:
-        """Turn the order."""
+        """Reverse the sort order."""
         self._go(self._view.turned())
 
     def action_state(self, by: int) -> None:
-        """Show the next state, or all."""
+        """Filter by the next state, or show all."""
         choices: list[tuple[State, ...]] = [(), *((state,) for state in State)]
         place = choices.index(self.wanted.states) if self.wanted.states in choices else 0
         self.look_for(replace(self.wanted, states=choices[(place + by) % len(choices)]))
@@ -274,50 +293,50 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     # -- the filter
 
     def filter_text(self) -> str:
-        """As it is written."""
+        """The current filter as text."""
         return format_article_filter(self.wanted)
 
     def parsed(self, text: str) -> ArticleFilter:
-        """As it was written."""
+        """Parse a filter."""
         return parse_article_filter(text)
 
     def completed(self, text: str) -> str | None:
-        """With the names of keys and of states."""
+        """Complete keys and states."""
         return complete_article_filter(text)
 
     def look_for(self, wanted: ArticleFilter) -> None:
-        """List other articles."""
+        """Apply another filter."""
         if wanted != self.wanted:
             self._go(self._view.filtered(wanted))
 
     # -- acting
 
     def chosen_articles(self) -> Mapping[int, str]:
-        """The marked ones, else the one under the cursor."""
+        """The marked articles, or the one under the cursor."""
         chosen = self.table.chosen if self.alive else ()
         return {int(key): self._slugs[int(key)] for key in chosen}
 
     def queued(self) -> None:
-        """What was done needs no mark any more."""
+        """Clear the marks."""
         self.table.unmark()
 
     @work(group="count", exclusive=True, exit_on_error=False)
     async def action_count(self) -> None:
         """Count all articles by state, however long it takes."""
-        progress = Progress("Counting the articles by state", noun="article")
+        progress = Progress("Counting articles by state", noun="article")
         question = Covered(lambda found: progress.reached(found.articles), DAY_S)
         try:
             found = await self.console.dialogs.watch(progress, lambda _: self.session.ask(question))
         except Stopped:
             return
         except EmbedqError as error:
-            self.notify(printable(str(error)), title="Not counted", severity="error", markup=False)
+            self.notify(printable(str(error)), title="Counting failed", severity="error", markup=False)
             return
         self._take_coverage(found, time.monotonic())
         self.draw_lines()
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
-        """Write all that match to a file."""
+        """Export all that match to a file."""
         pages = all_pages(self.session, self.wanted, self._view.direction)
         await export(self.console, "articles", pages)

@@ -1,4 +1,4 @@
-"""Search by meaning: a line for the query, the articles that fit best, and why there may be none."""
+"""Search by meaning: the query, the best matches, and an explanation if there are none."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
 FOUND = 50
-"""Articles at most."""
+"""Maximum number of articles."""
 
 PROVIDER_S = 20.0
-"""Seconds that the provider may take for the query."""
+"""Seconds the provider may take to embed the query."""
 
 _COLUMNS = (
     Column("score", "Score", 6),
@@ -51,7 +51,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
-    """The articles nearest to a query, and why there are none."""
+    """The articles nearest to a query, and why there are none, if so."""
 
     within_s: ClassVar[float] = 60.0
 
@@ -68,17 +68,17 @@ class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
 
 
 class ArticleSearchScreen(ConsoleScreen):
-    """Searches.
+    """Searches articles by meaning.
 
     Args:
-        folder: Only this one and those below it; empty for all.
+        folder: Only this folder and its subfolders; empty for all.
     """
 
     MODE = "articles"
     AUTO_FOCUS = "#query"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="search.back", tooltip="Stop what is under way, or go back"),
-        Binding("slash,s", "query", "Query", key_display="/", id="search.query", tooltip="Write a query"),
+        Binding("escape", "back", "Back", id="search.back", tooltip="Stop the search, or go back"),
+        Binding("slash,s", "query", "Query", key_display="/", id="search.query", tooltip="Edit the query"),
         Binding("down", "results", show=False, id="search.results"),
     ]
 
@@ -96,7 +96,7 @@ class ArticleSearchScreen(ConsoleScreen):
         """The query, the hits, one of them in full."""
         place = f" in {self._folder}" if self._folder else ""
         yield Input(
-            placeholder=printable_line(f"what the articles{place} are asked for, in words"),
+            placeholder=printable_line(f"search the articles{place} by meaning, in your own words"),
             compact=True,
             id="query",
         )
@@ -105,24 +105,24 @@ class ArticleSearchScreen(ConsoleScreen):
         yield Static(id="hit")
 
     async def on_unmount(self) -> None:
-        """Let go of the provider."""
+        """Close the provider."""
         if self._provider is not None:
             await self._provider.aclose()
 
     # -- drawing
 
     def state_changed(self) -> None:
-        """Nothing here follows what changes."""
+        """Nothing on this screen depends on the state."""
 
     def ticked(self, now: datetime) -> None:
-        """Show for how long it has been asked."""
+        """Show how long the search has been running."""
         self._draw()
 
     def _draw(self) -> None:
         lines: Iterable[Text] = self._told
         if self._asking is not None:
             waited = age(time.monotonic() - self._began)
-            lines = [Text(f"{self._step} ... {waited}, esc stops it", DOUBTFUL)]
+            lines = [Text(f"{self._step} ... {waited}, esc: stop", DOUBTFUL)]
         self.query_one("#told", Lines).show(lines)
         hit = self._hits.get(self._table.current or "")
         self.query_one("#hit", Static).update(Text("\n").join(_in_full(hit)) if hit else "")
@@ -141,7 +141,7 @@ class ArticleSearchScreen(ConsoleScreen):
 
     @work(group="search", exclusive=True, exit_on_error=False)
     async def _search(self, wanted: Wanted) -> None:
-        """Ask the provider, then the database; whatever goes wrong is said."""
+        """Ask the provider, then the database; report any error."""
         self._began, told = time.monotonic(), []
         try:
             vector, model = await self._embed(wanted.query)
@@ -159,7 +159,7 @@ class ArticleSearchScreen(ConsoleScreen):
             told = [Text("Stopped.", QUIET)]
             raise
         finally:
-            if self._asking is get_current_worker():  # else another search has begun meanwhile
+            if self._asking is get_current_worker():  # otherwise another search has started in the meantime
                 self._asking, self._told = None, tuple(told)
                 if self.alive:
                     self._draw()
@@ -167,7 +167,7 @@ class ArticleSearchScreen(ConsoleScreen):
     async def _embed(self, query: str) -> tuple[Vector, str]:
         self._now("Asking the provider")
         if self._provider is None:
-            # Its library takes time to import: not while keys wait.
+            # Imported in a thread: its library is slow to import, and keys must not wait.
             self._provider = await asyncio.to_thread(open_provider, self.session.settings)
         provider = self._provider
         self._now(f"Asking {printable_line(provider.model)} at {printable_line(provider.endpoint)}")
@@ -177,7 +177,7 @@ class ArticleSearchScreen(ConsoleScreen):
         except TimeoutError:
             raise ProviderUnavailable(
                 f"{provider.model} at {provider.endpoint} did not answer within {PROVIDER_S:g} s",
-                "9, then c, tries the provider",
+                "to check the provider: 9, then c",
             ) from None
         return vector, provider.model
 
@@ -200,7 +200,7 @@ class ArticleSearchScreen(ConsoleScreen):
 
     @on(KeyedTable.AtEdge, "#hits")
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
-        """Up from the first hit is the query."""
+        """Moving up from the first hit goes to the query."""
         event.stop()
         if not event.forward and not event.jumped:
             self.action_query()
@@ -214,16 +214,16 @@ class ArticleSearchScreen(ConsoleScreen):
             self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
 
     def action_query(self) -> None:
-        """Write a query."""
+        """Focus the query."""
         self.set_focus(self.query_one("#query"))
 
     def action_results(self) -> None:
-        """Go to the hits."""
+        """Focus the hits."""
         if self._hits:
             self.set_focus(self._table)
 
     def action_back(self) -> None:
-        """Stop what is under way; else go back."""
+        """Stop the search, or go back if none is running."""
         if self._asking is not None:
             self._asking.cancel()
         else:

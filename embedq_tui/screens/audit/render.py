@@ -1,4 +1,4 @@
-"""Rows of the audit log as they are drawn; everything in them may be anything."""
+"""Drawing rows of the audit log, whose texts may contain anything."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from datetime import date
 
 from rich.text import Text
 
-from embedq_tui.rendering.audit_lines import STYLES, subject_of, details_of
+from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
 from embedq_tui.rendering.styles import BAD, HEAD, NAME, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.events import Event
 from embedq_worker.text import age, printable, printable_line
 
 WIDE, VERY_WIDE = 100, 150
-"""Cells from which on there is room for the date and the category; for ids."""
+"""Widths from which date and category fit, and ids."""
 
 CUT = 400
-"""Characters of one text that a line may show: a line is no place for more."""
+"""Characters of one text that a line shows at most."""
 
 LONGEST = 20_000
-"""Characters of one text that are shown at all."""
+"""Characters of one text that the details show at most."""
 
 
 def audit_text(row: AuditRow, width: int, today: date) -> Text:
     """A row on one line.
 
     Args:
-        row: Of the log.
-        width: Cells there are.
-        today: By the local zone.
+        row: The row.
+        width: Available width in cells.
+        today: Today's date in local time.
     """
     event = row.event
     style = STYLES.get(event.level, "")
@@ -59,7 +59,7 @@ def _time(event: Event, width: int, today: date) -> str:
 
 
 def audit_detail(row: AuditRow) -> Text:
-    """All of a row."""
+    """A row in full."""
     text = Text()
     for name, value, style in _fields(row):
         text.append(f"{name:<10}", QUIET).append(_shown(value), style).append("\n")
@@ -84,7 +84,7 @@ def _fields(row: AuditRow) -> Iterator[tuple[str, str, str]]:
         took = "" if event.duration_ms is None else f"  {_took(event.duration_ms)}"
         yield "task", f"{row.task_id}{attempt}{took}", ""
     if row.article_id is not None:
-        yield "article", f"{row.article_id}  {row.slug or 'does not exist any more'}", ""
+        yield "article", f"{row.article_id}  {row.slug or 'no longer exists'}", ""
     if row.operation_id is not None:
         yield "operation", row.operation_id, ""
     if event.metadata:

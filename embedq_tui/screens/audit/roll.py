@@ -1,10 +1,10 @@
-"""A stretch of the audit log that grows at its end, and at its beginning by pages, and stays small.
+"""A bounded window of the audit log, which grows at its end, and at its beginning page by page.
 
-Why a tail that remembers, and not the newest page again and again: rows become visible when their transaction
-commits, so some come below those that were seen already, and at a thousand tasks a second a page is too
-short to meet them. `AuditTail` misses none, over any number of connections, and tells only what was committed
-since. Where too much was, the roll begins anew with the newest rows: all others are reached by pages, in
-which every row that is committed has its place.
+It follows a tail that remembers, rather than fetching the newest page again and again. Rows become visible
+when their transaction commits, so some appear below rows already seen, and at a thousand tasks a second one
+page is too short to include them. `AuditTail` misses none, across any number of connections, and returns only
+what has been committed since. If that is too much, the window starts over with the newest rows; all others
+are reached by paging, where every committed row is in its place.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ KEPT = 2_000
 PAGE = 200
 
 FLOOD = 10_000
-"""More than this in one look is not read to its end: the newest are read instead."""
+"""If one refresh brings more rows than this, it is cut short and the newest rows are read instead."""
 
 AWAY_S = 30.0
-"""After this long without a look it is cheaper to begin anew."""
+"""After this many seconds without a refresh it is cheaper to start over."""
 
 LATE = timedelta(seconds=15)
-"""How much older than its transaction's first write a row may say it is and still be told: every look reads
-that much of the log. Later ones are there when the operator comes back, or pages."""
+"""How much older than its transaction's first write a row's timestamp may be and still be found: every
+refresh reads that much of the log. Even older ones appear when the operator pages, or comes back."""
 
 LONGEST = 20_000
-"""Characters of a text that are kept: rows are many, and no pane shows more."""
+"""Characters to keep of each text: rows are many, and the details show no more."""
 
 
 def place(row: AuditRow) -> tuple[datetime, UUID]:
-    """Where a row stands in the log."""
+    """The position of a row in the log."""
     return row.event.at, row.id
 
 
 class _Stretch:
-    """Rows in the order of the log, without a gap between the first and the last."""
+    """Rows in log order, without a gap between the first and the last."""
 
     def __init__(self, rows: Iterable[AuditRow] = (), older: Cursor | None = None) -> None:
         self.rows = sorted(rows, key=place)
@@ -58,14 +58,14 @@ class _Stretch:
         self._ids = {row.id for row in self.rows}
 
     def copy(self) -> _Stretch:
-        """Another one that is alike."""
+        """An independent copy."""
         return _Stretch(self.rows, self.older)
 
     def add(self, rows: Iterable[AuditRow]) -> int:
-        """Add rows that are not there yet; those before its beginning are found by pages.
+        """Add new rows; those before the first row are left for paging.
 
         Returns:
-            How many.
+            How many were added.
         """
         first = place(self.rows[0]) if self.rows and self.older is not None else None
         fresh = [row for row in rows if row.id not in self._ids and (first is None or place(row) > first)]
@@ -79,11 +79,11 @@ class _Stretch:
         self.older = older
 
     def meets(self, rows: Iterable[AuditRow]) -> bool:
-        """Whether it has one of these."""
+        """Whether it contains any of these rows."""
         return any(row.id in self._ids for row in rows)
 
     def cut_start(self) -> None:
-        """Let the oldest rows go where there are too many."""
+        """Drop the oldest rows if there are too many."""
         if (excess := len(self.rows) - KEPT) > 0:
             self._ids.difference_update(row.id for row in self.rows[:excess])
             del self.rows[:excess]
@@ -91,10 +91,10 @@ class _Stretch:
             self.older = Cursor(first.event.at, first.id)
 
     def cut_end(self) -> int:
-        """Let the newest rows go where there are too many.
+        """Drop the newest rows if there are too many.
 
         Returns:
-            How many.
+            How many were added.
         """
         gone = self.rows[KEPT:]
         self._ids.difference_update(row.id for row in gone)
@@ -108,15 +108,15 @@ class _Stretch:
 
 
 class AuditRoll:
-    """What is known of the log, and what of it is shown.
+    """What is known of the log, and which part is shown.
 
     Args:
-        wanted: Which rows.
+        wanted: The filter.
 
     Attributes:
-        begun: Whether anything was read yet.
-        newer: Rows that came and are not shown, while the operator looks at others.
-        newer_exact: False: there are more than that.
+        begun: Whether anything has been read yet.
+        newer: Number of new rows that are not shown because the operator is looking at others.
+        newer_exact: Whether that number is exact, not a minimum.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -132,50 +132,50 @@ class AuditRoll:
         self._looked = 0.0
         self._looking = asyncio.Lock()
 
-    # -- what is shown
+    # -- display
 
     @property
     def rows(self) -> Sequence[AuditRow]:
-        """In the order of the log."""
+        """The rows to show, in log order."""
         return tuple(self._shown.rows)
 
     @property
     def filter(self) -> AuditFilter | None:
-        """As the database is asked; None while nothing was read."""
+        """The filter as resolved against the database; None before the first read."""
         return self._filter
 
     @property
     def has_older(self) -> bool:
-        """Whether there are rows before the first that is shown."""
+        """Whether there are rows before the first one shown."""
         return self._shown.older is not None
 
     @property
     def joined(self) -> bool:
-        """Whether what is shown reaches to the end of the log."""
+        """Whether the rows shown reach the end of the log."""
         return self._joined
 
     def follow(self) -> None:
-        """Show the newest rows, and go on with what comes."""
+        """Show the newest rows, and follow."""
         self._shown, self._joined = self._recent, True
         self.newer, self.newer_exact = 0, True
 
     def hold(self, *, still: bool = False) -> None:
-        """Keep what is shown; what comes is added behind it as long as there is room.
+        """Keep the rows shown; new ones are appended as long as there is room.
 
         Args:
-            still: Nothing is added.
+            still: Append nothing.
         """
         if self._shown is self._recent:
             self._shown = self._recent.copy()
         self._joined = self._joined and not still
 
-    # -- what is read
+    # -- reading
 
     async def look(self, connection: Connection) -> int:
-        """Read what is new.
+        """Read new rows.
 
         Returns:
-            How many rows.
+            The number of rows read.
         """
         async with self._looking:
             if self._tail is None or time.monotonic() - self._looked > AWAY_S:
@@ -186,17 +186,17 @@ class AuditRoll:
             return came
 
     async def read_older(self, connection: Connection) -> int:
-        """Read the page before the first row that is shown.
+        """Read the page before the first row shown.
 
         Returns:
-            How many rows.
+            The number of rows read.
         """
         stretch = self._shown
         if stretch.older is None or self._filter is None:
             return 0
         page = await audit_page(connection, self._filter, limit=PAGE, after=stretch.older, longest=LONGEST)
         if stretch is not self._shown:
-            return 0  # the operator went elsewhere meanwhile
+            return 0  # the operator has moved elsewhere in the meantime
         self.hold()
         self._shown.prepend(page.rows, page.next)
         if gone := self._shown.cut_end():
@@ -205,7 +205,7 @@ class AuditRoll:
         return len(page.rows)
 
     async def _begin(self, connection: Connection) -> int:
-        """Begin to follow, with the newest rows."""
+        """Start following, with the newest rows."""
         wanted = self.wanted.filter
         if self.wanted.article is not None:
             wanted = replace(wanted, article=await article_id(connection, self.wanted.article))
@@ -224,7 +224,7 @@ class AuditRoll:
         return self._add(rows)
 
     def _leap(self, rows: Sequence[AuditRow], older: Cursor | None) -> int:
-        """Between these rows and those before are others: they are read when the operator goes there."""
+        """Start over with newer rows; those in the gap are read when the operator pages there."""
         follows = self._shown is self._recent
         self._recent = _Stretch(rows, older)
         if follows:
@@ -258,7 +258,7 @@ class AuditRoll:
 
 @dataclass(frozen=True, eq=False)
 class FollowLog(Question[int]):
-    """What is new in the log; it goes into the roll, from which a look that is cut off takes nothing away."""
+    """New rows of the log, added to the roll directly, so that an interrupted read loses nothing."""
 
     roll: AuditRoll
     hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
@@ -272,7 +272,7 @@ class FollowLog(Question[int]):
 
 @dataclass(frozen=True)
 class OnePage(Question[AuditPage]):
-    """A page of the log, the newest rows first."""
+    """A page of the log, newest rows first."""
 
     wanted: AuditFilter
     after: Cursor | None
@@ -285,7 +285,7 @@ class OnePage(Question[AuditPage]):
 
 @dataclass(frozen=True, eq=False)
 class OlderRows(Question[int]):
-    """The page before what is shown; it goes into the roll."""
+    """The page before the rows shown, added to the roll."""
 
     roll: AuditRoll
     within_s: ClassVar[float] = 60.0

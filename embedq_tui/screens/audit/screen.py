@@ -1,4 +1,4 @@
-"""The audit log: what happened, and what happens."""
+"""The audit log, past and live."""
 
 from __future__ import annotations
 
@@ -34,31 +34,45 @@ from embedq_worker.text import printable_line
 
 
 class AuditScreen(Filtering[Wanted]):
-    """The log as it grows. At its end it follows; a row that is looked at stays where it is."""
+    """The growing log. At its end it follows new rows; anywhere else the current row stays in place."""
 
     MODE = "audit"
     EXAMPLE = EXAMPLE
     AUTO_FOCUS = "#rows"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "detail", "Details", id="audit.detail", tooltip="All of the row, with its error"),
-        Binding("o", "open_task", "Task", id="audit.task", tooltip="The task that the row is about"),
+        Binding("enter", "detail", "Details", id="audit.detail", tooltip="Show the full row, with its error"),
+        Binding("o", "open_task", "Task", id="audit.task", tooltip="Open the row's task"),
         Binding(
             "slash",
             "filter",
             "Filter",
             key_display="/",
             id="audit.filter",
-            priority=True,  # what is typed next is written, and never taken for commands
-            tooltip=f"Only: {EXAMPLE}",
+            priority=True,  # what is typed next goes into the line and is never taken for commands
+            tooltip=f"Filter: {EXAMPLE}",
         ),
-        Binding("v", "level", "Level", id="audit.level", tooltip="Rows from info on, warn, error, or all"),
-        Binding("u", "undo_row", "Undo", id="audit.undo", tooltip="Take back the operation of the row"),
-        Binding("e", "export", "Export", show=False, id="audit.export", tooltip="The rows into a file"),
-        Binding("y", "copy", "Copy", show=False, id="audit.copy", tooltip="Copy all of the row"),
+        Binding("v", "level", "Level", id="audit.level", tooltip="Minimum level: info, warn, error, or all"),
+        Binding("u", "undo_row", "Undo", id="audit.undo", tooltip="Undo the row's operation"),
+        Binding(
+            "e",
+            "export",
+            "Export",
+            show=False,
+            id="audit.export",
+            tooltip="Export all matching rows to a file",
+        ),
+        Binding("y", "copy", "Copy", show=False, id="audit.copy", tooltip="Copy the full row"),
         Binding("left_square_bracket", "older", "Older", key_display="[", show=False, id="audit.older"),
         Binding("right_square_bracket", "newer", "Newer", key_display="]", show=False, id="audit.newer"),
-        Binding("escape", "back", "Back", show=False, id="audit.back", tooltip="Close; clear the filter"),
+        Binding(
+            "escape",
+            "back",
+            "Back",
+            show=False,
+            id="audit.back",
+            tooltip="Close details, then clear the filter",
+        ),
     ]
 
     def __init__(self) -> None:
@@ -67,7 +81,7 @@ class AuditScreen(Filtering[Wanted]):
         self._error: EmbedqError | None = None
         self._reading: AuditRoll | None = None
         self._offered: tuple[object, ...] = ()
-        # Kept instead of looked for: when the console ends, what is inside of others goes first.
+        # References instead of queries: when the console closes, nested widgets are removed first.
         self._rows: LogList[AuditRow] = LogList(lambda row: row.id, self._line, id="rows")
         self._fields = Static(id="fields")
         self._detail = VerticalScroll(self._fields, id="detail")
@@ -78,10 +92,10 @@ class AuditScreen(Filtering[Wanted]):
         self._roll = AuditRoll(wanted)
         self._question = FollowLog(self._roll)
 
-    # -- what base asks
+    # -- overrides
 
     def body(self) -> ComposeResult:
-        """What is shown of the log, a line to filter it, the log, a row in full."""
+        """The filter and position, the filter line, the log, a row in full."""
         yield Line(id="about")
         yield from self.filter_widgets()
         with Container(id="log"):
@@ -89,16 +103,16 @@ class AuditScreen(Filtering[Wanted]):
             yield self._detail
 
     def questions(self) -> Iterable[Question[Any]]:
-        """What is new."""
+        """The question for new rows."""
         yield self._question
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show what is new."""
+        """Show new rows."""
         self._error = answer.error
         self._draw()
 
     def freeze(self, frozen: bool) -> None:
-        """Keep what is shown; afterwards it goes on at the end."""
+        """Freeze the display; unfreezing jumps to the end and follows."""
         if frozen:
             self._roll.hold(still=True)
         elif self.frozen:
@@ -108,7 +122,7 @@ class AuditScreen(Filtering[Wanted]):
         self._draw()
 
     def draw_frame(self) -> None:
-        """Also what is known without being shown."""
+        """Also update the position, which counts rows not shown."""
         super().draw_frame()
         if self.alive:
             self._draw_about()
@@ -150,14 +164,14 @@ class AuditScreen(Filtering[Wanted]):
         if self._error is not None:
             return Text(f"{printable_line(self._error.message)} ", BAD)
         if not roll.begun:
-            return self.unknown("reading").append(" ")
+            return self.unknown("loading").append(" ")
         if not rows.items:
-            return Text("there are no such rows ", QUIET)
+            return Text("no rows match ", QUIET)
         where = f"row {rows.place + 1:,} of {len(rows.items):,}{'+' if roll.has_older else ''}  "
         if self._reading is roll:
-            return Text.assemble((where, QUIET), ("reading older ", QUIET))
+            return Text.assemble((where, QUIET), ("loading older ", QUIET))
         if self.frozen:
-            return Text.assemble((where, QUIET), (f"{self._newer()} since, f: go on ", DOUBTFUL))
+            return Text.assemble((where, QUIET), (f"{self._newer()} since, f: unfreeze ", DOUBTFUL))
         if roll.newer or not roll.joined:
             return Text.assemble((where, QUIET), (f"{self._newer()} below, G: to the end ", DOUBTFUL))
         follows = ("following ", GOOD) if rows.following else ("G: follow ", QUIET)
@@ -196,7 +210,7 @@ class AuditScreen(Filtering[Wanted]):
         self.action_detail()
 
     def _go_older(self, lines: int) -> None:
-        """Go up beyond the first row; a key that is held down reads what is there once."""
+        """Load rows before the first one; a key held down loads them only once."""
         if self._roll.has_older and self._reading is not self._roll:
             self._reading = self._roll
             self._draw_about()
@@ -204,11 +218,11 @@ class AuditScreen(Filtering[Wanted]):
 
     @work(exclusive=True, group="older", exit_on_error=False)
     async def _read_older(self, roll: AuditRoll, lines: int) -> None:
-        """Read the page before the first row, and go on up into it."""
+        """Load the page before the first row, and move up into it."""
         try:
             found = await self.session.ask(OlderRows(roll))
         except EmbedqError as error:
-            self.notify(printable_line(str(error)), title="Not read", severity="error", markup=False)
+            self.notify(printable_line(str(error)), title="Loading failed", severity="error", markup=False)
             return
         finally:
             if self._reading is roll:
@@ -219,36 +233,36 @@ class AuditScreen(Filtering[Wanted]):
             self._rows.action_move(-lines)
 
     def action_older(self) -> None:
-        """A page up, or the page before."""
+        """Move a page up, loading older rows if necessary."""
         if self._rows.place > 0:
             self._rows.action_page(-1)
         else:
             self._go_older(max(self._rows.size.height - 1, 1))
 
     def action_newer(self) -> None:
-        """A page down."""
+        """Move a page down."""
         self._rows.action_page(1)
 
     # -- filter
 
     def filter_text(self) -> str:
-        """As it is written."""
+        """The current filter as text."""
         return self._roll.wanted.typed
 
     def parsed(self, text: str) -> Wanted:
-        """As it was written."""
+        """Parse a filter."""
         return parse(text)
 
     def completed(self, text: str) -> str | None:
-        """With the names of keys, levels and categories."""
+        """Complete keys, levels and categories."""
         return complete(text)
 
     def back_to_list(self) -> None:
-        """Take keys in the log."""
+        """Focus the log."""
         self.set_focus(self._rows)
 
     def look_for(self, wanted: Wanted) -> None:
-        """Show the rows that fulfil another filter."""
+        """Apply another filter."""
         self.store.forget(self._question)
         self._error = None
         self._about(wanted)
@@ -259,14 +273,14 @@ class AuditScreen(Filtering[Wanted]):
         self.ask_anew()
 
     def action_level(self) -> None:
-        """The next level: what is graver is shown, too."""
+        """Change the minimum level."""
         cycle = (*LEVELS[1:], LEVELS[0])
         wanted = self._roll.wanted
         at = cycle.index(wanted.filter.level) if wanted.filter.level in cycle else -1
         self.look_for(wanted.at_level(cycle[(at + 1) % len(cycle)]))
 
     def action_back(self) -> None:
-        """Close what is open, the newest first; then clear the filter."""
+        """Close the filter line or the details; then clear the filter."""
         if self.editing:
             self.close_filter()
         elif self.has_class("-detailed"):
@@ -277,7 +291,7 @@ class AuditScreen(Filtering[Wanted]):
     # -- the row under the cursor
 
     def action_detail(self) -> None:
-        """Show all of the row, or no longer. It stays the same row while others come."""
+        """Show or hide the full row. It stays the same row while new ones arrive."""
         self.toggle_class("-detailed")
         if self.has_class("-detailed"):
             self._rows.following = False
@@ -287,7 +301,7 @@ class AuditScreen(Filtering[Wanted]):
         self._draw()
 
     def action_open_task(self) -> None:
-        """Show the task of the row."""
+        """Open the row's task."""
         row = self._rows.current
         if row is not None and row.task_id is not None:
             from embedq_tui.screens.tasks.detail import TaskDetailScreen
@@ -296,14 +310,14 @@ class AuditScreen(Filtering[Wanted]):
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo_row(self) -> None:
-        """Take back the operation of the row."""
+        """Undo the row's operation."""
         row = self._rows.current
         if row is not None and (operation := operation_of(row)) is not None:
             await self.console.executor.history.undo(operation)
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
-        """Write all rows that fulfil the filter into a file, the newest first."""
+        """Export all matching rows to a file, newest first."""
         if (wanted := self._roll.filter) is not None:
             await export(self.console, "audit", self._pages(wanted))
 
@@ -319,15 +333,15 @@ class AuditScreen(Filtering[Wanted]):
         """Copy the row."""
         if (row := self._rows.current) is not None:
             self.app.copy_to_clipboard(json.dumps(plain(document(row)), ensure_ascii=False, indent=2))
-            self.notify("The row is copied", markup=False)
+            self.notify("Row copied", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done with the row."""
+        """Offer what can be done with the row."""
         if action not in ("undo_row", "open_task", "copy") or not self.alive:
             return super().check_action(action, parameters)
         row = self._rows.current
         match action:
-            case "undo_row":  # elsewhere the key takes back what was done last
+            case "undo_row":  # on other rows the key falls through to the global undo
                 return row is not None and operation_of(row) is not None
             case "open_task":
                 return row is not None and row.task_id is not None

@@ -1,1 +1,1 @@
-"""Failed tasks by error."""
+"""Failed tasks, grouped by error."""

@@ -1,4 +1,4 @@
-"""Groups of failures as rows, and one of them in full."""
+"""Failure groups as table rows, and one of them in full."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable, printable_line
 
 LONGEST = 4_000
-"""Characters of a sample error that are shown; the task has all of it."""
+"""Characters shown of a sample error; the task's details have all of it."""
 
 BAR = 5
 
 TREND = 12
-"""Bars of a trend."""
+"""Number of bars in a trend."""
 
 COLUMNS = (
     Column("group", "Group", 8),
@@ -39,13 +39,13 @@ COLUMNS = (
 
 
 def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, ascii_only: bool) -> Row:
-    """A group as a row.
+    """A group as a table row.
 
     Args:
-        group: Counted.
-        trend: Its bars; None where they are not known.
+        group: The group.
+        trend: Its bars; None if unknown.
         now: The database's time.
-        ascii_only: Nothing but ASCII can be shown.
+        ascii_only: Use ASCII characters only.
     """
     cells = (
         Text(group.fingerprint, NAME),
@@ -60,17 +60,17 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, a
 
 
 def share_bar(share: float, *, ascii_only: bool) -> str:
-    """A part of all as a bar and a percentage; however small, it is seen."""
+    """A share as a bar and a percentage; even the smallest share shows at least one block."""
     full, hollow = ("#", ".") if ascii_only else ("█", "░")
     blocks = max(round(share * BAR), 1)
     return f"{full * blocks}{hollow * (BAR - blocks)} {percentage(share):>4}"
 
 
 def head(found: Failures) -> Text:
-    """All failures in a sentence."""
+    """All failures in one sentence."""
     if not found.failed and not found.groups:
-        return Text("No task has failed.", f"{HEAD} {GOOD}")
-    more = " and more, smaller ones" if found.more else ""
+        return Text("No failed tasks.", f"{HEAD} {GOOD}")
+    more = ", and smaller ones" if found.more else ""
     return Text.assemble(
         (count(found.failed, "failed task"), f"{HEAD} {BAD}"),
         f" in {count(len(found.groups), 'group')} by error{more}",
@@ -78,23 +78,23 @@ def head(found: Failures) -> Text:
 
 
 def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[FailureGroup]:
-    """Groups in an order from before; those that are new come last, in their own order."""
+    """Groups in a previous order; new ones come last, in their own order."""
     places = {fingerprint: place for place, fingerprint in enumerate(order)}
     return sorted(groups, key=lambda group: places.get(group.fingerprint, len(places)))
 
 
 def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | None:
-    """When the tasks of a group failed, in a line; None where that is not known."""
+    """When the tasks of a group failed, in one line; None if unknown."""
     bars = found.bars.get(group)
     if bars is None:
         return None
     span = age((found.bar * len(bars)).total_seconds())
     if not any(bars):
-        return f"None of them in the last {span} (t)", ""
+        return f"None in the last {span} (t: change)", ""
     more = "+" if max(bars) >= found.counted else ""
     spark = sparkline(bars, len(bars), ascii_only=ascii_only)
     each = age(found.bar.total_seconds())
-    return f"{sum(bars):,}{more} in the last {span} (t), by {each}: |{spark:>{len(bars)}}|", ""
+    return f"{sum(bars):,}{more} in the last {span} (t: change), per {each}: |{spark:>{len(bars)}}|", ""
 
 
 def group_lines(
@@ -104,16 +104,16 @@ def group_lines(
     now: datetime,
     width: int,
 ) -> Iterator[TextLine]:
-    """A group in full: what to do, the sample, its newest tasks.
+    """A group in full: the advice, a sample error, its newest tasks.
 
     Args:
-        group: With its sample.
-        newest: Its latest tasks; None before they are known.
-        trend: Of `trend_line`.
+        group: The group, with its sample.
+        newest: Its newest tasks; None while unknown.
+        trend: From `trend_line`.
         now: The database's time.
-        width: Cells there are.
+        width: Available width in cells.
     """
-    yield f"To do: {advice_here(group.advice, 'retry them (r)')}", ""
+    yield f"Advice: {advice_here(group.advice, 'retry them (r)')}", ""
     if trend is not None:
         yield trend
     sample = newest[0].error if newest else group.newest[0].error if group.newest else ""
@@ -121,12 +121,12 @@ def group_lines(
     for line in printable(sample[:LONGEST].replace("\r\n", "\n")).split("\n"):
         yield line, BAD
     if len(sample) > LONGEST:
-        yield "(cut here: the details of a task have all of it)", QUIET
+        yield "(cut here; open a task for the full error)", QUIET
     yield "Newest tasks", QUIET
     for task in newest or ():
         when = age((now - task.at).total_seconds()) + " ago" if task.at else "unknown"
         name = printable_line(article_of(task), max(width - 40, 10))
-        yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} tries", ""
+        yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} attempts", ""
 
 
 def _bars(trend: Sequence[int] | None, *, ascii_only: bool) -> Text:

@@ -1,4 +1,4 @@
-"""Failed tasks by what went wrong: how many, since when, what to do, and doing it to just those."""
+"""Failed tasks grouped by error: how many, since when, what to do, and actions on just one group."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ from embedq_worker.text import printable_line
 
 GROUPS = 100
 NEWEST = 10
-"""Tasks named of the group under the cursor."""
+"""Tasks to list of the group under the cursor."""
 
 DRAWN = 40
-"""Groups whose trend is drawn, the biggest."""
+"""Number of groups, largest first, whose trend is drawn."""
 
 SPANS = (timedelta(hours=1), timedelta(hours=24), timedelta(days=7))
-"""Of a trend."""
+"""The periods a trend can cover."""
 
 STEADY_S = 3.0
-"""Seconds after a key during which rows keep their order, whatever is counted."""
+"""Seconds after a key press during which rows keep their order, whatever the counts."""
 
 RESTED_S = 0.15
-"""Seconds the cursor has to rest before the newest tasks of a group are asked for."""
+"""Seconds the cursor must rest on a group before its newest tasks are fetched."""
 
 
 @dataclass(frozen=True)
 class Groups(Question[Failures]):
-    """The groups, the biggest first."""
+    """The groups, largest first."""
 
     pause_s: ClassVar[float] = 1.0
 
@@ -86,11 +86,11 @@ class NewestOf(Question[TaskPage]):
 
 @dataclass(frozen=True)
 class TrendsOf(Question[Trends]):
-    """When the tasks of groups failed.
+    """When the tasks of some groups failed.
 
     Attributes:
         groups: Their fingerprints.
-        over: The time back from now.
+        over: How far back from now.
     """
 
     groups: tuple[str, ...]
@@ -109,24 +109,24 @@ def of_group(fingerprint: str) -> TaskFilter:
 
 
 class FailuresScreen(TaskTableScreen):
-    """Groups above, the one under the cursor below."""
+    """The groups above, the one under the cursor in full below."""
 
     MODE = "failures"
     CHANGES = frozenset({"retry", "cancel"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
         Binding(
-            "x", "cancel", "Cancel group", id="failures.cancel", tooltip="Give all tasks of this group up"
+            "x", "cancel", "Cancel group", id="failures.cancel", tooltip="Give up on all tasks of this group"
         ),
-        Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll what is below: down"),
-        Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll what is below: up"),
-        Binding("t", "span", "Trend", id="failures.span", tooltip="The trend of the last hour, day, week"),
+        Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll the details down"),
+        Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll the details up"),
+        Binding("t", "span", "Trend", id="failures.span", tooltip="Trend over the last hour, day or week"),
         Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
         Binding(
-            "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the name of the group"
+            "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the group's fingerprint"
         ),
         Binding(
-            "e", "export", "Export", show=False, id="failures.export", tooltip="Write the groups to a file"
+            "e", "export", "Export", show=False, id="failures.export", tooltip="Export the groups to a file"
         ),
     ]
 
@@ -144,12 +144,12 @@ class FailuresScreen(TaskTableScreen):
         self._head = Text()
 
     def body(self) -> ComposeResult:
-        """A sentence, the groups, one of them."""
+        """A summary, the groups, one of them in full."""
         yield Static(id="head")
         yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="groups")
         yield TextView(id="group")
 
-    # -- what is shown
+    # -- display
 
     @property
     def _current(self) -> FailureGroup | None:
@@ -159,7 +159,7 @@ class FailuresScreen(TaskTableScreen):
         return next((group for group in groups if group.fingerprint == key), None)
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The groups and when they failed; of one its newest tasks."""
+        """The groups, their trends, and the newest tasks of one."""
         yield Groups()
         if groups := self._drawn:
             yield TrendsOf(groups, SPANS[self._span])
@@ -168,12 +168,12 @@ class FailuresScreen(TaskTableScreen):
 
     @property
     def _drawn(self) -> tuple[str, ...]:
-        """Groups whose trend is drawn."""
+        """The groups whose trend is drawn."""
         groups = self._found.groups[:DRAWN] if self._found else ()
         return tuple(sorted(group.fingerprint for group in groups))
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show an answer; after an error what was known before stays."""
+        """Show an answer; after an error the previous one stays."""
         match answer.question, answer.value:
             case NewestOf(group=group), TaskPage() as page:
                 self._newest = {group: page}
@@ -188,7 +188,7 @@ class FailuresScreen(TaskTableScreen):
         self._draw(self.store.now())
 
     def take(self, answer: Answer[Any]) -> None:
-        """What is shown for the first time of a group, or of a span, is no change of what stands still."""
+        """Even while frozen, show the first answer for a group or a period: it replaces nothing on screen."""
         new = answer.question == NewestOf(self._asked) and self._asked not in self._newest
         span = SPANS[self._span]
         other = self._trends is not None and self._trends.bar != span / TREND
@@ -198,11 +198,11 @@ class FailuresScreen(TaskTableScreen):
             super().take(answer)
 
     def state_changed(self) -> None:
-        """The database may be lost, or found again."""
+        """The connection may be lost or restored."""
         self._draw(self.store.now())
 
     def ticked(self, now: datetime) -> None:
-        """Show ages; put the groups in their order when nobody moves."""
+        """Update ages, and re-sort the groups once the operator is idle."""
         self._draw(now)
 
     def _draw(self, now: datetime | None) -> None:
@@ -210,7 +210,7 @@ class FailuresScreen(TaskTableScreen):
         if self._error is not None:
             text = Text(printable_line(self._error.line), BAD)
         else:
-            text = self.unknown("Looking ...") if found is None else head(found)
+            text = self.unknown("Loading ...") if found is None else head(found)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
@@ -245,12 +245,12 @@ class FailuresScreen(TaskTableScreen):
     # -- the cursor
 
     def on_key(self, event: events.Key) -> None:
-        """Whoever moves finds the rows where they were."""
-        self._touched_at = time.monotonic()  # that of `ActionScreen` is called, too
+        """Note the key press: rows keep their order while the operator is moving."""
+        self._touched_at = time.monotonic()  # Textual also calls the handler of `ActionScreen`
 
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:
-        """Show another group; its newest tasks when the cursor rests."""
+        """Show another group; its newest tasks follow when the cursor rests."""
         now = self.store.now()
         if self._found is None or now is None:
             return
@@ -270,32 +270,32 @@ class FailuresScreen(TaskTableScreen):
         self.ask_anew()
 
     def action_scroll_detail(self, lines: int) -> None:
-        """Scroll the group below."""
+        """Scroll the details."""
         self.query_one(TextView).scroll_relative(y=lines, animate=False)
 
     def action_span(self) -> None:
-        """Look back for longer."""
+        """Change the period of the trend."""
         self._span = (self._span + 1) % len(SPANS)
         self.ask_anew()
 
     # -- acting
 
     def can_act(self, action: str) -> bool:
-        """Where there is a group."""
+        """Act only on a group."""
         return self._current is not None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what can be done here and now is offered."""
+        """Offer only what can be done now."""
         if action in ("copy", "copy_group", "export", "scroll_detail", "span"):
             return self._current is not None
         return super().check_action(action, parameters)
 
     def action_retry(self) -> None:
-        """Retry the tasks of this group, as many as there are."""
+        """Retry all tasks of this group."""
         self._do_to_group(retry)
 
     def action_cancel(self) -> None:
-        """Cancel the tasks of this group, as many as there are."""
+        """Cancel all tasks of this group."""
         self._do_to_group(give_up)
 
     def _do_to_group(self, asked: Callable[..., Request]) -> None:
@@ -304,7 +304,7 @@ class FailuresScreen(TaskTableScreen):
             scope = f'failed tasks of group {group.fingerprint}, "{error}"'
             self.carry_out(asked(of_group(group.fingerprint), scope=scope))
 
-    # -- looking closer, taking along
+    # -- details, copy, export
 
     @on(DataTable.RowSelected)
     def _tasks(self) -> None:
@@ -315,14 +315,14 @@ class FailuresScreen(TaskTableScreen):
 
         self.console.action_show("tasks")
         tasks = self.console.screen_stack[0]
-        while self.console.screen is not tasks:  # the details of one that was looked at before
+        while self.console.screen is not tasks:  # details of a task opened earlier
             self.console.pop_screen()
         if isinstance(tasks, TasksScreen):
             tasks.call_next(tasks.look_for, of_group(group.fingerprint))
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
-        """Write the groups to a file."""
+        """Export the groups to a file."""
 
         groups = self._found.groups if self._found else ()
 
@@ -332,7 +332,7 @@ class FailuresScreen(TaskTableScreen):
         await export(self.console, "failures", pages(), total=len(groups))
 
     def action_copy(self) -> None:
-        """Copy the newest error of the group, as it is stored."""
+        """Copy the group's newest error, as stored."""
         if (group := self._current) is not None:
             error = group.newest[0].error if group.newest else group.error
             self.app.copy_to_clipboard(error)

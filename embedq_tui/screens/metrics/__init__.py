@@ -1,1 +1,1 @@
-"""The pace over time."""
+"""Throughput and latency over time."""

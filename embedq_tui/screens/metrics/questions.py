@@ -1,4 +1,4 @@
-"""What the metrics screen asks, and what it draws of the answers."""
+"""The questions of the metrics screen, and the plots it draws from the answers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from embedq_worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The pace of the queue over a time.
+    """The queue's metrics over a span of time.
 
     Attributes:
-        plotted: In short periods.
-        tabled: In periods of which a reader can take in each; may be the same.
+        plotted: In short periods, for the plots.
+        tabled: In periods long enough for a readable table; may be the same.
     """
 
     plotted: Metrics
@@ -27,7 +27,7 @@ class Measured:
 
 
 class Measure(Question[Measured]):
-    """Costs seconds where tasks are millions: one is asked at a time, and seldom. No signal makes it new."""
+    """Takes seconds with millions of tasks: asked one at a time, rarely, and not on notifications."""
 
     title: ClassVar[str]
     since: ClassVar[timedelta]
@@ -46,7 +46,7 @@ class Measure(Question[Measured]):
 
 @dataclass(frozen=True)
 class LastHour(Measure):
-    """By minute. Half of the seconds from one answer to the next are of each kind of wait."""
+    """By minute. Pause and interval add up: ten seconds between answers."""
 
     title: ClassVar[str] = "1 h"
     since: ClassVar[timedelta] = timedelta(hours=1)
@@ -89,7 +89,7 @@ class Picture:
 
     Attributes:
         title: With the unit.
-        lines: By name, what of a period is drawn.
+        lines: By name, the value of each period to draw.
     """
 
     name: str
@@ -117,8 +117,8 @@ PICTURES = (
         "Processing time, ms",
         {name: _of(lambda period: period.processing_ms, name) for name in _PERCENTILES},
     ),
-    Picture("depth", "Tasks pending or in hand", {"depth": lambda period: period.depth_mean}),
-    Picture("errors", "Failed, % of what ended", {"failed": lambda period: _percent(period.error_rate)}),
+    Picture("depth", "Tasks pending or processing", {"depth": lambda period: period.depth_mean}),
+    Picture("errors", "Failed, % of ended tasks", {"failed": lambda period: _percent(period.error_rate)}),
     Picture(
         "wait", "Wait, ms", {name: _of(lambda period: period.wait_ms, name) for name in _PERCENTILES}
     ),

@@ -1,4 +1,4 @@
-"""Throughput, times, depth and errors over time: plots, and the figures below them."""
+"""Throughput, latency, depth and errors over time: plots, with the figures below."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ LEAST = {"Wait p95": 92}
 
 
 class MetricsScreen(ConsoleScreen):
-    """Plots: one at a time, four or six, as there is room."""
+    """Shows one, four or six plots at a time, depending on the size of the terminal."""
 
     MODE = "metrics"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "span", "1h/24h/7d", id="metrics.span", tooltip="The next span of time"),
-        Binding("e", "export", "Export", show=False, id="metrics.export", tooltip="The figures into a file"),
+        Binding("t", "span", "1h/24h/7d", id="metrics.span", tooltip="Change the time span"),
+        Binding(
+            "e", "export", "Export", show=False, id="metrics.export", tooltip="Export the figures to a file"
+        ),
         Binding("y", "copy", "Copy", show=False, id="metrics.copy", tooltip="Copy the table"),
-        Binding("left,h", "turn(-1)", "Plot before", show=False, id="metrics.previous", priority=True),
+        Binding("left,h", "turn(-1)", "Previous plot", show=False, id="metrics.previous", priority=True),
         Binding("right,l", "turn(1)", "Next plot", key_display="→", id="metrics.next", priority=True),
     ]
 
@@ -53,34 +55,34 @@ class MetricsScreen(ConsoleScreen):
         self._each = 1
         self._measured: Measured | None = None
         self._answer: Answer[Any] | None = None
-        # Kept instead of looked for: when the console ends, what is inside of others goes first.
+        # References instead of queries: when the console closes, nested widgets are removed first.
         self._plots = [Plot(picture.title, ascii_only=ascii_only(), id=picture.name) for picture in PICTURES]
         self._table = KeyedTable(_columns(), id="table")
         self._text = Static(MEASURING, id="note")
         self.add_class("-quiet")
 
-    # -- what base asks
+    # -- overrides
 
     def body(self) -> ComposeResult:
-        """Which span, plots, figures."""
+        """The time span, plots, figures."""
         yield Line(id="about")
         yield self._text
         yield Container(*self._plots, id="plots")
         yield self._table
 
     def questions(self) -> Iterable[Question[Any]]:
-        """One at a time."""
+        """The question for the current span."""
         yield self._span
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show the figures; those before stay where there are no new ones."""
+        """Show the figures; after an error the previous ones stay."""
         self._answer = answer
         if isinstance(answer.value, Measured):
             self._measured = answer.value
         self._draw()
 
     def on_resize(self) -> None:
-        """As many plots as there is room for."""
+        """Show as many plots as fit."""
         width, height = self.size
         self._each = 6 if width >= 180 and height >= 44 else 4 if width >= 120 and height >= 36 else 1
         self._page = min(self._page, self._pages - 1)
@@ -90,7 +92,7 @@ class MetricsScreen(ConsoleScreen):
         self._choose()
 
     def draw_frame(self) -> None:
-        """Also how old the figures are."""
+        """Also update the age of the figures."""
         super().draw_frame()
         if self.alive:
             self.query_one("#about", Line).say(spread(self._spans(), self._state(), self.size.width))
@@ -98,7 +100,7 @@ class MetricsScreen(ConsoleScreen):
     # -- keys
 
     def action_span(self) -> None:
-        """The next span."""
+        """Change to the next span."""
         self._span = SPANS[(SPANS.index(self._span) + 1) % len(SPANS)]
         self._measured = self._answer = None
         if self.frozen:
@@ -107,14 +109,14 @@ class MetricsScreen(ConsoleScreen):
         self.ask_anew()
 
     def action_turn(self, pages: int) -> None:
-        """The next plots."""
+        """Turn to other plots."""
         self._page = (self._page + pages) % self._pages
         self._choose()
         self.draw_frame()
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
-        """Write the figures of each period into a file."""
+        """Export the figures of each period to a file."""
         if self._measured is not None:
             await export(self.console, "metrics", self._exported(self._measured.plotted))
 
@@ -127,7 +129,7 @@ class MetricsScreen(ConsoleScreen):
             found = self._measured.tabled
             rows = [(name, *cells(period, ALL)) for name, period in _named(found)]
             self.app.copy_to_clipboard("\n".join("\t".join(row) for row in [("", *ALL), *rows]))
-            self.notify("The table is copied", markup=False)
+            self.notify("Table copied", markup=False)
 
     # -- drawing
 
@@ -154,13 +156,13 @@ class MetricsScreen(ConsoleScreen):
         self.draw_frame()
 
     def _note(self) -> str:
-        """What there is to say instead of figures."""
+        """The message to show instead of figures; empty if there are figures."""
         if self._measured is None:
             error = self._answer and self._answer.error
             return printable_line(error.message) if error else self.unknown(MEASURING).plain
         if anything(self._measured.plotted):
             return ""
-        return f"Nothing ended and no worker ran in the last {self._span.title}."
+        return f"No task ended and no worker ran in the last {self._span.title}."
 
     def _plot(self, found: Metrics) -> None:
         periods = _telling(found.periods)
@@ -183,7 +185,7 @@ class MetricsScreen(ConsoleScreen):
         answer, now = self._answer, self.store.now()
         if self._measured is None or now is None:
             failed = answer is not None and answer.error is not None
-            return Text("not known ", BAD) if failed else self.unknown("measuring").append(" ")
+            return Text("unknown ", BAD) if failed else self.unknown("measuring").append(" ")
         if answer is not None and answer.error is not None:
             return Text(f"{printable_line(answer.error.message)} ", BAD)
         old_s = (now - self._measured.plotted.at).total_seconds()
@@ -191,7 +193,7 @@ class MetricsScreen(ConsoleScreen):
 
 
 def _telling(periods: Sequence[Period]) -> Sequence[Period]:
-    """Without the one that has just begun: of its first seconds a plot would show a fall that is none."""
+    """Drop a period that has only just begun: in a plot it would look like a sudden fall."""
     if (
         len(periods) > 1
         and (periods[-1].until - periods[-1].since) < (periods[-2].until - periods[-2].since) / 2
@@ -209,7 +211,7 @@ def _columns() -> list[Column]:
 
 
 def _named(found: Metrics) -> Iterator[tuple[str, Period]]:
-    """All of the time first, then its periods, the newest first."""
+    """The whole span first, then its periods, newest first."""
     yield "All", found.total
     for period in reversed(found.periods):
         yield when(period, found.by), period

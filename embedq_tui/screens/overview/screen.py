@@ -1,4 +1,4 @@
-"""Everything at a glance: counts, pace, workers, provider, failures, audit log; plots where there is room."""
+"""Everything at a glance: counts, rates, workers, provider, failures, audit log; plots if they fit."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ ROWS = 60
 GROUPS = 5
 
 SPARK, LEAST_SPARK = 24, 6
-"""Cells of the sparkline where there is room for it; of fewer nothing can be read."""
+"""Width of the sparkline in cells, and the minimum below which it is unreadable."""
 
 LONGEST = 500
-"""Characters of a text of the audit log: a line shows no more."""
+"""Characters to fetch of each audit text: a line shows no more."""
 
 
 @dataclass(frozen=True)
 class TopFailures(Question[Failures]):
-    """The biggest groups of failures."""
+    """The largest failure groups."""
 
     pause_s: ClassVar[float] = 2.0
     every_s: ClassVar[float] = 30.0
@@ -86,11 +86,11 @@ class LastHour(Question[Metrics]):
 
 
 class _Row(Horizontal, Backdrop):
-    """Side by side."""
+    """Widgets side by side."""
 
 
 class _Column(Vertical, Backdrop):
-    """One below the other."""
+    """Widgets one below the other."""
 
 
 class OverviewScreen(ConsoleScreen):
@@ -118,14 +118,14 @@ class OverviewScreen(ConsoleScreen):
         yield Lines("Audit", from_end=True, id="audit")
 
     def questions(self) -> Iterable[Question[Any]]:
-        """Plots are asked for where there is room for them."""
+        """Ask for plot data only if plots fit."""
         yield TopFailures()
         yield LastRows()
         if self.has_class("-high"):
             yield LastHour()
 
     def on_resize(self) -> None:
-        """There may be room for plots now."""
+        """Plots may fit now, or no longer."""
         self.ask_anew()
 
     def answered(self, answer: Answer[Any]) -> None:
@@ -164,10 +164,10 @@ class OverviewScreen(ConsoleScreen):
             audit.show([self.unknown()])
 
     def _draw_ages(self, seen: Overview, now: datetime) -> None:
-        """What is another every second."""
+        """Draw what changes every second."""
         self.query_one("#figures", Lines).show(self._figures(seen, now))
         workers = self.query_one("#workers", Lines)
-        workers.show([*worker_lines(seen.workers, now)] or [Text("none has signed on", QUIET)])
+        workers.show([*worker_lines(seen.workers, now)] or [Text("none registered", QUIET)])
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
         none = Text("none", QUIET) if self._failures else self.unknown()

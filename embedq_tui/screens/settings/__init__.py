@@ -1,1 +1,1 @@
-"""Settings, checks, schema."""
+"""Settings, checks, schema and maintenance."""

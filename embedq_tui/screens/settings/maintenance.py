@@ -1,4 +1,4 @@
-"""What is done to the database now and then: cleaning up, the trigger on articles, proving and repairing."""
+"""Database maintenance: clean-up, the trigger on articles, verifying and repairing."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ LONGEST_DAYS = 36_500
 
 
 async def clean_up(console: Console) -> None:
-    """Delete what is older than the retention, after a count and a question. Call it in a worker of Textual.
+    """Delete old data, after counting and confirmation. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs, settings = console.dialogs, console.session.settings
     if dialogs.refused():
         return
     text = await ask_text(
         console,
-        "Delete what is older than how many days?",
+        "Delete data older than how many days?",
         value=str(settings.cleanup_retention_days),
-        note="Completed tasks, audit rows, metrics, ended workers. Failed tasks stay. "
-        f"A running worker does it by itself every {settings.cleanup_interval_h:g} h.",
+        note="Completed tasks, audit rows, metrics, ended workers. Failed tasks are kept. "
+        f"Running workers do this by themselves every {settings.cleanup_interval_h:g} h.",
         complaint=_days_complaint,
     )
     if text is None:
         return
     days = int(text)
-    counting = Progress("Counting what is older", noun="row", stop="Leave it")
+    counting = Progress("Counting old rows", noun="row", stop="Cancel")
     found = await dialogs.attempt(counting, lambda _: _count(console, days))
     if found is None:
         return
@@ -61,7 +61,7 @@ async def clean_up(console: Console) -> None:
 
 def _days_complaint(text: str) -> str:
     fits = re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= LONGEST_DAYS
-    return "" if fits else f"a number of days, 1 to {LONGEST_DAYS:,}"
+    return "" if fits else f"enter a number of days, 1 to {LONGEST_DAYS:,}"
 
 
 async def _count(console: Console, days: int) -> Cleaned:
@@ -73,14 +73,14 @@ async def _count(console: Console, days: int) -> Cleaned:
 def _clean_confirmation(found: Cleaned, days: int) -> Confirmation:
     title = f"Delete {count(found.total, 'row')} older than {count(days, 'day')}?"
     word = str(found.total)
-    lines = [words_of(found), "It cannot be undone.", f"Type {word} to go on."]
+    lines = [words_of(found), "This cannot be undone.", f"Type {word} to confirm."]
     return Confirmation(title, lines, f"Delete {found.total:,}", word, danger=True)
 
 
 async def _clean(console: Console, found: Cleaned, days: int) -> None:
     dialogs = console.dialogs
     progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
-    missed = "A worker is at it already; nothing was deleted here."
+    missed = "A worker is running the clean-up already; nothing was deleted here."
 
     async def run(progress: Progress) -> str:
         def told(deleted: Cleaned) -> None:
@@ -94,20 +94,20 @@ async def _clean(console: Console, found: Cleaned, days: int) -> None:
         dialogs.notify(told, bad=told == missed)
     elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(found.total, 'row')} deleted"
-        await dialogs.tell(Report(title, ["Clean up again to go on with the rest."]))
+        await dialogs.tell(Report(title, ["Run the clean-up again to continue with the rest."]))
 
 
 # -- the trigger
 
 
 async def switch_trigger(console: Console) -> None:
-    """Install the trigger on articles, or remove it, after a question. Call it in a worker of Textual.
+    """Install the trigger on articles, or remove it, after confirmation. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs = console.dialogs
-    looking = Progress("Looking for the trigger", stop="Leave it")
+    looking = Progress("Checking the trigger", stop="Cancel")
     found = await dialogs.attempt(looking, lambda _: _trigger(console))
     if found is None:
         return
@@ -129,10 +129,10 @@ async def _trigger(console: Console) -> ArticleTrigger:
 def _trigger_confirmation(found: ArticleTrigger, *, install: bool) -> Confirmation:
     lines = [trigger_words(found)]
     if not install:
-        lines.append("Its tasks stay. What is saved later waits for whoever saves it, or for a backfill.")
+        lines.append("Its tasks stay. Later saves are queued only by the saving program, or by a backfill.")
         return Confirmation("Remove the trigger from the table articles?", lines, "Remove", danger=True)
-    lines.append("It queues what any program saves, changes or deletes; a save never fails because of it.")
-    lines.append("Installing waits for writers of articles, a second at a time, and holds new ones off.")
+    lines.append("It queues every article that any program saves or deletes. It never makes a save fail.")
+    lines.append("Installing it needs a brief lock on articles; saves wait for a second at most at a time.")
     return Confirmation("Install the trigger on the table articles?", lines, "Install")
 
 
@@ -147,33 +147,33 @@ async def _switch(console: Console, *, install: bool) -> ArticleTrigger:
         return await article_trigger.status(connection)
 
 
-# -- proving
+# -- verifying
 
 
 async def verify(console: Console) -> None:
-    """Prove that counts and embeddings are right, tell what is not, and offer to repair it.
+    """Check counts and embeddings against the data, report what is wrong, and offer to repair it.
 
-    Looking is allowed where nothing may be changed. Call it in a worker of Textual.
+    The check is allowed in read-only mode. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     dialogs = console.dialogs
     title = "Comparing counts with tasks, and embeddings with articles"
     found = await dialogs.attempt(
-        Progress(title, noun="article", stop="Leave it"),
+        Progress(title, noun="article", stop="Cancel"),
         lambda progress: _prove(console, progress),
         changes=False,
     )
     if found is None:
         return
-    title = "Nothing is wrong" if found.ok else "Something is wrong"
+    title = "No problems found" if found.ok else "Problems found"
     await dialogs.tell(Report(title, list(lines_of(found)), bad=not found.ok))
     if dialogs.read_only():
         return
     choices = list(_repairs(found))
     if choices:
-        chosen = await ask_choice(console, "Repair what?", [*choices, Choice("", "Nothing")])
+        chosen = await ask_choice(console, "What do you want to repair?", [*choices, Choice("", "Nothing")])
         if chosen == "counts":
             await _repair(console, found)
         elif chosen == "articles":
@@ -191,21 +191,21 @@ def _repairs(found: Verified) -> list[Choice[str]]:
     choices = []
     if found.drift:
         off = count(miscounted(found.drift), "task")
-        choices.append(Choice("counts", f"Make {count(len(found.drift), 'count')} right", f"off by {off}"))
+        choices.append(Choice("counts", f"Correct {count(len(found.drift), 'count')}", f"off by {off}"))
     if any(finding.count for finding in found.findings):
-        choices.append(Choice("articles", "Queue what needs embedding", "a backfill, counted first"))
+        choices.append(Choice("articles", "Queue what needs embedding", "a backfill; shows the count first"))
     return choices
 
 
 async def _repair(console: Console, found: Verified) -> None:
     dialogs = console.dialogs
     lines = [each.line for each in found.drift]
-    lines.append("They are made equal to COUNT(*), while others go on writing; no task is touched.")
-    title = f"Make {count(len(found.drift), 'kept count')} right?"
+    lines.append("They are set to COUNT(*) while others keep writing; no task is changed.")
+    title = f"Correct {count(len(found.drift), 'stored count')}?"
     if await dialogs.confirm(Confirmation(title, lines, f"Repair {len(found.drift)}")) is Decision.YES:
         repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda _: _recount(console))
         if repaired is not None:
-            dialogs.notify(f"{count(len(repaired), 'count')} made right")
+            dialogs.notify(f"{count(len(repaired), 'count')} corrected")
 
 
 async def _recount(console: Console) -> list[Drift]:

@@ -1,4 +1,4 @@
-"""The offer to bring the schema of the database up to date, from wherever its lack is noticed."""
+"""Offering to bring the schema up to date, from any screen."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from embedq_tui.console.app import Console
 
 NAMED = 6
-"""Migrations that are named in the question."""
+"""Number of migrations that the question lists."""
 
 TOLD = 10
-"""Lines of progress that are shown, the last ones."""
+"""Number of progress lines to show."""
 
 
 @dataclass(frozen=True)
 class Schema(Question[list[MigrationState]]):
-    """Every version that this program or the database knows."""
+    """Every migration known to this program or to the database."""
 
     hears: ClassVar[frozenset[str]] = frozenset()
     pause_s: ClassVar[float] = 2.0
@@ -40,16 +40,16 @@ class Schema(Question[list[MigrationState]]):
 
 
 async def offer_migrations(app: Console) -> bool:
-    """Offer to apply what is missing, after a question. Call it in a worker of Textual.
+    """Offer to apply missing migrations. Call it in a Textual worker.
 
     Args:
-        app: Its database is meant.
+        app: The console.
 
     Returns:
-        Whether the schema is up to date now.
+        Whether the schema is now up to date.
     """
     dialogs = app.dialogs
-    looking = Progress("Looking at the schema", stop="Leave it")
+    looking = Progress("Checking the schema", stop="Cancel")
     states = await dialogs.attempt(looking, lambda _: app.session.ask(Schema()))
     if states is None:
         return False
@@ -86,7 +86,7 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
         return True
     if progress.stopping:
         told_so_far = f"Stopped: {progress.done:,} of {count(len(missing), 'migration')} applied"
-        await dialogs.tell(Report(told_so_far, [*lines[-TOLD:], "Run them again to go on."]))
+        await dialogs.tell(Report(told_so_far, [*lines[-TOLD:], "Migrate again to continue."]))
     return False
 
 
@@ -95,22 +95,22 @@ def _confirmation(states: Sequence[MigrationState], missing: Sequence[MigrationS
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more")
     lines += [
-        "Other programs go on reading and writing meanwhile; what is there stays.",
-        "It can be stopped, and run again to go on. embedq-tui migrate rollback takes it back.",
+        "Other programs can keep reading and writing. Existing data is kept.",
+        "You can stop at any time and continue later. To undo: embedq-tui migrate rollback.",
     ]
-    title = f"Apply {len(missing)} of {count(len(states), 'migration')}, which are missing here?"
+    title = f"Apply {count(len(missing), 'missing migration')} (of {len(states)})?"
     return Confirmation(title, lines, f"Apply {len(missing)}")
 
 
 def _refusal(foreign: Sequence[MigrationState]) -> Report:
     newer = any(state.state == "unknown" for state in foreign)
     title = (
-        "The schema was made by a newer embedq: this one cannot change it"
+        "This schema was created by a newer embedq; this version cannot change it"
         if newer
-        else "The schema was made from files with other contents: it is not touched"
+        else "This schema was created from different migration files; it will not be changed"
     )
     rows = [
         (f"{state.version:03} {state.name}", f"applied by embedq {state.program or 'unknown'}")
         for state in foreign
     ]
-    return Report(title, ["embedq-tui migrate verify tells what can be done."], rows, bad=True)
+    return Report(title, ["For advice run: embedq-tui migrate verify"], rows, bad=True)

@@ -1,4 +1,4 @@
-"""Settings, verdicts and migrations as lines and rows."""
+"""Settings, verdicts and migrations as lines and table rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _STATES = {"applied": GOOD, "pending": DOUBTFUL, "changed": BAD, "unknown": BAD}
 
 
 def setting_row(row: SettingRow) -> Row:
-    """A setting as a row; what is not the default stands out."""
+    """A setting as a table row; values that are not defaults stand out."""
     style = QUIET if row.source == DEFAULT else ""
     cells = (
         Text(row.name, style or NAME),
@@ -56,7 +56,7 @@ def setting_row(row: SettingRow) -> Row:
 
 
 def source_of(row: SettingRow) -> str:
-    """Where a value is from, in words."""
+    """The source of a value, in words."""
     return "environment" if row.source == row.name else row.source
 
 
@@ -69,11 +69,11 @@ def about(row: SettingRow) -> Iterator[Text]:
 
 
 def database_lines(session: Session) -> Iterator[Text]:
-    """Which database this is, as whom, and what may be done there."""
+    """The database, the role, and whether changes are allowed."""
     line = labelled("Database").append(printable_line(session.link.place), HEAD)
     found = session.store.access
     if found is None:
-        yield line.append("  not yet known", QUIET)
+        yield line.append("  checking", QUIET)
         return
     line.append(f", PostgreSQL {printable_line(found.server_version)}")
     line.append(", a replica" if found.is_replica else "", DOUBTFUL)
@@ -82,35 +82,35 @@ def database_lines(session: Session) -> Iterator[Text]:
     if why := session.read_only:
         line.append(f"  read-only: {printable_line(why)}", DOUBTFUL)
     else:
-        line.append("  has the rights that an operator needs", GOOD)
+        line.append("  has the privileges an operator needs", GOOD)
     yield line
 
 
 def versions_line() -> Text:
-    """What runs here."""
+    """The versions in use."""
     names = [f"embedq {__version__}", *(f"{name} {version_of(name)}" for name in PACKAGES)]
     return labelled("Versions").append(", ".join([*names, f"Python {platform.python_version()}"]))
 
 
 def schema_line(states: Sequence[MigrationState] | None) -> Text:
-    """Whether the schema is the one of this program."""
+    """Whether the schema is up to date."""
     line = labelled("Schema")
     if states is None:
-        return line.append("not yet known", QUIET)
+        return line.append("checking", QUIET)
     applied = sum(state.state == "applied" for state in states)
     missing = sum(state.state == "pending" for state in states)
     foreign = len(states) - applied - missing
     if not missing and not foreign:
         return line.append(f"up to date, {applied} migrations", GOOD)
     if missing:
-        line.append(f"{missing} of {len(states)} migrations are missing: m applies them", BAD)
+        line.append(f"{missing} of {len(states)} migrations missing, m: migrate", BAD)
     if foreign:
-        line.append(f"{'; ' if missing else ''}{foreign} by another version of embedq", BAD)
+        line.append(f"{'; ' if missing else ''}{foreign} from another version of embedq", BAD)
     return line
 
 
 def check_lines(check: Check) -> Iterator[tuple[str, str]]:
-    """A verdict, and what to do about it."""
+    """A verdict, with its advice."""
     word, style = _VERDICTS[check.verdict]
     yield f"{word}  {check.name:<9} {printable_line(check.message)}", style
     if check.advice:
@@ -118,7 +118,7 @@ def check_lines(check: Check) -> Iterator[tuple[str, str]]:
 
 
 def migration_row(state: MigrationState, now: datetime) -> Row:
-    """A migration as a row."""
+    """A migration as a table row."""
     cells = (
         Text(f"{state.version:03}"),
         Text(printable_line(state.name, 60)),

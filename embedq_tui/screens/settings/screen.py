@@ -47,50 +47,48 @@ SECTIONS = ("settings", "checks", "migrations")
 
 
 class SettingsScreen(ActionScreen):
-    """What this console, and a worker started here, would run with."""
+    """Shows the settings of this console, which also apply to a worker started here."""
 
     MODE = "settings"
     CHANGES = frozenset({"migrate", "clean_up", "trigger"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "check", "Check", id="settings.check", tooltip="Try database and provider"),
-        Binding(
-            "m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply the migrations that are missing"
-        ),
+        Binding("c", "check", "Check", id="settings.check", tooltip="Check database and provider"),
+        Binding("m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply missing migrations"),
         Binding(
             "v",
             "verify",
             "Verify",
             id="settings.verify",
-            tooltip="Prove that counts and embeddings are right, and repair what is not",
+            tooltip="Verify counts and embeddings, and offer repairs",
         ),
         Binding(
             "t",
             "trigger",
             "Trigger",
             id="settings.trigger",
-            tooltip="Install or remove the trigger that queues what any program saves",
+            tooltip="Install or remove the trigger that queues every save",
         ),
         Binding(
             "X",
             "clean_up",
             "Clean up",
             id="settings.clean_up",
-            tooltip="Delete completed tasks, audit rows and metrics that are older than a number of days",
+            tooltip="Delete completed tasks, audit rows and metrics older than a number of days",
         ),
-        Binding("tab,right,l", "section(1)", "Next part", key_display="tab", id="settings.next"),
-        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="settings.previous"),
+        Binding("tab,right,l", "section(1)", "Next tab", key_display="tab", id="settings.next"),
+        Binding("shift+tab,left,h", "section(-1)", "Previous tab", show=False, id="settings.previous"),
         Binding(
             "d",
             "only_set",
-            "Only what is set",
+            "Hide defaults",
             show=False,
             id="settings.only_set",
-            tooltip="Hide or show defaults",
+            tooltip="Hide or show settings that have default values",
         ),
         Binding(
             "y", "copy", "Copy", show=False, id="settings.copy", tooltip="Copy NAME=value, secrets masked"
         ),
-        Binding("escape", "back", show=False, id="settings.back", tooltip="Stop a check; go on"),
+        Binding("escape", "back", show=False, id="settings.back", tooltip="Stop a check, or unfreeze"),
     ]
 
     def __init__(self) -> None:
@@ -105,10 +103,13 @@ class SettingsScreen(ActionScreen):
         self._checks: list[Check] = []
         self._checking: Worker[None] | None = None
         self._began = 0.0
-        self._verdict: TextLine = ("c tries the database and the provider as a worker would use them.", QUIET)
+        self._verdict: TextLine = (
+            "Press c to test the database and the provider the way a worker uses them.",
+            QUIET,
+        )
 
     def body(self) -> ComposeResult:
-        """Where we are, then one of several parts."""
+        """The database and schema, then one of several tabs."""
         ascii_only = self.console.ascii_only
         yield Lines(id="where")
         yield Static(id="warnings")
@@ -120,7 +121,7 @@ class SettingsScreen(ActionScreen):
         yield Static(id="about")
 
     def on_mount(self) -> None:
-        """Read where the settings are from, once: they are in force as they were read."""
+        """Read the settings' sources, once: the values in force were read at start-up."""
         session = self.session
         self._rows = session.profile.described(session.settings, self.console.options.env_file)
         warnings = [Text(f"Warning: {printable_line(one)}", DOUBTFUL) for one in session.settings.warnings()]
@@ -130,18 +131,18 @@ class SettingsScreen(ActionScreen):
         self._show_section()
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The schema."""
+        """The state of the schema."""
         yield Schema()
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show the schema."""
+        """Show the state of the schema."""
         self._problem = answer.error
         self._states = answer.value if answer.error is None else self._states
         self._draw()
         self.refresh_bindings()
 
     def state_changed(self) -> None:
-        """Rights may be others."""
+        """The rights may have changed."""
         self.query_one("#where", Lines).show(self._where())
         self.refresh_bindings()
 
@@ -151,7 +152,7 @@ class SettingsScreen(ActionScreen):
             self._draw()
 
     def tick(self) -> None:
-        """A check goes on where no database answers."""
+        """Keep updating a running check, even without a database."""
         super().tick()
         if self._checking is not None:
             self._draw()
@@ -190,7 +191,7 @@ class SettingsScreen(ActionScreen):
     def _parts(self) -> Text:
         line = Text()
         labels = {
-            "settings": f"Settings {len(self._listed)}" + (" that are set" if self._only_set else ""),
+            "settings": f"Settings {len(self._listed)}" + (" (no defaults)" if self._only_set else ""),
             "checks": "Checks",
             "migrations": f"Migrations {len(self._states or ())}",
         }
@@ -204,7 +205,7 @@ class SettingsScreen(ActionScreen):
         for check in self._checks:
             yield from check_lines(check)
         if self._checking is not None:
-            yield f"...   {age(time.monotonic() - self._began)}, esc stops it", DOUBTFUL
+            yield f"...   {age(time.monotonic() - self._began)}, esc: stop", DOUBTFUL
         else:
             yield self._verdict
 
@@ -231,41 +232,41 @@ class SettingsScreen(ActionScreen):
     # -- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done here and now."""
+        """Offer only what can be done now."""
         if action in ("copy", "only_set"):
             return self._section == "settings"
         return super().check_action(action, parameters)
 
     def can_act(self, action: str) -> bool:
-        """Something is missing that could be applied."""
+        """Migrating needs missing migrations."""
         missing = any(state.state == "pending" for state in self._states or ())
         return missing if action == "migrate" else super().can_act(action)
 
     def action_section(self, by: int) -> None:
-        """Show another part."""
+        """Show another tab."""
         self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
         self._show_section()
 
     def action_only_set(self) -> None:
-        """Hide the defaults, or show them again."""
+        """Hide or show the defaults."""
         self._only_set = not self._only_set
         self._draw()
 
     def action_copy(self) -> None:
-        """Copy the setting under the cursor as it is shown."""
+        """Copy the setting under the cursor, as shown."""
         if (row := self._current) is not None:
             self.console.copy_to_clipboard(f"{row.name}={row.value}")
             self.notify(f"Copied: {row.name}", markup=False)
 
     def action_back(self) -> None:
-        """Stop a check; else go on where frozen."""
+        """Stop a check, or unfreeze."""
         if self._checking is not None:
             self._checking.cancel()
         elif self.frozen:
             self.freeze(False)
 
     def action_check(self) -> None:
-        """Try database and provider; a check under way is begun anew."""
+        """Check database and provider; restarts a running check."""
         self._section = "checks"
         self._checks, self._began = [], time.monotonic()
         self._checking = self._check()
@@ -292,11 +293,11 @@ class SettingsScreen(ActionScreen):
                     self._draw()
 
     def action_migrate(self) -> None:
-        """Offer to apply what is missing."""
+        """Offer to apply missing migrations."""
         self.alone(offer_migrations)
 
     def action_verify(self) -> None:
-        """Prove that what is kept is what is there."""
+        """Verify counts and embeddings."""
         from embedq_tui.screens.settings.maintenance import verify
 
         self.alone(verify)
@@ -308,7 +309,7 @@ class SettingsScreen(ActionScreen):
         self.alone(switch_trigger)
 
     def action_clean_up(self) -> None:
-        """Delete what is older than the retention."""
+        """Delete old data."""
         from embedq_tui.screens.settings.maintenance import clean_up
 
         self.alone(clean_up)
@@ -317,8 +318,8 @@ class SettingsScreen(ActionScreen):
 def _verdict(code: ExitCode) -> TextLine:
     match code:
         case ExitCode.OK:
-            return "A worker could work with this.", f"{HEAD} {GOOD}"
+            return "A worker can run with these settings.", f"{HEAD} {GOOD}"
         case ExitCode.UNREACHABLE:
-            return "Database or provider cannot be reached.", f"{HEAD} {BAD}"
+            return "The database or the provider cannot be reached.", f"{HEAD} {BAD}"
         case _:
-            return "A worker could not work with this.", f"{HEAD} {BAD}"
+            return "A worker cannot run with these settings.", f"{HEAD} {BAD}"

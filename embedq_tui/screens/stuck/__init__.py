@@ -1,1 +1,1 @@
-"""Tasks in a hand that will not finish them."""
+"""Stuck tasks: claimed, but never going to be finished."""

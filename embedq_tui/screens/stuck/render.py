@@ -1,4 +1,4 @@
-"""Stuck tasks as lines and rows."""
+"""Stuck tasks as lines and table rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from embedq_worker.queue.wanted import Stuck
 from embedq_worker.text import age, printable_line
 
 NAMED = 4
-"""Workers that are named."""
+"""Number of workers to list by name."""
 
 COLUMNS = (
     Column("age", "Claimed", 11),
     Column("why", "Why", 14),
     Column("worker", "Worker", 18),
     Column("attempts", "Tries", 5, least=72),
-    Column("operation", "Doing", 6, least=90),
+    Column("operation", "Kind", 6, least=90),
     Column("article", "Article", 0),
     Column("priority", "Priority", 8, least=110),
     Column("task", "Task", 36, least=140),
@@ -39,7 +39,7 @@ _REASONS = {
 
 
 def row_of(task: StuckTask, now: datetime) -> Row:
-    """A task as a row; the age is that of its claim."""
+    """A task as a table row; the age is that of its claim."""
     why = task.reason.value
     if task.reason is StuckReason.TOO_OLD and task.liveness is Liveness.ALIVE:
         why = f"{why}, alive"
@@ -57,38 +57,38 @@ def row_of(task: StuckTask, now: datetime) -> Row:
 
 
 def head(found: StuckTasks, *, served: bool, chosen_here: bool) -> Iterator[Text]:
-    """What is stuck, in whose hands, what counts as stuck, and what becomes of it.
+    """The lines above the table: what is stuck, who holds it, what counts as stuck, and what to expect.
 
     Args:
-        found: What is stuck.
-        served: Workers run.
-        chosen_here: The age of a claim was chosen on the screen.
+        found: The stuck tasks.
+        served: Workers are running.
+        chosen_here: The maximum age was chosen on this screen.
     """
     if found.total:
         text = Text.assemble((f"{count(found.total, 'stuck task')}", f"{HEAD} {BAD}"), ": ")
         named = found.workers[:NAMED]
         for place, worker in enumerate(named):
             text.append(", " if place else "")
-            text.append(f"{worker.tasks:,} of {_place(worker.worker, worker.worker_place)}")
+            text.append(f"{worker.tasks:,} held by {_place(worker.worker, worker.worker_place)}")
             text.append(f" ({worker.liveness.value})" if worker.liveness else "")
         if more := len(found.workers) - len(named):
-            text.append(f", others of {count(more, 'more worker')}")
+            text.append(f", others by {count(more, 'more worker')}")
         yield text
     else:
-        yield Text("Nothing is stuck.", f"{HEAD} {GOOD}")
+        yield Text("No stuck tasks.", f"{HEAD} {GOOD}")
     yield Text(counts_as(Stuck(found.older_than_s, found.silent_after_s), chosen_here=chosen_here), QUIET)
     if found.total and not served:
-        yield Text("No worker runs: nobody takes them back but you.", DOUBTFUL)
+        yield Text("No worker is running, so nothing will release them but you (R).", DOUBTFUL)
     if found.total > len(found.tasks):
-        yield Text(f"The {len(found.tasks):,} oldest claims are shown; all are within reach of R.", QUIET)
+        yield Text(f"Showing the {len(found.tasks):,} oldest claims; R resets all of them.", QUIET)
 
 
 def counts_as(by: Stuck, *, chosen_here: bool) -> str:
-    """What counts as stuck, in words."""
-    chosen = " (chosen here)" if chosen_here else ""
+    """The definition of stuck, in words."""
+    chosen = " (set here)" if chosen_here else ""
     return (
         f"Stuck: claims older than {age(by.older_s)}{chosen}, "
-        f"or of workers gone or silent for {age(by.silent_s)}"
+        f"or by workers without heartbeat for {age(by.silent_s)}"
     )
 
 
@@ -98,7 +98,7 @@ def scope_of(workers: Iterable[StuckWorker]) -> str:
 
 
 def scope_of_tasks(tasks: Iterable[StuckTask]) -> str:
-    """The same, of tasks that were chosen."""
+    """The same for selected tasks."""
     return _scope([(task.worker, task.worker_place) for task in tasks])
 
 

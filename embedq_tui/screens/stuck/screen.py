@@ -1,4 +1,4 @@
-"""Tasks in hand that nobody will finish: who holds them, why they are stuck, and ways to free them."""
+"""Stuck tasks: who holds them, why they are stuck, and actions to release them."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
 SHOWN = 200
-"""Tasks in the table, the oldest claims; actions reach all."""
+"""Maximum number of tasks in the table, oldest claims first; the actions on all are not limited by it."""
 
 AGED_S = 10
-"""Seconds from one look at the ages of claims to the next."""
+"""Seconds between updates of the ages in the table."""
 
 EXPORTED = 1_000_000
 
 
 @dataclass(frozen=True)
 class WhatIsStuck(Question[StuckTasks]):
-    """The oldest of them, and who holds how many of all.
+    """The oldest stuck tasks, and how many each worker holds.
 
     Attributes:
-        by: What counts as stuck.
-        limit: Tasks wanted.
+        by: The definition of stuck.
+        limit: Maximum number of tasks.
     """
 
     by: Stuck
@@ -60,18 +60,18 @@ class WhatIsStuck(Question[StuckTasks]):
 
 
 class StuckScreen(TaskTableScreen):
-    """The list, and what to do about it."""
+    """The list of stuck tasks, with its actions."""
 
     MODE = "stuck"
     CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Put the marked tasks back into the queue"),
+        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Return the marked tasks to the queue"),
         Binding(
             "R",
             "reset_all",
             "Reset all",
             id="stuck.reset_all",
-            tooltip="Put all stuck tasks back, of any number",
+            tooltip="Return all stuck tasks to the queue",
         ),
         Binding("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the marked tasks"),
         Binding("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),
@@ -80,13 +80,13 @@ class StuckScreen(TaskTableScreen):
             "minutes",
             "Minutes",
             id="stuck.minutes",
-            tooltip="Choose the age from which a claim is stuck",
+            tooltip="Set the age at which a claim is stuck",
         ),
         Binding(
             "y", "copy", "Copy id", show=False, id="stuck.copy", tooltip="Copy the ids of the marked tasks"
         ),
-        Binding("e", "export", "Export", show=False, id="stuck.export", tooltip="Write the list into a file"),
-        Binding("escape", "unmark", show=False, id="stuck.unmark", tooltip="Take all marks away"),
+        Binding("e", "export", "Export", show=False, id="stuck.export", tooltip="Export the list to a file"),
+        Binding("escape", "unmark", show=False, id="stuck.unmark", tooltip="Clear all marks"),
     ]
 
     def __init__(self) -> None:
@@ -98,11 +98,11 @@ class StuckScreen(TaskTableScreen):
         self._head = Text()
 
     def body(self) -> ComposeResult:
-        """A sentence, then the tasks."""
+        """A summary, then the tasks."""
         yield Static(id="head")
         yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="tasks")
 
-    # -- what is shown
+    # -- display
 
     @property
     def _by(self) -> Stuck:
@@ -114,18 +114,18 @@ class StuckScreen(TaskTableScreen):
         yield WhatIsStuck(self._by)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show what is stuck; after an error what was known before stays."""
+        """Show the stuck tasks; after an error the previous ones stay."""
         self._error = answer.error
         if isinstance(answer.value, StuckTasks):
             self._found = answer.value
         self._draw(self.store.now())
 
     def state_changed(self) -> None:
-        """Workers may have come or gone."""
+        """Workers may have started or stopped."""
         self._draw(self.store.now())
 
     def ticked(self, now: datetime) -> None:
-        """Claims grow older."""
+        """Update the ages of claims."""
         self._draw(now)
 
     def _draw(self, now: datetime | None) -> None:
@@ -133,7 +133,7 @@ class StuckScreen(TaskTableScreen):
         if self._error is not None:
             lines = [Text(printable_line(self._error.line), BAD)]
         elif found is None:
-            lines = [self.unknown("Looking ...")]
+            lines = [self.unknown("Loading ...")]
         else:
             served = self.store.overview is not None and self.store.overview.running
             chosen_here = found.older_than_s != stuck_by(self.session.settings).older_s
@@ -144,7 +144,7 @@ class StuckScreen(TaskTableScreen):
         if found is not None:
             self.table.show_header = bool(found.tasks)
             at = now or found.at
-            # A change of one cell draws all: they change together.
+            # Changing one cell redraws the table, so all ages change together.
             at -= timedelta(seconds=at.second % AGED_S)
             self.table.show(row_of(task, at) for task in found.tasks)
             self.offer(found.total > 0, bool(self.table.marked))
@@ -153,20 +153,20 @@ class StuckScreen(TaskTableScreen):
 
     @on(KeyedTable.Marked)
     def _marked(self) -> None:
-        """What is marked stands still."""
+        """Freeze the list while anything is marked."""
         self.freeze(bool(self.table.marked))
         self.offer(bool(self._found and self._found.total), bool(self.table.marked))
 
     def action_unmark(self) -> None:
-        """Take all marks away."""
+        """Clear all marks."""
         self.table.unmark()
 
     def can_act(self, action: str) -> bool:
-        """Where something is stuck."""
+        """Act only if something is stuck."""
         return bool(self._found and self._found.total)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what can be done here and now is offered."""
+        """Offer only what can be done now."""
         if action in ("copy", "export"):
             return bool(self._found and self._found.tasks)
         if action == "unmark":
@@ -175,26 +175,26 @@ class StuckScreen(TaskTableScreen):
 
     @property
     def _chosen(self) -> list[StuckTask]:
-        """The marked tasks, else the one under the cursor."""
+        """The marked tasks, or the one under the cursor."""
         keys = set(self.table.chosen)
         return [task for task in (self._found.tasks if self._found else ()) if str(task.id) in keys]
 
     # -- acting
 
     def action_reset(self) -> None:
-        """Put the chosen tasks back into the queue."""
+        """Return the selected tasks to the queue."""
         self._do_to_chosen(reset)
 
     def action_cancel(self) -> None:
-        """Cancel the chosen tasks."""
+        """Cancel the selected tasks."""
         self._do_to_chosen(cancel)
 
     def action_reset_all(self) -> None:
-        """Put all that is stuck back into the queue."""
+        """Return all stuck tasks to the queue."""
         self._do_to_all(reset)
 
     def action_cancel_all(self) -> None:
-        """Cancel all that is stuck."""
+        """Cancel all stuck tasks."""
         self._do_to_all(cancel)
 
     def _do_to_chosen(self, make: Callable[..., Request]) -> None:
@@ -206,25 +206,25 @@ class StuckScreen(TaskTableScreen):
     def _do_to_all(self, make: Callable[..., Request]) -> None:
         by = self._by
 
-        async def found_out() -> Request:  # what is shown may be frozen
+        async def found_out() -> Request:  # the display may be frozen
             now = await self.session.ask(WhatIsStuck(by, limit=1))
             return make(TaskFilter(statuses=("processing",), stuck=by), scope=scope_of(now.workers))
 
         self.carry_out(found_out)
 
     def acted(self, outcome: Outcome) -> None:
-        """What was done is not marked any more: to do it again is to do the rest."""
+        """Unmark the tasks acted on, so that repeating the action does the rest."""
         self.table.unmark(str(task) for task in outcome.ids)
 
     @work(exclusive=True, group="minutes", exit_on_error=False)
     async def action_minutes(self) -> None:
-        """Choose from which age on a claim is stuck."""
+        """Ask for the age at which a claim counts as stuck."""
         own = stuck_by(self.session.settings).older_s
         text = await ask_text(
             self.app,
-            "Claims older than how many minutes are stuck?",
+            "Treat claims as stuck after how many minutes?",
             value=f"{self._by.older_s / 60:g}",
-            note=f"Empty: as set, {age(own)}. With less, a reset also takes tasks from workers at work.",
+            note=f"Empty: the setting, {age(own)}. Lower values may reset tasks still being processed.",
             complaint=_complaint,
         )
         if text is not None:
@@ -233,7 +233,7 @@ class StuckScreen(TaskTableScreen):
             self.freeze(False)
             self.ask_anew()
 
-    # -- looking closer, taking along
+    # -- details, copy, export
 
     @on(DataTable.RowSelected)
     def _details(self, event: DataTable.RowSelected) -> None:
@@ -244,7 +244,7 @@ class StuckScreen(TaskTableScreen):
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
-        """Write all that is stuck to a file."""
+        """Export all stuck tasks to a file."""
 
         async def pages() -> AsyncIterator[Sequence[object]]:
             yield (await self.session.ask(WhatIsStuck(self._by, limit=EXPORTED))).tasks
@@ -252,7 +252,7 @@ class StuckScreen(TaskTableScreen):
         await export(self.console, "stuck", pages())
 
     def action_copy(self) -> None:
-        """Copy the ids of the chosen tasks."""
+        """Copy the ids of the selected tasks."""
         chosen = self.table.chosen
         self.app.copy_to_clipboard("\n".join(chosen))
         self.notify(
@@ -265,4 +265,4 @@ def _complaint(text: str) -> str:
         good = not text or 0 <= float(text) <= 100_000
     except ValueError:
         good = False
-    return "" if good else "a number of minutes, such as 5 or 0.5"
+    return "" if good else "enter a number of minutes, such as 5 or 0.5"

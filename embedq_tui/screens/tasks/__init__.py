@@ -1,1 +1,1 @@
-"""Every task, and one."""
+"""The list of tasks, and the details of one."""

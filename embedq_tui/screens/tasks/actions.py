@@ -1,4 +1,4 @@
-"""What can be done to tasks that are named, wherever they are shown."""
+"""Actions on selected tasks, wherever they are shown."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ from embedq_worker.queue.words import PRIORITIES
 
 
 class TaskActions(RequestingScreen):
-    """A screen that shows tasks and acts on those that are chosen."""
+    """A screen that shows tasks and acts on the selected ones."""
 
     IN_TURN = True
     CHANGES = frozenset({"retry", "cancel", "priority"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the failed ones of the chosen tasks"),
-        Binding("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the chosen tasks"),
+        Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the selected failed tasks"),
+        Binding("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the selected tasks"),
         Binding(
-            "p", "priority", "Priority", id="tasks.priority", tooltip="Change the chosen tasks' priority"
+            "p",
+            "priority",
+            "Priority",
+            id="tasks.priority",
+            tooltip="Change the priority of the selected tasks",
         ),
         Binding(
-            "y", "copy", "Copy id", show=False, id="tasks.copy", tooltip="Copy the ids of the chosen tasks"
+            "y", "copy", "Copy id", show=False, id="tasks.copy", tooltip="Copy the ids of the selected tasks"
         ),
     ]
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
-        """Tasks that are chosen, and what they are called on the screen."""
+        """The selected tasks, with their names as shown on the screen."""
         return {}
 
     def only_failed(self) -> bool:
-        """Whether all that could be chosen has failed: to cancel that is to give it up."""
+        """Whether every selectable task has failed: cancelling those means giving up on them."""
         return False
 
-    # -- what it can use
+    # -- for subclasses to use
 
     @work(group="ask", exit_on_error=False)
     async def carry_out_priority(self, wanted: TaskFilter, names: Mapping[UUID, str], what: str) -> None:
-        """Ask for a priority, and give it to tasks.
+        """Ask for a priority, and set it on tasks.
 
         Args:
             wanted: Which tasks.
-            names: What they are called, where they are named.
-            what: They in words.
+            names: Their names, if they are selected individually.
+            what: The tasks in words.
         """
         choices = [Choice(priority, priority) for priority in PRIORITIES]
         priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
@@ -62,34 +66,34 @@ class TaskActions(RequestingScreen):
     # -- keys
 
     def can_act(self, action: str) -> bool:
-        """Whether tasks are chosen."""
+        """Whether any tasks are selected."""
         return bool(self.chosen_tasks())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What there is nothing for is shown all the same: the next row may be one for it."""
+        """Grey out actions that do not apply, rather than hide them: they may apply to the next row."""
         if action in self.CHANGES and not self.can_act(action):
             return None
         return super().check_action(action, parameters)
 
     def action_retry(self) -> None:
-        """Retry the chosen."""
+        """Retry the selected tasks."""
         if (names := self._named()) is not None:
             self.carry_out(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
-        """Cancel the chosen."""
+        """Cancel the selected tasks."""
         if (names := self._named()) is not None:
             end = give_up if self.only_failed() else cancel
             self.carry_out(end(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
-        """Give the chosen another priority."""
+        """Change the priority of the selected tasks."""
         if (names := self._named()) is not None:
             what = next(iter(names.values())) if len(names) == 1 else count(len(names), "task")
             self.carry_out_priority(TaskFilter(ids=tuple(names)), names, what)
 
     def action_copy(self) -> None:
-        """Copy the ids of the chosen, a line each."""
+        """Copy the ids of the selected tasks, one per line."""
         chosen = list(self.chosen_tasks())
         if chosen:
             self.console.copy_to_clipboard("\n".join(map(str, chosen)))
@@ -97,11 +101,11 @@ class TaskActions(RequestingScreen):
             self.notify(f"Copied: {told}", markup=False)
 
     def _named(self) -> Mapping[UUID, str] | None:
-        """The chosen tasks as of now: they stay what they are while a dialog is open."""
+        """A snapshot of the selected tasks, which stays the same while a dialog is open."""
         names = dict(self.chosen_tasks())
         return names if names and self.is_meant() else None
 
 
 def _scope(names: Mapping[UUID, str]) -> str:
-    """Named tasks in words; nothing for those of a filter, which has words of its own."""
+    """Selected tasks in words; empty for a filter, which describes itself."""
     return "marked tasks" if len(names) > 1 else "tasks" if names else ""

@@ -1,4 +1,4 @@
-"""One task: it is followed by its id until it is gone."""
+"""The details of one task, followed by its id until it is deleted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 COPIED = 100_000
-"""Characters that are copied at most: terminals take no more."""
+"""Maximum number of characters to copy: terminals accept no more."""
 
 _STATUSES = {
     "retry": RETRY.statuses,
@@ -40,7 +40,7 @@ _STATUSES = {
 
 @dataclass(frozen=True)
 class Detail(Question[TaskDetail | None]):
-    """All that is known of a task; None where there is no such task."""
+    """Everything known about a task; None if it does not exist."""
 
     task: UUID
     pause_s: ClassVar[float] = 0.3
@@ -52,7 +52,7 @@ class Detail(Question[TaskDetail | None]):
 
 @dataclass(frozen=True)
 class Chunks(Question[ArticleDetail | None]):
-    """What is stored of an article."""
+    """The stored chunks of an article."""
 
     article: int
     pause_s: ClassVar[float] = 1.0
@@ -72,9 +72,9 @@ class TaskDetailScreen(TaskActions):
     MODE = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
-        Binding("tab,right,l", "section(1)", "Next part", show=False, id="detail.next"),
-        Binding("shift+tab,left,h", "section(-1)", "Part before", show=False, id="detail.previous"),
-        Binding("enter", "open_article", "Open the article", id="detail.article"),
+        Binding("tab,right,l", "section(1)", "Next tab", show=False, id="detail.next"),
+        Binding("shift+tab,left,h", "section(-1)", "Previous tab", show=False, id="detail.previous"),
+        Binding("enter", "open_article", "Open article", id="detail.article"),
         Binding("Y", "copy_error", "Copy error", id="detail.copy_error"),
     ]
 
@@ -88,7 +88,7 @@ class TaskDetailScreen(TaskActions):
         self._section = "history"
 
     def body(self) -> ComposeResult:
-        """Facts, and below them one of several parts."""
+        """The facts, and below them one of several tabs."""
         yield Lines(id="facts")
         yield Lines(id="sections")
         with ContentSwitcher(initial="history"):
@@ -106,12 +106,12 @@ class TaskDetailScreen(TaskActions):
             )
 
     def on_mount(self) -> None:
-        """Show what is to come, and take keys."""
+        """Draw placeholders and focus the first tab."""
         self._draw()
         self._show_section()
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The task; its chunks where they are looked at."""
+        """The task; its chunks only if their tab is open."""
         yield Detail(self._of)
         if self._section == "article" and self._article is not None:
             yield Chunks(self._article)
@@ -121,14 +121,14 @@ class TaskDetailScreen(TaskActions):
         return None if self._found is None else self._found.task.article_id
 
     def take(self, answer: Answer[Any]) -> None:
-        """What is shown for the first time is no change of what stands still."""
+        """Show chunks even while frozen if none are shown yet: that changes nothing on screen."""
         if self.alive and self._chunks is None and isinstance(answer.question, Chunks):
             self.answered(answer)
         else:
             super().take(answer)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show an answer; what was known of a task that is gone stays."""
+        """Show an answer; the last known state of a deleted task stays."""
         match answer.question:
             case Detail():
                 self._problem = "" if answer.error is None else answer.error.message
@@ -145,7 +145,7 @@ class TaskDetailScreen(TaskActions):
         self._draw()
 
     def state_changed(self) -> None:
-        """Rights may be others; the database may be lost."""
+        """The rights or the connection may have changed."""
         self._draw()
         self.refresh_bindings()
 
@@ -214,17 +214,17 @@ class TaskDetailScreen(TaskActions):
     # -- keys
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
-        """The task that is shown."""
+        """The task shown."""
         if self._found is None or self._gone:
             return {}
         return {self._of: printable_line(article_of(self._found.task), 60)}
 
     def only_failed(self) -> bool:
-        """By its status."""
+        """Whether the task shown has failed."""
         return self._found is not None and self._found.task.status == "failed"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What its status allows."""
+        """Offer what the task's status allows."""
         if action in _STATUSES and self._found is not None:
             if self._found.task.status not in _STATUSES[action]:
                 return None
@@ -235,21 +235,21 @@ class TaskDetailScreen(TaskActions):
         return super().check_action(action, parameters)
 
     def acted(self, outcome: Outcome) -> None:
-        """What was done is shown by the next answer."""
+        """Unfreeze, so that the next answer shows the result."""
         self.freeze(False)
 
     def action_leave(self) -> None:
-        """Go back to where it was opened."""
+        """Go back to the previous screen."""
         self.dismiss()
 
     def action_section(self, by: int) -> None:
-        """Show another part."""
+        """Show another tab."""
         names = ("history", "error", "metadata", "article", "related")
         self._section = names[(names.index(self._section) + by) % len(names)]
         self._show_section()
 
     def action_open_article(self) -> None:
-        """Show the article of the task."""
+        """Open the task's article."""
         from embedq_tui.screens.articles.detail import ArticleDetailScreen
 
         if self._found is not None and self._found.article is not None:

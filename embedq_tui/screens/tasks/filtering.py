@@ -1,4 +1,4 @@
-"""What a list of tasks is narrowed to: by a line of text, by status, by a name; and its export."""
+"""Filtering a list of tasks: by text, by status, by saved filters; and exporting it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import STATUSES
 from embedq_worker.text import printable
 
-_ALL = "all that match the filter"
+_ALL = "all tasks that match the filter"
 _SWEEPS = frozenset({"sweep_retry", "sweep_cancel", "sweep_priority"})
 
 
 class TaskFiltering(Filtering[TaskFilter], TaskActions):
-    """A screen with a list of tasks that can be narrowed.
+    """A screen with a list of tasks that can be filtered.
 
     Attributes:
-        listing: What is listed.
+        listing: The state of the list.
     """
 
     EXAMPLE = EXAMPLE
     CHANGES = TaskActions.CHANGES | _SWEEPS
     NOT_MEANWHILE = CHANGES | {"filter", "status", "save_filter", "saved_filters", "export", "copy"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority: what is typed next is written, and never taken for commands.
+        # With priority, so that what is typed next goes into the line and is never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
         Binding("tab", "status(1)", "Next status", show=False, id="tasks.status_next"),
-        Binding("shift+tab", "status(-1)", "Status before", show=False, id="tasks.status_before"),
+        Binding("shift+tab", "status(-1)", "Previous status", show=False, id="tasks.status_before"),
         Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),
         Binding("o", "saved_filters", "Saved filters", show=False, id="tasks.saved_filters"),
         Binding("R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip=f"Retry {_ALL}"),
@@ -56,7 +56,14 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
             id="tasks.priority_all",
             tooltip=f"Change the priority of {_ALL}",
         ),
-        Binding("e", "export", "Export", show=False, id="tasks.export", tooltip="Write them to a file"),
+        Binding(
+            "e",
+            "export",
+            "Export",
+            show=False,
+            id="tasks.export",
+            tooltip="Export the marked tasks, or all that match",
+        ),
     ]
 
     def __init__(self) -> None:
@@ -65,37 +72,37 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     @property
     def wanted(self) -> TaskFilter:
-        """The filter in force."""
+        """The current filter."""
         return self.listing.view.wanted
 
-    # -- what a screen of its own overrides
+    # -- for subclasses to override
 
     def exported(self) -> tuple[TaskFilter, int | None]:
-        """What an export writes, and how many tasks these are, where that is known."""
+        """The tasks to export, and their number if known."""
         return self.wanted, None
 
-    # -- the line
+    # -- the filter line
 
     def filter_text(self) -> str:
-        """As it is written."""
+        """The current filter as text."""
         return format_filter(self.wanted)
 
     def parsed(self, text: str) -> TaskFilter:
-        """As it was written."""
+        """Parse a filter."""
         return parse_filter(text)
 
     def completed(self, text: str) -> str | None:
-        """With words that are known, slugs and ids of what is shown."""
+        """Complete with known words, and with slugs and ids from the list."""
         tasks = self.listing.tasks
         slugs = dict.fromkeys(task.slug for task in tasks if task.slug)
         return complete(text, slugs, [str(task.id) for task in tasks])
 
     def only_failed(self) -> bool:
-        """By the filter."""
+        """Whether the filter selects failed tasks only."""
         return self.wanted.statuses == ("failed",) or self.wanted.group is not None
 
     def can_act(self, action: str) -> bool:
-        """Sweeps where something matches, or may: they count for themselves."""
+        """Allow sweeps if anything matches, or may match: they do their own counting."""
         if action in _SWEEPS:
             return bool(self.listing.tasks) or not self.listing.arrived
         return super().can_act(action)
@@ -103,7 +110,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     # -- quick filters
 
     def action_status(self, by: int) -> None:
-        """Show the next status, or all."""
+        """Filter by the next status, or show all."""
         statuses = self.wanted.statuses
         choices: list[tuple[str, ...]] = [(), *((status,) for status in STATUSES)]
         place = choices.index(statuses) if statuses in choices else 0
@@ -120,15 +127,15 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         self.carry_out(give_up(self.wanted) if self.only_failed() else cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
-        """Give all that match another priority."""
+        """Change the priority of all that match."""
         wanted = self.wanted
         self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
 
-    # -- filters with names
+    # -- saved filters
 
     @work(group="ask", exit_on_error=False)
     async def action_save_filter(self) -> None:
-        """Give the filter a name."""
+        """Save the filter under a name."""
         try:
             await save_filter(self.console, format_filter(self.wanted))
         except EmbedqError as error:
@@ -136,7 +143,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     @work(group="ask", exit_on_error=False)
     async def action_saved_filters(self) -> None:
-        """Show tasks by a filter that has a name."""
+        """Apply a saved filter."""
         try:
             text = await recall_filter(self.console)
             if text is not None:
@@ -156,7 +163,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         await export(self.console, "tasks", self._pages(wanted), total=total)
 
     async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
-        view = self.listing.view  # what is marked may have been claimed meanwhile
+        view = self.listing.view  # marked tasks may have been claimed in the meantime
         question = Exported(wanted, view.order if wanted == view.wanted else view.direction, None)
         while True:
             page = await self.session.ask(question)

@@ -1,4 +1,4 @@
-"""A task in lines of text: its facts, its history, its article."""
+"""A task as lines of text: its facts, its history, its article."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 
 SHOWN = 200_000
-"""Characters of an error or a stack trace that are asked for."""
+"""Characters to fetch of an error or a stack trace."""
 
 RETRY = "retry it (r)"
 
@@ -31,11 +31,11 @@ _STATE_STYLES = {
     "stale": DOUBTFUL,
     "unknown": DOUBTFUL,
 }
-_TOLD_APART = ("worker", "operator", "host", "attempt", "outcome")
+_SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
 
 
 def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
-    """A task at a glance, a line each."""
+    """A task at a glance, one fact per line."""
     task = found.task
     yield labelled("Task").append(str(task.id), NAME).append(f"  {printable_line(article_of(task))}", HEAD)
     state = labelled("State").append(printable_line(task.status), STATUS_STYLES.get(task.status, ""))
@@ -45,8 +45,8 @@ def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
     if task.worker is not None:
         state.append(f", worker {task.worker}")
     yield state
-    yield labelled("Times").append("; ".join(_times(task, now)) or "none is known")
-    yield labelled("Waits").append(", ".join(_waits(task, now)) or "none is known")
+    yield labelled("Times").append("; ".join(_times(task, now)) or "unknown")
+    yield labelled("Timing").append(", ".join(_waits(task, now)) or "unknown")
     if task.error:
         yield labelled("Error").append(printable_line(task.error[:2_000]), BAD)
     if found.advice:
@@ -55,7 +55,7 @@ def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
 
 def _times(task: TaskRow, now: datetime) -> Iterator[str]:
     for name, time in (
-        ("made", task.created_at),
+        ("created", task.created_at),
         ("due", task.scheduled_at),
         ("claimed", task.processed_at),
         ("ended", task.completed_at),
@@ -69,7 +69,7 @@ def _times(task: TaskRow, now: datetime) -> Iterator[str]:
 def _waits(task: TaskRow, now: datetime) -> Iterator[str]:
     made, due, claimed, ended = task.created_at, task.scheduled_at, task.processed_at, task.completed_at
     if made is not None:
-        yield f"made {_age(now, made)} ago"
+        yield f"created {_age(now, made)} ago"
     if task.status == "pending":
         if due is not None:
             yield f"due in {_age(due, now)}" if due > now else f"due for {_age(now, due)}"
@@ -78,9 +78,9 @@ def _waits(task: TaskRow, now: datetime) -> Iterator[str]:
         if since is not None:
             yield f"waited {_age(claimed, since)}"
         if task.status == "processing":
-            yield f"in hand for {_age(now, claimed)}"
+            yield f"processing for {_age(now, claimed)}"
         elif ended is not None and ended >= claimed:
-            yield f"worked on for {_precise((ended - claimed).total_seconds())}"
+            yield f"processed in {_precise((ended - claimed).total_seconds())}"
 
 
 def _age(later: datetime, earlier: datetime) -> str:
@@ -92,9 +92,9 @@ def _precise(seconds: float) -> str:
 
 
 def history(timeline: Sequence[Event]) -> Iterator[TextLine]:
-    """What happened to a task, the first first."""
+    """The history of a task, oldest event first."""
     if not timeline:
-        yield "The audit log tells nothing of it.", QUIET
+        yield "No entries in the audit log.", QUIET
     before: datetime | None = None
     for event in timeline:
         yield _event(event, before), STYLES.get(event.level, "")
@@ -119,14 +119,14 @@ def _rest(event: Event) -> Iterator[str]:
     elif event.worker:
         yield f"worker {event.worker[:8]}"
     for name, value in event.metadata.items():
-        if name not in _TOLD_APART and isinstance(value, str | int | float) and value != "":
+        if name not in _SHOWN_SEPARATELY and isinstance(value, str | int | float) and value != "":
             yield f"{name}={str(value)[:200]}"
 
 
 def error(found: TaskDetail) -> Iterator[TextLine]:
     """The error of a task, what to do about it, and the stack trace."""
     if not found.task.error and not found.stack_trace:
-        yield "It has no error.", QUIET
+        yield "No error.", QUIET
     yield from ((line, "") for line in _lines(found.task.error))
     yield from _cut(found.task.error)
     if found.advice:
@@ -145,13 +145,13 @@ def _lines(text: str) -> list[str]:
 
 def _cut(text: str) -> Iterator[TextLine]:
     if len(text) >= SHOWN:
-        yield f"({SHOWN:,} characters are shown; embedq-tui show writes them all)", QUIET
+        yield f"(first {SHOWN:,} characters; for the rest run: embedq-tui show TASK_ID)", QUIET
 
 
 def metadata(value: object) -> Iterator[TextLine]:
-    """Metadata, pretty."""
+    """Metadata, pretty-printed."""
     if value is None:
-        yield "It has no metadata.", QUIET
+        yield "No metadata.", QUIET
         return
     pretty = json.dumps(value, indent=2, ensure_ascii=False)
     yield from ((line, "") for line in _lines(pretty[:SHOWN]))
@@ -159,22 +159,22 @@ def metadata(value: object) -> Iterator[TextLine]:
 
 
 def article(found: TaskDetail, chunks: Sequence[Chunk] | None) -> Iterator[TextLine]:
-    """The article of a task, and what is stored of it.
+    """The article of a task, and its stored chunks.
 
     Args:
         found: The task.
-        chunks: None while they are not known.
+        chunks: None while unknown.
     """
     if found.article is None:
         missing = found.task.article_id is None
-        yield ("It names no article." if missing else f"Article {found.task.article_id} is gone."), DOUBTFUL
+        yield ("No article." if missing else f"Article {found.task.article_id} no longer exists."), DOUBTFUL
         return
     yield from _article(found.article, found.at)
     yield "", ""
     if chunks is None:
-        yield "Looking for its chunks", QUIET
+        yield "Loading its chunks", QUIET
     elif not chunks:
-        yield "It has no chunks.", QUIET
+        yield "No chunks stored.", QUIET
     else:
         yield f"{'Chunk':>5}  {'Text':>7}  {'Model':<24}  {'Hash':<8}  Heading", HEAD
         yield from ((_chunk(chunk), "") for chunk in chunks)

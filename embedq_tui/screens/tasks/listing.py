@@ -1,4 +1,4 @@
-"""The list of tasks as the operator sees it: a page whose rows keep their places while data moves."""
+"""The list of tasks as the operator sees it: a page whose rows stay in place while the data changes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import STATUSES, rank_of
 
 MOST = 2 * PAGE
-"""Rows at most."""
+"""Maximum number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskView(View[TaskFilter, Cursor]):
-    """A place in a list of tasks, whose first page can be pinned.
+    """A position in the list of tasks, whose first page can be pinned.
 
     Attributes:
-        claimed: In the order in which they are claimed, where they have one, instead of by time.
+        claimed: Sort pending tasks in the order they will be claimed, instead of by time.
     """
 
     wanted: TaskFilter = field(default_factory=TaskFilter)
@@ -33,15 +33,15 @@ class TaskView(View[TaskFilter, Cursor]):
 
     @property
     def order(self) -> Order:
-        """What comes first."""
+        """The sort order."""
         return "next" if self.claimed else self.direction
 
     def filtered(self, wanted: TaskFilter) -> TaskView:
-        """The same order of other tasks; by time where they have no other."""
+        """Another filter in the same order, if that order applies to it; otherwise by time."""
         return replace(self.first(), wanted=wanted, claimed=self.claimed and _waiting(wanted))
 
     def turned(self) -> TaskView:
-        """The other order; of pending tasks there is a third one."""
+        """The next order; pending tasks have a third one."""
         claimed = self.order == "oldest" and _waiting(self.wanted)
         return replace(
             self.first(), claimed=claimed, direction="oldest" if self.order == "newest" else "newest"
@@ -49,17 +49,17 @@ class TaskView(View[TaskFilter, Cursor]):
 
     @property
     def at_top(self) -> bool:
-        """Whether it is the first page, with whatever comes."""
+        """Whether it is the first page, including new arrivals."""
         return self.starts == (None,)
 
     @property
     def pinned(self) -> bool:
-        """Whether what comes before the first page is left out, so that its rows stay."""
+        """Whether new arrivals above the first page are left out, so that its rows stay in place."""
         return self.starts[0] is not None
 
     def pin(self, first: TaskRow) -> TaskView:
-        """The first page, from this task on."""
-        if first.at is None:  # such a place cannot be told from what comes before it
+        """The first page, starting at this task."""
+        if first.at is None:  # without a time, nothing tells it from what comes before
             return self
         beyond = UUID(int=2**128 - 1 if self.order == "newest" else 0)
         rank = rank_of(first.priority) if self.claimed else None
@@ -71,16 +71,16 @@ def _waiting(wanted: TaskFilter) -> bool:
 
 
 class Listing:
-    """What is shown of a list of tasks, and what has to be asked to show it.
+    """The tasks shown, and the questions needed to show them.
 
-    It follows whatever comes, or is held: then a task leaves only when it no longer matches, and of a list
-    of several pages what is newer waits above.
+    The list either follows new arrivals or is held. While held, a task leaves only when it no longer matches,
+    and newer tasks of a list of several pages wait above.
 
     Attributes:
-        view: The place that is wanted.
-        tasks: That are shown, top to bottom.
-        page: From which they are; None while there is none.
-        following: Whatever comes is shown.
+        view: The wanted position.
+        tasks: The tasks shown, top to bottom.
+        page: The page they came from; None before the first.
+        following: New arrivals are shown.
     """
 
     def __init__(self) -> None:
@@ -96,12 +96,12 @@ class Listing:
 
     @property
     def asked(self) -> TaskList:
-        """The page that is wanted."""
+        """The question for the wanted page."""
         view = self.view
         return TaskList(view.wanted, view.order, view.starts[-1], self._kept)
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The page; the number of all, where neither the page nor the counts that are kept tell it."""
+        """The page; and the total, if neither the page nor the stored counts give it."""
         yield self.asked
         wanted = self.view.wanted
         if self._plain or self.complete:
@@ -111,27 +111,27 @@ class Listing:
 
     @property
     def _plain(self) -> bool:
-        """Whether only statuses are asked for, of which counts are kept."""
+        """Whether the filter is by status only, for which counts are stored."""
         wanted = self.view.wanted
         return wanted == TaskFilter(statuses=wanted.statuses)
 
-    # -- what is known
+    # -- the current state
 
     @property
     def arrived(self) -> bool:
-        """Whether what is shown is the page that is wanted."""
+        """Whether the wanted page is shown."""
         return self._shown == self.asked
 
     @property
     def complete(self) -> bool:
-        """Whether all that match are shown."""
+        """Whether all matching tasks are shown."""
         return self.page is not None and self.page.next is None and self.view.at_top
 
     def total(self, kept: StatusCounts | None) -> int | None:
-        """How many match, exactly; None where that is not known.
+        """The exact number of matches; None if unknown.
 
         Args:
-            kept: The counts that are kept, where they are known.
+            kept: The stored counts, if known.
         """
         if self.complete:
             return len(self.tasks)
@@ -142,14 +142,14 @@ class Listing:
         return self._counts.get(wanted)
 
     def counted(self, wanted: TaskFilter, number: int | None) -> None:
-        """So many match; None: that takes too long to be asked again."""
+        """Note the number of matches; None if counting takes too long to repeat."""
         self._counts = {wanted: number}
 
     def show(self, asked: TaskList, page: TaskPage) -> bool:
         """Show a page.
 
         Returns:
-            Whether `questions` are others now.
+            Whether `questions` changed.
         """
         complete = self.complete
         tasks: Sequence[TaskRow] = page.tasks
@@ -164,29 +164,29 @@ class Listing:
     # -- moving
 
     def go(self, view: TaskView) -> None:
-        """Another place is wanted."""
+        """Go to another position."""
         self.view, self.following = view, view.at_top
         self._kept = Kept()
 
     def page_from_here(self, by: int) -> TaskView | None:
-        """The next page, or for less than 0 the one before; None where there is none that is known."""
+        """The next page, or the previous one if negative; None if there is none."""
         if by > 0 and self.page is not None and self.page.next is not None and self.arrived:
             return self.view.next(self.page.next)
         return self.view.previous() if by < 0 and self.view.page > 1 else None
 
     def hold(self) -> bool:
-        """What is seen stays.
+        """Keep the rows that are shown.
 
         Returns:
-            Whether `questions` are others now.
+            Whether `questions` changed.
         """
         self.following = False
         return self._hold()
 
     def _hold(self) -> bool:
-        """Keep what is shown, and leave out what comes before a first page that others follow.
+        """Keep the rows that are shown, and pin the first page if more follow.
 
-        It would wash away what is seen.
+        Otherwise new arrivals would push out what the operator is looking at.
         """
         self._kept.ids = [task.id for task in self.tasks]
         page, view = self.page, self.view
@@ -199,10 +199,10 @@ class Listing:
         return True
 
     def drop_other(self) -> bool:
-        """Show nothing, if what is shown is of another filter than what is wanted.
+        """Clear the list if it still shows another filter's tasks.
 
         Returns:
-            Whether it was.
+            Whether it did.
         """
         if self._shown is None or self._shown.wanted == self.view.wanted:
             return False
@@ -211,11 +211,11 @@ class Listing:
 
 
 def in_place(before: Sequence[UUID], tasks: Sequence[TaskRow]) -> list[TaskRow]:
-    """Tasks in their order, but those that were shown keep theirs: no row changes places with another.
+    """Sort tasks, but keep those already shown in their relative order: no two rows swap places.
 
     Args:
-        before: Ids that were shown, top to bottom.
-        tasks: As they are now.
+        before: Ids already shown, top to bottom.
+        tasks: The tasks as they are now.
     """
     known = {task.id: task for task in tasks}
     old = iter([known[task] for task in before if task in known])

@@ -1,4 +1,4 @@
-"""What the list of tasks asks."""
+"""The questions of the list of tasks."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
 PAGE = 100
-"""Tasks of a page."""
+"""Tasks per page."""
 
 LONGEST = 300
-"""Characters of an error in a list."""
+"""Characters to fetch of an error in the list."""
 
 COUNT_S = 2.0
-"""Seconds that counting may take; what takes longer is not counted again."""
+"""Seconds counting may take; a slower count is not repeated."""
 
 EXPORTED = 1_000
-"""Tasks of a page of an export."""
+"""Tasks per page of an export."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """Tasks that are shown: they stay for as long as they match, wherever their time leads them meanwhile."""
+    """Tasks already shown: they stay as long as they match, even if they would now sort onto another page."""
 
     ids: Collection[UUID] = ()
 
 
 @dataclass(frozen=True)
 class TaskList(Question[TaskPage]):
-    """A page of tasks, and those that are kept."""
+    """A page of tasks, plus those to keep."""
 
     pause_s: ClassVar[float] = 0.25
 
@@ -68,7 +68,7 @@ class TaskList(Question[TaskPage]):
 
 @dataclass(frozen=True)
 class Matching(Question[int | None]):
-    """How many tasks match; None where counting takes too long."""
+    """The number of matching tasks; None if counting takes too long."""
 
     pause_s: ClassVar[float] = 1.0
     every_s: ClassVar[float] = 15.0
@@ -85,7 +85,7 @@ class Matching(Question[int | None]):
 
 @dataclass(frozen=True)
 class Exported(Question[TaskPage]):
-    """A page of an export: whole errors."""
+    """A page of an export, with complete errors."""
 
     within_s: ClassVar[float] = 600.0
 

@@ -1,4 +1,4 @@
-"""Tasks as rows of a table, and the lines above it."""
+"""Tasks as table rows, and the lines above the table."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ COLUMNS = (
     Column("attempts", "Tries", 5),
     Column("when", "When", 8),
     Column("kind", "Kind", 6, least=110),
-    Column("created", "Made", 6, least=120),
+    Column("created", "Age", 6, least=120),
     Column("worker", "Worker", 8, least=130),
     Column("error", "Error", 0),
     Column("id", "Task", 36, least=170),
 )
 
 NAMES = ("all", *STATUSES)
-"""Of the quick filters, in their order."""
+"""The quick filters, in order."""
 
 
 def short_age(seconds: float) -> str:
@@ -78,7 +78,7 @@ def _cut(text: str, style: str = "") -> Text:
 
 
 def _when(task: TaskRow, now: datetime) -> str:
-    """How long ago its time was; ``in 5m`` where it is still to come."""
+    """The age of a task's time; ``in 5m`` if it is in the future."""
     if task.at is None:
         return "unknown"
     seconds = (now - task.at).total_seconds()
@@ -86,12 +86,12 @@ def _when(task: TaskRow, now: datetime) -> str:
 
 
 def status_line(counts: StatusCounts | None, chosen: Sequence[str], width: int) -> Text:
-    """The quick filters with their numbers, which are shortened where there is no room.
+    """The quick filters with their counts, abbreviated if they do not fit.
 
     Args:
-        counts: None while they are not known.
-        chosen: Statuses that are shown; none for all.
-        width: Cells there are.
+        counts: None while unknown.
+        chosen: The statuses shown; empty for all.
+        width: Available width in cells.
     """
     line = _statuses(counts, chosen, compact=False)
     return line if line.cell_len <= width else _statuses(counts, chosen, compact=True)
@@ -117,7 +117,7 @@ def _number(number: int, compact: bool) -> str:
 
 
 def filter_line(wanted: TaskFilter, marked: int, problem: str) -> Text:
-    """What is wrong, else how many are marked and the filter in words, but for its statuses."""
+    """The problem, if any; otherwise the number of marked tasks and the filter without its statuses."""
     if problem:
         return Text(printable_line(problem), BAD)
     line = Text()
@@ -129,27 +129,27 @@ def filter_line(wanted: TaskFilter, marked: int, problem: str) -> Text:
 
 
 def place_line(view: TaskView) -> Text:
-    """Which part of the list is shown."""
+    """The order, and which part of the list is shown."""
     line = Text.assemble((f"{view.order} first  ", QUIET))
     if view.page > 1:
         line.append(f"page {view.page}  ", HEAD)
     elif view.pinned:
-        line.append("held, g: go on  ", DOUBTFUL)
+        line.append("pinned, g: follow  ", DOUBTFUL)
     return line
 
 
 def number_text(listing: Listing, total: int | None) -> Text:
-    """How many tasks are shown, of how many.
+    """How many tasks are shown, and of how many.
 
     Args:
-        listing: What is shown has arrived.
-        total: None where it is not known.
+        listing: The list; its page has arrived.
+        total: None if unknown.
     """
     shown = len(listing.tasks)
     if not shown:
         if listing.view.wanted == TaskFilter() and listing.complete:
-            return Text("there are no tasks", QUIET)
-        return Text("none match" if total in (0, None) else "none here", DOUBTFUL)
+            return Text("no tasks", QUIET)
+        return Text("no matches" if total in (0, None) else "none on this page", DOUBTFUL)
     if total is None:
         return Text(f"{shown:,} of many", QUIET)
     return Text(f"{shown:,} of {total:,}" if shown < total else f"{total:,}")

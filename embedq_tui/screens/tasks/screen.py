@@ -1,4 +1,4 @@
-"""Every task: filtered, sorted, page by page; marked and acted on."""
+"""The list of tasks: filter, sort, page, mark, act."""
 
 from __future__ import annotations
 
@@ -30,17 +30,25 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import printable_line
 
 LATE_S = 0.3
-"""Seconds after which the rows of the filter before are taken away."""
+"""Seconds after which the rows of the previous filter are cleared."""
 
 
 class TasksScreen(TaskFiltering, PageList[TaskFilter]):
-    """Shows tasks: on the first row of the first page it follows whatever comes, off it the list is held."""
+    """Shows tasks. On the first row of the first page it follows new arrivals; elsewhere the list is held."""
 
     MODE = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right_square_bracket", "page(1)", "Next", key_display="]", id="tasks.next"),
         Binding(
-            "left_square_bracket", "page(-1)", "Previous", key_display="[", show=False, id="tasks.previous"
+            "right_square_bracket", "page(1)", "Next", key_display="]", tooltip="Next page", id="tasks.next"
+        ),
+        Binding(
+            "left_square_bracket",
+            "page(-1)",
+            "Previous",
+            key_display="[",
+            show=False,
+            tooltip="Previous page",
+            id="tasks.previous",
         ),
         Binding("left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="tasks.first"),
         Binding(
@@ -49,10 +57,10 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
             "Sort",
             show=False,
             id="tasks.sort",
-            tooltip="The newest, the oldest, or what is claimed next first",
+            tooltip="Sort by newest, oldest or next to be claimed",
         ),
         Binding(
-            "escape", "back", "Back", show=False, id="tasks.back", tooltip="Clear marks, then the filter"
+            "escape", "back", "Back", show=False, id="tasks.back", tooltip="Clear the marks, then the filter"
         ),
     ]
 
@@ -72,12 +80,12 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
 
     @property
     def _counts(self) -> StatusCounts | None:
-        """Of all tasks, where they are known."""
+        """Counts of all tasks, if known."""
         seen = self.store.overview
         return None if seen is None else seen.queue.counts
 
     def exported(self) -> tuple[TaskFilter, int | None]:
-        """The marked, else all that match."""
+        """The marked tasks, or all that match."""
         marked = tuple(map(UUID, self.table.marked))
         if marked:
             return TaskFilter(ids=marked), len(marked)
@@ -86,11 +94,11 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- asking
 
     def questions(self) -> Iterable[Question[Any]]:
-        """What the list needs."""
+        """The list's questions."""
         return self.listing.questions()
 
     def take(self, answer: Answer[Any]) -> None:
-        """A page that was turned to is shown while marks hold the list, and so is what came of an action."""
+        """Even while frozen by marks, show a page turned to, and the result of an action."""
         if self.frozen and answer.question == self.listing.asked:
             fresh = self._fresh_after is not None and answer.at > self._fresh_after
             if fresh or not self.listing.arrived:
@@ -132,7 +140,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         self.table.show([task_row(task, now) for task in self.listing.tasks], at=at, follow=follow)
 
     def draw_lines(self) -> None:
-        """Counts, filter, place."""
+        """Update the counts, the filter and the position."""
         if not self.alive:
             return
         listing, width = self.listing, self.size.width - 2
@@ -145,19 +153,19 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- moving
 
     def look_for(self, wanted: TaskFilter) -> None:
-        """Show other tasks.
+        """Apply another filter.
 
         Args:
-            wanted: Which.
+            wanted: The filter.
         """
         self._go(self.listing.view.filtered(wanted))
 
     def _go(self, view: TaskView, land: int = 0) -> None:
-        """Show another place.
+        """Go to another position.
 
         Args:
-            view: Of it.
-            land: Row that the cursor is put on; -1 for the last.
+            view: The position.
+            land: Row to put the cursor on; -1 for the last.
         """
         self._land = land
         self.listing.go(view)
@@ -166,11 +174,11 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         self.set_timer(LATE_S, self._clear_late)
 
     def first_page(self) -> None:
-        """The first page."""
+        """Go to the first page."""
         self._go(self.listing.view.first())
 
     def _clear_late(self) -> None:
-        """Rows of another filter do not stay for long under this one."""
+        """Clear rows of the previous filter if the new ones are late."""
         if self.listing.drop_other():
             self.table.show([], at=self._land)
             self.draw_lines()
@@ -180,7 +188,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
         event.stop()
         if not self.listing.arrived:
-            return  # a key that is held down turns a page at a time
+            return  # a key held down turns one page at a time
         if event.forward:
             self.turn(1)
         elif self.listing.view.page == 1:
@@ -189,13 +197,13 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
             self.turn(-1)
 
     def turn(self, by: int) -> None:
-        """The next page from here, or the one before."""
+        """Go to the next page, or the previous one."""
         if (view := self.listing.page_from_here(by)) is not None:
             self._go(view, 0 if by > 0 else -1)
 
     @on(KeyedTable.RowHighlighted, "#list")
     def _moved(self, event: KeyedTable.RowHighlighted) -> None:
-        """Off the first row: what is seen stays."""
+        """Hold the list once the cursor leaves the first row."""
         event.stop()
         if self.listing.following and self.table.cursor_row > 0 and self.listing.tasks:
             if self.listing.hold():
@@ -211,23 +219,23 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- acting
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
-        """The marked ones, else the one under the cursor."""
+        """The marked tasks, or the one under the cursor."""
         if not self.alive:
             return {}
         chosen = map(UUID, self.table.chosen)
         return {task: self._names.get(task, str(task)) for task in chosen}
 
     def settled(self) -> bool:
-        """Whether the rows are those that were asked for, and the one under the cursor was seen."""
+        """Whether the wanted rows are shown, and the operator has seen the one under the cursor."""
         return bool(self.table.marked) or (self.listing.arrived and self.table.settled)
 
     def acted(self, outcome: Outcome) -> None:
-        """What was done needs no mark any more; what is left is shown as it is now."""
+        """Unmark the tasks acted on, and show the rest as they are now."""
         self._fresh_after = time.monotonic()
         self.table.unmark(map(str, outcome.ids))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done here and now."""
+        """Offer paging only if there is a page to turn to."""
         if action == "page":
             page = self.listing.page
             later = page is not None and page.next is not None
@@ -237,5 +245,5 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- keys
 
     def action_sort(self) -> None:
-        """Turn the order."""
+        """Change the sort order."""
         self._go(self.listing.view.turned())

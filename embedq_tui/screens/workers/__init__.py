@@ -1,1 +1,1 @@
-"""Who serves the queue."""
+"""The workers."""

@@ -1,4 +1,4 @@
-"""What workers are told through the database, whatever host they are on: one of them, or all."""
+"""Orders to one worker or to all, given through the database, on any host."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 
 async def set_pace(console: Console, row: WorkerRow, wanted: int) -> bool:
-    """Let a worker work on so many batches at once. Call it in a worker of Textual.
+    """Set how many batches a worker processes at once. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
         row: The worker.
-        wanted: Batches.
+        wanted: Number of batches.
 
     Returns:
-        Whether the worker runs to hear it.
+        Whether the worker is running.
     """
 
     async def tell(_: Progress) -> bool:
         async with console.session.link.connection() as connection:
             return await fleet.set_concurrency(connection, row.id, wanted, console.options.operator)
 
-    return await _tell(console, row, tell, f"works on {count(wanted, 'batch', 'batches')} at once")
+    return await _tell(console, row, tell, f"will process {count(wanted, 'batch', 'batches')} at once")
 
 
 async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
-    """Ask a worker to end, after a question. Call it in a worker of Textual.
+    """Shut down a worker, after confirmation. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
         row: The worker.
-        force: It gives back at once what it holds.
+        force: It does not finish its tasks but returns them to the queue.
     """
     if console.dialogs.refused():
         return
     held = f"It holds {count(row.in_hand, 'task')}" + (
-        ", which it gives back at once." if force else ", which it finishes first."
+        ", returned to the queue at once." if force else " and finishes them first."
     )
-    title = f"End worker {_place(row)}?"
-    asked = Confirmation(title, [held, "Others go on."], "End it", danger=force)
+    title = f"Shut down worker {_place(row)}?"
+    asked = Confirmation(title, [held, "Other workers carry on."], "Shut down", danger=force)
     if await console.dialogs.confirm(asked) is not Decision.YES:
         return
 
@@ -61,16 +61,16 @@ async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
         async with console.session.link.connection() as connection:
             return await fleet.stop_worker(connection, row.id, force=force, by=console.options.operator)
 
-    await _tell(console, row, tell, "was asked to end")
+    await _tell(console, row, tell, "was asked to shut down")
 
 
 async def _tell(
     console: Console, row: WorkerRow, tell: Callable[[Progress], Awaitable[bool]], done: str
 ) -> bool:
-    """Tell a worker something, and the operator what came of it."""
+    """Give an order to a worker, and tell the operator the outcome."""
     heard = await console.dialogs.attempt(Progress(f"Worker {_place(row)}"), tell)
     if heard is not None:
-        words = done if heard else "runs no more"
+        words = done if heard else "is no longer running"
         console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
         console.session.again()
     return bool(heard)
@@ -84,41 +84,48 @@ def _place(row: WorkerRow) -> str:
 
 
 async def pause_or_resume(console: Console) -> None:
-    """Keep all workers up but idle, or let them claim again. Call it in a worker of Textual.
+    """Pause all workers, or let them claim tasks again. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     seen = await _look_now(console)
     if seen is None:
         return
     if seen.control.paused_at is not None:
-        await _give(console, Order.RESUME, "Resume all workers?", "They claim again.")
+        await _give(console, Order.RESUME, "Resume all workers?", "They claim tasks again.")
     else:
-        await _give(console, Order.PAUSE, "Pause all workers?", "They stay up, and claim nothing.")
+        await _give(
+            console, Order.PAUSE, "Pause all workers?", "They keep running but claim no tasks until resumed."
+        )
 
 
 async def stop_or_start(console: Console) -> None:
-    """Stop all workers on all hosts, or lift a stop. Call it in a worker of Textual.
+    """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker.
 
     Args:
-        console: Where it is asked for.
+        console: The console.
     """
     seen = await _look_now(console)
     if seen is None:
         return
     if seen.control.stopped_at is not None:
-        await _give(console, Order.START, "Let workers claim again?", "The stop is lifted.")
+        await _give(
+            console,
+            Order.START,
+            "Let workers claim tasks again?",
+            "This lifts the stop. It starts no workers.",
+        )
         return
     alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
     title = f"Stop {count(alive, 'worker')} on all hosts?"
-    line = "They finish what they hold and exit; none claims anything until the stop is lifted."
+    line = "They finish their tasks and exit. No worker claims tasks until the stop is lifted."
     await _give(console, Order.STOP, title, line, danger=True)
 
 
 async def _look_now(console: Console) -> Overview | None:
-    """A look of this moment: a key that means one thing or its opposite must not go by an older one."""
-    looking = Progress("Looking at the workers")
+    """A fresh overview: a key that toggles must not act on an outdated state."""
+    looking = Progress("Checking the workers")
     return await console.dialogs.attempt(looking, lambda _: console.session.ask(Look()))
 
 

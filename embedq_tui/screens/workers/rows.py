@@ -1,4 +1,4 @@
-"""A worker as a row."""
+"""A worker as a table row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (
     Column("place", "Host/pid", 20),
     Column("state", "State", 8),
     Column("beat", "Beat", 6, right=True),
-    Column("in_hand", "Hand", 5, right=True),
+    Column("in_hand", "Held", 5, right=True),
     Column("at_once", "At once", 7, right=True),
     Column("done", "Done", 9, right=True),
     Column("failed", "Failed", 7, right=True),
@@ -33,7 +33,7 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
     Args:
         worker: Its texts may hold anything.
         now: The database's time.
-        ours: Id of the worker of this console.
+        ours: Id of this console's worker.
     """
     alive = worker.liveness is Liveness.ALIVE
     note = worker.note or ", ".join(

@@ -1,4 +1,4 @@
-"""The worker of this console with its log, and all others: started, ended and paced from here."""
+"""This console's worker with its log, and all other workers: start, stop and scale them from here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from embedq_worker.text import age, printable_line
 LOG_LINES = 2_000
 
 ANSWERED_S = 10.0
-"""Seconds in which a worker says that it works on as many batches as it was asked to."""
+"""Seconds within which a worker reports the concurrency it was asked for."""
 
 _STYLES = {
     WorkerState.RUNNING: GOOD,
@@ -45,48 +45,57 @@ _STYLES = {
 
 
 class WorkersScreen(ConsoleScreen):
-    """All who serve the queue."""
+    """Shows all workers, with this console's own on top."""
 
     MODE = "workers"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start", "Start", id="workers.start", tooltip="Start a worker of this console"),
-        Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop the worker of this console"),
+        Binding("s", "start", "Start", id="workers.start", tooltip="Start this console's worker"),
+        Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop this console's worker"),
         Binding(
             "T",
             "force",
             "Stop now",
             show=False,
             id="workers.force",
-            tooltip="End the worker of this console at once",
+            tooltip="Stop this console's worker at once",
         ),
-        Binding("r", "restart", "Restart", id="workers.restart", tooltip="Stop it and start it anew"),
+        Binding("r", "restart", "Restart", id="workers.restart", tooltip="Restart this console's worker"),
         Binding(
             "R",
             "reset",
             "Reset",
             show=False,
             id="workers.reset",
-            tooltip="End it at once, return what it held to the queue, start it anew",
-        ),
-        Binding("o", "leave", "Let go", show=False, id="workers.leave", tooltip="Leave it running by itself"),
-        Binding(
-            "plus", "pace(1)", "More", key_display="+", id="workers.more", tooltip="A batch more at once"
+            tooltip="Stop it at once, return its tasks to the queue, start it again",
         ),
         Binding(
-            "minus", "pace(-1)", "Less", key_display="-", id="workers.less", tooltip="A batch less at once"
+            "o", "leave", "Detach", show=False, id="workers.leave", tooltip="Leave it running on its own"
         ),
-        Binding("x", "end_one(False)", "End it", id="workers.end", tooltip="Ask the chosen worker to end"),
+        Binding(
+            "plus", "pace(1)", "More", key_display="+", id="workers.more", tooltip="One more batch at once"
+        ),
+        Binding(
+            "minus", "pace(-1)", "Less", key_display="-", id="workers.less", tooltip="One batch fewer at once"
+        ),
+        Binding("x", "end_one(False)", "End", id="workers.end", tooltip="Shut down the selected worker"),
         Binding(
             "X",
             "end_one(True)",
-            "End it now",
+            "End now",
             show=False,
             id="workers.end_now",
-            tooltip="End the chosen worker at once",
+            tooltip="Shut down the selected worker at once",
         ),
-        Binding("p", "pause", "Pause all", id="workers.pause", tooltip="Pause all, or let them go on"),
-        Binding("S", "stop_all", "Stop all", show=False, id="workers.stop_all", tooltip="Stop or start all"),
-        Binding("y", "copy", "Copy", show=False, id="workers.copy", tooltip="Copy the log that is kept"),
+        Binding("p", "pause", "Pause all", id="workers.pause", tooltip="Pause or resume all workers"),
+        Binding(
+            "S",
+            "stop_all",
+            "Stop all",
+            show=False,
+            id="workers.stop_all",
+            tooltip="Stop all workers, or lift the stop",
+        ),
+        Binding("y", "copy", "Copy", show=False, id="workers.copy", tooltip="Copy the log"),
     ]
 
     def __init__(self) -> None:
@@ -96,17 +105,17 @@ class WorkersScreen(ConsoleScreen):
         self._pacing = asyncio.Lock()
 
     def body(self) -> ComposeResult:
-        """Ours, all, and what ours says."""
+        """This console's worker, all workers, and the log."""
         yield Lines(id="ours")
         yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="all")
         log = TailView(LOG_LINES, id="log")
-        log.border_title = "Log of the console's worker"
+        log.border_title = "Log of this console's worker"
         yield log
 
-    # -- showing
+    # -- display
 
     def state_changed(self) -> None:
-        """Show workers, ours and all."""
+        """Show this console's worker and all workers."""
         self._draw()
 
     def ticked(self, now: datetime) -> None:
@@ -137,28 +146,28 @@ class WorkersScreen(ConsoleScreen):
         if seen is not None:
             word, style = state_of(seen)
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-            # Counted: what a worker that is silent said last may have been taken back.
+            # From the task counts: tasks a silent worker last reported may have been released since.
             held = seen.queue.counts.processing
             yield Text.assemble(
-                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} in hand"
+                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held"
             )
         else:
             yield Text("All workers   ", QUIET) + self.unknown()
         it = self._supervisor
         line = Text.assemble(("This console  ", QUIET), (it.state.value, _STYLES.get(it.state, QUIET)))
         if it.pid is not None and it.started_at is not None:
-            line.append(f", pid {it.pid}, for {age(time.monotonic() - it.started_at)}")
+            line.append(f", pid {it.pid}, up {age(time.monotonic() - it.started_at)}")
         if it.restart_at is not None and it.state is WorkerState.WAITING:
-            line.append(f", started again in {age(max(it.restart_at - time.monotonic(), 0))}")
+            line.append(f", restarting in {age(max(it.restart_at - time.monotonic(), 0))}")
         if it.crashes:
-            line.append(f", {count(it.crashes, 'crash', 'crashes')} in a row", BAD)
+            line.append(f", {count(it.crashes, 'consecutive crash', 'consecutive crashes')}", BAD)
         if it.reason:
             line.append(f": {printable_line(it.reason)}")
         if it.state in (WorkerState.OFF, WorkerState.FAILED):
-            line.append("; s starts one here")
+            line.append("; press s to start one")
         yield line
 
-    # -- what can be done
+    # -- actions
 
     @property
     def _supervisor(self) -> Supervisor:
@@ -172,7 +181,7 @@ class WorkersScreen(ConsoleScreen):
         return next((row for row in rows if str(row.id) == key), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what makes sense for the state of our worker, and for the one under the cursor."""
+        """Offer what suits the state of this console's worker, and the worker under the cursor."""
         alive = self._supervisor.alive
         match action:
             case "start":
@@ -184,20 +193,20 @@ class WorkersScreen(ConsoleScreen):
         return super().check_action(action, parameters)
 
     def action_start(self) -> None:
-        """Start a worker of this console."""
+        """Start this console's worker."""
         if not self.console.dialogs.refused():
             self._supervise(self._supervisor.start)
 
     def action_stop(self) -> None:
-        """Stop it; it finishes what it holds."""
+        """Stop it once it has finished its tasks."""
         self._supervise(self._supervisor.stop)
 
     def action_force(self) -> None:
-        """End it at once; it gives back what it holds."""
+        """Stop it at once; it returns its tasks to the queue."""
         self._supervise(self._supervisor.force)
 
     def action_restart(self) -> None:
-        """Stop it, and start it anew."""
+        """Restart it."""
         self._supervise(self._supervisor.restart)
 
     def action_leave(self) -> None:
@@ -205,7 +214,7 @@ class WorkersScreen(ConsoleScreen):
         self._supervise(self._supervisor.leave)
 
     def action_reset(self) -> None:
-        """End it at once, return what it held, start it anew."""
+        """Stop it at once, return its tasks to the queue, and start it again."""
 
         async def reset() -> None:
             returned = await self._supervisor.reset()
@@ -215,7 +224,7 @@ class WorkersScreen(ConsoleScreen):
 
     @work(group="supervise", exit_on_error=False)
     async def _supervise(self, do: Callable[[], Awaitable[object]]) -> None:
-        # Not exclusive: a stop that is under way may be followed by one that is more urgent.
+        # Not exclusive: a stop in progress may be followed by a forced one.
         try:
             await do()
         except EmbedqError as error:
@@ -225,30 +234,30 @@ class WorkersScreen(ConsoleScreen):
 
     @work(group="pace", exit_on_error=False)
     async def action_pace(self, by: int) -> None:
-        """Let the chosen worker work on more or fewer batches at once, whatever host it is on."""
+        """Let the selected worker process more or fewer batches at once, on any host."""
         row = self._chosen
         if row is None or self.console.dialogs.refused():
             return
         wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
         self._asked[row.id] = (wanted, time.monotonic())
-        async with self._pacing:  # one after the other: the last word holds
+        async with self._pacing:  # in order, so that the last order wins
             if not await set_pace(self.console, row, wanted):
                 self._asked.pop(row.id, None)
 
     def _paced(self, row: WorkerRow) -> int:
-        """Batches a worker works on at once: what it was asked to a moment ago, else what it says."""
+        """A worker's concurrency: what it was just asked for, or else what it reports."""
         wanted, asked_at = self._asked.get(row.id, (0, -ANSWERED_S))
         return wanted if time.monotonic() - asked_at < ANSWERED_S else _concurrency(row)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_end_one(self, force: bool) -> None:
-        """Ask the chosen worker to end, whatever host it is on."""
+        """Shut down the selected worker, on any host."""
         if (row := self._chosen) is not None:
             await end_worker(self.console, row, force=force)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:
-        """Keep all workers up but idle, or let them claim again."""
+        """Pause or resume all workers."""
         await pause_or_resume(self.console)
 
     @work(exclusive=True, group="order", exit_on_error=False)
