@@ -26,7 +26,7 @@ async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too
         await pilot.press("plus", "plus", "plus")
         wanted = "SELECT concurrency_wanted = 4 FROM embedq_workers WHERE id = $1"
         await until_true(connection, wanted, worker)
-        await until_text(pilot, "works on 4 batches")
+        await until_text(pilot, "will process 4 batches")
 
 
 async def test_workers_are_paused_and_go_on(database: Database) -> None:
