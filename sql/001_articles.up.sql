@@ -1,5 +1,5 @@
--- The article tables, only where absent: a database that has them keeps them exactly as they are.
--- embedq.dimensions is set by the migrator from EMBEDDING_DIMENSIONS.
+-- The article tables, created only if absent: existing ones are left exactly as they are.
+-- The migrator sets embedq.dimensions from EMBEDDING_DIMENSIONS.
 
 DO $$
 DECLARE
@@ -28,8 +28,8 @@ BEGIN
             BEGIN
                 CREATE EXTENSION IF NOT EXISTS vector;
             EXCEPTION WHEN insufficient_privilege THEN
-                RAISE WARNING 'pgvector is there but this role may not create it: vectors will be stored as jsonb'
-                    USING HINT = 'To have them in pgvector, let a superuser run CREATE EXTENSION vector first.';
+                RAISE WARNING 'pgvector is available, but this role may not create it: vectors will be stored as jsonb'
+                    USING HINT = 'To use pgvector, have a superuser run CREATE EXTENSION vector first.';
             END;
         END IF;
         IF EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN

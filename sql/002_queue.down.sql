@@ -1,4 +1,4 @@
--- Removes the queue: tasks, worker status, audit log and metrics, whoever made them.
+-- Drops the queue: tasks, worker status, audit log and metrics, whichever program created them.
 
 DROP TABLE IF EXISTS performance_metrics;
 DROP TABLE IF EXISTS embedding_audit_logs;

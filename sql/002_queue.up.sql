@@ -1,5 +1,5 @@
--- The queue tables, only where absent from every schema of the search path: made in its first one, they would hide
--- those of another program in the next.
+-- The queue tables, created only if absent from every schema of the search path: in its first schema, they would hide
+-- those of another program in a later one.
 
 DO $$
 BEGIN
@@ -7,8 +7,8 @@ BEGIN
         CREATE EXTENSION IF NOT EXISTS pgcrypto;  -- PostgreSQL 12 has no gen_random_uuid() of its own
     END IF;
 EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN
-    RAISE EXCEPTION 'PostgreSQL 12 needs the extension pgcrypto, which this role cannot create: %', SQLERRM
-        USING HINT = 'Let a superuser run CREATE EXTENSION pgcrypto in this database, then migrate again.';
+    RAISE EXCEPTION 'PostgreSQL 12 requires the extension pgcrypto, which this role cannot create: %', SQLERRM
+        USING HINT = 'Have a superuser run CREATE EXTENSION pgcrypto in this database, then migrate again.';
 END
 $$;
 

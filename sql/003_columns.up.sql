@@ -1,15 +1,15 @@
--- Columns of ours: nullable and without default, so that no row is rewritten and no other program has to know them.
+-- Our columns: nullable and without default, so that no row is rewritten and other programs need not know them.
 
 ALTER TABLE embedding_tasks
-    ADD COLUMN claim_token bigint,        -- rises with each claim of ours: with worker_id and claimed_at it is the fence
-    ADD COLUMN worker_id uuid,            -- who holds, or last held, the claim
+    ADD COLUMN claim_token bigint,        -- rises with each of our claims; fencing token, with worker_id and claimed_at
+    ADD COLUMN worker_id uuid,            -- the worker that holds, or last held, the claim
     ADD COLUMN claimed_at timestamptz,    -- equals processed_at while the claim is ours, and only then
-    ADD COLUMN crash_count smallint;      -- claims that ended with their worker's death
+    ADD COLUMN crash_count smallint;      -- claims that ended with the death of their worker
 
 ALTER TABLE embeddings
-    ADD COLUMN model varchar(255);        -- provider/model of the vector; null: another program's
+    ADD COLUMN model varchar(255);        -- provider/model of the vector; null for another program's
 
--- A subscriber that lacks a column, or a table where all are published, stops at the first change it is sent.
+-- A subscriber that lacks a column (or, if all tables are published, a table) stops at the first change it receives.
 DO $$
 DECLARE
     v_names text;
@@ -20,8 +20,8 @@ BEGIN
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
     WHERE c.oid IN ('embedding_tasks'::regclass, 'embeddings'::regclass);
     IF v_names IS NOT NULL THEN
-        RAISE WARNING 'the publication % has the queue or the embeddings: its subscribers stop until they are migrated too', v_names
-            USING HINT = 'Run embedq-tui --migrate on their databases; they go on by themselves.';
+        RAISE WARNING 'the publication % includes the queue or the embeddings: its subscribers stop until they are migrated too', v_names
+            USING HINT = 'Run embedq-tui --migrate on their databases; they then resume by themselves.';
     END IF;
 END
 $$;

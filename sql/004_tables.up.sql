@@ -1,15 +1,15 @@
--- Tables of ours. None has a foreign key from or to embedding_tasks: checking one would scan it at start.
+-- Our tables. There is no foreign key from or to embedding_tasks, because validating one would scan that table.
 
 CREATE TABLE embedq_workers (
     id uuid PRIMARY KEY,
     host text NOT NULL,
     pid int NOT NULL,
-    host_key text NOT NULL,               -- tells whether a pid can be looked up from here (boot and pid namespace)
+    host_key text NOT NULL,               -- equal for processes that can look up each other's pid (boot, pid namespace)
     version text NOT NULL,
     provider text NOT NULL,               -- key of embedq_providers
     settings jsonb NOT NULL DEFAULT '{}',
     state text NOT NULL CHECK (state IN ('running', 'stopping', 'stopped', 'dead')),
-    note text NOT NULL DEFAULT '',        -- why it is idle, what it waits for
+    note text NOT NULL DEFAULT '',        -- why it is idle
     in_hand int NOT NULL DEFAULT 0,
     processed bigint NOT NULL DEFAULT 0,
     succeeded bigint NOT NULL DEFAULT 0,
@@ -22,7 +22,7 @@ CREATE TABLE embedq_workers (
 
 CREATE TABLE embedq_control (
     id int PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    stopped_at timestamptz,               -- the operator's stop; a new worker does not lift it
+    stopped_at timestamptz,               -- an operator's stop, which a new worker does not lift
     stopped_by text,
     paused_at timestamptz,
     paused_by text
@@ -35,7 +35,7 @@ CREATE TABLE embedq_providers (
     kind text NOT NULL DEFAULT '',        -- unavailable, rate_limited, misconfigured
     reason text NOT NULL DEFAULT '',
     advice text NOT NULL DEFAULT '',
-    failures int NOT NULL DEFAULT 0,      -- in a row
+    failures int NOT NULL DEFAULT 0,      -- consecutive
     opened_at timestamptz,
     retry_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -43,7 +43,7 @@ CREATE TABLE embedq_providers (
 
 CREATE TABLE embedq_articles (
     article_id int PRIMARY KEY REFERENCES articles (id) ON DELETE CASCADE,
-    source text NOT NULL,                 -- embedq_source() of what the stored vectors were made from
+    source text NOT NULL,                 -- embedq_source() of the text that the stored vectors were computed from
     model text NOT NULL,
     chunks int NOT NULL,
     embedded_at timestamptz NOT NULL
@@ -56,15 +56,15 @@ CREATE TABLE embedq_counts (
     PRIMARY KEY (status, priority)
 );
 
--- How many tasks of a status and priority came or went; of failed ones with the fingerprint of their error, which are
--- counted by it as well. A correction may be of one of the two: without status, or without fingerprint.
+-- Changes in the number of tasks by status and priority. Failed tasks are also counted by the fingerprint of their
+-- error. A correction may concern only one of the two counts; then status or fingerprint is null.
 CREATE TABLE embedq_count_deltas (
     status text,
     priority text,
     delta bigint NOT NULL,
     fingerprint text
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- emptied again and again
--- It has no key. Where all tables are published (logical replication), nothing could be deleted from it without this.
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- emptied frequently
+-- It has no key; without this, its rows could not be deleted if all tables are published (logical replication).
 ALTER TABLE embedq_count_deltas REPLICA IDENTITY FULL;
 
 CREATE VIEW embedq_live_counts AS

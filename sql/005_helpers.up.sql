@@ -1,6 +1,6 @@
--- Small functions that queries, indexes and triggers share.
+-- Small functions shared by queries, indexes and triggers.
 
--- A random uuid that sorts by time (version 7, RFC 9562): neighbours in time are neighbours in the index.
+-- A random uuid that sorts by time (version 7, RFC 9562), so that rows of the same time are close in the index.
 CREATE FUNCTION embedq_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     SELECT encode(
         set_bit(set_bit(
@@ -11,19 +11,20 @@ CREATE FUNCTION embedq_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
         'hex')::uuid
 $$;
 
--- The n-th of many ids that a statement needs (n below 16,777,216), from one random one: its last six digits are n.
+-- The n-th of many ids for one statement, derived from one random id by replacing its last six digits with n
+-- (n below 16,777,216).
 CREATE FUNCTION embedq_nth_uuid(base uuid, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT encode(overlay(uuid_send(base) PLACING substring(int8send(n) FROM 6) FROM 14), 'hex')::uuid
 $$;
 
--- Fingerprint of everything an article's embeddings are made from.
+-- Fingerprint of everything that an article's embeddings are computed from.
 CREATE FUNCTION embedq_source(title text, slug text, content text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT md5(coalesce(title, '') || E'\x01' || coalesce(slug, '') || E'\x01' || coalesce(content, ''))
 $$;
 
--- An error text without what differs from one occurrence to the next: urls, uuids, paths, quoted words, numbers.
--- Backslashes are in E'' here and elsewhere: such a literal is the same where standard_conforming_strings is off.
+-- An error text without the parts that differ between occurrences: URLs, UUIDs, paths, quoted words, numbers.
+-- Backslashes are in E'' here and elsewhere, so that literals do not depend on standard_conforming_strings.
 CREATE FUNCTION embedq_normalise_error(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT left(btrim(
@@ -39,12 +40,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     ), 200)
 $$;
 
--- Eight hex digits that name a group of failures. The path is pinned because PostgreSQL 17 builds indexes with
+-- Eight hex digits that identify a group of failures. search_path is pinned because PostgreSQL 17 builds indexes with
 -- an empty one.
--- COST: some microseconds. It matters where the statistics say nothing, of few failures among millions of tasks: any index
--- on what failed looks as good then as the one that has this in it.
--- What is made from it is kept: who changes it locks embedding_tasks IN SHARE ROW EXCLUSIVE MODE meanwhile, builds
--- embedq_tasks_failure_group_idx anew and calls embedq_repair_counts().
+-- COST: it takes some microseconds. This matters if the statistics show no failures among millions of tasks: any
+-- index on failed tasks would then look as good as the one on this expression.
+-- Its results are stored. A migration that changes it must lock embedding_tasks IN SHARE ROW EXCLUSIVE MODE, rebuild
+-- embedq_tasks_failure_group_idx and call embedq_repair_counts().
 CREATE FUNCTION embedq_fingerprint(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 10000 SET search_path FROM CURRENT AS $$
     SELECT left(md5(embedq_normalise_error(message)), 8)
@@ -56,8 +57,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE priority WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END
 $$;
 
--- One more, of counters that others may write too: none counts below nothing, and at its end it stays there. What is
--- out of range would else be an error for ever, and stop whoever meets the row.
+-- Increments a counter that other programs may write too: a negative value counts as 0, and at its maximum it stays.
+-- Otherwise a value out of range would raise an error for every session that processes the row, for ever.
 CREATE FUNCTION embedq_one_more(n int) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT least(greatest(n, 0), 2147483646) + 1
@@ -68,27 +69,27 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (least(greatest(n, 0), 32766) + 1)::smallint
 $$;
 
--- Milliseconds from one time to another; null where one of them is not known, or no time at all.
+-- Milliseconds from one time to another; null if one of them is null or infinite.
 CREATE FUNCTION embedq_elapsed_ms(since timestamptz, until timestamptz) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN isfinite(since) AND isfinite(until)
                 THEN round((extract(epoch FROM until) - extract(epoch FROM since))::numeric * 1000, 3) END
 $$;
 
--- Since when a task is in hand. Where nothing tells it, and where it is told what no clock can have said, that is for
--- ever: somebody has to take the task back one day.
+-- When a task was claimed. If that is unknown, or more than a day in the future, it counts as claimed for ever: such a
+-- task must be taken back, too.
 CREATE FUNCTION embedq_held_since(processed_at timestamptz, created_at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN coalesce(processed_at, created_at) <= now() + interval '1 day'
                 THEN coalesce(processed_at, created_at) ELSE '-infinity' END
 $$;
 
--- An operator, told as user@host, as the audit log has it.
+-- An operator, given as user@host, in the form used in the audit log.
 CREATE FUNCTION embedq_signature(p_by text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT jsonb_build_object('operator', regexp_replace(p_by, '@[^@]*$', ''),
                               'host', coalesce(substring(p_by FROM '@([^@]*)$'), ''))
 $$;
 
--- Indexes call these in the name of whoever writes, also where new functions are not PUBLIC by default.
+-- Indexes call these as the role that writes; new functions may not be executable by PUBLIC by default.
 GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;

@@ -1,7 +1,7 @@
--- Claim: due tasks in order, each article in one hand only. One round trip, no sort, the same cost at any size.
+-- Claim: due tasks in order, at most one per article at a time. One round trip, no sort, the same cost at any size.
 
--- Why nobody may claim now: 'stopped', 'paused', or null. An UPDATE of embedding_worker_status in psql comes here too,
--- by the trigger of 014.
+-- Why no worker may claim now: 'stopped', 'paused', or null. An UPDATE of embedding_worker_status in psql has this
+-- effect too, by the trigger of 014.
 CREATE FUNCTION embedq_claim_block() RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT CASE
@@ -18,7 +18,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
 $$;
 
--- Whether an article lies in one of these folders or below. Other programs may write slashes around its folder.
+-- Whether an article is in one of these folders or a subfolder. Other programs may write slashes around its folder.
 CREATE FUNCTION embedq_in_folders(p_article int, p_folders text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT EXISTS (
@@ -26,7 +26,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHERE a.id = p_article AND starts_with(btrim(a.folder, '/') || '/', f.folder || '/'))
 $$;
 
--- Hashes of an article's chunks whose vectors of this model can be kept.
+-- Hashes of an article's chunks whose stored vectors of this model can be reused.
 CREATE FUNCTION embedq_kept_hashes(p_article int, p_model text) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
 BEGIN
@@ -40,16 +40,17 @@ BEGIN
 END
 $$;
 
--- Each task comes with its article as it reads now: the statement that claims is younger than the claim's instant.
--- p_model: whose vectors can be kept.
--- p_priorities, p_folders: what this worker serves; null: everything. A folder includes the folders below it.
--- p_after_due, p_after_id: by priority, look only at tasks from this one on: a hint of the worker's, to spare it the dead
--- index entries before the last task it claimed.
--- The planner settings hold the plan to the indexes whatever the statistics say of a table that changes this fast. They
--- say nothing, too: an index on what is pending was empty when it was analyzed, and reading all of it for one row looks
--- as cheap as a look-up. So here and in what follows, rows that are known by id or article are asked for in words that
--- leave the planner no such index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', ''). Then a plan
--- fits all parameters, and to plan anew for each claim would be a third of the cost of one task.
+-- Each task is returned with the current text of its article: the claiming statement's snapshot is taken after the
+-- timestamp of the claim.
+-- p_model: model whose vectors can be reused.
+-- p_priorities, p_folders: what this worker processes; null for everything. A folder includes its subfolders.
+-- p_after_due, p_after_id: by priority, look only at tasks from this position on: a hint from the worker, to skip the
+-- dead index entries before the last task it claimed.
+-- The planner settings force index scans, because the statistics of a table that changes this fast are unreliable. They
+-- can also mislead: an index on pending tasks may have been empty when it was analyzed, so that reading all of it for
+-- one row looks as cheap as a lookup. So here and below, rows known by id or article are selected in forms that rule out
+-- such an index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', ''). Then one plan fits all
+-- parameters; planning each claim would be a third of the cost of a task.
 CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_model text, p_limit int, p_priorities text[], p_folders text[],
     p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
@@ -73,8 +74,8 @@ DECLARE
     v_blocked boolean;
     v_held boolean;
 BEGIN
-    -- embedq_claim_block and embedq_provider_held in one statement whose plan is kept. A worker that holds a suspect
-    -- (see 2) takes nothing beside it.
+    -- embedq_claim_block and embedq_provider_held in one statement with a cached plan. A worker that holds a suspect
+    -- (see 2) claims nothing else.
     SELECT EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL OR paused_at IS NOT NULL)
            OR EXISTS (SELECT FROM (SELECT t.status, t.claimed_at, t.processed_at FROM embedding_tasks t
                                    WHERE t.crash_count > 0 AND t.worker_id = p_worker OFFSET 0) AS suspect
@@ -86,7 +87,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- 1. Candidates, locked; later priorities are read only while the earlier ones do not fill the batch.
+    -- 1. Lock candidates; a lower priority is read only if the higher ones do not fill the batch.
     IF v_held THEN
         SELECT array_agg(c.id), array_agg(c.article_id), array_agg(c.crashes) INTO v_ids, v_articles, v_crashes
         FROM (SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
@@ -137,8 +138,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- 2. A task that was in hand when a worker died is claimed alone, by a worker that holds nothing: should it be the
-    --    killer, it kills nobody else. A worker that holds something lets it end first.
+    -- 2. A suspect, a task that was held by a worker that died, is claimed alone, and by a worker that holds nothing
+    --    else: if it was the cause, no other task is affected. A worker that still holds tasks finishes those first.
     IF v_crashes[1] > 0 THEN
         IF EXISTS (SELECT FROM embedding_tasks t
                    WHERE t.status = 'processing' AND t.worker_id = p_worker AND t.claimed_at = t.processed_at) THEN
@@ -148,8 +149,8 @@ BEGIN
         v_articles := v_articles[1:1];
     END IF;
 
-    -- 3. One task per article, and only under the article's lock: whoever claims it next sees ours as processing,
-    --    because the update below reads with a snapshot taken after the lock.
+    -- 3. One task per article, and only under an advisory lock for the article: the next session that gets the lock
+    --    sees our task as processing, because the update below uses a snapshot taken after the lock.
     SELECT array_agg(c.id ORDER BY c.place) INTO v_ids
     FROM (SELECT DISTINCT ON (u.article, CASE WHEN u.article IS NULL THEN u.place END) u.id, u.article, u.place
           FROM unnest(v_ids, v_articles, v_crashes) WITH ORDINALITY AS u(id, article, crashes, place)
@@ -157,8 +158,9 @@ BEGIN
           ORDER BY u.article, CASE WHEN u.article IS NULL THEN u.place END, u.place) AS c
     WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
 
-    -- A claim need not wait for the disk: lost in a crash of the server, with its audit row, it was never made. What it
-    -- leads to is flushed after it, so with it; its fence holds the instant, so that no later claim has the same.
+    -- A claim need not wait for the WAL flush: if a server crash loses it, along with its audit row, it never happened.
+    -- Anything that depends on it is flushed after it, and so together with it. Its fencing token includes the
+    -- timestamp, so that a later claim cannot have the same one.
     PERFORM set_config('embedq.quiet', 'on', true), set_config('synchronous_commit', 'off', true);
     v_now := clock_timestamp();
     RETURN QUERY
@@ -167,7 +169,7 @@ BEGIN
             SET status = 'processing', processed_at = v_now, completed_at = NULL,
                 worker_id = p_worker, claimed_at = v_now,
                 claim_token = CASE WHEN t.claim_token < 9223372036854775807 THEN t.claim_token + 1 ELSE 1 END
-            WHERE t.id = ANY (v_ids)  -- locked above, so pending still
+            WHERE t.id = ANY (v_ids)  -- locked above, so still pending
               AND NOT EXISTS (SELECT FROM embedding_tasks b
                               WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
             RETURNING t.*

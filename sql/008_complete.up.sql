@@ -1,20 +1,20 @@
--- Completion: the embeddings of an article and the end of its task, in one transaction and one round trip.
+-- Completion: stores the embeddings of articles and completes their tasks, in one transaction and one round trip.
 --
--- Locks: of each task its article first, then itself, the order in which deleting an article takes them. Rows that
--- somebody else holds are skipped and reported as 'contended', so this waits for nobody and cannot take part in a
+-- Locks: for each task first its article, then the task itself, the order in which deleting an article takes them. Rows
+-- locked by other sessions are skipped and reported as 'contended', so this never waits and cannot be part of a
 -- deadlock.
 --
--- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the task says so)
+-- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the operation of the task)
 --            p_source  embedq_source() of the text that was read
 --            p_chunks  number of chunks, p_note a warning for the audit log or null
--- Per chunk: c_heading the heading path joined by U+001F; c_vector null keeps the stored vector of the same hash
+-- Per chunk: c_heading the heading path joined by U+001F; with c_vector null, the stored vector of the same hash is kept
 -- Outcomes:  stored, skipped, removed: the task is completed
 --            gone       the article does not exist: the task is completed
---            changed    the article, or what the task says of it, is not what was read: the task is pending again, nobody
---                       is charged
---            lost       the claim is not ours any more: nothing was written
---            contended  somebody holds the article, the task, or an older task that would undo this one: nothing was
---                       written, ask again
+--            changed    the article or the task has changed since it was read: the task is pending again, no attempt is
+--                       charged
+--            lost       the claim is no longer ours: nothing was written
+--            contended  another session has locked the article, the task, or an older task that would undo this one:
+--                       nothing was written, try again
 CREATE FUNCTION embedq_complete(
     p_worker uuid, p_model text,
     p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
@@ -25,7 +25,7 @@ RETURNS TABLE (task_id uuid, outcome text)
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off SET jit = off
-SET plan_cache_mode = force_generic_plan  -- planning a batch of one anew is half of its cost
+SET plan_cache_mode = force_generic_plan  -- for a batch of one, planning would be half of the cost
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -42,10 +42,10 @@ DECLARE
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
 
-    -- What is read here of a row is its newest version, that of the lock, also where it is younger than the snapshot of
-    -- this statement. Only where a lock was not had the snapshot decides, and then nothing is written.
-    -- Two statuses where one would do: no partial index fits that, so the rows are found by their ids, whatever the
-    -- statistics say of a queue that changes so fast. 011 does the same.
+    -- Of a locked row, its latest version is read, even if that is newer than the snapshot of this statement. Only for
+    -- a row that could not be locked the snapshot decides, and then nothing is written.
+    -- Two statuses although one would do: no partial index matches that, so the rows are found by id, whatever the
+    -- statistics of a queue that changes so fast. 011 does the same.
     SELECT array_agg(
         CASE
             WHEN t.id IS NULL THEN
@@ -73,7 +73,7 @@ BEGIN
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;
 
-    -- An article that row-level security hides from this role is not gone: to say so would lose it.
+    -- An article that row-level security hides from this role is not gone; reporting it as gone would lose its task.
     IF 'gone' = ANY (v_outcome) AND row_security_active('articles') AND EXISTS (
         SELECT FROM unnest(p_article, v_outcome) AS o(article, outcome)
         WHERE o.outcome = 'gone' AND o.article IS NOT NULL)
@@ -82,8 +82,8 @@ BEGIN
             'row-level security on the table articles hides the article from the role %s', current_user);
     END IF;
 
-    -- An older task that would undo this one must not come back after it: one that waits is completed with this one,
-    -- below, and one that is out of reach (another program's, or of a transaction that is open) has to end first.
+    -- An older task that would undo this one must not run after it. If it is pending, it is completed with this one,
+    -- below; if it cannot be locked (held by another program, or locked by an open transaction), it has to end first.
     SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
     FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
     CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
@@ -101,7 +101,7 @@ BEGIN
         FROM unnest(p_task, v_outcome) WITH ORDINALITY AS o(task, outcome, place);
     END IF;
 
-    -- A chunk sent without a vector needs a stored one of the same text and model; it may be gone since it was read.
+    -- A chunk sent without a vector needs a stored one of the same text and model, which may be gone by now.
     IF pg_typeof(c_vector) IN ('jsonb[]'::regtype) THEN
         SELECT array_agg(c.article) INTO v_bare
         FROM unnest(c_article, c_hash, c_vector) AS c(article, hash, vector)
@@ -167,7 +167,7 @@ BEGIN
             SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
                 text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
                 vector = EXCLUDED.vector, created_at = EXCLUDED.created_at
-            -- Vectors byte by byte, as records: pgvector's own operators may be in no schema of the search path.
+            -- Vectors are compared byte by byte, as records: pgvector's operators may not be in the search path.
             WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model)
                 IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
                                   EXCLUDED.heading_path, EXCLUDED.model)
@@ -200,9 +200,9 @@ BEGIN
         RETURNING t.id, t.article_id, t.operation, t.attempts, t.created_at, t.claimed_at, o.outcome, o.chunks,
                   o.note
     ), spared AS (
-        -- What is stored is the current text, so every other pending task of the article is done as well: those that
-        -- are older, and of the newer ones those of the same kind, up to one that will undo this (a delete after an
-        -- update, an update after a delete).
+        -- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and
+        -- newer ones of the same kind up to the first that would undo this one (a delete after an update, an update
+        -- after a delete).
         UPDATE embedding_tasks t
         SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)

@@ -1,21 +1,21 @@
--- Exact counts and signals, whoever writes: statement triggers append signed deltas, never touching a row that another
--- writer touches. SECURITY DEFINER because the article program's role knows nothing of our tables.
+-- Exact counts and notifications, whichever program writes: statement triggers insert signed deltas, so that writers
+-- never contend for a row. SECURITY DEFINER because the article application's role has no privileges on our tables.
 --
--- A signal is sent at most once per transaction and only by one of those that commit at the same moment: NOTIFY takes
--- a global lock at commit. It is decided by a deferred trigger, so just before the commit: whoever listens looks again
--- 50 ms after each signal and so sees the commits that came with it. embedq.quiet is set by our own functions; workers
--- announce their own changes, ten times a second at most.
+-- A notification is sent at most once per transaction, and only by one of the transactions that commit at the same
+-- moment, because NOTIFY takes a global lock at commit. A deferred trigger decides that just before the commit; listeners
+-- look again 50 ms after each notification and so see the other commits. Our own functions set embedq.quiet; workers
+-- announce their changes themselves, at most ten times a second.
 
--- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+-- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
--- Failed tasks by the fingerprint of their error are counted in the same way.
+-- Counts of failed tasks by the fingerprint of their error.
 CREATE TABLE embedq_failure_counts (
     fingerprint text PRIMARY KEY,
     n bigint NOT NULL
 );
 
--- the biggest groups; those that are empty
+-- the largest groups; the empty ones
 CREATE INDEX embedq_failure_counts_n_idx ON embedq_failure_counts (n DESC, fingerprint);
 
 CREATE VIEW embedq_live_failures AS
@@ -27,8 +27,8 @@ CREATE VIEW embedq_live_failures AS
     ) AS parts
     GROUP BY fingerprint;
 
--- Moves the deltas into the counts; whoever comes while another does it leaves it to the other. A delta of nothing asks
--- for a recount, see embedq_count_truncate: that is for workers (p_recount), no writer is to wait for it.
+-- Folds the deltas into the counts; does nothing while another session is doing it. A delta with neither status nor
+-- fingerprint requests a recount, see embedq_count_truncate; only workers do that (p_recount), so that no writer waits.
 CREATE FUNCTION embedq_fold_counts(p_recount boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -61,10 +61,10 @@ BEGIN
 END
 $$;
 
--- Status and priority of another program's table may be null: such tasks are counted under the empty word.
--- The triggers fold now and then, for a queue that no worker serves; not under a stricter isolation, where the delete
--- could fail, and the writer with it. A plan is kept from the first statement of a session on, and where that failed
--- very many tasks it looked dear enough to be compiled each time: hence no jit.
+-- In another program's table, status and priority may be null; such tasks are counted under the empty string.
+-- The triggers fold occasionally, for a queue without workers; but not under a stricter isolation level, where the
+-- delete could fail and the writer with it. The plan is cached from the first statement of a session; if that one set
+-- very many tasks to failed, its estimated cost would trigger JIT compilation each time, hence jit = off.
 
 CREATE FUNCTION embedq_count_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
@@ -105,7 +105,7 @@ BEGIN
           SELECT status, priority, error_message, -1 FROM old_rows) AS moved
     GROUP BY 1, 2, 3 HAVING sum(n) <> 0;
     IF NOT FOUND AND current_setting('embedq.quiet', true) IS DISTINCT FROM 'on' THEN
-        -- Nothing to count, but something to tell: a task brought forward, a text corrected.
+        -- No count has changed, but listeners should know: a task was brought forward, a text corrected.
         INSERT INTO embedq_count_deltas (status, priority, delta)
         SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC NULLS LAST LIMIT 1;
     END IF;
@@ -116,9 +116,9 @@ BEGIN
 END
 $$;
 
--- TRUNCATE waits for every writer of the table, so what is counted here is all there was; but under a stricter isolation
--- the snapshot may be older than what they did, and nothing younger can be seen. Then the counts are made anew by the
--- next worker that folds, which costs little of a table that was empty a moment ago.
+-- TRUNCATE waits for every writer of the table, so the counts cover all rows. But under a stricter isolation level the
+-- snapshot may be older than what those writers did. Then the next worker that folds counts again, which costs little for
+-- a table that was empty a moment ago.
 CREATE FUNCTION embedq_count_truncate() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -132,7 +132,7 @@ BEGIN
 END
 $$;
 
--- No search_path of its own: it names nothing of ours, and runs for every commit.
+-- Without a search_path setting: it refers to none of our objects, and runs for every commit.
 CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_sent text := coalesce(current_setting('embedq.signalled', true), '');
@@ -156,9 +156,9 @@ CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
 
--- What COUNT(*) says: of each status and priority, and of each group of failed tasks. A function, because a view that names
--- the columns of another program's table keeps that program from altering them. Stable: it sees what its caller sees. In
--- plpgsql, whose RETURN QUERY is run by several processes from 14 on; what SQL returns row by row is not.
+-- COUNT(*) by status and priority, and by group of failed tasks. A function, because a view on the columns of another
+-- program's table would keep that program from altering them. STABLE, so that it uses the caller's snapshot. In plpgsql,
+-- because from PostgreSQL 14 on RETURN QUERY can run in parallel, unlike an SQL function that returns a set.
 CREATE FUNCTION embedq_counted() RETURNS TABLE (status text, priority text, fingerprint text, n bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -172,7 +172,7 @@ BEGIN
 END
 $$;
 
--- Where the kept counts are not what COUNT(*) says: of a status and priority, or of a group of failed tasks.
+-- Maintained counts that differ from COUNT(*): by status and priority, or by group of failed tasks.
 CREATE VIEW embedq_count_drift AS
     WITH counted AS MATERIALIZED (
         SELECT * FROM embedq_counted()
@@ -188,13 +188,13 @@ CREATE VIEW embedq_count_drift AS
     FULL JOIN (SELECT * FROM counted WHERE fingerprint IS NOT NULL) AS c ON c.fingerprint = k.fingerprint
     WHERE coalesce(k.n, 0) <> coalesce(c.n, 0);
 
--- Makes the counts equal to COUNT(*). One statement, so one snapshot: what others do meanwhile is not lost, their deltas
--- come on top. One at a time, or the same drift would be repaired twice. Returns what was wrong.
+-- Sets the counts to COUNT(*). One statement, so one snapshot: concurrent changes are not lost, as their deltas are added
+-- to the result. Only one session at a time, otherwise the same drift would be repaired twice. Returns what was wrong.
 CREATE FUNCTION embedq_repair_counts() RETURNS SETOF embedq_count_drift
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'embedq_repair_counts needs READ COMMITTED: it has to see what was repaired before it';
+        RAISE 'embedq_repair_counts requires READ COMMITTED: it must see earlier repairs';
     END IF;
     PERFORM pg_advisory_xact_lock(1701667442, -6);
     RETURN QUERY
@@ -208,8 +208,8 @@ BEGIN
 END
 $$;
 
--- CREATE TRIGGER waits for the writers there are and holds new ones off for a moment; from its commit on every change
--- is counted. The rows of before are counted by 010.
+-- CREATE TRIGGER waits for current writers and blocks new ones for a moment; from its commit on, every change is counted.
+-- Existing rows are counted by 010.
 CREATE TRIGGER embedq_count_insert AFTER INSERT ON embedding_tasks
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION embedq_count_insert();
 CREATE TRIGGER embedq_count_update AFTER UPDATE ON embedding_tasks

@@ -1,2 +1,2 @@
--- Nothing to undo: the counts go with their tables.
+-- Nothing to undo: the counts are dropped with their tables.
 SELECT 1;

@@ -1,3 +1,3 @@
--- Counts the rows that were there before the triggers. A transaction of its own: 009 has to be committed first.
+-- Counts the rows from before the triggers. A migration of its own, because 009 must be committed first.
 SELECT count(*) FROM embedq_repair_counts();
 SELECT embedq_fold_counts();

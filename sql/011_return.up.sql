@@ -1,19 +1,21 @@
--- The other ends of a claim: failed, given back, or taken from a worker that is gone.
+-- The other ways a claim ends: failed, returned, or taken back from a worker that is gone.
 
--- Ends claims that did not lead to embeddings, one round trip for a batch.
+-- Ends claims that did not lead to embeddings, in one round trip per batch.
 --
--- Per task:  p_kind      'retry'    an attempt was made and failed: pending again after the delay, or failed when the
---                                   attempts are used up
---                        'final'    another attempt would fail alike: failed now
---                        'release'  nobody's fault: pending again after the delay, nothing is charged
---                        'isolate'  one of a batch that ran into its deadline or an unexpected error: as release, but
---                                   the next claim takes the task alone, so that only the culprit is charged
+-- Per task:  p_kind      'retry'    an attempt failed: pending again after the delay, or failed if no attempts are left
+--                        'final'    a retry would fail as well: failed now
+--                        'release'  not the task's fault: pending again after the delay, no attempt is charged
+--                        'isolate'  one of a batch that hit its deadline or an unexpected error: as release, but the
+--                                   next claim takes the task alone, so that only the culprit is charged
 --            p_error     one line, p_detail the stack trace or null, p_delay_ms from now, by the database's clock
---            p_source    embedq_source() of the text that an attempt was made with; null where it was no text's
--- Outcomes:  requeued, failed; changed: the attempt was made with a text that is not the article's any more, so the task
---            is pending again, for the new one, and nobody is charged; lost: the claim is not ours any more, nothing was
---            written; contended: somebody holds the task, nothing was written. A task that is returned alone waits instead: it holds nothing meanwhile, so no
---            operator's statement that locks many tasks can end in a deadlock with it.
+--            p_source    embedq_source() of the text of the attempt; null if there was none
+-- Outcomes:  requeued, failed
+--            changed    the article no longer has the text of the attempt: the task is pending again for the new text,
+--                       no attempt is charged
+--            lost       the claim is no longer ours: nothing was written
+--            contended  another session has locked the task: nothing was written. A task that is returned alone waits
+--                       instead; as it holds no other lock, it cannot deadlock with an operator's statement that locks
+--                       many tasks.
 CREATE FUNCTION embedq_return(
     p_worker uuid, p_task uuid[], p_token bigint[], p_claimed_at timestamptz[],
     p_kind text[], p_error text[], p_detail text[], p_delay_ms bigint[], p_source text[])
@@ -93,8 +95,8 @@ BEGIN
 END
 $$;
 
--- What waits for no time is due. In the order of our index and without a sort, so that the planner takes it and no
--- other program's, by which it would read all that waits.
+-- Makes pending tasks without a due time due. In the order of our index and without a sort, so that the planner uses it
+-- and not another program's index, with which it would read all pending tasks.
 CREATE FUNCTION embedq_make_due(p_limit int) RETURNS void
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
@@ -106,12 +108,12 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
     WHERE t.id = timeless.id
 $$;
 
--- Takes back what no living worker holds. Any worker calls it now and then; one at a time does the work.
+-- Takes back tasks that no living worker holds. Every worker calls it regularly; only one at a time does the work.
 --
--- A claim of ours is orphaned when its worker is gone or silent for p_dead_ms. Its tasks lose no attempt, for a dying
--- worker takes a whole batch with it; they are claimed alone from then on, and one that has been in the hands of as
--- many dying workers as it has attempts is failed. Any claim, also one of another program, is stuck when it is older
--- than p_stuck_ms: that costs an attempt.
+-- A claim of ours is orphaned if its worker is gone, or has sent no heartbeat for p_dead_ms. No attempt is charged for
+-- that, because a dying worker affects a whole batch; but from then on the tasks are claimed alone, and a task that was
+-- held by as many dying workers as it has attempts is failed. Any claim, including another program's, is stuck if it is
+-- older than p_stuck_ms; that is charged as an attempt.
 CREATE FUNCTION embedq_rescue(p_dead_ms bigint, p_stuck_ms bigint, p_limit int)
 RETURNS TABLE (task_id uuid, outcome text, reason text)
 LANGUAGE plpgsql VOLATILE
@@ -128,8 +130,9 @@ BEGIN
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
     PERFORM embedq_make_due(p_limit);
-    -- Not quiet: tasks come back, and every worker may take them. Times are those of the act, not of the beginning: what a
-    -- worker that was taken for dead claims meanwhile is taken back too, and its audit row has to come first.
+    -- Not quiet: every worker may claim the returned tasks. Timestamps are taken when the rows are written: a worker that
+    -- was declared dead may claim a task in the meantime, which is taken back too, and the audit row of that claim must
+    -- come first.
     RETURN QUERY
         WITH orphans AS (
             SELECT t.id, t.worker_id,
@@ -179,7 +182,7 @@ BEGIN
 END
 $$;
 
--- Claims a worker has in the table but not in its memory: the answer to its claim was lost with a connection.
+-- Returns claims that a worker has in the table but not in memory, because the response was lost with its connection.
 CREATE FUNCTION embedq_disown(p_worker uuid, p_in_hand uuid[], p_older_ms bigint) RETURNS int
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
     WITH disowned AS (

@@ -1,4 +1,4 @@
--- Articles in and tasks out in batches: what import, backfill and the opt-in trigger on articles share.
+-- Storing articles and queueing tasks in batches: shared by import, backfill and the optional trigger on articles.
 
 CREATE TABLE embedq_bulk_operations (
     id uuid PRIMARY KEY,
@@ -7,26 +7,26 @@ CREATE TABLE embedq_bulk_operations (
     host text NOT NULL,
     filter jsonb NOT NULL,
     state text NOT NULL CHECK (state IN ('running', 'done', 'stopped', 'rolled_back')),
-    planned bigint NOT NULL,              -- tasks expected when it began
+    planned bigint NOT NULL,              -- tasks expected at the start
     queued bigint NOT NULL DEFAULT 0,
-    cursor int NOT NULL DEFAULT -2147483648,  -- last article id looked at
-    runner uuid NOT NULL,                 -- who may go on with it; another one who takes it over writes its own
+    cursor int NOT NULL DEFAULT -2147483648,  -- id of the last article examined
+    runner uuid NOT NULL,                 -- the process that may continue it; one that takes it over writes its own id
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz
 );
 CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, started_at DESC);
 
--- Queues a task per article, except where a pending one will do the same at least as early (a new article, operation
--- create, has none); returns the articles queued. The caller holds the articles' row locks: so a worker that claimed
--- one of those tasks meanwhile cannot complete it with the text of before (008), and tasks of one article have the
+-- Queues a task per article, unless a pending task will do the same at least as early (a new article, operation create,
+-- has none); returns the articles queued. The caller holds the row locks of the articles. So a worker that has claimed
+-- one of those tasks in the meantime cannot complete it with the old text (008), and the tasks of an article are in the
 -- order of its changes.
 --
--- A task that is found is locked FOR KEY SHARE until the caller commits: claims (FOR UPDATE SKIP LOCKED) pass it by, so
--- that no program reads the text of before for it, and nobody else waits. No such task is: one that failed before or is
--- not due (the new text deserves its own attempts, now), one of a bulk operation (its rollback would take it away), any
--- while a delete is on its way (which would remove what that task stored). Under a stricter isolation than READ
--- COMMITTED what is seen may be gone already, so nothing is spared there.
+-- The pending task is locked FOR KEY SHARE until the caller commits: claims (FOR UPDATE SKIP LOCKED) skip it, so that no
+-- program reads the old text for it, and nobody waits. A pending task does not suffice if it failed before or is not due
+-- (the new text deserves its own attempts, now), if it belongs to a bulk operation (whose rollback would remove it), or
+-- while a delete is queued (which would remove what that task stored). Under an isolation level stricter than READ
+-- COMMITTED, the tasks in the snapshot may already be gone, so a task is always queued.
 CREATE FUNCTION embedq_enqueue(
     p_article int[], p_slug text[], p_operation text[], p_priority text, p_max_attempts int, p_metadata jsonb)
 RETURNS SETOF int
@@ -38,8 +38,8 @@ DECLARE
     v_id uuid := embedq_uuid();
 BEGIN
     IF NOT p_operation <@ ARRAY['create'] AND current_setting('transaction_isolation') = 'read committed' THEN
-        -- Article by article, and in words that leave out the indexes on what is pending or due (see embedq_claim), so
-        -- that whatever the statistics say only tasks of theirs are read.
+        -- Article by article, and in a form that rules out the indexes on pending tasks (see embedq_claim), so that only
+        -- tasks of these articles are read, whatever the statistics.
         SELECT array_agg(s.article_id) INTO v_spared
         FROM unnest(p_article, p_operation) AS w(article, operation)
         CROSS JOIN LATERAL (
@@ -66,10 +66,10 @@ BEGIN
 END
 $$;
 
--- Compares drafts of articles with what is stored; a null is something the draft does not state.
+-- Compares drafts of articles with the stored ones; null means that the draft does not state a value.
 --
--- outcome    created, updated, unchanged: what storing it comes to
--- operation  the task it needs: create, update, delete (it is not to be embedded and has embeddings), or null
+-- outcome    created, updated, unchanged: the result of storing it
+-- operation  the task it needs: create, update, delete (it is excluded from embedding but has embeddings), or null
 CREATE FUNCTION embedq_compare_articles(
     p_slug text[], p_title text[], p_content text[], p_folder text[], p_is_public boolean[], p_no_rag boolean[])
 RETURNS TABLE (place int, article_id int, outcome text, operation text)
@@ -91,10 +91,10 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
                     ELSE 'unchanged' END AS outcome) AS o
 $$;
 
--- Stores drafts by slug and queues what has to be embedded anew, in one round trip; p_dry_run only tells. An article
--- that another program saves or deletes at the same time is waited for and compared again. Locks are taken in one
--- order, new slugs first and then rows by id, so that two imports do not wait for each other. For a program that
--- takes them in another order lock_timeout is shorter than deadlock_timeout: it is never the one that has to give way.
+-- Stores drafts by slug and queues what must be embedded again, in one round trip; with p_dry_run, only reports. If
+-- another program saves or deletes an article at the same time, this waits and compares again. Locks are taken in a fixed
+-- order, new slugs first, then rows by id, so that two imports do not deadlock. For programs that take them in another
+-- order, lock_timeout is shorter than deadlock_timeout, so that they are never the victim.
 CREATE FUNCTION embedq_store_articles(
     p_slug text[], p_title text[], p_content text[], p_folder text[], p_is_public boolean[], p_no_rag boolean[],
     p_by text, p_priority text, p_max_attempts int, p_dry_run boolean)
@@ -117,7 +117,7 @@ BEGIN
     PERFORM set_config('embedq.no_trigger', 'on', true);  -- tasks are queued here
 
     LOOP
-        -- What is there is not tried: that would burn an id each time.
+        -- Existing slugs are not attempted, because each attempt would use up an id.
         WITH made AS (
             INSERT INTO articles AS a (slug, title, content, folder, is_public, no_rag, created_at, updated_at,
                                        created_by, updated_by)
@@ -145,7 +145,7 @@ BEGIN
         INTO v_articles, v_outcomes, v_operations
         FROM embedq_compare_articles(p_slug, p_title, p_content, p_folder, p_is_public, p_no_rag) c;
 
-        -- Again where one was deleted, or changed before it was locked.
+        -- Repeat if an article was deleted, or was changed before it was locked.
         EXIT WHEN NOT EXISTS (
             SELECT FROM unnest(v_articles, v_outcomes) AS c(id, outcome)
             WHERE c.outcome = 'created' OR c.outcome = 'updated' AND c.id <> ALL (v_locked) AND c.id <> ALL (v_new));
@@ -185,17 +185,17 @@ BEGIN
 END
 $$;
 
--- What is wrong with the embeddings of the articles after an id, in the order of ids; always p_limit rows unless the
--- table ends. Every part is found by index for this page alone, so a page costs the same wherever it is.
+-- What is wrong with the embeddings of the articles after an id, in the order of ids; returns p_limit rows unless the
+-- table ends. Everything is looked up by index for this page only, so a page costs the same wherever it is.
 --
--- category  no_rag   it is not to be embedded and has embeddings
+-- category  no_rag   it is excluded from embedding but has embeddings
 --           failed   its last task failed
---           missing  it has text and no embeddings, or none with a vector
---           stale    its embeddings are of another text, or some without a vector; where another program made them:
---                    older than its last save
---           model    its embeddings are by another model, or by an unknown one
---           null     nothing, also where a blank article has no embeddings
--- waiting   a task that will see to it is pending or in hand, or was the last word of p_operation on it
+--           missing  it has text but no embeddings, or none with a vector
+--           stale    its embeddings are of an older text, or some lack a vector; for those of another program: they are
+--                    older than the article's last update
+--           model    its embeddings are from another model, or from an unknown one
+--           null     nothing is wrong; also for a blank article without embeddings
+-- waiting   a task that will fix it is pending or in progress, or its latest task belongs to p_operation
 CREATE FUNCTION embedq_backfill_page(p_after int, p_limit int, p_model text, p_operation uuid)
 RETURNS TABLE (article_id int, slug text, category text, waiting boolean, bytes int)
 LANGUAGE sql STABLE SET search_path FROM CURRENT
@@ -215,7 +215,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
             WHEN p.current IS NULL AND p.updated_at > v.newest THEN 'stale'
             WHEN v.others > 0 THEN 'model'
         END AS verdict
-        -- Of vector and vector_data the table has one, or both: its own hides that of `absent`.
+        -- The table has the column vector, vector_data or both; a column it has hides the one of `absent`.
         FROM page p CROSS JOIN (SELECT NULL::text AS vector, NULL::text AS vector_data) AS absent
         CROSS JOIN LATERAL (
             SELECT count(*) AS n, max(e.created_at) AS newest,
@@ -237,10 +237,10 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
     ORDER BY j.id
 $$;
 
--- Begins a bulk operation, or goes on with one of the same kind and filter that was stopped or whose runner fell
--- silent. It looks at every article again: those it has queued are passed over by embedq_backfill_page.
+-- Starts a bulk operation, or resumes one of the same kind and filter that was stopped or whose runner has become
+-- silent. It examines all articles again; embedq_backfill_page reports those it has queued as waiting.
 --
--- outcome  started; resumed; busy: another runner was heard of within p_silent_ms, and goes on
+-- outcome  started; resumed; busy: another runner has made progress within p_silent_ms, and continues
 CREATE FUNCTION embedq_bulk_start(
     p_kind text, p_operator text, p_host text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint,
     p_resume_ms bigint)
@@ -252,7 +252,7 @@ DECLARE
     v_last embedq_bulk_operations;
     v_outcome text;
 BEGIN
-    LOCK TABLE embedq_bulk_operations IN SHARE ROW EXCLUSIVE MODE;  -- one starts at a time; a batch ends first
+    LOCK TABLE embedq_bulk_operations IN SHARE ROW EXCLUSIVE MODE;  -- only one starts at a time; waits for a batch
     v_now := clock_timestamp();
     SELECT * INTO v_last FROM embedq_bulk_operations o
     WHERE o.kind = p_kind ORDER BY o.started_at DESC LIMIT 1;
@@ -278,11 +278,11 @@ BEGIN
 END
 $$;
 
--- Queues the next page of a backfill and moves its cursor, in one transaction. Deleted articles, and those that are
--- being deleted, are left out by locking them first; those that are not to be embedded are asked again under a lock
--- that holds off whoever changes that, so that no delete is queued after the change.
+-- Queues the next page of a backfill and moves its cursor, in one transaction. Articles are locked first, which skips
+-- those deleted or being deleted. Those excluded from embedding are checked again under a lock that prevents a change of
+-- that, so that no delete is queued after the change.
 --
--- state  running; done: that was the last page; anything else: this runner is no longer to go on, nothing was queued
+-- state  running; done: this was the last page; anything else: this runner must stop, nothing was queued
 CREATE FUNCTION embedq_backfill_batch(
     p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int)
 RETURNS TABLE (state text, last_id int, scanned int, queued int, waiting int)
@@ -353,8 +353,8 @@ BEGIN
 END
 $$;
 
--- Takes back at most p_limit tasks of a bulk operation that are still pending, and ends it; returns how many. Less than
--- p_limit: that was all, but for what is being claimed this very moment.
+-- Removes at most p_limit tasks of a bulk operation that are still pending, and ends the operation; returns how many. If
+-- fewer than p_limit, that was all, except for tasks being claimed at this moment.
 CREATE FUNCTION embedq_bulk_rollback(p_id uuid, p_limit int, p_by text) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE

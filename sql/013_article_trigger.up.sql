@@ -1,14 +1,15 @@
--- Opt-in: queues what any program saves, changes or deletes. The functions come with the schema, the triggers only by
--- embedq_article_trigger_install (`embedq-tui triggers install`).
+-- Optional: queues articles that any program inserts, updates or deletes. The functions are part of the schema; the
+-- triggers are created only by embedq_article_trigger_install (`embedq-tui triggers install`).
 --
--- The article program's save comes first: nothing here waits longer than lock_timeout, and no error reaches it. What
--- could not be queued is told as a WARNING and in the audit log, and a later backfill finds it, because it looks at the
--- texts and not at tasks. SECURITY DEFINER because that program's role knows nothing of our tables.
+-- Saving an article must never fail because of this: nothing here waits longer than lock_timeout, and errors are not
+-- passed on. What could not be queued is reported as a WARNING and in the audit log; a later backfill finds it, because
+-- that compares texts and does not rely on tasks. SECURITY DEFINER because the article application's role has no
+-- privileges on our tables.
 --
--- TRUNCATE articles has to take embeddings and embedding_tasks with it (foreign keys): nothing is left to queue.
--- embedq.no_trigger is set, for its transaction, by who queues the tasks of what it saves.
+-- TRUNCATE articles must include embeddings and embedding_tasks (foreign keys), so nothing is left to queue.
+-- Sessions that queue the tasks for their own changes set embedq.no_trigger for their transaction.
 
--- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+-- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
 CREATE FUNCTION embedq_article_saved() RETURNS trigger
@@ -27,7 +28,8 @@ BEGIN
             SELECT array_agg(n.id), array_agg(n.slug), array_agg('create'::text)
             INTO v_ids, v_slugs, v_operations FROM new_rows n WHERE n.no_rag IS NOT TRUE;
         ELSIF TG_OP = 'UPDATE' THEN
-            -- Not to be embedded: only what it has is to go. A repeatable snapshot may not show what it has.
+            -- Articles excluded from embedding get a task only if they have embeddings to remove. Under a stricter
+            -- isolation level the snapshot may not show those, so they always get one.
             SELECT array_agg(n.id), array_agg(n.slug), array_agg(CASE WHEN n.no_rag THEN 'delete' ELSE 'update' END)
             INTO v_ids, v_slugs, v_operations
             FROM new_rows n LEFT JOIN old_rows o ON o.id = n.id
@@ -37,7 +39,7 @@ BEGIN
               AND (n.no_rag IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed'
                    OR EXISTS (SELECT FROM embeddings e WHERE e.article_id = n.id));
         ELSE
-            -- Its tasks and embeddings went with it: this one tells that it did, and is completed as such.
+            -- Tasks and embeddings of the article are deleted with it; this task only records the deletion.
             INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                          created_at, scheduled_at)
             SELECT embedq_uuid(), NULL, o.slug, 'delete', 'normal', 'pending', 0, TG_ARGV[0]::int, clock_timestamp(),
@@ -50,22 +52,23 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         v_error := SQLERRM;
         RAISE WARNING 'embedq: articles were saved, but their tasks could not be queued: %', v_error
-            USING HINT = 'A backfill will find them.';
+            USING HINT = 'embedq-tui backfill finds and queues them.';
         BEGIN
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata, error)
             VALUES (embedq_uuid(), clock_timestamp(), 'error', 'error_handling',
                     'Articles were saved, but their tasks could not be queued: a backfill will find them',
                     jsonb_build_object('statement', TG_OP, 'articles', v_ids[1:100]), v_error);
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'embedq: nor could that be written to the audit log: %', SQLERRM;
+            RAISE WARNING 'embedq: this could not be written to the audit log either: %', SQLERRM;
         END;
     END;
     RETURN NULL;
 END
 $$;
 
--- Makes the triggers what they should be; the caller sets lock_timeout, for this waits for writers and holds off new
--- ones meanwhile. Where a task needs an article, deletions cannot be queued. Returns false where all was there already.
+-- Creates the triggers, or replaces those that differ. The caller sets lock_timeout, because this waits for writers and
+-- blocks new ones meanwhile. If a task must reference an article, deletions cannot be queued. Returns false if there was
+-- nothing to do.
 CREATE FUNCTION embedq_article_trigger_install(p_max_attempts int) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
@@ -94,7 +97,7 @@ BEGIN
 END
 $$;
 
--- Takes the triggers away; returns false where there were none, and then asks for no lock.
+-- Drops the triggers; returns false, without taking a lock, if there were none.
 CREATE FUNCTION embedq_article_trigger_remove() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE

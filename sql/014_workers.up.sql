@@ -1,14 +1,14 @@
--- Workers: one row each, one heartbeat for all it holds, and the operator's word to all of them.
+-- Workers: one row each, one heartbeat for all tasks it holds, and operators' orders to all workers.
 
--- Functions that run with their owner's rights look for tables in pg_temp last: there others make what they like.
+-- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
--- An operator's UPDATE of is_running in psql stops or starts every worker, even if it says what is so already. What a
--- program writes when it starts, beats or ends changes other columns too and is only its own word about itself.
+-- An operator's UPDATE of is_running in psql stops or starts all workers, even if the value does not change. A program
+-- that starts, beats or ends changes other columns too, and only reports its own state.
 CREATE FUNCTION embedq_running_changed() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    -- Not in the trigger's WHEN: that would keep the other program from altering these columns.
+    -- Not in the WHEN of the trigger, which would keep another program from altering these columns.
     IF (OLD.last_heartbeat, OLD.started_at, OLD.tasks_processed)
        IS DISTINCT FROM (NEW.last_heartbeat, NEW.started_at, NEW.tasks_processed)
     THEN
@@ -23,13 +23,13 @@ BEGIN
 END
 $$;
 
--- The row has to be there to be updated.
+-- The row must exist to be updated.
 INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLICT (id) DO NOTHING;
 
 CREATE TRIGGER embedq_running_changed AFTER UPDATE OF is_running ON embedding_worker_status FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_running_changed();
 
--- Enters a worker; the row of the fleet says running unless an operator stopped it.
+-- Registers a worker, and sets the status row to running unless an operator has stopped the workers.
 CREATE FUNCTION embedq_worker_start(
     p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb)
 RETURNS void
@@ -39,7 +39,7 @@ BEGIN
     INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state)
     VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running')
     ON CONFLICT (id) DO UPDATE SET state = 'running', heartbeat_at = clock_timestamp(), stopped_at = NULL, note = '';
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- what is said meanwhile is read below
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- a concurrent order is then read below
     INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
     SELECT 1, c.stopped_at IS NULL, clock_timestamp(), clock_timestamp() FROM embedq_control c
     ON CONFLICT (id) DO UPDATE
@@ -51,12 +51,12 @@ BEGIN
 END
 $$;
 
--- Says that a worker lives and what it did since the last time, and hears what it is to do.
+-- The heartbeat of a worker: reports that it is alive and what it has done since the last one, and returns its orders.
 --
--- Returns: known       false: it was declared dead meanwhile, and has to start again
+-- Returns: known       false: it has been declared dead and must register again
 --          block       'stopped', 'paused' or null
---          block_since, block_by  of that
---          stop_asked  'graceful', 'force' or null: this worker alone is to end
+--          block_since, block_by  since when, and by whom
+--          stop_asked  'graceful', 'force' or null: an order to this worker alone to exit
 CREATE FUNCTION embedq_worker_beat(
     p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int)
 RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text)
@@ -74,13 +74,13 @@ BEGIN
     WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
     RETURNING w.stop_requested INTO v_asked;
     v_known := FOUND;
-    -- Locked first: what an operator says meanwhile is read below. The row may be gone, by TRUNCATE in psql.
+    -- Locked first, so that a concurrent order is read below. The row may be missing after a TRUNCATE in psql.
     PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
         ON CONFLICT (id) DO NOTHING;
     END IF;
-    -- The counters of the fleet are ints: they stop at the end instead of failing there.
+    -- The counters are of type int; they stay at the maximum instead of overflowing.
     UPDATE embedding_worker_status s
     SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,
         tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + p_succeeded + p_failed, 2147483647),
@@ -94,14 +94,14 @@ BEGIN
 END
 $$;
 
--- Signs a worker off; the last one takes the fleet's row down with it.
+-- Deregisters a worker; the last one sets the status row to not running.
 CREATE FUNCTION embedq_worker_stop(p_worker uuid, p_note text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_workers SET state = 'stopped', stopped_at = clock_timestamp(), note = p_note, in_hand = 0
     WHERE id = p_worker;
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- of two at once the second sees the first
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- of two concurrent ones, the second sees the first
     UPDATE embedding_worker_status SET is_running = false
     WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
@@ -111,8 +111,8 @@ BEGIN
 END
 $$;
 
--- Whether there is anything for a worker of this scope, and when: due now or within p_within_ms, and the milliseconds
--- until the next task that is not due yet. A few index probes, whatever the size.
+-- What remains for a worker of this scope: whether a task is due now or within p_within_ms, and the milliseconds until
+-- the next task that is not yet due. A few index lookups, whatever the size.
 CREATE FUNCTION embedq_outlook(p_priorities text[], p_folders text[], p_within_ms bigint)
 RETURNS TABLE (more boolean, next_ms bigint)
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT
@@ -131,23 +131,23 @@ BEGIN
         ORDER BY t.scheduled_at LIMIT 1) AS f ON true
     LEFT JOIN LATERAL (
         SELECT t.scheduled_at AS next_at FROM embedding_tasks t
-        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at > now()  -- stable: the index ends the scan
+        WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at > now()  -- stable: bounds the index scan
           AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
         ORDER BY t.scheduled_at LIMIT 1) AS n ON true
     WHERE p_priorities IS NULL OR r.name = ANY (p_priorities);
 END
 $$;
 
--- What an operator says to all workers: 'start', 'stop', 'stop now', 'pause', 'resume'. A stop keeps all from claiming and
--- asks those that run to end, when they have finished what they hold or at once; start lifts it, also for those that
--- have not heard it yet. Returns the workers that were asked to end.
+-- An operator's order to all workers: 'start', 'stop', 'stop now', 'pause', 'resume'. A stop keeps all workers from
+-- claiming and tells running ones to exit, after finishing what they hold or at once; start lifts it, also for workers
+-- that have not received it yet. Returns the workers told to exit.
 CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS SETOF uuid
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     v_asked uuid[];
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    -- Workers first, then the row of the fleet, the order in which a heartbeat takes them.
+    -- Lock workers first, then the status row, the order in which a heartbeat takes them.
     WITH workers AS (
         SELECT w.id FROM embedq_workers w
         WHERE w.state IN ('running', 'stopping') AND p_command IN ('stop', 'stop now')
@@ -162,7 +162,7 @@ BEGIN
     FROM (SELECT o.id FROM embedq_workers o WHERE o.state = 'running' AND o.stop_requested = 'graceful'
                                               AND p_command = 'start' ORDER BY o.id FOR UPDATE) AS spared
     WHERE w.id = spared.id;
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- then control, as an UPDATE of it in psql does
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- then embedq_control, as an UPDATE in psql does
     CASE p_command
         WHEN 'stop', 'stop now' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
         WHEN 'start' THEN UPDATE embedq_control SET stopped_at = NULL, stopped_by = NULL;

@@ -1,12 +1,13 @@
 -- The circuit breaker of each provider, shared by all workers that use it.
 --
--- closed: requests flow. cooling: a 429 asked for patience until retry_at. open: down or misconfigured; nobody claims
--- what needs it, and after retry_at, or when an operator asks, one worker at a time probes.
+-- closed: requests are sent. cooling: after a 429, none until retry_at. open: the provider is down or misconfigured;
+-- tasks that need it are not claimed, and after retry_at, or when an operator requests it, one worker at a time probes.
 
--- Enters a failure that is nobody's text; returns the state it led to and the milliseconds until it ends or is probed.
--- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: what the provider asked for, or null.
--- Unavailable opens after p_threshold failures in a row; probes come at 5 s, then ever rarer, 5 minutes at most. While
--- requests are held only a probe that fails (p_probe) counts: what was in flight then tells nothing new.
+-- Records a failure of the provider (not of a text); returns the new state and the milliseconds until it ends or is
+-- probed. p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: the wait requested by the provider, or null.
+-- Unavailable opens the breaker after p_threshold consecutive failures; the first probe comes after 5 s, later ones with
+-- exponential backoff up to 5 minutes. While requests are held back, only failed probes (p_probe) count: requests that
+-- were already in flight provide no new information.
 CREATE FUNCTION embedq_provider_failed(
     p_key text, p_kind text, p_reason text, p_advice text, p_wait_ms bigint, p_threshold int,
     p_probe boolean DEFAULT false)
@@ -23,7 +24,7 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     INSERT INTO embedq_providers (key, state) VALUES (p_key, 'closed') ON CONFLICT (key) DO NOTHING;
     SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
-    -- Its lease is over: an operator asked meanwhile, and this probe may have begun before what was mended.
+    -- The lease of this probe is over: an operator has requested a new one, and this one may have begun before the fix.
     IF p_probe AND v_old.state = 'open' AND v_old.retry_at <= v_now THEN
         RETURN QUERY SELECT v_old.state, 0::bigint, false;
         RETURN;
@@ -59,7 +60,7 @@ BEGIN
 END
 $$;
 
--- Enters a success; true when it closed the breaker.
+-- Records a success; true if it closed the breaker.
 CREATE FUNCTION embedq_provider_works(p_key text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
@@ -89,8 +90,8 @@ BEGIN
 END
 $$;
 
--- The breaker as a worker has to know it: held or not, why, for how long, and whether this caller is the one to probe
--- now. Whoever is told to probe has p_lease_ms for it before another is asked.
+-- The state of the breaker for a worker: whether requests are held back, why, for how long, and whether this caller must
+-- probe now. A caller told to probe has a lease of p_lease_ms before another one is told.
 CREATE FUNCTION embedq_provider_look(p_key text, p_lease_ms bigint)
 RETURNS TABLE (held boolean, state text, kind text, reason text, advice text, wait_ms bigint, probe boolean)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -108,9 +109,9 @@ BEGIN
 END
 $$;
 
--- Has a provider that is held, or each of them where p_key is null, tried at once instead of when its time has come;
--- probes that fail after that come as often as at first. Returns those that were held, and the moment: what is entered
--- later is the answer.
+-- Requests an immediate probe of a provider whose requests are held back, or of all of them if p_key is null; the backoff
+-- of later probes starts again. Returns those providers and the time of the request; whatever is recorded later is the
+-- result.
 CREATE FUNCTION embedq_provider_ask(p_key text, p_by text) RETURNS TABLE (key text, asked_at timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column

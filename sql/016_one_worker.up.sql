@@ -1,10 +1,10 @@
--- What an operator says to one worker, on any host: work on more or fewer batches at once, or end.
+-- Operators' orders to a single worker, on any host: change its concurrency, or exit.
 
 ALTER TABLE embedq_workers
-    ADD COLUMN concurrency_wanted int;    -- by an operator; null: as it was started
+    ADD COLUMN concurrency_wanted int;    -- ordered by an operator; null: as started
 
--- A beat (014) that also says how many batches the worker works on at once, and hears how many it should; null where
--- nobody said so. The old one stays: workers of before use it until they are replaced.
+-- A heartbeat (014) that also reports the concurrency of the worker and returns the ordered one, null without an order.
+-- The old function stays for workers of the previous version until they are replaced.
 CREATE FUNCTION embedq_worker_report(
     p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int, p_concurrency int)
 RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text, concurrency int)
@@ -23,8 +23,8 @@ BEGIN
 END
 $$;
 
--- Enters an operator's word to one worker that runs, and wakes it: how many batches at once, or (p_stop: 'graceful',
--- 'force') that it is to end. False where there is no such worker, or where it ends already.
+-- Records an operator's order to one running worker, and wakes it: a concurrency, or (p_stop: 'graceful', 'force') to
+-- exit. False if there is no such worker, or if it is already exiting.
 CREATE FUNCTION embedq_worker_order(p_worker uuid, p_concurrency int, p_stop text, p_by text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- What was set by 017 and is as it was set then; what an operator changed since stays.
+-- Resets the options that 017 set, unless an operator has changed them since.
 DO $$
 DECLARE
     v_option text;

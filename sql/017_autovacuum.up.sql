@@ -1,9 +1,9 @@
--- When the queue table is vacuumed and analyzed: after so many changes, whatever is in it. By default a share of the
--- table counts, and beside 10,000,000 finished tasks that is two million dead rows, at the head of every index that
--- claims read. Who set anything of the kind before has the last word.
+-- Vacuum and analyze the queue table after a fixed number of changes. By default the threshold is a share of the table:
+-- with 10,000,000 finished tasks, two million dead tuples, at the beginning of every index that claims read. A table
+-- that already has autovacuum settings is left alone.
 --
--- SHARE UPDATE EXCLUSIVE: no reader or writer waits for it, nor behind it. It comes first, so that nothing is held
--- while it waits for a vacuum that runs.
+-- The lock, SHARE UPDATE EXCLUSIVE, blocks no reader or writer. It is taken first, so that no other lock is held while it
+-- waits for a running vacuum.
 
 SELECT set_config('embedq.sets_autovacuum', (NOT EXISTS (
     SELECT FROM pg_class c, unnest(c.reloptions) AS o(option)
@@ -20,7 +20,7 @@ END
 $$;
 
 ALTER TABLE embedq_control
-    ADD COLUMN autovacuum_set text[];     -- what was set here, for the way back; null: nothing
+    ADD COLUMN autovacuum_set text[];     -- options set here, for the rollback; null if none
 
 UPDATE embedq_control SET autovacuum_set = (SELECT reloptions FROM pg_class WHERE oid = 'embedding_tasks'::regclass)
 WHERE current_setting('embedq.sets_autovacuum')::boolean;

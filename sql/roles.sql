@@ -1,12 +1,12 @@
--- Three group roles with the least rights: to look, to operate, to work. Nobody logs in as one; give them to
--- those who do: GRANT embedq_operator TO alice. Run as the owner of the tables, after every migration: what is
--- new needs its grants too. Roles belong to the whole server, rights to this database.
+-- Three group roles with the least privileges: to view, to operate, to work. They cannot log in; grant them to roles that
+-- can: GRANT embedq_operator TO alice. Run this as the owner of the tables, and again after every migration, because new
+-- objects need grants too. Roles belong to the whole server, privileges to this database.
 --
 --   embedq_viewer    reads everything, changes nothing
---   embedq_operator  acts on tasks and workers besides: retry, cancel, reset, stop, backfill
---   embedq_worker    claims, embeds, stores, retains
+--   embedq_operator  also acts on tasks and workers: retry, cancel, reset, stop, backfill
+--   embedq_worker    claims, embeds, stores, deletes what is past the retention
 --
--- Migrations, triggers on the articles and imports stay with the owner.
+-- Migrations, the trigger on articles and imports remain with the owner.
 
 DO $$
 DECLARE
@@ -18,13 +18,13 @@ BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role);
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- by somebody else at this moment
+            NULL;  -- created concurrently by another session
         END;
     END LOOP;
 END
 $$;
 
--- Where our tables are, those of the other program, and the type of the vectors.
+-- The schemas of our tables, of the article application's tables, and of pgvector.
 DO $$
 DECLARE
     place regnamespace;
@@ -46,7 +46,7 @@ BEGIN
 END
 $$;
 
--- -- to look
+-- -- viewer
 
 DO $$
 DECLARE
@@ -64,7 +64,7 @@ $$;
 GRANT SELECT ON articles, embeddings, embedding_tasks, embedding_worker_status, embedding_audit_logs, performance_metrics
     TO embedq_viewer, embedq_operator, embedq_worker;
 
--- -- to operate
+-- -- operator
 
 GRANT INSERT, UPDATE, DELETE ON embedding_tasks TO embedq_operator;
 GRANT INSERT, UPDATE ON embedding_worker_status, embedq_bulk_operations TO embedq_operator;
@@ -72,14 +72,14 @@ GRANT UPDATE ON embedq_workers, embedq_control TO embedq_operator;
 GRANT UPDATE (failures, retry_at) ON embedq_providers TO embedq_operator;
 GRANT INSERT ON embedding_audit_logs TO embedq_operator;
 
--- -- to work
+-- -- worker
 
 GRANT INSERT, UPDATE, DELETE ON embeddings, embedding_tasks, embedq_workers, embedq_articles TO embedq_worker;
 GRANT INSERT, UPDATE, DELETE ON embedding_audit_logs, performance_metrics TO embedq_worker;
 GRANT INSERT, UPDATE ON embedding_worker_status, embedq_providers TO embedq_worker;
 GRANT UPDATE ON embedq_control TO embedq_worker;
 
--- To lock a row, while its vectors are stored or its task is queued, some column has to be writable; none is written.
+-- A row lock requires UPDATE on some column: articles are locked while vectors are stored or tasks queued, not written.
 GRANT UPDATE (updated_at) ON articles TO embedq_operator, embedq_worker;
 
 DO $$
@@ -92,7 +92,7 @@ BEGIN
 END
 $$;
 
--- Where functions are not PUBLIC by default; those that write do it with the rights of whoever calls them.
+-- Functions may not be executable by PUBLIC by default. Those that write do so with the privileges of their caller.
 DO $$
 DECLARE
     found regprocedure;
