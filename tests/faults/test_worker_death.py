@@ -107,7 +107,7 @@ async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_o
         assert written == ["written by the other"]
         await queued_articles(connection, 10, slug="more")
         await until_tasks(connection, completed=20)
-        await frozen.until_heard("entering again")
+        await frozen.until_heard("registering again")
         await until_true(connection, "SELECT count(*) = 1 FROM embedq_workers WHERE state = 'running'")
         assert await frozen.stop() == 0
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 20
