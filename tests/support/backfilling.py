@@ -1,4 +1,4 @@
-"""Backfills as an operator runs them: plan first, then queue what was found."""
+"""Run backfills as an operator does: plan first, then queue what was found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def look(connection: Connection, options: BackfillOptions = OPTIONS, *, pa
 
 
 async def found(connection: Connection, options: BackfillOptions = OPTIONS) -> dict[str, int]:
-    """What is to be queued, by category."""
+    """Number of articles to queue, by category."""
     plan = await look(connection, options)
     return {category.value: count.to_queue for category, count in plan.counts.items() if count.to_queue}
 

@@ -1,4 +1,4 @@
-"""Tell when a session waits for a lock, so that a test goes on at the right moment."""
+"""Wait until a session waits for a lock, so that a test continues at the right moment."""
 
 from __future__ import annotations
 

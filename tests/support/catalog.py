@@ -1,4 +1,4 @@
-"""What a database consists of, as text that can be compared."""
+"""The objects of a database, as text that can be compared."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ SELECT format('event trigger %s', evtname) FROM pg_event_trigger
 
 
 async def catalog(connection: Connection) -> set[str]:
-    """Every object of the current schema, one text each, that says all that matters about it."""
+    """Every object of the current schema as a text with everything that matters about it."""
     return {str(row[0]) for row in await connection.fetch(_OBJECTS)}

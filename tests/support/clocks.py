@@ -1,4 +1,4 @@
-"""A process whose host has another time than the others: by libfaketime, else by what Python's clock says."""
+"""Run a process with a wrong clock, by libfaketime or, without it, by patching Python's clock."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ time.time_ns = lambda: _time_ns() + int(_by * 1e9)
 
 
 def shifted(variables: Mapping[str, str], by_s: float) -> dict[str, str]:
-    """The environment of a Python process, with a clock that is wrong.
+    """The environment of a Python process with a wrong clock.
 
-    The clock that measures durations is left right: it is never set on real hosts either.
+    The monotonic clock is not changed, as it cannot be set on real hosts either.
 
     Args:
         variables: Its environment.
-        by_s: Seconds it is ahead; below 0 behind.
+        by_s: Seconds by which it is ahead; negative if it is behind.
     """
     if library := faketime():
         return {
@@ -43,5 +43,5 @@ def shifted(variables: Mapping[str, str], by_s: float) -> dict[str, str]:
 
 
 def faketime() -> str:
-    """Path of libfaketime; empty where it is not installed."""
+    """Path of libfaketime; empty if it is not installed."""
     return next((found for pattern in _LIBRARIES for found in glob(pattern)), "")

@@ -1,4 +1,4 @@
-"""Command lines that documents and units name, read by our programs without doing what they say."""
+"""Parse command lines from documents and units with our programs, without executing them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _COMMENT = re.compile(r"\s{2,}.*|\s#.*")
 
 
 def understand(words: Sequence[str]) -> None:
-    """Have a program read its arguments.
+    """Have a program parse its arguments.
 
     Args:
         words: The program, by name or path, and its arguments; words that end in ``_ID`` stand for an id.
 
     Raises:
-        click.UsageError: It does not know them.
+        click.UsageError: It rejects them.
     """
     program, *rest = (NOBODY if word.endswith("_ID") else word for word in words)
     command = _PROGRAMS[Path(program).name]
@@ -42,10 +42,10 @@ def understand(words: Sequence[str]) -> None:
 
 
 def lines_of(page: str) -> Iterator[list[str]]:
-    """Command lines of our programs in a page of Markdown: in code spans, and in blocks of code.
+    """Find command lines of our programs in a Markdown page: in code spans and code blocks.
 
     Args:
-        page: Its text; prose, and code of other kinds than sh, is passed over.
+        page: Its text; prose, and code other than sh, is ignored.
     """
     code = re.findall(r"(?<!`)`(embedq-[^`\n]+)`(?!`)", page)
     code += re.findall(r"^ {4,}((?:[A-Z_]+=\S+ )*embedq-.*)$", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The real console on a terminal of its own, and the workers that are its children."""
+"""The real console on a terminal of its own, and its worker processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Opened:
 
     Attributes:
         program: The console.
-        home: Where it may write.
+        home: Folder it may write to.
     """
 
     program: Terminal
@@ -24,7 +24,7 @@ class Opened:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Its workers; none where it has ended."""
+        """Its workers; none if it has ended."""
         try:
             children = psutil.Process(self.program.process.pid).children()
         except psutil.NoSuchProcess:
@@ -32,7 +32,7 @@ class Opened:
         return [child for child in children if is_worker(child)]
 
     def log_of(self, worker: psutil.Process) -> Path:
-        """Where a worker that was left running writes its log."""
+        """The log file of a worker that was left running."""
         return self.home / "embedq" / f"worker-{worker.pid}.log"
 
     async def press(self, keys: str, shows: str) -> None:
@@ -41,7 +41,7 @@ class Opened:
         await self.program.until(lambda text: shows in text)
 
     async def start_worker(self) -> psutil.Process:
-        """Start a worker and wait until it serves."""
+        """Start a worker and wait until it is ready."""
         await self.press("5", "press s to start one")
         await self.press("s", "running, pid")
         (worker,) = self.workers

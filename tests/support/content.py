@@ -1,4 +1,4 @@
-"""Articles and tasks as another program writes them, and the question whether their embeddings are right."""
+"""Write articles and tasks as another program does, and check their embeddings."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def failed_tasks(connection: Connection, count: int, error: str = "boom") 
 
 
 async def end_pending_tasks(connection: Connection, *, failing: bool) -> None:
-    """End what is pending, for ever, as a worker of another program would."""
+    """Keep completing pending tasks, as a worker of another program would."""
     while True:
         await connection.execute(
             """UPDATE embedding_tasks
@@ -119,17 +119,17 @@ async def store_chunk(connection: Connection, *articles: int) -> None:
 
 
 async def statuses(connection: Connection) -> dict[str, int]:
-    """Tasks by status, as they are."""
+    """Number of tasks by status."""
     rows = await connection.fetch("SELECT status, count(*) AS n FROM embedding_tasks GROUP BY status")
     return {row["status"]: row["n"] for row in rows}
 
 
 async def wrong_articles(connection: Connection, *, dimensions: int = DIMENSIONS) -> list[int]:
-    """Articles whose embeddings are not what the stub gives for their text, in chunks of the usual size.
+    """Articles whose embeddings differ from what the stub returns for their text, in default chunks.
 
     Args:
         connection: To the database.
-        dimensions: Components per vector.
+        dimensions: Dimensions of a vector.
     """
     wrong = []
     stored = await _stored(connection)
@@ -161,7 +161,7 @@ async def _stored(connection: Connection) -> dict[int, dict[int, tuple[str, list
 
 
 async def until_tasks(connection: Connection, *, within_s: float = 20.0, **wanted: int) -> None:
-    """Wait until the tasks are these by status, no more and no less.
+    """Wait until the number of tasks by status is exactly this.
 
     Raises:
         TimeoutError: They were not in time.
@@ -174,7 +174,7 @@ async def until_tasks(connection: Connection, *, within_s: float = 20.0, **wante
 async def until_true(
     connection: Connection, question: str, *arguments: object, within_s: float = 15.0
 ) -> None:
-    """Wait until a question to the database is answered with true.
+    """Wait until a query returns true.
 
     Raises:
         TimeoutError: It was not in time.

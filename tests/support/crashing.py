@@ -1,4 +1,4 @@
-"""A PostgreSQL server that can be killed and started again, as a machine does."""
+"""A PostgreSQL server that can be killed and restarted, as by a crash of its machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class CrashingServer:
 
     Attributes:
         server: What it is and where.
-        folder: Its data.
-        port: Where it listens, before and after.
+        folder: Folder of its data.
+        port: Its port, the same before and after a restart.
     """
 
     server: Server
@@ -38,16 +38,16 @@ class CrashingServer:
 
     @property
     def restarted(self) -> bool:
-        """Whether the one that runs was started here."""
+        """Whether the running server was started here."""
         return self._postmaster is not None and self._postmaster.returncode is None
 
     @property
     def pid(self) -> int:
-        """Of the postmaster."""
+        """Process ID of the postmaster."""
         return int((self.folder / "postmaster.pid").read_text().split()[0])
 
     async def end(self, number: signal.Signals) -> None:
-        """End it; none of its processes is left.
+        """Stop it, and wait until all its processes are gone.
 
         Args:
             number: SIGINT for what a machine does when it is shut down, SIGQUIT for an immediate shutdown,
@@ -63,7 +63,7 @@ class CrashingServer:
                 await asyncio.sleep(0.02)
 
     async def start(self) -> None:
-        """Start it again, and wait until it takes connections."""
+        """Restart it, and wait until it accepts connections."""
         program, *arguments = shlex.split((self.folder / "postmaster.opts").read_text())
         async with asyncio.timeout(60):
             while True:
@@ -83,7 +83,7 @@ class CrashingServer:
                 await asyncio.sleep(0.1)  # processes of the one before still hold its memory
 
     async def accepts(self) -> bool:
-        """Wait until it takes connections; False where it ended instead."""
+        """Wait until it accepts connections; False if it ended instead."""
         while self._postmaster is None or self._postmaster.returncode is None:
             try:
                 connection = await asyncpg.connect(self.server.url)
@@ -105,7 +105,7 @@ def _lives(pid: int) -> bool:
 
 @asynccontextmanager
 async def crashing_server(binaries: Binaries) -> AsyncIterator[CrashingServer]:
-    """Start a server of its own with a migrated template; it is gone at the end.
+    """Start a separate server with a migrated template; it is removed at the end.
 
     Args:
         binaries: What to start.

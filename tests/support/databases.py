@@ -1,4 +1,4 @@
-"""Databases of one server, made and dropped for single tests."""
+"""Databases on one server, created and dropped for single tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embedq_worker.settings import Settings
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DIMENSIONS = 8
-"""Components per vector in the template database."""
+"""Dimensions of a vector in the template database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Database:
 
     Attributes:
         url: Where it is.
-        settings: Settings that lead there, with the dimensions of tests.
-        opened: Connections made here, ended with the database.
+        settings: Settings for it, with the dimensions of tests.
+        opened: Connections opened here, closed with the database.
     """
 
     url: str
@@ -42,11 +42,11 @@ class Database:
         return connection
 
     def in_schema(self, schema: str) -> Settings:
-        """Settings that lead to another schema of this database."""
+        """Settings for another schema of this database."""
         return self._with_url(f"{self.url}?schema={quote(schema)}")
 
     def as_role(self, role: str) -> Settings:
-        """Settings that lead here as another role."""
+        """Settings for this database as another role."""
         return self._with_url(self.url.replace("://postgres@", f"://{quote(role)}@"))
 
     def _with_url(self, url: str) -> Settings:
@@ -70,7 +70,7 @@ class Server:
 
     @property
     def template(self) -> str:
-        """Name of the migrated database that the others are copies of."""
+        """Name of the migrated database that the others are copied from."""
         return f"embedq_template_{self.token}"
 
     def database(self, name: str) -> Database:
@@ -81,10 +81,10 @@ class Server:
 
     @asynccontextmanager
     async def new_database(self, template: str | None = None) -> AsyncIterator[Database]:
-        """Make a database, drop it at the end whoever is still connected.
+        """Create a database, and drop it at the end even if sessions are still connected.
 
         Args:
-            template: What it is a copy of; None for an empty one.
+            template: Database to copy; None for an empty one.
         """
         name = f"embedq_{self.token}_{secrets.token_hex(4)}"
         async with self.administration() as administration:
@@ -103,7 +103,7 @@ class Server:
             await self.drop(name)
 
     async def drop(self, name: str) -> None:
-        """Drop a database and throw out who is in it."""
+        """Drop a database, and terminate its sessions."""
         async with self.administration() as administration:
             await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await administration.execute(
@@ -112,7 +112,7 @@ class Server:
             await administration.execute(f"DROP DATABASE {name}")
 
     async def make_template(self) -> None:
-        """Make and migrate the template."""
+        """Create and migrate the template."""
         async with self.administration() as administration:
             await administration.execute(f"CREATE DATABASE {self.template} TEMPLATE template0")
         await migrations.up(self.database(self.template).settings)
@@ -128,10 +128,10 @@ class Server:
 
 
 async def inspect(url: str) -> Server:
-    """Find out what a running server is.
+    """Inspect a running server.
 
     Args:
-        url: An administrator's, of any database there.
+        url: URL of any of its databases, as an administrator.
     """
     connection = await asyncpg.connect(url)
     try:

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile as far as ours goes: instructions, continued lines, JSON forms."""
+"""Parse Dockerfiles, as far as ours needs it: instructions, continued lines, JSON forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Instruction:
     Attributes:
         stage: Number of its FROM, from 0; -1 before the first.
         name: In capitals.
-        text: All that follows, on one line.
+        text: Everything after it, on one line.
     """
 
     stage: int

@@ -1,4 +1,4 @@
-"""Providers at a server of the tests, and how they fail there."""
+"""Providers that use a test server, and how they fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ both = pytest.mark.parametrize("protocol", ["ollama", "openai"])
 
 
 def provider_at(protocol: Protocol, url: str, **values: Any) -> Provider:
-    """A provider of that protocol at the root of a server; `values` are settings."""
+    """A provider of this protocol at the root of a server; `values` are settings."""
     given: dict[str, Any] = {"ollama_base_url": url, "openai_base_url": f"{url}/v1"}
     given |= {"dimensions_wanted": 8, "model_name": "stub"}
     return open_provider(Settings(provider=protocol, **{**given, **values}))
@@ -34,14 +34,14 @@ async def opened(protocol: Protocol, url: str, **values: Any) -> AsyncIterator[P
 
 
 async def failure(provider: Provider, texts: Sequence[str] = ("a", "b")) -> ProviderError:
-    """What embedding ends in."""
+    """The error that embedding raises."""
     with pytest.raises(ProviderError) as caught:
         await provider.embed(texts)
     return caught.value
 
 
 async def embed_failure(provider: Provider) -> ProviderError:
-    """What embedding a text ends in; the provider is closed."""
+    """The error that embedding a text raises; closes the provider."""
     try:
         with pytest.raises(ProviderError) as caught:
             await provider.embed(["a"])
@@ -51,7 +51,7 @@ async def embed_failure(provider: Provider) -> ProviderError:
 
 
 async def check_failure(provider: Provider) -> ProviderError:
-    """What a check ends in; the provider is closed."""
+    """The error that a check raises; closes the provider."""
     try:
         with pytest.raises(ProviderError) as caught:
             await provider.check()

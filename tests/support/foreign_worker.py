@@ -1,4 +1,4 @@
-"""The article program's own worker, as far as it matters to us: it knows nothing of our columns, no fence.
+"""The article application's own worker, as far as it matters: without our columns and fencing tokens.
 
 It claims with its own query, deletes the chunks of an article and inserts them one by one, each in a
 transaction of its own, embeds what it read at the claim, and completes by id alone.
@@ -31,8 +31,8 @@ class ForeignWorker:
     """One such worker.
 
     Args:
-        connection: Its own.
-        pause_s: Seconds its provider takes for an article.
+        connection: Used by nothing else.
+        pause_s: Seconds its provider needs per article.
 
     Attributes:
         done: Tasks it completed.
@@ -43,10 +43,10 @@ class ForeignWorker:
     done: int = 0
 
     async def reset(self, older_s: float) -> None:
-        """Take back what looks stuck to it, whoever has it; it does so when it starts.
+        """Take back tasks that look stuck, whoever holds them, as it does at startup.
 
         Args:
-            older_s: Seconds since a task was taken in hand.
+            older_s: Seconds since a task was claimed.
         """
         await self.connection.execute(
             """UPDATE embedding_tasks SET status = 'pending', processed_at = NULL
@@ -61,7 +61,7 @@ class ForeignWorker:
                 await asyncio.sleep(0.02)
 
     async def work(self) -> bool:
-        """Do one task; False where there was none."""
+        """Process one task; False if there was none."""
         task = await self.connection.fetchrow(_CLAIM)
         if task is None:
             return False

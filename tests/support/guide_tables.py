@@ -1,4 +1,4 @@
-"""Writes the tables of the guide that the program makes: `python -m tests.support.guide_tables`."""
+"""Generate the tables in the guide from the program: `python -m tests.support.guide_tables`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def main() -> None:
-    """Write the settings and the keys anew; tests see that this was done."""
+    """Write the tables of settings and keys again; tests check that they are up to date."""
     settings = DOCS / "configuration.md"
     lines = re.sub(
         r"^\| Variable \|.*?(?=^[^|]|\Z)",

@@ -1,4 +1,4 @@
-"""One connection of a small HTTP/1.1 server on h11, able to break off in the middle of an answer."""
+"""One connection of a small HTTP/1.1 server on h11, which can break off in the middle of a response."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Line:
     writer: asyncio.StreamWriter
 
     async def send(self, reply: Reply) -> None:
-        """Send a whole answer."""
+        """Send a complete response."""
         self._begin(reply.status, {"Content-Length": str(len(reply.body)), **reply.headers})
         self._write(h11.Data(reply.body))
         self._write(h11.EndOfMessage())
         await self.writer.drain()
 
     async def send_half(self, reply: Reply) -> None:
-        """Promise a whole answer, send half of it, cut the connection."""
+        """Announce a complete response, send half of it, and cut the connection."""
         self._begin(reply.status, {"Content-Length": str(len(reply.body))})
         self._write(h11.Data(reply.body[: len(reply.body) // 2]))
         await self.writer.drain()
         self.writer.close()
 
     async def send_forever(self, block: bytes, pause_s: float) -> None:
-        """Send an answer without end, until the client leaves."""
+        """Send an endless response until the client disconnects."""
         self._begin(200, {"Transfer-Encoding": "chunked"})
         while not self.writer.is_closing():
             self._write(h11.Data(block))
@@ -60,7 +60,7 @@ class Line:
 async def receive(
     connection: h11.Connection, reader: asyncio.StreamReader
 ) -> tuple[h11.Request, bytes] | None:
-    """The next whole request; None when the client is gone."""
+    """The next complete request; None if the client has disconnected."""
     head: h11.Request | None = None
     body = bytearray()
     while True:

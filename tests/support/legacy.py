@@ -1,4 +1,4 @@
-"""Databases of other programs: the public tables as they made them, in several ways, with data."""
+"""Databases of other programs: several variants of the public tables, with data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ VARIANTS: Mapping[str, str] = {
         DROP TABLE whole;
     """,
 }
-"""What each program did differently, after `legacy_schema.sql`."""
+"""By variant, what differs from `legacy_schema.sql`."""
 
 
 def every_variant() -> list[object]:
@@ -73,7 +73,7 @@ def every_variant() -> list[object]:
 
 
 async def make_legacy(connection: Connection, variant: str = "plain") -> None:
-    """Make the tables and their rows.
+    """Create the tables and their rows.
 
     Args:
         connection: To an empty database.
@@ -105,6 +105,6 @@ async def public_rows(connection: Connection) -> dict[str, list[str]]:
 
 
 async def assert_counts_are_exact(database: Database) -> None:
-    """The kept counts are those of the table."""
+    """Whether the maintained counts match the table."""
     connection = await database.connect()
     assert await connection.fetch("SELECT * FROM embedq_repair_counts()") == []

@@ -1,4 +1,4 @@
-"""Rows that nobody should write and that the public columns let everybody write."""
+"""Odd rows: none should be written, but the public columns allow any program to write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from tests.support.databases import Connection
 
 Row = Mapping[str, str | None]
-"""Values as PostgreSQL reads them, by column; what is not named has its default."""
+"""Values in PostgreSQL's text format, by column; other columns have their default."""
 
 LOOSE = """
     DO $$
@@ -71,10 +71,10 @@ NUMERICS = ["0", "-1", "NaN", "Infinity", "-Infinity", "1e300", "1e-300", "9" * 
 
 
 class OddRows:
-    """Makes rows at random.
+    """Generates random rows.
 
     Args:
-        random: Where chance comes from.
+        random: Source of randomness.
         articles: That there are.
         tasks: Ids that audit rows may speak of.
     """
@@ -165,7 +165,7 @@ def _cut(text: str | None, length: int) -> str | None:
 
 
 async def insert_odd(connection: Connection, table: str, row: Row) -> None:
-    """Insert a row as somebody at psql would.
+    """Insert a row as by hand in psql.
 
     Args:
         connection: To the database.

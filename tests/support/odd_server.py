@@ -1,4 +1,4 @@
-"""An HTTP server that gives whatever answers a test wants, and keeps what it was asked."""
+"""An HTTP server that sends any response a test wants, and records the requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.http_line import Line, Reply, receive
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked; names of headers in small letters."""
+    """A request; header names are in lower case."""
 
     method: str
     target: str
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(slots=True)
 class OddServer:
-    """Where it is and what it was asked."""
+    """Its address and the requests it received."""
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -44,7 +44,7 @@ async def odd_server(
 
     Args:
         answer: Called for each request.
-        tls: What it proves itself with; None for plain HTTP.
+        tls: Its certificate; None for plain HTTP.
     """
     served = OddServer()
     handlers: set[asyncio.Task[None]] = set()

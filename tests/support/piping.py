@@ -1,4 +1,4 @@
-"""A `Pipeline` as the worker puts it together, on a test database and the provider stub."""
+"""A `Pipeline` assembled as in the worker, on a test database and the provider stub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.provider_stub import ProviderStub
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A pipeline and what it stands on.
+    """A pipeline and what it uses.
 
     Attributes:
         pipeline: Under test.
@@ -40,7 +40,7 @@ class Bench:
     stub: ProviderStub
 
     async def work(self, limit: int = 100) -> Counter[str]:
-        """Claim once, see it through.
+        """Claim once, and process the batch.
 
         Returns:
             Tasks by outcome.
@@ -48,7 +48,7 @@ class Bench:
         return (await self.pipeline.run(await self.pipeline.claim(limit))).outcomes
 
     async def work_off(self, limit: int = 100, *, rounds: int = 200) -> Counter[str]:
-        """Claim and see through until nothing is pending, whenever it is due.
+        """Claim and process batches until no task is pending, whether due or not.
 
         Returns:
             Tasks by outcome, over all rounds.
@@ -70,7 +70,7 @@ class Bench:
 async def bench(
     database: Database, stub: ProviderStub, *, deadline_s: float = 30.0, concurrency: int = 2, **values: Any
 ) -> AsyncIterator[Bench]:
-    """Make a pipeline, known to the database as a worker.
+    """Create a pipeline that is registered as a worker.
 
     Args:
         database: Migrated.

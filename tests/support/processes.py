@@ -1,4 +1,4 @@
-"""Whether processes have ended."""
+"""Check whether processes have ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def gone(process: psutil.Process | int) -> bool:
-    """Whether a process is no more, or only waits for somebody who is not us to look at it."""
+    """Whether a process has ended, or is a zombie that another process must reap."""
     try:
         found = psutil.Process(process) if isinstance(process, int) else process
         return found.status() == psutil.STATUS_ZOMBIE
@@ -17,7 +17,7 @@ def gone(process: psutil.Process | int) -> bool:
 
 
 def is_no_child(pid: int) -> bool:
-    """Whether no zombie of ours is left of it."""
+    """Whether it has ended and left no zombie of ours."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

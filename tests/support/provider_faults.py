@@ -1,4 +1,4 @@
-"""What the provider stub can be told to do wrong, and what it counts."""
+"""Faults that the provider stub can inject, and its counters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fault(StrEnum):
 
 @dataclass(slots=True)
 class Faults:
-    """Knobs; may be turned while the stub runs. As made, nothing goes wrong.
+    """Knobs, which may be changed while the stub runs. Initially nothing goes wrong.
 
     Attributes:
         fault: What happens to the embedding requests that are hit.
@@ -82,7 +82,7 @@ class Faults:
     hold: asyncio.Event | None = None
 
     def turn(self, knobs: Mapping[str, Any]) -> None:
-        """Turn these knobs, and all others back."""
+        """Set these knobs, and reset all others."""
         fresh = Faults(**knobs)
         for knob in fields(self):
             setattr(self, knob.name, getattr(fresh, knob.name))
@@ -116,10 +116,10 @@ OUTAGES: Mapping[str, Mapping[str, Any]] = {
         "message": "\x1b[2J\x1b]52;c;aGk=\x07",
     },
 }
-"""What is nobody's fault among the tasks."""
+"""Faults for which no task is to blame."""
 
 FOR_GOOD = ("refuses everything", "nothing finite")
-"""What is a text's fault where it is not everybody's."""
+"""Faults blamed on a text, unless they hit every text."""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ def stub_vector(text: str, dimensions: int) -> array[float]:
 
     Args:
         text: Any text.
-        dimensions: Components wanted.
+        dimensions: Requested dimensions.
 
     Returns:
         Float32 components in [-1, 1), each a multiple of 1/32768: they survive JSON and base64 unchanged.
@@ -96,7 +96,7 @@ class ProviderStub:
         await self.stop()
 
     async def stop(self) -> None:
-        """Refuse connections and cut those that are open; entering again starts on the same port."""
+        """Refuse connections and cut those that are open; entering it again starts on the same port."""
         if self._server is None:
             return
         self._server.close()
@@ -262,12 +262,12 @@ class _Asked:
     options: dict[str, Any]
 
     def error(self, status: int, message: str, code: str | None) -> Reply:
-        """An error in the words of the protocol."""
+        """An error in the format of the protocol."""
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
         return Reply(status, json.dumps({"error": error if self.openai else message}).encode())
 
     def body(self, vectors: Sequence[array[float]], fault: Fault, encoding: str) -> bytes:
-        """The answer that carries these vectors."""
+        """The response with these vectors."""
         if not self.openai:
             return json.dumps({"embeddings": [list(vector) for vector in vectors]}).encode()
         encoded = encoding == "obey" and self.options.get("encoding_format") == "base64"

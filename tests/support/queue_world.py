@@ -1,4 +1,4 @@
-"""A queue with several workers, and somebody at psql: what the tests of the queue are made of."""
+"""A queue with several workers and an operator in psql, for the tests of the queue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOTH_STORAGES = pytest.mark.parametrize(
 
 RESET = """UPDATE embedding_tasks SET status='pending', processed_at=NULL
            WHERE status='processing' AND processed_at < NOW() - INTERVAL '30 minutes'"""
-"""What the operator's runbook says."""
+"""As in the operator's runbook."""
 
 _WAITING = """SELECT count(*) FROM pg_stat_activity
               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
@@ -69,13 +69,13 @@ def completion_of(task: ClaimedTask, *, note: str = "") -> Completion:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One database with everybody who uses it.
+    """One database with everyone who uses it.
 
     Attributes:
         database: Migrated.
-        psql: The operator's session, and the article program's.
+        psql: The session of the operator and the article application.
         pool: The workers' connections.
-        storage: How vectors are kept.
+        storage: How vectors are stored.
     """
 
     database: Database
@@ -83,15 +83,15 @@ class World:
     pool: Pool
     storage: VectorStorage
 
-    # -- what the article program does
+    # -- the article application
 
     async def article(self, content: str = "One line.", **values: Any) -> int:
-        """Insert an article of a random slug."""
+        """Insert an article with a random slug."""
         (made,) = await add_articles(self.psql, [content], slug=f"article-{uuid4().hex[:12]}", **values)
         return made
 
     async def articles(self, count: int, content: str = "One line.", **values: Any) -> list[int]:
-        """Insert articles of random slugs."""
+        """Insert articles with random slugs."""
         return await add_articles(self.psql, [content] * count, slug=f"many-{uuid4().hex[:12]}", **values)
 
     async def task(
@@ -132,12 +132,12 @@ class World:
         """Queue a task per article; those of the same due time are claimed in the order of their ids."""
         return [await self.task(article, **values) for article in articles]
 
-    # -- what workers do
+    # -- workers
 
     async def worker(
         self, *, priorities: tuple[str, ...] | None = None, folders: tuple[str, ...] | None = None
     ) -> Scope:
-        """Enter a worker."""
+        """Register a worker."""
         scope = Scope(uuid4(), PROVIDER, MODEL, priorities, folders)
         await fleet.enter(self.pool, scope, HostIdentity("here", 1, ""), {"concurrency": 1})
         return scope
@@ -180,7 +180,7 @@ class World:
         assert await self.complete(scope, await self.claim_one(scope)) == ["stored"]
 
     async def hold_provider(self, state: str = "open", seconds: float = 60.0) -> None:
-        """Let the breaker hold requests back."""
+        """Make the breaker hold requests back."""
         await self.psql.execute(
             """INSERT INTO embedq_providers (key, state, retry_at)
                VALUES ($1, $2, clock_timestamp() + $3 * interval '1 second')""",
@@ -196,10 +196,10 @@ class World:
         )
 
     async def rescue(self, *, limit: int = 100) -> list[fleet.Rescued]:
-        """Rescue what silent workers held, and what was held for more than half an hour."""
+        """Take back tasks of silent workers, and claims older than half an hour."""
         return await fleet.rescue(self.pool, dead_s=45, stuck_s=1_800, limit=limit)
 
-    # -- what there is
+    # -- the state of the database
 
     async def row(self, task: UUID) -> asyncpg.Record:
         """A task as it is."""
@@ -232,7 +232,7 @@ class World:
         return count
 
     async def miscounted(self) -> list[asyncpg.Record]:
-        """Where the kept counts differ from the rows."""
+        """Maintained counts that differ from the rows."""
         return await self.psql.fetch(
             """SELECT * FROM
                  (SELECT status::text, priority::text, n FROM embedq_live_counts WHERE n <> 0
@@ -251,7 +251,7 @@ class World:
 
 
 async def waiters(world: World, count: int, *, within_s: float = 5.0) -> None:
-    """Wait until so many sessions of this database wait for a lock."""
+    """Wait until this many sessions of this database wait for a lock."""
     watch = await world.database.connect()
     async with asyncio.timeout(within_s):
         while count > await watch.fetchval(_WAITING):  # noqa: ASYNC110 - the condition is another program's state

@@ -1,4 +1,4 @@
-"""Settings that are refused."""
+"""Invalid settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embedq_worker.errors import ExitCode, SettingsError
 
 
 def refusal(file: Path | None = None, **flags: object) -> str:
-    """What an operator is told of settings that cannot be used: in a line, and without what led to it."""
+    """The error for invalid settings, which must be one line without a cause."""
     with pytest.raises(SettingsError) as caught:
         load_settings(file, **flags)
     assert caught.value.exit_code == ExitCode.USAGE

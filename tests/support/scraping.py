@@ -1,4 +1,4 @@
-"""Asking the metrics port of a worker as Prometheus and probes do."""
+"""Query the metrics port of a worker as Prometheus and probes do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Labels: TypeAlias = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """An exposition that was parsed.
+    """A parsed exposition.
 
     Attributes:
         types: Of the families, by name.
@@ -45,7 +45,7 @@ class Exposition:
 
 
 def parse(text: str) -> Exposition:
-    """Read the text format; anything twice, or without help, is an error."""
+    """Parse the text format; duplicates and families without help are errors."""
     types: dict[str, str] = {}
     samples: dict[tuple[str, Labels], float] = {}
     for family in text_string_to_metric_families(text):
@@ -60,7 +60,7 @@ def parse(text: str) -> Exposition:
 
 
 async def metrics_url(worker: WorkerProcess) -> str:
-    """Where a worker that was started with port 0 serves."""
+    """Address of a worker that was started with port 0."""
     await worker.until_heard("metrics served")
     (line,) = [line for line in worker.logs if line["event"] == "metrics served"]
     return f"http://{line['host']}:{line['port']}"

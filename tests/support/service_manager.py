@@ -12,11 +12,11 @@ from tests.support.waiting import until
 
 @dataclass
 class ManagerStub:
-    """A real datagram socket that keeps what it is told.
+    """A real datagram socket that records what it receives.
 
     Attributes:
         address: For NOTIFY_SOCKET; in the abstract namespace, where there is nothing to remove.
-        told: ``NAME=value`` in the order in which they came.
+        told: ``NAME=value``, in the order received.
     """
 
     address: str = field(default_factory=lambda: f"@embedq-test-{os.getpid()}-{os.urandom(4).hex()}")
@@ -47,5 +47,5 @@ class ManagerStub:
         return told[-1] if told else ""
 
     async def until_told(self, word: str, *, times: int = 1) -> None:
-        """Wait until a word came so often."""
+        """Wait until a message has been received this many times."""
         await until(lambda: self.told.count(word) >= times, within_s=20)

@@ -1,4 +1,4 @@
-"""Sessions that the server ends."""
+"""Sessions that the server terminates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.databases import Connection
 async def doom(
     connection: Connection, event: Literal["INSERT", "UPDATE", "DELETE"], table: str, *, spared: int = 1
 ) -> None:
-    """From now on let the server end whoever does this to the table.
+    """From now on, make the server terminate any session that does this to the table.
 
     Args:
         connection: To the database.

@@ -1,4 +1,4 @@
-"""The table of docs/configuration.md: ``python -m tests.support.settings_table``."""
+"""Generate the table of docs/configuration.md: ``python -m tests.support.settings_table``."""
 
 from __future__ import annotations
 

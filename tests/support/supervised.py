@@ -1,4 +1,4 @@
-"""A supervisor that is watched, and its worker at work."""
+"""A supervisor whose reports are recorded, and its worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def settings_of(database: Database, stub: ProviderStub, **values: Any) -> Settin
 
 
 class Watched:
-    """A supervisor, and what it told."""
+    """A supervisor, and what it reported."""
 
     def __init__(self, settings: Settings, patience: Patience = QUICK, **options: Any) -> None:
         self.states: list[WorkerState] = []

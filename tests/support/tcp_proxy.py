@@ -49,7 +49,7 @@ class TcpProxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Its port."""
         return int(self._listener.getsockname()[1])
 
     @property
@@ -59,7 +59,7 @@ class TcpProxy:
         return self._target._replace(netloc=f"{user}@127.0.0.1:{self.port}", query="sslmode=disable").geturl()
 
     def cut(self) -> None:
-        """End the connections that are open."""
+        """Close the open connections."""
         for task in self._served.values():
             task.cancel()
 

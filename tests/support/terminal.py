@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, and what that terminal shows."""
+"""A program on a terminal of its own, and the contents of that terminal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Terminal:
         return "\n".join(self.lines)
 
     async def until(self, condition: Callable[[str], bool], *, within_s: float = 15.0) -> None:
-        """Wait until what is shown fulfils a condition, or the program has ended."""
+        """Wait until the screen meets a condition, or the program has ended."""
         try:
             await until(
                 lambda: condition(self.text) or self.process.returncode is not None, within_s=within_s
@@ -66,29 +66,29 @@ class Terminal:
         os.write(self._descriptor, keys.encode() if isinstance(keys, str) else keys)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Change the size, as a window does."""
+        """Change the size, as if a window were resized."""
         self.screen.resize(lines, columns)
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def hang_up(self) -> None:
-        """Go away, as a dropped SSH line does."""
+        """Close the terminal, as when an SSH connection drops."""
         self._read = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.dup2(os.open(os.devnull, os.O_RDWR), self._descriptor)
         os.dup2(self._descriptor, self._its)
 
     def stall(self) -> None:
-        """Take nothing any more of what is written, as an SSH line that hangs."""
+        """Stop reading the output, as when an SSH connection hangs."""
         self._read = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
 
     def modes(self) -> tuple[bool, bool]:
-        """Whether what is typed is shown, and comes line by line."""
+        """Whether input is echoed and arrives line by line."""
         flags = termios.tcgetattr(self._descriptor)[3]
         return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
 
     async def ended(self, *, within_s: float = 15.0) -> int:
-        """Wait for the end of the program, and for its last words.
+        """Wait for the end of the program and of its output.
 
         Returns:
             Its exit code.
@@ -99,7 +99,7 @@ class Terminal:
         return code
 
     async def _heard_out(self) -> None:
-        """Wait until all is read that was written: a mark of ours comes after it."""
+        """Wait until all output has been read, up to a marker written after it."""
         if not self._read:
             return
         await until(lambda: bool(select.select((), (self._its,), (), 0)[1]))

@@ -1,4 +1,4 @@
-"""Wait for conditions instead of sleeping for guesses."""
+"""Wait for conditions instead of sleeping."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class WorkerProcess:
 
     Attributes:
         process: The process.
-        lines: What it wrote to standard error, as it came.
+        lines: What it wrote to standard error, in order.
         logs: Those of them that are log lines.
     """
 
@@ -45,12 +45,12 @@ class WorkerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is running."""
         return self.process.returncode is None
 
     @property
     def plain_lines(self) -> list[str]:
-        """What it wrote that is no log line."""
+        """Lines it wrote that are not log lines."""
         return [line for line in self.lines if not line.startswith("{")]
 
     @property
@@ -59,11 +59,11 @@ class WorkerProcess:
         return "\n".join(self.lines)
 
     def heard(self, word: str) -> bool:
-        """Whether a log line of this event, or holding this text, came."""
+        """Whether there was a log line of this event, or containing this text."""
         return any(word in line for line in self.lines)
 
     async def until_heard(self, word: str, *, within_s: float = 15.0) -> None:
-        """Wait for a log line that holds a text; an end of the process ends the waiting."""
+        """Wait for a log line that contains a text, or for the end of the process."""
         with suppress(TimeoutError):
             await until(lambda: self.heard(word) or not self.running, within_s=within_s)
         assert self.heard(word), f"{word!r} is not in:\n{self.text}"
@@ -74,13 +74,13 @@ class WorkerProcess:
         await self.until_heard("the provider ")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; none where it has ended."""
+        """Send a signal, unless it has ended."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)  # send_signal would first look for its end, and keep it to itself
 
     async def ended(self, *, within_s: float = ENDS_WITHIN_S) -> int:
-        """Wait for its end, and for its last words.
+        """Wait for its end and the end of its output.
 
         Returns:
             The exit code; minus the signal where one ended it.
@@ -112,7 +112,7 @@ class WorkerProcess:
 
 
 def environment(database: Database, stub: ProviderStub | None = None, **values: object) -> dict[str, str]:
-    """The environment of a worker: this database, this stub, nothing of the developer's.
+    """The environment of a worker: this database and this stub, nothing from the developer's environment.
 
     Args:
         database: Its database.
@@ -137,7 +137,7 @@ def environment(database: Database, stub: ProviderStub | None = None, **values: 
 
 @asynccontextmanager
 async def worker_process(variables: Mapping[str, str], *arguments: str) -> AsyncIterator[WorkerProcess]:
-    """Start a worker, and make sure that it is gone at the end.
+    """Start a worker, and make sure that it has ended at the end of the block.
 
     Args:
         variables: Its whole environment, see `environment`.

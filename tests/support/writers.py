@@ -1,4 +1,4 @@
-"""An article application that goes on saving, and how long it was kept waiting."""
+"""An article application that keeps writing, and how long it had to wait."""
 
 from __future__ import annotations
 

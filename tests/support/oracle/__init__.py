@@ -1,6 +1,6 @@
-"""The oracle: given a database after any run, and who computed the vectors, says everything that is wrong.
+"""The oracle: given a database after any run, and the source of the vectors, reports what is wrong.
 
-    await install_witness(connection)           # before the run, to judge what happened in it as well
+    await install_witness(connection)           # before the run, so that its history can be checked as well
     assert await judge(connection) == []        # after it
 
 What is compared: the vectors of every article with those of its current text and model (`vectors`); every

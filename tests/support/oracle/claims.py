@@ -1,4 +1,4 @@
-"""Whether each write of a worker was made under the claim that was in the row, and each claim was alone."""
+"""Check that every write of a worker was made under the claim in the row, and that claims were exclusive."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A task that a worker asked to complete or give back, and the claim it said to hold."""
+    """A task that a worker asked to complete or return, and the claim it presented."""
 
     txid: int
     task: UUID
@@ -99,17 +99,17 @@ async def moves(connection: Connection) -> list[Move]:
 def _fence(
     worker: UUID | None, token: int | None, claimed: datetime | None, processed: datetime | None
 ) -> Fence:
-    """The claim is ours only while both times are the same."""
+    """The claim is ours only while both timestamps are equal."""
     return (worker, token, claimed if claimed == processed else None)
 
 
 def touched_by_others(history: Sequence[Move]) -> set[UUID]:
-    """Tasks that somebody other than our programs moved after they were made."""
+    """Tasks that another program changed after they were created."""
     return {move.task for move in history if move.was is not None and not move.ours}
 
 
 async def wrong_claims(connection: Connection, history: Sequence[Move]) -> list[Finding]:
-    """What was written without the claim, or claimed twice.
+    """Find writes without the claim, and overlapping claims.
 
     Args:
         connection: To a database with a witness.
@@ -186,7 +186,7 @@ def _unasked_vectors(writes: Sequence[Write], changed: Sequence[tuple[int, int]]
 
 
 def _shared_articles(history: Sequence[Move]) -> Iterator[Finding]:
-    """Articles of which two tasks were in the hands of our workers at a time."""
+    """Articles of which two tasks were held by our workers at the same time."""
     in_hand: dict[int, dict[UUID, Fence]] = {}
     for move in history:
         if move.article is None:

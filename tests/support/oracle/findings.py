@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is wrong, and in which column of a report it is counted."""
+    """Kinds of findings, each with a column in the report."""
 
     MISSING = "an article has no embeddings, or not all"
     UNDONE = "a task was not seen through"
@@ -33,9 +33,9 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: What.
+        kind: What is wrong.
         subject: An article, a task, a status: where to look.
-        detail: What is there, and what should be.
+        detail: What was found, and what was expected.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""Whether the audit log tells a history of each task that can be, and that leads to its status."""
+"""Check that the audit log has a possible history for each task, which leads to its status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.oracle.findings import Finding, Kind
 
 
 class Event(Enum):
-    """What the audit log says of a task."""
+    """What the audit log says about a task."""
 
     CLAIMED = auto()
     COMPLETED = auto()
@@ -61,11 +61,11 @@ ORDER BY l.task_id, l.timestamp, l.id
 
 
 async def wrong_histories(connection: Connection, *, others: Collection[UUID]) -> list[Finding]:
-    """Tasks whose audit log cannot be.
+    """Tasks whose history in the audit log is impossible.
 
     Args:
         connection: To the database.
-        others: Tasks that somebody beside our programs moved, who leaves no trace there.
+        others: Tasks that other programs changed, which leave no trace there.
     """
     return [
         Finding(Kind.HISTORY, f"task {task}", what)

@@ -1,4 +1,4 @@
-"""The verdict: everything the oracle knows to ask, asked of one snapshot."""
+"""The verdict: all checks of the oracle, in one snapshot."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def judge(
     size: int = 500,
     overlap: int = 50,
 ) -> list[Finding]:
-    """Say what is wrong with a database after a run; nothing where all promises were kept.
+    """Report what is wrong with a database after a run; an empty list if all guarantees held.
 
     Args:
         connection: To the database.
-        embedding: Who computed the vectors; None for the stub.
-        drained: Nothing is to be left pending or in hand, and every article is to have its embeddings.
-        blameless: Whatever happened was no task's fault: none may have been charged for it, or have failed.
+        embedding: Source of the vectors; None for the stub.
+        drained: No task may be pending or in progress, and every article must have its embeddings.
+        blameless: No task was at fault: none may have been charged an attempt, or have failed.
         size: CHUNK_SIZE of the workers.
         overlap: CHUNK_OVERLAP of the workers.
     """

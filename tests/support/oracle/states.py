@@ -1,4 +1,4 @@
-"""Whether each task is in a state that it can be in, and how many there are of each."""
+"""Check that every task is in a possible state, and that the counts are right."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WHERE (attempts > 1 OR status = 'failed') AND id <> ALL ($1::uuid[])
 
 
 async def impossible_states(connection: Connection, *, others: Collection[UUID]) -> list[Finding]:
-    """Tasks in a state that no worker of ours leaves them in.
+    """Tasks in a state in which our workers never leave them.
 
     Args:
         connection: To the database.
@@ -51,7 +51,7 @@ async def impossible_states(connection: Connection, *, others: Collection[UUID])
 
 
 async def undone(connection: Connection) -> list[Finding]:
-    """Tasks that wait or are in hand."""
+    """Tasks that are pending or in progress."""
     rows = await connection.fetch(_UNDONE)
     return [
         Finding(Kind.UNDONE, f"task {row['id']}", f"{row['status']}, due {row['scheduled_at']}")
@@ -69,7 +69,7 @@ async def charged(connection: Connection, *, others: Collection[UUID]) -> list[F
 
 
 async def wrong_counts(connection: Connection) -> list[Finding]:
-    """Kept counts that are not COUNT(*)."""
+    """Maintained counts that differ from COUNT(*)."""
     return [
         Finding(Kind.COUNTS, drift.what, f"{drift.kept} kept, {drift.counted} there")
         for drift in await count_drift(connection)

@@ -1,4 +1,4 @@
-"""Whether what is stored for each article is exactly what its current text and model give."""
+"""Check that the embeddings of every article are exactly those of its current text and model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FROM articles a LEFT JOIN embedq_articles s ON s.article_id = a.id ORDER BY a.id
 
 
 class Embedding(Protocol):
-    """Who computes the vectors of a run; recomputes them."""
+    """Source of the vectors of a run, which can recompute them."""
 
     @property
     def model(self) -> str:
@@ -61,7 +61,7 @@ class StubEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class LocalEmbedding:
-    """The local model: rounding differs a little with the company in which a text is computed."""
+    """The local model: rounding differs slightly with the other texts of a batch."""
 
     model: str = "local/l2_supercat"
     dimensions: int = 256
@@ -80,7 +80,7 @@ class LocalEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One row of `embeddings`, wanted or stored."""
+    """One row of `embeddings`, expected or stored."""
 
     chunk_id: str
     heading: tuple[str, ...]
@@ -97,7 +97,7 @@ Chunks = dict[int, Chunk]
 async def wrong_vectors(
     connection: Connection, embedding: Embedding, *, size: int = 500, overlap: int = 50
 ) -> list[Finding]:
-    """What is wrong with the embeddings of the articles.
+    """Find what is wrong with the embeddings of the articles.
 
     Args:
         connection: To the database.

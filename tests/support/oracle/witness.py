@@ -1,4 +1,4 @@
-"""Triggers and a wrapper, for tests alone, that write down every move of a task and who asked for it.
+"""Triggers and a wrapper, for tests only, that record every change of a task and who requested it.
 
 ``witness_moves``     each change of status, claim or existence of a task, with the claim before and after
 ``witness_writes``    each task that a worker asked to complete or give back, and the claim it said to hold
@@ -115,7 +115,7 @@ $$;
 
 
 async def install_witness(connection: Connection) -> None:
-    """Write down from now on what happens to tasks and embeddings.
+    """Record from now on what happens to tasks and embeddings.
 
     Args:
         connection: To the migrated database, as its owner.
@@ -125,6 +125,6 @@ async def install_witness(connection: Connection) -> None:
 
 
 async def has_witness(connection: Connection) -> bool:
-    """Whether it is written down in this database."""
+    """Whether this database records it."""
     found: bool = await connection.fetchval("SELECT to_regclass('witness_moves') IS NOT NULL")
     return found
