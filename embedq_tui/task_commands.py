@@ -13,7 +13,7 @@ from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, p
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 Way = Callable[[Run], Awaitable[str]]
@@ -94,7 +94,7 @@ def _question(planned: Plan, verb: str) -> str:
 
 async def _plan(settings: Settings, action: Action, wanted: TaskFilter) -> Plan:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await plan(connection, action, wanted)
 
 

@@ -11,7 +11,7 @@ from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.cleaning import clean, words_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.service.maintenance import Cleaned, count_expired
 from embedq_worker.settings import Settings
 
@@ -66,7 +66,7 @@ def _tell(invocation: Invocation, days: int, state: str, found: Cleaned, deleted
 
 async def _count(settings: Settings, days: int) -> Cleaned:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await count_expired(connection, days=days)
 
 

@@ -13,7 +13,7 @@ from embedq_tui.worker_commands import worker_named
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.queue import fleet
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 
@@ -47,7 +47,7 @@ def _place(worker: WorkerRow) -> str:
 
 async def _set(settings: Settings, number: int, name: str | None) -> Sequence[WorkerRow]:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         if name is None:
             wanted = (await overview(connection, settings)).workers
         else:

@@ -13,7 +13,7 @@ from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import Problem
-from embedq_worker.schema.migrations import MigrationState
+from embedq_worker.schema.state import MigrationState, status
 from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
@@ -74,7 +74,7 @@ def _verdict(states: list[str]) -> str:
 
 async def _states(settings: Settings) -> list[MigrationState]:
     async with connected(settings) as connection:
-        return await migrations.status(connection)
+        return await status(connection)
 
 
 def _row(state: MigrationState) -> list[str]:

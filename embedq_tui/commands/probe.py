@@ -13,7 +13,7 @@ from embedq_tui.rendering.probed import told
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 ANSWER_S = 30.0
@@ -58,5 +58,5 @@ def _lines(probed: Sequence[Probed]) -> Iterator[str]:
 
 async def _probe(settings: Settings, key: str | None, within_s: float) -> list[Probed]:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await probe(connection, key, operator(), dead_s=settings.dead_after_s, within_s=within_s)

@@ -15,7 +15,7 @@ from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.detail import article_id
 from embedq_worker.queue.words import PRIORITIES
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 
@@ -46,7 +46,7 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
 
 async def _queue(settings: Settings, articles: tuple[str, ...], priority: Priority) -> Requeued:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         ids = [await article_id(connection, key) for key in dict.fromkeys(articles)]
         with progress("Articles examined", len(ids)) as reached:
             return await queue_articles(

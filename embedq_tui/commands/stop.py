@@ -18,7 +18,7 @@ from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import AskedWorker, Order
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 FORCED_S = 10.0
@@ -94,7 +94,7 @@ async def _stop(
     settings: Settings, name: str | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
 ) -> Stopped:
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         if name is None:
             held = TaskFilter()
             asked = await fleet.command(connection, Order.STOP_NOW if force else Order.STOP, operator())

@@ -13,7 +13,7 @@ from embedq_tui.workflows.triggering import words_of
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.database.connections import Connection, connected
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 
@@ -33,7 +33,7 @@ def install(invocation: Invocation) -> None:
     settings = invocation.settings()
 
     async def act(connection: Connection) -> bool:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await article_trigger.install(connection, max_attempts=settings.max_retries, by=operator())
 
     _act(invocation, settings, act)

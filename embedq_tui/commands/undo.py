@@ -12,7 +12,7 @@ from embedq_tui.output import SoFar, count, print_json, say
 from embedq_worker.actions.undo import Undone, undo
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 
@@ -52,5 +52,5 @@ async def _undo(settings: Settings, operation: UUID, so_far: SoFar[Undone | None
         so_far.value = undone
 
     async with connected(settings) as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await undo(connection, operation, operator(), progress=told)

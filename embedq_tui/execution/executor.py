@@ -21,7 +21,7 @@ from embedq_worker.actions.tasks import BATCH, RETRY, Outcome, Plan, Run, carry_
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 
 SAMPLE_S = 1.0
 """Seconds that fetching sample task names may take; the question works without them."""
@@ -74,7 +74,7 @@ class Executor:
 
     async def _count(self, request: Request) -> Counted:
         async with self.link.connection() as connection:
-            await migrations.require_current(connection)
+            await require_current(connection)
             planned = await plan(connection, request.action, request.wanted)
             if not planned.matched or request.safeguard is Safeguard.NONE:
                 return Counted(planned)

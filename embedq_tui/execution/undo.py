@@ -16,7 +16,7 @@ from embedq_tui.output import count
 from embedq_worker.actions.undo import Undoable, Undone, undo, undoable
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import AuditRow
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.text import printable_line
 
 REMEMBERED = 20
@@ -110,7 +110,7 @@ class UndoHistory:
 
     async def _count(self, operation: UndoableOperation) -> Undoable:
         async with self.link.connection() as connection:
-            await migrations.require_current(connection)
+            await require_current(connection)
             return await undoable(connection, operation.id)
 
     async def _perform(self, operation: UndoableOperation, found: Undoable) -> Undone | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.rendering.probed import told
 from embedq_worker.actions.probing import Probed, probe
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
@@ -25,7 +25,7 @@ async def try_providers(console: Console) -> None:
 
     async def ask(_: Progress) -> list[Probed]:
         async with console.session.link.connection() as connection:
-            await migrations.require_current(connection)
+            await require_current(connection)
             dead_s, by = console.session.settings.dead_after_s, console.options.operator
             return await probe(connection, None, by, dead_s=dead_s, within_s=ANSWER_S)
 

@@ -13,8 +13,8 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness, overview
 from embedq_worker.providers import open_provider
-from embedq_worker.schema import migrations
 from embedq_worker.schema.needs import Category
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 WORDS: Mapping[Category, str] = {
@@ -110,7 +110,7 @@ async def plan_backfill(
         SchemaError: The database is not migrated.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    await migrations.require_current(connection)
+    await require_current(connection)
     words = settings.chunk_size - settings.chunk_overlap
     plan = await backfill.plan(connection, options, words_per_chunk=words, progress=progress)
     others = await _other_models(connection, settings, target.model)

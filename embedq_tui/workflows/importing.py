@@ -10,7 +10,7 @@ from pathlib import Path
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
 from embedq_worker.content.importing import MAX_FOLDER, ArticleDraft, Skipped, find_markdown, read_articles
 from embedq_worker.database.connections import Connection
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 
 
 async def count_files(paths: Sequence[Path]) -> int:
@@ -43,7 +43,7 @@ async def import_files(
         EmbedqError: See `store_articles`.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    await migrations.require_current(connection)
+    await require_current(connection)
     counts = ImportCounts()
     items = await asyncio.to_thread(_items, paths, folder)
     async for batch in store_articles(connection, items, options):

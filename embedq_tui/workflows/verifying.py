@@ -14,6 +14,7 @@ from embedq_worker.queue.counts import Drift, count_drift, repair_counts
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import Problem
 from embedq_worker.schema.needs import Category
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 _DAMAGE = {
@@ -88,7 +89,7 @@ async def prove(
         SchemaError: The database is not migrated.
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    await migrations.require_current(connection)
+    await require_current(connection)
     schema = await migrations.verify(connection)
     drift = await (repair_counts(connection, repair_by) if repair_by else count_drift(connection))
     options = BackfillOptions(model=model, max_attempts=settings.max_retries)

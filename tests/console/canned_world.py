@@ -42,7 +42,7 @@ from embedq_worker.insights.overview import (
 from embedq_worker.insights.stuck import StuckTasks
 from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.schema.files import load_migrations
-from embedq_worker.schema.migrations import MigrationState
+from embedq_worker.schema.state import MigrationState
 from tests.console import canned_tasks as canned
 from tests.console.canned_tasks import ALPHA, BETA, GAMMA, NOW, ago, ident
 

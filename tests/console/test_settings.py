@@ -13,7 +13,7 @@ from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.profiles import Profile
 from embedq_tui.widgets.keyed_table import KeyedTable
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from tests.console.running import (
     OPERATOR,
@@ -102,7 +102,7 @@ async def test_missing_migrations_are_offered_and_applied(empty_database: Databa
         await pilot.press("y")
         await until_text(pilot, "Schema    up to date", within_s=30)
         await until_shown(pilot, lambda screen: "M: migrate" not in screen)
-        await migrations.require_current(looking)
+        await require_current(looking)
         await pilot.press("1")
         await until_text(pilot, "0 pending")
 

@@ -11,6 +11,7 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.check import SchemaObject, expected_objects
 from embedq_worker.schema.files import load_migrations, runs_in_transaction, statements_of
 from embedq_worker.schema.public import PUBLIC_COLUMNS
+from embedq_worker.schema.state import require_current, status
 from tests.support.catalog import catalog
 from tests.support.databases import DIMENSIONS, Connection, Database
 
@@ -37,8 +38,8 @@ async def test_up_makes_the_schema_once(empty_database: Database, empty: Connect
     assert await migrations.up(empty_database.settings) == []
     assert await catalog(empty) == made
     assert await migrations.verify(empty) == []
-    await migrations.require_current(empty)
-    states = await migrations.status(empty)
+    await require_current(empty)
+    states = await status(empty)
     assert [state.version for state in states] == ALL
     assert {state.state for state in states} == {"applied"}
     assert all(state.applied_at and state.applied_by and state.program for state in states)
@@ -55,18 +56,18 @@ async def test_vectors_have_the_dimensions_of_the_settings(connection: Connectio
 async def test_up_to_a_target_and_on(empty_database: Database, empty: Connection) -> None:
     assert await migrations.up(empty_database.settings, target=2) == [1, 2]
     with pytest.raises(SchemaError):
-        await migrations.require_current(empty)
-    pending = [state.version for state in await migrations.status(empty) if state.state == "pending"]
+        await require_current(empty)
+    pending = [state.version for state in await status(empty) if state.state == "pending"]
     assert pending == ALL[2:]
     assert {problem.code for problem in await migrations.verify(empty)} == {"pending"}
     assert await migrations.up(empty_database.settings) == ALL[2:]
-    await migrations.require_current(empty)
+    await require_current(empty)
 
 
 async def test_a_database_never_migrated_is_told_so(empty: Connection) -> None:
-    assert {state.state for state in await migrations.status(empty)} == {"pending"}
+    assert {state.state for state in await status(empty)} == {"pending"}
     with pytest.raises(SchemaError):
-        await migrations.require_current(empty)
+        await require_current(empty)
     codes = {problem.code for problem in await migrations.verify(empty)}
     assert codes == {"pending", "missing"}
 
@@ -124,11 +125,11 @@ async def test_a_changed_file_is_refused_and_the_remedy_works(
     database: Database, connection: Connection
 ) -> None:
     await connection.execute("UPDATE embedq_migrations SET checksum = 'other' WHERE version = 3")
-    assert [state.version for state in await migrations.status(connection) if state.state == "changed"] == [3]
+    assert [state.version for state in await status(connection) if state.state == "changed"] == [3]
     assert [problem.code for problem in await migrations.verify(connection)] == ["changed"]
     with pytest.raises(SchemaError) as raised:
         await migrations.up(database.settings)
-    await migrations.require_current(connection)  # a worker need not stop for it
+    await require_current(connection)  # a worker need not stop for it
     await connection.execute(raised.value.advice[raised.value.advice.index("UPDATE ") :])
     assert await migrations.up(database.settings) == []
     assert await migrations.verify(connection) == []
@@ -140,13 +141,13 @@ async def test_a_newer_schema_is_refused(database: Database, connection: Connect
            VALUES (990, 'of_tomorrow', 'x', '9.9', 0)"""
     )
     with pytest.raises(SchemaError):
-        await migrations.require_current(connection)
+        await require_current(connection)
     with pytest.raises(SchemaError):
         await migrations.up(database.settings)
     with pytest.raises(SchemaError):
         await migrations.rollback(database.settings, 2)
     assert [problem.code for problem in await migrations.verify(connection)] == ["newer_schema"]
-    assert (await migrations.status(connection))[-1].state == "unknown"
+    assert (await status(connection))[-1].state == "unknown"
 
 
 @pytest.mark.parametrize(

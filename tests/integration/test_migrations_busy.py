@@ -12,6 +12,7 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.errors import SchemaError
 from embedq_worker.schema import migrations
 from embedq_worker.schema.session import Patience
+from embedq_worker.schema.state import status
 from tests.support.catalog import catalog
 from tests.support.databases import Connection, Database
 from tests.support.legacy import assert_counts_are_exact
@@ -65,9 +66,10 @@ async def test_who_is_in_the_way_for_too_long_is_named(legacy: Database) -> None
         with pytest.raises(SchemaError) as raised:
             await migrations.up(legacy.settings, patience=HASTY)
         assert f"session {holder.get_server_pid()} " in raised.value.message
-        assert [
-            state.version for state in await migrations.status(connection) if state.state == "applied"
-        ] == [1, 2]
+        assert [state.version for state in await status(connection) if state.state == "applied"] == [
+            1,
+            2,
+        ]
     assert (await migrations.up(legacy.settings))[0] == 3
 
 

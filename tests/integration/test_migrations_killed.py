@@ -15,6 +15,7 @@ import pytest
 from embedq_worker.backoff import Backoff
 from embedq_worker.schema import migrations
 from embedq_worker.schema.session import Patience
+from embedq_worker.schema.state import status
 from tests.support.catalog import catalog
 from tests.support.databases import DIMENSIONS, Database, Server
 from tests.support.legacy import make_legacy, public_rows
@@ -27,6 +28,7 @@ QUICK = Patience(lock_s=0.2, total_s=60, between=Backoff(0.02, 0.1))
 _MIGRATOR = """
 import asyncio, sys
 from embedq_worker.schema import migrations
+from embedq_worker.schema.state import status
 from embedq_worker.settings import Settings
 
 def report(line):
@@ -82,7 +84,7 @@ async def test_killed_at_random_points(server: Server, empty_database: Database,
 @pytest.mark.slow
 async def test_killed_after_each_version(server: Server, empty_database: Database) -> None:
     connection = await empty_database.connect()
-    while any(state.state == "pending" for state in await migrations.status(connection)):
+    while any(state.state == "pending" for state in await status(connection)):
         process = await start_migrator(empty_database)
         assert process.stdout is not None
         while b"applied" not in (await process.stdout.readline() or b"applied"):

@@ -12,7 +12,7 @@ from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.queueing import told
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
@@ -52,7 +52,7 @@ async def _run(
     console: Console, articles: tuple[int, ...], priority: Priority, outcome: Requeued, progress: Progress
 ) -> Requeued:
     async with console.session.link.connection() as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await queue_articles(
             connection,
             articles,

@@ -28,7 +28,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider, ProviderUnavailable, Vector
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
@@ -63,7 +63,7 @@ class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
         self, connection: Connection, settings: Settings
     ) -> tuple[list[SearchHit], EmbedqError | None]:
         """Ask it once."""
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await look_up(connection, self.vector, self.model, self.wanted)
 
 

@@ -18,7 +18,7 @@ from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.queue.counts import Drift, miscounted, repair_counts
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.service.maintenance import Cleaned, count_expired
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _days_complaint(text: str) -> str:
 
 async def _count(console: Console, days: int) -> Cleaned:
     async with console.session.link.connection() as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await count_expired(connection, days=days)
 
 
@@ -122,7 +122,7 @@ async def switch_trigger(console: Console) -> None:
 
 async def _trigger(console: Console) -> ArticleTrigger:
     async with console.session.link.connection() as connection:
-        await migrations.require_current(connection)
+        await require_current(connection)
         return await article_trigger.status(connection)
 
 

@@ -13,7 +13,7 @@ from embedq_tui.live.questions import Question
 from embedq_tui.output import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
-from embedq_worker.schema.migrations import MigrationState
+from embedq_worker.schema.state import MigrationState, status
 from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Schema(Question[list[MigrationState]]):
 
     async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
         """Ask it once."""
-        return await migrations.status(connection)
+        return await status(connection)
 
 
 async def offer_migrations(app: Console) -> bool:

@@ -17,7 +17,7 @@ from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_worker import __version__
 from embedq_worker.configuration import SettingRow
 from embedq_worker.insights.doctor import Check, Verdict
-from embedq_worker.schema.migrations import MigrationState
+from embedq_worker.schema.state import MigrationState
 from embedq_worker.text import printable_line
 
 SETTINGS = (

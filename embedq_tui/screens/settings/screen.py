@@ -36,7 +36,7 @@ from embedq_tui.workflows.checking import check_all
 from embedq_worker.configuration import SettingRow
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check
-from embedq_worker.schema.migrations import MigrationState
+from embedq_worker.schema.state import MigrationState
 from embedq_worker.text import age, printable_line
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import lacking_rights
 from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.settings import Settings
 
@@ -86,7 +87,7 @@ async def _server(connection: DirectConnection) -> Check:
 
 async def _schema(connection: Connection) -> Check:
     try:
-        await migrations.require_current(connection)
+        await require_current(connection)
     except EmbedqError as error:
         return Check("schema", Verdict.FAIL, error.message, error.advice)
     problems = await migrations.verify(connection)

@@ -16,7 +16,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.overview import Control, Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
 from embedq_worker.text import age
@@ -149,7 +149,7 @@ def orders(control: Control, at: datetime) -> Iterator[Issue]:
 
 async def _schema(connection: Connection) -> list[Issue]:
     try:
-        await migrations.require_current(connection)
+        await require_current(connection)
     except SchemaError as error:
         return [Issue(Code.SCHEMA, error.message, error.advice, 1, 0, "counts")]
     return []

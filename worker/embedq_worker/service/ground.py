@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.doctor import require_storing
-from embedq_worker.schema import migrations
+from embedq_worker.schema.state import require_current
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
 
 
@@ -20,6 +20,6 @@ async def require_ground(connection: Connection) -> VectorStorage:
     Raises:
         EmbedqError: Says what is missing, and what to do about it.
     """
-    await migrations.require_current(connection)
+    await require_current(connection)
     await require_storing(connection)
     return await inspect_storage(connection)

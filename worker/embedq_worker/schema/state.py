@@ -1,0 +1,120 @@
+"""The state of the schema: which migrations were applied, and whether this program can work with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from embedq_worker import __version__
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import SchemaError
+from embedq_worker.schema.check import Problem
+from embedq_worker.schema.files import load_migrations
+
+
+class MigrationState(NamedTuple):
+    """One line of `embedq-tui migrate status`.
+
+    Attributes:
+        version: Its number.
+        name: What it adds.
+        state: ``changed``: applied from a file with different contents; ``unknown``: applied by a newer
+            program.
+        applied_at: When it was applied, by the database's clock.
+        applied_by: Role that applied it.
+        program: Version of embedq that applied it.
+        seconds: How long that took.
+    """
+
+    version: int
+    name: str
+    state: Literal["applied", "pending", "changed", "unknown"]
+    applied_at: datetime | None = None
+    applied_by: str = ""
+    program: str = ""
+    seconds: float | None = None
+
+
+async def status(connection: Connection) -> list[MigrationState]:
+    """All versions known to this program or the database, in order.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    rows = {}
+    if await connection.fetchval("SELECT to_regclass('embedq_migrations') IS NOT NULL"):
+        found = await connection.fetch("SELECT * FROM embedq_migrations ORDER BY version")
+        rows = {row["version"]: row for row in found}
+    files = {migration.version: migration for migration in load_migrations()}
+    states = []
+    for version in sorted(rows.keys() | files.keys()):
+        file, row = files.get(version), rows.get(version)
+        if row is None:
+            assert file is not None
+            states.append(MigrationState(version, file.name, "pending"))
+            continue
+        matches = file is not None and file.checksum == row["checksum"]
+        states.append(
+            MigrationState(
+                version,
+                row["name"],
+                "unknown" if file is None else "applied" if matches else "changed",
+                row["applied_at"],
+                row["applied_by"],
+                row["program"],
+                row["seconds"],
+            )
+        )
+    return states
+
+
+async def require_current(connection: Connection) -> None:
+    """Make sure that the schema matches this program.
+
+    Raises:
+        SchemaError: It is older or newer; the error says what to do.
+    """
+    states = await status(connection)
+    refuse_others([state for state in states if state.state == "unknown"])
+    pending = [state for state in states if state.state == "pending"]
+    if pending:
+        behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {_label(pending[0])}"
+        raise SchemaError(f"the schema is older than this program: {behind}", "run: embedq-tui --migrate")
+
+
+def refuse_others(states: Sequence[MigrationState]) -> None:
+    for state in states:
+        problem = problem_of(state)
+        if problem and state.state != "pending":
+            raise SchemaError(problem.message, problem.advice)
+
+
+def problem_of(state: MigrationState) -> Problem | None:
+    label = _label(state)
+    match state.state:
+        case "pending":
+            return Problem("pending", f"{label} is not applied", "run: embedq-tui --migrate")
+        case "unknown":
+            return Problem(
+                "newer_schema",
+                f"{label} was applied by embedq {state.program}, which is newer than this {__version__}",
+                f"install embedq {state.program}, or use it to roll back: "
+                f"embedq-tui migrate rollback --to {state.version - 1}",
+            )
+        case "changed":
+            return Problem(
+                "changed",
+                f"{label} was applied by embedq {state.program} from a file with different contents",
+                f"install embedq {state.program}; or, if you know that the schema is right: {_accept(state)}",
+            )
+    return None
+
+
+def _accept(state: MigrationState) -> str:
+    checksum = next(file.checksum for file in load_migrations() if file.version == state.version)
+    return f"UPDATE embedq_migrations SET checksum = '{checksum}' WHERE version = {state.version}"
+
+
+def _label(state: MigrationState) -> str:
+    return f"{state.version:03}_{state.name}"
