@@ -13,7 +13,8 @@ from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import Problem
-from embedq_worker.schema.state import MigrationState, status
+from embedq_worker.schema.state import MigrationState
+from embedq_worker.schema.state import status as migration_states
 from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
@@ -74,7 +75,7 @@ def _verdict(states: list[str]) -> str:
 
 async def _states(settings: Settings) -> list[MigrationState]:
     async with connected(settings) as connection:
-        return await status(connection)
+        return await migration_states(connection)
 
 
 def _row(state: MigrationState) -> list[str]:
