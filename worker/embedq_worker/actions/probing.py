@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
@@ -13,8 +13,7 @@ from embedq_worker.errors import EmbedqError
 LOOK_EVERY_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(NamedTuple):
     """A provider to which requests were held back when the probe was requested.
 
     Attributes:
