@@ -48,18 +48,18 @@ class Program(click.Command):
         except click.exceptions.Exit as end:
             return end.exit_code
         except click.ClickException as error:
-            _tell(error.format_message(), f"try: {PROGRAM} --help")
+            _report_error(error.format_message(), f"try: {PROGRAM} --help")
             return error.exit_code
         except OSError as error:  # only --help and --version write to standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would flush it again
             if isinstance(error, BrokenPipeError):
                 return READER_GONE
-            _tell(f"the output cannot be written: {error.strerror}")
+            _report_error(f"the output cannot be written: {error.strerror}")
             return ExitCode.NO
         return ExitCode.OK
 
 
-def _tell(message: str, advice: str = "") -> None:
+def _report_error(message: str, advice: str = "") -> None:
     """Write to standard error what is wrong and what to do about it."""
     with suppress(OSError):  # the exit code still reports the failure
         click.echo(f"{PROGRAM}: {printable_line(message)}", err=True)
@@ -156,7 +156,7 @@ def command(
     except EmbedqError as error:
         if debug:
             raise
-        _tell(error.message, error.advice)
+        _report_error(error.message, error.advice)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before the worker handles signals; click would report a failure
         sys.exit(INTERRUPTED)

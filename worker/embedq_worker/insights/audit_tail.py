@@ -84,12 +84,12 @@ class AuditTail:
         self._before: _Snapshot | None = None
         self._connection: Connection | None = None
         self._open_since: dict[int, datetime] = {}
-        self._told: dict[UUID, tuple[int, datetime]] = {}
+        self._returned: dict[UUID, tuple[int, datetime]] = {}
         self._forgotten_until = self._by_id_since = datetime.min.replace(tzinfo=UTC)
 
     def told(self, row: AuditRow) -> None:
         """Register a row that was shown from another source, so that it is not repeated."""
-        self._told[row.id] = (self._before.high if self._before else 0, row.event.at)
+        self._returned[row.id] = (self._before.high if self._before else 0, row.event.at)
 
     async def begin(self, connection: Connection) -> None:
         """Start here: rows visible now are not new, rows not yet committed will be.
@@ -157,7 +157,7 @@ class AuditTail:
         """
         told = [
             each
-            for each, (writer, at) in self._told.items()
+            for each, (writer, at) in self._returned.items()
             if at >= floor and (by_id or writer >= before.low)
         ]
         recent = max(before.at - self._late, self._by_id_since) if by_id else _NEVER
@@ -175,7 +175,7 @@ class AuditTail:
                 await connection.execute(_PLAN)
                 rows = await connection.fetch(statement, *arguments)
             for row in rows:
-                self._told[row["id"]] = (_whole(row["writer"], before.high), row["timestamp"])
+                self._returned[row["id"]] = (_whole(row["writer"], before.high), row["timestamp"])
             if rows:
                 yield tuple(row_of(row) for row in rows)
             if len(rows) < self._page:
@@ -187,13 +187,13 @@ class AuditTail:
         self._open_since = {each: self._open_since.get(each, before_at) for each in seen.open}
         self._before = seen
         # Also keep them by time, in case the next poll uses a new connection.
-        self._told = {
+        self._returned = {
             each: (writer, at)
-            for each, (writer, at) in self._told.items()
+            for each, (writer, at) in self._returned.items()
             if writer >= seen.low or at >= seen.at - self._late
         }
-        while len(self._told) > self._remembered:
-            _, at = self._told.pop(next(iter(self._told)))
+        while len(self._returned) > self._remembered:
+            _, at = self._returned.pop(next(iter(self._returned)))
             self._forgotten_until = max(at, self._forgotten_until)
             self._by_id_since = max(at, self._by_id_since)
 

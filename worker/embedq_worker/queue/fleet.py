@@ -91,7 +91,7 @@ async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[
     )
 
 
-async def bury_local_dead(pool: Pool, host: HostIdentity) -> int:
+async def declare_local_dead(pool: Pool, host: HostIdentity) -> int:
     """Declare workers of this host dead whose processes are gone, without waiting for heartbeats to time out.
 
     Returns:

@@ -113,7 +113,7 @@ class SchemaSession:
             except _BUSY:
                 if time.monotonic() - started > self.patience.total_s:
                     raise self._gave_up(label) from None
-            self._say_who_blocks(label, "retrying until the lock is available")
+            self._report_blockers(label, "retrying until the lock is available")
             if await self._displaced_vacuum():
                 continue
             await asyncio.sleep(self.patience.between.delay_s(tries))
@@ -170,7 +170,7 @@ class SchemaSession:
         blocked_since = None
         try:
             while not (await asyncio.wait({task}, timeout=self.patience.lock_s / 4))[0]:
-                blockers = await self._who_blocks()
+                blockers = await self._find_blockers()
                 if not blockers:
                     blocked_since = None
                     continue
@@ -180,7 +180,7 @@ class SchemaSession:
                 if waited > self.patience.total_s:
                     raise self._gave_up(label)
                 if waited > self.patience.lock_s * 2:
-                    self._say_who_blocks(label, "meanwhile it blocks nobody")
+                    self._report_blockers(label, "meanwhile it blocks nobody")
             await task
         finally:
             if not task.done():  # asyncpg also cancels the statement on the server
@@ -188,7 +188,7 @@ class SchemaSession:
                 with suppress(asyncio.CancelledError):
                     await task
 
-    async def _who_blocks(self) -> list[str]:
+    async def _find_blockers(self) -> list[str]:
         rows = await self.watch.fetch(
             """SELECT b.pid, a.usename, a.application_name, a.state,
                       extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
@@ -199,7 +199,7 @@ class SchemaSession:
         self._blocking = [row["pid"] for row in rows] or self._blocking
         return [_described(row) for row in rows]
 
-    def _say_who_blocks(self, label: str, meanwhile: str) -> None:
+    def _report_blockers(self, label: str, meanwhile: str) -> None:
         if time.monotonic() - self._reported_at < _REPORT_EVERY_S:
             return
         self._reported_at = time.monotonic()
@@ -257,7 +257,7 @@ class SchemaSession:
             self._blockers = await self._lock_holders()
             if time.monotonic() - started > self.patience.total_s:
                 raise self._gave_up("the migration")
-            self._say_who_blocks("the migration", "it is already migrating")
+            self._report_blockers("the migration", "it is already migrating")
             await asyncio.sleep(self.patience.between.delay_s(min(tries, 2)))
 
     async def _lock_holders(self) -> list[str]:

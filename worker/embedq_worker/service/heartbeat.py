@@ -80,7 +80,7 @@ class Heartbeat:
         self._note = ""
         self._succeeded = 0
         self._failed = 0
-        self._hurry = asyncio.Event()
+        self._beat_now = asyncio.Event()
         self.ordered = ""
 
     def count(self, succeeded: int, failed: int) -> None:
@@ -90,24 +90,24 @@ class Heartbeat:
 
     def hurry(self) -> None:
         """Beat now: there may be an order."""
-        self._hurry.set()
+        self._beat_now.set()
 
     def signalled(self, arrives: bool) -> None:
         """Set whether notifications arrive; initially they are assumed not to."""
         self._signalled = arrives
-        self._hurry.set()
+        self._beat_now.set()
 
     def stopping(self) -> None:
         """Report that the worker is stopping."""
         self._state = "stopping"
-        self._hurry.set()
+        self._beat_now.set()
 
     def provider(self, held: Held | None) -> None:
         """Set what the worker is waiting for because of its provider; None if nothing."""
         note = f"provider: {held.reason}" if held is not None else ""
         if note != self._note:
             self._note = note
-            self._hurry.set()
+            self._beat_now.set()
 
     @property
     def note(self) -> str:
@@ -119,8 +119,8 @@ class Heartbeat:
         silent = False
         while True:
             pace_s = self._every_s if self._signalled else self._unsignalled_every_s
-            await first_of(self._hurry, timeout_s=pace_s)
-            self._hurry.clear()
+            await first_of(self._beat_now, timeout_s=pace_s)
+            self._beat_now.clear()
             try:
                 await self.beat()
             except EXPECTED_ERRORS as error:
@@ -128,7 +128,7 @@ class Heartbeat:
                     self._log.warning("no heartbeat: the database does not answer", error=one_line(error))
                 silent = True
                 await asyncio.sleep(min(1.0, self._every_s))
-                self._hurry.set()
+                self._beat_now.set()
                 continue
             if silent:
                 self._log.info("the database answers again")
@@ -159,12 +159,12 @@ class Heartbeat:
         if not heard.known:
             self._log.warning("this worker was declared dead; registering again")
             await fleet.enter(self._pool, self._scope, self._host, self._shown_settings)
-        self._hear(heard)
+        self._apply(heard)
 
-    def _hear(self, heard: fleet.Beat) -> None:
+    def _apply(self, heard: fleet.Beat) -> None:
         if heard.block != self.block:
             self.block = heard.block
-            self._hurry.set()  # to report it in the note
+            self._beat_now.set()  # to report it in the note
             if heard.block:
                 since = stamp(heard.block_since) if heard.block_since else None
                 self._log.info(f"workers are {heard.block}", by=heard.block_by, since=since)
@@ -173,7 +173,7 @@ class Heartbeat:
         if heard.concurrency is not None and heard.concurrency != self._concurrency:
             self._log.info("concurrency set by an operator", was=self._concurrency, now=heard.concurrency)
             self._concurrency = heard.concurrency
-            self._hurry.set()  # to report the new value
+            self._beat_now.set()  # to report the new value
             self._on_resize(heard.concurrency)
         if heard.stop_asked and heard.stop_asked != self.ordered:
             self.ordered = heard.stop_asked

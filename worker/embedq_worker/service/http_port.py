@@ -223,12 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         answer = {"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz}.get(path)
         if answer is None:
-            self._say(HTTPStatus.NOT_FOUND, "not found; there are /metrics, /healthz and /readyz")
+            self._respond(HTTPStatus.NOT_FOUND, "not found; there are /metrics, /healthz and /readyz")
             return
         try:
             answer()
         except TimeoutError:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop is blocked")
+            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop is blocked")
 
     do_HEAD = do_GET  # noqa: N815 - named by the base class
 
@@ -240,22 +240,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _healthz(self) -> None:
         self.server.in_loop(asyncio.sleep(0))
-        self._say(HTTPStatus.OK, "alive")
+        self._respond(HTTPStatus.OK, "alive")
 
     def _readyz(self) -> None:
         answers = self.server.answers
         state = self.server.in_loop(answers.reader.read())
         if answers.stopping():
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
         elif state is None:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached")
+            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached")
         elif state.seen is None or not state.schema_current:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the schema does not match this program")
+            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, "the schema does not match this program")
         else:
             told = [f"provider {one.key}: {one.state} {one.reason}".rstrip() for one in state.seen.providers]
-            self._say(HTTPStatus.OK, "ready", *told)
+            self._respond(HTTPStatus.OK, "ready", *told)
 
-    def _say(self, status: HTTPStatus, *lines: str) -> None:
+    def _respond(self, status: HTTPStatus, *lines: str) -> None:
         text = "".join(f"{printable_line(line)}\n" for line in lines)
         self._send(status, "text/plain; charset=utf-8", text.encode("utf-8", "replace"))
 

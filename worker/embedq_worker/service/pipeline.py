@@ -162,7 +162,9 @@ class Pipeline:
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
         try:
-            await self._give_back([self._spoilt(task, line, detail, len(left)) for task in left], report)
+            await self._give_back(
+                [self._failed_attempt(task, line, detail, len(left)) for task in left], report
+            )
         except EXPECTED_ERRORS:
             # The database refuses that too. No longer held here, these claims will soon be disowned.
             self._settled({task.id: "lost" for task in left}, report)
@@ -230,11 +232,11 @@ class Pipeline:
                     returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
                 case Unfinished() as late:
                     error = f"{late.message} (EMBEDDING_WORKER_TIMEOUT)"
-                    returns.append(self._spoilt(plan.task, error, None, len(plans)))
+                    returns.append(self._failed_attempt(plan.task, error, None, len(plans)))
                 case ProviderError() as failure:
                     held.append((plan.task, failure))
                 case None:
-                    returns.append(self._spoilt(plan.task, plan.error, plan.detail, 1))
+                    returns.append(self._failed_attempt(plan.task, plan.error, plan.detail, 1))
         if completions:
             await self._complete(completions, report)
         worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
@@ -243,16 +245,16 @@ class Pipeline:
             await self._give_back(returns, report)
 
     async def _held(
-        self, held: Sequence[tuple[ClaimedTask, ProviderError]], company: int, *, worked: bool
+        self, held: Sequence[tuple[ClaimedTask, ProviderError]], batch_size: int, *, worked: bool
     ) -> list[Return]:
-        """Decide what becomes of tasks for which the provider failed, in a batch of `company` tasks."""
+        """Decide what becomes of tasks for which the provider failed, in a batch of `batch_size` tasks."""
         error = held[0][1] if held else None
-        spoilt = isinstance(error, ProviderUnavailable) and await self._suspicion.is_a_text(
+        text_at_fault = isinstance(error, ProviderUnavailable) and await self._suspicion.is_a_text(
             task.id for task, _ in held
         )
-        delay_s = await self._tell_breaker(None if spoilt else error, worked=worked or spoilt)
-        if spoilt:
-            return [self._spoilt(task, reason.message, None, company) for task, reason in held]
+        delay_s = await self._tell_breaker(None if text_at_fault else error, worked=worked or text_at_fault)
+        if text_at_fault:
+            return [self._failed_attempt(task, reason.message, None, batch_size) for task, reason in held]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
 
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
@@ -323,9 +325,9 @@ class Pipeline:
         self._suspicion.clear(task for task in outcomes if outcomes[task] != "requeued")
         report.outcomes.update(outcomes.values())
 
-    def _spoilt(self, task: ClaimedTask, error: str, detail: str | None, company: int) -> Return:
-        """Return a task after an error of its batch: unless it was alone, it is retried alone, uncharged."""
-        if company > 1:
+    def _failed_attempt(self, task: ClaimedTask, error: str, detail: str | None, batch_size: int) -> Return:
+        """End an attempt whose error may be due to any task of the batch: then each is retried alone first."""
+        if batch_size > 1:
             return Return(task, ReturnKind.ISOLATE, error, detail)
         return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
 

@@ -61,7 +61,7 @@ class ProviderWatch:
             self._news.clear()
             try:
                 held = await breaker.look(self._pool, self._key)
-                self._tell(held)
+                self._report(held)
                 if held is not None and held.probe:
                     await self._probe()
                     continue
@@ -84,7 +84,7 @@ class ProviderWatch:
         )
         return None
 
-    def _tell(self, held: Held | None) -> None:
+    def _report(self, held: Held | None) -> None:
         reason = held.reason if held is not None else ""
         if reason == self._reason:
             return
@@ -103,7 +103,7 @@ class ProviderWatch:
 
     async def _probe(self) -> None:
         try:
-            async with beside(self._say()):
+            async with beside(self._extend_lease()):
                 await self._provider.embed([CONTROL_TEXT])
         except ProviderError as error:
             wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
@@ -113,7 +113,7 @@ class ProviderWatch:
             return
         await breaker.works(self._pool, self._key)
 
-    async def _say(self) -> None:
+    async def _extend_lease(self) -> None:
         """Keep extending the lease of the probe."""
         while True:
             await asyncio.sleep(breaker.PROBE_LEASE_S / 3)

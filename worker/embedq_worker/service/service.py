@@ -126,7 +126,7 @@ class Service:
 
     async def _enter(self) -> None:
         parts = self._parts
-        await fleet.bury_local_dead(self._pool, parts.host)
+        await fleet.declare_local_dead(self._pool, parts.host)
         await fleet.enter(self._pool, parts.scope, parts.host, self._shown_settings)
         self._log.info("worker started", worker=str(parts.scope.worker), **self._shown_settings)
         if self._settings.stuck_cleanup_enabled:

@@ -93,11 +93,11 @@ async def informed(
     if manager is None:
         yield
         return
-    async with beside(_tell(manager, subject, grace_s)):
+    async with beside(_keep_informed(manager, subject, grace_s)):
         yield
 
 
-async def _tell(manager: ServiceManager, subject: Subject, grace_s: float) -> None:
+async def _keep_informed(manager: ServiceManager, subject: Subject, grace_s: float) -> None:
     await subject.entered.wait()
     manager.tell("READY=1", _status(subject))
     while not subject.ending.is_set():
