@@ -84,6 +84,14 @@ async def require_current(connection: Connection) -> None:
 
 
 def refuse_others(states: Sequence[MigrationState]) -> None:
+    """Refuse a schema that another version of embedq has migrated.
+
+    Args:
+        states: Those to check; pending ones are accepted.
+
+    Raises:
+        SchemaError: One was applied by a newer program, or from a file with different contents.
+    """
     for state in states:
         problem = problem_of(state)
         if problem and state.state != "pending":
@@ -91,6 +99,7 @@ def refuse_others(states: Sequence[MigrationState]) -> None:
 
 
 def problem_of(state: MigrationState) -> Problem | None:
+    """What is wrong with a version; None if it is applied as this program would."""
     label = _label(state)
     match state.state:
         case "pending":
