@@ -326,7 +326,7 @@ class Pipeline:
         report.outcomes.update(outcomes.values())
 
     def _failed_attempt(self, task: ClaimedTask, error: str, detail: str | None, batch_size: int) -> Return:
-        """End an attempt; in a batch, any task may be the cause, so each is first retried alone, uncharged."""
+        """End an attempt; in a batch, any task may be the cause, so each is first retried alone."""
         if batch_size > 1:
             return Return(task, ReturnKind.ISOLATE, error, detail)
         return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
