@@ -17,7 +17,7 @@ from embedq_worker.queue.words import PRIORITIES
 FORGET_AFTER_S = 3.0
 FORGET_AT_MOST_S = 60.0
 _SHARE = 50
-"""A scan from the beginning is repeated after this many times its duration, so it takes 2 % of the time."""
+"""A scan from the beginning is repeated after this many times its duration, at most 2 % of the time."""
 
 
 class LowWater:

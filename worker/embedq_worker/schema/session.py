@@ -119,9 +119,9 @@ class SchemaSession:
             await asyncio.sleep(self.patience.between.delay_s(tries))
 
     async def _displaced_vacuum(self) -> bool:
-        """Make a blocking autovacuum cancel itself; return whether one did.
+        """Have PostgreSQL cancel an autovacuum that blocks us; return whether one was in the way.
 
-        Autovacuum yields to a session that has waited for deadlock_timeout, which is longer than an attempt
+        PostgreSQL does so for a session that has waited for deadlock_timeout, which is longer than an attempt
         may take. This waits that long in a lock mode that blocks no reader or writer.
         """
         displaced = False

@@ -120,7 +120,7 @@ def _overview_families(seen: Overview) -> Iterator[Metric]:
     yield _gauge("embedq_workers_stopped", "An operator stopped all workers.", control.stopped_at is not None)
     yield _gauge("embedq_workers_paused", "An operator paused all workers.", control.paused_at is not None)
     providers = GaugeMetricFamily(
-        "embedq_provider_state", "State of a circuit breaker: 1 for it.", labels=["provider", "state"]
+        "embedq_provider_state", "Circuit breaker: 1 for its state.", labels=["provider", "state"]
     )
     for provider in seen.providers[:_PROVIDERS]:
         for state in _PROVIDER_STATES:

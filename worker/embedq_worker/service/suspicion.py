@@ -9,7 +9,7 @@ from embedq_worker.providers.base import ProviderUnavailable
 from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome
 
 ASKED_AGAIN = 2
-"""Consecutive times that a suspect has to fail again before it is charged: once at once, and once after the
+"""Consecutive times that a suspect has to fail again before it is charged: first immediately, then after the
 control text, a pattern that a provider failing every second or third request does not produce."""
 
 CONTROLS = 3
