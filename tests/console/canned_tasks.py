@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
+from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.articles import ArticlePage, ArticleRow, State, StateCounts
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event
@@ -130,8 +131,7 @@ def detail() -> TaskDetail:
         at=NOW,
         task=ended,
         metadata={"source": "trigger", "reason": "content changed"},
-        advice="the provider asked for patience or is out of quota: a smaller EMBEDDING_CONCURRENT_WORKERS; "
-        "then: embedq-tui retry --failed",
+        advice=advice_for(LIMIT_REACHED),
         stack_trace="",
         article=ArticleState(
             102, ARTICLES[1][0], ARTICLES[1][1], "guides", 18_204, False, "stale", 9, (MODEL,), ago(days=3),
@@ -159,14 +159,7 @@ GROUPS = (
     ("31d9a6c0", "ollama at <url> did not answer: connection refused", REFUSED, 4),
     ("5b2e7f18", "cancelled by <name>", CANCELLED, 1),
 )
-ADVICE = (
-    "the provider asked for patience or is out of quota: a smaller EMBEDDING_CONCURRENT_WORKERS; "
-    "then: embedq-tui retry --failed",
-    "longer than the model takes: a smaller CHUNK_SIZE, with Ollama EMBEDDING_CONTEXT_TOKENS as the model "
-    "has it; then: embedq-tui retry --failed",
-    "the provider was not reachable: try `embedq-tui check`, then: embedq-tui retry --failed",
-    "an operator cancelled these; if that was not meant, embedq-tui retry --failed",
-)
+ADVICE = tuple(map(advice_for, (LIMIT_REACHED, "context length exceeded", REFUSED, CANCELLED)))
 
 
 def failures() -> Failures:

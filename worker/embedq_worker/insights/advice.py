@@ -42,8 +42,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"\b429\b|rate.?limit|quota|too many requests",
-        "the provider limits the rate of requests or the quota is used up: reduce "
-        f"EMBEDDING_CONCURRENT_WORKERS or raise the quota; {_RETRY}",
+        "rate limit or quota reached: reduce EMBEDDING_CONCURRENT_WORKERS or raise the quota; " + _RETRY,
     ),
     (
         r"refused|unreachable|ECONN|ENOTFOUND|ETIMEDOUT|fetch failed|name or service|timed? ?out"
