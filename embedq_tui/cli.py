@@ -189,7 +189,7 @@ def run(arguments: list[str]) -> int:
         # The outermost edge of the program: a traceback only for those who asked for one.
         if invocation.debug:
             raise
-        return _told(error)
+        return _report(error)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # how rich reacts to a closed pipe
             return _reader_gone()
@@ -197,7 +197,7 @@ def run(arguments: list[str]) -> int:
     return outcome if isinstance(outcome, int) else int(ExitCode.OK)
 
 
-def _told(error: Exception) -> int:
+def _report(error: Exception) -> int:
     """Report an error in the operator's terms.
 
     Returns:
@@ -211,7 +211,7 @@ def _told(error: Exception) -> int:
             print_error(error.message)
             return int(ExitCode.NO)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):  # from rich, or from the final flush
-            return _told(OutputError(error.strerror))
+            return _report(OutputError(error.strerror))
         case EmbedqError():
             print_error(error.message, error.advice)
             return int(error.exit_code)

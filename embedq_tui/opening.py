@@ -91,11 +91,11 @@ def open_console(
     console = Console(settings, chosen, options)
     code = _run(console)
     if console.supervisor.left is not None:
-        _tell_of(console.supervisor.left)
+        _report_left(console.supervisor.left)
     return code
 
 
-def _tell_of(left: LeftWorker) -> None:
+def _report_left(left: LeftWorker) -> None:
     """Tell the operator which worker keeps running after the console."""
     with suppress(OutputError):  # the terminal may be gone
         say(f"Worker {left.pid} is still running; log: {left.log or 'none'}; to stop it: kill {left.pid}")

@@ -144,8 +144,8 @@ def moment(when: datetime | None, now: datetime) -> str:
     if when is None:
         return "never"
     seconds = (now - when).total_seconds()
-    told = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
-    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({told})"
+    relative = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({relative})"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -73,18 +73,18 @@ def run_action(
     if not invocation.as_json and (wanted.ids is None or len(wanted.ids) > 1):
         say(f"{planned.wanted.describe()}: {planned.matched:,} will be {action.done}")
     if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
-        _tell(invocation, Done(planned, run_outcome, (), "refused"))
+        _report(invocation, Done(planned, run_outcome, (), "refused"))
         return ExitCode.NO
     if not planned.matched and wanted.ids is None:
-        _tell(invocation, Done(planned, run_outcome, (), "nothing"))
+        _report(invocation, Done(planned, run_outcome, (), "nothing"))
         return nothing
     try:
         done = asyncio.run(_carry_out(settings, planned, run_outcome, way))
     except (KeyboardInterrupt, EmbedqError) as error:
         if run_outcome.changed or isinstance(error, KeyboardInterrupt):
-            _tell(invocation, Done(planned, run_outcome, (), "interrupted"))
+            _report(invocation, Done(planned, run_outcome, (), "interrupted"))
         raise
-    _tell(invocation, done)
+    _report(invocation, done)
     return ExitCode.OK if done.outcome.changed and done.state == "done" else ExitCode.NO
 
 
@@ -106,7 +106,7 @@ async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: W
     return Done(planned, outcome, missed, state if planned.matched else "nothing")
 
 
-def _tell(invocation: Invocation, done: Done) -> None:
+def _report(invocation: Invocation, done: Done) -> None:
     outcome, action = done.outcome, done.planned.action
     if invocation.as_json:
         print_json(

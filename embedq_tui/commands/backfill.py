@@ -116,12 +116,12 @@ async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) 
     async with connected(settings) as connection:
         with progress("Tasks queued", planned.tasks) as reached:
 
-            def told(run: Run) -> None:
+            def report(run: Run) -> None:
                 so_far.value = run
                 reached(run.progress.queued)
 
             return await backfill.run(
-                connection, planned.options, by=operator(), planned=planned.tasks, progress=told
+                connection, planned.options, by=operator(), planned=planned.tasks, progress=report
             )
 
 
@@ -200,13 +200,13 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
         removed = asyncio.run(_rollback(settings, found.id, pending, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
-            _tell_removed(invocation, found.id, so_far.value, "; run it again to resume")
+            _report_removed(invocation, found.id, so_far.value, "; run it again to resume")
         raise
-    _tell_removed(invocation, found.id, removed)
+    _report_removed(invocation, found.id, removed)
     return ExitCode.OK
 
 
-def _tell_removed(invocation: Invocation, operation: UUID, removed: int, more: str = "") -> None:
+def _report_removed(invocation: Invocation, operation: UUID, removed: int, more: str = "") -> None:
     if invocation.as_json:
         print_json({"operation_id": operation, "removed": removed})
     else:
@@ -217,8 +217,8 @@ async def _rollback(settings: Settings, operation: UUID, pending: int, so_far: S
     async with connected(settings) as connection:
         with progress("Tasks removed", pending) as reached:
 
-            def told(removed: int) -> None:
+            def report(removed: int) -> None:
                 so_far.value = removed
                 reached(removed)
 
-            return await bulk.rollback(connection, operation, by=operator(), progress=told)
+            return await bulk.rollback(connection, operation, by=operator(), progress=report)

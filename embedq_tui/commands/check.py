@@ -31,7 +31,7 @@ def command(invocation: Invocation) -> ExitCode:
         print_json({"ok": code is ExitCode.OK, "database": settings.place, "checks": checks})
         return code
     for check in checks:
-        _tell(check)
+        _report(check)
     return code
 
 
@@ -41,7 +41,7 @@ async def _examine(settings: Settings) -> tuple[list[Check], ExitCode]:
     return sorted(checks, key=lambda check: check.name == "provider"), code
 
 
-def _tell(check: Check) -> None:
+def _report(check: Check) -> None:
     say(f"{_WORDS[check.verdict]}  {check.name:<9} {check.message}")
     if check.advice:
         say(f"      {'':<9} {check.advice}")

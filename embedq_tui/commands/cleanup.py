@@ -45,13 +45,13 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
                 state = "done" if asyncio.run(_clean(settings, days, found, so_far)) else "busy"
             except (KeyboardInterrupt, EmbedqError):
                 if so_far.value.total:
-                    _tell(invocation, days, "interrupted", found, so_far.value)
+                    _report(invocation, days, "interrupted", found, so_far.value)
                 raise
-    _tell(invocation, days, state, found, so_far.value)
+    _report(invocation, days, state, found, so_far.value)
     return ExitCode.NO if state == "refused" else ExitCode.OK
 
 
-def _tell(invocation: Invocation, days: int, state: str, found: Cleaned, deleted: Cleaned) -> None:
+def _report(invocation: Invocation, days: int, state: str, found: Cleaned, deleted: Cleaned) -> None:
     if invocation.as_json:
         print_json({"days": days, "state": state, "found": found, "deleted": deleted})
     elif state == "refused":
@@ -73,8 +73,8 @@ async def _count(settings: Settings, days: int) -> Cleaned:
 async def _clean(settings: Settings, days: int, found: Cleaned, so_far: SoFar[Cleaned]) -> Cleaned | None:
     with progress("Rows deleted", found.total) as reached:
 
-        def told(deleted: Cleaned) -> None:
+        def report(deleted: Cleaned) -> None:
             so_far.value = deleted
             reached(deleted.total)
 
-        return await clean(settings, days, found, operator(), told)
+        return await clean(settings, days, found, operator(), report)

@@ -27,16 +27,17 @@ def command(invocation: Invocation, number: int, worker: str | None) -> None:
     Lasts until the worker ends; workers started later use EMBEDDING_CONCURRENT_WORKERS. When the number is
     lowered, batches in progress are finished first.
     """
-    told = asyncio.run(_set(invocation.settings(), number, worker))
+    changed = asyncio.run(_set(invocation.settings(), number, worker))
     if invocation.as_json:
         workers = [
-            {"id": each.id, "place": _place(each), "was": each.settings.get("concurrency")} for each in told
+            {"id": each.id, "place": _place(each), "was": each.settings.get("concurrency")}
+            for each in changed
         ]
         print_json({"concurrency": number, "workers": workers})
         return
-    if not told:
+    if not changed:
         say("No worker is running. New workers start with EMBEDDING_CONCURRENT_WORKERS.")
-    for each in told:
+    for each in changed:
         was = each.settings.get("concurrency", "unknown")
         say(f"{_place(each)}: concurrency set to {number} (was {was})")
 

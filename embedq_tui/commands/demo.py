@@ -128,11 +128,11 @@ def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> Ex
 
 
 async def _prepare(
-    settings: Settings, tell: Callable[[str], None], *, other_articles_allowed: bool
+    settings: Settings, report: Callable[[str], None], *, other_articles_allowed: bool
 ) -> ImportCounts:
     """Bring the schema up to date and import the articles."""
     applied = await migrations.up(settings)
-    tell(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
+    report(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
     async with connected(settings) as connection:
         if not other_articles_allowed:
             await _refuse_other_articles(connection, settings)
@@ -140,7 +140,7 @@ async def _prepare(
         options = ImportOptions(operator(), settings.max_retries)
         async for batch in store_articles(connection, python_topics(), options):
             imported.add(batch)
-    tell(
+    report(
         f"Articles: {imported.created} created, {imported.updated} updated, {imported.unchanged} unchanged; "
         f"{imported.queued} queued"
     )
@@ -148,22 +148,22 @@ async def _prepare(
 
 
 async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool) -> Shown:
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if not quiet:
             say(line)
 
-    imported = await _prepare(settings, tell, other_articles_allowed=other_articles_allowed)
-    tell("Worker: draining the queue")
+    imported = await _prepare(settings, report, other_articles_allowed=other_articles_allowed)
+    report("Worker: draining the queue")
     await _drain(settings)
     async with connected(settings) as connection:
         covered = await coverage(connection, FOLDER)
     status = await look(settings)
     hits, _, _ = await find(settings, QUESTION, HITS)
-    tell("")
+    report("")
     for line in status_lines(status, settings):
-        tell(line)
-    tell(f"Articles embedded: {covered.embedded} of {covered.articles}")
-    tell(f'\nembedq-tui search "{QUESTION}"')
+        report(line)
+    report(f"Articles embedded: {covered.embedded} of {covered.articles}")
+    report(f'\nembedq-tui search "{QUESTION}"')
     for number, hit in enumerate(hits, start=1):
         for line in hit_lines(number, hit):
             if not quiet:

@@ -47,14 +47,14 @@ def command(
     options = ImportOptions(operator(), settings.max_retries, priority, dry_run)
     counts, skipped = ImportCounts(), list[Skipped]()
 
-    def told(batch: StoredBatch) -> None:
+    def report(batch: StoredBatch) -> None:
         counts.add(batch)
         skipped.extend(batch.skipped)
         if not invocation.as_json:
-            _tell(batch, dry_run)
+            _report(batch, dry_run)
 
     try:
-        asyncio.run(_import(settings, paths, prefix, options, told))
+        asyncio.run(_import(settings, paths, prefix, options, report))
     except (KeyboardInterrupt, EmbedqError):
         if counts.stored and not dry_run:
             _outcome(invocation, counts, skipped, "Interrupted: ", dry_run=dry_run)
@@ -86,7 +86,7 @@ async def _import(
     paths: tuple[Path, ...],
     prefix: str,
     options: ImportOptions,
-    told: Callable[[StoredBatch], None],
+    report: Callable[[StoredBatch], None],
 ) -> None:
     files, done = await count_files(paths), 0
     async with connected(settings) as connection:
@@ -96,12 +96,12 @@ async def _import(
                 nonlocal done
                 done += len(batch.articles) + len(batch.skipped)
                 reached(done)
-                told(batch)
+                report(batch)
 
             await import_files(connection, paths, prefix, options, batch_done)
 
 
-def _tell(batch: StoredBatch, dry_run: bool) -> None:
+def _report(batch: StoredBatch, dry_run: bool) -> None:
     """List every file in a dry run; otherwise only the skipped ones."""
     if dry_run:
         for article in batch.articles:

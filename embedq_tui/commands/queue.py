@@ -8,7 +8,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, progress, say
-from embedq_tui.workflows.queueing import told
+from embedq_tui.workflows.queueing import describe
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
@@ -39,7 +39,7 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
     if invocation.as_json:
         print_json(outcome)
     else:
-        for words in told(outcome):
+        for words in describe(outcome):
             say(words)
     return ExitCode.OK if outcome.queued or outcome.waiting else ExitCode.NO
 

@@ -56,13 +56,13 @@ def command(
         return run_action(invocation, RETRY, wanted, verb="Retry")
 
     async def way(run: Run) -> str:
-        told = partial(_tell, begun=set(), quiet=invocation.as_json)
-        return "done" if await in_stages(run, stage_timeout, told) else "halted"
+        report = partial(_report, begun=set(), quiet=invocation.as_json)
+        return "done" if await in_stages(run, stage_timeout, report) else "halted"
 
     return run_action(invocation, RETRY, wanted, verb="Retry", way=way)
 
 
-def _tell(stage: Stage, *, begun: set[int], quiet: bool) -> None:
+def _report(stage: Stage, *, begun: set[int], quiet: bool) -> None:
     if stage.over and not stage.well:
         what = (
             f"{stage.waiting:,} did not finish in time" if stage.waiting else f"{stage.failed:,} failed again"

@@ -84,7 +84,7 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
             }
         )
     else:
-        _tell(stopped)
+        _report(stopped)
         if worker is None:
             say("No worker claims tasks until you run: embedq-tui start")
     return ExitCode.NO if stopped.left else ExitCode.OK
@@ -136,7 +136,7 @@ async def _wait(
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _tell(stopped: Stopped) -> None:
+def _report(stopped: Stopped) -> None:
     if not stopped.workers:
         say("Stopped; no worker was running.")
     for worker in stopped.workers:

@@ -29,28 +29,28 @@ def command(invocation: Invocation, operation: UUID) -> ExitCode:
         undone = asyncio.run(_undo(invocation.settings(), operation, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
-            _tell(invocation, so_far.value, "; run it again to resume")
+            _report(invocation, so_far.value, "; run it again to resume")
         raise
-    _tell(invocation, undone)
+    _report(invocation, undone)
     return ExitCode.OK if undone.changed else ExitCode.NO
 
 
-def _tell(invocation: Invocation, undone: Undone, more: str = "") -> None:
+def _report(invocation: Invocation, undone: Undone, more: str = "") -> None:
     if invocation.as_json:
         print_json(undone)
     else:
-        told = f"{count(undone.changed, 'task')} restored"
+        message = f"{count(undone.changed, 'task')} restored"
         if undone.kept:
-            told += f"; {undone.kept:,} left alone: changed since"
+            message += f"; {undone.kept:,} left alone: changed since"
         elif not undone.changed and not more:
-            told += ": the audit log has no tasks for this operation"
-        say(told + more, error=bool(more))
+            message += ": the audit log has no tasks for this operation"
+        say(message + more, error=bool(more))
 
 
 async def _undo(settings: Settings, operation: UUID, so_far: SoFar[Undone | None]) -> Undone:
-    def told(undone: Undone) -> None:
+    def keep(undone: Undone) -> None:
         so_far.value = undone
 
     async with connected(settings) as connection:
         await require_current(connection)
-        return await undo(connection, operation, operator(), progress=told)
+        return await undo(connection, operation, operator(), progress=keep)

@@ -145,8 +145,8 @@ class Console(App[int]):
         """Report internal errors, and restart a failed session: the console stays up."""
         if event.state is not WorkerState.ERROR:
             return
-        told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
-        self.notify(told, title="Internal error", severity="error", markup=False)
+        message = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
+        self.notify(message, title="Internal error", severity="error", markup=False)
         if event.worker is self._serving:
             self.set_timer(1.0, self._serve)
 

@@ -83,8 +83,8 @@ class Desk:
         before, self._read_only = self._read_only, self._session.read_only
         if before is None or bool(before) == bool(self._read_only):
             return
-        told = f"Now read-only: {self._read_only}" if self._read_only else "No longer read-only"
-        self.dialogs.notify(told, bad=bool(self._read_only))
+        message = f"Now read-only: {self._read_only}" if self._read_only else "No longer read-only"
+        self.dialogs.notify(message, bad=bool(self._read_only))
 
     async def close(self) -> None:
         """Let a worker that was not deliberately left running finish its tasks and exit by itself."""

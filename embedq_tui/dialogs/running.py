@@ -178,8 +178,8 @@ class Running(SeenFirst[None]):
             drawn.draw()
         self.query_one("#numbers", Static).update(Text(numbers(found)))
         ending = ["Stopping once the current step is finished."] if found.stopping else []
-        told = [*found.lines, *ending]
-        self.query_one("#more", Static).update(text_of("\n".join(told)))
+        lines = [*found.lines, *ending]
+        self.query_one("#more", Static).update(text_of("\n".join(lines)))
         self.query_one("#stop", Button).disabled = found.stopping
 
 
@@ -198,8 +198,8 @@ def numbers(progress: Progress) -> str:
     """The progress in words."""
     seconds = time.monotonic() - progress.began
     if progress.total is None:
-        told = f"{count(progress.done, progress.noun)}, " if progress.done else ""
-        return f"{told}{age(seconds)}"
+        so_far = f"{count(progress.done, progress.noun)}, " if progress.done else ""
+        return f"{so_far}{age(seconds)}"
     parts = [
         f"{progress.done:,} of {count(progress.total, progress.noun)}",
         count(progress.steps, "batch", "batches"),

@@ -104,5 +104,5 @@ class Dialogs:
             )
         except Exception as error:  # a bug of ours
             self.app.log.error(traceback.format_exc())
-            told = f"{type(error).__name__}: {printable_line(str(error), 300)}"
-            self.app.notify(told, title="Internal error", severity="error", timeout=15, markup=False)
+            message = f"{type(error).__name__}: {printable_line(str(error), 300)}"
+            self.app.notify(message, title="Internal error", severity="error", timeout=15, markup=False)

@@ -65,7 +65,7 @@ class Executor:
             counting = Progress("Counting tasks", stop="Cancel")
             counted = await self.dialogs.watch(counting, lambda _: self._count(request))
             if not counted.matched:
-                await self._tell_nothing(request, counted.planned)
+                await self._report_nothing(request, counted.planned)
                 return None
             decision = await self._ask(request, counted)
             if decision is not Decision.NO:
@@ -119,10 +119,10 @@ class Executor:
             )
         except EmbedqError as error:
             self._remember(request, outcome)
-            await self._tell_broken(planned, outcome, error)
+            await self._report_broken(planned, outcome, error)
             return outcome
         self._remember(request, outcome)
-        await self._tell_done(request, planned, outcome, missed, halted=not went_well)
+        await self._report_done(request, planned, outcome, missed, halted=not went_well)
         return outcome
 
     async def _run(
@@ -132,7 +132,9 @@ class Executor:
             run = Run(connection, planned, self.by, self.batch_size, progress.reached, outcome)
             well = True
             if staged:
-                well = await in_stages(run, self.stage_timeout_s, lambda stage: _tell_stage(progress, stage))
+                well = await in_stages(
+                    run, self.stage_timeout_s, lambda stage: _report_stage(progress, stage)
+                )
             else:
                 await carry_out(run)
             named = planned.wanted.ids is not None
@@ -145,7 +147,7 @@ class Executor:
 
     # -- reporting the outcome
 
-    async def _tell_nothing(self, request: Request, planned: Plan) -> None:
+    async def _report_nothing(self, request: Request, planned: Plan) -> None:
         missed: list[LeftOut] = []
         if request.wanted.ids:
             async with self.link.connection() as connection:
@@ -161,7 +163,7 @@ class Executor:
             scope = request.scope or planned.wanted.describe()
             self.dialogs.notify(f"No {scope} can be {request.action.done}")
 
-    async def _tell_done(
+    async def _report_done(
         self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], *, halted: bool
     ) -> None:
         title = f"{count(outcome.changed, 'task')} {request.action.done}"
@@ -183,7 +185,7 @@ class Executor:
         else:
             self.dialogs.notify("\n".join([title, *lines]))
 
-    async def _tell_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
+    async def _report_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
         """Report that it was stopped, or failed half-way."""
         done = f"{outcome.changed:,} of {count(planned.matched, 'task')} {planned.action.done}"
         lines = [REST]
@@ -207,6 +209,6 @@ def _certain(planned: Plan, row: TaskRow) -> bool:
     return planned.action.name != f"priority {row.priority}"
 
 
-def _tell_stage(progress: Progress, stage: Stage) -> None:
+def _report_stage(progress: Progress, stage: Stage) -> None:
     ended = f"{stage.tasks - stage.waiting:,} of {count(stage.tasks, 'task')} finished"
     progress.lines[stage.number - 1 :] = [f"Stage {stage.number}: {ended}, {stage.failed:,} failed again"]

@@ -80,8 +80,8 @@ class UndoHistory:
     async def undo_last(self) -> Undone | None:
         """Undo the last undoable operation of this session, after confirmation."""
         if self.last is None:
-            told = "Nothing to undo: only cancellations and priority changes of this session can be undone"
-            self.dialogs.notify(told)
+            message = "Nothing to undo: only cancellations and priority changes of this session can be undone"
+            self.dialogs.notify(message)
             return None
         return await self.undo(self.last)
 
@@ -102,8 +102,8 @@ class UndoHistory:
             found = await self.dialogs.watch(counting, lambda _: self._count(operation))
             if not found.open:
                 self._forget(operation)
-                told = f"{operation.words}: cannot be undone, all of them have changed since"
-                self.dialogs.notify(told, bad=True)
+                message = f"{operation.words}: cannot be undone, all of them have changed since"
+                self.dialogs.notify(message, bad=True)
             elif await self.dialogs.confirm(_confirmation(operation, found)) is Decision.YES:
                 undone = await self._perform(operation, found)
         return undone
@@ -123,16 +123,16 @@ class UndoHistory:
             return None
         self._forget(operation)
         kept = f"; {undone.kept:,} left alone: changed since" if undone.kept else ""
-        told = f"{count(undone.changed, 'task')} restored{kept}\noperation {undone.operation_id}"
-        self.dialogs.notify(told)
+        message = f"{count(undone.changed, 'task')} restored{kept}\noperation {undone.operation_id}"
+        self.dialogs.notify(message)
         return undone
 
     async def _run(self, operation: UndoableOperation, progress: Progress) -> Undone:
-        def told(so_far: Undone) -> None:
+        def report(so_far: Undone) -> None:
             progress.reached(so_far.changed)
 
         async with self.link.connection() as connection:
-            return await undo(connection, operation.id, self.by, progress=told)
+            return await undo(connection, operation.id, self.by, progress=report)
 
     def _forget(self, operation: UndoableOperation) -> None:
         with suppress(ValueError):

@@ -46,7 +46,7 @@ def parse_article_filter(text: str) -> ArticleFilter:
 
 def format_article_filter(wanted: ArticleFilter) -> str:
     """Format a filter so that `parse_article_filter` can read it."""
-    return " ".join(_told(wanted))
+    return " ".join(_terms_of(wanted))
 
 
 def complete_article_filter(text: str) -> str | None:
@@ -69,7 +69,7 @@ def _terms(text: str) -> list[str]:
         raise UsageError("unclosed quote, or nothing after a backslash") from None
 
 
-def _told(wanted: ArticleFilter) -> Iterator[str]:
+def _terms_of(wanted: ArticleFilter) -> Iterator[str]:
     if wanted.states:
         yield f"state:{','.join(wanted.states)}"
     if wanted.folder:

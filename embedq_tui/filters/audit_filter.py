@@ -77,8 +77,10 @@ def parse(typed: str) -> Wanted:
         try:
             found = replace(found, since=parse_moment(given["since"]))
         except ValueError as error:
-            told = f"since: needs 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
-            raise UsageError(told) from error
+            message = (
+                f"since: needs 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
+            )
+            raise UsageError(message) from error
     return Wanted(found, given.get("article"), typed.strip())
 
 

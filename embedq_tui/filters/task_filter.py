@@ -62,8 +62,10 @@ def parse_filter(text: str) -> TaskFilter:
     values: dict[str, Any] = {}
     for key, texts in given.items():
         if len(texts) > 1 and key not in _MANY:
-            told = ", ".join(map(quoted, texts))
-            raise UsageError(f"{key}: is given more than once: {told}; put values with spaces in quotes")
+            values_given = ", ".join(map(quoted, texts))
+            raise UsageError(
+                f"{key}: is given more than once: {values_given}; put values with spaces in quotes"
+            )
         values |= _READERS[key](texts)
     return TaskFilter(**values)
 
@@ -74,7 +76,7 @@ def format_filter(wanted: TaskFilter) -> str:
     Args:
         wanted: Its durations must be whole seconds.
     """
-    return " ".join(_told(wanted))
+    return " ".join(_terms_of(wanted))
 
 
 def complete(text: str, slugs: Iterable[str] = (), ids: Iterable[str] = ()) -> str | None:
@@ -242,7 +244,7 @@ _READERS: Mapping[str, Callable[[list[str]], dict[str, object]]] = {
 # -- writing
 
 
-def _told(wanted: TaskFilter) -> Iterator[str]:
+def _terms_of(wanted: TaskFilter) -> Iterator[str]:
     if wanted.ids is not None:
         yield f"id:{','.join(map(str, wanted.ids))}"
     elif wanted.id_begins is not None:

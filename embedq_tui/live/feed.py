@@ -142,7 +142,7 @@ class Feed:
 
     async def _keep_asking(self, standing: _Standing) -> None:
         question, news = standing.question, standing.news
-        tries, told = 0, False
+        tries, notified = 0, False
         while True:
             news.clear()
             standing.wanted.clear()
@@ -151,16 +151,16 @@ class Feed:
             took_s = time.monotonic() - began
             if error is not None:
                 await self._wait_out(error, tries, news)
-                tries, told = tries + 1, True
+                tries, notified = tries + 1, True
                 continue
             tries = 0
             rest_s = max(question.pause_s, DUTY * took_s)
             await asyncio.sleep(min(rest_s, MERGE_S))
             await first_of(standing.wanted, timeout_s=rest_s - MERGE_S)
-            if not told:
+            if not notified:
                 await first_of(news, timeout_s=self._every_s(question))
             # One notification stands for several commits, and some become visible only after it: ask twice.
-            told = news.is_set()
+            notified = news.is_set()
 
     def _every_s(self, question: Question[Any]) -> float:
         return question.every_s if self._listening else min(question.every_s, max(POLL_S, question.pause_s))
@@ -181,8 +181,8 @@ class Feed:
             self._answered(Answer(question, None, reason, time.monotonic()))
         except Exception as error:
             # The outermost edge of a task: a bug in one question must not take the others down.
-            told = EmbedqError(f"internal error: {type(error).__name__}: {one_line(error)}")
-            self._answered(Answer(question, None, told, time.monotonic()))
+            failure = EmbedqError(f"internal error: {type(error).__name__}: {one_line(error)}")
+            self._answered(Answer(question, None, failure, time.monotonic()))
         else:
             self._answered(Answer(question, value, None, time.monotonic()))
         return None

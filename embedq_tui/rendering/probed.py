@@ -9,7 +9,7 @@ LONGEST = 200
 """Characters of a reason: some servers answer with a page."""
 
 
-def told(probed: Probed) -> str:
+def describe(probed: Probed) -> str:
     """Describe the result in one line."""
     if not probed.held:
         return f"{probed.key} is available again"

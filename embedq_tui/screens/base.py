@@ -150,8 +150,8 @@ class ConsoleScreen(Screen[None], Backdrop):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report internal errors: nothing fails silently."""
         if event.state is WorkerState.ERROR:
-            told = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
-            self.notify(told, title="Internal error", severity="error", markup=False)
+            message = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
+            self.notify(message, title="Internal error", severity="error", markup=False)
 
     def action_freeze(self) -> None:
         """Freeze or unfreeze the display."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.rendering.probed import told
+from embedq_tui.rendering.probed import describe
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.schema.state import require_current
 
@@ -37,4 +37,4 @@ async def try_providers(console: Console) -> None:
     if not probed:
         console.dialogs.notify("Every provider is available; there is nothing to probe")
     for one in probed:
-        console.dialogs.notify("\n".join(filter(None, (told(one), one.advice))), bad=one.held)
+        console.dialogs.notify("\n".join(filter(None, (describe(one), one.advice))), bad=one.held)

@@ -345,7 +345,7 @@ class Supervisor:
     def _heard(self, lines: Sequence[str]) -> None:
         for line in lines:
             self.log.add(line)
-        self._tell()
+        self._notify()
 
     def _started(self, worker: UUID) -> None:
         self.worker_id = worker
@@ -354,18 +354,18 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         self.log.add(text, ours=True)
-        self._tell()
+        self._notify()
 
     def _become(self, state: WorkerState, reason: str) -> None:
         self.state, self.reason = state, reason
         if reason:
             self._say(reason)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._news is None:
-            self._news = asyncio.get_running_loop().call_later(NEWS_EVERY_S, self._told)
+            self._news = asyncio.get_running_loop().call_later(NEWS_EVERY_S, self._notify_now)
 
-    def _told(self) -> None:
+    def _notify_now(self) -> None:
         self._news = None
         self._on_change()

@@ -12,15 +12,15 @@ from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import ProviderError
 from embedq_worker.settings import Settings
 
-Told = Callable[[Check], None]
+ReportCheck = Callable[[Check], None]
 
 
-async def check_all(settings: Settings, told: Told) -> ExitCode:
+async def check_all(settings: Settings, report: ReportCheck) -> ExitCode:
     """Run every check, database and provider at the same time.
 
     Args:
         settings: What a worker would run with.
-        told: Called with each verdict as it comes.
+        report: Called with each verdict as it comes.
 
     Returns:
         OK if a worker could run, UNREACHABLE if database or provider cannot be reached, else NO.
@@ -29,7 +29,7 @@ async def check_all(settings: Settings, told: Told) -> ExitCode:
 
     def note(check: Check) -> None:
         verdicts.append(check.verdict)
-        told(check)
+        report(check)
 
     note(check_settings(settings))
     reached, answered = await asyncio.gather(check_database(settings, note), check_provider(settings, note))
@@ -48,7 +48,7 @@ def check_settings(settings: Settings) -> Check:
     return Check("settings", Verdict.OK, "no problems found")
 
 
-async def check_database(settings: Settings, told: Told) -> bool:
+async def check_database(settings: Settings, report: ReportCheck) -> bool:
     """Check the database.
 
     Returns:
@@ -56,15 +56,15 @@ async def check_database(settings: Settings, told: Told) -> bool:
     """
     try:
         async with connected(settings) as connection:
-            told(Check("database", Verdict.OK, f"{settings.place} answers"))
-            await examine(connection, settings, told)
+            report(Check("database", Verdict.OK, f"{settings.place} answers"))
+            await examine(connection, settings, report)
             return True
     except EmbedqError as error:
-        told(Check("database", Verdict.FAIL, error.message, error.advice))
+        report(Check("database", Verdict.FAIL, error.message, error.advice))
         return error.exit_code is not ExitCode.UNREACHABLE
 
 
-async def check_provider(settings: Settings, told: Told) -> bool:
+async def check_provider(settings: Settings, report: ReportCheck) -> bool:
     """Have the provider embed one text.
 
     Returns:
@@ -73,12 +73,12 @@ async def check_provider(settings: Settings, told: Told) -> bool:
     try:
         provider = await asyncio.to_thread(open_provider, settings)  # its library is slow to import
         try:
-            report = await provider.check()
+            answer = await provider.check()
         finally:
             await provider.aclose()
     except ProviderError as error:
-        told(Check("provider", Verdict.FAIL, error.message, error.advice))
+        report(Check("provider", Verdict.FAIL, error.message, error.advice))
         return error.exit_code is not ExitCode.UNREACHABLE
-    text = f"{report.model}: {report.dimensions} dimensions, {report.seconds * 1000:.0f} ms"
-    told(Check("provider", Verdict.OK, f"{text} ({report.detail})"))
+    text = f"{answer.model}: {answer.dimensions} dimensions, {answer.seconds * 1000:.0f} ms"
+    report(Check("provider", Verdict.OK, f"{text} ({answer.detail})"))
     return True

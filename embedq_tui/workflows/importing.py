@@ -27,7 +27,7 @@ async def import_files(
     paths: Sequence[Path],
     folder: str,
     options: ImportOptions,
-    told: Callable[[StoredBatch], None],
+    report: Callable[[StoredBatch], None],
 ) -> ImportCounts:
     """Read files and store them as articles, batch by batch.
 
@@ -36,7 +36,7 @@ async def import_files(
         paths: Files, and folders to search.
         folder: Put the articles below this folder; empty to keep theirs.
         options: How to store them.
-        told: Called after each batch.
+        report: Called after each batch.
 
     Raises:
         SchemaError: The database is not migrated.
@@ -48,7 +48,7 @@ async def import_files(
     items = await asyncio.to_thread(_items, paths, folder)
     async for batch in store_articles(connection, items, options):
         counts.add(batch)
-        told(batch)
+        report(batch)
     return counts
 
 

@@ -8,7 +8,7 @@ from embedq_tui.output import count
 from embedq_worker.actions.requeue import Requeued
 
 
-def told(outcome: Requeued) -> Iterator[str]:
+def describe(outcome: Requeued) -> Iterator[str]:
     """Describe what happened to the articles, one text per kind of outcome.
 
     Args:

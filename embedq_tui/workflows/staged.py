@@ -44,13 +44,13 @@ class Stage:
         return not self.waiting and self.failed <= TOLERATED * self.tasks
 
 
-async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -> bool:
+async def in_stages(run: Run, timeout_s: float, report: Callable[[Stage], None]) -> bool:
     """Retry in stages.
 
     Args:
         run: The run of a retry.
         timeout_s: Seconds a stage may take to finish.
-        told: Called with the stage at every look, the last time with `Stage.over`.
+        report: Called with the stage at every look, the last time with `Stage.over`.
 
     Returns:
         False if a stage did not succeed; nothing was done after it.
@@ -61,7 +61,7 @@ async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -
     for number, size in enumerate(STAGES, 1):
         before = len(run.outcome.ids)
         await carry_out(run, limit=size)
-        if not await _went_well(run, number, run.outcome.ids[before:], timeout_s, told):
+        if not await _went_well(run, number, run.outcome.ids[before:], timeout_s, report):
             return False
         if run.outcome.changed >= run.planned.matched:
             return True
@@ -70,7 +70,7 @@ async def in_stages(run: Run, timeout_s: float, told: Callable[[Stage], None]) -
 
 
 async def _went_well(
-    run: Run, number: int, tasks: Sequence[UUID], timeout_s: float, told: Callable[[Stage], None]
+    run: Run, number: int, tasks: Sequence[UUID], timeout_s: float, report: Callable[[Stage], None]
 ) -> bool:
     """Wait for a stage to finish, and say whether it succeeded."""
     loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ async def _went_well(
         waiting = now["pending"] + now["processing"]
         over = not waiting or loop.time() >= deadline
         stage = Stage(number, len(tasks), now["failed"], waiting, over)
-        told(stage)
+        report(stage)
         if over:
             return stage.well
         await asyncio.sleep(LOOK_EVERY_S)

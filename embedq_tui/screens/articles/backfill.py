@@ -86,7 +86,7 @@ async def _carry_out(console: Console, planned: Planned) -> None:
     ended = await dialogs.attempt(progress, lambda reached: _run(console, planned, reached))
     if ended is None:
         if progress.stopping:
-            await _tell_stopped(console)
+            await _report_stopped(console)
         return
     queued = count(ended.progress.queued, "task")
     if ended.state == "done":
@@ -99,7 +99,7 @@ async def _carry_out(console: Console, planned: Planned) -> None:
     )
 
 
-async def _tell_stopped(console: Console) -> None:
+async def _report_stopped(console: Console) -> None:
     """Report what was queued according to the database: a last batch may have gone through."""
     looking = Progress("Checking what was queued", stop="Cancel")
     found = await console.dialogs.attempt(looking, lambda _: _last(console))
@@ -110,13 +110,13 @@ async def _tell_stopped(console: Console) -> None:
 
 
 async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
-    def told(so_far: Run) -> None:
+    def report(so_far: Run) -> None:
         progress.reached(so_far.progress.queued)
         progress.lines = [f"{count(so_far.progress.articles, 'article')} examined"]
 
     async with console.session.link.connection() as connection:
         return await backfill.run(
-            connection, planned.options, by=console.options.operator, planned=planned.tasks, progress=told
+            connection, planned.options, by=console.options.operator, planned=planned.tasks, progress=report
         )
 
 
@@ -142,8 +142,8 @@ async def take_back(console: Console) -> None:
     if removed is not None:
         dialogs.notify(f"{count(removed, 'task')} removed\noperation {found.id}")
     elif progress.stopping:
-        told = f"Stopped: {progress.done:,} of {count(pending, 'task')} removed"
-        await dialogs.tell(Report(told, ["Press B to continue with the rest."]))
+        title = f"Stopped: {progress.done:,} of {count(pending, 'task')} removed"
+        await dialogs.tell(Report(title, ["Press B to continue with the rest."]))
 
 
 async def _last(console: Console) -> Operation:

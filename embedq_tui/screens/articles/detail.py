@@ -191,8 +191,8 @@ class ArticleDetailScreen(ArticleQueueing):
         except EmbedqError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
             return
-        told = text if text is not None else "This chunk no longer exists."
-        await self.console.dialogs.tell(Report(f"Chunk {index}", [told]))
+        shown = text if text is not None else "This chunk no longer exists."
+        await self.console.dialogs.tell(Report(f"Chunk {index}", [shown]))
 
     @on(KeyedTable.RowSelected, "#tasks")
     def _open(self, event: KeyedTable.RowSelected) -> None:

@@ -105,7 +105,7 @@ async def _store(
 ) -> bool:
     """Import files; without a priority, only find out what would happen."""
 
-    def told(batch: StoredBatch) -> None:
+    def report(batch: StoredBatch) -> None:
         done.counts.add(batch)
         done.skipped.extend(batch.skipped)
         progress.reached(progress.done + len(batch.articles) + len(batch.skipped))
@@ -113,7 +113,7 @@ async def _store(
     retries = console.session.settings.max_retries
     options = ImportOptions(console.options.operator, retries, priority or "normal", dry_run=priority is None)
     async with console.session.link.connection() as connection:
-        await import_files(connection, [files.path], files.folder, options, told)
+        await import_files(connection, [files.path], files.folder, options, report)
     return True
 
 

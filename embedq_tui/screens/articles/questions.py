@@ -60,7 +60,7 @@ class Covered(Question[StateCounts]):
     """The number of articles by state. It reads every text, so its time is limited.
 
     Attributes:
-        told: Called with the counts so far.
+        report: Called with the counts so far.
         count_s: Seconds after which counting stops; an incomplete count is not `done`.
     """
 
@@ -68,7 +68,7 @@ class Covered(Question[StateCounts]):
     every_s: ClassVar[float] = 120.0
     within_s: ClassVar[float] = DAY_S
 
-    told: Callable[[StateCounts], None] = field(compare=False)
+    report: Callable[[StateCounts], None] = field(compare=False)
     count_s: float = COUNT_S
 
     async def ask(self, connection: Connection, settings: Settings) -> StateCounts:
@@ -78,7 +78,7 @@ class Covered(Question[StateCounts]):
             async for found in steps:
                 if found.done or monotonic() > ends:
                     break
-                self.told(found)
+                self.report(found)
                 await asyncio.sleep(0)
         assert found is not None
         return found

@@ -90,7 +90,7 @@ class ArticleSearchScreen(ConsoleScreen):
         self._asking: Worker[None] | None = None
         self._began = 0.0
         self._step = ""
-        self._told: tuple[Text, ...] = ()
+        self._notes: tuple[Text, ...] = ()
 
     def body(self) -> ComposeResult:
         """The query, the hits, one of them in full."""
@@ -119,7 +119,7 @@ class ArticleSearchScreen(ConsoleScreen):
         self._draw()
 
     def _draw(self) -> None:
-        lines: Iterable[Text] = self._told
+        lines: Iterable[Text] = self._notes
         if self._asking is not None:
             waited = age(time.monotonic() - self._began)
             lines = [Text(f"{self._step} ... {waited}, esc: stop", DOUBTFUL)]
@@ -142,25 +142,25 @@ class ArticleSearchScreen(ConsoleScreen):
     @work(group="search", exclusive=True, exit_on_error=False)
     async def _search(self, wanted: Wanted) -> None:
         """Ask the provider, then the database; report any error."""
-        self._began, told = time.monotonic(), []
+        self._began, notes = time.monotonic(), []
         try:
             vector, model = await self._embed(wanted.query)
             self._now("Comparing")
             hits, why = await self.session.ask(Nearest(vector, model, wanted))
             self._show(hits)
             if why is not None:
-                told = [Text(printable_line(why.message), DOUBTFUL), Text(printable_line(why.advice), QUIET)]
+                notes = [Text(printable_line(why.message), DOUBTFUL), Text(printable_line(why.advice), QUIET)]
             else:
                 took = time.monotonic() - self._began
-                told = [Text(f"{count(len(hits), 'article')} by {model}, {took * 1000:,.0f} ms", QUIET)]
+                notes = [Text(f"{count(len(hits), 'article')} by {model}, {took * 1000:,.0f} ms", QUIET)]
         except EmbedqError as error:
-            told = [Text(printable_line(error.message), BAD), Text(printable_line(error.advice), QUIET)]
+            notes = [Text(printable_line(error.message), BAD), Text(printable_line(error.advice), QUIET)]
         except asyncio.CancelledError:
-            told = [Text("Stopped.", QUIET)]
+            notes = [Text("Stopped.", QUIET)]
             raise
         finally:
             if self._asking is get_current_worker():  # otherwise another search has started in the meantime
-                self._asking, self._told = None, tuple(told)
+                self._asking, self._notes = None, tuple(notes)
                 if self.alive:
                     self._draw()
 

@@ -83,15 +83,15 @@ async def _clean(console: Console, found: Cleaned, days: int) -> None:
     missed = "A worker is running the clean-up already; nothing was deleted here."
 
     async def run(progress: Progress) -> str:
-        def told(deleted: Cleaned) -> None:
+        def report(deleted: Cleaned) -> None:
             progress.reached(deleted.total)
 
-        deleted = await clean(console.session.settings, days, found, console.options.operator, told)
+        deleted = await clean(console.session.settings, days, found, console.options.operator, report)
         return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
 
-    told = await dialogs.attempt(progress, run)
-    if told is not None:
-        dialogs.notify(told, bad=told == missed)
+    outcome = await dialogs.attempt(progress, run)
+    if outcome is not None:
+        dialogs.notify(outcome, bad=outcome == missed)
     elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(found.total, 'row')} deleted"
         await dialogs.tell(Report(title, ["Run the clean-up again to continue with the rest."]))

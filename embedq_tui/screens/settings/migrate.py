@@ -70,13 +70,13 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
     dialogs, lines = app.dialogs, list[str]()
     progress = Progress(f"Applying {count(len(missing), 'migration')}", len(missing), noun="migration")
 
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         lines.append(line)
         progress.lines = lines[-TOLD:]
 
     async def run(progress: Progress) -> list[int]:
         return await migrations.up(
-            app.session.settings, told, applied_one=lambda _: progress.reached(progress.done + 1)
+            app.session.settings, report, applied_one=lambda _: progress.reached(progress.done + 1)
         )
 
     applied = await dialogs.attempt(progress, run)
@@ -85,8 +85,8 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
         dialogs.notify(f"{count(len(applied), 'migration')} applied: the schema is up to date")
         return True
     if progress.stopping:
-        told_so_far = f"Stopped: {progress.done:,} of {count(len(missing), 'migration')} applied"
-        await dialogs.tell(Report(told_so_far, [*lines[-TOLD:], "Migrate again to continue."]))
+        title = f"Stopped: {progress.done:,} of {count(len(missing), 'migration')} applied"
+        await dialogs.tell(Report(title, [*lines[-TOLD:], "Migrate again to continue."]))
     return False
 
 

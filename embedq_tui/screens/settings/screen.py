@@ -99,7 +99,7 @@ class SettingsScreen(ActionScreen):
         self._section = SECTIONS[0]
         self._states: list[MigrationState] | None = None
         self._problem: EmbedqError | None = None
-        self._told: SettingRow | None = None
+        self._described: SettingRow | None = None
         self._checks: list[Check] = []
         self._checking: Worker[None] | None = None
         self._began = 0.0
@@ -173,12 +173,12 @@ class SettingsScreen(ActionScreen):
         self._draw_about()
 
     def _draw_about(self) -> None:
-        told = self.query_one("#about", Static)
+        description = self.query_one("#about", Static)
         row = self._current
-        told.display = self._section == "settings" and row is not None
-        if row is not None and row != self._told:
-            self._told = row
-            told.update(Text("\n").join(about(row)))
+        description.display = self._section == "settings" and row is not None
+        if row is not None and row != self._described:
+            self._described = row
+            description.update(Text("\n").join(about(row)))
 
     def _where(self) -> Iterator[Text]:
         yield from database_lines(self.session)
@@ -276,14 +276,14 @@ class SettingsScreen(ActionScreen):
     async def _check(self) -> None:
         checks = self._checks
 
-        def told(check: Check) -> None:
+        def report(check: Check) -> None:
             checks.append(check)
             if checks is self._checks and self.alive:
                 self._draw()
 
         verdict: TextLine = ("Stopped.", QUIET)
         try:
-            verdict = _verdict(await check_all(self.session.settings, told))
+            verdict = _verdict(await check_all(self.session.settings, report))
         except EmbedqError as error:
             verdict = (printable_line(error.line), BAD)
         finally:

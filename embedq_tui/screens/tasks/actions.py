@@ -97,8 +97,8 @@ class TaskActions(RequestingScreen):
         chosen = list(self.chosen_tasks())
         if chosen:
             self.console.copy_to_clipboard("\n".join(map(str, chosen)))
-            told = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
-            self.notify(f"Copied: {told}", markup=False)
+            copied = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
+            self.notify(f"Copied: {copied}", markup=False)
 
     def _named(self) -> Mapping[UUID, str] | None:
         """A snapshot of the selected tasks, which stays the same while a dialog is open."""

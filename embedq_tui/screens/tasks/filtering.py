@@ -139,7 +139,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
         try:
             await save_filter(self.console, format_filter(self.wanted))
         except EmbedqError as error:
-            self._tell(error)
+            self._report(error)
 
     @work(group="ask", exit_on_error=False)
     async def action_saved_filters(self) -> None:
@@ -149,9 +149,9 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
             if text is not None:
                 self.look_for(parse_filter(text))
         except EmbedqError as error:
-            self._tell(error)
+            self._report(error)
 
-    def _tell(self, error: EmbedqError) -> None:
+    def _report(self, error: EmbedqError) -> None:
         self.notify(printable(str(error)), severity="error", markup=False)
 
     # -- export

@@ -105,8 +105,8 @@ def _statuses(counts: StatusCounts | None, chosen: Sequence[str], *, compact: bo
         if counts is not None:
             each = [getattr(counts, status) for status in STATUSES]
             number = sum(each) if name == "all" else getattr(counts, name)
-        told = "" if number is None else f" {_number(number, compact)}"
-        line.append(f" {name}{told} ", f"reverse {HEAD}" if on else STATUS_STYLES.get(name, QUIET))
+        shown = "" if number is None else f" {_number(number, compact)}"
+        line.append(f" {name}{shown} ", f"reverse {HEAD}" if on else STATUS_STYLES.get(name, QUIET))
     return line
 
 

@@ -32,11 +32,11 @@ async def set_pace(console: Console, row: WorkerRow, wanted: int) -> bool:
         Whether the worker is running.
     """
 
-    async def tell(_: Progress) -> bool:
+    async def give(_: Progress) -> bool:
         async with console.session.link.connection() as connection:
             return await fleet.set_concurrency(connection, row.id, wanted, console.options.operator)
 
-    return await _tell(console, row, tell, f"will process {count(wanted, 'batch', 'batches')} at once")
+    return await _give_to(console, row, give, f"will process {count(wanted, 'batch', 'batches')} at once")
 
 
 async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
@@ -57,18 +57,18 @@ async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
     if await console.dialogs.confirm(asked) is not Decision.YES:
         return
 
-    async def tell(_: Progress) -> bool:
+    async def give(_: Progress) -> bool:
         async with console.session.link.connection() as connection:
             return await fleet.stop_worker(connection, row.id, force=force, by=console.options.operator)
 
-    await _tell(console, row, tell, "was asked to shut down")
+    await _give_to(console, row, give, "was asked to shut down")
 
 
-async def _tell(
-    console: Console, row: WorkerRow, tell: Callable[[Progress], Awaitable[bool]], done: str
+async def _give_to(
+    console: Console, row: WorkerRow, give: Callable[[Progress], Awaitable[bool]], done: str
 ) -> bool:
     """Give an order to a worker, and tell the operator the outcome."""
-    heard = await console.dialogs.attempt(Progress(f"Worker {_place(row)}"), tell)
+    heard = await console.dialogs.attempt(Progress(f"Worker {_place(row)}"), give)
     if heard is not None:
         words = done if heard else "is no longer running"
         console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
