@@ -92,7 +92,7 @@ class Text(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read it."""
+        """Parse the value."""
         text = str(value)
         try:
             text.encode()
@@ -105,7 +105,7 @@ class NamedPath(click.Path):
     """A non-empty path: pathlib takes an empty one for the working directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it."""
+        """Parse the value."""
         if not str(value):
             self.fail("is empty", param, ctx)
         return super().convert(value, param, ctx)
@@ -115,7 +115,7 @@ class Seconds(click.FloatRange):
     """A number of seconds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
+        """Parse the value."""
         found: float = super().convert(value, param, ctx)
         if math.isnan(found):  # NaN passes every bound: it is neither less nor greater
             self.fail(f"{value!r} is not a number of seconds", param, ctx)

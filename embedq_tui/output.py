@@ -184,7 +184,7 @@ def console() -> Console:
     options: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": False}
     if is_terminal(sys.stdout):
         return Console(**options)
-    return Console(width=PIPE_WIDTH, force_terminal=False, **options)  # whatever FORCE_COLOR of a CI job says
+    return Console(width=PIPE_WIDTH, force_terminal=False, **options)  # even if a CI job sets FORCE_COLOR
 
 
 _GAP = 2

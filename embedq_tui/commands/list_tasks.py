@@ -25,7 +25,7 @@ class Place(click.ParamType[Cursor]):
     name = "cursor"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Cursor:
-        """Read it."""
+        """Parse the value."""
         try:
             return Cursor.parse(str(value))
         except ValueError:

@@ -31,7 +31,7 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read it."""
+        """Parse the value."""
         try:
             moment = value if isinstance(value, timedelta) else parse_moment(str(value))
         except ValueError:
@@ -66,7 +66,7 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
     Counts include tasks done by other programs' workers; times come from embedq's own workers.
     """
     if prometheus and (invocation.as_json or plotted):
-        raise click.UsageError("--prometheus has a format of its own: leave out --json and --plot")
+        raise click.UsageError("--prometheus cannot be combined with --json or --plot")
     settings = invocation.settings()
     if prometheus:
         return asyncio.run(_expose(settings))

@@ -63,13 +63,13 @@ def status(invocation: Invocation) -> None:
 
 
 def _verdict(states: list[str]) -> str:
-    """What the list comes to."""
+    """What to do next, judging by the states."""
     if "unknown" in states:
-        return "The schema was migrated by a newer embedq: install that version."
+        return "The schema was created by a newer embedq; install that version."
     if "changed" in states:
-        return "A file differs from what was applied; to see what to do: embedq-tui migrate verify"
+        return "A migration file differs from what was applied. For advice run: embedq-tui migrate verify"
     if pending := states.count("pending"):
-        return f"{count(pending, 'migration')} pending; apply with: embedq-tui --migrate"
+        return f"{count(pending, 'migration')} pending. To apply: embedq-tui --migrate"
     return "The schema is up to date."
 
 

@@ -71,8 +71,10 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
     try:
         stopped = asyncio.run(_stop(settings, worker, ordered, force=force, timeout_s=timeout))
     except (KeyboardInterrupt, EmbedqError):
-        if ordered.value:  # who gives up waiting takes nothing back
-            say(f"The order stands{'' if worker else ', until you run: embedq-tui start'}", error=True)
+        if ordered.value:  # giving up the wait does not withdraw the order
+            say(
+                f"The stop remains in force{'' if worker else ' until you run: embedq-tui start'}", error=True
+            )
         raise
     if invocation.as_json:
         print_json(

@@ -25,7 +25,7 @@ class Moment(click.ParamType[datetime | timedelta]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | timedelta:
-        """Read it."""
+        """Parse the value."""
         try:
             return parse_moment(str(value))
         except ValueError:
@@ -40,7 +40,7 @@ class ArticleId(click.ParamType[int]):
     name = "id"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
+        """Parse the value."""
         found = parse_article_id(str(value))
         if found is None:
             self.fail(f"{value!r} is not an article id", param, ctx)
@@ -53,15 +53,12 @@ class JsonObject(click.ParamType[str]):
     name = "json"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read it."""
+        """Parse the value."""
         try:
             found = json.loads(str(value))
             text = json.dumps(found, allow_nan=False, ensure_ascii=False)
             text.encode()
-        except (
-            ValueError,
-            RecursionError,
-        ):  # among them what JSON in Python has and that of PostgreSQL has not
+        except (ValueError, RecursionError):  # includes NaN and such, which PostgreSQL does not accept
             found = None
         if not isinstance(found, dict) or "\\u0000" in text:
             self.fail(f'{value!r} is not a JSON object such as {{"source": "import"}}', param, ctx)

@@ -6,7 +6,7 @@ from embedq_worker.actions.probing import Probed
 from embedq_worker.text import printable_line
 
 LONGEST = 200
-"""Characters of a reason: some servers answer with a page."""
+"""Characters to show of a reason: some servers answer with a whole page."""
 
 
 def describe(probed: Probed) -> str:

@@ -65,7 +65,7 @@ class StuckScreen(TaskTableScreen):
     MODE = "stuck"
     CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Return the marked tasks to the queue"),
+        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Return the selected tasks to the queue"),
         Binding(
             "R",
             "reset_all",
@@ -73,7 +73,7 @@ class StuckScreen(TaskTableScreen):
             id="stuck.reset_all",
             tooltip="Return all stuck tasks to the queue",
         ),
-        Binding("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the marked tasks"),
+        Binding("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the selected tasks"),
         Binding("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),
         Binding(
             "m",
@@ -83,7 +83,7 @@ class StuckScreen(TaskTableScreen):
             tooltip="Set the age at which a claim is stuck",
         ),
         Binding(
-            "y", "copy", "Copy id", show=False, id="stuck.copy", tooltip="Copy the ids of the marked tasks"
+            "y", "copy", "Copy id", show=False, id="stuck.copy", tooltip="Copy the ids of the selected tasks"
         ),
         Binding("e", "export", "Export", show=False, id="stuck.export", tooltip="Export the list to a file"),
         Binding("escape", "unmark", show=False, id="stuck.unmark", tooltip="Clear all marks"),
