@@ -163,6 +163,6 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         return found
     try:
         env_file = path.parent / found.env_file.expanduser()
-    except RuntimeError as error:  # ~ of nobody
+    except RuntimeError as error:  # ~ of an unknown user
         raise SettingsError(f"{path}: profile {name!r}: env_file: {error}") from None
     return found.model_copy(update={"env_file": env_file})

@@ -33,5 +33,5 @@ def command(shell: str) -> None:
     script = completion(cli, {}, PROGRAM, COMPLETION_VARIABLE).source().strip()
     first, _, rest = script.partition("\n")
     comment = f"# Install: {_INSTALL[shell]}"
-    # zsh wants its own line first.
+    # zsh requires its own line to come first.
     click.echo(f"{first}\n{comment}\n{rest}" if shell == "zsh" else f"{comment}\n{script}")

@@ -94,7 +94,7 @@ async def _look(settings: Settings, *, deep: bool) -> Health:
 
 async def _damage(settings: Settings) -> list[Issue]:
     """Problems that only a full read of the tables finds."""
-    from embedq_tui.commands.verify import verify  # with what it needs of a provider
+    from embedq_tui.commands.verify import verify  # imported late: it loads the provider code
 
     proven = await verify(settings, repair=False)
     issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]

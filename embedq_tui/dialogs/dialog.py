@@ -84,7 +84,7 @@ class Dialog(ModalScreen[R], Generic[R]):
     }
     Dialog #box.-tiny #buttons { margin: 0; }
     Dialog #buttons Button { min-width: 6; width: auto; margin: 0 2 0 0; }
-    /* Where colours are few, Textual draws a border around it, and of one line nothing would be left. */
+    /* With few colours Textual draws a border around it, which would hide a one-line button entirely. */
     Dialog #buttons Button:disabled { border: none !important; }
     Dialog Input { margin: 1 0 0 0; }
     Dialog #box.-tiny Input { margin: 0; }

@@ -110,7 +110,7 @@ class ArticleDetailScreen(ArticleQueueing):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         self._draw()
 
     # -- drawing

@@ -144,7 +144,7 @@ class OverviewScreen(ConsoleScreen):
         self._draw()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         if self.store.overview is not None:
             self._draw_ages(self.store.overview, now)
 

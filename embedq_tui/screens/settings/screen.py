@@ -147,7 +147,7 @@ class SettingsScreen(ActionScreen):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         if self._section == "migrations":
             self._draw()
 

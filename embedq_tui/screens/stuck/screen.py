@@ -110,7 +110,7 @@ class StuckScreen(TaskTableScreen):
         return by if self._older_s is None else Stuck(self._older_s, by.silent_s)
 
     def questions(self) -> Iterable[Question[Any]]:
-        """What is stuck."""
+        """The question for the stuck tasks."""
         yield WhatIsStuck(self._by)
 
     def answered(self, answer: Answer[Any]) -> None:

@@ -141,7 +141,7 @@ class TaskDetailScreen(TaskActions):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         self._draw()
 
     def state_changed(self) -> None:

@@ -133,7 +133,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- drawing
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         self._draw_rows(now)
 
     def _draw_rows(self, now: datetime, *, at: int | None = None, follow: bool = False) -> None:

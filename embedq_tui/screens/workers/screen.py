@@ -119,7 +119,7 @@ class WorkersScreen(ConsoleScreen):
         self._draw()
 
     def ticked(self, now: datetime) -> None:
-        """Show ages."""
+        """Update ages."""
         self._draw()
 
     def _draw(self) -> None:
