@@ -119,7 +119,7 @@ async def test_a_flood_washes_nothing_away(database: Database, connection: Conne
         for number in range(4):
             await add_tasks(connection, 90, slug=f"flood{number}", ago_s=900 - 100 * number)
             await until_text(pilot, f"all {30 + 90 * (number + 1)}")
-        await until_text(pilot, "held")
+        await until_text(pilot, "pinned")
         assert table.current == str(ids[2])
         await connection.execute("DELETE FROM embedding_tasks WHERE id = $1", ids[2])
         await eventually(at(table, ids[3]))
