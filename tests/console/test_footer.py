@@ -63,5 +63,5 @@ async def test_a_key_that_would_be_typed_is_not_offered(database: Database) -> N
         await pilot.press("2")
         await until_text(pilot, "q Quit")
         await pilot.press("slash")
-        await until_text(pilot, "esc Leave")
+        await until_text(pilot, "esc Close")
         assert "q Quit" not in shown(pilot)
