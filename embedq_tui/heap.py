@@ -52,7 +52,7 @@ async def swept() -> None:
         gc.collect()
 
 
-def settle_anew() -> None:
+def settle_again() -> None:
     """Collect frozen objects that have become garbage, and freeze the rest again."""
     if gc.get_freeze_count():
         gc.unfreeze()

@@ -26,7 +26,7 @@ from embedq_tui.console.options import Options
 from embedq_tui.console.palette import Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
-from embedq_tui.heap import forget_widths, settle_anew
+from embedq_tui.heap import forget_widths, settle_again
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.profiles import Profile
@@ -174,7 +174,7 @@ class Console(App[int]):
         self._add_modes()
         self._serve()
         self.switch_mode(name)
-        settle_anew()
+        settle_again()
 
     # -- acting on the database
 
@@ -203,10 +203,10 @@ class Console(App[int]):
                 return screen
         return None
 
-    def stand(self, screen: ConsoleScreen) -> None:
+    def subscribe(self, screen: ConsoleScreen) -> None:
         """Subscribe to a screen's questions, and give it the answers already known."""
         questions = tuple(screen.questions())
-        self.session.stand(questions)
+        self.session.subscribe(questions)
         screen.take_state()
         for question in questions:
             if (known := self.session.store.answers.get(question)) is not None:

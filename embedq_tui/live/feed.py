@@ -48,7 +48,7 @@ class Lost(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Subscription:
     """A subscribed question and the task that asks it.
 
     Attributes:
@@ -87,7 +87,7 @@ class Feed:
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._on_hearing = on_hearing
-        self._standing: dict[Question[Any], _Standing] = {}
+        self._subscriptions: dict[Question[Any], _Subscription] = {}
         self._group: asyncio.TaskGroup | None = None
         self._listening = False
         self._lost: Lost | None = None
@@ -100,52 +100,52 @@ class Feed:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for standing in self._standing.values():
-                    self._begin(standing)
+                for subscription in self._subscriptions.values():
+                    self._begin(subscription)
                 await listener.run()
             finally:
                 self._group = None
                 self._link.give_up()
 
-    def stand(self, questions: Iterable[Question[Any]]) -> None:
+    def subscribe(self, questions: Iterable[Question[Any]]) -> None:
         """Subscribe to exactly these questions; those already subscribed carry on undisturbed."""
         wanted = dict.fromkeys(questions)
-        for question in [question for question in self._standing if question not in wanted]:
-            standing = self._standing.pop(question)
-            if standing.asker is not None:
-                standing.asker.cancel()
+        for question in [question for question in self._subscriptions if question not in wanted]:
+            subscription = self._subscriptions.pop(question)
+            if subscription.asker is not None:
+                subscription.asker.cancel()
         for question in wanted:
-            if question not in self._standing:
-                self._standing[question] = standing = _Standing(question)
+            if question not in self._subscriptions:
+                self._subscriptions[question] = subscription = _Subscription(question)
                 if self._group is not None:
-                    self._begin(standing)
+                    self._begin(subscription)
 
     def heard(self, signal: str) -> None:
         """Ask again whatever a notification may have changed; after a resync, everything."""
-        for standing in self._standing.values():
-            if signal in standing.question.hears or signal == ANY:
-                standing.news.set()
+        for subscription in self._subscriptions.values():
+            if signal in subscription.question.hears or signal == ANY:
+                subscription.news.set()
 
     def again(self) -> None:
         """Ask everything now, and retry a lost connection now, because the operator wants it."""
-        for standing in self._standing.values():
-            standing.news.set()
-            standing.wanted.set()
+        for subscription in self._subscriptions.values():
+            subscription.news.set()
+            subscription.wanted.set()
 
     def _hearing(self, heard: Heard) -> None:
         self._listening = heard.hearing is Hearing.LISTENING
         self._on_hearing(heard)
 
-    def _begin(self, standing: _Standing) -> None:
+    def _begin(self, subscription: _Subscription) -> None:
         assert self._group is not None
-        standing.asker = self._group.create_task(self._keep_asking(standing))
+        subscription.asker = self._group.create_task(self._keep_asking(subscription))
 
-    async def _keep_asking(self, standing: _Standing) -> None:
-        question, news = standing.question, standing.news
+    async def _keep_asking(self, subscription: _Subscription) -> None:
+        question, news = subscription.question, subscription.news
         tries, notified = 0, False
         while True:
             news.clear()
-            standing.wanted.clear()
+            subscription.wanted.clear()
             began = time.monotonic()
             error = await self._ask(question)
             took_s = time.monotonic() - began
@@ -156,7 +156,7 @@ class Feed:
             tries = 0
             rest_s = max(question.pause_s, DUTY * took_s)
             await asyncio.sleep(min(rest_s, MERGE_S))
-            await first_of(standing.wanted, timeout_s=rest_s - MERGE_S)
+            await first_of(subscription.wanted, timeout_s=rest_s - MERGE_S)
             if not notified:
                 await first_of(news, timeout_s=self._every_s(question))
             # One notification stands for several commits, and some become visible only after it: ask twice.
@@ -192,7 +192,7 @@ class Feed:
             self._lost = None
             self._on_lost(None)
             self.again()
-        if answer.question in self._standing:
+        if answer.question in self._subscriptions:
             self._on_answer(answer)
 
     async def _wait_out(self, error: Unreachable, tries: int, news: asyncio.Event) -> None:

@@ -44,16 +44,16 @@ class Session:
             on_lost=self.store.was_lost,
             on_hearing=self.store.heard,
         )
-        self._feed.stand(ALWAYS)
+        self._feed.subscribe(ALWAYS)
 
     async def run(self) -> None:
         """Follow the database until cancelled."""
         async with self.link.opened():
             await self._feed.run()
 
-    def stand(self, questions: Iterable[Question[Any]]) -> None:
+    def subscribe(self, questions: Iterable[Question[Any]]) -> None:
         """Subscribe to the questions of the current screen."""
-        self._feed.stand((*ALWAYS, *questions))
+        self._feed.subscribe((*ALWAYS, *questions))
 
     def again(self) -> None:
         """Refresh everything now."""

@@ -102,10 +102,10 @@ class ConsoleScreen(Screen[None], Backdrop):
             return Text("unknown", DOUBTFUL)
         return Text(looking, QUIET)
 
-    def ask_anew(self) -> None:
+    def ask_again(self) -> None:
         """Subscribe to changed `questions`; answers already known are shown at once."""
         if self.is_current or self.console.shown is self:
-            self.console.stand(self)
+            self.console.subscribe(self)
 
     @property
     def frozen(self) -> bool:
@@ -141,7 +141,7 @@ class ConsoleScreen(Screen[None], Backdrop):
 
     def on_screen_resume(self) -> None:
         """Subscribe to its questions when it is shown."""
-        self.console.stand(self)
+        self.console.subscribe(self)
 
     def on_resize(self) -> None:
         """Fit the frame. Textual also calls a subclass's handler, so neither calls the other."""

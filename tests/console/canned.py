@@ -120,7 +120,7 @@ class CannedSession(Session):
         known.answered(Answer(Rights(), world.access, at=CLOCK.at))
         await asyncio.Event().wait()
 
-    def stand(self, questions: Iterable[Question[Any]]) -> None:
+    def subscribe(self, questions: Iterable[Question[Any]]) -> None:
         """Answer what is not answered yet."""
         before, self._wanted = self._wanted, tuple(questions)
         for question in self._wanted:

@@ -109,9 +109,9 @@ async def test_a_question_stands_until_another_takes_its_place(
 ) -> None:
     async with watching(database.settings) as it:
         slow, quick = Pending("slow", 0.5), Pending("quick")
-        it.session.stand([slow])
+        it.session.subscribe([slow])
         await until(lambda: it.session.store.overview is not None)
-        it.session.stand([quick])
+        it.session.subscribe([quick])
         await until(lambda: len(it.answers) == 1)
         await queued_articles(connection, 2)
         await until(lambda: it.answers[-1].value == 2)
@@ -123,7 +123,7 @@ async def test_a_question_that_cannot_be_answered_is_told_and_harms_no_other(
     database: Database, connection: Connection
 ) -> None:
     async with watching(database.settings) as it:
-        it.session.stand([Wrong(), Pending()])
+        it.session.subscribe([Wrong(), Pending()])
         await until(lambda: len(it.answers) >= 2)
         failed = next(answer for answer in it.answers if isinstance(answer.question, Wrong))
         assert failed.value is None
@@ -213,7 +213,7 @@ async def test_who_asks_to_look_now_does_not_wait_for_a_pause(
 ) -> None:
     async with watching(database.settings) as it:
         rare = Rare()
-        it.session.stand([rare])
+        it.session.subscribe([rare])
         await until(lambda: len(it.answers) == 1)
         await queued_articles(connection, 2)
         it.session.again()

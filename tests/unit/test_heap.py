@@ -43,6 +43,6 @@ async def test_circles_are_freed_now_and_then() -> None:
 def test_what_was_expected_to_stay_is_let_go_of_where_it_does_not() -> None:
     circle = weakref.ref(_Circle())
     gc.freeze()
-    heap.settle_anew()
+    heap.settle_again()
     assert circle() is None
     assert gc.get_freeze_count() > 0

@@ -226,7 +226,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     def _go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
         self._view, self._land = view, land
         self.draw_lines()
-        self.ask_anew()
+        self.ask_again()
 
     def turn(self, by: int) -> None:
         """Go to the next page, or the previous one."""

@@ -270,7 +270,7 @@ class AuditScreen(Filtering[Wanted]):
         if self.frozen:
             super().freeze(False)
         self._draw()
-        self.ask_anew()
+        self.ask_again()
 
     def action_level(self) -> None:
         """Change the minimum level."""

@@ -184,7 +184,7 @@ class FailuresScreen(TaskTableScreen):
                 self._error = answer.error
                 self._found = found or self._found
                 if self._drawn != before:
-                    self.ask_anew()
+                    self.ask_again()
         self._draw(self.store.now())
 
     def take(self, answer: Answer[Any]) -> None:
@@ -267,7 +267,7 @@ class FailuresScreen(TaskTableScreen):
     def _ask_newest(self) -> None:
         group = self._current
         self._asked = group.fingerprint if group else ""
-        self.ask_anew()
+        self.ask_again()
 
     def action_scroll_detail(self, lines: int) -> None:
         """Scroll the details."""
@@ -276,7 +276,7 @@ class FailuresScreen(TaskTableScreen):
     def action_span(self) -> None:
         """Change the period of the trend."""
         self._span = (self._span + 1) % len(SPANS)
-        self.ask_anew()
+        self.ask_again()
 
     # -- acting
 

@@ -106,7 +106,7 @@ class MetricsScreen(ConsoleScreen):
         if self.frozen:
             self.freeze(False)
         self._draw()
-        self.ask_anew()
+        self.ask_again()
 
     def action_turn(self, pages: int) -> None:
         """Turn to other plots."""

@@ -126,7 +126,7 @@ class OverviewScreen(ConsoleScreen):
 
     def on_resize(self) -> None:
         """Plots may fit now, or no longer."""
-        self.ask_anew()
+        self.ask_again()
 
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer."""

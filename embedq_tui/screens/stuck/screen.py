@@ -231,7 +231,7 @@ class StuckScreen(TaskTableScreen):
             self._older_s = float(text) * 60 if text else None
             self.table.unmark()
             self.freeze(False)
-            self.ask_anew()
+            self.ask_again()
 
     # -- details, copy, export
 

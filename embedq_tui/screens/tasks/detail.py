@@ -209,7 +209,7 @@ class TaskDetailScreen(TaskActions):
         self._draw()
         self._draw_section()
         self.refresh_bindings()
-        self.ask_anew()
+        self.ask_again()
 
     # -- keys
 

@@ -128,7 +128,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         self._draw_rows(page.at, at=self._land, follow=self.listing.following)
         self._land = None
         if others:
-            self.ask_anew()
+            self.ask_again()
 
     # -- drawing
 
@@ -170,7 +170,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         self._land = land
         self.listing.go(view)
         self.draw_lines()
-        self.ask_anew()
+        self.ask_again()
         self.set_timer(LATE_S, self._clear_late)
 
     def first_page(self) -> None:
@@ -207,7 +207,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         event.stop()
         if self.listing.following and self.table.cursor_row > 0 and self.listing.tasks:
             if self.listing.hold():
-                self.ask_anew()
+                self.ask_again()
             self.draw_lines()
 
     @on(KeyedTable.RowSelected, "#list")
