@@ -62,7 +62,7 @@ def task(number: int, status: str, at: datetime, error: str = "", *, attempts: i
         id=ident(1_000 + number),
         article_id=article + 101,
         slug=ARTICLES[article][0],
-        operation="delete" if number == 5 else "insert" if number % 3 else "update",
+        operation="delete" if number == 5 else "create" if number % 3 else "update",
         priority="high" if number % 7 == 2 else "low" if number % 5 == 4 else "normal",
         status=status,
         attempts=attempts,

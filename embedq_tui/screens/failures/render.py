@@ -125,8 +125,10 @@ def group_lines(
     yield "Newest tasks", QUIET
     for task in newest or ():
         when = age((now - task.at).total_seconds()) + " ago" if task.at else "unknown"
-        name = printable_line(article_of(task), max(width - 40, 10))
-        yield f"  {when:<16} {task.operation} {name}, {task.attempts} of {task.max_attempts} attempts", ""
+        head = f"  {when:<16} {task.operation} "
+        tail = f", {task.attempts} of {task.max_attempts} attempts"
+        name = printable_line(article_of(task), max(width - len(head) - len(tail), 10))
+        yield f"{head}{name}{tail}", ""
 
 
 def _bars(trend: Sequence[int] | None, *, ascii_only: bool) -> Text:
