@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from embedq_worker.errors import INTERRUPTED, ExitCode
@@ -13,7 +15,20 @@ from tests.commands.running import Tui
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
-from tests.support.worker_process import environment, worker_process
+from tests.support.worker_process import WorkerProcess, environment, worker_process
+
+
+@asynccontextmanager
+async def busy_worker(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> AsyncIterator[tuple[WorkerProcess, asyncio.Event]]:
+    """A worker whose task waits for its provider, and the event that lets the provider answer."""
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        stub.faults.hold = let_go = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, processing=1)
+        yield worker, let_go
 
 
 async def test_a_stop_ends_workers_and_stands_until_start(
@@ -45,14 +60,10 @@ async def test_a_stop_ends_workers_and_stands_until_start(
 async def test_a_graceful_stop_lets_a_worker_finish(
     tui: Tui, database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with worker_process(environment(database, stub)) as worker:
-        await worker.started()
-        stub.faults.hold = asyncio.Event()
-        await queued_articles(connection, 1)
-        await until_tasks(connection, processing=1)
+    async with busy_worker(database, connection, stub) as (worker, let_go):
         stop = asyncio.ensure_future(tui("stop"))
         await worker.until_heard("stopping")
-        stub.faults.hold.set()
+        let_go.set()
         assert (await stop).code == ExitCode.OK
         assert await worker.ended() == 0
     assert await statuses(connection) == {"completed": 1}
@@ -61,18 +72,14 @@ async def test_a_graceful_stop_lets_a_worker_finish(
 async def test_who_gives_up_waiting_for_a_stop_is_told_that_it_stands(
     tui: Tui, database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with worker_process(environment(database, stub)) as worker:
-        await worker.started()
-        stub.faults.hold = asyncio.Event()
-        await queued_articles(connection, 1)
-        await until_tasks(connection, processing=1)
+    async with busy_worker(database, connection, stub) as (worker, let_go):
         stop = await tui.start("stop")
         await worker.until_heard("stopping")
         stop.send_signal(signal.SIGINT)
         _, err = await stop.communicate()
         assert stop.returncode == INTERRUPTED
         assert b"embedq-tui start" in err
-        stub.faults.hold.set()
+        let_go.set()
         assert await worker.ended() == 0
 
 
@@ -185,15 +192,11 @@ async def test_force_works_when_nobody_answers(tui: Tui, connection: Connection)
 async def test_force_interrupts_a_worker_that_answers(
     tui: Tui, database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with worker_process(environment(database, stub)) as worker:
-        await worker.started()
-        stub.faults.hold = asyncio.Event()
-        await queued_articles(connection, 1)
-        await until_tasks(connection, processing=1)
+    async with busy_worker(database, connection, stub) as (worker, let_go):
         document = (await tui("stop", "--force", "--json")).document("stop")
         assert [worker["state"] for worker in document["workers"]] == ["stopped"]
         assert await worker.ended() == 0
-        stub.faults.hold.set()
+        let_go.set()
     assert await connection.fetchval("SELECT attempts FROM embedding_tasks WHERE status = 'pending'") == 0
 
 
