@@ -19,6 +19,8 @@ from textual.drivers.linux_driver import LinuxDriver
 
 SYNC_END = "\x1b[?2026l"
 
+ERASE = "\x1b[0m\x1b[2J"
+
 ENDS_WITHIN_S = 1.0
 """Seconds the final writes may take; a stuck terminal is left as it is."""
 
@@ -39,6 +41,8 @@ class TerminalDriver(LinuxDriver):
       stall everything, including the worker's log and signals to the console. Here, output that does not fit
       is dropped, and everything is redrawn once there is room.
     - On exit it waits for the terminal for ever.
+    - It leaves its last frame on the alternate screen. tmux (3.3a) shows wide rows of it above the shell's
+      prompt if the window was resized meanwhile. Here, the alternate screen is left blank.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -103,6 +107,7 @@ class TerminalDriver(LinuxDriver):
             _clear(self._writer_thread)
             self._behind = False
             self.write(SYNC_END)
+        self.write(ERASE)
         super().stop_application_mode()
 
     def close(self) -> None:

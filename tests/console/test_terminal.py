@@ -57,6 +57,17 @@ async def test_it_shows_what_anybody_commits_obeys_keys_and_leaves_the_terminal_
         assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
 
 
+async def test_the_alternate_screen_is_left_blank(database: Database) -> None:
+    async with opened(database) as program:
+        program.resize(120, 40)
+        await program.until(lambda text: "Quit" in text.split("\n")[-1])
+        program.type("q")
+        assert await program.ended() == 0
+        # pyte has no alternate screen and shows what was left on it; at the top, the end of a sequence it
+        # does not know.
+        assert not any(program.lines[1:])
+
+
 async def test_a_terminal_that_is_of_another_size_for_a_moment_is_drawn_anew(database: Database) -> None:
     async with opened(database) as program:
         program.screen.reset()
