@@ -61,9 +61,11 @@ class Desk:
         if self._executor is None:
             from embedq_tui.execution.executor import Executor
             from embedq_tui.execution.undo import UndoHistory
+            from embedq_tui.screens.frame import idle
 
-            link, by = self._session.link, self._options.operator
-            self._executor = Executor(self.dialogs, link, by, UndoHistory(self.dialogs, link, by))
+            session, by = self._session, self._options.operator
+            history = UndoHistory(self.dialogs, session.link, by)
+            self._executor = Executor(self.dialogs, session.link, by, history, lambda: idle(session.store))
         return self._executor
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -36,6 +36,7 @@ class Executor:
         link: The connection to it.
         by: The operator as ``user@host``.
         history: Remembers what can be undone.
+        idle: Says why no worker claims tasks at the moment; empty if nothing prevents it.
         batch_size: Tasks per transaction.
         stage_timeout_s: Seconds a stage of a retry may take to finish.
     """
@@ -44,6 +45,7 @@ class Executor:
     link: Link
     by: str
     history: UndoHistory
+    idle: Callable[[], str] = lambda: ""
     batch_size: int = BATCH
     stage_timeout_s: float = STAGE_TIMEOUT_S
 
@@ -113,7 +115,7 @@ class Executor:
         outcome = Outcome()
         title = f"{request.verb} {subject(request, planned)}"
         try:
-            went_well, missed = await self.dialogs.watch(
+            halted, missed = await self.dialogs.watch(
                 Progress(title, planned.matched),
                 lambda progress: self._run(planned, outcome, progress, staged),
             )
@@ -122,23 +124,28 @@ class Executor:
             await self._report_broken(planned, outcome, error)
             return outcome
         self._remember(request, outcome)
-        await self._report_done(request, planned, outcome, missed, halted=not went_well)
+        await self._report_done(request, planned, outcome, missed, halted)
         return outcome
 
     async def _run(
         self, planned: Plan, outcome: Outcome, progress: Progress, staged: bool
-    ) -> tuple[bool, list[LeftOut]]:
+    ) -> tuple[str, list[LeftOut]]:
+        """Carry it out, and say why it was halted, if it was."""
+        halted = ""
+
+        def report(stage: Stage) -> None:
+            nonlocal halted
+            halted = "" if stage.well or not stage.over else _ended(stage)
+            progress.lines[stage.number - 1 :] = _stage_lines(stage, self.idle())
+
         async with self.link.connection() as connection:
             run = Run(connection, planned, self.by, self.batch_size, progress.reached, outcome)
-            well = True
             if staged:
-                well = await in_stages(
-                    run, self.stage_timeout_s, lambda stage: _report_stage(progress, stage)
-                )
+                await in_stages(run, self.stage_timeout_s, report)
             else:
                 await carry_out(run)
             named = planned.wanted.ids is not None
-            return well, await left_out(connection, planned, outcome) if named else []
+            return halted, await left_out(connection, planned, outcome) if named else []
 
     def _remember(self, request: Request, outcome: Outcome) -> None:
         if request.undoable and outcome.changed:
@@ -164,16 +171,14 @@ class Executor:
             self.dialogs.notify(f"No {scope} can be {request.action.done}")
 
     async def _report_done(
-        self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], *, halted: bool
+        self, request: Request, planned: Plan, outcome: Outcome, missed: Sequence[LeftOut], halted: str
     ) -> None:
         title = f"{count(outcome.changed, 'task')} {request.action.done}"
         rows = _rows(request, missed)
         lines = []
         if halted:
             left = planned.matched - outcome.changed
-            lines.append(
-                f"Halted: too many failed again, or took too long; {count(left, 'task')} left alone."
-            )
+            lines.append(f"Halted: {halted}; {count(left, 'task')} left alone.")
         elif not rows and (apart := planned.matched - outcome.changed) > 0:
             lines.append(f"{count(apart, 'task')} skipped: changed or locked in the meantime.")
         if outcome.changed:
@@ -209,6 +214,15 @@ def _certain(planned: Plan, row: TaskRow) -> bool:
     return planned.action.name != f"priority {row.priority}"
 
 
-def _report_stage(progress: Progress, stage: Stage) -> None:
+def _stage_lines(stage: Stage, idle: str) -> list[str]:
+    """How far a stage is, and what it is waiting for, if nothing moves."""
     ended = f"{stage.tasks - stage.waiting:,} of {count(stage.tasks, 'task')} finished"
-    progress.lines[stage.number - 1 :] = [f"Stage {stage.number}: {ended}, {stage.failed:,} failed again"]
+    line = f"Stage {stage.number}: {ended}, {stage.failed:,} failed again"
+    return [line, f"Waiting: {idle}"] if stage.waiting and idle else [line]
+
+
+def _ended(stage: Stage) -> str:
+    """What a stage came to that did not go well."""
+    if stage.waiting:
+        return f"{stage.waiting:,} of {count(stage.tasks, 'task')} did not finish in time"
+    return f"{stage.failed:,} of {count(stage.tasks, 'task')} failed again"

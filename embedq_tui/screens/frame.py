@@ -176,6 +176,18 @@ def troubles(store: Store) -> list[Trouble]:
     return found
 
 
+def idle(store: Store) -> str:
+    """Why no worker claims tasks at the moment; empty if nothing is known to prevent it."""
+    seen = store.overview
+    if seen is None:
+        return ""
+    for trouble in _ordered(store):
+        return trouble.message
+    if not seen.running:
+        return "no worker is running"
+    return next((trouble.message for trouble in _unavailable(store)), "")
+
+
 def _ordered(store: Store) -> Iterator[Trouble]:
     """A stop or a pause of all workers, with its age."""
     now = store.now()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from embedq_worker.actions.tasks import Run, carry_out
+from embedq_worker.actions.tasks import RETRY_NEXT, Run, carry_out
 from embedq_worker.insights.tasks import statuses_of
 
 STAGES = (10, 100)
@@ -45,7 +45,7 @@ class Stage:
 
 
 async def in_stages(run: Run, timeout_s: float, report: Callable[[Stage], None]) -> bool:
-    """Retry in stages.
+    """Retry in stages; the first ones go ahead of what is waiting, as a backlog may take hours.
 
     Args:
         run: The run of a retry.
@@ -58,9 +58,10 @@ async def in_stages(run: Run, timeout_s: float, report: Callable[[Stage], None])
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
+    ahead = replace(run, planned=replace(run.planned, action=RETRY_NEXT))
     for number, size in enumerate(STAGES, 1):
         before = len(run.outcome.ids)
-        await carry_out(run, limit=size)
+        await carry_out(ahead, limit=size)
         if not await _went_well(run, number, run.outcome.ids[before:], timeout_s, report):
             return False
         if run.outcome.changed >= run.planned.matched:

@@ -131,6 +131,25 @@ async def test_stages(tui: Tui, database: Database, connection: Connection, fail
     worker.cancel()
 
 
+async def test_the_first_stage_does_not_wait_for_the_backlog(tui: Tui, connection: Connection) -> None:
+    await failed_tasks(connection, 12)
+    await queued_articles(connection, 30, slug="backlog")
+    await connection.execute(
+        "UPDATE embedding_tasks SET scheduled_at = now() - interval '1 hour' WHERE status = 'pending'"
+    )
+    options = ["--failed", "--staged", "--stage-timeout", 0]
+    await act(tui, "retry", *options, code=ExitCode.NO, state="halted", changed=10)
+    first = await connection.fetchval(
+        """SELECT count(*) FILTER (WHERE slug LIKE 'failed%')
+           FROM (SELECT slug FROM embedding_tasks WHERE status = 'pending'
+                 ORDER BY embedq_rank(priority), scheduled_at LIMIT 40) AS t"""
+    )
+    waits = await connection.fetchval(
+        "SELECT count(DISTINCT scheduled_at) FROM embedding_tasks WHERE status = 'pending'"
+    )
+    assert (first, waits) == (10, 1), "as old as the oldest, no older"
+
+
 async def test_a_stage_that_nobody_works_on_halts(tui: Tui, connection: Connection) -> None:
     await failed_tasks(connection, 12)
     await act(

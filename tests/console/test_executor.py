@@ -14,6 +14,7 @@ from textual.widgets import Input
 from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.outcome import Tell
+from embedq_tui.dialogs.running import Running
 from embedq_tui.execution.request import cancel, reset, retry
 from embedq_tui.execution.undo import UndoableOperation
 from embedq_worker.actions.tasks import Outcome
@@ -203,6 +204,22 @@ async def test_in_stages(database: Database, connection: Connection, failing: bo
         assert outcome is not None
         assert outcome.changed == (10 if failing else 30)
     worker.cancel()
+
+
+async def test_a_stage_tells_what_it_waits_for(database: Database, connection: Connection) -> None:
+    await failed_tasks(connection, 30)
+    async with bench(database, idle=lambda: "gone fishing", show_after_s=0) as (app, pilot):
+        work = app.begin(app.executor.carry_out(retry(TaskFilter(statuses=("failed",)))))
+        await app.dialog(Confirm)
+        await pilot.press("s")
+        running = await app.dialog(Running)
+        await until(lambda: "gone fishing" in said(running))
+        await pilot.press("escape")
+        await app.dialog(Tell)
+        await pilot.press("enter")
+        outcome = await work.wait()
+    assert outcome is not None
+    assert outcome.changed == 10
 
 
 # -- the rest

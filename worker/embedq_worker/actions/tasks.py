@@ -51,19 +51,31 @@ class Action:
     otherwise: str = ""
 
 
+_FRESH = """status = 'pending', attempts = 0, crash_count = NULL, scheduled_at = {due}, processed_at = NULL,
+       completed_at = NULL, error_message = NULL, worker_id = NULL"""
+
 # Retrying a failed delete would remove what a later task for its article has stored.
 RETRY = Action(
     "retry",
     "retried",
     ("failed",),
-    """status = 'pending', attempts = 0, crash_count = NULL, scheduled_at = m.at, processed_at = NULL,
-       completed_at = NULL, error_message = NULL, worker_id = NULL""",
+    _FRESH.format(due="m.at"),
     """(t.operation <> 'delete' OR NOT EXISTS (
             SELECT FROM embedding_tasks l WHERE l.article_id = t.article_id AND l.operation <> 'delete'
                                             AND l.created_at > t.created_at))""",
     "superseded",
 )
 """A fresh start for failed tasks."""
+
+RETRY_NEXT = replace(
+    RETRY,
+    changes=_FRESH.format(
+        due="""least(m.at, (SELECT w.scheduled_at FROM embedding_tasks w
+                            WHERE w.status = 'pending' AND embedq_rank(w.priority) = embedq_rank(t.priority)
+                              AND w.scheduled_at > '-infinity' ORDER BY w.scheduled_at, w.id LIMIT 1))"""
+    ),
+)
+"""The same, but ahead of the waiting tasks of their priority: for a few, to see whether they succeed now."""
 
 CANCEL = Action(
     "cancel",
