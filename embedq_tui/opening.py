@@ -73,7 +73,7 @@ def open_console(
     settings = settings or chosen.settings(env_file)
     with loading():
         from embedq_tui.console.app import Console
-        from embedq_tui.console.options import Options
+        from embedq_tui.options import Options
 
     if profiles.keys:
         from embedq_tui.console.keys import check_keymap
@@ -90,8 +90,8 @@ def open_console(
     )
     console = Console(settings, chosen, options)
     code = _run(console)
-    if console.supervisor.left is not None:
-        _report_left(console.supervisor.left)
+    if console.desk.supervisor.left is not None:
+        _report_left(console.desk.supervisor.left)
     return code
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.options import Options
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering.picture import settled
 from embedq_tui.supervisor.types import WorkerOptions
@@ -111,7 +111,7 @@ async def _console(settings: Settings, size: tuple[int, int], busy_s: float) -> 
     async with app.run_test(size=size, notifications=True) as pilot:
         await asyncio.sleep(busy_s)
         yield pilot
-        await app.supervisor.stop()
+        await app.desk.supervisor.stop()
 
 
 async def _picture(pilot: Pilot[int], name: str, keys: tuple[str, ...]) -> str:

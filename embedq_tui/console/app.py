@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -20,26 +21,21 @@ from textual.worker import Worker, WorkerState
 from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import AsciiFilter
 from embedq_tui.console.bindings import EVERYWHERE
-from embedq_tui.console.desk import Desk
 from embedq_tui.console.driver import TerminalDriver
-from embedq_tui.console.options import Options
-from embedq_tui.console.palette import Commands
+from embedq_tui.console.palette import Commanded, Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
+from embedq_tui.desk import Desk
 from embedq_tui.heap import forget_widths, settle_again
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable, printable_line
-
-if TYPE_CHECKING:
-    from embedq_tui.dialogs.service import Dialogs
-    from embedq_tui.execution.executor import Executor
-    from embedq_tui.supervisor.supervisor import Supervisor
 
 _SHEET = Path(__file__).with_name("console.tcss")
 
@@ -75,8 +71,8 @@ class Console(App[int]):
         # Set without notifying watchers: nothing is shown yet, and Textual would re-read all style sheets.
         self.set_reactive(App.theme, "ansi-dark" if plain else DARK.name)
         self.stylesheet.set_variables(self.get_css_variables())
-        self.started_with = (settings, profile)
-        self._type_ahead = TypeAhead(self, super().on_event, lambda: self._desk.about_to_ask)
+        self._started_with = (settings, profile)
+        self._type_ahead = TypeAhead(self, super().on_event, lambda: self.desk.about_to_ask)
         self._wire(settings, profile)
         self._serving: Worker[None] | None = None
         self._last = "overview"
@@ -98,7 +94,7 @@ class Console(App[int]):
             self.set_keymap(dict(self.options.keymap))
         self.set_interval(1.0, self._tick)
         if self.options.worker is not None:
-            self.run_worker(self.supervisor.start(), group="supervisor", exit_on_error=False)
+            self.run_worker(self.desk.supervisor.start(), group="supervisor", exit_on_error=False)
         if self.options.companion is not None:
             self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
 
@@ -109,7 +105,7 @@ class Console(App[int]):
 
     async def on_unmount(self) -> None:
         """Let a worker that was not deliberately left running finish its tasks and exit by itself."""
-        await self._desk.close()
+        await self.desk.close()
 
     def _add_modes(self) -> None:
         for entry in ENTRIES:
@@ -130,15 +126,14 @@ class Console(App[int]):
             settings,
             profile,
             read_only=read_only,
-            on_state=lambda: self._state_changed() if session is self.session else None,
-            on_answer=lambda answer: self._answered(answer) if session is self.session else None,
+            on_state=lambda: self._state_changed() if session is self.desk.session else None,
+            on_answer=lambda answer: self._answered(answer) if session is self.desk.session else None,
         )
-        self.session = session
-        self._desk = Desk(self, session, self.options, self._state_changed)
+        self.desk = Desk(self, session, self.options, self._state_changed)
 
     def _serve(self) -> None:
         self._serving = self.run_worker(
-            self.session.run(), name="session", group="session", exclusive=True, exit_on_error=False
+            self.desk.session.run(), name="session", group="session", exclusive=True, exit_on_error=False
         )
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
@@ -157,7 +152,7 @@ class Console(App[int]):
             settings: Where it is.
             profile: The operator's profile of it.
         """
-        if self.supervisor.alive:
+        if self.desk.supervisor.alive:
             self.notify(
                 "This console's worker is still running: stop it or leave it running first", markup=False
             )
@@ -168,30 +163,13 @@ class Console(App[int]):
             await self.remove_mode(entry.name)
         self.clear_notifications()
         self.workers.cancel_group(self, "act")
-        await self._desk.close()
+        await self.desk.close()
         self._wire(settings, profile)
         self._last = "overview"
         self._add_modes()
         self._serve()
         self.switch_mode(name)
         settle_again()
-
-    # -- acting on the database
-
-    @property
-    def dialogs(self) -> Dialogs:
-        """Dialogs that name this database."""
-        return self._desk.dialogs
-
-    @property
-    def executor(self) -> Executor:
-        """Carries out requests on this database."""
-        return self._desk.executor
-
-    @property
-    def supervisor(self) -> Supervisor:
-        """Starts and stops this console's worker."""
-        return self._desk.supervisor
 
     # -- from the store to the screen
 
@@ -206,14 +184,14 @@ class Console(App[int]):
     def subscribe(self, screen: ConsoleScreen) -> None:
         """Subscribe to a screen's questions, and give it the answers already known."""
         questions = tuple(screen.questions())
-        self.session.subscribe(questions)
+        self.desk.session.subscribe(questions)
         screen.take_state()
         for question in questions:
-            if (known := self.session.store.answers.get(question)) is not None:
+            if (known := self.desk.session.store.answers.get(question)) is not None:
                 screen.take(known)
 
     def _state_changed(self) -> None:
-        self._desk.tell_turned()
+        self.desk.tell_turned()
         self._with_shown(lambda screen: screen.take_state())
 
     def _answered(self, answer: Answer[Any]) -> None:
@@ -221,7 +199,7 @@ class Console(App[int]):
 
     def _tick(self) -> None:
         forget_widths()
-        self.session.store.sample()
+        self.desk.session.store.sample()
         self._with_shown(lambda screen: screen.tick())
 
     def _with_shown(self, do: Callable[[ConsoleScreen], None]) -> None:
@@ -257,7 +235,7 @@ class Console(App[int]):
         if name != self.current_mode:
             self._last = self.current_mode
             await self.switch_mode(name)
-        if self.screen.check_action(action, ()) is None and self.dialogs.refused():
+        if self.screen.check_action(action, ()) is None and self.desk.dialogs.refused():
             return
         if not await self.run_action(action, self.screen):
             self.notify("Nothing to do: no suitable rows there", markup=False)
@@ -268,14 +246,14 @@ class Console(App[int]):
 
     def action_refresh(self) -> None:
         """Refresh everything now, and retry a lost connection now."""
-        self.session.again()
+        self.desk.session.again()
 
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def action_profiles(self) -> None:
         """Choose another database."""
         from embedq_tui.screens.profiles import choose_profile
 
-        chosen = await choose_profile(self)
+        chosen = await choose_profile(self.desk, self._started_with)
         if chosen is not None:
             await self.look_at(*chosen)
 
@@ -294,19 +272,19 @@ class Console(App[int]):
         """Apply missing migrations, after confirmation."""
         from embedq_tui.screens.settings.migrate import offer_migrations
 
-        await offer_migrations(self)
+        await offer_migrations(self.desk)
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo(self) -> None:
         """Undo the last action, if possible."""
-        await self.executor.history.undo_last()
+        await self.desk.executor.history.undo_last()
 
     @work(exclusive=True, group="probe", exit_on_error=False)
     async def action_probe(self) -> None:
         """Probe unavailable providers now, without waiting for their circuit breakers."""
         from embedq_tui.screens.probing import try_providers
 
-        await try_providers(self)
+        await try_providers(self.desk)
 
     async def action_quit(self) -> None:
         """Quit; asks what to do with a running worker."""
@@ -314,10 +292,10 @@ class Console(App[int]):
 
     @work(exclusive=True, group="quit", exit_on_error=False)
     async def _quit(self) -> None:
-        if self.supervisor.alive:
+        if self.desk.supervisor.alive:
             from embedq_tui.console.leaving import may_leave
 
-            if not await may_leave(self):
+            if not await may_leave(self.desk):
                 return
         self.exit(0)
 
@@ -326,7 +304,19 @@ class Console(App[int]):
         """Save a screenshot."""
         from embedq_tui.screens.exporting import keep_picture
 
-        await keep_picture(self)
+        await keep_picture(self.desk)
+
+    def show_task(self, task: UUID) -> None:
+        """Show a task's details on top of the current screen."""
+        from embedq_tui.screens.tasks.detail import TaskDetailScreen
+
+        self.push_screen(TaskDetailScreen(task))
+
+    def show_article(self, article: int) -> None:
+        """Show an article's details on top of the current screen."""
+        from embedq_tui.screens.articles.detail import ArticleDetailScreen
+
+        self.push_screen(ArticleDetailScreen(article))
 
     def action_help(self) -> None:
         """Show the keys of this screen."""
@@ -338,9 +328,13 @@ class Console(App[int]):
         """Show every current problem, with advice."""
         from embedq_tui.screens.troubles import TroublesScreen
 
-        self.push_screen(TroublesScreen(self.session))
+        self.push_screen(TroublesScreen(self.desk.session))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette commands that have no key."""
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Screenshot", "Save the screen as SVG", self.action_picture)
+
+
+if TYPE_CHECKING:
+    _commanded: type[Commanded] = Console

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.supervisor.types import WorkerState
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
-
-async def may_leave(console: Console) -> bool:
+async def may_leave(desk: Desk) -> bool:
     """Ask what to do with the worker, and do it. Call it in a Textual worker.
 
     Args:
-        console: The console to quit.
+        desk: Of the console to quit.
 
     Returns:
         Whether it may quit; False if the operator stays.
     """
-    supervisor = console.supervisor
+    supervisor = desk.supervisor
     stopping = supervisor.state is WorkerState.STOPPING
     stop = Choice("force", "Stop it at once and quit", "its tasks return to the queue")
     if not stopping:
         stop = Choice("stop", "Stop it and quit", "it finishes its tasks first")
     leave = Choice("leave", "Leave it running and quit", "it logs to a file")
     title = "This console's worker is " + ("stopping" if stopping else "running")
-    match await ask_choice(console, title, [stop, leave, Choice("stay", "Stay")]):
+    match await ask_choice(desk.app, title, [stop, leave, Choice("stay", "Stay")]):
         case "stop":
-            console.notify("The worker is finishing its tasks; press q again to end it at once", markup=False)
+            desk.dialogs.notify("The worker is finishing its tasks; press q again to end it at once")
             await supervisor.stop()
         case "force":
             await supervisor.force()

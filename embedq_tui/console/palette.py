@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
+from embedq_tui.profiles import Profile
 from embedq_tui.screens import ENTRIES
+from embedq_tui.screens.base import Host
 from embedq_worker.text import printable_line
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 
 class Elsewhere(NamedTuple):
@@ -44,6 +43,16 @@ ELSEWHERE = (
 )
 
 
+class Commanded(Host, Protocol):
+    """The application, as far as the palette knows it."""
+
+    def look_at_profile(self, profile: Profile) -> object:
+        """Switch to the database of a profile."""
+
+    def act_on(self, name: str, action: str) -> object:
+        """Show a screen, and run one of its actions."""
+
+
 class Commands(Provider):
     """Everything with a key on the current screen, and every screen."""
 
@@ -61,17 +70,17 @@ class Commands(Provider):
 
     def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
         """Name, explanation and callback of every command."""
-        console = cast("Console", self.app)
+        console = cast(Commanded, self.app)
         for entry in ENTRIES:
             yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
-        profiles = console.options.profiles
+        profiles = console.desk.options.profiles
         for profile in profiles.by_name.values() if profiles is not None else ():
             name = printable_line(profile.name, 40)
             word = f", {printable_line(profile.environment, 20)}" if profile.environment else ""
             yield f"Database {name}", f"Switch to {name}{word}", partial(console.look_at_profile, profile)
         here = {active.binding.action for active in self.screen.active_bindings.values()}
         for one in ELSEWHERE:
-            if console.current_mode != one.screen or one.action not in here:
+            if self.app.current_mode != one.screen or one.action not in here:
                 place = f"On the {one.screen.capitalize()} screen"
                 yield one.words, place, partial(console.act_on, one.screen, one.action)
         seen: set[str] = set()
@@ -81,9 +90,9 @@ class Commands(Provider):
             if hidden or not active.enabled or binding.action in seen or binding.action == "command_palette":
                 continue
             seen.add(binding.action)
-            run = partial(console.run_action, binding.action, active.node)
+            run = partial(self.app.run_action, binding.action, active.node)
             yield (
-                f"{binding.description} ({console.get_key_display(binding)})",
+                f"{binding.description} ({self.app.get_key_display(binding)})",
                 binding.tooltip or binding.description,
                 run,
             )

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, work
 
+from embedq_tui.desk import Desk
 from embedq_tui.execution.request import Request
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 
 class ActionScreen(ConsoleScreen):
@@ -41,7 +39,7 @@ class ActionScreen(ConsoleScreen):
     # -- for subclasses to use
 
     @work(group="act", exit_on_error=False)
-    async def alone(self, act: Callable[[Console], Awaitable[object]], *, in_turn: bool = False) -> None:
+    async def alone(self, act: Callable[[Desk], Awaitable[object]], *, in_turn: bool = False) -> None:
         """Run an action, unless another one is running.
 
         Args:
@@ -52,7 +50,7 @@ class ActionScreen(ConsoleScreen):
             return
         async with self._one_at_a_time:
             try:
-                await act(self.console)
+                await act(self.desk)
                 self.session.again()
             except EmbedqError as error:
                 self.notify(printable(str(error)), severity="error", markup=False)
@@ -69,7 +67,7 @@ class ActionScreen(ConsoleScreen):
         """Say why changes are refused here."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.binding.action in self.CHANGES:
-            self.console.dialogs.refused()
+            self.desk.dialogs.refused()
 
 
 class RequestingScreen(ActionScreen):
@@ -108,9 +106,9 @@ class RequestingScreen(ActionScreen):
             request: The request, or a coroutine function that builds it, perhaps by asking the database.
         """
 
-        async def act(console: Console) -> None:
+        async def act(desk: Desk) -> None:
             found = request if isinstance(request, Request) else await request()
-            outcome = await console.executor.carry_out(found)
+            outcome = await desk.executor.carry_out(found)
             if outcome is not None and self.alive:
                 self.acted(outcome)
 

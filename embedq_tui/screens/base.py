@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from uuid import UUID
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from embedq_tui.desk import Desk
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import DOUBTFUL, QUIET
 from embedq_tui.screens.frame import alert, tabs, title
@@ -22,9 +24,34 @@ from embedq_tui.widgets.lines import Line
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
     from embedq_tui.live.session import Session
     from embedq_tui.live.store import Store
+
+
+class Host(Protocol):
+    """The application, as far as its screens know it."""
+
+    ascii_only: bool
+
+    @property
+    def desk(self) -> Desk:
+        """For the current database."""
+
+    @property
+    def shown(self) -> ConsoleScreen | None:
+        """The topmost console screen, below any dialogs."""
+
+    def subscribe(self, screen: ConsoleScreen) -> None:
+        """Subscribe to a screen's questions, and give it the answers already known."""
+
+    def action_show(self, name: str) -> None:
+        """Show the screen of this name."""
+
+    def show_task(self, task: UUID) -> None:
+        """Show a task's details on top of the current screen."""
+
+    def show_article(self, article: int) -> None:
+        """Show an article's details on top of the current screen."""
 
 
 class ConsoleScreen(Screen[None], Backdrop):
@@ -76,19 +103,24 @@ class ConsoleScreen(Screen[None], Backdrop):
     # -- for subclasses to use
 
     @property
-    def console(self) -> Console:
+    def console(self) -> Host:
         """The application."""
-        return cast("Console", self.app)
+        return cast(Host, self.app)
+
+    @property
+    def desk(self) -> Desk:
+        """For acting on the current database."""
+        return self.console.desk
 
     @property
     def session(self) -> Session:
         """The session with the current database."""
-        return self.console.session
+        return self.desk.session
 
     @property
     def store(self) -> Store:
         """What is known about the current database."""
-        return self.console.session.store
+        return self.desk.session.store
 
     def unknown(self, looking: str = "loading") -> Text:
         """A placeholder for data that has not arrived: it must not look as if there were none.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.events import Paste
 from textual.suggester import Suggester
 from textual.widgets import Input
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.filters.saved_filters import LONGEST_NAME, load_filters, store_filters
 from embedq_tui.filters.task_filter import is_id
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 
 class Completion(Suggester):
@@ -87,11 +85,11 @@ class FilterLine(Input):
         self.action_cursor_right()
 
 
-async def save_filter(console: Console, text: str) -> None:
+async def save_filter(desk: Desk, text: str) -> None:
     """Save a filter under a name. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
         text: The filter.
 
     Raises:
@@ -99,21 +97,21 @@ async def save_filter(console: Console, text: str) -> None:
     """
     saved = load_filters()
     name = await ask_text(
-        console,
+        desk.app,
         "Save this filter as",
         note=text or "all tasks",
         complaint=lambda name: "" if 0 < len(name) <= LONGEST_NAME else f"1 to {LONGEST_NAME} characters",
     )
     if name is not None:
         store_filters({**saved, name: text})
-        console.notify(f"Saved as {name}", markup=False)
+        desk.dialogs.notify(f"Saved as {name}")
 
 
-async def recall_filter(console: Console) -> str | None:
+async def recall_filter(desk: Desk) -> str | None:
     """Let the operator choose a saved filter. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
 
     Returns:
         The filter's text; None if none was chosen.
@@ -123,12 +121,12 @@ async def recall_filter(console: Console) -> str | None:
     """
     saved = load_filters()
     if not saved:
-        console.notify("No saved filters yet; press w to save the current one", markup=False)
+        desk.dialogs.notify("No saved filters yet; press w to save the current one")
         return None
     choices = [Choice(name, name, text or "all tasks") for name, text in saved.items()]
-    name = await ask_choice(console, "Saved filters", [*choices, Choice("", "Delete one of them")])
+    name = await ask_choice(desk.app, "Saved filters", [*choices, Choice("", "Delete one of them")])
     if name == "":
-        name = await ask_choice(console, "Delete which filter?", choices)
+        name = await ask_choice(desk.app, "Delete which filter?", choices)
         if name is not None:
             store_filters({other: text for other, text in saved.items() if other != name})
         return None

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
-from embedq_tui.rendering.lines import breaker_reason
+from embedq_tui.live.troubles import TRY_NOW, troubles, unavailable
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.health import Code, orders
+from embedq_worker.insights.health import Code
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 
 SPACED = 100
 """Width from which the tabs are spaced out, and can carry numbers."""
-
-
-TRY_NOW = "n: probe it now"
-"""What to do about an unavailable provider, besides the advice of its circuit breaker."""
-
-_CIRCUIT = {"open": "circuit breaker open", "cooling": "provider rate-limited"}
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
@@ -123,7 +115,7 @@ def alert(store: Store, width: int) -> Text:
     hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
         hint = f"M: migrate {hint}"
-    elif any(_unavailable(store)):
+    elif any(unavailable(store)):
         hint = f"{TRY_NOW} {hint}"
     return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
 
@@ -132,76 +124,3 @@ def _with_hint(message: Text, hint: str, width: int) -> Text:
     line = Text.assemble(message)  # a copy, so that the hint does not inherit its style
     line.truncate(max(width - cell_len(hint) - 2, 20), overflow="ellipsis")
     return line.append(f"  {hint}", QUIET) if hint else line
-
-
-class Trouble(NamedTuple):
-    """A problem.
-
-    Attributes:
-        message: What is wrong, in one line.
-        advice: What to do about it; may be empty.
-    """
-
-    message: str
-    advice: str = ""
-
-
-def troubles(store: Store) -> list[Trouble]:
-    """Every current problem while the database responds, the most severe first."""
-    ordered, unavailable = list(_ordered(store)), list(_unavailable(store))
-    judged = () if store.health is None else store.health.issues
-    known = {
-        Code.STOPPED,
-        Code.PAUSED,
-        *([Code.PROVIDER_OPEN] if unavailable else []),
-    }  # shown from live data instead
-    found = ordered + unavailable
-    found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
-    seconds = store.skew_s()
-    if seconds is not None:
-        side = "ahead of" if seconds > 0 else "behind"
-        found.append(
-            Trouble(
-                f"the clock of this machine is {age(abs(seconds))} {side} the database's",
-                "synchronise the clocks with NTP",
-            )
-        )
-    if store.hearing is Hearing.DEAF:
-        found.append(
-            Trouble(
-                "notifications do not arrive over this connection; polling every second instead",
-                "connect directly to the primary server, not to a replica or a transaction-pooling PgBouncer",
-            )
-        )
-    return found
-
-
-def idle(store: Store) -> str:
-    """Why no worker claims tasks at the moment; empty if nothing is known to prevent it."""
-    seen = store.overview
-    if seen is None:
-        return ""
-    for trouble in _ordered(store):
-        return trouble.message
-    if not seen.running:
-        return "no worker is running"
-    return next((trouble.message for trouble in _unavailable(store)), "")
-
-
-def _ordered(store: Store) -> Iterator[Trouble]:
-    """A stop or a pause of all workers, with its age."""
-    now = store.now()
-    if store.overview is not None and now is not None:
-        for issue in orders(store.overview.control, now):
-            yield Trouble(issue.message, issue.advice)
-
-
-def _unavailable(store: Store) -> Iterator[Trouble]:
-    """Providers that are not being called at the moment, with the time until the next attempt."""
-    now = store.now()
-    for row in store.overview.providers if store.overview and now else ():
-        if row.state != "closed":
-            left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
-            again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
-            advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
-            yield Trouble(f"{_CIRCUIT.get(row.state, row.state)}, {again}: {breaker_reason(row)}", advice)

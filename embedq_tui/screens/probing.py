@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.rendering.probed import describe
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.schema.state import require_current
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
-
 ANSWER_S = 60.0
 """Seconds to wait for an answer; the operator can stop waiting earlier."""
 
 
-async def try_providers(console: Console) -> None:
+async def try_providers(desk: Desk) -> None:
     """Have every unavailable provider probed, and report the result. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
 
     async def ask(_: Progress) -> list[Probed]:
-        async with console.session.link.connection() as connection:
+        async with desk.session.link.connection() as connection:
             await require_current(connection)
-            dead_s, by = console.session.settings.dead_after_s, console.options.operator
+            dead_s, by = desk.session.settings.dead_after_s, desk.options.operator
             return await probe(connection, None, by, dead_s=dead_s, within_s=ANSWER_S)
 
     progress = Progress("Probing unavailable providers", stop="Don't wait")
-    probed = await console.dialogs.attempt(progress, ask)
+    probed = await desk.dialogs.attempt(progress, ask)
     if probed is None:
         return
-    console.session.again()
+    desk.session.again()
     if not probed:
-        console.dialogs.notify("Every provider is available; there is nothing to probe")
+        desk.dialogs.notify("Every provider is available; there is nothing to probe")
     for one in probed:
-        console.dialogs.notify("\n".join(filter(None, (describe(one), one.advice))), bad=one.held)
+        desk.dialogs.notify("\n".join(filter(None, (describe(one), one.advice))), bad=one.held)

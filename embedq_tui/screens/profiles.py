@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Static
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import OneOf
 from embedq_tui.dialogs.dialog import show, text_of
 from embedq_tui.profiles import Profile, load_profiles
@@ -18,9 +19,6 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 NAME_WIDTH = 16
 
@@ -45,16 +43,19 @@ class Place:
         return self.profile.name or "environment"
 
 
-async def choose_profile(console: Console) -> tuple[Settings, Profile] | None:
+async def choose_profile(
+    desk: Desk, started_with: tuple[Settings, Profile]
+) -> tuple[Settings, Profile] | None:
     """Let the operator choose a database. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the current database.
+        started_with: Settings and profile of the database that the console was started with.
 
     Returns:
         Its settings and profile; None if none was chosen.
     """
-    file = console.options.profiles.file if console.options.profiles is not None else None
+    file = desk.options.profiles.file if desk.options.profiles is not None else None
     note = ""
     named: Iterable[Profile] = ()
     try:  # read again: the file may have changed since the start
@@ -64,21 +65,21 @@ async def choose_profile(console: Console) -> tuple[Settings, Profile] | None:
             note = f"No others in {profiles.file}; see docs/configuration.md to add some."
     except EmbedqError as error:
         note = str(error)
-    settings, started = console.started_with
+    settings, started = started_with
     places = [Place(started, settings)]
-    places += [_place(profile, console) for profile in named if profile.name != started.name]
+    places += [_place(profile, desk) for profile in named if profile.name != started.name]
     current = next(
-        (at for at, place in enumerate(places) if place.profile.name == console.session.profile.name), 0
+        (at for at, place in enumerate(places) if place.profile.name == desk.session.profile.name), 0
     )
-    chosen = await show(console, ProfilesScreen(places, current, note))
+    chosen = await show(desk.app, ProfilesScreen(places, current, note))
     if chosen is None or chosen.settings is None:
         return None
     return chosen.settings, chosen.profile
 
 
-def _place(profile: Profile, console: Console) -> Place:
+def _place(profile: Profile, desk: Desk) -> Place:
     try:
-        return Place(profile, profile.settings(console.options.env_file))
+        return Place(profile, profile.settings(desk.options.env_file))
     except EmbedqError as error:
         return Place(profile, None, error.message)
 

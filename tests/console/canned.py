@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.desk import Desk
-from embedq_tui.console.options import Options
+from embedq_tui.desk import Desk
 from embedq_tui.execution.executor import Executor
 from embedq_tui.execution.request import NAMED, Counted, Request
 from embedq_tui.execution.undo import UndoHistory
@@ -23,6 +22,7 @@ from embedq_tui.live import store
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Judge, Look, Rights, Store
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens import base, frame
 from embedq_tui.screens.articles import screen as articles
@@ -213,4 +213,4 @@ class CannedConsole(Console):
             self._world, settings, profile, on_state=self._state_changed, on_answer=self._answered
         )
         self.session = session
-        self._desk = CannedDesk(self, session, self._state_changed, supervised=self._supervised)
+        self.desk = CannedDesk(self, session, self._state_changed, supervised=self._supervised)

@@ -10,10 +10,10 @@ from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.options import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_worker.settings import Settings
 from tests.support.databases import Database
@@ -41,7 +41,7 @@ async def console(
     """
     app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
-        store = app.session.store
+        store = app.desk.session.store
         await eventually(lambda: bool((store.overview or store.error) and store.access))
         yield pilot
 
@@ -55,7 +55,7 @@ def with_stub(database: Database, stub: ProviderStub) -> Settings:
 
 def store(pilot: ConsolePilot) -> Store:
     """What the console knows of the database."""
-    return cast(Console, pilot.app).session.store
+    return cast(Console, pilot.app).desk.session.store
 
 
 async def eventually(condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:

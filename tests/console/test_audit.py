@@ -177,7 +177,7 @@ async def test_no_row_is_lost_over_a_lost_connection_and_late_commits(
         proxy.refuses = True
         proxy.cut()
         await log(connection, "b", "c")
-        await until(lambda: pilot.app.session.store.lost is not None)  # type: ignore[attr-defined]
+        await until(lambda: pilot.app.desk.session.store.lost is not None)  # type: ignore[attr-defined]
         assert under_cursor(screen) == "a"
         proxy.refuses = False
         await pilot.press("ctrl+r")

@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
-from embedq_tui.console.options import Options
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole

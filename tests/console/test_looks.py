@@ -132,7 +132,7 @@ def test_lost_connection(snap_compare: Compare) -> None:
         await rest(pilot, "Task failed")
         CLOCK.at += 42
         error = Unreachable("db.example:5432/articles cannot be reached: connection refused")
-        cast(Console, pilot.app).session.store.was_lost(Lost(error, CLOCK.at - 40, CLOCK.at + 12, 5))
+        cast(Console, pilot.app).desk.session.store.was_lost(Lost(error, CLOCK.at - 40, CLOCK.at + 12, 5))
         await rest(pilot, "no answer")
 
     assert snap_compare(console(MAIN["overview"]), terminal_size=SMALL, run_before=lose)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.options import Options
 from embedq_tui.dialogs.dialog import Dialog
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text
 from tests.support.content import queued_articles, until_true
@@ -34,13 +34,13 @@ async def switching(
     options = Options(OPERATOR, profiles=load_profiles(file))
     app = Console(database.settings, Profile(), options)
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
-        await until(lambda: app.session.store.overview is not None)
+        await until(lambda: app.desk.session.store.overview is not None)
         yield pilot
 
 
 def session_place(pilot: ConsolePilot) -> str:
     assert isinstance(pilot.app, Console)
-    return pilot.app.session.link.place
+    return pilot.app.desk.session.link.place
 
 
 async def choose(pilot: ConsolePilot, *, down: int) -> None:
@@ -94,8 +94,8 @@ async def test_an_answer_of_the_database_before_that_comes_late_is_dropped(
         await pilot.pause()
         assert "first-" not in shown(pilot)
         assert isinstance(pilot.app, Console)
-        assert pilot.app.session.store.overview is not None
-        assert pilot.app.session.store.overview.queue.counts.pending == 5
+        assert pilot.app.desk.session.store.overview is not None
+        assert pilot.app.desk.session.store.overview.queue.counts.pending == 5
 
 
 async def until_waiting(connection: Connection) -> None:
@@ -132,19 +132,19 @@ async def test_a_database_that_cannot_be_reached_is_lost_and_one_can_go_back(
         await pilot.press("2")
         await until_text(pilot, "first-0")
         await choose(pilot, down=2)
-        await until(lambda: app.session.store.lost is not None)
+        await until(lambda: app.desk.session.store.lost is not None)
         await until_text(pilot, "127.0.0.1:1/nothing")
         assert "first-" not in shown(pilot)
-        assert app.session.read_only
+        assert app.desk.session.read_only
         await pilot.press("ctrl+o")
         await until_text(pilot, "Databases")
         assert "hidden-word" not in shown(pilot)
         await pilot.press("up", "enter")  # one that cannot be chosen says why, and the list stays
         await until_text(pilot, "no such file")
-        assert app.session.store.lost is not None
+        assert app.desk.session.store.lost is not None
         await pilot.press("up", "enter")
         await until_text(pilot, "first-0")
-        assert not app.session.read_only
+        assert not app.desk.session.read_only
 
 
 async def test_the_database_stays_while_a_worker_of_the_console_runs(
@@ -154,7 +154,7 @@ async def test_the_database_stays_while_a_worker_of_the_console_runs(
     async with switching(database, tmp_path / "profiles.toml", text) as pilot:
         app = pilot.app
         assert isinstance(app, Console)
-        await app.supervisor.start()
+        await app.desk.supervisor.start()
         place = session_place(pilot)
         await pilot.press("ctrl+o")
         await until_text(pilot, "Databases")
@@ -162,4 +162,4 @@ async def test_the_database_stays_while_a_worker_of_the_console_runs(
         await until(lambda: not isinstance(app.screen, Dialog))
         await pilot.pause()
         assert session_place(pilot) == place
-        await app.supervisor.force()
+        await app.desk.supervisor.force()

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.options import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import Dialog
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.schema.state import require_current
@@ -35,7 +35,9 @@ async def unmigrated(settings: Settings, *, read_only: bool = False) -> AsyncIte
     """A console on a database that has no tables of ours."""
     app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
     async with app.run_test(size=(100, 30), notifications=True, tooltips=True) as pilot:
-        await until(lambda: app.session.store.error is not None and app.session.store.access is not None)
+        await until(
+            lambda: app.desk.session.store.error is not None and app.desk.session.store.access is not None
+        )
         yield pilot
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.options import Options
+from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table

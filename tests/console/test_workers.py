@@ -92,7 +92,7 @@ async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
 async def test_all_of_a_long_line_of_the_log_can_be_read_and_what_is_read_stays(database: Database) -> None:
     async with console(database.settings) as pilot:
         await pilot.press("5")
-        log = cast(Console, pilot.app).supervisor.log
+        log = cast(Console, pilot.app).desk.supervisor.log
         log.add(f"first {'word ' * 60}its end")
         await until_text(pilot, "its end")
         for number in range(200):

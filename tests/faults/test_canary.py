@@ -226,7 +226,7 @@ async def test_pictures_and_exports_of_the_console_hold_no_secret(
         app = cast(Console, pilot.app)
         for key in "123456789":
             await pilot.press(key)
-            asked = app.session.store.answers
+            asked = app.desk.session.store.answers
             questions = set(app.shown.questions() if app.shown else ())
             await eventually(lambda questions=questions, asked=asked: questions <= asked.keys())  # type: ignore[misc]
             await pilot.pause()

@@ -33,7 +33,7 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
 ) -> None:
     await add_failed(connection, "first")
     async with console(replica.settings, (120, 40)) as pilot:
-        session = cast(Console, pilot.app).session
+        session = cast(Console, pilot.app).desk.session
         assert session.read_only
         await pilot.press("2")
         await until_text(pilot, "first")
@@ -53,7 +53,7 @@ async def test_the_console_turns_read_only_with_its_server_and_back(replica: Dat
     await promote(replica)
     server = await replica.connect()
     async with console(replica.settings, (120, 40)) as pilot:
-        session = cast(Console, pilot.app).session
+        session = cast(Console, pilot.app).desk.session
         await eventually(lambda: not session.read_only)
         await server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         await server.execute("SELECT pg_reload_conf()")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from embedq_tui.desk import Desk
 from embedq_tui.screens.actions import ActionScreen
 from embedq_worker.actions.bulk import Operation
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 
 class ArticleQueueing(ActionScreen):
@@ -45,8 +43,8 @@ class ArticleQueueing(ActionScreen):
 
         chosen = dict(self.chosen_articles())
 
-        async def act(console: Console) -> None:
-            if await queue(console, chosen) and self.alive:
+        async def act(desk: Desk) -> None:
+            if await queue(desk, chosen) and self.alive:
                 self.queued()
 
         if chosen:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
@@ -18,38 +17,35 @@ from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema.needs import Category
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
-
-async def run_backfill(console: Console) -> None:
+async def run_backfill(desk: Desk) -> None:
     """Count what would be queued, ask, and queue it. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs = console.dialogs
+    dialogs = desk.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
-    planned = await dialogs.attempt(progress, lambda reached: _plan(console, reached))
+    planned = await dialogs.attempt(progress, lambda reached: _plan(desk, reached))
     if planned is None:
         return
     if not planned.tasks:
         await dialogs.tell(Report("Nothing to queue", list(plan_lines(planned))))
         return
-    chosen = await _choose(console, planned)
+    chosen = await _choose(desk, planned)
     if chosen is not None and await dialogs.confirm(_confirmation(chosen)) is Decision.YES:
-        await _carry_out(console, chosen)
+        await _carry_out(desk, chosen)
 
 
-async def _plan(console: Console, progress: Progress) -> Planned:
-    settings = console.session.settings
+async def _plan(desk: Desk, progress: Progress) -> Planned:
+    settings = desk.session.settings
     target = await target_of(settings)
-    async with console.session.link.connection() as connection:
+    async with desk.session.link.connection() as connection:
         options = BackfillOptions(target.model, settings.max_retries)
         return await plan_backfill(connection, settings, target, options, progress.reached)
 
 
-async def _choose(console: Console, planned: Planned) -> Planned | None:
+async def _choose(desk: Desk, planned: Planned) -> Planned | None:
     """Ask which articles to queue, and with which priority."""
     wrong = [category for category in WORDS if planned.plan.counts[category].to_queue]
     categories = frozenset(wrong)
@@ -59,13 +55,13 @@ async def _choose(console: Console, planned: Planned) -> Planned | None:
             for category in wrong
         ]
         whole = Choice(categories, f"All {planned.tasks:,}")
-        wanted = await ask_choice(console, "Which articles do you want to queue?", [whole, *among])
+        wanted = await ask_choice(desk.app, "Which articles do you want to queue?", [whole, *among])
         if wanted is None:
             return None
         categories = wanted
     chosen = planned.only(categories, "low")
     title = f"Priority of {count(chosen.tasks, 'task')}"
-    priority = await ask_priority(console, title, "low")
+    priority = await ask_priority(desk.app, title, "low")
     return None if priority is None else chosen.only(categories, priority)
 
 
@@ -80,13 +76,13 @@ def _confirmation(planned: Planned) -> Confirmation:
     return Confirmation(title, lines, f"Queue {planned.tasks:,}")
 
 
-async def _carry_out(console: Console, planned: Planned) -> None:
-    dialogs = console.dialogs
+async def _carry_out(desk: Desk, planned: Planned) -> None:
+    dialogs = desk.dialogs
     progress = Progress(f"Queueing {count(planned.tasks, 'task')}", planned.tasks)
-    ended = await dialogs.attempt(progress, lambda reached: _run(console, planned, reached))
+    ended = await dialogs.attempt(progress, lambda reached: _run(desk, planned, reached))
     if ended is None:
         if progress.stopping:
-            await _report_stopped(console)
+            await _report_stopped(desk)
         return
     queued = count(ended.progress.queued, "task")
     if ended.state == "done":
@@ -99,36 +95,36 @@ async def _carry_out(console: Console, planned: Planned) -> None:
     )
 
 
-async def _report_stopped(console: Console) -> None:
+async def _report_stopped(desk: Desk) -> None:
     """Report what was queued according to the database: a last batch may have gone through."""
     looking = Progress("Checking what was queued", stop="Cancel")
-    found = await console.dialogs.attempt(looking, lambda _: _last(console))
+    found = await desk.dialogs.attempt(looking, lambda _: _last(desk))
     if found is not None:
         title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
         rest = "Queued tasks stay queued. b: resume, B: roll back."
-        await console.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
+        await desk.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
 
 
-async def _run(console: Console, planned: Planned, progress: Progress) -> Run:
+async def _run(desk: Desk, planned: Planned, progress: Progress) -> Run:
     def report(so_far: Run) -> None:
         progress.reached(so_far.progress.queued)
         progress.lines = [f"{count(so_far.progress.articles, 'article')} examined"]
 
-    async with console.session.link.connection() as connection:
+    async with desk.session.link.connection() as connection:
         return await backfill.run(
-            connection, planned.options, by=console.options.operator, planned=planned.tasks, progress=report
+            connection, planned.options, by=desk.options.operator, planned=planned.tasks, progress=report
         )
 
 
-async def take_back(console: Console) -> None:
+async def take_back(desk: Desk) -> None:
     """Remove the pending tasks of the last backfill, after confirmation.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs = console.dialogs
+    dialogs = desk.dialogs
     looking = Progress("Loading the last backfill", stop="Cancel")
-    found = await dialogs.attempt(looking, lambda _: _last(console))
+    found = await dialogs.attempt(looking, lambda _: _last(desk))
     if found is None:
         return
     pending = found.tasks.get("pending", 0)
@@ -138,7 +134,7 @@ async def take_back(console: Console) -> None:
     if await dialogs.confirm(_back_confirmation(found, pending)) is not Decision.YES:
         return
     progress = Progress(f"Removing {count(pending, 'task')}", pending or None)
-    removed = await dialogs.attempt(progress, lambda reached: _rollback(console, found, reached))
+    removed = await dialogs.attempt(progress, lambda reached: _rollback(desk, found, reached))
     if removed is not None:
         dialogs.notify(f"{count(removed, 'task')} removed\noperation {found.id}")
     elif progress.stopping:
@@ -146,8 +142,8 @@ async def take_back(console: Console) -> None:
         await dialogs.tell(Report(title, ["Press B to continue with the rest."]))
 
 
-async def _last(console: Console) -> Operation:
-    found = await console.session.ask(LastBackfill())
+async def _last(desk: Desk) -> Operation:
+    found = await desk.session.ask(LastBackfill())
     if found is None:
         raise EmbedqError("no backfill has run yet")
     return found
@@ -168,8 +164,6 @@ def _back_confirmation(found: Operation, pending: int) -> Confirmation:
     return Confirmation(title, lines, f"Remove {pending:,}", danger=True)
 
 
-async def _rollback(console: Console, found: Operation, progress: Progress) -> int:
-    async with console.session.link.connection() as connection:
-        return await bulk.rollback(
-            connection, found.id, by=console.options.operator, progress=progress.reached
-        )
+async def _rollback(desk: Desk, found: Operation, progress: Progress) -> int:
+    async with desk.session.link.connection() as connection:
+        return await bulk.rollback(connection, found.id, by=desk.options.operator, progress=progress.reached)

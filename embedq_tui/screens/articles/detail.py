@@ -174,7 +174,7 @@ class ArticleDetailScreen(ArticleQueueing):
         """Copy the slug."""
         if self._found is not None:
             slug = self._found.article.slug
-            self.console.copy_to_clipboard(slug)
+            self.app.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
     @on(KeyedTable.RowSelected, "#chunks")
@@ -192,12 +192,10 @@ class ArticleDetailScreen(ArticleQueueing):
             self.notify(printable(str(error)), severity="error", markup=False)
             return
         shown = text if text is not None else "This chunk no longer exists."
-        await self.console.dialogs.tell(Report(f"Chunk {index}", [shown]))
+        await self.desk.dialogs.tell(Report(f"Chunk {index}", [shown]))
 
     @on(KeyedTable.RowSelected, "#tasks")
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.tasks.detail import TaskDetailScreen
-
-            self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
+            self.console.show_task(UUID(event.row_key.value))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import PathCompletion, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
@@ -16,9 +16,6 @@ from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 NAMED = 5
 """Number of skipped files that a question lists."""
@@ -39,33 +36,33 @@ class _Done:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-async def run_import(console: Console) -> None:
+async def run_import(desk: Desk) -> None:
     """Ask for files, show what would happen, and import them. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs = console.dialogs
-    if dialogs.refused() or (files := await _ask(console)) is None:
+    dialogs = desk.dialogs
+    if dialogs.refused() or (files := await _ask(desk)) is None:
         return
     found = _Done()
     looking = Progress("Comparing files with articles", files.number, noun="file", stop="Cancel")
-    if await dialogs.attempt(looking, lambda progress: _store(console, files, None, found, progress)) is None:
+    if await dialogs.attempt(looking, lambda progress: _store(desk, files, None, found, progress)) is None:
         return
     if not found.counts.created and not found.counts.updated:
         title = "Nothing to import"
         await dialogs.tell(Report(title, [_words(found.counts)], _rows(found.skipped)))
         return
     title = f"Priority for embedding {count(found.counts.queued, 'article')}"
-    priority = await ask_priority(console, title, "normal") if found.counts.queued else "normal"
+    priority = await ask_priority(desk.app, title, "normal") if found.counts.queued else "normal"
     if priority is not None and await dialogs.confirm(_confirmation(files, found, priority)) is Decision.YES:
-        await _carry_out(console, files, priority)
+        await _carry_out(desk, files, priority)
 
 
-async def _ask(console: Console) -> _Files | None:
+async def _ask(desk: Desk) -> _Files | None:
     """Ask for files and a target folder, and count the files."""
     path = await ask_text(
-        console,
+        desk.app,
         "Import which file or folder?",
         note="Markdown, on the machine the console runs on. Folders are searched recursively.",
         placeholder="~/handbook",
@@ -75,7 +72,7 @@ async def _ask(console: Console) -> _Files | None:
     if path is None:
         return None
     folder = await ask_text(
-        console,
+        desk.app,
         "Into which article folder?",
         note="The articles go into this folder and its subfolders. Empty: keep the files' own folders.",
         complaint=lambda text: "" if len(text) <= MAX_FOLDER else f"at most {MAX_FOLDER} characters",
@@ -84,7 +81,7 @@ async def _ask(console: Console) -> _Files | None:
         return None
     wanted = _whole(path)
     looking = Progress("Finding files", noun="file", stop="Cancel")
-    number = await console.dialogs.attempt(looking, lambda _: count_files([wanted]))
+    number = await desk.dialogs.attempt(looking, lambda _: count_files([wanted]))
     return None if number is None else _Files(wanted, folder_of(folder), number)
 
 
@@ -101,7 +98,7 @@ def _complaint(text: str) -> str:
 
 
 async def _store(
-    console: Console, files: _Files, priority: Priority | None, done: _Done, progress: Progress
+    desk: Desk, files: _Files, priority: Priority | None, done: _Done, progress: Progress
 ) -> bool:
     """Import files; without a priority, only find out what would happen."""
 
@@ -110,9 +107,9 @@ async def _store(
         done.skipped.extend(batch.skipped)
         progress.reached(progress.done + len(batch.articles) + len(batch.skipped))
 
-    retries = console.session.settings.max_retries
-    options = ImportOptions(console.options.operator, retries, priority or "normal", dry_run=priority is None)
-    async with console.session.link.connection() as connection:
+    retries = desk.session.settings.max_retries
+    options = ImportOptions(desk.options.operator, retries, priority or "normal", dry_run=priority is None)
+    async with desk.session.link.connection() as connection:
         await import_files(connection, [files.path], files.folder, options, report)
     return True
 
@@ -130,10 +127,10 @@ def _confirmation(files: _Files, found: _Done, priority: Priority) -> Confirmati
     return Confirmation(f"Import {count(stored, 'article')} from {files.path}?", lines, f"Import {stored:,}")
 
 
-async def _carry_out(console: Console, files: _Files, priority: Priority) -> None:
-    dialogs, done = console.dialogs, _Done()
+async def _carry_out(desk: Desk, files: _Files, priority: Priority) -> None:
+    dialogs, done = desk.dialogs, _Done()
     progress = Progress(f"Importing {count(files.number, 'file')}", files.number, noun="file")
-    ended = await dialogs.attempt(progress, lambda progress: _store(console, files, priority, done, progress))
+    ended = await dialogs.attempt(progress, lambda progress: _store(desk, files, priority, done, progress))
     if ended is None:
         if progress.done or progress.stopping:
             title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"

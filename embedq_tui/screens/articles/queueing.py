@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.output import count
@@ -14,31 +14,28 @@ from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.schema.state import require_current
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
-
-async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
+async def queue(desk: Desk, chosen: Mapping[int, str]) -> bool:
     """Queue articles after asking for a priority. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
         chosen: Their ids and slugs.
 
     Returns:
         Whether it was completed.
     """
-    dialogs = console.dialogs
+    dialogs = desk.dialogs
     if dialogs.refused():
         return False
     named = next(iter(chosen.values())) if len(chosen) == 1 else count(len(chosen), "marked article")
-    priority = await ask_priority(console, f"Queue {named} with which priority?", "normal")
+    priority = await ask_priority(desk.app, f"Queue {named} with which priority?", "normal")
     if priority is None:
         return False
     outcome = Requeued()
     progress = Progress(f"Queueing {count(len(chosen), 'article')}", len(chosen), noun="article")
     done = await dialogs.attempt(
-        progress, lambda reached: _run(console, tuple(chosen), priority, outcome, reached)
+        progress, lambda reached: _run(desk, tuple(chosen), priority, outcome, reached)
     )
     words = [*describe(outcome)]
     if done is not None:
@@ -49,15 +46,15 @@ async def queue(console: Console, chosen: Mapping[int, str]) -> bool:
 
 
 async def _run(
-    console: Console, articles: tuple[int, ...], priority: Priority, outcome: Requeued, progress: Progress
+    desk: Desk, articles: tuple[int, ...], priority: Priority, outcome: Requeued, progress: Progress
 ) -> Requeued:
-    async with console.session.link.connection() as connection:
+    async with desk.session.link.connection() as connection:
         await require_current(connection)
         return await queue_articles(
             connection,
             articles,
-            by=console.options.operator,
-            max_attempts=console.session.settings.max_retries,
+            by=desk.options.operator,
+            max_attempts=desk.session.settings.max_retries,
             priority=priority,
             outcome=outcome,
             progress=progress.reached,

@@ -252,9 +252,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.articles.detail import ArticleDetailScreen
-
-            self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
+            self.console.show_article(int(event.row_key.value))
 
     # -- keys
 
@@ -281,14 +279,14 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         """Copy the slug of the article under the cursor."""
         articles = self._page.articles if self._page is not None else ()
         for slug in [one.slug for one in articles if str(one.id) == self.table.current]:
-            self.console.copy_to_clipboard(slug)
+            self.app.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
     def action_search(self) -> None:
         """Search by meaning."""
         from embedq_tui.screens.articles.search import ArticleSearchScreen
 
-        self.console.push_screen(ArticleSearchScreen(self.wanted.folder))
+        self.app.push_screen(ArticleSearchScreen(self.wanted.folder))
 
     # -- the filter
 
@@ -326,7 +324,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         progress = Progress("Counting articles by state", noun="article")
         question = Covered(lambda found: progress.reached(found.articles), DAY_S)
         try:
-            found = await self.console.dialogs.watch(progress, lambda _: self.session.ask(question))
+            found = await self.desk.dialogs.watch(progress, lambda _: self.session.ask(question))
         except Stopped:
             return
         except EmbedqError as error:
@@ -339,4 +337,4 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     async def action_export(self) -> None:
         """Export all that match to a file."""
         pages = all_pages(self.session, self.wanted, self._view.direction)
-        await export(self.console, "articles", pages)
+        await export(self.desk, "articles", pages)

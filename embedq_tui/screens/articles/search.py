@@ -209,9 +209,7 @@ class ArticleSearchScreen(ConsoleScreen):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            from embedq_tui.screens.articles.detail import ArticleDetailScreen
-
-            self.console.push_screen(ArticleDetailScreen(int(event.row_key.value)))
+            self.console.show_article(int(event.row_key.value))
 
     def action_query(self) -> None:
         """Focus the query."""

@@ -304,22 +304,20 @@ class AuditScreen(Filtering[Wanted]):
         """Open the row's task."""
         row = self._rows.current
         if row is not None and row.task_id is not None:
-            from embedq_tui.screens.tasks.detail import TaskDetailScreen
-
-            self.app.push_screen(TaskDetailScreen(row.task_id))
+            self.console.show_task(row.task_id)
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo_row(self) -> None:
         """Undo the row's operation."""
         row = self._rows.current
         if row is not None and (operation := operation_of(row)) is not None:
-            await self.console.executor.history.undo(operation)
+            await self.desk.executor.history.undo(operation)
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
         """Export all matching rows to a file, newest first."""
         if (wanted := self._roll.filter) is not None:
-            await export(self.console, "audit", self._pages(wanted))
+            await export(self.desk, "audit", self._pages(wanted))
 
     async def _pages(self, wanted: AuditFilter) -> AsyncIterator[Sequence[object]]:
         after: Cursor | None = None

@@ -314,9 +314,9 @@ class FailuresScreen(TaskTableScreen):
         from embedq_tui.screens.tasks.screen import TasksScreen
 
         self.console.action_show("tasks")
-        tasks = self.console.screen_stack[0]
-        while self.console.screen is not tasks:  # details of a task opened earlier
-            self.console.pop_screen()
+        tasks = self.app.screen_stack[0]
+        while self.app.screen is not tasks:  # details of a task opened earlier
+            self.app.pop_screen()
         if isinstance(tasks, TasksScreen):
             tasks.call_next(tasks.look_for, of_group(group.fingerprint))
 
@@ -329,7 +329,7 @@ class FailuresScreen(TaskTableScreen):
         async def pages() -> AsyncIterator[Sequence[object]]:
             yield groups
 
-        await export(self.console, "failures", pages(), total=len(groups))
+        await export(self.desk, "failures", pages(), total=len(groups))
 
     def action_copy(self) -> None:
         """Copy the group's newest error, as stored."""

@@ -118,7 +118,7 @@ class MetricsScreen(ConsoleScreen):
     async def action_export(self) -> None:
         """Export the figures of each period to a file."""
         if self._measured is not None:
-            await export(self.console, "metrics", self._exported(self._measured.plotted))
+            await export(self.desk, "metrics", self._exported(self._measured.plotted))
 
     async def _exported(self, found: Metrics) -> AsyncIterator[Sequence[object]]:
         yield [document(period) for period in found.periods]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
@@ -21,25 +21,22 @@ from embedq_worker.queue.counts import Drift, miscounted, repair_counts
 from embedq_worker.schema.state import require_current
 from embedq_worker.service.maintenance import Cleaned, count_expired
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
-
 LONGEST_DAYS = 36_500
 
 # -- cleaning up
 
 
-async def clean_up(console: Console) -> None:
+async def clean_up(desk: Desk) -> None:
     """Delete old data, after counting and confirmation. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs, settings = console.dialogs, console.session.settings
+    dialogs, settings = desk.dialogs, desk.session.settings
     if dialogs.refused():
         return
     text = await ask_text(
-        console,
+        desk.app,
         "Delete data older than how many days?",
         value=str(settings.cleanup_retention_days),
         note="Completed tasks, audit rows, metrics, ended workers. Failed tasks are kept. "
@@ -50,13 +47,13 @@ async def clean_up(console: Console) -> None:
         return
     days = int(text)
     counting = Progress("Counting old rows", noun="row", stop="Cancel")
-    found = await dialogs.attempt(counting, lambda _: _count(console, days))
+    found = await dialogs.attempt(counting, lambda _: _count(desk, days))
     if found is None:
         return
     if not found.total:
         dialogs.notify(f"Nothing is older than {count(days, 'day')}")
     elif await dialogs.confirm(_clean_confirmation(found, days)) is Decision.YES:
-        await _clean(console, found, days)
+        await _clean(desk, found, days)
 
 
 def _days_complaint(text: str) -> str:
@@ -64,8 +61,8 @@ def _days_complaint(text: str) -> str:
     return "" if fits else f"enter a number of days, 1 to {LONGEST_DAYS:,}"
 
 
-async def _count(console: Console, days: int) -> Cleaned:
-    async with console.session.link.connection() as connection:
+async def _count(desk: Desk, days: int) -> Cleaned:
+    async with desk.session.link.connection() as connection:
         await require_current(connection)
         return await count_expired(connection, days=days)
 
@@ -77,8 +74,8 @@ def _clean_confirmation(found: Cleaned, days: int) -> Confirmation:
     return Confirmation(title, lines, f"Delete {found.total:,}", word, danger=True)
 
 
-async def _clean(console: Console, found: Cleaned, days: int) -> None:
-    dialogs = console.dialogs
+async def _clean(desk: Desk, found: Cleaned, days: int) -> None:
+    dialogs = desk.dialogs
     progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
     missed = "A worker is running the clean-up already; nothing was deleted here."
 
@@ -86,7 +83,7 @@ async def _clean(console: Console, found: Cleaned, days: int) -> None:
         def report(deleted: Cleaned) -> None:
             progress.reached(deleted.total)
 
-        deleted = await clean(console.session.settings, days, found, console.options.operator, report)
+        deleted = await clean(desk.session.settings, days, found, desk.options.operator, report)
         return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
 
     outcome = await dialogs.attempt(progress, run)
@@ -100,28 +97,28 @@ async def _clean(console: Console, found: Cleaned, days: int) -> None:
 # -- the trigger
 
 
-async def switch_trigger(console: Console) -> None:
+async def switch_trigger(desk: Desk) -> None:
     """Install the trigger on articles, or remove it, after confirmation. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs = console.dialogs
+    dialogs = desk.dialogs
     looking = Progress("Checking the trigger", stop="Cancel")
-    found = await dialogs.attempt(looking, lambda _: _trigger(console))
+    found = await dialogs.attempt(looking, lambda _: _trigger(desk))
     if found is None:
         return
     install = not found.enabled
     if await dialogs.confirm(_trigger_confirmation(found, install=install)) is not Decision.YES:
         return
     title = "Installing the trigger" if install else "Removing the trigger"
-    after = await dialogs.attempt(Progress(title), lambda _: _switch(console, install=install))
+    after = await dialogs.attempt(Progress(title), lambda _: _switch(desk, install=install))
     if after is not None:
         dialogs.notify(trigger_words(after))
 
 
-async def _trigger(console: Console) -> ArticleTrigger:
-    async with console.session.link.connection() as connection:
+async def _trigger(desk: Desk) -> ArticleTrigger:
+    async with desk.session.link.connection() as connection:
         await require_current(connection)
         return await article_trigger.status(connection)
 
@@ -136,11 +133,11 @@ def _trigger_confirmation(found: ArticleTrigger, *, install: bool) -> Confirmati
     return Confirmation("Install the trigger on the table articles?", lines, "Install")
 
 
-async def _switch(console: Console, *, install: bool) -> ArticleTrigger:
-    by = console.options.operator
-    async with console.session.link.connection() as connection:
+async def _switch(desk: Desk, *, install: bool) -> ArticleTrigger:
+    by = desk.options.operator
+    async with desk.session.link.connection() as connection:
         if install:
-            retries = console.session.settings.max_retries
+            retries = desk.session.settings.max_retries
             await article_trigger.install(connection, max_attempts=retries, by=by)
         else:
             await article_trigger.remove(connection, by=by)
@@ -150,19 +147,19 @@ async def _switch(console: Console, *, install: bool) -> ArticleTrigger:
 # -- verifying
 
 
-async def verify(console: Console) -> None:
+async def verify(desk: Desk) -> None:
     """Check counts and embeddings against the data, report what is wrong, and offer to repair it.
 
     The check is allowed in read-only mode. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    dialogs = console.dialogs
+    dialogs = desk.dialogs
     title = "Comparing counts with tasks, and embeddings with articles"
     found = await dialogs.attempt(
         Progress(title, noun="article", stop="Cancel"),
-        lambda progress: _prove(console, progress),
+        lambda progress: _prove(desk, progress),
         changes=False,
     )
     if found is None:
@@ -173,17 +170,17 @@ async def verify(console: Console) -> None:
         return
     choices = list(_repairs(found))
     if choices:
-        chosen = await ask_choice(console, "What do you want to repair?", [*choices, Choice("", "Nothing")])
+        chosen = await ask_choice(desk.app, "What do you want to repair?", [*choices, Choice("", "Nothing")])
         if chosen == "counts":
-            await _repair(console, found)
+            await _repair(desk, found)
         elif chosen == "articles":
-            await run_backfill(console)
+            await run_backfill(desk)
 
 
-async def _prove(console: Console, progress: Progress) -> Verified:
-    settings = console.session.settings
+async def _prove(desk: Desk, progress: Progress) -> Verified:
+    settings = desk.session.settings
     target = await target_of(settings)
-    async with console.session.link.connection() as connection:
+    async with desk.session.link.connection() as connection:
         return await prove(connection, settings, target.model, progress=progress.reached)
 
 
@@ -197,17 +194,17 @@ def _repairs(found: Verified) -> list[Choice[str]]:
     return choices
 
 
-async def _repair(console: Console, found: Verified) -> None:
-    dialogs = console.dialogs
+async def _repair(desk: Desk, found: Verified) -> None:
+    dialogs = desk.dialogs
     lines = [each.line for each in found.drift]
     lines.append("They are set to COUNT(*) while others keep writing; no task is changed.")
     title = f"Correct {count(len(found.drift), 'stored count')}?"
     if await dialogs.confirm(Confirmation(title, lines, f"Repair {len(found.drift)}")) is Decision.YES:
-        repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda _: _recount(console))
+        repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda _: _recount(desk))
         if repaired is not None:
             dialogs.notify(f"{count(len(repaired), 'count')} corrected")
 
 
-async def _recount(console: Console) -> list[Drift]:
-    async with console.session.link.connection() as connection:
-        return await repair_counts(connection, console.options.operator)
+async def _recount(desk: Desk) -> list[Drift]:
+    async with desk.session.link.connection() as connection:
+        return await repair_counts(connection, desk.options.operator)

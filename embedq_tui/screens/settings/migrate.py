@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
@@ -15,9 +16,6 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
 from embedq_worker.schema.state import MigrationState, status
 from embedq_worker.settings import Settings
-
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
 
 NAMED = 6
 """Number of migrations that the question lists."""
@@ -39,18 +37,18 @@ class Schema(Question[list[MigrationState]]):
         return await status(connection)
 
 
-async def offer_migrations(app: Console) -> bool:
+async def offer_migrations(desk: Desk) -> bool:
     """Offer to apply missing migrations. Call it in a Textual worker.
 
     Args:
-        app: The console.
+        desk: Of the database.
 
     Returns:
         Whether the schema is now up to date.
     """
-    dialogs = app.dialogs
+    dialogs = desk.dialogs
     looking = Progress("Checking the schema", stop="Cancel")
-    states = await dialogs.attempt(looking, lambda _: app.session.ask(Schema()))
+    states = await dialogs.attempt(looking, lambda _: desk.session.ask(Schema()))
     if states is None:
         return False
     missing = [state for state in states if state.state == "pending"]
@@ -63,11 +61,11 @@ async def offer_migrations(app: Console) -> bool:
         return True
     if await dialogs.confirm(_confirmation(states, missing)) is not Decision.YES:
         return False
-    return await _apply(app, missing)
+    return await _apply(desk, missing)
 
 
-async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
-    dialogs, lines = app.dialogs, list[str]()
+async def _apply(desk: Desk, missing: Sequence[MigrationState]) -> bool:
+    dialogs, lines = desk.dialogs, list[str]()
     progress = Progress(f"Applying {count(len(missing), 'migration')}", len(missing), noun="migration")
 
     def report(line: str) -> None:
@@ -76,11 +74,11 @@ async def _apply(app: Console, missing: Sequence[MigrationState]) -> bool:
 
     async def run(progress: Progress) -> list[int]:
         return await migrations.up(
-            app.session.settings, report, applied_one=lambda _: progress.reached(progress.done + 1)
+            desk.session.settings, report, applied_one=lambda _: progress.reached(progress.done + 1)
         )
 
     applied = await dialogs.attempt(progress, run)
-    app.session.again()
+    desk.session.again()
     if applied is not None:
         dialogs.notify(f"{count(len(applied), 'migration')} applied: the schema is up to date")
         return True

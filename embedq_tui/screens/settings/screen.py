@@ -123,7 +123,7 @@ class SettingsScreen(ActionScreen):
     def on_mount(self) -> None:
         """Read the settings' sources, once: the values in force were read at start-up."""
         session = self.session
-        self._rows = session.profile.described(session.settings, self.console.options.env_file)
+        self._rows = session.profile.described(session.settings, self.desk.options.env_file)
         warnings = [Text(f"Warning: {printable_line(one)}", DOUBTFUL) for one in session.settings.warnings()]
         shown = self.query_one("#warnings", Static)
         shown.update(Text("\n").join(warnings))
@@ -255,7 +255,7 @@ class SettingsScreen(ActionScreen):
     def action_copy(self) -> None:
         """Copy the setting under the cursor, as shown."""
         if (row := self._current) is not None:
-            self.console.copy_to_clipboard(f"{row.name}={row.value}")
+            self.app.copy_to_clipboard(f"{row.name}={row.value}")
             self.notify(f"Copied: {row.name}", markup=False)
 
     def action_back(self) -> None:

@@ -238,9 +238,7 @@ class StuckScreen(TaskTableScreen):
     @on(DataTable.RowSelected)
     def _details(self, event: DataTable.RowSelected) -> None:
         if event.row_key.value is not None:
-            from embedq_tui.screens.tasks.detail import TaskDetailScreen
-
-            self.app.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
+            self.console.show_task(UUID(event.row_key.value))
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
@@ -249,7 +247,7 @@ class StuckScreen(TaskTableScreen):
         async def pages() -> AsyncIterator[Sequence[object]]:
             yield (await self.session.ask(WhatIsStuck(self._by, limit=EXPORTED))).tasks
 
-        await export(self.console, "stuck", pages())
+        await export(self.desk, "stuck", pages())
 
     def action_copy(self) -> None:
         """Copy the ids of the selected tasks."""

@@ -59,7 +59,7 @@ class TaskActions(RequestingScreen):
             what: The tasks in words.
         """
         choices = [Choice(priority, priority) for priority in PRIORITIES]
-        priority = await ask_choice(self.console, f"Priority of {what}", choices, start=1)
+        priority = await ask_choice(self.app, f"Priority of {what}", choices, start=1)
         if priority is not None:
             self.carry_out(prioritise(wanted, priority, scope=_scope(names), names=names))
 
@@ -96,7 +96,7 @@ class TaskActions(RequestingScreen):
         """Copy the ids of the selected tasks, one per line."""
         chosen = list(self.chosen_tasks())
         if chosen:
-            self.console.copy_to_clipboard("\n".join(map(str, chosen)))
+            self.app.copy_to_clipboard("\n".join(map(str, chosen)))
             copied = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
             self.notify(f"Copied: {copied}", markup=False)
 

@@ -250,20 +250,18 @@ class TaskDetailScreen(TaskActions):
 
     def action_open_article(self) -> None:
         """Open the task's article."""
-        from embedq_tui.screens.articles.detail import ArticleDetailScreen
-
         if self._found is not None and self._found.article is not None:
-            self.console.push_screen(ArticleDetailScreen(self._found.article.id))
+            self.console.show_article(self._found.article.id)
 
     def action_copy_error(self) -> None:
         """Copy the error with its stack trace."""
         if self._found is not None:
             text = "\n\n".join(filter(None, (self._found.task.error, self._found.stack_trace)))
-            self.console.copy_to_clipboard(text[:COPIED])
+            self.app.copy_to_clipboard(text[:COPIED])
             self.notify(f"Copied: {min(len(text), COPIED):,} characters of the error", markup=False)
 
     @on(KeyedTable.RowSelected, "#related")
     def _go(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
+            self.console.show_task(UUID(event.row_key.value))

@@ -137,7 +137,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_save_filter(self) -> None:
         """Save the filter under a name."""
         try:
-            await save_filter(self.console, format_filter(self.wanted))
+            await save_filter(self.desk, format_filter(self.wanted))
         except EmbedqError as error:
             self._report(error)
 
@@ -145,7 +145,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_saved_filters(self) -> None:
         """Apply a saved filter."""
         try:
-            text = await recall_filter(self.console)
+            text = await recall_filter(self.desk)
             if text is not None:
                 self.look_for(parse_filter(text))
         except EmbedqError as error:
@@ -160,7 +160,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_export(self) -> None:
         """Write tasks to a file."""
         wanted, total = self.exported()
-        await export(self.console, "tasks", self._pages(wanted), total=total)
+        await export(self.desk, "tasks", self._pages(wanted), total=total)
 
     async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
         view = self.listing.view  # marked tasks may have been claimed in the meantime

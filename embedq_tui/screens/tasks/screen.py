@@ -16,7 +16,6 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
-from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.listing import TaskView
 from embedq_tui.screens.tasks.questions import Matching, TaskList
@@ -214,7 +213,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     def _open(self, event: KeyedTable.RowSelected) -> None:
         event.stop()
         if event.row_key.value is not None:
-            self.console.push_screen(TaskDetailScreen(UUID(event.row_key.value)))
+            self.console.show_task(UUID(event.row_key.value))
 
     # -- acting
 

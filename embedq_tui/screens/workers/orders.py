@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
+from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
@@ -14,17 +14,14 @@ from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from embedq_worker.text import printable_line
 
-if TYPE_CHECKING:
-    from embedq_tui.console.app import Console
-
 # -- one
 
 
-async def set_pace(console: Console, row: WorkerRow, wanted: int) -> bool:
+async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
     """Set how many batches a worker processes at once. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
         row: The worker.
         wanted: Number of batches.
 
@@ -33,46 +30,46 @@ async def set_pace(console: Console, row: WorkerRow, wanted: int) -> bool:
     """
 
     async def give(_: Progress) -> bool:
-        async with console.session.link.connection() as connection:
-            return await fleet.set_concurrency(connection, row.id, wanted, console.options.operator)
+        async with desk.session.link.connection() as connection:
+            return await fleet.set_concurrency(connection, row.id, wanted, desk.options.operator)
 
-    return await _give_to(console, row, give, f"will process {count(wanted, 'batch', 'batches')} at once")
+    return await _give_to(desk, row, give, f"will process {count(wanted, 'batch', 'batches')} at once")
 
 
-async def end_worker(console: Console, row: WorkerRow, *, force: bool) -> None:
+async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
     """Shut down a worker, after confirmation. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
         row: The worker.
         force: It does not finish its tasks but returns them to the queue.
     """
-    if console.dialogs.refused():
+    if desk.dialogs.refused():
         return
     held = f"It holds {count(row.in_hand, 'task')}" + (
         ", returned to the queue at once." if force else " and finishes them first."
     )
     title = f"Shut down worker {_place(row)}?"
     asked = Confirmation(title, [held, "Other workers carry on."], "Shut down", danger=force)
-    if await console.dialogs.confirm(asked) is not Decision.YES:
+    if await desk.dialogs.confirm(asked) is not Decision.YES:
         return
 
     async def give(_: Progress) -> bool:
-        async with console.session.link.connection() as connection:
-            return await fleet.stop_worker(connection, row.id, force=force, by=console.options.operator)
+        async with desk.session.link.connection() as connection:
+            return await fleet.stop_worker(connection, row.id, force=force, by=desk.options.operator)
 
-    await _give_to(console, row, give, "was asked to shut down")
+    await _give_to(desk, row, give, "was asked to shut down")
 
 
 async def _give_to(
-    console: Console, row: WorkerRow, give: Callable[[Progress], Awaitable[bool]], done: str
+    desk: Desk, row: WorkerRow, give: Callable[[Progress], Awaitable[bool]], done: str
 ) -> bool:
     """Give an order to a worker, and tell the operator the outcome."""
-    heard = await console.dialogs.attempt(Progress(f"Worker {_place(row)}"), give)
+    heard = await desk.dialogs.attempt(Progress(f"Worker {_place(row)}"), give)
     if heard is not None:
         words = done if heard else "is no longer running"
-        console.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
-        console.session.again()
+        desk.dialogs.notify(f"Worker {_place(row)} {words}", bad=not heard)
+        desk.session.again()
     return bool(heard)
 
 
@@ -83,35 +80,35 @@ def _place(row: WorkerRow) -> str:
 # -- all
 
 
-async def pause_or_resume(console: Console) -> None:
+async def pause_or_resume(desk: Desk) -> None:
     """Pause all workers, or let them claim tasks again. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    seen = await _look_now(console)
+    seen = await _look_now(desk)
     if seen is None:
         return
     if seen.control.paused_at is not None:
-        await _give(console, Order.RESUME, "Resume all workers?", "They claim tasks again.")
+        await _give(desk, Order.RESUME, "Resume all workers?", "They claim tasks again.")
     else:
         await _give(
-            console, Order.PAUSE, "Pause all workers?", "They keep running but claim no tasks until resumed."
+            desk, Order.PAUSE, "Pause all workers?", "They keep running but claim no tasks until resumed."
         )
 
 
-async def stop_or_start(console: Console) -> None:
+async def stop_or_start(desk: Desk) -> None:
     """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker.
 
     Args:
-        console: The console.
+        desk: Of the database.
     """
-    seen = await _look_now(console)
+    seen = await _look_now(desk)
     if seen is None:
         return
     if seen.control.stopped_at is not None:
         await _give(
-            console,
+            desk,
             Order.START,
             "Let workers claim tasks again?",
             "This lifts the stop. It starts no workers.",
@@ -120,24 +117,24 @@ async def stop_or_start(console: Console) -> None:
     alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
     title = f"Stop {count(alive, 'worker')} on all hosts?"
     line = "They finish their tasks and exit. No worker claims tasks until the stop is lifted."
-    await _give(console, Order.STOP, title, line, danger=True)
+    await _give(desk, Order.STOP, title, line, danger=True)
 
 
-async def _look_now(console: Console) -> Overview | None:
+async def _look_now(desk: Desk) -> Overview | None:
     """A fresh overview: a key that toggles must not act on an outdated state."""
     looking = Progress("Checking the workers")
-    return await console.dialogs.attempt(looking, lambda _: console.session.ask(Look()))
+    return await desk.dialogs.attempt(looking, lambda _: desk.session.ask(Look()))
 
 
-async def _give(console: Console, order: Order, title: str, line: str, *, danger: bool = False) -> None:
+async def _give(desk: Desk, order: Order, title: str, line: str, *, danger: bool = False) -> None:
     asked = Confirmation(title, [line], order.value.capitalize(), danger=danger)
-    if await console.dialogs.confirm(asked) is not Decision.YES:
+    if await desk.dialogs.confirm(asked) is not Decision.YES:
         return
 
     async def give(_: Progress) -> int:
-        async with console.session.link.connection() as connection:
-            return len(await fleet.command(connection, order, console.options.operator))
+        async with desk.session.link.connection() as connection:
+            return len(await fleet.command(connection, order, desk.options.operator))
 
-    if await console.dialogs.attempt(Progress(title), give) is not None:
-        console.dialogs.notify(f"All workers: {order.value}")
-        console.session.again()
+    if await desk.dialogs.attempt(Progress(title), give) is not None:
+        desk.dialogs.notify(f"All workers: {order.value}")
+        desk.session.again()

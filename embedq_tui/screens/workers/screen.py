@@ -171,7 +171,7 @@ class WorkersScreen(ConsoleScreen):
 
     @property
     def _supervisor(self) -> Supervisor:
-        return self.console.supervisor
+        return self.desk.supervisor
 
     @property
     def _chosen(self) -> WorkerRow | None:
@@ -194,7 +194,7 @@ class WorkersScreen(ConsoleScreen):
 
     def action_start(self) -> None:
         """Start this console's worker."""
-        if not self.console.dialogs.refused():
+        if not self.desk.dialogs.refused():
             self._supervise(self._supervisor.start)
 
     def action_stop(self) -> None:
@@ -218,7 +218,7 @@ class WorkersScreen(ConsoleScreen):
 
         async def reset() -> None:
             returned = await self._supervisor.reset()
-            self.console.dialogs.notify(f"Worker reset; {count(returned, 'task')} returned to the queue")
+            self.desk.dialogs.notify(f"Worker reset; {count(returned, 'task')} returned to the queue")
 
         self._supervise(reset)
 
@@ -228,7 +228,7 @@ class WorkersScreen(ConsoleScreen):
         try:
             await do()
         except EmbedqError as error:
-            self.console.dialogs.notify(str(error), bad=True)
+            self.desk.dialogs.notify(str(error), bad=True)
         self._draw()
         self.session.again()
 
@@ -236,12 +236,12 @@ class WorkersScreen(ConsoleScreen):
     async def action_pace(self, by: int) -> None:
         """Let the selected worker process more or fewer batches at once, on any host."""
         row = self._chosen
-        if row is None or self.console.dialogs.refused():
+        if row is None or self.desk.dialogs.refused():
             return
         wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
         self._asked[row.id] = (wanted, time.monotonic())
         async with self._pacing:  # in order, so that the last order wins
-            if not await set_pace(self.console, row, wanted):
+            if not await set_pace(self.desk, row, wanted):
                 self._asked.pop(row.id, None)
 
     def _paced(self, row: WorkerRow) -> int:
@@ -253,23 +253,23 @@ class WorkersScreen(ConsoleScreen):
     async def action_end_one(self, force: bool) -> None:
         """Shut down the selected worker, on any host."""
         if (row := self._chosen) is not None:
-            await end_worker(self.console, row, force=force)
+            await end_worker(self.desk, row, force=force)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:
         """Pause or resume all workers."""
-        await pause_or_resume(self.console)
+        await pause_or_resume(self.desk)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_stop_all(self) -> None:
         """Stop all workers on all hosts, or lift a stop."""
-        await stop_or_start(self.console)
+        await stop_or_start(self.desk)
 
     def action_copy(self) -> None:
         """Copy the log."""
         lines = self._supervisor.log.tail(LOG_LINES)
         self.app.copy_to_clipboard("\n".join(line.text for line in lines))
-        self.console.dialogs.notify(f"{count(len(lines), 'line')} copied")
+        self.desk.dialogs.notify(f"{count(len(lines), 'line')} copied")
 
 
 def _concurrency(row: WorkerRow) -> int:

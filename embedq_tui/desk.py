@@ -1,4 +1,4 @@
-"""The objects that act on one database, created on first use so that the first frame does not wait."""
+"""What screens work with on one database, each part created on first use: the first frame does not wait."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
-from embedq_tui.console.options import Options
 from embedq_tui.live.session import Session
+from embedq_tui.options import Options
 
 if TYPE_CHECKING:
     from embedq_tui.dialogs.service import Dialogs
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """Dialogs, executor and worker supervisor of one session.
+    """One database as an operator works on it: its session, dialogs, executor and worker supervisor.
 
     Args:
         app: The application to show dialogs in.
         session: The session with the database.
         options: How the console was started.
         on_change: Called when the state of this console's worker changes.
+
+    Attributes:
+        app, session, options: As given.
     """
 
     def __init__(
         self, app: App[Any], session: Session, options: Options, on_change: Callable[[], None]
     ) -> None:
-        self._app = app
-        self._session = session
-        self._options = options
+        self.app = app
+        self.session = session
+        self.options = options
         self._on_change = on_change
         self._read_only: str | None = None
         self._dialogs: Dialogs | None = None
@@ -50,9 +53,9 @@ class Desk:
             from embedq_tui.dialogs.dialog import Place
             from embedq_tui.dialogs.service import Dialogs
 
-            session, profile = self._session, self._session.profile
+            session, profile = self.session, self.session.profile
             place = Place(session.link.place, profile.badge, profile.badge_colour)
-            self._dialogs = Dialogs(self._app, place, lambda: session.read_only)
+            self._dialogs = Dialogs(self.app, place, lambda: session.read_only)
         return self._dialogs
 
     @property
@@ -61,9 +64,9 @@ class Desk:
         if self._executor is None:
             from embedq_tui.execution.executor import Executor
             from embedq_tui.execution.undo import UndoHistory
-            from embedq_tui.screens.frame import idle
+            from embedq_tui.live.troubles import idle
 
-            session, by = self._session, self._options.operator
+            session, by = self.session, self.options.operator
             history = UndoHistory(self.dialogs, session.link, by)
             self._executor = Executor(self.dialogs, session.link, by, history, lambda: idle(session.store))
         return self._executor
@@ -74,15 +77,15 @@ class Desk:
         if self._supervisor is None:
             from embedq_tui.supervisor.supervisor import Supervisor
 
-            settings = self._session.settings
-            self._supervisor = Supervisor(settings, self._options.worker, on_change=self._on_change)
+            settings = self.session.settings
+            self._supervisor = Supervisor(settings, self.options.worker, on_change=self._on_change)
         return self._supervisor
 
     def tell_turned(self) -> None:
         """Notify the operator when the database becomes read-only or writable again."""
-        if self._session.store.access is None:
+        if self.session.store.access is None:
             return
-        before, self._read_only = self._read_only, self._session.read_only
+        before, self._read_only = self._read_only, self.session.read_only
         if before is None or bool(before) == bool(self._read_only):
             return
         message = f"Now read-only: {self._read_only}" if self._read_only else "No longer read-only"

@@ -1,0 +1,90 @@
+"""What is wrong with a database at the moment, in an operator's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from embedq_tui.live.store import Store
+from embedq_tui.rendering.lines import breaker_reason
+from embedq_worker.database.listener import Hearing
+from embedq_worker.insights.health import Code, orders
+from embedq_worker.text import age
+
+TRY_NOW = "n: probe it now"
+"""What to do about an unavailable provider, besides the advice of its circuit breaker."""
+
+_CIRCUIT = {"open": "circuit breaker open", "cooling": "provider rate-limited"}
+
+
+class Trouble(NamedTuple):
+    """A problem.
+
+    Attributes:
+        message: What is wrong, in one line.
+        advice: What to do about it; may be empty.
+    """
+
+    message: str
+    advice: str = ""
+
+
+def troubles(store: Store) -> list[Trouble]:
+    """Every current problem while the database responds, the most severe first."""
+    ordered, held = list(_ordered(store)), list(unavailable(store))
+    judged = () if store.health is None else store.health.issues
+    known = {
+        Code.STOPPED,
+        Code.PAUSED,
+        *([Code.PROVIDER_OPEN] if held else []),
+    }  # shown from live data instead
+    found = ordered + held
+    found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
+    seconds = store.skew_s()
+    if seconds is not None:
+        side = "ahead of" if seconds > 0 else "behind"
+        found.append(
+            Trouble(
+                f"the clock of this machine is {age(abs(seconds))} {side} the database's",
+                "synchronise the clocks with NTP",
+            )
+        )
+    if store.hearing is Hearing.DEAF:
+        found.append(
+            Trouble(
+                "notifications do not arrive over this connection; polling every second instead",
+                "connect directly to the primary server, not to a replica or a transaction-pooling PgBouncer",
+            )
+        )
+    return found
+
+
+def idle(store: Store) -> str:
+    """Why no worker claims tasks at the moment; empty if nothing is known to prevent it."""
+    seen = store.overview
+    if seen is None:
+        return ""
+    for trouble in _ordered(store):
+        return trouble.message
+    if not seen.running:
+        return "no worker is running"
+    return next((trouble.message for trouble in unavailable(store)), "")
+
+
+def _ordered(store: Store) -> Iterator[Trouble]:
+    """A stop or a pause of all workers, with its age."""
+    now = store.now()
+    if store.overview is not None and now is not None:
+        for issue in orders(store.overview.control, now):
+            yield Trouble(issue.message, issue.advice)
+
+
+def unavailable(store: Store) -> Iterator[Trouble]:
+    """Providers that are not being called at the moment, with the time until the next attempt."""
+    now = store.now()
+    for row in store.overview.providers if store.overview and now else ():
+        if row.state != "closed":
+            left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
+            again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
+            advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
+            yield Trouble(f"{_CIRCUIT.get(row.state, row.state)}, {again}: {breaker_reason(row)}", advice)
