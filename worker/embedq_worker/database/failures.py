@@ -154,11 +154,15 @@ def one_line(error: BaseException) -> str:
     return printable_line(str(error)[:2_000], 500) or type(error).__name__
 
 
-_CONNECTION_ERRORS = (
+_SICK = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,  # the disk cannot be read or written
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,
@@ -166,20 +170,23 @@ _CONNECTION_ERRORS = (
 _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
     asyncpg.InternalClientError,
 )
 _CONFLICT_TRIES = 8
 
 
-async def persist(call: Callable[[], Awaitable[T]]) -> T:
+async def persist(
+    call: Callable[[], Awaitable[T]], on_failure: Callable[[Exception], None] = lambda error: None
+) -> T:
     """Retry a call until the database answers it.
 
-    While the database is unreachable or read-only, the call is retried for ever with backoff; cancel the
-    caller to end that. A call may have taken effect although its answer was lost, so it must be idempotent.
+    While the database is unreachable, read-only, locked, or out of disk or other resources, the call is
+    retried for ever with backoff; cancel the caller to end that. A call may have taken effect although its
+    answer was lost, so it must be idempotent.
 
     Args:
         call: Makes the call; called once per attempt.
+        on_failure: Called with each failure that is followed by another attempt.
 
     Raises:
         asyncpg.PostgresError: An error that a retry would not change, or a conflict that does not end.
@@ -188,13 +195,15 @@ async def persist(call: Callable[[], Awaitable[T]]) -> T:
     for tries in count():
         try:
             return await call()
-        except _CONNECTION_ERRORS as error:
+        except _SICK as error:
             # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
             refused = isinstance(error, ValueError)
             if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
                 raise
-        except _CONFLICTS:
+            on_failure(error)
+        except _CONFLICTS as error:
             if tries >= _CONFLICT_TRIES:
                 raise
+            on_failure(error)
         await asyncio.sleep(backoff.delay_s(tries))
     raise AssertionError("unreachable")

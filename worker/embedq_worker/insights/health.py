@@ -16,6 +16,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.overview import Control, Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
+from embedq_worker.queue.words import REFUSED
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
@@ -38,6 +39,7 @@ class Code(StrEnum):
     STOPPED = "stopped"
     PAUSED = "paused"
     NO_WORKER = "no_worker"
+    DATABASE_REFUSES = "database_refuses"
     PROVIDER_OPEN = "provider_open"
     BACKLOG = "backlog"
     OLDEST_PENDING = "oldest_pending"
@@ -167,6 +169,7 @@ class _Findings:
         """Issues, the most severe first."""
         yield from orders(self.seen.control, self.seen.at)
         yield from self._workers()
+        yield from self._refused()
         yield from self._providers()
         yield from self._queue()
         yield from self._stall()
@@ -206,6 +209,20 @@ class _Findings:
             1,
             "counts",
         )
+
+    def _refused(self) -> Iterator[Issue]:
+        alive = [worker for worker in self.seen.workers if worker.liveness is Liveness.ALIVE]
+        notes = [worker.note for worker in alive if worker.note.startswith(REFUSED)]
+        if notes:
+            yield Issue(
+                Code.DATABASE_REFUSES,
+                f"PostgreSQL refuses statements of {len(notes)} of {len(alive)} workers: "
+                f"{notes[0].removeprefix(REFUSED)}",
+                "correct what it says; the workers keep retrying, and no task is charged an attempt",
+                len(notes),
+                0,
+                "counts",
+            )
 
     def _providers(self) -> Iterator[Issue]:
         used = {worker.provider for worker in self.seen.workers}

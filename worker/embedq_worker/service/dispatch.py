@@ -179,9 +179,11 @@ class Dispatcher:
             if not self._claiming_failed:
                 self._log.warning("claiming failed", error=explained(error, self._settings).message)
             self._claiming_failed = True
+            self._pipeline.refusals.refused(self, error)
             await first_of(self.ending, timeout_s=DATABASE_PAUSE_S)
             return []
         self._claiming_failed = False
+        self._pipeline.refusals.ended(self)
         self._metrics.claim(perf_counter() - began, len(tasks))
         return tasks
 

@@ -13,6 +13,7 @@ from embedq_worker.logs import Log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.breaker import Held
 from embedq_worker.queue.claims import Scope
+from embedq_worker.queue.words import REFUSED
 from embedq_worker.text import stamp
 from embedq_worker.waits import first_of
 
@@ -38,6 +39,7 @@ class Heartbeat:
         every_s: Seconds between beats.
         poll_s: Seconds within which it should receive an order while notifications do not arrive.
         in_hand: Returns how many tasks the worker holds.
+        refused: Returns what the database has been refusing for a while; empty if nothing.
         on_order: Called when an operator tells this worker to exit.
         on_resize: Called when an operator changes its concurrency.
         concurrency: Concurrent batches.
@@ -58,6 +60,7 @@ class Heartbeat:
         every_s: float,
         poll_s: float,
         in_hand: Callable[[], int],
+        refused: Callable[[], str],
         on_order: StopOrder,
         on_resize: Callable[[int], None],
         concurrency: int,
@@ -73,6 +76,8 @@ class Heartbeat:
         self._unsignalled_every_s = min(every_s, max(poll_s, ASK_EVERY_S))
         self._signalled = False
         self._in_hand = in_hand
+        self._refused = refused
+        self._was_refused = False
         self._on_order = on_order
         self._on_resize = on_resize
         self._log = log
@@ -111,7 +116,10 @@ class Heartbeat:
 
     @property
     def note(self) -> str:
-        """Why the worker does not claim; empty if it does."""
+        """Why the worker does not get on; empty if it does."""
+        refused = self._refused()
+        if refused:
+            return f"{REFUSED}{refused}"
         return self._note or (f"{self.block} by an operator" if self.block else "")
 
     async def run(self) -> None:
@@ -133,6 +141,16 @@ class Heartbeat:
             if silent:
                 self._log.info("the database answers again")
             silent = False
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Log when the database begins or ceases to refuse what the worker has to write."""
+        refused = self._refused()
+        if refused and not self._was_refused:
+            self._log.warning("the database refuses statements; they are retried", error=refused)
+        elif self._was_refused and not refused:
+            self._log.info("the database accepts statements again")
+        self._was_refused = bool(refused)
 
     async def beat(self) -> None:
         """Beat once.

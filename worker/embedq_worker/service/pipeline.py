@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -25,8 +26,11 @@ from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.ground import require_ground
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
+from embedq_worker.service.refusals import Refusals
 from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
+
+T = TypeVar("T")
 
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
@@ -92,6 +96,7 @@ class Pipeline:
 
     Attributes:
         in_hand: Tasks claimed and not yet settled.
+        refusals: What the database refuses at the moment.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Pipeline:
         settings: PipelineSettings,
     ) -> None:
         self.in_hand: dict[UUID, ClaimedTask] = {}
+        self.refusals = Refusals()
         self._pool = pool
         self._claimer = claimer
         self._scope = scope
@@ -261,11 +267,11 @@ class Pipeline:
         """Update the breaker; return the seconds until tasks that the provider failed are due again."""
         if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
             self._provider_failed = False
-            await persist(lambda: breaker.works(self._pool, self._scope.provider))
+            await self._persist(lambda: breaker.works(self._pool, self._scope.provider))
         if error is None:
             return 0.0
         self._provider_failed = True
-        wait_s = await persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+        wait_s = await self._persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
         # While the breaker holds requests back, tasks keep their position; otherwise they wait a little.
         return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 
@@ -285,12 +291,12 @@ class Pipeline:
     async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
         """Complete all in one transaction or, if the database refuses one of them, each on its own."""
         try:
-            outcomes = await persist(
+            outcomes = await self._persist(
                 lambda: claims.complete(self._pool, self._scope, self._storage, completions)
             )
         except (asyncpg.PostgresError, ValueError, OverflowError) as error:
             if len(completions) == 1:
-                await persist(self._require_same_ground)
+                await self._persist(self._require_same_ground)
                 task = completions[0].task
                 text = f"the database rejects the embeddings: {one_line(error)}"
                 await self._give_back(
@@ -314,10 +320,17 @@ class Pipeline:
             )
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
-        outcomes = await persist(lambda: claims.give_back(self._pool, self._scope, returns))
+        outcomes = await self._persist(lambda: claims.give_back(self._pool, self._scope, returns))
         self._low_water.returned(item.task for item in returns)
         self._settled(outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Like `persist`; what is refused meanwhile is known."""
+        try:
+            return await persist(call, lambda error: self.refusals.refused(call, error))
+        finally:
+            self.refusals.ended(call)
 
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
         for task in outcomes:

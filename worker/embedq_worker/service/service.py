@@ -51,6 +51,7 @@ class Service:
             every_s=parts.settings.beat_every_s,
             poll_s=parts.settings.worker_interval_ms / 1000,
             in_hand=lambda: len(parts.pipeline.in_hand),
+            refused=lambda: parts.pipeline.refusals.lasting,
             on_order=self.stop,
             on_resize=lambda concurrency: self._dispatcher.resize(concurrency),
             concurrency=parts.settings.concurrency,

@@ -1,0 +1,50 @@
+"""A worker whose database answers, but refuses what it has to write."""
+
+from __future__ import annotations
+
+import pytest
+
+from embedq_worker.insights.health import Code, health
+from tests.support.content import queued_articles, until_tasks, until_true
+from tests.support.databases import Connection, Database
+from tests.support.oracle import judge
+from tests.support.provider_stub import ProviderStub
+from tests.support.worker_process import environment, worker_process
+
+pytestmark = pytest.mark.usefixtures("witness")
+
+SICK = {
+    "53100": "could not extend file: No space left on device",
+    "58030": "could not read block 7: Input/output error",
+    "55P03": "canceling statement due to lock timeout",
+    "25P04": "terminating connection due to transaction timeout",
+}
+
+
+async def test_a_sick_database_costs_no_attempt_and_health_says_what_it_lacks(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        f"""CREATE FUNCTION sick() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE
+                v_codes text[] := '{{{",".join(SICK)}}}'; v_words text[] := '{{{",".join(SICK.values())}}}';
+                v_which int := NEW.article_id % {len(SICK)} + 1; BEGIN
+            RAISE EXCEPTION '%', v_words[v_which] USING ERRCODE = v_codes[v_which];
+        END $$;
+        CREATE TRIGGER sick BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION sick()"""
+    )
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1000)
+    async with worker_process(variables, "--concurrency", str(len(SICK))) as worker:
+        await worker.started()
+        await queued_articles(connection, len(SICK))
+        await until_tasks(connection, processing=len(SICK))
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
+        found = await health(connection, database.settings)
+        assert [issue.code for issue in found.issues] == [Code.DATABASE_REFUSES]
+        assert any(words in found.issues[0].message for words in SICK.values())
+        assert any(words in worker.text for words in SICK.values())
+        await connection.execute("DROP TRIGGER sick ON embeddings")
+        await until_tasks(connection, completed=len(SICK))
+        await until_true(connection, "SELECT NOT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
+        assert (await health(connection, database.settings)).healthy
+        assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
