@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
+C = TypeVar("C")
 
 
 @dataclass(slots=True)
@@ -120,6 +121,26 @@ class Seconds(click.FloatRange):
         if math.isnan(found):  # NaN passes every bound: it is neither less nor greater
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return found
+
+
+class Place(click.ParamType[C]):
+    """The cursor with which the previous page pointed to the next one.
+
+    Args:
+        parse: Parses it; raises ValueError if it is none.
+    """
+
+    name = "cursor"
+
+    def __init__(self, parse: Callable[[str], C]) -> None:
+        self._parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> C:
+        """Parse the value."""
+        try:
+            return self._parse(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a cursor from a previous page", param, ctx)
 
 
 def operator_command(function: Callable[..., R]) -> Callable[..., R]:

@@ -16,7 +16,7 @@ CREATE TABLE embedq_failure_counts (
 );
 
 -- the largest groups; the empty ones
-CREATE INDEX embedq_failure_counts_n_idx ON embedq_failure_counts (n DESC, fingerprint);
+CREATE INDEX embedq_failure_counts_n_idx ON embedq_failure_counts (n, fingerprint);
 
 CREATE VIEW embedq_live_failures AS
     SELECT fingerprint, sum(n)::bigint AS n

@@ -8,11 +8,11 @@ from datetime import datetime
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Place, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
-from embedq_worker.insights.failures import FailureGroup, Failures, failures
+from embedq_worker.insights.failures import FailureGroup, Failures, GroupCursor, failures
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
@@ -29,34 +29,41 @@ DETAILED = 3
     default=20,
     metavar="N",
     show_default=True,
-    help="Groups to show, largest first.",
+    help="Groups per page, largest first.",
+)
+@click.option(
+    "--after",
+    type=Place(GroupCursor.parse),
+    metavar="CURSOR",
+    help="Continue after the previous page, from its `next`.",
 )
 @operator_command
-def command(invocation: Invocation, details: bool, limit: int) -> None:
+def command(invocation: Invocation, details: bool, limit: int, after: GroupCursor | None) -> None:
     """Show failed tasks, grouped by error.
 
     Errors that differ only in numbers, names, addresses or quoted text form one group, whose fingerprint is
     stable over time. Exits 0 whether or not any task has failed.
     """
     settings = invocation.settings()
-    found = asyncio.run(_find(settings, limit, DETAILED if details else 1))
+    found = asyncio.run(_find(settings, limit, after, DETAILED if details else 1))
     if invocation.as_json:
-        print_json(found)
+        place = str(found.next) if found.next else None
+        print_json({**found._asdict(), "more": place is not None, "next": place})
     elif not found.groups:
-        say("No failed tasks.")
+        say("No more groups." if after else "No failed tasks.")
     elif details:
-        for line in _details(found):
+        for line in _details(found, first=after is None):
             say(line)
     else:
-        _table(found)
+        _table(found, first=after is None)
 
 
-async def _find(settings: Settings, limit: int, samples: int) -> Failures:
+async def _find(settings: Settings, limit: int, after: GroupCursor | None, samples: int) -> Failures:
     async with connected(settings) as connection:
-        return await failures(connection, limit=limit, samples=samples)
+        return await failures(connection, limit=limit, after=after, samples=samples)
 
 
-def _table(found: Failures) -> None:
+def _table(found: Failures, *, first: bool) -> None:
     columns = [
         Column("Group"),
         Column("Tasks", right=True),
@@ -70,11 +77,13 @@ def _table(found: Failures) -> None:
     ]
     print_table(columns, rows)
     say()
-    say(f"{_summary(found)}. For advice: embedq-tui failed --details")
+    say(f"{_summary(found, first=first)}. For advice: embedq-tui failed --details")
+    if found.next:
+        say(f"More: --after {found.next}")
 
 
-def _details(found: Failures) -> Iterator[str]:
-    yield _summary(found)
+def _details(found: Failures, *, first: bool) -> Iterator[str]:
+    yield _summary(found, first=first)
     for group in found.groups:
         yield ""
         yield f"{group.fingerprint}  {group.count:,} of {found.failed:,} ({percentage(group.share)})"
@@ -86,11 +95,16 @@ def _details(found: Failures) -> Iterator[str]:
             what = printable_line(article_of(task), 60)
             attempts = f"{task.attempts} of {task.max_attempts} attempts"
             yield f"  task        {task.id}  {task.operation} {what}, {attempts}"
+    if found.next:
+        yield ""
+        yield f"More: --after {found.next}"
 
 
-def _summary(found: Failures) -> str:
+def _summary(found: Failures, *, first: bool) -> str:
     failed, groups = count(found.failed, "failed task"), count(len(found.groups), "group")
-    return f"{failed}, first {groups} shown (more: --limit)" if found.more else f"{failed} in {groups}"
+    if first and found.next is None:
+        return f"{failed} in {groups}"
+    return f"{failed}, {'first' if first else 'next'} {groups} shown"
 
 
 def _last(group: FailureGroup, now: datetime) -> str:

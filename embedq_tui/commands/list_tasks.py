@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embedq_tui.filters.options import filter_of, filter_options
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Place, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -17,19 +17,6 @@ from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
-
-
-class Place(click.ParamType[Cursor]):
-    """The cursor with which the previous page pointed to the next one."""
-
-    name = "cursor"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Cursor:
-        """Parse the value."""
-        try:
-            return Cursor.parse(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a cursor from a previous page", param, ctx)
 
 
 @click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
@@ -56,7 +43,10 @@ class Place(click.ParamType[Cursor]):
     help="Tasks per page.",
 )
 @click.option(
-    "--after", type=Place(), metavar="CURSOR", help="Continue after the previous page, from its `next`."
+    "--after",
+    type=Place(Cursor.parse),
+    metavar="CURSOR",
+    help="Continue after the previous page, from its `next`.",
 )
 @click.option(
     "--sort",

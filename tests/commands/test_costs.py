@@ -51,3 +51,29 @@ async def test_no_whole_table_is_read(database: Database, connection: Connection
     assert (await metrics(connection, by=Span.HOUR, since=timedelta(hours=24))).total.failed == 5_000
     assert (await stats(connection, database.settings)).week.completed == 10_000
     assert await scans() == before
+
+
+async def test_a_page_of_failure_groups_reads_only_its_own(connection: Connection) -> None:
+    if connection.get_server_version().major < 15:
+        pytest.skip("the statistics of a session cannot be asked for at once")
+    await connection.execute(
+        """INSERT INTO embedq_failure_counts (fingerprint, n)
+           SELECT lpad(to_hex(n), 8, '0'), 1 + n % 50 FROM generate_series(1, 20000) AS n"""
+    )
+    await connection.execute("ANALYZE embedq_failure_counts")
+
+    async def read() -> int:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        return int(
+            await connection.fetchval(
+                """SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+                   WHERE relname = 'embedq_failure_counts'"""
+            )
+        )
+
+    after = None
+    for _ in range(3):
+        before = await read()
+        after = (await failures(connection, limit=20, after=after)).next
+        assert after is not None
+        assert await read() - before < 100

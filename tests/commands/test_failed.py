@@ -96,6 +96,39 @@ async def test_a_limit_says_that_there_are_more(tui: Tui, connection: Connection
     assert document["failed"] == 6
 
 
+async def test_every_group_is_reached_page_by_page(tui: Tui, connection: Connection) -> None:
+    for place, name in enumerate("abcdefg"):
+        await fail(connection, name, 4 - place // 2)
+    await connection.execute("SELECT embedq_fold_counts()")
+    await fail(connection, "b", 2)
+    await fail(connection, "g", 4)
+    await fail(connection, "new", 2)
+    await connection.execute("DELETE FROM embedding_tasks WHERE error_message = 'c'")
+    whole = (await tui("failed", "--json")).document("failed")["groups"]
+    assert len(whole) == 7
+    for limit in (1, 2, 3):
+        found: list[object] = []
+        after: list[str] = []
+        while True:
+            page = (await tui("failed", "--json", "--limit", str(limit), *after)).document("failed")
+            found += page["groups"]
+            assert page["more"] == (page["next"] is not None)
+            if not page["more"]:
+                break
+            after = ["--after", page["next"]]
+        assert found == whole
+    text = (await tui("failed", "--limit", "6")).out
+    (after_text,) = re.findall(r"--after (\S+)", text)
+    last = (await tui("failed", "--after", after_text)).out
+    assert whole[-1]["fingerprint"] in last
+    assert whole[-2]["fingerprint"] not in last
+
+
+@pytest.mark.parametrize("place", ["", "x", "12", "-1-0123abcd", "99999999999999999999-0123abcd", "1-\x00"])
+async def test_a_place_that_is_none_is_refused(tui: Tui, place: str) -> None:
+    assert (await tui("failed", "--after", place)).code == ExitCode.USAGE
+
+
 async def test_what_sql_failed_has_a_time_too(tui: Tui, connection: Connection) -> None:
     await fail(connection, "Cancelled by administrator", 2, completed=False)
     await fail(connection, "Cancelled by administrator", 2)

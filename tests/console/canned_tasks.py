@@ -181,7 +181,7 @@ def failures() -> Failures:
             )
             for place, (fingerprint, error, sample, size) in enumerate(GROUPS)
         ),
-        more=False,
+        next=None,
     )
 
 

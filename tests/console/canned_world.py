@@ -12,7 +12,7 @@ from embedq_tui.live.questions import Question
 from embedq_tui.screens.articles.detail import Article
 from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
 from embedq_tui.screens.audit.roll import FollowLog
-from embedq_tui.screens.failures.screen import Groups, NewestOf, TrendsOf
+from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf
 from embedq_tui.screens.metrics.questions import LastDay, LastHour, LastWeek, Measured
 from embedq_tui.screens.overview.screen import LastHour as OverviewHour
 from embedq_tui.screens.overview.screen import LastRows, TopFailures
@@ -227,8 +227,8 @@ _BUSY: Answers = {
 }
 
 _EMPTY: Answers = {
-    Groups: lambda _: Failures(NOW, 0, (), False),
-    TopFailures: lambda _: Failures(NOW, 0, (), False),
+    Groups: lambda _: Failures(NOW, 0, (), None),
+    TopFailures: lambda _: Failures(NOW, 0, (), None),
     WhatIsStuck: lambda _: StuckTasks(NOW, 0, (), (), 1_800, 300),
     TaskList: lambda _: TaskPage(NOW, (), None),
     ArticleList: lambda _: ArticlePage(NOW, (), 0, None),

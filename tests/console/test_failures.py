@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from embedq_tui.screens.failures import questions
 from embedq_tui.screens.failures import screen as failures
 from embedq_tui.screens.failures.screen import FailuresScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
@@ -134,6 +135,44 @@ async def test_rows_stay_where_they_are_while_an_operator_moves(
         await until(lambda: not screen.table.keys, within_s=WITHIN_S)
         await pilot.press("r", "y", "Y", "e", "enter", "J", "K", "j")
         assert pilot.app.screen is screen
+
+
+async def test_every_group_is_reached_page_by_page(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "PAGE", 2)
+    groups = [await fail(connection, name + " {}", 9 - place) for place, name in enumerate("abcde")]
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 2)
+
+        async def until_page(number: int) -> None:
+            page = tuple(groups[2 * number - 2 : 2 * number])
+            await until(lambda: screen.table.keys == page, within_s=WITHIN_S)
+
+        await until_page(1)
+        await pilot.press("left_square_bracket")
+        await pilot.press("right_square_bracket")
+        await until_page(2)
+        await until_cursor(screen, groups[2])
+        await pilot.press("f")  # frozen too
+        await pilot.press("j", "j")
+        await until_page(3)
+        await pilot.press("right_square_bracket", "k")
+        await until_page(2)
+        await until_cursor(screen, groups[3])
+        await pilot.press("f", "left_curly_bracket")
+        await until_page(1)
+        await pilot.press("right_square_bracket")
+        await until_page(2)
+        await pilot.press("right_square_bracket")
+        await until_page(3)
+        await until_cursor(screen, groups[4])
+        await pilot.pause(0.5)  # rows that have just come are not meant
+        await pilot.press("r")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_page(2)  # nothing is left on the last page
+        assert await statuses(connection) == {"pending": 5, "failed": 30}
 
 
 async def test_another_span_of_the_trend_is_shown_while_the_rest_stands_still(

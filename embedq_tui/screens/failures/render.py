@@ -66,15 +66,20 @@ def share_bar(share: float, *, ascii_only: bool) -> str:
     return f"{full * blocks}{hollow * (BAR - blocks)} {percentage(share):>4}"
 
 
-def head(found: Failures) -> Text:
-    """All failures in one sentence."""
+def head(found: Failures, page: int) -> Text:
+    """All failures in one sentence.
+
+    Args:
+        found: The page shown.
+        page: Its number, counted from 1.
+    """
     if not found.failed and not found.groups:
         return Text("No failed tasks.", f"{HEAD} {GOOD}")
-    more = ", and smaller ones" if found.more else ""
-    return Text.assemble(
-        (count(found.failed, "failed task"), f"{HEAD} {BAD}"),
-        f" in {count(len(found.groups), 'group')} by error{more}",
-    )
+    failed = (count(found.failed, "failed task"), f"{HEAD} {BAD}")
+    groups = f"{count(len(found.groups), 'group')} by error"
+    if page == 1 and found.next is None:
+        return Text.assemble(failed, f" in {groups}")
+    return Text.assemble(failed, f", {groups} on page {page}{', ]: next' if found.next else ''}")
 
 
 def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[FailureGroup]:

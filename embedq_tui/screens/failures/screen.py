@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -20,9 +19,9 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen
 from embedq_tui.screens.exporting import export
+from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf, all_groups, of_group
 from embedq_tui.screens.failures.render import (
     COLUMNS,
-    LONGEST,
     TREND,
     group_lines,
     head,
@@ -30,22 +29,16 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
+from embedq_tui.screens.paging import View
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
-from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.failures import FailureGroup, Failures, Trends, failures, group_trends
-from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
+from embedq_worker.insights.failures import FailureGroup, Failures, GroupCursor, Trends
+from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.text import printable_line
 
-GROUPS = 100
-NEWEST = 10
-"""Tasks to list of the group under the cursor."""
-
 DRAWN = 40
-"""Number of groups, largest first, whose trend is drawn."""
+"""Number of groups of a page, largest first, whose trend is drawn."""
 
 SPANS = (timedelta(hours=1), timedelta(hours=24), timedelta(days=7))
 """The periods a trend can cover."""
@@ -57,59 +50,8 @@ RESTED_S = 0.15
 """Seconds the cursor must rest on a group before its newest tasks are fetched."""
 
 
-@dataclass(frozen=True)
-class Groups(Question[Failures]):
-    """The groups, largest first."""
-
-    pause_s: ClassVar[float] = 1.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> Failures:
-        """Ask it once."""
-        return await failures(connection, limit=GROUPS, longest=LONGEST + 1)
-
-
-@dataclass(frozen=True)
-class NewestOf(Question[TaskPage]):
-    """The newest tasks of a group.
-
-    Attributes:
-        group: Its fingerprint.
-    """
-
-    group: str
-    pause_s: ClassVar[float] = 1.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
-        """Ask it once."""
-        return await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
-
-
-@dataclass(frozen=True)
-class TrendsOf(Question[Trends]):
-    """When the tasks of some groups failed.
-
-    Attributes:
-        groups: Their fingerprints.
-        over: How far back from now.
-    """
-
-    groups: tuple[str, ...]
-    over: timedelta
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 30.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> Trends:
-        """Ask it once."""
-        return await group_trends(connection, self.groups, over=self.over, bars=TREND)
-
-
-def of_group(fingerprint: str) -> TaskFilter:
-    """The tasks of a group."""
-    return TaskFilter(statuses=("failed",), group=fingerprint)
-
-
 class FailuresScreen(TaskTableScreen):
-    """The groups above, the one under the cursor in full below."""
+    """The groups above, page by page, the one under the cursor in full below."""
 
     MODE = "failures"
     CHANGES = frozenset({"retry", "cancel"})
@@ -121,18 +63,42 @@ class FailuresScreen(TaskTableScreen):
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll the details down"),
         Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll the details up"),
         Binding("t", "span", "Trend", id="failures.span", tooltip="Trend over the last hour, day or week"),
+        Binding(
+            "right_square_bracket",
+            "page(1)",
+            "Next",
+            key_display="]",
+            tooltip="Next page",
+            show=False,
+            id="failures.next",
+        ),
+        Binding(
+            "left_square_bracket",
+            "page(-1)",
+            "Previous",
+            key_display="[",
+            tooltip="Previous page",
+            show=False,
+            id="failures.previous",
+        ),
+        Binding(
+            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="failures.first"
+        ),
         Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
         Binding(
             "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the group's fingerprint"
         ),
         Binding(
-            "e", "export", "Export", show=False, id="failures.export", tooltip="Export the groups to a file"
+            "e", "export", "Export", show=False, id="failures.export", tooltip="Export all groups to a file"
         ),
     ]
 
     def __init__(self) -> None:
         super().__init__()
+        self._view: View[None, GroupCursor] = View(None)
+        self._land: int | None = None
         self._found: Failures | None = None
+        self._shown: Groups | None = None
         self._error: EmbedqError | None = None
         self._newest: dict[str, TaskPage] = {}
         self._trends: Trends | None = None
@@ -159,12 +125,16 @@ class FailuresScreen(TaskTableScreen):
         return next((group for group in groups if group.fingerprint == key), None)
 
     def questions(self) -> Iterable[Question[Any]]:
-        """The groups, their trends, and the newest tasks of one."""
-        yield Groups()
+        """A page of groups, their trends, and the newest tasks of one."""
+        yield self._page
         if groups := self._drawn:
             yield TrendsOf(groups, SPANS[self._span])
         if self._asked:
             yield NewestOf(self._asked)
+
+    @property
+    def _page(self) -> Groups:
+        return Groups(self._view.starts[-1])
 
     @property
     def _drawn(self) -> tuple[str, ...]:
@@ -179,20 +149,30 @@ class FailuresScreen(TaskTableScreen):
                 self._newest = {group: page}
             case TrendsOf(), Trends() as trends:
                 self._trends = trends
-            case Groups(), found:
-                before = self._drawn
+            case Groups() as asked, found:
                 self._error = answer.error
-                self._found = found or self._found
-                if self._drawn != before:
-                    self.ask_again()
+                if found is not None:
+                    self._show(asked, found)
         self._draw(self.store.now())
 
+    def _show(self, asked: Groups, found: Failures) -> None:
+        if not found.groups and self._view.page > 1:
+            self._go(self._view.previous(), -1)  # all groups of this page are gone
+            return
+        drawn = self._drawn
+        if asked != self._shown:
+            self._order = [group.fingerprint for group in found.groups]
+        self._found, self._shown = found, asked
+        if self._drawn != drawn:
+            self.ask_again()
+
     def take(self, answer: Answer[Any]) -> None:
-        """Even while frozen, show the first answer for a group or a period: it replaces nothing on screen."""
+        """Even while frozen, show a page turned to, and the first answer for a group or a period."""
+        turned = answer.question == self._page != self._shown
         new = answer.question == NewestOf(self._asked) and self._asked not in self._newest
         span = SPANS[self._span]
         other = self._trends is not None and self._trends.bar != span / TREND
-        if self.alive and (new or (other and answer.question == TrendsOf(self._drawn, span))):
+        if self.alive and (turned or new or (other and answer.question == TrendsOf(self._drawn, span))):
             self.answered(answer)
         else:
             super().take(answer)
@@ -210,7 +190,7 @@ class FailuresScreen(TaskTableScreen):
         if self._error is not None:
             text = Text(printable_line(self._error.line), BAD)
         else:
-            text = self.unknown("Loading ...") if found is None else head(found)
+            text = self.unknown("Loading ...") if found is None else head(found, self._view.page)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
@@ -222,11 +202,12 @@ class FailuresScreen(TaskTableScreen):
         self.table.show_header = bool(groups)
         at, ascii_only = now or found.at, self.console.ascii_only
         bars = self._trends.bars if self._trends else {}
-        self.table.show(
-            row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups
-        )
+        rows = (row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups)
+        if self._arrived:
+            self.table.show(rows, at=self._land)
+            self._land = None
         self._draw_group(at)
-        self.offer(bool(groups))
+        self.offer(bool(groups), self._view.page, found.next is None)
 
     def _draw_group(self, now: datetime) -> None:
         view, group = self.query_one(TextView), self._current
@@ -241,6 +222,39 @@ class FailuresScreen(TaskTableScreen):
             else None
         )
         view.show(group_lines(group, page.tasks if page else None, trend, now, view.size.width))
+
+    # -- turning pages
+
+    @property
+    def _arrived(self) -> bool:
+        """Whether the wanted page is shown."""
+        return self._shown == self._page
+
+    def settled(self) -> bool:
+        """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
+        return self._arrived and super().settled()
+
+    def _go(self, view: View[None, GroupCursor], land: int = 0) -> None:
+        self._view, self._land = view, land
+        self.ask_again()
+
+    def action_page(self, by: int) -> None:
+        """Turn the page; 0 goes to the first page."""
+        found = self._found
+        if found is None or not self._arrived:
+            return  # a key held down turns one page at a time
+        if by > 0 and found.next is not None:
+            self._go(self._view.next(found.next))
+        elif by < 0 and self._view.page > 1:
+            self._go(self._view.previous(), -1)
+        elif by == 0:
+            self._go(self._view.first())
+
+    @on(KeyedTable.AtEdge)
+    def _beyond(self, event: KeyedTable.AtEdge) -> None:
+        event.stop()
+        if not event.jumped:
+            self.action_page(1 if event.forward else -1)
 
     # -- the cursor
 
@@ -286,6 +300,9 @@ class FailuresScreen(TaskTableScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now."""
+        if action == "page":
+            later = self._found is not None and self._found.next is not None
+            return later if parameters == (1,) else self._view.page > 1
         if action in ("copy", "copy_group", "export", "scroll_detail", "span"):
             return self._current is not None
         return super().check_action(action, parameters)
@@ -322,14 +339,8 @@ class FailuresScreen(TaskTableScreen):
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
-        """Export the groups to a file."""
-
-        groups = self._found.groups if self._found else ()
-
-        async def pages() -> AsyncIterator[Sequence[object]]:
-            yield groups
-
-        await export(self.desk, "failures", pages(), total=len(groups))
+        """Export all groups to a file."""
+        await export(self.desk, "failures", all_groups(self.session))
 
     def action_copy(self) -> None:
         """Copy the group's newest error, as stored."""

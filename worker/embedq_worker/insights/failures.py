@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,24 +60,51 @@ class FailureGroup:
     newest: tuple[FailedTask, ...]
 
 
+class GroupCursor(NamedTuple):
+    """The position of a group in the order by size."""
+
+    size: int
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{self.size}-{self.fingerprint}"
+
+    @classmethod
+    def parse(cls, text: str) -> GroupCursor:
+        """Parse the result of `str`.
+
+        Raises:
+            ValueError: The text is something else.
+        """
+        found = re.fullmatch(r"([0-9]{1,18})-([0-9a-f]{8})", text)
+        if found is None:
+            raise ValueError(f"{text!r} is no position of a group")
+        return cls(int(found[1]), found[2])
+
+
 class Failures(NamedTuple):
     """All failed tasks.
 
     Attributes:
         at: The database's time.
         failed: Exact number of failed tasks.
-        groups: The largest groups, largest first.
-        more: There are more groups.
+        groups: A page of groups, largest first.
+        next: Position of the next page; None on the last one.
     """
 
     at: datetime
     failed: int
     groups: tuple[FailureGroup, ...]
-    more: bool
+    next: GroupCursor | None
 
 
 async def failures(
-    connection: Connection, *, limit: int = 20, samples: int = 1, longest: int = WHOLE
+    connection: Connection,
+    *,
+    limit: int = 20,
+    after: GroupCursor | None = None,
+    samples: int = 1,
+    longest: int = WHOLE,
 ) -> Failures:
     """Group the failed tasks by error, in one snapshot.
 
@@ -85,13 +113,15 @@ async def failures(
     Args:
         connection: To the migrated database.
         limit: Maximum number of groups.
+        after: `Failures.next` of the previous page. A group that grows past it meanwhile is missed, one that
+            shrinks past it comes again.
         samples: Tasks to return per group, at least 1.
         longest: Maximum characters of an error.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
         total = await connection.fetchrow(_TOTAL)
-        rows = await connection.fetch(_GROUPS, limit + 1)
+        rows = await connection.fetch(_GROUPS, limit + 1, *(after or _FIRST))
         assert total is not None
         tasks = await connection.fetch(
             _SAMPLES, [row["fingerprint"] for row in rows[:limit]], samples, longest
@@ -100,7 +130,7 @@ async def failures(
         at=total["at"],
         failed=total["failed"],
         groups=tuple(_group(row, total["failed"], tasks) for row in rows[:limit]),
-        more=len(rows) > limit,
+        next=_place(rows[limit - 1]) if len(rows) > limit else None,
     )
 
 
@@ -109,24 +139,28 @@ SELECT clock_timestamp() AS at, coalesce(sum(n), 0)::bigint AS failed
 FROM embedq_live_counts WHERE status = 'failed'
 """
 
-# The largest groups are among the groups with unfolded deltas and the $1 + (number of those) groups that were
-# largest when the deltas were last folded.
+_FIRST = GroupCursor(2**63 - 1, "")
+"""Every group is beyond this position."""
+
+# The largest groups beyond a position are among the groups with unfolded deltas and the $1 + (number of
+# those) groups that were the largest beyond it when the deltas were last folded.
 _GROUPS = """
 WITH moved AS (
     SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
     WHERE fingerprint IS NOT NULL GROUP BY fingerprint
 ), likely AS (
-    (SELECT fingerprint FROM embedq_failure_counts ORDER BY n DESC, fingerprint
-     LIMIT $1::int + (SELECT count(*) FROM moved))
+    (SELECT fingerprint FROM embedq_failure_counts WHERE (n, fingerprint) < ($2::bigint, $3::text)
+     ORDER BY n DESC, fingerprint DESC LIMIT $1::int + (SELECT count(*) FROM moved))
     UNION
     SELECT fingerprint FROM moved
+), sized AS MATERIALIZED (
+    SELECT l.fingerprint, (coalesce(
+               (SELECT c.n FROM embedq_failure_counts c WHERE c.fingerprint = l.fingerprint), 0)
+           + coalesce(m.delta, 0))::bigint AS n
+    FROM likely l LEFT JOIN moved m ON m.fingerprint = l.fingerprint
 ), biggest AS (
-    SELECT l.fingerprint, (coalesce(c.n, 0) + coalesce(m.delta, 0))::bigint AS n
-    FROM likely l
-    LEFT JOIN embedq_failure_counts c ON c.fingerprint = l.fingerprint
-    LEFT JOIN moved m ON m.fingerprint = l.fingerprint
-    WHERE coalesce(c.n, 0) + coalesce(m.delta, 0) > 0
-    ORDER BY n DESC, l.fingerprint LIMIT $1::int
+    SELECT fingerprint, n FROM sized WHERE n > 0 AND (n, fingerprint) < ($2::bigint, $3::text)
+    ORDER BY n DESC, fingerprint DESC LIMIT $1::int
 )
 SELECT b.fingerprint, b.n,
        (SELECT t.completed_at FROM embedding_tasks t
@@ -137,7 +171,7 @@ SELECT b.fingerprint, b.n,
         WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = b.fingerprint
           AND t.completed_at IS NOT NULL
         ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
-FROM biggest b ORDER BY b.n DESC, b.fingerprint
+FROM biggest b ORDER BY b.n DESC, b.fingerprint DESC
 """
 
 _SAMPLES = """
@@ -150,6 +184,10 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
     WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
     ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
 """
+
+
+def _place(row: asyncpg.Record) -> GroupCursor:
+    return GroupCursor(row["n"], row["fingerprint"])
 
 
 def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) -> FailureGroup:
