@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import confirm, count, print_json, progress, say
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
@@ -44,7 +44,7 @@ async def _plain(run: Run) -> str:
 def run_action(
     invocation: Invocation,
     action: Action,
-    wanted: TaskFilter,
+    wanted: Chosen,
     *,
     verb: str,
     ask: bool = False,
@@ -70,12 +70,12 @@ def run_action(
     settings = invocation.settings()
     planned = asyncio.run(_plan(settings, action, wanted))
     run_outcome = Outcome()
-    if not invocation.as_json and (wanted.ids is None or len(wanted.ids) > 1):
+    if not invocation.as_json and len(wanted.tasks) != 1:
         say(f"{planned.wanted.describe()}: {planned.matched:,} will be {action.done}")
     if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
         _report(invocation, Done(planned, run_outcome, (), "refused"))
         return ExitCode.NO
-    if not planned.matched and wanted.ids is None:
+    if not planned.matched and not wanted.tasks:
         _report(invocation, Done(planned, run_outcome, (), "nothing"))
         return nothing
     try:
@@ -92,10 +92,10 @@ def _question(planned: Plan, verb: str) -> str:
     return f"{verb} {count(planned.matched, 'task')} ({planned.wanted.describe()})?"
 
 
-async def _plan(settings: Settings, action: Action, wanted: TaskFilter) -> Plan:
+async def _plan(settings: Settings, action: Action, wanted: Chosen) -> Plan:
     async with connected(settings) as connection:
         await require_current(connection)
-        return await plan(connection, action, wanted)
+        return await plan(connection, action, await wanted.look_up(connection, settings))
 
 
 async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: Way) -> Done:

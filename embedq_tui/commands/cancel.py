@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import click
 
-from embedq_tui.filters.options import filter_of, filter_options
+from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.names import Name, TaskName
 from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED
 from embedq_worker.errors import ExitCode
 
 
 @click.command("cancel", epilog="Example: embedq-tui cancel --priority low --since 2h")
-@click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
+@click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @click.option(
     "--status",
     "statuses",
@@ -33,7 +33,7 @@ from embedq_worker.errors import ExitCode
 @operator_command
 def command(
     invocation: Invocation,
-    tasks: tuple[UUID, ...],
+    tasks: tuple[Name, ...],
     statuses: tuple[str, ...],
     failed: bool,
     yes: bool,
@@ -54,12 +54,12 @@ def command(
         raise click.UsageError("--group and --error apply to failed tasks: add --failed")
     action = CANCEL_FAILED if failed else CANCEL
     if tasks:
-        return run_action(invocation, action, filter_of(tasks), verb="Cancel")
+        return run_action(invocation, action, chosen(tasks), verb="Cancel")
     if failed:
         return run_action(
-            invocation, action, filter_of(statuses=("failed",), **given), verb="Cancel", ask=not yes
+            invocation, action, chosen(statuses=("failed",), **given), verb="Cancel", ask=not yes
         )
     if not given and not statuses:
         raise click.UsageError("give task ids or filter options: --priority, --slug, --since, --failed, ..")
-    wanted = filter_of(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
+    wanted = chosen(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
     return run_action(invocation, action, wanted, verb="Cancel", ask=not yes)

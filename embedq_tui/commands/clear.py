@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_error
 from embedq_tui.task_commands import run_action
@@ -21,7 +22,7 @@ def command(invocation: Invocation, confirmed: bool) -> ExitCode:
     They are kept, as failed with "Cancelled by administrator". Without --confirm nothing is changed, and the
     exit code is 1 if there are any.
     """
-    wanted = TaskFilter(statuses=("pending",))
+    wanted = Chosen(TaskFilter(statuses=("pending",)))
     code = run_action(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
     if not confirmed and code is ExitCode.NO:
         print_error("nothing was cancelled; add --confirm to do it")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.names import Name, WorkerName, worker_named
 from embedq_tui.output import print_json, say
-from embedq_tui.worker_commands import worker_named
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.queue import fleet
@@ -19,9 +19,14 @@ from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 @click.command("concurrency", epilog="Example: embedq-tui concurrency 8 --worker build-7/4711")
 @click.argument("number", type=click.IntRange(1, MOST_CONCURRENCY), metavar="N")
-@click.option("--worker", metavar="ID", help="Only this worker: its id, or HOST/PID as shown by `status`.")
+@click.option(
+    "--worker",
+    type=WorkerName(),
+    metavar="ID",
+    help="Only this worker: HOST/PID or its id, or the start of the id.",
+)
 @operator_command
-def command(invocation: Invocation, number: int, worker: str | None) -> None:
+def command(invocation: Invocation, number: int, worker: Name | None) -> None:
     """Have running workers, or one of them, process N batches at once, on any host, without a restart.
 
     Lasts until the worker ends; workers started later use EMBEDDING_CONCURRENT_WORKERS. When the number is
@@ -46,7 +51,7 @@ def _place(worker: WorkerRow) -> str:
     return f"{worker.host}/{worker.pid}"
 
 
-async def _set(settings: Settings, number: int, name: str | None) -> Sequence[WorkerRow]:
+async def _set(settings: Settings, number: int, name: Name | None) -> Sequence[WorkerRow]:
     async with connected(settings) as connection:
         await require_current(connection)
         if name is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from embedq_tui.filters.options import filter_of, filter_options
+from embedq_tui.filters.options import Chosen, chosen, filter_options
 from embedq_tui.invocation import Invocation, Place, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
@@ -15,7 +15,6 @@ from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order
-from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
 
@@ -63,7 +62,7 @@ def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Orde
     or ended. Exits 1 if there are none.
     """
     settings = invocation.settings()
-    page = asyncio.run(_look(settings, filter_of(**values), limit, after, sort))
+    page = asyncio.run(_look(settings, chosen(**values), limit, after, sort))
     if invocation.as_json:
         print_json({"at": page.at, "tasks": page.tasks, "next": str(page.next) if page.next else None})
     elif not page.tasks:
@@ -77,7 +76,8 @@ def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Orde
 
 
 async def _look(
-    settings: Settings, wanted: TaskFilter, limit: int, after: Cursor | None, sort: Order
+    settings: Settings, selected: Chosen, limit: int, after: Cursor | None, sort: Order
 ) -> TaskPage:
     async with connected(settings) as connection:
+        wanted = await selected.look_up(connection, settings)
         return await list_tasks(connection, wanted, limit=limit, after=after, direction=sort)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import click
 
-from embedq_tui.filters.options import filter_of, filter_options
+from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.names import Name, TaskName
 from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
@@ -17,10 +17,10 @@ from embedq_worker.queue.words import PRIORITIES
 
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
 @click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
-@click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
+@click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @filter_options("priority", "slug", "article", "operation", "metadata", "since", "until")
 @operator_command
-def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: Any) -> ExitCode:
+def command(invocation: Invocation, to: str, tasks: tuple[Name, ...], **values: Any) -> ExitCode:
     """Change the priority of the given pending tasks, or of all that match the options.
 
     `embedq-tui undo` reverts it.
@@ -28,5 +28,5 @@ def command(invocation: Invocation, to: str, tasks: tuple[UUID, ...], **values: 
     given = {name: value for name, value in values.items() if value is not None}
     if bool(tasks) == bool(given):
         raise click.UsageError("give either task ids or filter options: --priority, --slug, --since, ..")
-    wanted = filter_of(tasks, statuses=() if tasks else ("pending",), **given)
+    wanted = chosen(tasks, statuses=() if tasks else ("pending",), **given)
     return run_action(invocation, PRIORITISE[to], wanted, verb="Change")

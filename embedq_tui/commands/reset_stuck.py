@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import RELEASE
@@ -33,5 +34,5 @@ def command(invocation: Invocation, minutes: int | None) -> ExitCode:
     by = stuck_by(invocation.settings())
     if minutes is not None:
         by = replace(by, older_s=minutes * 60.0)
-    wanted = TaskFilter(statuses=("processing",), stuck=by)
+    wanted = Chosen(TaskFilter(statuses=("processing",), stuck=by))
     return run_action(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)

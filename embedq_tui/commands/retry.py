@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import click
 
-from embedq_tui.filters.options import filter_of, filter_options
+from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
+from embedq_tui.names import Name, TaskName
 from embedq_tui.output import count, say
 from embedq_tui.task_commands import run_action
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
@@ -18,7 +18,7 @@ from embedq_worker.errors import ExitCode
 
 
 @click.command("retry", epilog="Example: embedq-tui retry --failed --group 1a2b3c4d --staged")
-@click.argument("tasks", type=click.UUID, nargs=-1, metavar="[TASK_ID]..")
+@click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @click.option("--failed", is_flag=True, help="All failed tasks that match the options.")
 @filter_options("group", "error", "slug", "priority", "article", "operation", "metadata", "since", "until")
 @click.option(
@@ -35,7 +35,7 @@ from embedq_worker.errors import ExitCode
 @operator_command
 def command(
     invocation: Invocation,
-    tasks: tuple[UUID, ...],
+    tasks: tuple[Name, ...],
     failed: bool,
     staged: bool,
     stage_timeout: float,
@@ -51,7 +51,7 @@ def command(
         raise click.UsageError("give task ids or filter options, not both")
     if not tasks and not failed:
         raise click.UsageError("give task ids, or add --failed")
-    wanted = filter_of(tasks, statuses=() if tasks else ("failed",), **given)
+    wanted = chosen(tasks, statuses=() if tasks else ("failed",), **given)
     if not staged:
         return run_action(invocation, RETRY, wanted, verb="Retry")
 

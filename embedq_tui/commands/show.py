@@ -6,11 +6,11 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from uuid import UUID
 
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.names import Name, TaskName, tasks_named
 from embedq_tui.output import count, moment, print_json, say
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, when
@@ -23,9 +23,9 @@ from embedq_worker.text import printable_line
 
 
 @click.command("show", epilog="Example: embedq-tui show 01a20e58-c777-73ab-9609-1ff580477dd1")
-@click.argument("task", type=click.UUID, metavar="TASK_ID")
+@click.argument("task", type=TaskName(), metavar="TASK_ID")
 @operator_command
-def command(invocation: Invocation, task: UUID) -> None:
+def command(invocation: Invocation, task: Name) -> None:
     """Show a task with its history, its article and the article's other tasks.
 
     Exits 1 if it does not exist.
@@ -43,9 +43,10 @@ def command(invocation: Invocation, task: UUID) -> None:
         say(line)
 
 
-async def _find(settings: Settings, task: UUID) -> TaskDetail | None:
+async def _find(settings: Settings, task: Name) -> TaskDetail | None:
     async with connected(settings) as connection:
-        return await task_detail(connection, task)
+        (whole,) = await tasks_named(connection, (task,))
+        return await task_detail(connection, whole)
 
 
 def _lines(found: TaskDetail) -> Iterator[str]:

@@ -10,8 +10,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
+from embedq_tui.names import Name, WorkerName, worker_named
 from embedq_tui.output import SoFar, count, print_json, progress, say
-from embedq_tui.worker_commands import worker_named
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection, connected
 from embedq_worker.errors import EmbedqError, ExitCode
@@ -46,7 +46,12 @@ class Stopped:
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")
-@click.option("--worker", metavar="ID", help="Only this worker: its id, or HOST/PID as shown by `status`.")
+@click.option(
+    "--worker",
+    type=WorkerName(),
+    metavar="ID",
+    help="Only this worker: HOST/PID or its id, or the start of the id.",
+)
 @click.option("--force", is_flag=True, help="Do not wait: release the tasks they hold, responsive or not.")
 @click.option(
     "--timeout",
@@ -55,7 +60,7 @@ class Stopped:
     help="How long to wait for them.  [default: their grace time (forced: 10) plus one heartbeat]",
 )
 @operator_command
-def command(invocation: Invocation, worker: str | None, force: bool, timeout: float | None) -> ExitCode:
+def command(invocation: Invocation, worker: Name | None, force: bool, timeout: float | None) -> ExitCode:
     """Shut down the workers, on any host: they finish the tasks they hold, claim no more, and exit.
 
     The order stays in force until `embedq-tui start`: a worker started meanwhile stays idle. Exits 1 if a
@@ -93,7 +98,7 @@ def command(invocation: Invocation, worker: str | None, force: bool, timeout: fl
 
 
 async def _stop(
-    settings: Settings, name: str | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
+    settings: Settings, name: Name | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
 ) -> Stopped:
     async with connected(settings) as connection:
         await require_current(connection)

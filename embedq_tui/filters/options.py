@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,8 +12,11 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Text
+from embedq_tui.names import Name, WorkerName, tasks_named, worker_named
+from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
+from embedq_worker.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +84,12 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
         "--group", metavar="FINGERPRINT", help="Only this failure group, see `embedq-tui failed`."
     ),
     "article": click.option("--article", type=ArticleId(), metavar="ID", help="Only this article."),
-    "worker": click.option("--worker", type=click.UUID, metavar="ID", help="Only tasks held by this worker."),
+    "worker": click.option(
+        "--worker",
+        type=WorkerName(),
+        metavar="ID",
+        help="Only tasks held by this worker: HOST/PID or its id.",
+    ),
     "operation": click.option(
         "--operation",
         type=click.UUID,
@@ -102,7 +111,7 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
 
 
 def filter_options(*names: str) -> Callable[[F], F]:
-    """Add filter options; the function receives their values, to pass to `filter_of`."""
+    """Add filter options; the function receives their values, to pass to `chosen`."""
 
     def add(function: F) -> F:
         for name in reversed(names):
@@ -112,14 +121,50 @@ def filter_options(*names: str) -> Callable[[F], F]:
     return add
 
 
-def filter_of(ids: tuple[UUID, ...] = (), **values: Any) -> TaskFilter:
-    """Build a filter from the values of these options.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Tasks as arguments and options choose them; the names among these are yet to be looked up.
+
+    Attributes:
+        wanted: The filter, but for those names.
+        tasks: Tasks given by name; empty for all.
+        worker: Only tasks held by this worker.
+    """
+
+    wanted: TaskFilter
+    tasks: Sequence[Name] = ()
+    worker: Name | None = None
+
+    async def look_up(self, connection: Connection, settings: Settings) -> TaskFilter:
+        """The complete filter.
+
+        Args:
+            connection: To the migrated database.
+            settings: For reading the workers.
+
+        Raises:
+            EmbedqError: A name fits no task or worker, or more than one.
+        """
+        wanted = self.wanted
+        if self.tasks:
+            ids = await tasks_named(connection, self.tasks)
+            wanted = replace(wanted, ids=tuple(dict.fromkeys(ids)))
+        if isinstance(self.worker, UUID):  # perhaps of one that has ended
+            wanted = replace(wanted, worker=self.worker)
+        elif self.worker is not None:
+            wanted = replace(wanted, worker=(await worker_named(connection, settings, self.worker)).id)
+        return wanted
+
+
+def chosen(tasks: Sequence[Name] = (), *, worker: Name | None = None, **values: Any) -> Chosen:
+    """Choose tasks by the values of these options.
 
     Args:
-        ids: Tasks given by id; empty for all.
-        values: As click passes them, None if not given.
+        tasks: Tasks given by name; empty for all.
+        worker: As click passes it, None if not given.
+        values: The same.
 
     Raises:
         UsageError: A value is invalid.
     """
-    return TaskFilter(ids=tuple(dict.fromkeys(ids)) or None, **values)
+    return Chosen(TaskFilter(**values), tasks, worker)

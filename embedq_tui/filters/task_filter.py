@@ -15,7 +15,13 @@ from uuid import UUID
 
 from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
+from embedq_worker.queue.wanted import (
+    LEAST_DIGITS,
+    TaskFilter,
+    parse_article_id,
+    parse_beginning,
+    parse_moment,
+)
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
 KEYS = (
@@ -40,9 +46,6 @@ _KEY = re.compile(r"([a-z]+):")
 _PLAIN = re.compile(r'[^\s"]+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MANY = ("id", "status")
-LEAST_DIGITS = 6
-"""Minimum length of an id prefix: of 10,000,000 tasks, about one matches six digits."""
-
 _META = 'meta: needs a JSON object such as {"k":1}'
 
 
@@ -190,8 +193,8 @@ def _ids(texts: list[str]) -> dict[str, object]:
 
 
 def _beginning(text: str) -> str:
-    digits = text.replace("-", "").lower()
-    if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},31}}", digits):
+    digits = parse_beginning(text)
+    if digits is None:
         raise UsageError(f"id: needs a task id or at least its first {LEAST_DIGITS} digits, not {text}")
     return digits
 

@@ -1,0 +1,107 @@
+"""Tasks and workers as operators name them: by the whole id, or by its first digits, as screens show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+from uuid import UUID
+
+import click
+
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.overview import WorkerRow, overview
+from embedq_worker.insights.tasks import list_tasks
+from embedq_worker.queue.wanted import LEAST_DIGITS, TaskFilter, parse_beginning
+from embedq_worker.settings import Settings
+
+Name: TypeAlias = UUID | str
+"""A whole id; or the beginning of one, as digits without hyphens; of a worker also ``HOST/PID``."""
+
+
+class TaskName(click.ParamType[Name]):
+    """The id of a task, or its beginning."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
+        return _name(str(value)) or self.fail(
+            f"{value!r} is neither an id nor the first {LEAST_DIGITS} digits of one", param, ctx
+        )
+
+
+class WorkerName(click.ParamType[Name]):
+    """The id of a worker, its beginning, or ``HOST/PID``."""
+
+    name = "worker"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
+        text = str(value)
+        return (text if "/" in text else _name(text)) or self.fail(
+            f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
+            param,
+            ctx,
+        )
+
+
+def _name(text: str) -> Name | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return parse_beginning(text)
+
+
+async def tasks_named(connection: Connection, names: Sequence[Name]) -> tuple[UUID, ...]:
+    """The ids of tasks; whole ids are returned as they are, whether or not such a task exists.
+
+    Args:
+        connection: To the migrated database.
+        names: From `TaskName`.
+
+    Raises:
+        EmbedqError: The beginning of an id fits no task, or more than one.
+    """
+    return tuple([await _task_named(connection, name) for name in names])
+
+
+async def _task_named(connection: Connection, name: Name) -> UUID:
+    if isinstance(name, UUID):
+        return name
+    found = (await list_tasks(connection, TaskFilter(id_begins=name), limit=2)).tasks
+    if not found:
+        raise EmbedqError(
+            f"there is no task {name}..", "completed tasks are deleted after the retention period"
+        )
+    if len(found) > 1:
+        raise EmbedqError(
+            f"more than one task id begins with {name}", f"give more of it, such as {found[0].id}"
+        )
+    return found[0].id
+
+
+async def worker_named(connection: Connection, settings: Settings, name: Name) -> WorkerRow:
+    """Find a worker among those that have not ended.
+
+    Args:
+        connection: To the database.
+        settings: For reading the workers.
+        name: From `WorkerName`.
+
+    Raises:
+        EmbedqError: No worker matches, or more than one.
+    """
+    seen = await overview(connection, settings)
+    found = [worker for worker in seen.workers if _fits(worker, name)]
+    if not found:
+        raise EmbedqError(f"no worker {name} is running", "running workers are shown by: embedq-tui status")
+    if len(found) > 1:
+        raise EmbedqError(f"{len(found)} workers match {name}", f"use an id instead, such as {found[0].id}")
+    return found[0]
+
+
+def _fits(worker: WorkerRow, name: Name) -> bool:
+    if isinstance(name, UUID):
+        return worker.id == name
+    return worker.id.hex.startswith(name) or f"{worker.host}/{worker.pid}" == name
