@@ -241,7 +241,7 @@ async def test_a_worker_that_writes_without_end_costs_no_memory(
 
 async def test_a_worker_whose_output_nobody_reads_goes_on(settings: Settings, connection: Connection) -> None:
     unread, output = os.pipe()
-    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 4096)
+    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 8192)
     ours, its = socket.socketpair()
     with ours, its:
         process = await asyncio.create_subprocess_exec(

@@ -19,7 +19,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
 from embedq_worker.interrupts import held
 from embedq_worker.loading import loading
-from embedq_worker.logs import LibraryLogs, forget_unwritten, open_log
+from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
@@ -160,8 +160,6 @@ def command(
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before the worker handles signals; click would report a failure
         sys.exit(INTERRUPTED)
-    finally:
-        forget_unwritten()
 
 
 def _work(

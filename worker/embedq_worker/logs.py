@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -41,7 +40,7 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
             exception_formatter=structlog.dev.plain_traceback,
         )
     log: Log = structlog.wrap_logger(
-        _Lines(stream),
+        structlog.WriteLogger(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -52,28 +51,6 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
         cache_logger_on_first_use=True,
     )
     return log
-
-
-class _Lines(structlog.WriteLogger):
-    """Drops a line that cannot be written (disk full, reader gone), so that work goes on without the log."""
-
-    def msg(self, message: str) -> None:
-        with suppress(OSError):
-            super().msg(message)
-
-    debug = info = warning = error = critical = msg
-
-
-def forget_unwritten() -> None:
-    """Discard output that standard error did not accept, at the end of a process.
-
-    Python would try to write it again and, if that fails, exit with 120 whatever the outcome of the work.
-    """
-    if sys.stderr is not None:
-        try:
-            sys.stderr.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class LibraryLogs(logging.Handler):

@@ -1,4 +1,4 @@
-"""The lifeline between a worker and the program that started it, and output that program may leave unread.
+"""The lifeline between a worker and the program that started it.
 
 The lifeline is one end of a socket pair, inherited as `--lifeline FD`. It is closed when the program ends,
 however it dies; the worker then finishes what it holds and exits. Messages on it, one per line:
@@ -10,10 +10,8 @@ however it dies; the worker then finishes what it holds and exits. Messages on i
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import socket
-import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
+from embedq_worker.output import patient_output
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
@@ -30,58 +29,8 @@ STARTED = "worker"
 LEAVE = "leave"
 
 
-class PatientOutput(io.RawIOBase):
-    """Output that never blocks and never fails: lines that cannot be written are dropped and counted.
-
-    A full pipe would block the worker at its next log line; one whose reader is gone would end it.
-
-    Args:
-        descriptor: Where to write; made non-blocking if it is a pipe or a socket.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._rest = b""
-        self._dropped = 0
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):  # a terminal, for example, is shared with its shell
-            os.set_blocking(descriptor, False)
-
-    def writable(self) -> bool:
-        """Always True."""
-        return True
-
-    def write(self, data: object, /) -> int:
-        """Write all of the data, or drop all of it if there is no room.
-
-        Returns:
-            Always its size, so that the caller does not retry.
-        """
-        assert isinstance(data, bytes | bytearray | memoryview)
-        whole = bytes(data)
-        if not self._rest and self._dropped:
-            self._rest = f"({self._dropped} lines were dropped here because nobody read them)\n".encode()
-            self._dropped = 0
-        self._rest = self._rest[self._send(self._rest) :]
-        sent = 0 if self._rest else self._send(whole)
-        if sent:
-            self._rest = whole[sent:]  # a line that was begun must be finished
-        elif whole:
-            self._dropped += 1
-        return len(whole)
-
-    def _send(self, data: bytes) -> int:
-        try:
-            return os.write(self._descriptor, data) if data else 0
-        except BlockingIOError:
-            return 0
-        except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
-            return len(data)
-
-
 def take_line(descriptor: int) -> socket.socket:
-    """Take over the descriptor from the command line as the lifeline, and make the output non-blocking.
+    """Take over the descriptor from the command line as the lifeline; from now on the output is UTF-8.
 
     Raises:
         UsageError: It is not an inherited socket.
@@ -91,12 +40,10 @@ def take_line(descriptor: int) -> socket.socket:
         line.set_inheritable(False)
     except (OSError, OverflowError, ValueError):
         raise UsageError(f"--lifeline {descriptor} is not an inherited socket") from None
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        with suppress(OSError):  # it is closed
-            output = PatientOutput(number)
-            setattr(
-                sys, name, io.TextIOWrapper(output, "utf-8", errors="backslashreplace", write_through=True)
-            )
+    if sys.stdout is not None:
+        sys.stdout = patient_output(1)
+    if sys.stderr is not None:
+        sys.stderr = patient_output(2)
     return line
 
 

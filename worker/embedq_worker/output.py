@@ -1,0 +1,76 @@
+"""Output that may be left unread, or that cannot be written: neither must hold up a worker or end it."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+from typing import TextIO
+
+
+class PatientOutput(io.BufferedIOBase):
+    """Output that never blocks and never fails: lines that cannot be written are dropped and counted.
+
+    A full pipe, or a terminal that was stopped with Ctrl-S, would block the worker at its next log line, with
+    its heartbeat and its signal handlers; a pipe whose reader is gone, or a full disk, would end it.
+
+    Args:
+        descriptor: Where to write. It stays blocking, because other programs may share it.
+
+    Attributes:
+        name: The descriptor, as for a file of Python's own.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.name = descriptor
+        self._descriptor = descriptor
+        self._rest = b""
+        self._dropped = 0
+
+    def writable(self) -> bool:
+        """Always True."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: object, /) -> int:
+        """Write all of the data, or drop all of it if there is no room.
+
+        Returns:
+            Always its size, so that the caller does not retry.
+        """
+        assert isinstance(data, bytes | bytearray | memoryview)
+        whole = bytes(data)
+        if not self._rest and self._dropped:
+            self._rest = f"({self._dropped} lines were dropped here because nobody read them)\n".encode()
+            self._dropped = 0
+        self._rest = self._rest[self._send(self._rest) :]
+        sent = 0 if self._rest else self._send(whole)
+        if sent:
+            self._rest = whole[sent:]  # a line that was begun must be finished
+        elif whole:
+            self._dropped += 1
+        return len(whole)
+
+    def _send(self, data: bytes) -> int:
+        sent = 0
+        try:
+            # A pipe that is ready takes as much as this without blocking.
+            while sent < len(data) and select.select((), (self._descriptor,), (), 0)[1]:
+                sent += os.write(self._descriptor, data[sent : sent + select.PIPE_BUF])
+        except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
+            return len(data)
+        return sent
+
+
+def patient_output(descriptor: int, encoding: str = "utf-8") -> TextIO:
+    """A `PatientOutput` for text."""
+    output = PatientOutput(descriptor)
+    return io.TextIOWrapper(output, encoding, errors="backslashreplace", write_through=True)
