@@ -183,7 +183,8 @@ def test_an_address_of_blanks_does_not_open_the_metrics_port_to_everybody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("EMBEDDING_METRICS_HOST", " ")
-    assert "EMBEDDING_METRICS_HOST" in refusal()
+    assert load_settings().metrics_host == "127.0.0.1"
+    assert "EMBEDDING_METRICS_HOST" in refusal(metrics_host=" ")
 
 
 # -- what wins
@@ -219,17 +220,24 @@ def test_a_value_is_told_to_be_of_the_file_that_was_named(tmp_path: Path) -> Non
     assert found.source == "production.env: EMBEDDING_BATCH_SIZE"
 
 
-def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = env_file(tmp_path, "EMBEDDING_BATCH_SIZE=\nEMBEDDING_QUEUE_BATCH_SIZE=2\n")
-    monkeypatch.setenv("EMBEDDING_BATCH_SIZE", "")
+@pytest.mark.parametrize("nothing", ["", "  ", " \t "])
+def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing: str) -> None:
+    file = env_file(
+        tmp_path, f"EMBEDDING_BATCH_SIZE='{nothing}'\nEMBEDDING_QUEUE_BATCH_SIZE=2\nLOG_LEVEL=warn\n"
+    )
+    monkeypatch.setenv("EMBEDDING_BATCH_SIZE", nothing)
+    monkeypatch.setenv("LOG_LEVEL", nothing)
     settings = load_settings(file)
-    assert settings.batch_size == 2
+    assert (settings.batch_size, settings.log_level) == (2, "warn")
     assert row(settings, "EMBEDDING_BATCH_SIZE", file).source == f"{file.name}: EMBEDDING_QUEUE_BATCH_SIZE"
+    assert row(settings, "LOG_LEVEL", file).source == f"{file.name}: LOG_LEVEL"
+    assert not [line for line in settings.warnings() if "EMBEDDING_BATCH_SIZE" in line]
     monkeypatch.setenv("EMBEDDING_MODEL", "   ")
     assert load_settings().model == "nomic-embed-text"
     for name in ("OPENAI_API_KEY", "DB_HOST"):
         monkeypatch.setenv(name, "   ")
-        assert row(load_settings(), name).value == "-"
+        shown = row(load_settings(), name)
+        assert (shown.value, shown.source) == ("-", "default")
 
 
 def test_a_flag_wins_over_everything_and_is_named_as_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

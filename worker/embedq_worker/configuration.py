@@ -15,7 +15,7 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from embedq_worker.errors import SettingsError
-from embedq_worker.settings import Settings
+from embedq_worker.settings import Settings, stated
 from embedq_worker.text import age, printable_line
 from embedq_worker.urls import MASK, masked_url
 
@@ -110,7 +110,7 @@ def _unread(path: Path) -> str:
 def _unused(path: Path) -> Iterator[str]:
     """A sentence for each spelling that is overridden by another one with a different value."""
     places = [
-        {name.upper(): value.strip() for name, value in values.items() if value}
+        {name.upper(): text for name, value in values.items() if (text := stated(value))}
         for values in (os.environ, dotenv_values(path) if path.is_file() else {})
     ]
     for field in Settings.model_fields.values():
@@ -181,7 +181,7 @@ class _Sources(NamedTuple):
 
 
 def _set_names(values: Mapping[str, str | None]) -> frozenset[str]:
-    return frozenset(name.upper() for name, value in values.items() if value)
+    return frozenset(name.upper() for name, value in values.items() if stated(value))
 
 
 def _describe(attribute: str, field: FieldInfo, settings: Settings, sources: _Sources) -> SettingRow:

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from embedq_worker.database_settings import DatabaseSettings
 from embedq_worker.urls import check_http_url
@@ -30,6 +35,11 @@ DEFAULT_MODELS: Mapping[ProviderName, tuple[str, int]] = {
 MOST_CONCURRENCY = 256
 
 
+def stated(value: str | None) -> str:
+    """The value of a variable without blanks around it; empty if the variable counts as not set."""
+    return (value or "").strip()
+
+
 def _queue_names(name: str) -> AliasChoices:
     """Accept EMBEDDING_X as EMBEDDING_QUEUE_X too: article applications use either spelling."""
     stem = name.removeprefix("EMBEDDING_").removeprefix("QUEUE_")
@@ -41,7 +51,6 @@ class Settings(WatchSettings, DatabaseSettings):
     """All settings of worker and console; read with `configuration.load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         case_sensitive=False,
@@ -238,6 +247,21 @@ class Settings(WatchSettings, DatabaseSettings):
 
     _unread: str = PrivateAttr("")
     _unused: tuple[str, ...] = PrivateAttr(())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read options, the environment and the file, in this order; a blank value counts as not set."""
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = {name: value for name, value in source.env_vars.items() if stated(value)}
+        return init_settings, env_settings, dotenv_settings
 
     @model_validator(mode="before")
     @classmethod
