@@ -14,7 +14,7 @@ from embedq_worker.text import age
 TRY_NOW = "n: probe it now"
 """What to do about an unavailable provider, besides the advice of its circuit breaker."""
 
-_CIRCUIT = {"open": "circuit breaker open", "cooling": "provider rate-limited"}
+_CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
 
 
 class Trouble(NamedTuple):
@@ -86,5 +86,8 @@ def unavailable(store: Store) -> Iterator[Trouble]:
         if row.state != "closed":
             left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
             again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
+            word = _CIRCUIT.get(row.state, row.state)
+            if row.state == "open" and row.opened_at and now:
+                word += f" for {age((now - row.opened_at).total_seconds())}"
             advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
-            yield Trouble(f"{_CIRCUIT.get(row.state, row.state)}, {again}: {breaker_reason(row)}", advice)
+            yield Trouble(f"{word}, {again}: {breaker_reason(row)}", advice)

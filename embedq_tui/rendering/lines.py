@@ -106,6 +106,8 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     }
     word, style = words.get(provider.state, (provider.state, ""))
     line = labelled("Provider").append(printable_line(word), style)
+    if provider.opened_at and provider.state == "open":
+        line.append(f" for {age((now - provider.opened_at).total_seconds())}")
     if provider.retry_at and provider.state != "closed":
         line.append(f", retry in {age((provider.retry_at - now).total_seconds())}")
     if provider.reason:
@@ -120,19 +122,20 @@ def breaker_reason(provider: ProviderRow) -> str:
 
 
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
-    """One line per worker."""
+    """One line per worker; why it is idle comes before figures that could push it off the screen."""
     places = [printable_line(f"{worker.host}/{worker.pid}", 30) for worker in workers]
     width = max(map(len, places), default=0)
+    held = max((len(f"{worker.in_hand:,}") for worker in workers), default=0)
+    done = max((len(f"{worker.succeeded:,}") for worker in workers), default=0)
     for worker, place in zip(workers, places, strict=True):
         alive = worker.liveness is Liveness.ALIVE
-        beat = age((now - worker.heartbeat_at).total_seconds())
         yield Text.assemble(
             f"{place:<{width}}  ",
             (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
-            f"  seen {beat:>6} ago  {worker.in_hand:>2} held",
-            f"  {worker.succeeded:,} done",
+            "" if alive else (f"  seen {ago(worker.heartbeat_at, now)}", BAD),
+            (f"  {printable_line(worker.note)}", DOUBTFUL) if worker.note else "",
+            f"  {worker.in_hand:>{held},} held  {worker.succeeded:>{done},} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
-            f"  {printable_line(worker.note)}" if worker.note else "",
         )
 
 

@@ -57,6 +57,7 @@ class KeyedTable(DataTable[Text]):
     Args:
         columns: Left to right.
         markable: Rows can be marked.
+        opens: Rows can be opened.
         ascii_only: Use ASCII characters only.
     """
 
@@ -70,6 +71,7 @@ class KeyedTable(DataTable[Text]):
         Binding("g,home", "scroll_top", show=False, id="table.top"),
         Binding("G,end", "scroll_bottom", show=False, id="table.bottom"),
         Binding("space", "mark", "Mark", id="table.mark"),
+        Binding("enter", "select_cursor", "Open", id="table.open", tooltip="Open the row under the cursor"),
         Binding("a", "mark_all", "Mark all", show=False, id="table.mark_all"),
     ]
 
@@ -103,6 +105,7 @@ class KeyedTable(DataTable[Text]):
         columns: Sequence[Column],
         *,
         markable: bool = False,
+        opens: bool = False,
         ascii_only: bool = False,
         id: str | None = None,  # noqa: A002 - as every widget calls it
     ) -> None:
@@ -112,6 +115,7 @@ class KeyedTable(DataTable[Text]):
         self._widths: tuple[int, ...] = ()
         self._rows: tuple[Row, ...] = ()
         self._markable = markable
+        self._opens = opens
         self._mark = MARK_ASCII if ascii_only else MARK
         self._replaced_at = -SETTLE_S
         self.marked: set[str] = set()
@@ -221,9 +225,11 @@ class KeyedTable(DataTable[Text]):
         self.post_message(self.AtEdge(self, forward=False, jumped=True))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer marking only if there are markable rows."""
+        """Offer to mark and to open only rows that can be."""
         if action in ("mark", "mark_all"):
             return self._markable and bool(self._rows)
+        if action == "select_cursor":
+            return self._opens and bool(self._rows)
         return super().check_action(action, parameters)
 
     # -- drawing

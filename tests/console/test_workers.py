@@ -8,12 +8,15 @@ import pytest
 
 from embedq_tui.console.app import Console
 from embedq_tui.live.store import Look
+from embedq_tui.screens.tasks.screen import TasksScreen
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.commands.actors import start_worker
 from tests.console.running import OPERATOR, console, until_asked, until_shown, until_text
-from tests.support.content import until_true
+from tests.support.content import add_articles, queue_tasks, until_true
 from tests.support.databases import Connection, Database
+from tests.support.waiting import until
 
 
 async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too(
@@ -87,6 +90,31 @@ async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
         await pilot.press("5")
         await until_text(pilot, "build-7")
         await until_text(pilot, "0 alive, 0 tasks held")
+
+
+async def test_why_a_worker_is_idle_can_be_read_in_full_and_what_it_holds_is_one_key_away(
+    database: Database, connection: Connection
+) -> None:
+    worker = await start_worker(connection)
+    held, _ = await queue_tasks(connection, await add_articles(connection, ["held", "waiting"]))
+    await connection.execute(
+        """UPDATE embedding_tasks
+           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1
+           WHERE id = $2""",
+        worker,
+        held,
+    )
+    note = f"provider: {'busy ' * 20}to the end"
+    await connection.execute("UPDATE embedq_workers SET note = $1, version = '0.0.7'", note)
+    async with console(database.settings, (80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(
+            pilot, lambda text: "to the end" in text and "0.0.7" in text and str(worker) in text
+        )
+        await pilot.press("enter")
+        await until(lambda: isinstance(pilot.app.screen, TasksScreen))
+        tasks = pilot.app.screen.query_one(KeyedTable)
+        await until(lambda: tasks.keys == (str(held),))
 
 
 async def test_all_of_a_long_line_of_the_log_can_be_read_and_what_is_read_stays(database: Database) -> None:

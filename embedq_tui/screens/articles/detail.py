@@ -84,8 +84,8 @@ class ArticleDetailScreen(ArticleQueueing):
         yield Lines(id="facts")
         yield Lines(id="sections")
         with ContentSwitcher(initial=SECTIONS[0]):
-            yield KeyedTable(CHUNKS, ascii_only=ascii_only, id="chunks")
-            yield KeyedTable(TASKS, ascii_only=ascii_only, id="tasks")
+            yield KeyedTable(CHUNKS, opens=True, ascii_only=ascii_only, id="chunks")
+            yield KeyedTable(TASKS, opens=True, ascii_only=ascii_only, id="tasks")
 
     def on_mount(self) -> None:
         """Draw placeholders and focus the first tab."""

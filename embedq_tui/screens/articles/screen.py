@@ -122,7 +122,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         yield Lines(id="figures")
         yield Line(id="info")
         yield from self.filter_widgets()
-        yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="list")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="list")
 
     @property
     def wanted(self) -> ArticleFilter:

@@ -112,7 +112,7 @@ class FailuresScreen(TaskTableScreen):
     def body(self) -> ComposeResult:
         """A summary, the groups, one of them in full."""
         yield Static(id="head")
-        yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="groups")
+        yield KeyedTable(COLUMNS, opens=True, ascii_only=self.console.ascii_only, id="groups")
         yield TextView(id="group")
 
     # -- display
@@ -328,14 +328,9 @@ class FailuresScreen(TaskTableScreen):
         """Show the tasks of this group."""
         if (group := self._current) is None or not self.is_meant():
             return
-        from embedq_tui.screens.tasks.screen import TasksScreen
+        from embedq_tui.screens.tasks.showing import show_tasks
 
-        self.console.action_show("tasks")
-        tasks = self.app.screen_stack[0]
-        while self.app.screen is not tasks:  # details of a task opened earlier
-            self.app.pop_screen()
-        if isinstance(tasks, TasksScreen):
-            tasks.call_next(tasks.look_for, of_group(group.fingerprint))
+        show_tasks(self, of_group(group.fingerprint))
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:

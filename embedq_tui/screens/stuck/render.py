@@ -88,7 +88,7 @@ def counts_as(by: Stuck, *, chosen_here: bool) -> str:
     chosen = " (set here)" if chosen_here else ""
     return (
         f"Stuck: claims older than {age(by.older_s)}{chosen}, "
-        f"or by workers without heartbeat for {age(by.silent_s)}"
+        f"or by workers silent for {age(by.silent_s)}  (m: change)"
     )
 
 

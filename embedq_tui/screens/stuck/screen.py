@@ -79,6 +79,7 @@ class StuckScreen(TaskTableScreen):
             "m",
             "minutes",
             "Minutes",
+            show=False,  # shown in the line above the list
             id="stuck.minutes",
             tooltip="Set the age at which a claim is stuck",
         ),
@@ -100,7 +101,7 @@ class StuckScreen(TaskTableScreen):
     def body(self) -> ComposeResult:
         """A summary, then the tasks."""
         yield Static(id="head")
-        yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="tasks")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="tasks")
 
     # -- display
 

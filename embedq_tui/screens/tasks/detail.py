@@ -102,6 +102,7 @@ class TaskDetailScreen(TaskActions):
                     Column("when", "When", 15),
                     Column("error", "Error", 0, least=100),
                 ],
+                opens=True,
                 id="related",
             )
 

@@ -152,4 +152,7 @@ def number_text(listing: Listing, total: int | None) -> Text:
         return Text("no matches" if total in (0, None) else "none on this page", DOUBTFUL)
     if total is None:
         return Text(f"{shown:,} of many", QUIET)
-    return Text(f"{shown:,} of {total:,}" if shown < total else f"{total:,}")
+    if shown >= total:
+        return Text(f"{total:,}")
+    more = ", ]: next" if listing.page is not None and listing.page.next is not None else ""
+    return Text(f"{shown:,} of {total:,}{more}")

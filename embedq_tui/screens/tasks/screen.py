@@ -38,7 +38,13 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     MODE = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "right_square_bracket", "page(1)", "Next", key_display="]", tooltip="Next page", id="tasks.next"
+            "right_square_bracket",
+            "page(1)",
+            "Next",
+            key_display="]",
+            show=False,  # shown in the line above the list
+            tooltip="Next page",
+            id="tasks.next",
         ),
         Binding(
             "left_square_bracket",
@@ -75,7 +81,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         yield Line(id="status")
         yield Line(id="info")
         yield from self.filter_widgets()
-        yield KeyedTable(COLUMNS, markable=True, ascii_only=self.console.ascii_only, id="list")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="list")
 
     @property
     def _counts(self) -> StatusCounts | None:

@@ -1,14 +1,20 @@
-"""A worker as a table row."""
+"""A worker as a table row, and in full."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from rich.text import Text
 
-from embedq_tui.rendering.styles import BAD, GOOD, NAME, QUIET
+from embedq_tui.output import count, moment
+from embedq_tui.rendering.lines import labelled
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.text_view import wrapped
+from embedq_worker import __version__
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.text import age, printable_line
 
@@ -25,6 +31,9 @@ COLUMNS = (
     Column("provider", "Provider", 30, least=140),
     Column("note", "Note", 0, least=105),
 )
+
+NOTE_LINES = 3
+"""Maximum number of lines that say why a worker is idle."""
 
 
 def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
@@ -50,11 +59,49 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
             _right(f"{worker.succeeded:,}", 9),
             Text(f"{worker.failed:,}".rjust(7), BAD if worker.failed else ""),
             _right(age((now - worker.started_at).total_seconds()), 9),
-            Text(printable_line(worker.version, 8), QUIET),
+            Text(printable_line(worker.version, 8), _version_style(worker)),
             Text(printable_line(worker.provider, 30), QUIET),
             Text(printable_line(note)),
         ),
     )
+
+
+def worker_facts(worker: WorkerRow, now: datetime, width: int) -> Iterator[Text]:
+    """What the table has no room for.
+
+    Args:
+        worker: Its texts may hold anything.
+        now: The database's time.
+        width: Available width in cells.
+    """
+    label = "Idle"
+    for piece in islice(wrapped(printable_line(worker.note), max(width - 10, 20)), NOTE_LINES):
+        if piece:
+            yield labelled(label).append(piece, DOUBTFUL)
+        label = ""
+    held = f"holds {count(worker.in_hand, 'task')}"
+    yield labelled("Worker").append(f"{held}, started {moment(worker.started_at, now)}")
+    version = labelled("Version").append(printable_line(worker.version, 40), _version_style(worker))
+    yield (
+        version
+        if worker.version == __version__
+        else version.append(f"; this console is {__version__}", QUIET)
+    )
+    yield labelled("Provider").append(printable_line(worker.provider))
+    yield labelled("Settings").append(
+        printable_line(
+            ", ".join(f"{name}={value}" for name, value in worker.settings.items() if name not in _IN_KEY)
+        )
+    )
+    yield labelled("Id").append(str(worker.id), QUIET)
+
+
+_IN_KEY = ("model", "endpoint")
+"""Settings that the key of the provider shows already."""
+
+
+def _version_style(worker: WorkerRow) -> str:
+    return QUIET if worker.version == __version__ else DOUBTFUL
 
 
 def _right(text: str, width: int) -> Text:

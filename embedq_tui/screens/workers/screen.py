@@ -10,7 +10,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from rich.text import Text
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
@@ -19,7 +19,7 @@ from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
-from embedq_tui.screens.workers.rows import COLUMNS, worker_row
+from embedq_tui.screens.workers.rows import COLUMNS, worker_facts, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -27,6 +27,7 @@ from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.overview import Liveness, WorkerRow
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
 
@@ -107,7 +108,8 @@ class WorkersScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         """This console's worker, all workers, and the log."""
         yield Lines(id="ours")
-        yield KeyedTable(COLUMNS, ascii_only=self.console.ascii_only, id="all")
+        yield KeyedTable(COLUMNS, opens=True, ascii_only=self.console.ascii_only, id="all")
+        yield Lines("Worker", id="one")
         log = TailView(LOG_LINES, id="log")
         log.border_title = "Log of this console's worker"
         yield log
@@ -130,8 +132,18 @@ class WorkersScreen(ConsoleScreen):
         if seen is not None and now is not None:
             ours = self._supervisor.worker_id
             self.query_one("#all", KeyedTable).show(worker_row(row, now, ours) for row in seen.workers)
+        self._draw_chosen()
         self._draw_log()
         self.refresh_bindings()
+
+    @on(KeyedTable.RowHighlighted, "#all")
+    def _draw_chosen(self) -> None:
+        """Show the worker under the cursor in full."""
+        row, now, facts = self._chosen, self.store.now(), self.query_one("#one", Lines)
+        facts.display = row is not None
+        if row is not None and now is not None:
+            facts.border_title = printable_line(f"{row.host}/{row.pid}")
+            facts.show(worker_facts(row, now, self.size.width - 2))
 
     def _draw_log(self) -> None:
         ring, log = self._supervisor.log, self.query_one("#log", TailView)
@@ -148,9 +160,11 @@ class WorkersScreen(ConsoleScreen):
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
             # From the task counts: tasks a silent worker last reported may have been released since.
             held = seen.queue.counts.processing
-            yield Text.assemble(
+            line = Text.assemble(
                 ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held"
             )
+            versions = sorted({printable_line(row.version, 20) for row in seen.workers})
+            yield line.append(f", versions {', '.join(versions)}", DOUBTFUL) if len(versions) > 1 else line
         else:
             yield Text("All workers   ", QUIET) + self.unknown()
         it = self._supervisor
@@ -166,6 +180,14 @@ class WorkersScreen(ConsoleScreen):
         if it.state in (WorkerState.OFF, WorkerState.FAILED):
             line.append("; press s to start one")
         yield line
+
+    @on(KeyedTable.RowSelected, "#all")
+    def _tasks(self) -> None:
+        """Show the tasks of the worker under the cursor."""
+        if (row := self._chosen) is not None:
+            from embedq_tui.screens.tasks.showing import show_tasks
+
+            show_tasks(self, TaskFilter(worker=row.id))
 
     # -- actions
 
