@@ -192,6 +192,11 @@ async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
             assert await worker.ended() == 1
         assert await statuses(connection) == {"pending": 30}
         await connection.execute(f"GRANT INSERT ON embeddings TO {role}")
+        for table in ("embeddings", "embedding_tasks"):  # whose rows a policy would have to show
+            await connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+            code, worker = await run_worker_process(variables, *BATCHES)
+            assert (code, f"{table}: a policy" in worker.text) == (1, True), worker.text
+            await connection.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
         code, worker = await run_worker_process(variables, "--drain", *BATCHES)
         assert code == 0, worker.text
     finally:

@@ -36,6 +36,25 @@ async def test_a_role_without_rights_may_not(connection: Connection) -> None:
         await connection.execute("RESET ROLE; DROP OWNED BY embedq_reader; DROP ROLE embedq_reader")
 
 
+async def test_a_role_that_row_level_security_hides_everything_from_may_not(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.execute(
+            """CREATE ROLE embedq_hidden; GRANT ALL ON ALL TABLES IN SCHEMA public TO embedq_hidden;
+               ALTER TABLE embedding_tasks ENABLE ROW LEVEL SECURITY;
+               ALTER TABLE articles ENABLE ROW LEVEL SECURITY;
+               CREATE POLICY all_may_read ON embedding_tasks FOR SELECT USING (true);
+               CREATE POLICY of_another ON embedding_tasks TO postgres USING (true);
+               CREATE POLICY of_ours ON articles TO embedq_hidden USING (true);
+               SET LOCAL ROLE embedq_hidden"""
+        )
+        found = await access(connection)
+        assert [line.split(" (")[0] for line in found.missing] == [
+            "embedding_tasks: a policy for DELETE, INSERT, UPDATE"
+        ]
+        assert (found.may_write, bool(found.why_not)) == (False, True)
+        await connection.execute("RESET ROLE; DROP OWNED BY embedq_hidden; DROP ROLE embedq_hidden")
+
+
 async def test_a_read_only_session_may_not(connection: Connection) -> None:
     await connection.execute("SET default_transaction_read_only = on")
     found = await access(connection)

@@ -124,6 +124,8 @@ async def require_rights(connection: Connection, needs: Mapping[str, str], group
 async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, absent: bool) -> list[str]:
     """Which of these privileges on tables, and on any function of embedq, our role lacks.
 
+    Where row-level security applies to it, a policy as well: without one, a table seems to be empty.
+
     Args:
         connection: To the database.
         needs: Privileges by table, separated by spaces.
@@ -146,4 +148,15 @@ UNION ALL
 SELECT 'function ' || p.proname || ': EXECUTE' FROM pg_proc p
 WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid)
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
+UNION ALL
+SELECT n.tab || ': a policy for ' || string_agg(p.privilege, ', ' ORDER BY p.privilege) || ' (row-level security)'
+FROM unnest($1::text[], $2::text[]) AS n(tab, privileges),
+     unnest(string_to_array(n.privileges, ' ')) AS p(privilege)
+WHERE row_security_active(to_regclass(n.tab)::oid) AND NOT EXISTS (
+    SELECT FROM pg_policy l, unnest(l.polroles) AS r(role)
+    WHERE l.polrelid = to_regclass(n.tab) AND l.polpermissive
+      AND l.polcmd IN ('*', CASE p.privilege WHEN 'SELECT' THEN 'r' WHEN 'INSERT' THEN 'a'
+                                             WHEN 'UPDATE' THEN 'w' WHEN 'DELETE' THEN 'd' END)
+      AND CASE WHEN r.role = 0 THEN true ELSE pg_has_role(r.role, 'USAGE') END)
+GROUP BY n.tab
 """

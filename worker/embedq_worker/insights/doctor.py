@@ -124,11 +124,11 @@ WHERE NOT has_sequence_privilege(pg_get_serial_sequence('embeddings', 'id'), 'US
 
 _STORING = {
     name: _WORKER[name] for name in ("articles", "embeddings", "embedq_articles", "performance_metrics")
-}
+} | {"embedding_tasks": "SELECT UPDATE", "embedq_workers": "SELECT INSERT UPDATE"}
 
 
 async def require_storing(connection: Connection) -> None:
-    """Require the privileges that completing a task needs but claiming it does not.
+    """Require the privileges whose lack would not stop a worker from claiming, or not be told.
 
     Args:
         connection: To the migrated database, as the role of a worker.
