@@ -149,7 +149,8 @@ SELECT 'function ' || p.proname || ': EXECUTE' FROM pg_proc p
 WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid)
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
 UNION ALL
-SELECT n.tab || ': a policy for ' || string_agg(p.privilege, ', ' ORDER BY p.privilege) || ' (row-level security)'
+SELECT format('%s: a policy for %s (row-level security)',
+              n.tab, string_agg(p.privilege, ', ' ORDER BY p.privilege))
 FROM unnest($1::text[], $2::text[]) AS n(tab, privileges),
      unnest(string_to_array(n.privileges, ' ')) AS p(privilege)
 WHERE row_security_active(to_regclass(n.tab)::oid) AND NOT EXISTS (
