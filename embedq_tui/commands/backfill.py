@@ -90,6 +90,7 @@ def command(
         _document(invocation, planned, None, dry_run=dry_run)
         return ExitCode.OK
     if not yes and not confirm(f"Queue {count(planned.tasks, 'task')} with priority {priority}?"):
+        _document(invocation, planned, None, dry_run=False, unbegun="refused")
         return ExitCode.NO
     so_far = SoFar[Run | None](None)
     try:
@@ -125,7 +126,9 @@ async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) 
             )
 
 
-def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dry_run: bool) -> None:
+def _document(
+    invocation: Invocation, planned: Planned, ended: Run | None, *, dry_run: bool, unbegun: str = "planned"
+) -> None:
     """The outcome, as JSON or as a line."""
     if invocation.as_json:
         wanted = planned.wanted
@@ -139,11 +142,13 @@ def _document(invocation: Invocation, planned: Planned, ended: Run | None, *, dr
                 "chunks": wanted.chunks,
                 "requests": planned.requests,
                 "operation_id": ended.operation_id if ended else None,
-                "state": ended.state if ended else "planned",
+                "state": ended.state if ended else unbegun,
                 "resumed": ended.resumed if ended else False,
                 "queued": ended.progress.queued if ended else 0,
             }
         )
+    elif unbegun == "refused":
+        say("Nothing was queued.")
     elif ended and ended.state == "interrupted":
         say(
             f"Interrupted: {ended.progress.queued:,} of {count(planned.tasks, 'task')} queued "
@@ -194,6 +199,7 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
     pending = found.tasks.get("pending", 0)
     question = f"Remove {count(pending, 'pending task')} of backfill {found.id}?"
     if pending and not yes and not confirm(question):
+        _report_removed(invocation, found.id, None)
         return ExitCode.NO
     so_far = SoFar(0)
     try:
@@ -206,9 +212,12 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
     return ExitCode.OK
 
 
-def _report_removed(invocation: Invocation, operation: UUID, removed: int, more: str = "") -> None:
+def _report_removed(invocation: Invocation, operation: UUID, removed: int | None, more: str = "") -> None:
+    """The outcome; None if it was refused."""
     if invocation.as_json:
-        print_json({"operation_id": operation, "removed": removed})
+        print_json({"operation_id": operation, "removed": removed or 0})
+    elif removed is None:
+        say("Nothing was removed.")
     else:
         say(f"{count(removed, 'task')} removed{more}", error=bool(more))
 

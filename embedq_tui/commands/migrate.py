@@ -140,11 +140,11 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     what = "the queue and every task in it" + (
         ", and the embeddings, if embedq created that table" if version == 0 else ""
     )
-    if version < QUEUE_VERSION and not yes and not confirm(f"This deletes {what}. Continue?"):
-        return ExitCode.NO
-    undone = asyncio.run(migrations.rollback(settings, version, partial(say, error=invocation.as_json)))
+    refused = version < QUEUE_VERSION and not yes and not confirm(f"This deletes {what}. Continue?")
+    progress = partial(say, error=invocation.as_json)
+    undone = [] if refused else asyncio.run(migrations.rollback(settings, version, progress))
     if invocation.as_json:
         print_json({"taken_back": undone})
     elif not undone:
-        say("There is nothing to roll back.")
-    return ExitCode.OK
+        say("Nothing was rolled back." if refused else "There is nothing to roll back.")
+    return ExitCode.NO if refused else ExitCode.OK
