@@ -131,6 +131,25 @@ async def test_a_huge_article_is_embedded_whole(
     assert await wrong_articles(connection) == []
 
 
+# -- an article that takes long to split
+
+
+HEADINGS = "# h\ntext\n" * 200_000
+"""Takes 6 s on an idle machine."""
+
+
+async def test_an_article_that_takes_too_long_to_split_fails_alone(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await add_articles(connection, [HEADINGS, "short"])
+    await queue_tasks(connection, articles)
+    async with bench(database, stub, deadline_s=0.5) as it:
+        assert await it.work() == {"requeued": 2}
+        assert await charged(connection) == 0
+        assert await it.work_off() == {"stored": 1, "requeued": 2, "failed": 1}
+    assert await wrong_articles(connection) == [articles[0]]
+
+
 async def test_names_of_chunks_fit_whatever_the_slug(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

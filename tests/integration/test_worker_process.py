@@ -268,6 +268,30 @@ async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_i
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
 
 
+async def test_splitting_a_huge_article_keeps_nobody_waiting(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=3000)
+    async with worker_process(variables, "--concurrency", "2") as worker:
+        await worker.started()
+        text = "# h\ntext\n" * 500_000  # takes 18 s on an idle machine
+        await queue_tasks(connection, await add_articles(connection, [text], slug="huge"))
+        await until_tasks(connection, processing=1)
+        await queued_articles(connection, 1)
+        await until_tasks(connection, processing=1, completed=1)
+        silence = "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float FROM embedq_workers"
+        silences = []
+        for _ in range(20):
+            silences.append(await connection.fetchval(silence))
+            await asyncio.sleep(0.1)
+        assert max(silences) < 3
+        worker.signal(signal.SIGTERM)
+        await worker.until_heard("stopping")
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(within_s=5) == 0
+    assert await statuses(connection) == {"completed": 1, "pending": 1}
+
+
 async def test_a_terminal_that_is_closed_ends_nobody_under_nohup(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

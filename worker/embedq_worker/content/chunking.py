@@ -8,26 +8,24 @@ A *word* is what `count_words` counts: up to 16 characters between white space, 
 character with its punctuation, or up to 4 characters of a South-East Asian script written without spaces. A
 chunk of n words therefore has fewer than 32 n characters, whatever the article contains.
 
-Parsing takes time proportional to the number of lines, about 10 microseconds each; run it in a thread if an
-event loop must stay responsive.
+Time and memory are proportional to the text: some 4 s a megabyte where every line is a heading or the item of
+a list, 0.3 s where it is plain words. Run it in a thread if an event loop must stay responsive.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import takewhile
 
-from markdown_it import MarkdownIt
+from embedq_worker.content.outline import Heading, normalised, one_line, outline
 
-MAX_HEADING = 200  # characters
 MAX_TITLE = 500  # characters, as in the table
 MERGED_BELOW = 2  # sections of headings deeper than this may share a chunk
-MAX_NESTING = 40  # levels of quotes, two for each list; headings after a list nested deeper are not seen
 
 # In scripts without spaces, a long run must not count as one word. Every alternative is bounded, even white
 # space, so that the size in words bounds the size in characters.
@@ -43,15 +41,10 @@ _WORD = re.compile(
 _IDEOGRAPH_NEXT = re.compile(rf"[{_IDEOGRAPH}]")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'’”»)\]」』）*_`]*\Z")  # noqa: RUF001
 
-_LINE_END = re.compile(r"\r\n?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_MARKUP = re.compile(r"[\\`*_\[\]<>&]")
 # Every line must look like YAML and none may be blank: text between two thematic breaks is not front matter.
-_FRONT_MATTER = re.compile(
-    r"---[ \t]*\n(?=[\w\"'])(?:[\w\"'][^\n:]*:(?:[ \t][^\n]*)?\n|[ \t#][^\n]*\n|-[ \t][^\n]*\n)+?"
-    r"(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
-)
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w\"'])")
+_FRONT_MATTER_LINE = re.compile(r"[\w\"'][^\n:]*:(?:[ \t][^\n]*)?\n|[ \t#][^\n]*\n|-[ \t][^\n]*\n")
+_FRONT_MATTER_END = re.compile(r"(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +64,6 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heading:
-    start: int
-    end: int
-    level: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Section:
     """Text from one heading to the next; `level` is that of its highest heading, 7 without one."""
 
@@ -89,15 +74,9 @@ class _Section:
     words: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What the Markdown parser finds: headings, and where code blocks begin and end."""
-
-    headings: list[_Heading]
-    code: list[tuple[int, int]]
-
-
-def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
+def split_markdown(
+    text: str, *, size: int, overlap: int, go_on: Callable[[], None] = lambda: None
+) -> list[Chunk]:
     """Split an article into chunks.
 
     A section extends from one heading to the next; consecutive headings without text in between open one
@@ -111,6 +90,7 @@ def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
         size: Maximum words per chunk, see `count_words`.
         overlap: Words at the end of a chunk that are repeated at the start of the next one in the same
             section; reduced to `size` - 1 if larger.
+        go_on: Called every few lines; may raise to break off.
 
     Returns:
         Chunks in the order of the article; none if it is blank. Without overlap they contain its whole text,
@@ -123,13 +103,13 @@ def split_markdown(text: str, *, size: int, overlap: int) -> list[Chunk]:
         raise ValueError("size must be at least 1 and overlap at least 0")
     overlap = min(overlap, size - 1)
     body = _body(text)
-    outline = _outline(body)
-    pieces = (
-        (section.path, piece)
-        for section in _merged(_sections(body, outline.headings), size)
-        for piece in _pieces(body, section, outline.code, size, overlap)
-    )
-    return [Chunk(index, path, piece) for index, (path, piece) in enumerate(pieces)]
+    found = outline(body, go_on)
+    chunks: list[Chunk] = []
+    for section in _merged(_sections(body, found.headings), size):
+        for piece in _pieces(body, section, found.code, size, overlap):
+            go_on()
+            chunks.append(Chunk(len(chunks), section.path, piece))
+    return chunks
 
 
 def count_words(text: str) -> int:
@@ -137,7 +117,7 @@ def count_words(text: str) -> int:
 
     White space counts as one word per 16 consecutive characters, shorter runs not at all.
     """
-    return len(_WORD.findall(text))
+    return _count_words(text, 0, len(text))
 
 
 def embedding_input(title: str, chunk: Chunk) -> str:
@@ -147,28 +127,11 @@ def embedding_input(title: str, chunk: Chunk) -> str:
         title: Title of the article; left out if the outermost heading repeats it.
         chunk: A chunk of that article.
     """
-    name = _one_line(title)[:MAX_TITLE]
+    name = one_line(title)[:MAX_TITLE]
     headings = chunk.heading_path
     repeated = headings and headings[0].casefold() == name.casefold()
     context = " > ".join(headings if repeated or not name else (name, *headings))
     return f"{context}\n\n{chunk.text}" if context else chunk.text
-
-
-def heading_text(markdown: str) -> str:
-    """The plain text of a heading: one line without emphasis, links and tags.
-
-    Args:
-        markdown: The heading without its marks. Parsing is not linear in its length, so truncate it first.
-    """
-    if not _MARKUP.search(markdown):
-        return _one_line(markdown)
-    _, inline = _parsers()
-    spans = inline.parseInline(markdown)[0].children or []
-    plain = "".join(
-        " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
-    )
-    # The heading may consist only of what looks like a tag: `# <Button>`.
-    return _one_line(plain) or _one_line(markdown)
 
 
 def content_hash(embedding_input: str) -> str:
@@ -177,52 +140,16 @@ def content_hash(embedding_input: str) -> str:
 
 
 def _body(text: str) -> str:
-    body = _normalised(text.removeprefix("\ufeff"))
-    front_matter = _FRONT_MATTER.match(body)
-    return body[front_matter.end() :] if front_matter else body
+    body = normalised(text.removeprefix("\ufeff"))
+    line = _FRONT_MATTER.match(body)
+    while line and (following := _FRONT_MATTER_LINE.match(body, line.end())):
+        line = following
+    end = line and _FRONT_MATTER_END.match(body, line.end())
+    return body[end.end() :] if end else body
 
 
-def _normalised(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", _LINE_END.sub("\n", text)))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_normalised(text).split())
-
-
-def _outline(body: str) -> _Outline:
-    blocks, _ = _parsers()
-    tokens = blocks.parse(body)
-    lines = [0, *(match.end() for match in re.finditer("\n", body)), len(body)]
-    outline = _Outline([], [])
-    for token, following in zip(tokens, tokens[1:] + tokens[-1:], strict=True):
-        if token.map is None:
-            continue
-        start, end = lines[token.map[0]], lines[token.map[1]]
-        if token.type in ("fence", "code_block"):
-            outline.code.append((start, end))
-        elif token.type == "heading_open" and token.level == 0:
-            start += len(body[start:end]) - len(body[start:end].lstrip())
-            heading = heading_text(following.content[: 4 * MAX_HEADING])[:MAX_HEADING].rstrip()
-            outline.headings.append(_Heading(start, end, int(token.tag[1:]), heading))
-    return outline
-
-
-@cache
-def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
-    """Parsers for blocks and for headings; creating them takes longer than chunking a short article.
-
-    The first parse compiles the rules, in which threads must not race; after that they are only read.
-    """
-    blocks = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable("inline")
-    inline = MarkdownIt("commonmark")
-    blocks.parse("a")
-    inline.parseInline("a")
-    return blocks, inline
-
-
-def _sections(body: str, headings: Iterable[_Heading]) -> Iterator[_Section]:
-    above: list[_Heading] = []
+def _sections(body: str, headings: Iterable[Heading]) -> Iterator[_Section]:
+    above: list[Heading] = []
     start = content = len(body) - len(body.lstrip())
     level, path = 7, tuple[str, ...]()
     for heading in headings:
@@ -238,7 +165,12 @@ def _sections(body: str, headings: Iterable[_Heading]) -> Iterator[_Section]:
 
 
 def _section(body: str, start: int, end: int, level: int, path: tuple[str, ...]) -> _Section:
-    return _Section(start, end, level, path, words=len(_WORD.findall(body, start, end)))
+    return _Section(start, end, level, path, words=_count_words(body, start, end))
+
+
+def _count_words(text: str, start: int, end: int) -> int:
+    # Not findall: on a text of megabytes it would keep every other thread waiting for seconds.
+    return sum(1 for _ in _WORD.finditer(text, start, end))
 
 
 def _merged(sections: Iterable[_Section], size: int) -> Iterator[_Section]:
@@ -289,13 +221,13 @@ class _Words:
 
     def __init__(self, body: str, section: _Section, code: Sequence[tuple[int, int]], *, whole: int) -> None:
         self._body = body
-        spans = [match.span() for match in _WORD.finditer(body, section.start, section.end)]
-        self.starts = [start for start, _ in spans]
-        self._ends = [end for _, end in spans]
-        self._inside_code = bytearray(len(spans) + 1)
-        for start, end in code[bisect_left(code, (section.start, 0)) :]:
-            if start >= section.end:
-                break
+        self.starts, self._ends = array("q"), array("q")
+        for match in _WORD.finditer(body, section.start, section.end):
+            self.starts.append(match.start())
+            self._ends.append(match.end())
+        self._inside_code = bytearray(len(self.starts) + 1)
+        within = slice(bisect_left(code, (section.start, 0)), bisect_left(code, (section.end, 0)))
+        for start, end in code[within]:
             first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
             if last - first <= whole:
                 self._inside_code[first + 1 : last] = b"\1" * (last - first - 1)

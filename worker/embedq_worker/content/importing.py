@@ -23,7 +23,7 @@ import yaml
 from frontmatter.default_handlers import YAMLHandler
 from markdown_it import MarkdownIt
 
-from embedq_worker.content.chunking import heading_text
+from embedq_worker.content.outline import heading_text
 from embedq_worker.errors import UsageError
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown"})

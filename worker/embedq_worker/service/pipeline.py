@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,8 +48,8 @@ class PipelineSettings:
     Attributes:
         chunk_size: Words per chunk.
         chunk_overlap: Words that neighbouring chunks share.
-        deadline_s: Seconds in which a batch must be embedded; tasks embedded by then are stored. A suspect
-            has as many for each retry.
+        deadline_s: Seconds in which a batch must be chunked and embedded; tasks embedded by then are stored.
+            A suspect has as many for each retry.
         backoff: Delay between the attempts of a task.
     """
 
@@ -153,11 +154,23 @@ class Pipeline:
             EmbedqError: The database accepts no embeddings of any task; the remaining tasks are still held.
         """
         report = BatchReport()
-        plans = await self._plan(tasks)
+        ends = monotonic() + self._settings.deadline_s
+        try:
+            plans = await self._plan(tasks)
+        except TimeoutError:
+            error = self._late("split into chunks")
+            await self._give_back(
+                [self._failed_attempt(task, error, None, len(tasks)) for task in tasks], report
+            )
+            return report
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
-        outcomes = await self._ask(texts, report)
+        outcomes = await self._ask(texts, report, within_s=ends - monotonic())
         if len(tasks) == 1:
-            await self._suspicion.ask_again(tasks[0].id, outcomes, lambda lacking: self._ask(lacking, report))
+            await self._suspicion.ask_again(
+                tasks[0].id,
+                outcomes,
+                lambda lacking: self._ask(lacking, report, within_s=self._settings.deadline_s),
+            )
         await self._settle(plans, outcomes, report)
         return report
 
@@ -215,12 +228,18 @@ class Pipeline:
         size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
         if sum(len(task.article.content) for task in tasks if task.article) <= _AT_ONCE:
             return plan_tasks(tasks, size, overlap)
-        return await asyncio.to_thread(plan_tasks, tasks, size, overlap)
+        wanted = threading.Event()
+        wanted.set()
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                return await asyncio.to_thread(plan_tasks, tasks, size, overlap, wanted.is_set)
+        finally:
+            wanted.clear()  # a thread cannot be cancelled, and the worker could not end before it
 
     # -- asking the provider
 
-    async def _ask(self, texts: Sequence[str], report: BatchReport) -> dict[str, Outcome]:
-        result = await self._embedder.embed(texts, within_s=self._settings.deadline_s)
+    async def _ask(self, texts: Sequence[str], report: BatchReport, *, within_s: float) -> dict[str, Outcome]:
+        result = await self._embedder.embed(texts, within_s=within_s)
         report.requests.extend(result.requests)
         return dict(zip(texts, result.outcomes, strict=True))
 
@@ -236,8 +255,8 @@ class Pipeline:
                     completions.append(completion)
                 case InputRejected() as refusal:
                     returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
-                case Unfinished() as late:
-                    error = f"{late.message} (EMBEDDING_WORKER_TIMEOUT)"
+                case Unfinished():
+                    error = self._late("embedded")
                     returns.append(self._failed_attempt(plan.task, error, None, len(plans)))
                 case ProviderError() as failure:
                     held.append((plan.task, failure))
@@ -343,6 +362,9 @@ class Pipeline:
         if batch_size > 1:
             return Return(task, ReturnKind.ISOLATE, error, detail)
         return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
+
+    def _late(self, what: str) -> str:
+        return f"not {what} within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
 
     def _delay_s(self, task: ClaimedTask) -> float:
         return self._settings.backoff.delay_s(task.attempts)

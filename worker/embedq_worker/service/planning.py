@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embedq_worker.content.chunking import Chunk, content_hash, embedding_input, split_markdown
@@ -40,34 +40,52 @@ class Plan:
     detail: str = ""
 
 
-def plan_tasks(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
+class BrokenOff(Exception):
+    """Nobody waits for the plans any more."""
+
+
+def plan_tasks(
+    tasks: Sequence[ClaimedTask], size: int, overlap: int, wanted: Callable[[], bool] = lambda: True
+) -> list[Plan]:
     """Split the articles of tasks into chunks; takes time, so call it in a thread.
 
     Args:
         tasks: As claimed.
         size: Words per chunk.
         overlap: Words that neighbouring chunks share.
+        wanted: Whether to go on; asked often.
+
+    Raises:
+        BrokenOff: The plans are no longer wanted.
     """
-    return [_plan(task, size, overlap) for task in tasks]
+
+    def go_on() -> None:
+        if not wanted():
+            raise BrokenOff
+
+    return [_plan(task, size, overlap, go_on) for task in tasks]
 
 
-def _plan(task: ClaimedTask, size: int, overlap: int) -> Plan:
+def _plan(task: ClaimedTask, size: int, overlap: int, go_on: Callable[[], None]) -> Plan:
     article = task.article
     if task.operation == "delete" or article is None:
         return Plan(task, Action.DELETE)
     if article.no_rag:
         return Plan(task, Action.SKIP)
     try:
-        return Plan(task, Action.STORE, _chunks(article, size, overlap))
+        return Plan(task, Action.STORE, _chunks(article, size, overlap, go_on))
+    except BrokenOff:
+        raise
     except Exception as error:
         # The boundary of a task: whatever its text causes, the rest of the batch continues.
         text = f"the article could not be split into chunks: {type(error).__name__}"
         return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
 
 
-def _chunks(article: ArticleText, size: int, overlap: int) -> list[PlannedChunk]:
+def _chunks(article: ArticleText, size: int, overlap: int, go_on: Callable[[], None]) -> list[PlannedChunk]:
     planned = []
-    for chunk in split_markdown(article.content, size=size, overlap=overlap):
+    for chunk in split_markdown(article.content, size=size, overlap=overlap, go_on=go_on):
+        go_on()
         text = embedding_input(article.title, chunk)
         digest = content_hash(text)
         planned.append(PlannedChunk(chunk, text, digest, reuse=digest in article.hashes))
