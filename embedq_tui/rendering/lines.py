@@ -152,6 +152,26 @@ def log_line(row: AuditRow, width: int) -> Text:
     return Text(line + error, STYLES.get(row.event.level, ""))
 
 
+def health_advice_here(advice: str) -> str:
+    """Advice of `health` as the console shows it: with the screen and the key instead of the command."""
+    return _COMMANDS.sub(lambda found: _PLACES[found[1]], printable_line(advice))
+
+
+_PLACES = {
+    "status": "Workers (5)",
+    "metrics": "Metrics (7)",
+    "failed --details": "Failures (4)",
+    "reset-stuck": "Stuck (3), R",
+    "resume": "Workers (5), p",
+    "start": "Workers (5), S",
+    "check": "Settings (9), c",
+    "verify --repair": "Settings (9), v",
+}
+"""Where the console has what a command does."""
+
+_COMMANDS = re.compile(f"embedq-tui ({'|'.join(_PLACES)})")
+
+
 def advice_here(advice: str, retry: str) -> str:
     """Advice as the console shows it: with the key instead of the command.
 

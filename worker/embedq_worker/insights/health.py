@@ -174,7 +174,8 @@ class _Findings:
         yield from self._queue()
         yield from self._stall()
         yield from self._failures(Code.FAILURE_RATE_HOUR, 3_600, self.facts.hour)
-        yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day)
+        if self.facts.day.seconds > 3_600:  # otherwise the hour's tasks are all that is known of the day
+            yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day)
         yield from self._table()
 
     def measures(self) -> tuple[Measure, ...]:
