@@ -204,6 +204,6 @@ def numbers(progress: Progress) -> str:
         f"{progress.done:,} of {count(progress.total, progress.noun)}",
         count(progress.steps, "batch", "batches"),
     ]
-    if progress.done and seconds >= 1:
+    if seconds >= 1 and progress.done >= seconds:  # slower than that, it waits for something else
         parts.append(f"{progress.done / seconds:,.0f} a second")
     return ", ".join([*parts, age(seconds)])

@@ -132,7 +132,9 @@ class ArticleDetailScreen(ArticleQueueing):
             yield Text(printable_line(self._problem), BAD)
         if self._found is not None:
             now = self.store.now() or self._found.at
-            yield from facts(self._found.article, now, model=stored_model(self.session.settings))
+            queued = any(task.status in ("pending", "processing") for task in self._found.tasks)
+            model = stored_model(self.session.settings)
+            yield from facts(self._found.article, now, queued=queued, model=model)
         elif not self._gone and not self._problem:
             yield Text(f"Article {self._of}  ", QUIET) + self.unknown()
 

@@ -43,12 +43,13 @@ TASKS = (
 )
 
 
-def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]:
+def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> Iterator[Text]:
     """An article at a glance, one fact per line.
 
     Args:
         article: The article as stored.
         now: The database's time.
+        queued: A task for it waits or is being processed.
         model: The configured model.
     """
     yield labelled("Article").append(printable_line(article.title or "no title"), HEAD)
@@ -57,7 +58,7 @@ def facts(article: ArticleState, now: datetime, *, model: str) -> Iterator[Text]
     changed = moment(article.updated_at, now)
     yield labelled("Text").append(f"{count(article.characters, 'character')}, changed {changed}")
     words, style = _STATES.get(article.state, (article.state, ""))
-    line = labelled("State").append(words, style)
+    line = labelled("State").append("queued, " if queued else "", "cyan").append(words, style)
     if article.embedded_at:
         line.append(f", embedded {moment(article.embedded_at, now)}")
     yield line

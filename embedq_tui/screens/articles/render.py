@@ -92,7 +92,8 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
         line.append(", counting" if counting else ", C: count all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
     wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
-    share = f" ({percentage(embedded / wanted, 1)})" if wanted else ""
+    # Of some of the articles it would mean nothing: the first ones are usually embedded.
+    share = f" ({percentage(embedded / wanted, 1)})" if wanted and found.done else ""
     line.append(f"  embedded {embedded:,}{share}", GOOD)
     for state in _WELL:
         line.append(f"  {word_of(state)} {found.by_state[state]:,}", STATE_STYLES[state])

@@ -164,8 +164,12 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self.refresh_bindings()
 
     def _count_reached(self, found: StateCounts) -> None:
-        """Show counts as they grow, but only the first time; a later count replaces the previous one."""
-        if self.alive and not self.frozen and self._counting:
+        """Show counts as they grow, but only the first time; a later count replaces the previous one.
+
+        A count that ended because another screen was shown starts again: it must not shrink what is shown.
+        """
+        known = self._coverage.articles if self._coverage is not None else 0
+        if self.alive and not self.frozen and self._counting and found.articles > known:
             self._take_coverage(found, time.monotonic())
             self.draw_lines()
 
