@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embedq_worker.database.connections import Pool
+from embedq_worker.database.encoding import encodable
 from embedq_worker.providers.base import (
     Provider,
     ProviderError,
@@ -97,15 +98,17 @@ async def failed(
         wait_ms = None if error.retry_after is None else round(error.retry_after * 1000)
     elif isinstance(error, ProviderMisconfigured):
         kind = "misconfigured"
-    row = await pool.fetchrow(
-        "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
-        key,
-        kind,
-        error.message,
-        error.advice,
-        wait_ms,
-        threshold,
-        probe,
+    row = await encodable(
+        lambda words: pool.fetchrow(
+            "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
+            key,
+            kind,
+            words(error.message),
+            words(error.advice),
+            wait_ms,
+            threshold,
+            probe,
+        )
     )
     assert row is not None
     return float(row["wait_ms"]) / 1000

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Pool, encode_vector
+from embedq_worker.database.encoding import encodable
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import Vector
 from embedq_worker.schema.storage import VectorStorage
@@ -288,17 +289,19 @@ async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict
 
 
 async def _return(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
-    rows = await pool.fetch(
-        "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        scope.worker,
-        [item.task.id for item in returns],
-        [item.task.token for item in returns],
-        [item.task.claimed_at for item in returns],
-        [item.kind.value for item in returns],
-        [item.error for item in returns],
-        [item.detail for item in returns],
-        [round(item.delay_s * 1000) for item in returns],
-        [_tried(item.task) for item in returns],
+    rows = await encodable(
+        lambda words: pool.fetch(
+            "SELECT task_id, outcome FROM embedq_return($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            scope.worker,
+            [item.task.id for item in returns],
+            [item.task.token for item in returns],
+            [item.task.claimed_at for item in returns],
+            [item.kind.value for item in returns],
+            [words(item.error) for item in returns],
+            [item.detail and words(item.detail) for item in returns],
+            [round(item.delay_s * 1000) for item in returns],
+            [_tried(item.task) for item in returns],
+        )
     )
     return {row["task_id"]: row["outcome"] for row in rows}
 

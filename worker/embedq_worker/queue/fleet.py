@@ -11,6 +11,7 @@ from uuid import UUID
 
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection, Pool
+from embedq_worker.database.encoding import encodable
 from embedq_worker.errors import UsageError
 from embedq_worker.host import HostIdentity
 from embedq_worker.queue.claims import Scope
@@ -135,15 +136,17 @@ async def beat(
         failed: Tasks failed permanently since the last heartbeat.
         concurrency: Batches it works on concurrently; None if unchanged.
     """
-    row = await pool.fetchrow(
-        "SELECT * FROM embedq_worker_report($1, $2, $3, $4, $5, $6, $7)",
-        worker,
-        state,
-        note,
-        in_hand,
-        succeeded,
-        failed,
-        concurrency,
+    row = await encodable(
+        lambda words: pool.fetchrow(
+            "SELECT * FROM embedq_worker_report($1, $2, $3, $4, $5, $6, $7)",
+            worker,
+            state,
+            words(note),
+            in_hand,
+            succeeded,
+            failed,
+            concurrency,
+        )
     )
     assert row is not None
     return Beat(
