@@ -84,6 +84,9 @@ class Feed:
         on_hearing: Callable[[Heard], None],
     ) -> None:
         self._link = link
+        self._listener = Listener(
+            link.settings, self.heard, self._hearing, channel=CHANNEL, application="embedq-tui listener"
+        )
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._on_hearing = on_hearing
@@ -94,15 +97,12 @@ class Feed:
 
     async def run(self) -> None:
         """Keep asking until cancelled."""
-        listener = Listener(
-            self._link.settings, self.heard, self._hearing, channel=CHANNEL, application="embedq-tui listener"
-        )
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
                 for subscription in self._subscriptions.values():
                     self._begin(subscription)
-                await listener.run()
+                await self._listener.run()
             finally:
                 self._group = None
                 self._link.give_up()
@@ -128,9 +128,14 @@ class Feed:
 
     def again(self) -> None:
         """Ask everything now, and retry a lost connection now, because the operator wants it."""
+        self.listen_again()
         for subscription in self._subscriptions.values():
             subscription.news.set()
             subscription.wanted.set()
+
+    def listen_again(self) -> None:
+        """If notifications do not arrive, try at once to receive them."""
+        self._listener.hurry()
 
     def _hearing(self, heard: Heard) -> None:
         self._listening = heard.hearing is Hearing.LISTENING

@@ -60,9 +60,17 @@ class Session:
         self._feed.again()
 
     def _answered(self, answer: Answer[Any]) -> None:
+        before = self.store.access
         self.store.answered(answer)
         if self.store.doubts_access:
             self._feed.heard(ACCESS)
+        if (
+            before is not None
+            and before.is_replica
+            and self.store.access
+            and not self.store.access.is_replica
+        ):
+            self._feed.listen_again()  # it was promoted
 
     async def ask(self, question: Question[T]) -> T:
         """Ask once.

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import cast
 
 import pytest
 
 from embedq_tui.console.app import Console
+from embedq_worker.database.connections import DirectConnection
+from embedq_worker.database.following import follow
+from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import ExitCode
+from embedq_worker.waits import beside
 from tests.conftest import SERVER_VARIABLE
 from tests.console.running import console, eventually, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.worker_process import environment, run_worker_process
+
+WITHIN_S = 20.0
 
 pytestmark = pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason="that server is not ours to copy")
 
@@ -47,6 +56,36 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
         await promote(replica)
         await until_text(pilot, "No longer read-only")
         assert not session.read_only
+        await eventually(lambda: session.store.hearing is Hearing.LISTENING)
+
+
+async def test_what_is_followed_on_a_replica_is_heard_after_its_promotion(replica: Database) -> None:
+    found = asyncio.Queue[str]()
+
+    async def look(session: DirectConnection) -> AsyncIterator[None]:
+        found.put_nowait(await session.fetchval("SELECT count(*)::text FROM embedding_tasks"))
+        yield
+
+    async def keep_looking() -> None:
+        async with aclosing(follow(replica.settings, look, every_s=3.0, pause_s=0.05)) as looks:
+            async for _ in looks:
+                pass
+
+    async with beside(keep_looking()):
+        await found.get()
+        await promote(replica)
+        server = await replica.connect()
+        # Until a look comes so soon after a commit that only a notification can have woken it.
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                while not found.empty():
+                    found.get_nowait()
+                await found.get()
+                before = time.monotonic()
+                await add_failed(server, f"at-{before}")
+                await found.get()
+                if time.monotonic() - before < 1.0:
+                    break
 
 
 async def test_the_console_turns_read_only_with_its_server_and_back(replica: Database) -> None:

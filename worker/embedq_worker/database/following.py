@@ -70,10 +70,11 @@ async def follow(
     tries, succeeded = 0, False
     while True:
         try:
-            async with _listening(settings) as (connection, news):
-                told = False
+            async with _session(settings) as (connection, news):
+                told = listens = False
                 while True:
                     news.clear()
+                    listens = listens or await _listen(connection, news)
                     began = time.monotonic()
                     async for found in look(connection):
                         yield found
@@ -94,15 +95,26 @@ async def follow(
 
 
 @asynccontextmanager
-async def _listening(settings: Settings) -> AsyncIterator[tuple[DirectConnection, asyncio.Event]]:
-    """A connection, and an event that is set by a notification or when the connection is lost."""
+async def _session(settings: Settings) -> AsyncIterator[tuple[DirectConnection, asyncio.Event]]:
+    """A connection, and an event that is set when it is lost and, once it listens, by a notification."""
     news = asyncio.Event()
     connection = await connect(settings, "embedq-tui follow")
     try:
         connection.add_termination_listener(lambda _: news.set())
-        with suppress(asyncpg.FeatureNotSupportedError, asyncpg.ReadOnlySQLTransactionError):  # a replica
-            await connection.add_listener(CHANNEL, lambda *_: news.set())
         yield connection, news
     finally:
         # Not closed properly: the server may be gone, and this must not wait for it.
         connection.terminate()
+
+
+async def _listen(connection: DirectConnection, news: asyncio.Event) -> bool:
+    """Have notifications set an event.
+
+    Returns:
+        Whether that is settled: on a replica it must be tried again, until it is promoted.
+    """
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        return False
+    with suppress(asyncpg.FeatureNotSupportedError):
+        await connection.add_listener(CHANNEL, lambda *_: news.set())
+    return True

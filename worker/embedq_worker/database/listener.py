@@ -90,11 +90,13 @@ class Listener:
         self._ping_within_s = ping_within_s
         self._ping_channel = f"embedq_ping_{uuid4().hex}"
         self._hearing: Hearing | None = None
+        self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Listen for ever; ends by cancellation only."""
         tries = 0
         while True:
+            self._hurry.clear()
             try:
                 async with self._session() as (connection, pong, closed):
                     await self._ping_from_outside(pong, closed)
@@ -111,8 +113,13 @@ class Listener:
             except EXPECTED_ERRORS as error:
                 self._tell(Heard(Hearing.LOST, explained(error, self._settings).message))
             deaf = self._hearing is Hearing.DEAF
-            await asyncio.sleep(_WITHOUT_LISTEN_S if deaf else _RECONNECT.delay_s(tries))
+            delay_s = _WITHOUT_LISTEN_S if deaf else _RECONNECT.delay_s(tries)
+            await first_of(self._hurry, timeout_s=delay_s)
             tries += 1
+
+    def hurry(self) -> None:
+        """If it does not listen, try at once: the reason may be gone, as when a replica was promoted."""
+        self._hurry.set()
 
     def _tell(self, heard: Heard) -> None:
         if heard.hearing is not self._hearing:
