@@ -297,3 +297,21 @@ async def test_an_error_is_charged_to_the_task_that_has_it_alone(
             assert [(task.id, task.attempts) for task in alone] == [(suspect.id, 0)]
             await it.pipeline.fail(alone, error)
     assert await charged(connection) == 4
+
+
+async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_by_task(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.queue.claims.COMMAND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("embedq_worker.queue.claims._CHUNK_WITHIN_S", 0.01)
+    monkeypatch.setattr("embedq_worker.service.pipeline.TOGETHER_S", 0.5)
+    await connection.execute(
+        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$;
+           CREATE TRIGGER slow BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION slow()"""
+    )
+    await queued_articles(connection, 8)
+    async with bench(database, stub) as worker:
+        async with asyncio.timeout(20):
+            assert await worker.work(8) == {"stored": 8}
+    assert stub.seen.inputs == 8

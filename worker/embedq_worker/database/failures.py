@@ -6,6 +6,8 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from itertools import count
+from math import inf
+from time import monotonic
 from typing import TypeVar
 
 import asyncpg
@@ -176,7 +178,10 @@ _CONFLICT_TRIES = 8
 
 
 async def persist(
-    call: Callable[[], Awaitable[T]], on_failure: Callable[[Exception], None] = lambda error: None
+    call: Callable[[], Awaitable[T]],
+    on_failure: Callable[[Exception], None] = lambda error: None,
+    *,
+    within_s: float = inf,
 ) -> T:
     """Retry a call until the database answers it.
 
@@ -187,17 +192,19 @@ async def persist(
     Args:
         call: Makes the call; called once per attempt.
         on_failure: Called with each failure that is followed by another attempt.
+        within_s: Seconds after which a failure is raised.
 
     Raises:
         asyncpg.PostgresError: An error that a retry would not change, or a conflict that does not end.
+        One of `EXPECTED_ERRORS`: Not within that time.
     """
-    backoff = Backoff(0.1, 5.0)
+    backoff, began = Backoff(0.1, 5.0), monotonic()
     for tries in count():
         try:
             return await call()
         except _SICK as error:
             # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
-            refused = isinstance(error, ValueError)
+            refused = isinstance(error, ValueError) or monotonic() - began > within_s
             if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
                 raise
             on_failure(error)

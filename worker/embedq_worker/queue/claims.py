@@ -15,13 +15,16 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import Pool, encode_vector
+from embedq_worker.database.connections import COMMAND_TIMEOUT_S, Pool, encode_vector
 from embedq_worker.database.encoding import encodable
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import Vector
 from embedq_worker.schema.storage import VectorStorage
 
 HEADING_SEPARATOR = "\x1f"
+
+_CHUNK_WITHIN_S = 0.1
+"""Seconds a completion may take for each chunk: a vector index that is not in memory is slow to grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ async def complete(
         chunks.text,
         chunks.hash,
         chunks.vector,
+        timeout=COMMAND_TIMEOUT_S + _CHUNK_WITHIN_S * len(chunks.article),
     )
     return {row["task_id"]: row["outcome"] for row in rows}
 

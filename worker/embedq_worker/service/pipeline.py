@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
@@ -36,6 +37,9 @@ T = TypeVar("T")
 CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds; the task of an article locked for longer is returned."""
+
+TOGETHER_S = 60.0
+"""Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
 _AT_ONCE = 4_000
 """Characters that can be chunked in less than a millisecond, which is not worth a thread."""
@@ -308,12 +312,16 @@ class Pipeline:
         )
 
     async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
-        """Complete all in one transaction or, if the database refuses one of them, each on its own."""
+        """Complete all in one transaction.
+
+        If the database refuses one of them, or does not get it done in time, complete each on its own.
+        """
         try:
             outcomes = await self._persist(
-                lambda: claims.complete(self._pool, self._scope, self._storage, completions)
+                lambda: claims.complete(self._pool, self._scope, self._storage, completions),
+                within_s=inf if len(completions) == 1 else TOGETHER_S,
             )
-        except (asyncpg.PostgresError, ValueError, OverflowError) as error:
+        except (*EXPECTED_ERRORS, ValueError, OverflowError) as error:
             if len(completions) == 1:
                 await self._persist(self._require_same_ground)
                 task = completions[0].task
@@ -344,10 +352,10 @@ class Pipeline:
         self._settled(outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _persist(self, call: Callable[[], Awaitable[T]], *, within_s: float = inf) -> T:
         """Like `persist`; what is refused meanwhile is known."""
         try:
-            return await persist(call, lambda error: self.refusals.refused(call, error))
+            return await persist(call, lambda error: self.refusals.refused(call, error), within_s=within_s)
         finally:
             self.refusals.ended(call)
 

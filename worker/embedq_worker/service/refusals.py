@@ -25,7 +25,8 @@ class Refusals:
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
         before = self._by_caller.get(caller)
-        self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
+        words = "no answer in time" if isinstance(error, TimeoutError) else one_line(error)
+        self._by_caller[caller] = _Refusal(before.since if before else monotonic(), words)
 
     def ended(self, caller: object) -> None:
         """Note that the caller does not retry any more."""
