@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from math import ceil, log2
 
+import pytest
+
 from embedq_worker.queue import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database

@@ -13,8 +13,6 @@ from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
-import asyncpg
-
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line, persist
