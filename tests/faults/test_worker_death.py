@@ -86,6 +86,24 @@ async def test_a_task_that_kills_its_workers_ends_as_failed(
     assert {finding.kind for finding in await judge(connection)} == {Kind.MISSING}
 
 
+async def test_a_worker_frozen_beyond_the_deadline_of_its_batch_charges_nobody(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_WORKER_TIMEOUT=2_000, EMBEDDING_REQUEST_TIMEOUT=1_500)
+    async with worker_process(variables, "--batch-size", "1") as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        worker.signal(signal.SIGSTOP)
+        await asyncio.sleep(4.0)
+        let_go(stub)
+        worker.signal(signal.SIGCONT)
+        await until_tasks(connection, completed=1)
+        assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
+
+
 async def test_a_frozen_worker_that_was_taken_for_dead_writes_nothing_and_goes_on(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -26,6 +26,9 @@ CONTROL_TEXT = "embedq control text"
 
 _SPLIT_LEVELS = 6
 
+_FROZEN_S = 1.0
+"""Seconds by which a timeout is late if the process was stopped (SIGSTOP, a suspended machine) meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
@@ -106,13 +109,24 @@ class Embedder:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
         call = _Call(self._provider, self._slots)
-        try:
-            async with asyncio.timeout(within_s):
-                await call.embed(texts)
-        except TimeoutError:
+        if not await self._in_time(call, texts, within_s):
             late = Unfinished(f"not embedded within {within_s:g} s")
             return EmbedResult([call.outcomes.get(text, late) for text in texts], call.requests)
         return EmbedResult([call.outcomes[text] for text in texts], call.requests)
+
+    async def _in_time(self, call: _Call, texts: Sequence[str], within_s: float | None) -> bool:
+        """Make a call; False if the time runs out, twice if the process was frozen when it did."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(within_s) as limit:
+                    await call.embed(texts)
+            except TimeoutError:
+                ended_at = limit.when()
+                if ended_at is None or asyncio.get_running_loop().time() < ended_at + _FROZEN_S:
+                    return False
+            else:
+                return True
+        return False
 
 
 def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
