@@ -14,15 +14,16 @@ WIDE = 120
 STYLES = {"debug": "dim", "warn": "yellow", "error": "red"}
 """Style of each level on a terminal with colours."""
 
-_SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
+_SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome", "note")
 
 
-def audit_line(row: AuditRow, *, wide: bool) -> str:
-    """A row on one line, without its error.
+def audit_line(row: AuditRow, *, wide: bool, error: bool = False) -> str:
+    """A row on one line.
 
     Args:
         row: Its texts may hold anything.
         wide: Whether there is room for everything.
+        error: Include the error, before details that could push it off the screen.
     """
     event = row.event
     time = f"{event.at.astimezone():{'%Y-%m-%d' if wide else '%m-%d'} %H:%M:%S}"
@@ -30,6 +31,8 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     if wide:
         head += f" {printable_line(event.category):<16}"
     subject = [subject_of(row)] if row.article_id is not None else []
+    if error and event.error:
+        subject.append(event.error)
     parts = [event.message, *subject, *details_of(event), *(_ids(row) if wide else ())]
     return "  ".join([head, *map(printable_line, parts)])
 
@@ -70,7 +73,9 @@ def _ids(row: AuditRow) -> Iterator[str]:
 
 
 def details_of(event: Event) -> Iterator[str]:
-    """The details of an event beside its message."""
+    """The details of an event beside its message; a note comes first, as it explains a warning."""
+    if isinstance(note := event.metadata.get("note"), str) and note:
+        yield f"note={note}"
     if event.attempt is not None:
         yield f"attempt {event.attempt}"
     if event.duration_ms is not None:

@@ -90,9 +90,9 @@ def waiting(seen: Overview, now: datetime) -> Iterator[str]:
     """How long tasks have been waiting, if any are."""
     queue = seen.queue
     if queue.oldest_due_at:
-        yield f"oldest due for {age((now - queue.oldest_due_at).total_seconds())}"
+        yield f"longest due for {age((now - queue.oldest_due_at).total_seconds())}"
     if queue.oldest_pending_at:
-        yield f"oldest created {ago(queue.oldest_pending_at, now)}"
+        yield f"oldest {age((now - queue.oldest_pending_at).total_seconds())} old"
     if queue.next_due_at:
         yield f"next due in {age((queue.next_due_at - now).total_seconds())}"
 
@@ -147,9 +147,8 @@ def group_line(group: FailureGroup, now: datetime) -> Text:
 
 def log_line(row: AuditRow, width: int) -> Text:
     """One line for a row of the audit log, with its error."""
-    line = audit_line(row, wide=width >= WIDE)
-    error = f"  {printable_line(row.event.error)}" if row.event.error else ""
-    return Text(line + error, STYLES.get(row.event.level, ""))
+    line = audit_line(row, wide=width >= WIDE, error=True)
+    return Text(line, STYLES.get(row.event.level, ""))
 
 
 def health_advice_here(advice: str) -> str:

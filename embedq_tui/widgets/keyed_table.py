@@ -117,6 +117,7 @@ class KeyedTable(DataTable[Text]):
         self._markable = markable
         self._opens = opens
         self._mark = MARK_ASCII if ascii_only else MARK
+        self._hidden: Set[str] = frozenset()
         self._replaced_at = -SETTLE_S
         self.marked: set[str] = set()
 
@@ -167,6 +168,12 @@ class KeyedTable(DataTable[Text]):
                 self.scroll_to(y=0, animate=False, force=True)
         if at is None and before not in (None, self.current):
             self._replaced_at = time.monotonic()
+
+    def hide(self, columns: Set[str]) -> None:
+        """Hide these columns, by key, and no others: what every row would say need not be said in each."""
+        if columns != self._hidden:
+            self._hidden = columns
+            self.on_resize()
 
     def unmark(self, keys: Iterable[str] | None = None) -> None:
         """Clear these marks, or all."""
@@ -242,7 +249,11 @@ class KeyedTable(DataTable[Text]):
             self._replace(self._rows, columns=True)
 
     def _fit(self, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        shown = tuple(at for at, column in enumerate(self._all_columns) if column.least <= width)
+        shown = tuple(
+            at
+            for at, column in enumerate(self._all_columns)
+            if column.least <= width and column.key not in self._hidden
+        )
         columns = [self._all_columns[at] for at in shown]
         fixed = sum(column.width for column in columns) + 2 * self.cell_padding * len(columns)
         shares = sum(column.width == 0 for column in columns)

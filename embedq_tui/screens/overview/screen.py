@@ -17,7 +17,6 @@ from embedq_tui.rendering.lines import (
     counts_line,
     group_line,
     labelled,
-    log_line,
     pace_line,
     provider_line,
     state_of,
@@ -26,6 +25,7 @@ from embedq_tui.rendering.lines import (
 )
 from embedq_tui.rendering.plots import Line as PlotLine
 from embedq_tui.rendering.styles import QUIET
+from embedq_tui.screens.audit.render import audit_text
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.lines import Lines
@@ -158,7 +158,8 @@ class OverviewScreen(ConsoleScreen):
         self._draw_ages(seen, now)
         audit, width = self.query_one("#audit", Lines), self.size.width - 4
         if self._rows is not None:
-            rows = [log_line(row, width) for row in reversed(self._rows.rows)]
+            today = now.astimezone().date()
+            rows = [audit_text(row, width, today) for row in reversed(self._rows.rows)]
             audit.show(rows or [Text("nothing yet", QUIET)])
         else:
             audit.show([self.unknown()])

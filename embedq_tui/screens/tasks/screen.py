@@ -28,6 +28,9 @@ from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import printable_line
 
+CRAMPED = 100
+"""Width below which the list does without the status, if the filter is for a single one."""
+
 LATE_S = 0.3
 """Seconds after which the rows of the previous filter are cleared."""
 
@@ -152,6 +155,8 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         total = listing.total(self._counts)
         number = number_text(listing, total) if listing.arrived else self.unknown()
         self.query_one("#status", Line).say(status_line(self._counts, self.wanted.statuses, width))
+        known = len(self.wanted.statuses) == 1 and width < CRAMPED
+        self.table.hide({"status"} if known else frozenset())
         chosen = filter_line(self.wanted, len(self.table.marked), self._problem)
         self.query_one("#info", Line).say(spread(chosen, place_line(listing.view).append(number), width))
 
