@@ -156,8 +156,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         headers: With lower-case or case-insensitive names.
 
     Returns:
-        Seconds, 0 to 86,400, from ``retry-after-ms`` or ``retry-after`` (seconds, or an HTTP date, which is
-        compared with the provider's own clock if it sent a ``date``); None if absent or malformed.
+        Seconds, at most 86,400, from ``retry-after-ms`` or ``retry-after`` (seconds, or an HTTP date, which
+        is compared with the provider's own clock if it sent a ``date``); None if absent, malformed or not
+        positive: whoever obeyed a 0 that is sent each time would send requests without a pause.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -172,8 +173,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return _bounded((due - (_date(headers.get("date")) or datetime.now(UTC))).total_seconds())
 
 
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+def _bounded(seconds: float) -> float | None:
+    return min(seconds, _LONGEST_WAIT_S) if seconds > 0 else None
 
 
 def _number(value: str | None) -> float | None:
