@@ -12,7 +12,7 @@ from embedq_tui.workflows.cleaning import clean, words_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema.state import require_current
-from embedq_worker.service.maintenance import Cleaned, count_expired
+from embedq_worker.service.retention import Cleaned, RowsHeld, count_expired
 from embedq_worker.settings import Settings
 
 
@@ -43,6 +43,9 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
         else:
             try:
                 state = "done" if asyncio.run(_clean(settings, days, found, so_far)) else "busy"
+            except RowsHeld as held:
+                _report(invocation, days, "held", found, held.cleaned)
+                raise
             except (KeyboardInterrupt, EmbedqError):
                 if so_far.value.total:
                     _report(invocation, days, "interrupted", found, so_far.value)

@@ -8,7 +8,7 @@ from embedq_tui.output import count
 from embedq_worker.database.connections import open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.insights.access import CLEANER, require_rights
-from embedq_worker.service.maintenance import Cleaned, clean_up, note_cleanup
+from embedq_worker.service.retention import Cleaned, clean_up, note_cleanup
 from embedq_worker.settings import Settings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -365,6 +366,21 @@ async def test_cleanup(tui: Tui, connection: Connection) -> None:
     assert (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")["state"] == "nothing"
     noted = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
     assert len(noted) == 1
+
+
+async def test_cleanup_tells_what_another_table_holds(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, status, completed_at)
+           SELECT 'update', 'completed', now() - n * interval '60 days' FROM generate_series(1, 3) n;
+           CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
+           INSERT INTO notes SELECT id FROM embedding_tasks ORDER BY completed_at LIMIT 1"""
+    )
+    answer = await tui("cleanup", "--yes", "--json")
+    assert answer.code == ExitCode.NO
+    assert "notes" in answer.complaint[0]
+    told = json.loads(answer.out)
+    assert (told["state"], told["found"]["tasks"], told["deleted"]["tasks"]) == ("held", 3, 2)
+    assert await statuses(connection) == {"completed": 1}
 
 
 async def test_no_command_changes_anything_through_a_profile_that_is_read_only(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 import pytest
 
-from embedq_worker.service import maintenance
-from embedq_worker.service.maintenance import RETENTION_LOCK, Cleaned, clean_up
+from embedq_worker.service import retention
+from embedq_worker.service.retention import RETENTION_LOCK, Cleaned, RowsHeld, clean_up, count_expired
 from tests.support.queue_world import World
 
 
@@ -19,8 +18,6 @@ async def fill(world: World) -> None:
            SELECT 'update', s.status, now() - n * interval '1 day', now() - interval '90 days'
            FROM generate_series(0, 39) n,
                 unnest(ARRAY['pending', 'processing', 'completed', 'failed']) AS s(status);
-           INSERT INTO embedding_tasks (operation, status, created_at)
-           VALUES ('update', 'completed', now() - interval '1 year');
            INSERT INTO embedding_audit_logs (level, category, message, timestamp)
            SELECT 'info', 'performance', 'm', now() - n * interval '1 day' FROM generate_series(0, 39) n;
            INSERT INTO performance_metrics (metric_type, value, timestamp)
@@ -39,29 +36,59 @@ async def test_what_is_older_than_the_retention_goes_and_only_what_is_done(world
         "pending": 40,
         "processing": 40,
         "failed": 40,
-        "completed": 31,
+        "completed": 30,
     }
     assert await world.psql.fetchval("SELECT count(*) FROM embedq_workers WHERE state = 'running'") == 40
     assert await clean_up(world.pool, days=30) == Cleaned(0, 0, 0, 0)
     assert await world.miscounted() == []
 
 
-async def test_tasks_that_another_table_refers_to_keep_nothing_else(world: World) -> None:
-    await fill(world)
+async def test_a_completed_task_without_a_time_goes_when_its_latest_time_is_old(world: World) -> None:
     await world.psql.execute(
-        """CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
-           INSERT INTO notes SELECT id FROM embedding_tasks WHERE status = 'completed'"""
+        """INSERT INTO embedding_tasks (slug, operation, status, created_at, scheduled_at, processed_at)
+           SELECT slug, 'update', status, now() - created * interval '1 day', now() - due * interval '1 day',
+                  now() - claimed * interval '1 day'
+           FROM (VALUES ('old', 'completed', 90, 90, 31), ('never claimed', 'completed', 90, 31, NULL),
+                        ('claimed of late', 'completed', 90, 90, 29),
+                        ('due of late', 'completed', 90, 29, NULL),
+                        ('failed', 'failed', 90, 90, 90)) AS t(slug, status, created, due, claimed)"""
     )
-    deleted: list[Cleaned] = []
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
-        await clean_up(world.pool, days=30, progress=deleted.append)
-    assert deleted[-1] == Cleaned(tasks=0, audit_rows=10, metrics=10, workers=20)
+    assert await count_expired(world.psql, days=30) == Cleaned(2, 0, 0, 0)
+    assert await clean_up(world.pool, days=30) == Cleaned(2, 0, 0, 0)
+    left = await world.psql.fetchval("SELECT array_agg(slug ORDER BY slug) FROM embedding_tasks")
+    assert left == ["claimed of late", "due of late", "failed"]
+
+
+@pytest.mark.parametrize("when", ["", "DEFERRABLE INITIALLY DEFERRED"])
+async def test_only_the_tasks_that_another_table_refers_to_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    await fill(world)
+    monkeypatch.setattr(retention, "RETENTION_BATCH", 4)
+    await world.psql.execute(
+        f"""CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id) {when});
+            INSERT INTO notes SELECT id FROM embedding_tasks
+            WHERE status = 'completed' ORDER BY completed_at LIMIT 5;
+            WITH old AS (INSERT INTO embedding_tasks (operation, status, created_at, scheduled_at)
+                         SELECT 'update', 'completed', '2020-01-01', '2020-01-01' FROM generate_series(1, 9)
+                         RETURNING id)
+            INSERT INTO notes SELECT id FROM old ORDER BY id LIMIT 5"""
+    )
+    with pytest.raises(RowsHeld) as held:
+        await clean_up(world.pool, days=30, pause_s=0)
+    assert held.value.cleaned == Cleaned(tasks=9, audit_rows=10, metrics=10, workers=20)
+    assert "notes" in held.value.message
+    left = await world.psql.fetchval(
+        """SELECT count(*) FROM embedding_tasks
+           WHERE status = 'completed' AND coalesce(completed_at, created_at) < now() - interval '30 days'"""
+    )
+    assert left == await world.psql.fetchval("SELECT count(*) FROM notes")
     assert await world.miscounted() == []
 
 
 async def test_it_goes_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(world)
-    monkeypatch.setattr(maintenance, "RETENTION_BATCH", 3)
+    monkeypatch.setattr(retention, "RETENTION_BATCH", 3)
     await world.psql.execute(
         """CREATE TABLE batches (n int);
            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS

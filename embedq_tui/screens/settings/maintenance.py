@@ -19,7 +19,7 @@ from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.queue.counts import Drift, miscounted, repair_counts
 from embedq_worker.schema.state import require_current
-from embedq_worker.service.maintenance import Cleaned, count_expired
+from embedq_worker.service.retention import Cleaned, count_expired
 
 LONGEST_DAYS = 36_500
 

@@ -6,151 +6,23 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
 from time import monotonic
 from uuid import UUID
 
-import asyncpg
-
-from embedq_worker.database.connections import Connection, Pool
+from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import Unreachable
 from embedq_worker.logs import Log
-from embedq_worker.queue import fleet, operator_log
-from embedq_worker.queue.counts import COUNTING_S
+from embedq_worker.queue import fleet
 from embedq_worker.service.metrics import WorkerMetrics
+from embedq_worker.service.retention import RowsHeld, clean_up
 from embedq_worker.settings import Settings
 
 RESCUE_EVERY_S = 15.0
 RESCUE_LIMIT = 500
 DISOWN_AFTER_S = 30.0
 FOLD_EVERY_S = 5.0
-RETENTION_BATCH = 5_000
-RETENTION_PAUSE_S = 0.2
-RETENTION_LOCK = 1_701_667_442
 _FIRST_RETENTION_S = 60.0
-
-# now(), not clock_timestamp(): only a stable expression can bound an index scan.
-_RETENTION = (
-    """DELETE FROM embedding_tasks WHERE id = ANY (ARRAY(
-           SELECT id FROM embedding_tasks
-           WHERE status = 'completed' AND completed_at < now() - $1 * interval '1 day'
-           ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED))""",
-    """DELETE FROM embedding_audit_logs WHERE id = ANY (ARRAY(
-           SELECT id FROM embedding_audit_logs
-           WHERE timestamp < now() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
-    """DELETE FROM performance_metrics WHERE id = ANY (ARRAY(
-           SELECT id FROM performance_metrics
-           WHERE timestamp < now() - $1 * interval '1 day' ORDER BY timestamp LIMIT $2))""",
-    """DELETE FROM embedq_workers WHERE id = ANY (ARRAY(
-           SELECT id FROM embedq_workers
-           WHERE state IN ('stopped', 'dead') AND stopped_at < now() - $1 * interval '1 day'
-           LIMIT $2))""",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Cleaned:
-    """Rows that retention deleted."""
-
-    tasks: int
-    audit_rows: int
-    metrics: int
-    workers: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.tasks + self.audit_rows + self.metrics + self.workers
-
-
-_EXPIRED = """
-SELECT (SELECT count(*) FROM embedding_tasks
-        WHERE status = 'completed' AND completed_at < now() - $1 * interval '1 day') AS tasks,
-       (SELECT count(*) FROM embedding_audit_logs
-        WHERE timestamp < now() - $1 * interval '1 day') AS audit_rows,
-       (SELECT count(*) FROM performance_metrics WHERE timestamp < now() - $1 * interval '1 day') AS metrics,
-       (SELECT count(*) FROM embedq_workers
-        WHERE state IN ('stopped', 'dead') AND stopped_at < now() - $1 * interval '1 day') AS workers
-"""
-
-
-async def count_expired(connection: Connection, *, days: int) -> Cleaned:
-    """Count what `clean_up` would delete.
-
-    Args:
-        connection: To the migrated database.
-        days: Minimum age in days.
-    """
-    row = await connection.fetchrow(_EXPIRED, days, timeout=COUNTING_S)
-    assert row is not None
-    return Cleaned(**row)
-
-
-async def note_cleanup(connection: Connection, *, days: int, found: Cleaned, by: str) -> None:
-    """Note in the audit log that an operator cleans up.
-
-    Args:
-        connection: To the migrated database.
-        days: Minimum age in days.
-        found: What is about to be deleted.
-        by: Operator as ``user@host``.
-    """
-    await operator_log.note(connection, "cleanup", by, days=days, count=found.total, **asdict(found))
-
-
-async def clean_up(
-    pool: Pool,
-    *,
-    days: int,
-    pause_s: float = RETENTION_PAUSE_S,
-    progress: Callable[[Cleaned], None] = lambda deleted: None,
-) -> Cleaned | None:
-    """Delete completed tasks, audit rows, metrics and ended workers past the retention.
-
-    Args:
-        pool: To the migrated database.
-        days: Minimum age in days.
-        pause_s: Seconds between two batches, so that others get their turn.
-        progress: Called after each batch with what is deleted so far.
-
-    Returns:
-        What was deleted. If another session is cleaning up, this ends early: None if nothing was deleted.
-
-    Raises:
-        One of `failures.EXPECTED_ERRORS`: earlier batches stay deleted. If another program's table references
-            rows to be deleted, that error is raised after everything else has been deleted.
-    """
-    counts = [0] * len(_RETENTION)
-    kept: asyncpg.ForeignKeyViolationError | None = None
-    for number, statement in enumerate(_RETENTION):
-        while True:
-            try:
-                deleted = await _delete_batch(pool, statement, days)
-            except asyncpg.ForeignKeyViolationError as error:
-                kept = error  # another program's table references these rows; go on with the other tables
-                break
-            if deleted is None:
-                return Cleaned(*counts) if any(counts) else None
-            counts[number] += deleted
-            progress(Cleaned(*counts))
-            if deleted < RETENTION_BATCH:
-                break
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
-    if kept:
-        raise kept
-    return Cleaned(*counts)
-
-
-async def _delete_batch(pool: Pool, statement: str, days: int) -> int | None:
-    """Number of rows deleted; None if another session is cleaning up."""
-    async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
-            return None
-        await connection.execute(
-            "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"
-        )
-        return int((await connection.execute(statement, days, RETENTION_BATCH)).split()[-1])
 
 
 class Maintenance:
@@ -227,7 +99,11 @@ class Maintenance:
         await self._metrics.write(self._pool)
 
     async def _retain(self) -> None:
-        cleaned = await clean_up(self._pool, days=self._settings.cleanup_retention_days)
+        try:
+            cleaned = await clean_up(self._pool, days=self._settings.cleanup_retention_days)
+        except RowsHeld as held:
+            self._log.warning("could not clean up everything", error=held.line)
+            cleaned = held.cleaned
         if cleaned and (cleaned.tasks or cleaned.audit_rows or cleaned.metrics):
             self._log.info(
                 "cleaned up", tasks=cleaned.tasks, audit=cleaned.audit_rows, metrics=cleaned.metrics
