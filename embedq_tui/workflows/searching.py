@@ -57,20 +57,21 @@ async def look_up(
 
 def _why_nothing(model: str, wanted: Wanted, stored: Models) -> EmbedqError:
     own = dict(stored.articles).get(model)
+    least = "" if stored.complete else "at least "
     if own:
         place = f" in the folder {wanted.folder}" if wanted.folder else ""
         return EmbedqError(
-            f"nothing found{place}; {model} has embedded {count(own, 'article')} overall",
+            f"nothing found{place}; {model} has embedded {least}{count(own, 'article')} overall",
             "try without --folder"
             if wanted.folder
             else "perhaps all are no_rag: check with embedq-tui verify",
         )
-    others = [f"{name} ({count(n, 'article')})" for name, n in stored.articles]
+    others = [f"{name} ({least}{count(n, 'article')})" for name, n in stored.articles]
     if stored.unknown and not wanted.any_model:
         others.append("an unknown model (to include it: --any-model)")
     if others:
         return EmbedqError(
-            f"there are no vectors of {model}, only of {', '.join(others)}",
+            f"no vectors of {model} were found, only of {', '.join(others)}",
             "set EMBEDDING_MODEL to that model, or embed everything again: embedq-tui backfill",
         )
     return EmbedqError(

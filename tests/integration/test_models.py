@@ -42,3 +42,28 @@ async def test_few_vectors_are_read_where_all_are_known(
         before = await connection.fetchval(READ)
         assert (await models(connection)).unknown is False
         assert await connection.fetchval(READ) - before <= 20
+
+
+async def test_articles_are_counted_exactly_up_to_a_bound(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    articles = await add_articles(connection, ["Text."] * 12)
+    for article, model in zip(articles, ["old"] * 7 + ["new"] * 5, strict=True):
+        await connection.execute(
+            """INSERT INTO embedq_articles (article_id, source, model, chunks, embedded_at)
+               VALUES ($1, '', $2, $3, now())""",
+            article,
+            model,
+            0 if article == articles[0] else 1,
+        )
+    found = await models(connection)
+    assert (dict(found.articles), found.complete) == ({"old": 6, "new": 5}, True)
+    monkeypatch.setattr(insight, "COUNTED", 6)
+    found = await models(connection)
+    assert (dict(found.articles), found.complete) == ({"old": 6, "new": 5}, True)
+    monkeypatch.setattr(insight, "COUNTED", 4)
+    found = await models(connection)
+    assert (dict(found.articles), found.complete) == ({"old": 4, "new": 4}, False)
+    monkeypatch.setattr(insight, "COUNTED", 1)
+    found = await models(connection)
+    assert (dict(found.articles), found.complete) == ({"old": 1, "new": 1}, False)
