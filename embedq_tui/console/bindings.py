@@ -20,7 +20,7 @@ EVERYWHERE: list[BindingType] = [
         Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
         for entry in ENTRIES
     ),
-    Binding("minus", "show_last", "Last screen", show=False, id="app.last"),
+    Binding("backspace", "show_last", "Last screen", show=False, id="app.last"),
     Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
     Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
     Binding(

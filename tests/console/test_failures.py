@@ -236,7 +236,7 @@ async def test_a_group_leads_to_its_tasks_and_back(database: Database, connectio
         rows = await connection.fetch("SELECT id FROM embedding_tasks WHERE error_message LIKE 'beta%'")
         listed = {str(row["id"]) for row in rows}
         await until(lambda: set(tasks_screen(pilot).query_one(KeyedTable).keys) == listed, within_s=WITHIN_S)
-        await pilot.press("minus")
+        await pilot.press("backspace")
         await until(lambda: pilot.app.screen is screen)
         assert screen.table.current == group
 

@@ -23,8 +23,8 @@ from tests.support.waiting import until
 DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
 
 EVERYWHERE = {"Everywhere", "Every screen"}
-ON_PURPOSE = {"workers.less", "audit.undo"}
-"""Keys that mean something else on a screen: + and - belong together; what is undone is the row's."""
+ON_PURPOSE = {"detail.back", "article.back", "audit.undo"}
+"""Keys that mean something else on a screen: from details, back is to their list; what is undone is the row's."""
 
 
 def test_every_key_is_documented() -> None:
