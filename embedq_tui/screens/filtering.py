@@ -12,7 +12,8 @@ from textual.widgets import Input
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filter_line import FilterLine
-from embedq_tui.widgets.lines import Line
+from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.text_view import wrapped
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 
@@ -58,9 +59,9 @@ class Filtering(ConsoleScreen, Generic[F]):
     # -- for subclasses to use
 
     def filter_widgets(self) -> ComposeResult:
-        """The filter line and the line for its errors."""
+        """The filter line and the lines for its errors."""
         yield FilterLine(self.completed, placeholder=self.EXAMPLE, id="filter")
-        complaint = Line(id="complaint")
+        complaint = Lines(id="complaint")
         complaint.display = False
         yield complaint
 
@@ -73,7 +74,7 @@ class Filtering(ConsoleScreen, Generic[F]):
         """Close the filter line and keep the current filter."""
         self.remove_class("-editing")
         self.query_one(FilterLine).display = False
-        self.query_one("#complaint", Line).display = False
+        self.query_one("#complaint", Lines).display = False
         self.back_to_list()
 
     # -- wiring
@@ -111,7 +112,7 @@ class Filtering(ConsoleScreen, Generic[F]):
             wanted = self.parsed(text)
         except EmbedqError as error:
             wrong = error.message
-        line = self.query_one("#complaint", Line)
-        line.say(Text(printable_line(wrong), BAD))
-        line.display = bool(wrong)
+        complaint, width = self.query_one("#complaint", Lines), max(self.size.width - 2, 20)
+        complaint.show(Text(piece, BAD) for piece in wrapped(printable_line(wrong), width))
+        complaint.display = bool(wrong)
         return wanted

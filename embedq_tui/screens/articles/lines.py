@@ -60,7 +60,8 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
     words, style = _STATES.get(article.state, (article.state, ""))
     line = labelled("State").append("queued, " if queued else "", "cyan").append(words, style)
     if article.embedded_at:
-        line.append(f", embedded {moment(article.embedded_at, now)}")
+        since = moment(article.embedded_at, now)
+        line.append(f" {since}" if article.state == "embedded" else f", embedded {since}")
     yield line
     if article.models:
         names = printable_line(", ".join(name or "unknown" for name in article.models))

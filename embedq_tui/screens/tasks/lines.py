@@ -158,12 +158,13 @@ def metadata(value: object) -> Iterator[TextLine]:
     yield from _cut(pretty)
 
 
-def article(found: TaskDetail, chunks: Sequence[Chunk] | None) -> Iterator[TextLine]:
+def article(found: TaskDetail, chunks: Sequence[Chunk] | None, width: int) -> Iterator[TextLine]:
     """The article of a task, and its stored chunks.
 
     Args:
         found: The task.
         chunks: None while unknown.
+        width: Available width in cells.
     """
     if found.article is None:
         missing = found.task.article_id is None
@@ -177,7 +178,7 @@ def article(found: TaskDetail, chunks: Sequence[Chunk] | None) -> Iterator[TextL
         yield "No chunks stored.", QUIET
     else:
         yield f"{'Chunk':>5}  {'Text':>7}  {'Model':<24}  {'Hash':<8}  Heading", HEAD
-        yield from ((_chunk(chunk), "") for chunk in chunks)
+        yield from ((_chunk(chunk, width), "") for chunk in chunks)
 
 
 def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
@@ -193,11 +194,12 @@ def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
         yield f"embedded   {moment(one.embedded_at, now)}", ""
 
 
-def _chunk(chunk: Chunk) -> str:
+def _chunk(chunk: Chunk, width: int) -> str:
     path = " > ".join(part for part in chunk.heading_path if part)
     model = printable_line(chunk.model or "unknown", 24)
     digest = printable_line(chunk.content_hash, 8)
-    return f"{chunk.index:>5}  {chunk.characters:>7,}  {model:<24}  {digest:<8}  {printable_line(path, 200)}"
+    head = f"{chunk.index:>5}  {chunk.characters:>7,}  {model:<24}  {digest:<8}  "
+    return head + printable_line(path, max(width - len(head), 10))
 
 
 def other(task: TaskRow, now: datetime) -> tuple[Text, ...]:
