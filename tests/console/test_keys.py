@@ -24,7 +24,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
 
 EVERYWHERE = {"Everywhere", "Every screen"}
 ON_PURPOSE = {"detail.back", "article.back", "audit.undo"}
-"""Keys that mean something else on a screen: from details, back is to their list; what is undone is the row's."""
+"""Keys that mean something else on a screen: details lead back to their list; the row says what is undone."""
 
 
 def test_every_key_is_documented() -> None:
