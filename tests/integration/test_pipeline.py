@@ -317,3 +317,20 @@ async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_b
         async with asyncio.timeout(20):
             assert await worker.work(8) == {"stored": 8}
     assert stub.seen.inputs == 8
+
+
+async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '300ms'")
+    await queued_articles(connection, 2)
+    async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE embeddings IN SHARE MODE")
+            work = group.create_task(worker.work())
+            await asyncio.sleep(3)
+            assert not work.done()
+        assert await work == {"stored": 2}
+    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1]

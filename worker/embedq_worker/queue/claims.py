@@ -273,6 +273,21 @@ async def complete(
     return {row["task_id"]: row["outcome"] for row in rows}
 
 
+async def locked(pool: Pool) -> bool:
+    """Whether a session holds a lock on one of the tables that keeps others from writing to it."""
+    return bool(
+        await pool.fetchval(
+            """SELECT EXISTS (
+                   SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+                   WHERE datname = current_database() AND granted
+                     AND relation IN (to_regclass('articles'), to_regclass('embeddings'),
+                                      to_regclass('embedding_tasks'))
+                     AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                                  'AccessExclusiveLock'))"""
+        )
+    )
+
+
 async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:
     """End claims that did not lead to embeddings; waits if another session has locked one of the tasks.
 

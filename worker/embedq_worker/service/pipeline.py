@@ -13,6 +13,8 @@ from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
+import asyncpg
+
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line, persist
@@ -304,7 +306,7 @@ class Pipeline:
             if not left:
                 return
             await asyncio.sleep(CONTENTION.delay_s(tries))
-        reason = "the article is locked by another session"
+        reason = "the article, or a table, is locked by another session"
         await self._give_back(
             [Return(item.task, ReturnKind.RELEASE, reason, delay_s=1.0) for item in left], report
         )
@@ -323,6 +325,9 @@ class Pipeline:
             if len(completions) == 1:
                 await self._persist(self._require_same_ground)
                 task = completions[0].task
+                # A statement_timeout may strike while another session, such as a CREATE INDEX, holds a lock.
+                if isinstance(error, asyncpg.QueryCanceledError) and await self._persist(self._is_locked):
+                    return {task.id: "contended"}
                 text = f"the database rejects the embeddings: {one_line(error)}"
                 await self._give_back(
                     [Return(task, ReturnKind.RETRY, text, delay_s=self._delay_s(task))], report
@@ -334,6 +339,9 @@ class Pipeline:
             return outcomes
         self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
         return outcomes
+
+    async def _is_locked(self) -> bool:
+        return await claims.locked(self._pool)
 
     async def _require_same_ground(self) -> None:
         """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
