@@ -236,6 +236,15 @@ async def test_a_statement_may_take_its_time_while_the_server_is_at_work_on_it(d
         assert await pool.fetchval("SELECT 1 FROM pg_sleep(2)") == 1
 
 
+async def test_what_is_sent_and_answered_may_take_its_time_on_a_slow_network(
+    database: Database,
+) -> None:
+    async with TcpProxy(database.url) as proxy, watched(proxy, 2) as pool:
+        proxy.delay_s = 0.05  # for each 64 KB
+        assert len(await pool.fetchval("SELECT repeat('x', 3000000)")) == 3_000_000
+        assert len(str(await pool.fetchval("SELECT $1::text", "x" * 1_000_000))) == 1_000_000
+
+
 @pytest.mark.slow
 async def test_a_worker_whose_connections_die_in_silence_goes_on_within_half_a_minute(
     database: Database, connection: Connection, stub: ProviderStub

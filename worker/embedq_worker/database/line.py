@@ -8,7 +8,7 @@ import sys
 import time
 from asyncio import Transport
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
@@ -24,6 +24,10 @@ UNHEARD_S = 10
 
 QUIET_S, PROBE_S, PROBES = 10, 3, 3
 """TCP keepalive: seconds of silence before the first probe, seconds between probes, failed probes allowed."""
+
+_TCP = (socket.AF_INET, socket.AF_INET6)
+_MOVED = slice(120, 136)
+"""Position in `struct tcp_info` of tcpi_bytes_acked and tcpi_bytes_received."""
 
 Isolation = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
 
@@ -49,7 +53,20 @@ class Line(_Connection):
         super().__init__(protocol, transport, *more, **named)
         self.waits_since: float | None = None
         self.ends_read_only = False
-        _keep_awake(transport.get_extra_info("socket"))
+        self._socket: socket.socket | None = transport.get_extra_info("socket")
+        _keep_awake(self._socket)
+
+    @property
+    def moved(self) -> bytes:
+        """How much was sent and received so far, as the kernel counts it; always the same if it does not say.
+
+        On a slow network an answer arrives long after the server has sent it and is idle.
+        """
+        if self._socket is None or self._socket.family not in _TCP or sys.platform != "linux":
+            return b""
+        with suppress(OSError):
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MOVED.stop)[_MOVED]
+        return b""
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -121,7 +138,7 @@ class _Transaction(Transaction):
 
 def _keep_awake(found: socket.socket | None) -> None:
     """Enable TCP keepalive, so that the kernel notices a lost peer; not for sockets other than TCP."""
-    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+    if found is None or found.family not in _TCP:
         return
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":

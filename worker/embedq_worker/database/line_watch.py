@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from weakref import WeakSet
 
 from embedq_worker.database.connections import DirectConnection, connected, serves
@@ -19,12 +20,27 @@ LOOKS = 3
 """Checks in a row that must find a connection waiting in vain before it is closed."""
 
 
+class _Seen(NamedTuple):
+    """A connection that seems to wait in vain.
+
+    Attributes:
+        since: Since when it has been waiting.
+        moved: See `Line.moved`.
+        looks: How many checks in a row found just that.
+    """
+
+    since: float
+    moved: bytes
+    looks: int
+
+
 class LineWatch:
     """Checks at intervals what the connections of a pool are waiting for.
 
     A connection that waits, check after check, for a server process that is idle or a server that is
-    unreachable waits in vain. It is closed, and so are the idle connections of the pool, so that the waiting
-    caller retries on a new one. A slow statement is left alone while the server is working on it.
+    unreachable, while not a byte moves, waits in vain. It is closed, and so are the idle connections of the
+    pool, so that the waiting caller retries on a new one. A slow statement is left alone while the server is
+    working on it.
 
     Args:
         settings: Where the database is.
@@ -49,8 +65,7 @@ class LineWatch:
         self._suspect_s = suspect_s
         self._every_s = every_s
         self._within_s = within_s
-        self._seen: dict[Line, tuple[float, int]] = {}
-        """By connection: since when it has been waiting, and how many checks found that it waits in vain."""
+        self._seen: dict[Line, _Seen] = {}
 
     def add(self, connection: DirectConnection) -> None:
         """Watch a connection of the pool."""
@@ -80,10 +95,11 @@ class LineWatch:
     async def _look(self, suspects: Mapping[Line, float]) -> None:
         seen, self._seen = self._seen, {}
         for line in await self._unserved(suspects):
-            since, looks = seen.get(line, (suspects[line], 0))
-            if line.waits_since == since:
-                self._seen[line] = (since, looks + 1)
-        if any(looks >= LOOKS for _, looks in self._seen.values()):
+            if line.waits_since == suspects[line]:
+                now, before = _Seen(suspects[line], line.moved, 1), seen.get(line)
+                same = before is not None and (before.since, before.moved) == (now.since, now.moved)
+                self._seen[line] = now._replace(looks=before.looks + 1) if before and same else now
+        if any(found.looks >= LOOKS for found in self._seen.values()):
             self._end([line for line in self._lines if line in self._seen or line.waits_since is None])
 
     async def _unserved(self, lines: Mapping[Line, float]) -> Collection[Line]:
