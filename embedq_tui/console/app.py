@@ -12,14 +12,14 @@ from uuid import UUID
 
 from textual import work
 from textual.app import App, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
 from textual.types import CSSPathType
 from textual.worker import Worker, WorkerState
 
 from embedq_tui.capabilities import ascii_only, few_colours
-from embedq_tui.console.ascii_filter import AsciiFilter
+from embedq_tui.console.ascii_filter import KEY_NAMES, AsciiFilter
 from embedq_tui.console.bindings import EVERYWHERE
 from embedq_tui.console.driver import TerminalDriver
 from embedq_tui.console.palette import Commanded, Commands
@@ -208,6 +208,11 @@ class Console(App[int]):
             screen.call_next(do, screen)
 
     # -- keys
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key is shown: by name where its sign would become a question mark."""
+        shown = super().get_key_display(binding)
+        return shown.translate(KEY_NAMES) if self.ascii_only else shown
 
     async def on_event(self, event: Event) -> None:
         """Deliver typed input in order, each key once the one before it has taken effect."""

@@ -9,6 +9,9 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
+KEY_NAMES = str.maketrans({"⏎": "ret", "⌫": "bksp", "↑": "up", "↓": "down", "←": "left", "→": "right"})
+"""Names of keys that are otherwise shown as signs."""
+
 _LIKE = str.maketrans(
     {
         **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺▁▔▂‾", "-"),

@@ -90,3 +90,12 @@ async def test_the_palette_opens_by_either_key_and_also_while_typing() -> None:
             await until(lambda: isinstance(pilot.app.screen, CommandPalette))
             await pilot.press("escape")
             await until(lambda: not isinstance(pilot.app.screen, CommandPalette))
+
+
+async def test_keys_have_names_where_their_signs_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "vt220")
+    async with CannedConsole(busy()).run_test() as pilot:
+        for screen in "123456789":
+            await pilot.press(screen)
+            for active in pilot.app.screen.active_bindings.values():
+                assert pilot.app.get_key_display(active.binding).isascii(), active.binding
