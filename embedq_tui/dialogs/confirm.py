@@ -70,7 +70,7 @@ class Confirm(SeenFirst[Decision]):
     def fields(self) -> Iterable[Widget]:
         """The input for the word to type."""
         if word := self._confirmation.word:
-            yield Input(placeholder=f"type {word} to confirm, esc to go back", id="word", compact=True)
+            yield Input(placeholder=f"{word}, then enter; esc: back", id="word", compact=True)
 
     def buttons(self) -> Sequence[Button]:
         """No, yes, and in stages."""

