@@ -190,7 +190,7 @@ async def test_the_number_in_the_pid_file_is_another_programs(folder: Path) -> N
         await other.wait()
 
 
-@pytest.mark.parametrize("name", ['it\'s, "quoted" $HOME', "für 100%", "x" * 100])
+@pytest.mark.parametrize("name", ['it\'s, "quoted" $HOME', "für 100%", "x" * 100, "not UTF-8 \udcff"])
 def test_paths_that_no_socket_can_have(folder: Path, name: str) -> None:
     moved = folder.parent / name / "demo"
     moved.parent.mkdir()

@@ -111,7 +111,8 @@ class Cluster:
 
     def _pid_file(self) -> list[str]:
         try:
-            return [line.strip() for line in (self.data / "postmaster.pid").read_text().splitlines()]
+            text = os.fsdecode((self.data / "postmaster.pid").read_bytes())  # it holds a path
+            return [line.strip() for line in text.splitlines()]
         except FileNotFoundError:
             return []
 

@@ -22,7 +22,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
@@ -125,6 +125,11 @@ def _url(sockets: str, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={quote(sockets, safe='/')}&port=5432"
 
 
+def _answer(**answer: object) -> None:
+    with suppress(BrokenPipeError):  # nobody waits for it any more
+        print(json.dumps(answer), flush=True)
+
+
 def main() -> int:
     """Run until standard input is closed; print one line of JSON with the URL or the error."""
     folder, fresh = Path(sys.argv[1]), "--fresh" in sys.argv[2:]
@@ -133,14 +138,14 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     try:
         with used_server(folder, fresh=fresh) as (url, is_new):
-            print(json.dumps({"url": url, "is_new": is_new}), flush=True)
+            _answer(url=url, is_new=is_new)
             sys.stdin.read()
     except EmbedqError as error:
-        print(json.dumps({"message": error.message, "advice": error.advice}), flush=True)
+        _answer(message=error.message, advice=error.advice)
         return 1
     except OSError as error:
         message = f"{folder} cannot be used: {error.strerror or error}"
-        print(json.dumps({"message": message, "advice": "choose another folder with --path"}), flush=True)
+        _answer(message=message, advice="choose another folder with --path")
         return 1
     return 0
 
