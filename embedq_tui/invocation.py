@@ -84,13 +84,25 @@ def json_option(function: F) -> F:
     return _remembered("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+class Number(click.IntRange):
+    """A whole number in a range, and called so in errors."""
+
+    name = "whole number"
+
+
 class Text(click.ParamType[str]):
     """A non-empty text: an unset shell variable must not pass for one.
 
     As a filter, an empty text would match everything.
+
+    Args:
+        or_none: Accept an empty text where it has a meaning of its own.
     """
 
     name = "text"
+
+    def __init__(self, *, or_none: bool = False) -> None:
+        self._or_none = or_none
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Parse the value."""
@@ -99,7 +111,7 @@ class Text(click.ParamType[str]):
             text.encode()
         except UnicodeEncodeError:
             self.fail("is not UTF-8 text", param, ctx)
-        return text or self.fail("is empty", param, ctx)
+        return text if text or self._or_none else self.fail("is empty", param, ctx)
 
 
 class NamedPath(click.Path):
@@ -114,6 +126,8 @@ class NamedPath(click.Path):
 
 class Seconds(click.FloatRange):
     """A number of seconds."""
+
+    name = "number of seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse the value."""

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from embedq_tui.commands.show import article_lines
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Text, operator_command
 from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -17,7 +17,7 @@ from embedq_worker.settings import Settings
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")
-@click.argument("article", metavar="ID|SLUG")
+@click.argument("article", type=Text(), metavar="ID|SLUG")
 @operator_command
 def command(invocation: Invocation, article: str) -> None:
     """Show an article with its newest tasks and its stored chunks. Exits 1 if it does not exist."""

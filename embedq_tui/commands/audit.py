@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.filters.options import Moment
-from embedq_tui.invocation import Invocation, Text, operator_command
+from embedq_tui.invocation import Invocation, Number, Text, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection, connected
@@ -41,7 +41,7 @@ PAUSE_S = 0.1
 @click.command("audit", epilog="Example: embedq-tui audit --follow --level warn")
 @click.option(
     "--limit",
-    type=click.IntRange(0, 100_000),
+    type=Number(0, 100_000),
     default=50,
     metavar="N",
     show_default=True,
@@ -51,7 +51,7 @@ PAUSE_S = 0.1
 @click.option("--level", type=click.Choice(LEVELS), help="This level and more severe ones.")
 @click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")
 @click.option("--task", type=click.UUID, metavar="ID", help="Only this task.")
-@click.option("--article", metavar="ID|SLUG", help="Only this article.")
+@click.option("--article", type=Text(), metavar="ID|SLUG", help="Only this article.")
 @click.option(
     "--operation", type=Text(), metavar="ID", help="Only this operation: a bulk action or a backfill."
 )

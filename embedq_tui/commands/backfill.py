@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
@@ -52,7 +52,7 @@ class Categories(click.ParamType[frozenset[Category]]):
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, 10_000),
+    type=Number(1, 10_000),
     default=PAGE,
     metavar="N",
     show_default=True,

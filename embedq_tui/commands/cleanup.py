@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.cleaning import clean, words_of
 from embedq_worker.database.connections import connected
@@ -19,7 +19,7 @@ from embedq_worker.settings import Settings
 @click.command("cleanup", epilog="Example: embedq-tui cleanup --days 90 --yes")
 @click.option(
     "--days",
-    type=click.IntRange(1, 36_500),
+    type=Number(1, 36_500),
     metavar="N",
     help="Delete what is older.  [default: EMBEDDING_CLEANUP_RETENTION_DAYS]",
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.names import Name, WorkerName, worker_named
 from embedq_tui.output import print_json, say
 from embedq_worker.database.connections import connected
@@ -18,7 +18,7 @@ from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 
 @click.command("concurrency", epilog="Example: embedq-tui concurrency 8 --worker build-7/4711")
-@click.argument("number", type=click.IntRange(1, MOST_CONCURRENCY), metavar="N")
+@click.argument("number", type=Number(1, MOST_CONCURRENCY), metavar="N")
 @click.option(
     "--worker",
     type=WorkerName(),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from embedq_tui.invocation import Invocation, Place, operator_command
+from embedq_tui.invocation import Invocation, Number, Place, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -25,7 +25,7 @@ DETAILED = 3
 @click.option("--details", is_flag=True, help="Show full errors, the newest tasks and what to do.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1000),
+    type=Number(1, 1000),
     default=20,
     metavar="N",
     show_default=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
+from embedq_tui.invocation import Invocation, NamedPath, Text, operator, operator_command
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
@@ -22,7 +22,12 @@ from embedq_worker.settings import Settings
 @click.command("import", epilog="Example: embedq-tui import docs/ --folder handbook --dry-run")
 @click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path), metavar="PATH..")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, file by file; write nothing.")
-@click.option("--folder", metavar="FOLDER", help="Put the articles into this folder and its subfolders.")
+@click.option(
+    "--folder",
+    type=Text(or_none=True),
+    metavar="FOLDER",
+    help="Put the articles into this folder and its subfolders.",
+)
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embedq_tui.filters.options import Chosen, chosen, filter_options
-from embedq_tui.invocation import Invocation, Place, operator_command
+from embedq_tui.invocation import Invocation, Number, Place, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -35,7 +35,7 @@ from embedq_worker.settings import Settings
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1, 10_000),
+    type=Number(1, 10_000),
     default=50,
     metavar="N",
     show_default=True,

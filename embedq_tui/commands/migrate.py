@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.output import Column, confirm, count, print_json, print_table, say
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
@@ -123,9 +123,7 @@ def roles(invocation: Invocation) -> None:
 
 
 @command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
-@click.option(
-    "--to", "version", type=click.IntRange(0), required=True, metavar="N", help="Last version to keep."
-)
+@click.option("--to", "version", type=Number(0), required=True, metavar="N", help="Last version to keep.")
 @click.option(
     "--yes", is_flag=True, help="Skip the confirmation, even if tables with data are dropped (N < 2)."
 )

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
+from embedq_tui.invocation import Invocation, Text, operator, operator_command
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.queueing import describe
 from embedq_worker.actions.requeue import Requeued, queue_articles
@@ -20,7 +20,7 @@ from embedq_worker.settings import Settings
 
 
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")
-@click.argument("articles", nargs=-1, required=True, metavar="ID|SLUG..")
+@click.argument("articles", nargs=-1, required=True, type=Text(), metavar="ID|SLUG..")
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from embedq_tui.filters.options import Chosen
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import RELEASE
 from embedq_worker.errors import ExitCode
@@ -18,7 +18,7 @@ from embedq_worker.queue.wanted import TaskFilter
 @click.command("reset-stuck", epilog="Example: embedq-tui reset-stuck --minutes 30")
 @click.option(
     "--minutes",
-    type=click.IntRange(0, 100_000),
+    type=Number(0, 100_000),
     metavar="N",
     help="Claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
 )

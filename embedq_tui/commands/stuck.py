@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
+from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.output import Column, console, count, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -21,7 +21,7 @@ WIDE = 120
 @click.command("stuck", epilog="Example: embedq-tui stuck --json")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 10_000),
+    type=Number(1, 10_000),
     default=50,
     metavar="N",
     show_default=True,

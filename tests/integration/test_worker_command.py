@@ -54,6 +54,7 @@ def test_a_bad_setting_ends_it_with_2_and_its_name(variable: dict[str, str]) -> 
         ["--concurrency", "x"],
         ["extra"],
         ["--folder", ""],
+        ["--folder", "\udcff"],
     ],
 )
 def test_a_wrong_command_line_ends_it_with_2(arguments: list[str]) -> None:

@@ -200,8 +200,12 @@ def _trimmed(folders: tuple[str, ...]) -> tuple[str, ...] | None:
     """Folders without the slashes around them, as articles have them.
 
     Raises:
-        UsageError: One is empty, perhaps from an unset shell variable.
+        UsageError: One is empty, perhaps from an unset shell variable, or not UTF-8.
     """
+    try:
+        "".join(folders).encode()
+    except UnicodeEncodeError:
+        raise UsageError("--folder is not UTF-8 text", "folders in the database are") from None
     trimmed = tuple(folder.strip("/") for folder in folders)
     if "" in trimmed:
         raise UsageError("--folder is empty", "omit it to process the articles of all folders")
