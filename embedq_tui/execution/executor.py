@@ -98,6 +98,8 @@ class Executor:
             return Decision.YES
         word = str(counted.matched) if request.safeguard is Safeguard.TYPE_NUMBER else ""
         lines = consequences(request, counted)
+        if request.action is RETRY and (idle := self.idle()):
+            lines.append(f"They wait: {idle}")
         staged = request.action is RETRY and counted.matched > STAGES[0]
         if staged:
             lines.append(

@@ -116,9 +116,20 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
 
 
 def breaker_reason(provider: ProviderRow) -> str:
-    """Why a circuit breaker is not closed, and which provider's; an address in both is shown only once."""
-    reason = provider.reason.removeprefix(provider.key.rpartition(" ")[2]).lstrip(": ")
-    return printable_line(f"{reason} ({provider.key})")
+    """Why a circuit breaker is not closed, and which provider's; what is in both is shown only once."""
+    return printable_line(f"{_without_name(provider.reason, provider.key)} ({provider.key})")
+
+
+def _without_name(reason: str, key: str) -> str:
+    """A reason without the model or the address that it may begin with: lines are cut at the end."""
+    model, _, address = key.rpartition(" ")
+    return reason.removeprefix(address or key).removeprefix(model).lstrip(": ")
+
+
+def _idle_note(worker: WorkerRow) -> str:
+    """Why a worker is idle; which provider it waits for is told elsewhere."""
+    word, colon, reason = worker.note.partition(": ")
+    return f"{word}{colon}{_without_name(reason, worker.provider)}"
 
 
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
@@ -133,7 +144,7 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
             f"{place:<{width}}  ",
             (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
             "" if alive else (f"  seen {ago(worker.heartbeat_at, now)}", BAD),
-            (f"  {printable_line(worker.note)}", DOUBTFUL) if worker.note else "",
+            (f"  {printable_line(_idle_note(worker))}", DOUBTFUL) if worker.note else "",
             f"  {worker.in_hand:>{held},} held  {worker.succeeded:>{done},} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
         )

@@ -210,7 +210,7 @@ async def test_a_stage_tells_what_it_waits_for(database: Database, connection: C
     await failed_tasks(connection, 30)
     async with bench(database, idle=lambda: "gone fishing", show_after_s=0) as (app, pilot):
         work = app.begin(app.executor.carry_out(retry(TaskFilter(statuses=("failed",)))))
-        await app.dialog(Confirm)
+        assert "gone fishing" in said(await app.dialog(Confirm))
         await pilot.press("s")
         running = await app.dialog(Running)
         await until(lambda: "gone fishing" in said(running))
