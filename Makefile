@@ -9,8 +9,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/constraints.txt
 TESTS ?= tests
-# Two processes, each with its own server; the tests of a file stay together.
-PARALLEL ?= -n 2 --dist loadfile
+# Three processes for two cores, as tests also wait; each has its own server, the tests of a file stay together.
+PARALLEL ?= -n 3 --dist loadfile
 
 # PIP_CONSTRAINT would constrain the build environment too, hence -c.
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet -c $(LOCK)

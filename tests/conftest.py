@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from embedq_worker.configuration import spellings_of
 from embedq_worker.settings import Settings
+from tests.commands.running import Tui
 from tests.support.databases import DIMENSIONS, Connection, Database, Server, inspect
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.provider_stub import ProviderStub
@@ -28,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for field in Settings.model_fields.values():  # what the developer has set must not change a test
         for name in spellings_of(field):
             os.environ.pop(name, None)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded stays: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +85,13 @@ async def connection(database: Database) -> AsyncIterator[Connection]:
     opened = await database.connect()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def anywhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tui:
+    """Commands without a database: nothing listens where they look for one."""
+    monkeypatch.chdir(tmp_path)  # where no .env is
+    return Tui({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -14,13 +14,6 @@ from tests.support.provider_stub import ProviderStub
 
 
 @pytest.fixture
-def anywhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tui:
-    """Commands without a database: nothing listens where they look for one."""
-    monkeypatch.chdir(tmp_path)  # where no .env is
-    return Tui({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, capsys, monkeypatch)
-
-
-@pytest.fixture
 def tui(anywhere: Tui, database: Database) -> Tui:
     """Commands against a fresh migrated database."""
     anywhere.variables |= {"DATABASE_URL": database.url, "EMBEDDING_DIMENSIONS": str(DIMENSIONS)}

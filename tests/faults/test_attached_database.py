@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.support.content import statuses, wrong_articles
+from tests.commands.running import Tui
+from tests.support.content import statuses, until_true, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy
 from tests.support.provider_stub import ProviderStub
@@ -24,25 +24,23 @@ CANCEL = """UPDATE embedding_tasks SET status='failed', error_message='Cancelled
 STOP = "UPDATE embedding_worker_status SET is_running = false"
 START = "UPDATE embedding_worker_status SET is_running = true"
 DELETE = "DELETE FROM embedding_tasks"
+NONE_IN_HAND = "SELECT NOT EXISTS (SELECT FROM embedding_tasks WHERE status = 'processing')"
 
 
 class Site:
     """A database of another program, and embedq's commands on it."""
 
-    def __init__(self, database: Database, connection: Connection, stub: ProviderStub) -> None:
+    def __init__(self, database: Database, connection: Connection, stub: ProviderStub, tui: Tui) -> None:
         self.connection = connection
         self.stub = stub
         self.variables = environment(database, stub, EMBEDDING_DIMENSIONS=stub.dimensions)
+        self._tui = tui
+        self._tui.variables |= self.variables
 
     async def tui(self, *arguments: str) -> tuple[int, Any]:
         """Run a command; its exit code and its JSON."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "embedq_tui", *arguments, "--json"),
-            env=self.variables,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await process.communicate()
-        return process.returncode or 0, json.loads(out)
+        answer = await self._tui(*arguments, "--json")
+        return answer.code, json.loads(answer.out)
 
     async def psql(self, statement: str) -> int:
         """Type a statement; the number of rows it changed."""
@@ -54,12 +52,13 @@ class Site:
 
 
 @pytest.fixture(params=["plain", pytest.param("pgvector", marks=pytest.mark.pgvector)])
-async def site(request: pytest.FixtureRequest, empty_database: Database) -> AsyncIterator[Site]:
+async def site(
+    request: pytest.FixtureRequest, empty_database: Database, anywhere: Tui
+) -> AsyncIterator[Site]:
     connection = await empty_database.connect()
     await make_legacy(connection, request.param)
     async with ProviderStub(dimensions=768) as stub:
-        site = Site(empty_database, connection, stub)
-        yield site
+        yield Site(empty_database, connection, stub, anywhere)
     await connection.close()
 
 
@@ -112,17 +111,13 @@ async def _stop_and_start(site: Site) -> None:
     await site.psql(STOP)
     claimed = "SELECT count(*) FROM embedding_audit_logs WHERE message = 'Task claimed'"
     claims = await site.connection.fetchval(claimed)
-    async with asyncio.timeout(10):
-        while (await statuses(site.connection)).get("processing"):  # noqa: ASYNC110 - another program's state
-            await asyncio.sleep(0.05)
+    await until_true(site.connection, NONE_IN_HAND)
     assert await site.connection.fetchval(claimed) == claims
     _, status = await site.tui("status")
     assert not status["worker"]["running"]
     assert (await statuses(site.connection))["pending"] > 0
     await site.psql(START)
-    async with asyncio.timeout(10):
-        while await site.connection.fetchval(claimed) == claims:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_true(site.connection, f"SELECT ({claimed}) > $1", claims)
 
 
 async def _reset(site: Site) -> None:
@@ -140,9 +135,7 @@ async def _reset(site: Site) -> None:
 async def _cancel(site: Site, worker: WorkerProcess) -> None:
     cancelled = await site.psql(CANCEL)
     assert cancelled > 0
-    async with asyncio.timeout(10):
-        while (await statuses(site.connection)).get("processing"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_true(site.connection, NONE_IN_HAND)
     counts = await statuses(site.connection)
     assert counts["failed"] == cancelled, worker.text
     assert not counts.get("pending")

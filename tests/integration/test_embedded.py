@@ -21,6 +21,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.embedded import embedded_server
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema import migrations
+from tests.support.postgres import in_memory
 from tests.support.processes import gone
 from tests.support.waiting import until
 
@@ -38,7 +39,7 @@ with embedded_server(Path(sys.argv[1])) as server:
 def folder() -> Iterator[Path]:
     """A folder in which a server ran; no test spoils it."""
     # Not below pytest's own folders: root's server runs as another user, who has no way into them.
-    parent = Path(tempfile.mkdtemp(prefix="embedq-embedded-"))
+    parent = Path(tempfile.mkdtemp(prefix="embedq-embedded-", dir=in_memory()))
     parent.chmod(0o711)
     made = parent / "with a space" / "demo"
     with embedded_server(made):

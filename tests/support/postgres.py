@@ -46,7 +46,7 @@ cd / && rm -rf "$2"
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_WANTED = 1 << 30
-"""Bytes; the two servers of the whole suite grow to 190 MB together."""
+"""Bytes; the three servers of the whole suite grow to 230 MB together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def running_server(
         URL of its database "postgres", as superuser.
     """
     user = _UNPRIVILEGED if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="embedq-postgres-", dir=_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="embedq-postgres-", dir=in_memory()))
     try:
         if user:
             shutil.chown(folder, user)
@@ -110,7 +110,7 @@ def running_server(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _memory() -> Path | None:
+def in_memory() -> Path | None:
     """A file system in memory with room for a server; None if there is none.
 
     Creating a database copies 400 files, which in memory takes a third of the resources it takes on disk.
