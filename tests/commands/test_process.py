@@ -17,6 +17,7 @@ from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from tests.commands.every_command import leaf_commands
 from tests.commands.running import Answer, Tui
 from tests.commands.shapes import GUIDE
+from tests.support.blocking import until_any_blocked
 from tests.support.command_line import lines_of, understand
 from tests.support.databases import Connection
 
@@ -115,7 +116,7 @@ async def test_what_is_asked_often_loads_nothing_it_does_not_need(
         f"import sys; from embedq_tui.cli import run; code = run({line.split()});"
         f"print('loaded', [name for name in {unneeded} if name in sys.modules])"
     )
-    answer = await _python(tui, "-c", program)
+    answer = await _python(tui, program)
     assert answer.out.splitlines()[-1] == "loaded []", answer.err
 
 
@@ -125,7 +126,7 @@ async def test_no_command_loads_textual(tui: Tui) -> None:
         "[importlib.import_module('embedq_tui.commands.' + module) for module, _ in COMMANDS.values()];"
         "print([name for name in ('textual', 'plotext') if name in sys.modules])"
     )
-    answer = await _python(tui, "-c", program)
+    answer = await _python(tui, program)
     assert answer.out == "[]\n", answer.err
 
 
@@ -169,22 +170,8 @@ async def test_closed_output_and_odd_encodings(anywhere: Tui) -> None:
 async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
     async with connection.transaction():
         await connection.execute("LOCK TABLE embedq_control")  # status waits for it
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "embedq_tui",
-            "status",
-            env={"PATH": os.environ["PATH"], **tui.variables},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        waiting = (
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'embedq_control'::regclass AND NOT granted)"
-        )
-        async with asyncio.timeout(30):
-            while not await connection.fetchval(waiting):  # noqa: ASYNC110 - the condition is the server's
-                await asyncio.sleep(0.02)
+        process = await tui.start("status")
+        await until_any_blocked(connection)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
     assert process.returncode == INTERRUPTED
@@ -225,15 +212,8 @@ async def test_colour_only_where_it_is_wanted(tui: Tui) -> None:
         assert "\x1b[" not in (await tui.process("config", **variables)).out
 
 
-async def _python(tui: Tui, *arguments: str) -> Answer:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        *arguments,
-        env={"PATH": os.environ["PATH"], **tui.variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+async def _python(tui: Tui, program: str) -> Answer:
+    process = await tui.start(program=("-c", program))
     out, err = await process.communicate()
     return Answer(process.returncode or 0, out.decode(), err.decode())
 

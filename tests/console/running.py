@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from textual._context import visible_screen_stack
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console
@@ -24,9 +25,6 @@ OPERATOR = "me@here"
 
 ConsolePilot = Pilot[int]
 
-PATIENCE_S = 15.0
-"""Tests run beside each other on few cores."""
-
 
 @asynccontextmanager
 async def console(
@@ -42,7 +40,7 @@ async def console(
     app = Console(settings, Profile(), Options(OPERATOR, read_only=read_only))
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
         store = app.desk.session.store
-        await eventually(lambda: bool((store.overview or store.error) and store.access))
+        await until(lambda: bool((store.overview or store.error) and store.access))
         yield pilot
 
 
@@ -58,17 +56,17 @@ def store(pilot: ConsolePilot) -> Store:
     return cast(Console, pilot.app).desk.session.store
 
 
-async def eventually(condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """As `until`, with the patience that a console needs on a busy machine."""
-    await until(condition, within_s=within_s)
-
-
 def shown(pilot: ConsolePilot) -> str:
     """What is on the screen, line by line."""
     # As the app does it: or what is behind a dialog is not drawn, and that is remembered.
     visible_screen_stack.set(pilot.app._background_screens)
     strips = pilot.app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+def notices(pilot: ConsolePilot, *, severity: str = "") -> list[str]:
+    """What was told in passing and still stands; of one severity or of any."""
+    return [note.message for note in pilot.app._notifications if severity in ("", note.severity)]
 
 
 def takes_keys(pilot: ConsolePilot) -> bool:
@@ -79,12 +77,28 @@ def takes_keys(pilot: ConsolePilot) -> bool:
     return screen.focused is not None or not screen.is_modal
 
 
+async def enter(pilot: ConsolePilot, text: str) -> None:
+    """Write a text into the field that is focused, instead of what it holds, and confirm it.
+
+    It is pasted: after each key the pilot would wait for the screen.
+    """
+    await pilot.press("ctrl+u")
+    pilot.app.post_message(Paste(text))
+    await pilot.press("enter")
+
+
+async def type_filter(pilot: ConsolePilot, text: str) -> None:
+    """Replace the filter of a list."""
+    await pilot.press("slash")
+    await enter(pilot, text)
+
+
 async def until_asked(pilot: ConsolePilot) -> None:
     """Wait until a question is on the screen: what is typed earlier does not answer it."""
-    await eventually(lambda: isinstance(pilot.app.screen, Confirm) and takes_keys(pilot))
+    await until(lambda: isinstance(pilot.app.screen, Confirm) and takes_keys(pilot))
 
 
-async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIENCE_S) -> None:
+async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = 15.0) -> None:
     """Wait until a text is on the screen.
 
     Args:
@@ -96,7 +110,7 @@ async def until_text(pilot: ConsolePilot, text: str, *, within_s: float = PATIEN
 
 
 async def until_shown(
-    pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = PATIENCE_S
+    pilot: ConsolePilot, condition: Callable[[str], bool], *, within_s: float = 15.0
 ) -> None:
     """Wait until what is on the screen fulfils a condition, and takes keys; a timeout shows the screen.
 

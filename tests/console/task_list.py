@@ -1,19 +1,15 @@
-"""The list of tasks as tests use it: tasks for it, and its table and filter."""
+"""The list of tasks as tests use it: tasks for it, and its table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from uuid import UUID
 
-from textual.widgets import Input
-
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
-from tests.console.running import (
-    ConsolePilot,
-    eventually,
-)
+from tests.console.running import ConsolePilot
 from tests.support.databases import Connection
+from tests.support.waiting import until
 
 
 async def add_tasks(
@@ -48,19 +44,8 @@ async def add_tasks(
 async def opened(pilot: ConsolePilot) -> KeyedTable:
     """Show the list and give back its table."""
     await pilot.press("2")
-    await eventually(
-        lambda: isinstance(pilot.app.screen, TasksScreen) and pilot.app.screen.focused is not None
-    )
+    await until(lambda: isinstance(pilot.app.screen, TasksScreen) and pilot.app.screen.focused is not None)
     return pilot.app.screen.query_one("#list", KeyedTable)
-
-
-async def type_filter(pilot: ConsolePilot, text: str) -> None:
-    """Replace the filter."""
-    await pilot.press("slash", "ctrl+u")
-    line = pilot.app.screen.query_one("#filter", Input)
-    line.value = text
-    line.cursor_position = len(text)
-    await pilot.press("enter")
 
 
 def keys(ids: list[UUID]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from textual.events import Paste
 
 from embedq_tui.screens.audit import roll
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
@@ -16,7 +15,7 @@ from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.configuration import load_settings
 from embedq_worker.queue.wanted import TaskFilter
-from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, enter, shown, type_filter, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 from tests.support.tcp_proxy import TcpProxy
@@ -53,13 +52,6 @@ async def shows_audit(pilot: ConsolePilot) -> AuditScreen:
 def under_cursor(screen: AuditScreen) -> str:
     row = screen._rows.current
     return row.event.message if row else ""
-
-
-async def types(pilot: ConsolePilot, text: str) -> None:
-    """Filter, with a text that is pasted: a key at a time takes its time."""
-    await pilot.press("slash", "ctrl+u")
-    pilot.app.screen.focused.post_message(Paste(text))  # type: ignore[union-attr]
-    await pilot.press("enter")
 
 
 async def test_it_follows_and_stays_where_it_is_looked_at(database: Database, connection: Connection) -> None:
@@ -206,18 +198,18 @@ async def test_a_filter_shows_its_rows_only(database: Database, connection: Conn
             ("category:bulk_operations", []),
             ("", ["broke", "by ann"]),
         ):
-            await types(pilot, typed)
+            await type_filter(pilot, typed)
             await until(
                 lambda expected=expected: (
                     [row.event.message for row in screen._rows.items] == expected  # type: ignore[misc]
                     and screen._roll.begun
                 )
             )
-        await types(pilot, "levl:warn")
+        await type_filter(pilot, "levl:warn")
         assert screen.has_class("-editing")
         await pilot.press("escape")
         assert not screen.has_class("-editing")
-        await types(pilot, "article:no-such-article")
+        await type_filter(pilot, "article:no-such-article")
         await until_text(pilot, "no-such-article")
         await until(lambda: screen._error is not None)
         await pilot.press("escape")
@@ -292,9 +284,7 @@ async def test_a_row_leads_to_its_task_and_into_a_file(
         await pilot.press("e")
         await until_text(pilot, "Export audit to")
         file = tmp_path / "rows.json"
-        await pilot.press("ctrl+u")
-        pilot.app.screen.focused.post_message(Paste(str(file)))  # type: ignore[union-attr]
-        await pilot.press("enter")
+        await enter(pilot, str(file))
         await until(file.exists)
         await until_text(pilot, "rows written")
         rows = json.loads(file.read_text())

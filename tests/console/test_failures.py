@@ -10,7 +10,7 @@ from embedq_tui.screens.failures.screen import FailuresScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
-from tests.console.running import ConsolePilot, console, shown, until_asked, until_shown, until_text
+from tests.console.running import ConsolePilot, console, notices, shown, until_asked, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -78,7 +78,7 @@ async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
         await until_shown(pilot, lambda text: "1,300" in text and big in text)
         await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 5)  # after it was asked
         await pilot.press("y")
-        await until(lambda: pilot.app.screen is screen and len(pilot.app._notifications) > 0, within_s=60)
+        await until(lambda: pilot.app.screen is screen and len(notices(pilot)) > 0, within_s=60)
         assert await statuses(connection) == {"pending": 1_300, "failed": 305}
         left = await connection.fetch(
             """SELECT embedq_fingerprint(error_message) AS name, count(*) AS n FROM embedding_tasks
@@ -227,8 +227,8 @@ async def test_a_group_leads_to_its_tasks_and_back(database: Database, connectio
     async with console(database.settings, read_only=True) as pilot:
         screen = await failures_screen(pilot, 2)
         await pilot.press("r")
+        await until(lambda: len(notices(pilot)) == 1)
         assert pilot.app.screen is screen
-        assert len(pilot.app._notifications) == 1
         await pilot.press("j")
         await until_cursor(screen, group)
         await pilot.press("enter")

@@ -7,19 +7,20 @@ from uuid import uuid4
 from textual.events import Paste
 from textual.widgets import Input
 
-from tests.console.running import console, eventually, takes_keys
+from tests.console.running import console, takes_keys
 from tests.support.databases import Database
+from tests.support.waiting import until
 
 
 async def test_an_id_that_is_pasted_is_the_filter_or_what_its_last_term_lacks(database: Database) -> None:
     pasted = str(uuid4())
     async with console(database.settings) as pilot:
         await pilot.press("2")
-        await eventually(lambda: bool(pilot.app.screen.query("#filter")) and takes_keys(pilot))
+        await until(lambda: bool(pilot.app.screen.query("#filter")) and takes_keys(pilot))
         line = pilot.app.screen.query_one("#filter", Input)
         for typed, expected in (("worker:", f"worker:{pasted}"), ("slug:a ", pasted), ("", pasted)):
             await pilot.press("slash", "ctrl+u", *typed)
             pilot.app.post_message(Paste(pasted))
-            await eventually(lambda: line.value.endswith(pasted))
+            await until(lambda: line.value.endswith(pasted))
             assert line.value == expected
             await pilot.press("escape")

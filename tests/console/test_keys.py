@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
-from textual.widgets import Input
 
 from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
@@ -16,7 +15,7 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
-from tests.console.running import OPERATOR, until_shown, until_text
+from tests.console.running import OPERATOR, enter, until_shown, until_text
 from tests.support.databases import Database
 from tests.support.waiting import until
 
@@ -73,8 +72,7 @@ async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp
             await until_text(pilot, "Save the screen")
             await pilot.press("enter")
             await until_text(pilot, "Save screenshot to")
-            pilot.app.screen.query_one(Input).value = str(path)
-            await pilot.press("enter")
+            await enter(pilot, str(path))
             await until_text(pilot, "already exists" if again else "Saved to")
         picture = path.read_text(encoding="utf-8")
         assert "pending" in picture

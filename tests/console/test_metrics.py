@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.events import Paste
 
 from embedq_tui.screens.metrics import questions as metrics_questions
 from embedq_tui.screens.metrics.screen import MetricsScreen
 from embedq_worker.insights.metrics import Metrics, metrics
-from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, enter, shown, until_shown, until_text
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
@@ -132,9 +131,7 @@ async def test_figures_go_into_a_file(database: Database, connection: Connection
         assert "p50" in pilot.app.clipboard
         await until_text(pilot, "Export metrics to")
         file = tmp_path / "figures.json"
-        await pilot.press("ctrl+u")
-        pilot.app.screen.focused.post_message(Paste(str(file)))  # type: ignore[union-attr]
-        await pilot.press("enter")
+        await enter(pilot, str(file))
         await until_text(pilot, "rows written")
         rows = json.loads(file.read_text())
         assert sum(row["completed"] for row in rows) in range(100, 120)

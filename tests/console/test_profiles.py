@@ -13,6 +13,7 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text
+from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles, until_true
 from tests.support.databases import Connection, Database, Server
 from tests.support.waiting import until
@@ -87,7 +88,7 @@ async def test_an_answer_of_the_database_before_that_comes_late_is_dropped(
         async with held.transaction():
             await held.execute("LOCK TABLE embedding_tasks IN ACCESS EXCLUSIVE MODE")
             await pilot.press("2")  # its question waits for the lock
-            await until_waiting(looking)
+            await until_any_blocked(looking)
             await choose(pilot, down=1)
             await until_text(pilot, "second-0")
         await until_left(looking)
@@ -96,15 +97,6 @@ async def test_an_answer_of_the_database_before_that_comes_late_is_dropped(
         assert isinstance(pilot.app, Console)
         assert pilot.app.desk.session.store.overview is not None
         assert pilot.app.desk.session.store.overview.queue.counts.pending == 5
-
-
-async def until_waiting(connection: Connection) -> None:
-    """Wait until a question of the console waits for a lock."""
-    await until_true(
-        connection,
-        """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-           AND wait_event_type = 'Lock' AND query LIKE '%embedding_tasks%')""",
-    )
 
 
 async def until_left(connection: Connection) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from uuid import UUID, uuid4
 
 from embedq_tui.screens.stuck.screen import StuckScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_worker.actions.tasks import CANCELLED
 from tests.commands.actors import start_worker
-from tests.console.running import ConsolePilot, console, shown, until_asked, until_shown, until_text
-from tests.support.content import queued_articles, statuses
+from tests.console.running import ConsolePilot, console, notices, shown, until_asked, until_shown, until_text
+from tests.support.content import queued_articles, statuses, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
@@ -54,11 +53,7 @@ async def dialog(pilot: ConsolePilot, key: str) -> str:
 
 async def until_statuses(pilot: ConsolePilot, connection: Connection, **wanted: int) -> None:
     """Wait until no dialog is open and tasks are these."""
-    async with asyncio.timeout(WITHIN_S):  # before what is done is under way, no dialog is open either
-        found = await statuses(connection)
-        while found != wanted:
-            await asyncio.sleep(0.05)
-            found = await statuses(connection)
+    await until_tasks(connection, **wanted)  # before what is done is under way, no dialog is open either
     await until(lambda: isinstance(pilot.app.screen, StuckScreen), within_s=WITHIN_S)
 
 
@@ -182,9 +177,8 @@ async def test_hostile_text_is_text_and_read_only_is_read_only(
         assert not set(shown(pilot)) & set("\x1b\x07\u202e")
         for key in ("r", "R", "x", "X"):
             await pilot.press(key)
+        await until(lambda: len(notices(pilot)) == 4)
         assert pilot.app.screen is screen
-        told = [str(one.message) for one in pilot.app._notifications]
-        assert len(told) == 4
         await pilot.press("y")
         assert pilot.app.clipboard == str(task)
         await pilot.resize_terminal(20, 5)

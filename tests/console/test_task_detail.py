@@ -12,9 +12,10 @@ from embedq_tui.console.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.text_view import TextView, wrapped
-from tests.console.running import ConsolePilot, console, eventually, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
+from tests.support.waiting import until
 
 HOSTILE = "[/foo][@click=app.quit]x[red $error a[/ \x1b]52;c;aGk=\x07\x9b2J\u202e\u4e2d\u0301"
 NOBODY = UUID("01a20e58-c777-73ab-9609-1ff580477dd1")
@@ -24,7 +25,7 @@ async def opened(pilot: ConsolePilot, task: UUID) -> TaskDetailScreen:
     """Show a task."""
     screen = TaskDetailScreen(task)
     await pilot.app.push_screen(screen)
-    await eventually(lambda: pilot.app.screen is screen and screen.focused is not None)
+    await until(lambda: pilot.app.screen is screen and screen.focused is not None)
     return screen
 
 
@@ -101,7 +102,7 @@ async def test_its_parts_and_the_way_to_its_articles_other_tasks(
         await pilot.press("tab")
         await until_shown(pilot, lambda screen: "Title of hand-0" in screen and "Heading" in screen)
         await pilot.press("enter")
-        await eventually(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
+        await until(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
         await pilot.press("escape")
         await until_text(pilot, f"Task      {task}")
         await pilot.press("tab")
@@ -147,7 +148,7 @@ async def test_it_can_be_retried_cancelled_and_its_error_copied(
         await until_text(pilot, "Copied")
         assert "administrator" in pilot.app.clipboard
         await pilot.press("y")
-        await eventually(lambda: pilot.app.clipboard == str(task))
+        await until(lambda: pilot.app.clipboard == str(task))
         await pilot.press("r")
         await until_text(pilot, "pending  create")
         await cast(Console, pilot.app).action_undo().wait()

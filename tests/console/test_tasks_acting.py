@@ -15,15 +15,17 @@ from embedq_tui.widgets.keyed_table import SETTLE_S
 from tests.console.running import (
     OPERATOR,
     console,
-    eventually,
+    notices,
     shown,
     store,
+    type_filter,
     until_asked,
     until_shown,
     until_text,
 )
-from tests.console.task_list import add_tasks, at, keys, opened, statuses, type_filter
+from tests.console.task_list import add_tasks, at, keys, opened, statuses
 from tests.support.databases import Connection, Database
+from tests.support.waiting import until
 
 
 async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
@@ -32,12 +34,12 @@ async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
     ids = await add_tasks(connection, 5)
     async with console(database.settings) as pilot:
         table = await opened(pilot)
-        await eventually(lambda: len(table.keys) == 5)
+        await until(lambda: len(table.keys) == 5)
         await pilot.press("space", "space", "space")
         await until_text(pilot, "3 tasks marked")
         await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", ids[1])
         seen = store(pilot)
-        await eventually(lambda: seen.overview is not None and seen.overview.queue.counts.completed == 1)
+        await until(lambda: seen.overview is not None and seen.overview.queue.counts.completed == 1)
         assert "frozen" in shown(pilot)
         assert "completed   normal" not in shown(pilot)
         await pilot.press("r")
@@ -62,11 +64,11 @@ async def test_all_that_match_are_cancelled_after_their_number_was_typed(
     async with console(database.settings) as pilot:
         table = await opened(pilot)
         await type_filter(pilot, "alpha")
-        await eventually(lambda: len(table.keys) == 100)
+        await until(lambda: len(table.keys) == 100)
         await pilot.press("X")
         await until_asked(pilot)
         await pilot.press("y", "enter", "backspace", *"130", "enter")
-        await eventually(lambda: table.keys != () and "130 tasks cancelled" in shown(pilot))
+        await until(lambda: table.keys != () and "130 tasks cancelled" in shown(pilot))
         assert set(await statuses(connection, wanted)) == {"failed"}
         assert set(await statuses(connection, kept)) == {"pending"}
         await pilot.press("P")
@@ -74,7 +76,7 @@ async def test_all_that_match_are_cancelled_after_their_number_was_typed(
         await pilot.press("k", "enter")
         await until_shown(pilot, lambda screen: "can be given" in screen or "none" in screen)
         await type_filter(pilot, "beta")
-        await eventually(lambda: len(table.keys) == 10)
+        await until(lambda: len(table.keys) == 10)
         await asyncio.sleep(SETTLE_S)  # what jumped under the cursor this moment is not acted on
         await pilot.press("p")
         await until_text(pilot, "Priority of beta-1")
@@ -92,7 +94,7 @@ async def test_nothing_is_changed_where_nothing_may_be(database: Database, conne
     ids = await add_tasks(connection, 3)
     async with console(database.settings, read_only=True) as pilot:
         table = await opened(pilot)
-        await eventually(lambda: len(table.keys) == 3)
+        await until(lambda: len(table.keys) == 3)
         for key in "rxpRXP":
             await pilot.press(key)
         await until_text(pilot, "Read-only")
@@ -109,7 +111,7 @@ async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
     app = Console(database.settings, Profile(), Options(OPERATOR, read_only=True, keymap=keymap))
     async with app.run_test(notifications=True) as pilot:
         table = await opened(pilot)
-        await eventually(lambda: len(table.keys) == 3)
+        await until(lambda: len(table.keys) == 3)
         await pilot.press("r", "R")  # which mean nothing now
         assert "Read-only" not in shown(pilot)
         await pilot.press(key)
@@ -123,7 +125,7 @@ async def test_a_command_without_anything_to_do_it_to_says_so(database: Database
         assert isinstance(app, Console)
         await opened(pilot)
         app.act_on("tasks", action)  # as the list of commands does
-        await eventually(lambda: len(app._notifications) == 1)
+        await until(lambda: len(notices(pilot)) == 1)
 
 
 async def test_what_jumped_under_the_cursor_this_moment_is_not_acted_on(
@@ -134,11 +136,11 @@ async def test_what_jumped_under_the_cursor_this_moment_is_not_acted_on(
     async with console(database.settings) as pilot:
         table = await opened(pilot)
         await type_filter(pilot, "status:failed")
-        await eventually(lambda: table.keys == keys([chosen, below]) and table.current == str(chosen))
+        await until(lambda: table.keys == keys([chosen, below]) and table.current == str(chosen))
         await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", chosen)
-        await eventually(at(table, below))
+        await until(at(table, below))
         await pilot.press("r")
-        await eventually(lambda: len(pilot.app._notifications) == 1)
+        await until(lambda: len(notices(pilot)) == 1)
     assert await statuses(connection, [below]) == ["failed"]
 
 
@@ -148,7 +150,7 @@ async def test_all_that_are_shown_are_marked_and_unmarked_by_one_key(
     ids = await add_tasks(connection, 3)
     async with console(database.settings) as pilot:
         table = await opened(pilot)
-        await eventually(lambda: len(table.keys) == 3)
+        await until(lambda: len(table.keys) == 3)
         await pilot.press("space", "a")
         assert table.marked == set(keys(ids))
         await pilot.press("a")

@@ -14,9 +14,10 @@ from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.screen import ArticlesScreen
 from embedq_tui.screens.help import HelpScreen
-from tests.console.running import ConsolePilot, console, eventually, shown, until_asked, until_text
+from tests.console.running import ConsolePilot, console, shown, until_asked, until_text
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ async def test_a_screen_that_opens_gets_what_is_typed_meanwhile(pilot: ConsolePi
     strike(pilot, "8", "i")
     await until_text(pilot, "Import which file")
     strike(pilot, "escape", "2", "/", *"slug")
-    await eventually(lambda: written(pilot) == ["slug"])
+    await until(lambda: written(pilot) == ["slug"])
     strike(pilot, "escape", "4", "?")
-    await eventually(lambda: isinstance(pilot.app.screen, HelpScreen))
+    await until(lambda: isinstance(pilot.app.screen, HelpScreen))
     strike(pilot, "escape", "5", "3", "6")
-    await eventually(lambda: pilot.app.current_mode == "audit")
+    await until(lambda: pilot.app.current_mode == "audit")
 
 
 async def test_what_is_about_all_that_match_does_not_wait_for_their_rows(
@@ -64,14 +65,14 @@ async def test_what_is_about_all_that_match_does_not_wait_for_their_rows(
 
 async def test_a_line_that_opens_gets_all_that_is_typed_and_pasted(pilot: ConsolePilot) -> None:
     strike(pilot, "8", "i", *"/one", Paste("/two"), *"/3")
-    await eventually(lambda: written(pilot) == ["/one/two/3"])
+    await until(lambda: written(pilot) == ["/one/two/3"])
 
 
 async def test_what_is_typed_behind_the_end_of_a_dialog_is_for_the_screen_below(pilot: ConsolePilot) -> None:
     strike(pilot, "8", "i", *"text", "escape", "s", *"words")
-    await eventually(lambda: written(pilot) == ["words"])
+    await until(lambda: written(pilot) == ["words"])
     strike(pilot, "escape", "escape", "i", "escape", "i", "escape", "1")
-    await eventually(lambda: pilot.app.current_mode == "overview")
+    await until(lambda: pilot.app.current_mode == "overview")
     assert not isinstance(pilot.app.screen, Dialog)
 
 
@@ -86,10 +87,10 @@ async def test_what_is_typed_before_a_question_is_on_the_screen_does_not_answer_
     await pilot.pause()
     assert answers == []
     await pilot.press("y")
-    await eventually(lambda: answers == [Decision.YES])
+    await until(lambda: answers == [Decision.YES])
     pilot.app.push_screen(Confirm(confirmation), answers.append)
     strike(pilot, "y", "escape", "8")  # leaving it needs no reading
-    await eventually(lambda: isinstance(pilot.app.screen, ArticlesScreen))
+    await until(lambda: isinstance(pilot.app.screen, ArticlesScreen))
     assert answers == [Decision.YES, Decision.NO]
 
 
@@ -101,7 +102,7 @@ async def test_a_word_that_was_typed_before_it_was_asked_for_is_not_taken(pilot:
     await pilot.pause()
     assert (answers, written(pilot)) == ([], [""])
     await pilot.press(*"12", "enter")
-    await eventually(lambda: answers == [Decision.YES])
+    await until(lambda: answers == [Decision.YES])
 
 
 @pytest.mark.parametrize("held_s", [0.1, 1.0], ids=["a moment", "with a dialog of its progress"])

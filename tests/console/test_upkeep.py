@@ -9,7 +9,15 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from tests.commands.actors import start_worker
-from tests.console.running import OPERATOR, ConsolePilot, console, until_asked, until_shown, until_text
+from tests.console.running import (
+    OPERATOR,
+    ConsolePilot,
+    console,
+    enter,
+    until_asked,
+    until_shown,
+    until_text,
+)
 from tests.support.content import add_articles, queue_tasks, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -38,11 +46,11 @@ async def test_files_are_compared_asked_for_stored_and_told(
     async with console(database.settings, (120, 40)) as pilot:
         await pilot.press("8", "i")
         await until_text(pilot, "Import which file or folder?")
-        await pilot.press(*str(tmp_path), *"/nowhere", "enter")
+        await enter(pilot, f"{tmp_path}/nowhere")
         await until_text(pilot, "no such file")
-        await pilot.press("ctrl+u", *str(tmp_path), "enter")
+        await enter(pilot, str(tmp_path))
         await until_text(pilot, "Into which article folder")
-        await pilot.press(*"guides", "enter")
+        await enter(pilot, "guides")
         await until_text(pilot, "Priority for embedding 3 articles")
         assert await connection.fetchval("SELECT count(*) FROM articles") == 0
         await pilot.press("up", "enter")
@@ -57,9 +65,9 @@ async def test_files_are_compared_asked_for_stored_and_told(
         await audited(connection, "Articles imported")
         await pilot.press("escape", "i")  # once more: nothing is to be done
         await until_text(pilot, "Import which file")
-        await pilot.press(*str(tmp_path), "enter")
+        await enter(pilot, str(tmp_path))
         await until_text(pilot, "Into which article folder")
-        await pilot.press(*"guides", "enter")
+        await enter(pilot, "guides")
         await until_text(pilot, "Nothing to import")
 
 
@@ -106,9 +114,9 @@ async def test_what_is_old_is_counted_and_deleted_by_a_typed_word(
     async with console(database.settings) as pilot:
         await pilot.press("9", "X")
         await until_text(pilot, "older than how many days")
-        await pilot.press("ctrl+u", *"none", "enter")
+        await enter(pilot, "none")
         await until_text(pilot, "a number of days")
-        await pilot.press("ctrl+u", *"39", "enter")
+        await enter(pilot, "39")
         await until_text(pilot, "Delete 2 rows older than 39 days")
         await pilot.press("y", "enter")  # neither is the word
         await pilot.press("ctrl+u", "2", "enter")

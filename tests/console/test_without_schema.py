@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.console.running import console, eventually, shown, until_text
+from tests.console.running import console, shown, until_text
 from tests.support.databases import Database
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("key", "12345678")
@@ -18,7 +19,7 @@ async def test_no_screen_goes_on_looking(empty_database: Database, key: str) -> 
             text = shown(pilot).lower()
             return not any(word in text for word in ("loading", "counting", "measuring", "nothing yet"))
 
-        await eventually(told)
+        await until(told)
         assert "M: migrate" in shown(pilot)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -13,15 +13,14 @@ import httpx
 import psutil
 import pytest
 from pydantic import SecretStr
-from textual.widgets import Input
 
 from embedq_tui.console.app import Console
 from tests.commands.every_command import CALLS, Furnished, furnish
 from tests.commands.running import Tui
-from tests.console.running import console, eventually, until_text
+from tests.console.running import console, enter, until_text
 from tests.support.console_process import Opened
 from tests.support.content import queued_articles
-from tests.support.databases import DIMENSIONS, Connection, Database
+from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.terminal import terminal
 from tests.support.waiting import until
@@ -63,14 +62,8 @@ def variables_of(database: Database, stub: ProviderStub, **values: object) -> di
     )
 
 
-@pytest.fixture
-async def stub() -> AsyncIterator[ProviderStub]:
-    """A provider that repeats what it was told, as some do."""
-    async with ProviderStub(dimensions=DIMENSIONS) as running:
-        yield running
-
-
 def blab(stub: ProviderStub, status: int) -> None:
+    """Let the provider repeat what it was told, as some do."""
     stub.faults.fault, stub.faults.status = Fault.STATUS, status
     told = f"{KEY} is wrong, see {stub.openai_url}?sig={QUERY} Bearer {KEY}"
     stub.faults.body = json.dumps({"error": {"message": told}})
@@ -157,15 +150,9 @@ async def test_a_worker_that_cannot_begin_tells_no_secret(
 
 
 @pytest.fixture
-async def tui(
-    database: Database,
-    stub: ProviderStub,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Tui:
-    monkeypatch.chdir(tmp_path)
-    return Tui(variables_of(database, stub), capsys, monkeypatch)
+def tui(anywhere: Tui, database: Database, stub: ProviderStub) -> Tui:
+    anywhere.variables |= variables_of(database, stub)
+    return anywhere
 
 
 async def tell(tui: Tui, lines: Iterable[list[str]]) -> list[str]:
@@ -228,14 +215,13 @@ async def test_pictures_and_exports_of_the_console_hold_no_secret(
             await pilot.press(key)
             asked = app.desk.session.store.answers
             questions = set(app.shown.questions() if app.shown else ())
-            await eventually(lambda questions=questions, asked=asked: questions <= asked.keys())  # type: ignore[misc]
+            await until(lambda questions=questions, asked=asked: questions <= asked.keys())  # type: ignore[misc]
             await pilot.pause()
             wrong += found_in(f"picture of {key}", app.export_screenshot())
             wrong += found_in(f"answers of {key}", repr([answer.value for answer in asked.values()]))
         await pilot.press("2", "e")
         await until_text(pilot, "Export tasks")
-        pilot.app.screen.query_one(Input).value = str(tmp_path / "tasks.json")
-        await pilot.press("enter")
+        await enter(pilot, str(tmp_path / "tasks.json"))
         await until_text(pilot, "rows written")
     wrong += found_in("export", (tmp_path / "tasks.json").read_text("utf-8"))
     assert wrong == []

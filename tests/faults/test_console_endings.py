@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support.console_process import Opened, is_worker
-from tests.support.content import queued_articles, statuses
+from tests.support.content import queued_articles, statuses, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
 from tests.support.processes import gone
@@ -147,7 +147,7 @@ async def test_a_worker_is_left_running_or_stopped_as_the_operator_says(
         assert str(console.log_of(worker)).encode() in afterwards
         assert stub.faults.hold is not None
         stub.faults.hold.set()
-        await asyncio.sleep(0.5)
+        await until_tasks(connection, completed=TASKS)  # nobody watches it any more, and it goes on
         assert not gone(worker)
         worker.terminate()
         await until(lambda: gone(worker), within_s=WORKER_WITHIN_S)

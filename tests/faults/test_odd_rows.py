@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import cast
 from uuid import UUID
@@ -16,11 +15,12 @@ import pytest
 from embedq_tui.console.app import Console
 from tests.commands.every_command import CALLS, Kind
 from tests.commands.running import Tui
-from tests.console.running import console, eventually, store
+from tests.console.running import console, notices, store
 from tests.support.content import add_articles, queued_articles, until_true, wrong_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.odd_rows import LOOSE, OddRows, insert_odd
 from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess, environment, worker_process
 
 SEED = "EMBEDQ_TEST_SEED"
@@ -97,12 +97,10 @@ async def works_it_off(connection: Connection, worker: WorkerProcess, odd: Odd) 
 
 
 @pytest.fixture
-def tui(
-    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Tui]:
+def tui(anywhere: Tui, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tui]:
     """Commands, in a zone that may be changed."""
-    monkeypatch.chdir(tmp_path)  # where no .env is
-    yield Tui({"DATABASE_URL": database.url, "EMBEDDING_DIMENSIONS": str(DIMENSIONS)}, capsys, monkeypatch)
+    anywhere.variables |= {"DATABASE_URL": database.url, "EMBEDDING_DIMENSIONS": str(DIMENSIONS)}
+    yield anywhere
     monkeypatch.undo()
     time.tzset()
 
@@ -162,11 +160,11 @@ async def look_with_the_console(database: Database, *, rows: int) -> list[str]:
             await pilot.press(key)
             asked = store(pilot).answers
             questions = set(app.shown.questions() if app.shown else ())
-            await eventually(lambda questions=questions, asked=asked: questions <= asked.keys())  # type: ignore[misc]
+            await until(lambda questions=questions, asked=asked: questions <= asked.keys())  # type: ignore[misc]
             wrong += [f"{key}: {one}: {answer.error}" for one, answer in asked.items() if answer.error]
             for _ in range(rows):
                 await pilot.press("down", "enter", "escape")
-        wrong += [note.message for note in app._notifications if note.severity == "error"]
+        wrong += notices(pilot, severity="error")
     return wrong
 
 

@@ -18,10 +18,11 @@ from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import ExitCode
 from embedq_worker.waits import beside
 from tests.conftest import SERVER_VARIABLE
-from tests.console.running import console, eventually, until_shown, until_text
+from tests.console.running import console, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
+from tests.support.waiting import until
 from tests.support.worker_process import environment, run_worker_process
 
 WITHIN_S = 20.0
@@ -56,7 +57,7 @@ async def test_the_console_only_looks_until_the_replica_is_promoted(
         await promote(replica)
         await until_text(pilot, "No longer read-only")
         assert not session.read_only
-        await eventually(lambda: session.store.hearing is Hearing.LISTENING)
+        await until(lambda: session.store.hearing is Hearing.LISTENING)
 
 
 async def test_what_is_followed_on_a_replica_is_heard_after_its_promotion(replica: Database) -> None:
@@ -93,7 +94,7 @@ async def test_the_console_turns_read_only_with_its_server_and_back(replica: Dat
     server = await replica.connect()
     async with console(replica.settings, (120, 40)) as pilot:
         session = cast(Console, pilot.app).desk.session
-        await eventually(lambda: not session.read_only)
+        await until(lambda: not session.read_only)
         await server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         await server.execute("SELECT pg_reload_conf()")
         await until_text(pilot, "READ-ONLY")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from random import Random
-from typing import cast
 
-from embedq_tui.console.app import Console
 from embedq_worker.database.listener import WORK, Hearing
 from embedq_worker.database.notifier import CHANNEL
-from tests.console.running import console, eventually, store
+from tests.console.running import console, notices, store
 from tests.support.content import queued_articles, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
 
 PAYLOADS = [
@@ -43,18 +42,15 @@ async def test_rubbish_on_our_channels_harms_neither_worker_nor_console(
         console(database.settings, (120, 40)) as pilot,
     ):
         await worker.started()
-        app = cast(Console, pilot.app)
-        await eventually(lambda: store(pilot).hearing is Hearing.LISTENING)
+        await until(lambda: store(pilot).hearing is Hearing.LISTENING)
         for key in "123456789":
             await pilot.press(key)
             await shout(other, Random(int(key)), 40)
         await queued_articles(connection, 5)  # what is said in earnest is heard as before
         await until_tasks(connection, completed=5)
-        await eventually(
-            lambda: (look := store(pilot).overview) is not None and look.queue.counts.completed == 5
-        )
+        await until(lambda: (look := store(pilot).overview) is not None and look.queue.counts.completed == 5)
         assert await wrong_articles(connection) == []
-        assert [note.message for note in app._notifications if note.severity == "error"] == []
+        assert notices(pilot, severity="error") == []
         assert store(pilot).lost is None
         assert await worker.stop() == 0
     assert not worker.plain_lines

@@ -63,13 +63,12 @@ async def test_connections_cut_again_and_again_cost_nothing(
 
 
 async def cut_off_while_completing(connection: Connection) -> None:
-    async with asyncio.timeout(15):
-        while not await connection.fetchval(  # noqa: ASYNC110 - it is another program's work
-            """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-               WHERE datname = current_database() AND wait_event = 'PgSleep'
-                 AND query LIKE '%embedq_complete(%'"""
-        ):
-            await asyncio.sleep(0.01)
+    await until_true(
+        connection,
+        """SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity
+           WHERE datname = current_database() AND wait_event = 'PgSleep'
+             AND query LIKE '%embedq_complete(%'""",
+    )
 
 
 async def test_a_completion_cut_in_the_middle_is_made_again(

@@ -10,6 +10,7 @@ import pytest
 
 from embedq_worker.queue import claims
 from embedq_worker.queue.claims import Return, ReturnKind
+from tests.support.content import until_true
 from tests.support.queue_world import World
 
 
@@ -215,7 +216,5 @@ async def test_a_return_of_a_locked_task_comes_when_the_lock_is_gone(world: Worl
         await other.execute("UPDATE embedding_tasks SET metadata = '{}' WHERE id = $1", tasks[1])
         returning = asyncio.create_task(world.give_back(scope, *held, delay_s=5))
         watch = await world.database.connect()
-        async with asyncio.timeout(5):  # the others are not kept waiting
-            while await watch.fetchval("SELECT sum(attempts) FROM embedding_tasks") != 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await until_true(watch, "SELECT sum(attempts) = 2 FROM embedding_tasks")  # they are not kept waiting
     assert await returning == ["requeued"] * 3

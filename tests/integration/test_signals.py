@@ -13,6 +13,7 @@ from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import ReturnKind
 from tests.support.databases import Connection
 from tests.support.queue_world import World
+from tests.support.waiting import until
 
 RESCAN_S = 0.05
 """A listener looks again this long after a signal."""
@@ -201,9 +202,7 @@ async def test_a_listener_that_looks_again_after_50_ms_misses_no_commit_for_long
     async with listening(world, "embedq_work") as ears:
         listener = asyncio.create_task(listen(ears))
         await asyncio.gather(*(write() for _ in range(8)))
-        async with asyncio.timeout(15):
-            while len(found) < 1000:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await until(lambda: len(found) == 1000)
         listener.cancel()
         signals = len(ears.heard)
     late = max(found[task] - committed[task] for task in committed)

@@ -375,8 +375,10 @@ async def test_no_secret_comes_out(database: Database, connection: Connection) -
         assert not any(secret in row["row"] for row in rows), table["relname"]
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("log", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("log", "form"),
+    [("2>/dev/full", "text"), ("2>/dev/full", "json"), ("2>&-", "json"), ("<&- >&- 2>&-", "text")],
+)
 async def test_a_log_that_cannot_be_written_keeps_no_task_from_being_done(
     database: Database, connection: Connection, stub: ProviderStub, log: str, form: str
 ) -> None:

@@ -51,10 +51,19 @@ class Terminal:
 
     async def until(self, condition: Callable[[str], bool], *, within_s: float = 15.0) -> None:
         """Wait until the screen meets a condition, or the program has ended."""
+        looked_at = -1
+
+        def met() -> bool:
+            nonlocal looked_at
+            if self.process.returncode is not None:
+                return True
+            if looked_at == len(self.received):  # nothing was drawn since; the emulator's text takes 1 ms
+                return False
+            looked_at = len(self.received)
+            return condition(self.text)
+
         try:
-            await until(
-                lambda: condition(self.text) or self.process.returncode is not None, within_s=within_s
-            )
+            await until(met, within_s=within_s)
         except TimeoutError:
             raise AssertionError(f"not on the screen in time:\n{self.text}") from None
         if not condition(self.text):
