@@ -6,14 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import click
 
 from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, Number, Text, operator_command
+from embedq_tui.names import Name, TaskName, tasks_named
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection, connected
@@ -50,7 +50,7 @@ PAUSE_S = 0.1
 @click.option("--follow", "-f", "following", is_flag=True, help="Keep printing new rows until Ctrl-C.")
 @click.option("--level", type=click.Choice(LEVELS), help="This level and more severe ones.")
 @click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")
-@click.option("--task", type=click.UUID, metavar="ID", help="Only this task.")
+@click.option("--task", type=TaskName(), metavar="ID", help="Only this task.")
 @click.option("--article", type=Text(), metavar="ID|SLUG", help="Only this article.")
 @click.option(
     "--operation", type=Text(), metavar="ID", help="Only this operation: a bulk action or a backfill."
@@ -68,7 +68,7 @@ def command(
     following: bool,
     level: str | None,
     category: str | None,
-    task: UUID | None,
+    task: Name | None,
     article: str | None,
     operation: str | None,
     since: datetime | timedelta | None,
@@ -83,39 +83,51 @@ def command(
     if not (limit or following):
         raise click.BadParameter("0 shows nothing without --follow", param_hint="--limit")
     settings = invocation.settings()
-    wanted = AuditFilter(level, category, task, None, operation, since, text)
+    asked = _Asked(AuditFilter(level, category, None, None, operation, since, text), task, article)
     shown = _Lines(as_json=invocation.as_json)
     if following:
-        asyncio.run(_follow(settings, wanted, article, limit, shown))
-    rows = asyncio.run(_newest(settings, wanted, article, limit))
+        asyncio.run(_follow(settings, asked, limit, shown))
+    rows = asyncio.run(_newest(settings, asked, limit))
     shown.show(rows)
     if not rows and not invocation.as_json:
         say("No audit rows match.")
     return ExitCode.OK if rows else ExitCode.NO
 
 
-async def _newest(
-    settings: Settings, wanted: AuditFilter, article: str | None, limit: int
-) -> Sequence[AuditRow]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options ask for: a filter, to which the task and the article are added once looked up."""
+
+    wanted: AuditFilter
+    task: Name | None
+    article: str | None
+
+    async def look_up(self, connection: Connection) -> AuditFilter:
+        wanted = self.wanted
+        if self.task is not None:
+            (task,) = await tasks_named(connection, (self.task,))
+            wanted = replace(wanted, task=task)
+        if self.article is not None:
+            wanted = replace(wanted, article=await article_id(connection, self.article))
+        return wanted
+
+
+async def _newest(settings: Settings, asked: _Asked, limit: int) -> Sequence[AuditRow]:
     """The newest matching rows, in chronological order."""
     async with connected(settings) as connection:
-        if article is not None:
-            wanted = replace(wanted, article=await article_id(connection, article))
-        return (await audit_page(connection, wanted, limit=limit)).rows[::-1]
+        return (await audit_page(connection, await asked.look_up(connection), limit=limit)).rows[::-1]
 
 
-async def _follow(
-    settings: Settings, wanted: AuditFilter, article: str | None, limit: int, shown: _Lines
-) -> None:
+async def _follow(settings: Settings, asked: _Asked, limit: int, shown: _Lines) -> None:
     tail: AuditTail | None = None
 
     async def look(connection: Connection) -> AsyncIterator[Sequence[AuditRow]]:
         nonlocal tail
         if tail is None:
-            number = None if article is None else await article_id(connection, article)
-            tail = AuditTail(replace(wanted, article=number))
+            wanted = await asked.look_up(connection)
+            tail = AuditTail(wanted)
             await tail.begin(connection)
-            before = (await audit_page(connection, replace(wanted, article=number), limit=limit)).rows
+            before = (await audit_page(connection, wanted, limit=limit)).rows
             for row in before:
                 tail.told(row)
             yield before[::-1]

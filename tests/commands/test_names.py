@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID, uuid4
 
 import pytest
@@ -34,9 +35,11 @@ async def test_a_task_is_found_by_the_beginning_of_its_id(tui: Tui, connection: 
     assert (await tui("priority", "high", "0badcafe1")).code == ExitCode.OK
     assert (await tui("cancel", "0badcafe1")).code == ExitCode.OK
     assert await statuses(connection) == {"pending": 1, "failed": 2}
+    told = await tui("audit", "--task", "0badcafe1", "--json")
+    assert {row["task_id"] for row in map(json.loads, told.out.splitlines())} == {str(OTHER)}
 
 
-@pytest.mark.parametrize("command", ["show", "retry", "cancel", "priority high"])
+@pytest.mark.parametrize("command", ["show", "retry", "cancel", "priority high", "audit --task"])
 async def test_what_fits_several_tasks_or_none_is_refused(
     tui: Tui, connection: Connection, command: str
 ) -> None:
