@@ -7,7 +7,7 @@ from math import ceil, log2
 
 import pytest
 
-from embedq_worker.queue import breaker
+from embedq_worker.queue import breaker, claims
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -279,6 +279,17 @@ async def test_tasks_that_the_provider_failed_wait_a_little(
         assert await it.work() == {"requeued": 3}
     waiting = "SELECT count(*) FROM embedding_tasks WHERE scheduled_at > now() - interval '1 minute'"
     assert await connection.fetchval(waiting) == 3
+
+
+async def test_disowned_tasks_come_before_those_that_waited_behind_them(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    async with bench(database, stub) as it:
+        (lost,) = await claims.claim(it.pool, it.scope, 1)  # the response never arrives
+        await it.pipeline.claim(1)
+        assert await it.pipeline.disown() == 1
+        assert [task.id for task in await it.pipeline.claim(1)] == [lost.id]
 
 
 # -- errors of our own

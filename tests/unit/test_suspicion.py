@@ -1,0 +1,65 @@
+"""`Suspicion`: when a text is blamed, and when the provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+import pytest
+
+from embedq_worker.providers import open_provider
+from embedq_worker.providers.base import ProviderUnavailable
+from embedq_worker.service.embedder import Embedded, Embedder, Outcome
+from embedq_worker.service.suspicion import ASKED_AGAIN, Suspicion
+from embedq_worker.settings import Settings
+from tests.support.provider_stub import Fault, ProviderStub, stub_vector
+
+TASK = UUID(int=1)
+
+
+@pytest.fixture
+async def suspicion(stub: ProviderStub) -> AsyncIterator[Suspicion]:
+    """Of one task."""
+    provider = open_provider(
+        Settings(
+            provider="openai",
+            openai_base_url=stub.openai_url,
+            dimensions_wanted=stub.dimensions,
+            model_name="stub",
+        )
+    )
+    try:
+        suspicion = Suspicion(Embedder(provider, concurrency=1))
+        assert not await suspicion.is_a_text([TASK])
+        yield suspicion
+    finally:
+        await provider.aclose()
+
+
+def unavailable(texts: Sequence[str]) -> dict[str, Outcome]:
+    return {text: ProviderUnavailable("no") for text in texts}
+
+
+async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion, stub: ProviderStub) -> None:
+    async def ask(texts: Sequence[str]) -> dict[str, Outcome]:
+        stub.faults.fault = Fault.STATUS
+        return unavailable(texts)
+
+    await suspicion.ask_again(TASK, unavailable(["a"]), ask)
+    stub.faults.fault = Fault.NONE
+    assert not await suspicion.is_a_text([TASK])
+    assert await suspicion.is_a_text([TASK])
+
+
+async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicion: Suspicion) -> None:
+    lacking = []
+
+    async def ask(texts: Sequence[str]) -> dict[str, Outcome]:
+        lacking.append(len(texts))
+        outcomes = unavailable(texts)
+        if len(lacking) == ASKED_AGAIN:
+            outcomes[texts[0]] = Embedded(stub_vector(texts[0], 8))
+        return outcomes
+
+    await suspicion.ask_again(TASK, unavailable(["a", "b", "c"]), ask)
+    assert lacking == [3] * ASKED_AGAIN + [2] * ASKED_AGAIN
