@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from embedq_worker.insights.health import Code, health
@@ -9,7 +11,8 @@ from tests.support.content import queued_articles, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
-from tests.support.worker_process import environment, worker_process
+from tests.support.waiting import until
+from tests.support.worker_process import environment, run_worker_process, worker_process
 
 pytestmark = pytest.mark.usefixtures("witness")
 
@@ -47,4 +50,23 @@ async def test_a_sick_database_costs_no_attempt_and_health_says_what_it_lacks(
         await until_true(connection, "SELECT NOT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
         assert (await health(connection, database.settings)).healthy
         assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
+
+
+async def test_a_table_that_is_renamed_meanwhile_costs_a_restart_and_no_attempt(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 2)
+        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await connection.execute("ALTER TABLE embeddings RENAME TO elsewhere")
+        stub.faults.hold.set()
+        assert await worker.ended() == 1
+        assert "embeddings" in worker.plain_lines[0]
+    await connection.execute("ALTER TABLE elsewhere RENAME TO embeddings")
+    code, again = await run_worker_process(variables, "--drain")
+    assert code == 0, again.text
     assert await judge(connection, blameless=True) == []

@@ -139,7 +139,8 @@ async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, ab
 
 
 _LACKING = """
-SELECT n.tab || ': ' || string_agg(p.privilege, ', ' ORDER BY p.privilege) AS lacking
+SELECT n.tab || CASE WHEN to_regclass(n.tab) IS NULL THEN ' (which is missing): ' ELSE ': ' END
+             || string_agg(p.privilege, ', ' ORDER BY p.privilege) AS lacking
 FROM unnest($1::text[], $2::text[]) AS n(tab, privileges),
      unnest(string_to_array(n.privileges, ' ')) AS p(privilege)
 WHERE NOT coalesce(has_table_privilege(to_regclass(n.tab), p.privilege), NOT $3::bool)

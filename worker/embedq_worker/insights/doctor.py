@@ -115,10 +115,12 @@ _WORKER: Mapping[str, str] = {
 # A row lock (FOR NO KEY UPDATE) requires UPDATE on at least one column.
 _FINER = """
 SELECT 'articles: UPDATE (of a column, to lock rows)' AS lacking
-WHERE NOT has_any_column_privilege('articles', 'UPDATE')
+WHERE NOT has_any_column_privilege(to_regclass('articles'), 'UPDATE')
 UNION ALL
-SELECT pg_get_serial_sequence('embeddings', 'id') || ': USAGE'
-WHERE NOT has_sequence_privilege(pg_get_serial_sequence('embeddings', 'id'), 'USAGE')
+SELECT s.name || ': USAGE'
+FROM (SELECT CASE WHEN to_regclass('embeddings') IS NOT NULL
+                  THEN pg_get_serial_sequence('embeddings', 'id') END) AS s(name)
+WHERE NOT has_sequence_privilege(s.name, 'USAGE')
 """
 
 
