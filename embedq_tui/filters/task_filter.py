@@ -188,14 +188,20 @@ def _word(key: str, text: str) -> str:
 def _ids(texts: list[str]) -> dict[str, object]:
     words = [word for text in texts for word in text.split(",")]
     if len(words) == 1 and not is_id(words[0]):
-        return {"id_begins": _beginning(words[0])}
+        return {"id_begins": _beginning("id", "a task", words[0])}
     return {"ids": tuple(dict.fromkeys(map(_id, words)))}
 
 
-def _beginning(text: str) -> str:
+def _worker(text: str) -> dict[str, object]:
+    if is_id(text):
+        return {"worker": UUID(text)}
+    return {"worker_begins": _beginning("worker", "a worker", text)}
+
+
+def _beginning(key: str, whose: str, text: str) -> str:
     digits = parse_beginning(text)
     if digits is None:
-        raise UsageError(f"id: needs a task id or at least its first {LEAST_DIGITS} digits, not {text}")
+        raise UsageError(f"{key}: needs {whose}'s id or at least its first {LEAST_DIGITS} digits, not {text}")
     return digits
 
 
@@ -238,7 +244,7 @@ _READERS: Mapping[str, Callable[[list[str]], dict[str, object]]] = {
     "article": _article,
     "kind": lambda texts: {"kind": _word("kind", texts[0])},
     "id": _ids,
-    "worker": lambda texts: {"worker": _id(texts[0])},
+    "worker": lambda texts: _worker(texts[0]),
     "operation": lambda texts: {"operation": _id(texts[0])},
     "meta": _text("metadata"),
 }
@@ -261,7 +267,7 @@ def _terms_of(wanted: TaskFilter) -> Iterator[str]:
         ("error", wanted.error),
         ("group", wanted.group),
         ("article", wanted.article),
-        ("worker", wanted.worker),
+        ("worker", wanted.worker or wanted.worker_begins),
         ("operation", wanted.operation),
         ("since", _time(wanted.since)),
         ("until", _time(wanted.until)),

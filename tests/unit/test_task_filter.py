@@ -92,6 +92,8 @@ def test_all_terms_together() -> None:
         ("  two-words  ", TaskFilter(slug="two-words")),
         ('"two words"', TaskFilter(slug="two words")),
         (f"id:{TASK[:11].upper()}", TaskFilter(id_begins=TASK[:11].replace("-", ""))),
+        (f"worker:{TASK}", TaskFilter(worker=UUID(TASK))),
+        (f"worker:{TASK[:8].upper()}", TaskFilter(worker_begins=TASK[:8])),
         (TASK.upper(), TaskFilter(ids=(UUID(TASK),))),
         (f"{TASK} id:{TASK}", TaskFilter(ids=(UUID(TASK),))),
         ("status:fail status:pend", TaskFilter(statuses=("pending", "failed"))),

@@ -235,6 +235,12 @@ _CONDITIONS = (
     ("operation", f"{_OPERATION}{{0}}::text", str),
     ("group", "embedq_fingerprint(t.error_message) = {0}::text", str),
     ("worker", "t.worker_id = {0}::text::uuid AND t.claimed_at = t.processed_at", str),
+    (
+        "worker_begins",
+        """t.worker_id BETWEEN rpad({0}::text, 32, '0')::uuid AND rpad({0}::text, 32, 'f')::uuid
+            AND t.claimed_at = t.processed_at""",
+        str,
+    ),
     ("kind", "t.operation = {0}::text", str),
     ("metadata", "t.metadata @> {0}::jsonb", str),
     ("priority", "t.priority = {0}::text", str),
@@ -264,7 +270,7 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
     statuses = [status for status in STATUSES if not wanted.statuses or status in wanted.statuses]
     if wanted.group is not None:
         statuses = [status for status in statuses if status == "failed"]
-    if wanted.worker is not None or wanted.stuck is not None:
+    if _claimed(wanted):
         statuses = [status for status in statuses if status == "processing"]
     if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
         # Few rows, found by key. The status is written so that no partial index of a status matches: with the
@@ -283,11 +289,16 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
                 yield from _halves(f"t.status = '{status}'", _TIME_BY_STATUS[status])
 
 
+def _claimed(wanted: TaskFilter) -> bool:
+    """Whether only tasks in progress can match."""
+    return wanted.worker is not None or wanted.worker_begins is not None or wanted.stuck is not None
+
+
 def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
     """The same for pending tasks by priority, whatever the other conditions."""
     if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
         yield from _by_rank("(t.status || '') = 'pending'", wanted)
-    elif wanted.group is None and wanted.worker is None and wanted.stuck is None:
+    elif wanted.group is None and not _claimed(wanted):
         yield from _by_rank("t.status = 'pending'", wanted)
 
 

@@ -87,6 +87,7 @@ class TaskFilter:
         metadata: A JSON object contained in the metadata of the task.
         stuck: In progress, and stuck at the time of the query.
         id_begins: Beginning of the id: hexadecimal digits, without hyphens.
+        worker_begins: Held by a worker whose id begins with this: the same.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -104,6 +105,7 @@ class TaskFilter:
     metadata: str | None = None
     stuck: Stuck | None = None
     id_begins: str | None = None
+    worker_begins: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
@@ -132,6 +134,7 @@ class TaskFilter:
             (self.error, "with {!r} in the error"),
             (self.group, "of group {}"),
             (self.worker, "held by worker {}"),
+            (self.worker_begins, "held by a worker whose id begins with {}"),
             (self.operation, "of bulk operation {}"),
             (self.kind, "of kind {}"),
             (self.metadata, "with {} in their metadata"),
