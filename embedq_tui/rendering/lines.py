@@ -102,7 +102,7 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     words = {
         "closed": ("available", GOOD),
         "cooling": ("rate-limited", DOUBTFUL),
-        "open": ("circuit open", BAD),
+        "open": ("held", BAD),
     }
     word, style = words.get(provider.state, (provider.state, ""))
     line = labelled("Provider").append(printable_line(word), style)
@@ -132,9 +132,28 @@ def _idle_note(worker: WorkerRow) -> str:
     return f"{word}{colon}{_without_name(reason, worker.provider)}"
 
 
+def place_of(host: str, pid: int, width: int) -> str:
+    """Where a worker runs, in so many characters: its domain can be spared, its number and pid cannot.
+
+    Args:
+        host: May hold anything.
+        pid: Its process.
+        width: Maximum number of characters.
+    """
+    whole = printable_line(f"{host}/{pid}")
+    if len(whole) <= width:
+        return whole
+    name = host.partition(".")[0]
+    short = whole if name.isdigit() else printable_line(f"{name}/{pid}")
+    if len(short) <= width:
+        return short
+    end = width // 2
+    return f"{short[: width - end - 1]}…{short[len(short) - end :]}"
+
+
 def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
     """One line per worker; why it is idle comes before figures that could push it off the screen."""
-    places = [printable_line(f"{worker.host}/{worker.pid}", 30) for worker in workers]
+    places = [place_of(worker.host, worker.pid, 26) for worker in workers]
     width = max(map(len, places), default=0)
     held = max((len(f"{worker.in_hand:,}") for worker in workers), default=0)
     done = max((len(f"{worker.succeeded:,}") for worker in workers), default=0)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from embedq_tui.rendering.lines import counts_line, drain_s, provider_line
+from embedq_tui.rendering.lines import counts_line, drain_s, place_of, provider_line
 from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
 from embedq_worker.insights.pace import Rates
 
@@ -47,3 +47,15 @@ def test_why_a_provider_is_held_is_read_at_80_columns(reason: str) -> None:
     line = provider_line(provider("open", PLACE + reason), AT).plain
     assert reason.lstrip(": ") in line[:78]
     assert line.count(PLACE) == 1
+
+
+@pytest.mark.parametrize("width", [20, 26])
+def test_workers_on_hosts_with_long_names_can_be_told_apart(width: int) -> None:
+    hosts = [f"embed-prod-worker-0{n}.fra1.example.internal" for n in (1, 2)] + [
+        "192.168.100.201",
+        "192.168.100.202",
+    ]
+    places = [place_of(host, pid, width) for host in hosts for pid in (1_234_567, 1_234_568)]
+    assert len(set(places)) == len(places)
+    assert all(len(place) <= width for place in places)
+    assert place_of("alpha.example", 4711, width) == "alpha.example/4711"

@@ -10,7 +10,7 @@ from uuid import UUID
 from rich.text import Text
 
 from embedq_tui.output import count, moment
-from embedq_tui.rendering.lines import labelled
+from embedq_tui.rendering.lines import labelled, place_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_tui.widgets.text_view import wrapped
@@ -51,7 +51,7 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
     return Row(
         str(worker.id),
         (
-            Text(printable_line(f"{worker.host}/{worker.pid}", 20), NAME if worker.id == ours else ""),
+            Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
             Text(worker.state if alive else worker.liveness.value, GOOD if alive else BAD),
             _right(age((now - worker.heartbeat_at).total_seconds()), 6),
             _right(f"{worker.in_hand:,}", 5),
