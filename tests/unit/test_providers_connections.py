@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from pathlib import Path
 from time import perf_counter
@@ -105,6 +107,12 @@ async def test_a_host_that_cannot_be_reached_is_named(protocol: Protocol, url: s
             assert isinstance(error, ProviderUnavailable)
             assert target in error.message
             assert {"ollama": "OLLAMA_BASE_URL", "openai": "OPENAI_BASE_URL"}[protocol] in error.advice
+
+
+@both
+async def test_what_the_system_says_of_a_failed_connection_is_told(protocol: Protocol) -> None:
+    async with opened(protocol, "http://127.0.0.1:1") as provider:
+        assert os.strerror(errno.ECONNREFUSED) in (await failure(provider)).message
 
 
 @both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import ssl
 import zlib
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ class JsonClient:
                     f"check {self.setting}; SSL_CERT_FILE names a file with trusted certificates",
                 ) from None
             raise ProviderUnavailable(
-                f"{self.endpoint}: {self.scrub(str(error)) or type(error).__name__}",
+                f"{self.endpoint}: {self.scrub(_with_system_reason(error))}",
                 f"is the server running, and is {self.setting} correct?",
             ) from None
         if response.is_success and len(answer.body) > limit:
@@ -221,6 +222,19 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _with_system_reason(error: BaseException) -> str:
+    """An error with what the system said, such as that a connection was refused; httpx leaves that out."""
+    text = str(error) or type(error).__name__
+    innermost = error
+    while cause := innermost.__cause__ or innermost.__context__:
+        innermost = cause
+    if not isinstance(innermost, OSError) or isinstance(innermost, ssl.SSLError):  # which has its own numbers
+        return text
+    number = innermost.errno or 0
+    reason = os.strerror(number) if number > 0 else ""
+    return text if reason in text else f"{text} ({reason})"
 
 
 def _is_untrusted(error: BaseException | None) -> bool:
