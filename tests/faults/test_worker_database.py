@@ -90,8 +90,9 @@ async def test_a_completion_cut_in_the_middle_is_made_again(
     assert stub.seen.inputs == 11  # one is the check at start: nothing was embedded twice
 
 
+@pytest.mark.parametrize("drain", [False, True])
 async def test_a_claim_whose_answer_is_lost_is_given_back_as_soon_as_the_database_answers(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, drain: bool
 ) -> None:
     await connection.execute(
         """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -103,13 +104,16 @@ async def test_a_claim_whose_answer_is_lost_is_given_back_as_soon_as_the_databas
                                  AND wait_event = 'PgSleep' AND query LIKE '%embedq_claim%')"""
     async with TcpProxy(database.url) as proxy:
         variables = environment(database, stub, DATABASE_URL=proxy.url)
-        async with worker_process(variables, *BATCHES) as worker:
-            await worker.started()
+        if drain:
             await queued_articles(connection, 1)
+        async with worker_process(variables, *BATCHES, *(["--drain"] if drain else [])) as worker:
+            await worker.started()
+            if not drain:
+                await queued_articles(connection, 1)
             await until_true(connection, claiming)
             proxy.cut()  # the server commits the claim, and finds nobody to tell
             await until_tasks(connection, completed=1, within_s=10)
-            assert await worker.stop() == 0
+            assert await (worker.ended() if drain else worker.stop()) == 0
     assert await judge(connection, blameless=True) == []
 
 

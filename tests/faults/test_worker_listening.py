@@ -12,7 +12,14 @@ import pytest
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.listener import Listener
 from embedq_worker.queue import fleet
-from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
+from tests.support.content import (
+    add_articles,
+    queue_tasks,
+    queued_articles,
+    statuses,
+    until_tasks,
+    until_true,
+)
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.tcp_proxy import TcpProxy
@@ -71,6 +78,25 @@ async def test_a_task_queued_for_later_is_done_then(
             )
         await until_tasks(connection, completed=1)
         assert monotonic() - began >= 0.3
+
+
+async def test_a_due_task_that_cannot_be_claimed_does_not_keep_the_worker_claiming(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await add_articles(connection, ["Text."])
+    await queue_tasks(connection, articles)
+    await connection.execute("UPDATE embedding_tasks SET status = 'processing', processed_at = now()")
+    await queue_tasks(connection, articles)  # of the article that another program is embedding
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        await until_true(
+            connection,
+            """SELECT clock_timestamp() - max(query_start) > interval '1 second' FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 AND query LIKE '%embedq_claim(%'""",
+        )
+        assert await worker.stop() == 0
+    assert await statuses(connection) == {"pending": 1, "processing": 1}
 
 
 async def test_a_task_that_becomes_due_just_after_the_claim_is_done_at_once(

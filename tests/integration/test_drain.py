@@ -34,13 +34,16 @@ async def test_a_drain_ends_when_everything_is_embedded(
     assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
 async def test_a_drain_waits_for_retries_that_come_soon(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, concurrency: int
 ) -> None:
     await queued_articles(connection, 3)
-    stub.faults.fault, stub.faults.times = Fault.DROP_BEFORE, 3
+    stub.faults.turn({"fault": Fault.STATUS, "times": 3, "latency_s": 0.3})
     stub.faults.every = 2  # the check at start works
-    code, worker = await run_worker_process(environment(database, stub), "--drain", "--batch-size", "3")
+    code, worker = await run_worker_process(
+        environment(database, stub), "--drain", "--batch-size", "3", "--concurrency", str(concurrency)
+    )
     assert (code, worker.plain_lines) == (0, [])
     assert await wrong_articles(connection) == []
 
