@@ -117,6 +117,26 @@ async def test_a_claim_whose_answer_is_lost_is_given_back_as_soon_as_the_databas
     assert await judge(connection, blameless=True) == []
 
 
+async def test_what_a_heartbeat_could_not_report_is_reported_by_the_next(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;
+           CREATE TRIGGER full_disk BEFORE UPDATE ON embedding_worker_status FOR EACH ROW
+               WHEN (NEW.tasks_processed > OLD.tasks_processed) EXECUTE FUNCTION full_disk()"""
+    )
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=3_000)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        await queued_articles(connection, 3)
+        await worker.until_heard("no heartbeat")
+        await until_tasks(connection, completed=3)
+        await connection.execute("DROP TRIGGER full_disk ON embedding_worker_status")
+        await until_true(connection, "SELECT tasks_processed = 3 FROM embedding_worker_status")
+        assert await worker.stop() == 0
+
+
 async def test_a_database_that_turns_read_only_is_waited_for(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from uuid import UUID, uuid4
 
 import pytest
@@ -89,6 +90,25 @@ async def test_a_forced_stop_gives_back_what_one_worker_holds(
         assert await fleet.stop_worker(connection, worker, force=True, by=BY)
         assert await process.ended() == 0
     assert await statuses(connection) == {"pending": 1}
+
+
+async def test_an_order_to_end_does_not_hurry_a_worker_that_is_ending(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as process:
+        await process.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until(lambda: stub.seen.in_flight == 1)
+        process.signal(signal.SIGTERM)
+        await process.until_heard("stopping")
+        worker = await connection.fetchval("SELECT id FROM embedq_workers")
+        assert await fleet.stop_worker(connection, worker, force=False, by=BY)
+        asked_at = await connection.fetchval("SELECT clock_timestamp()")
+        await until_true(connection, "SELECT heartbeat_at > $1 FROM embedq_workers", asked_at)
+        stub.faults.hold.set()
+        assert await process.ended() == 0
+    assert await statuses(connection) == {"completed": 1}
 
 
 async def test_orders_to_nobody(connection: Connection) -> None:
