@@ -24,11 +24,11 @@ async def test_in_a_pipe(database: Database, connection: Connection, stub: Provi
         sys.executable, *ARGUMENTS, env=environment(database, stub), stderr=output
     )
     os.close(output)
-    await queued_articles(connection, 150)
-    await until_tasks(connection, completed=150)
+    await queued_articles(connection, 100)
+    await until_tasks(connection, completed=100)
     log = os.read(unread, PIPE_BYTES)
     await queued_articles(connection, 1, slug="later")
-    await until_tasks(connection, completed=151)
+    await until_tasks(connection, completed=101)
     process.terminate()
     async with asyncio.timeout(15):
         assert await process.wait() == 0
@@ -45,8 +45,8 @@ async def test_on_a_terminal_that_was_stopped(
     async with terminal(list(ARGUMENTS[1:]), environment(database, stub)) as shown:
         await shown.until(lambda text: "the provider works" in text)
         shown.type(b"\x13")  # Ctrl-S
-        await queued_articles(connection, 150)
-        await until_tasks(connection, completed=150)
+        await queued_articles(connection, 40)
+        await until_tasks(connection, completed=40)
         shown.type(b"\x11")
         await queued_articles(connection, 1, slug="later")
         await shown.until(lambda text: "lines were dropped" in text)
