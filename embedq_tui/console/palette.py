@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple, Protocol, cast
 
+from textual.binding import ActiveBinding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
@@ -69,8 +70,9 @@ class Commands(Provider):
                 yield Hit(score, matcher.highlight(name), run, help=text)
 
     def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
-        """Name, explanation and callback of every command."""
+        """Name, explanation and callback of every command, those of the current screen first."""
         console = cast(Commanded, self.app)
+        yield from self._keys(everywhere=False)
         for entry in ENTRIES:
             yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
         profiles = console.desk.options.profiles
@@ -83,13 +85,19 @@ class Commands(Provider):
             if self.app.current_mode != one.screen or one.action not in here:
                 place = f"On the {one.screen.capitalize()} screen"
                 yield one.words, place, partial(console.act_on, one.screen, one.action)
-        seen: set[str] = set()
+        yield from self._keys(everywhere=True)
+
+    def _keys(self, *, everywhere: bool) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
+        """What has a key now, either everywhere or only here; keys without an id move about in any list."""
+        listed: dict[str, ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            hidden = binding.system or not binding.description or binding.action.startswith("show(")
-            if hidden or not active.enabled or binding.action in seen or binding.action == "command_palette":
-                continue
-            seen.add(binding.action)
+            named = binding.id and binding.description and not binding.system
+            other = binding.action == "command_palette" or binding.action.startswith("show(")
+            if named and not other and active.enabled and (active.node is self.app) == everywhere:
+                listed.setdefault(binding.action, active)
+        for active in listed.values():
+            binding = active.binding
             run = partial(self.app.run_action, binding.action, active.node)
             yield (
                 f"{binding.description} ({self.app.get_key_display(binding)})",
