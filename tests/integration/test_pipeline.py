@@ -149,7 +149,8 @@ async def test_an_article_that_takes_too_long_to_split_fails_alone(
         assert await it.work() == {"requeued": 2}
         assert await charged(connection) == 0
         assert await it.work_off() == {"stored": 1, "requeued": 2, "failed": 1}
-    assert await wrong_articles(connection) == [articles[0]]
+    # To split the long one here, as `wrong_articles` would, takes its time, too.
+    assert await connection.fetchval("SELECT array_agg(DISTINCT article_id) FROM embeddings") == articles[1:]
 
 
 async def test_names_of_chunks_fit_whatever_the_slug(
