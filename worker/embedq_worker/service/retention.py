@@ -153,7 +153,7 @@ async def clean_up(
             progress(_summed(counts))
             if len(batch.found) < RETENTION_BATCH:
                 break
-            after = batch.found[-1] if batch.held else after
+            after = batch.found[-1]
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
     if held:
         raise RowsHeld(held, why, _summed(counts))
@@ -183,7 +183,7 @@ async def _delete_batch(pool: Pool, rows: _Rows, days: int, after: asyncpg.Recor
         pool: To the migrated database.
         rows: What to delete.
         days: Minimum age.
-        after: The last row of an earlier batch, to go past rows that are held; None to begin with the oldest.
+        after: The last row of the batch before; what is held or locked is passed. None for the first batch.
     """
     async with pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
