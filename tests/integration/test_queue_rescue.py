@@ -7,16 +7,24 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from uuid import UUID
+from time import monotonic
+from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from embedq_worker.database.connections import open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import open_log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service import maintenance
+from embedq_worker.service.metrics import WorkerMetrics
+from embedq_worker.waits import beside
+from tests.support.content import until_true
 from tests.support.queue_world import World, waiters
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import until
 
 
 async def held_by_the_dead(world: World, count: int = 3) -> list[UUID]:
@@ -309,6 +317,34 @@ async def test_all_of_it_comes_back_however_much_there_is(
     await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour'")
     log = open_log("text", "error", io.StringIO())
     assert await maintenance.rescue_all(world.pool, world.database.settings, log) == 5
+
+
+async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "RESCUE_EVERY_S", 0.05)
+    (task,) = await held_by_the_dead(world, 1)
+    lines = io.StringIO()
+    async with TcpProxy(world.database.url) as proxy:
+        settings = world.database.settings.model_copy(
+            update={"database_url": SecretStr(proxy.url), "heartbeat_interval_ms": 1_500}
+        )
+        async with open_pool(settings, "embedq-test", size=1) as pool:
+            proxy.refuses = True
+            proxy.cut()
+            worker = uuid4()
+            chores = maintenance.Maintenance(
+                pool, settings, worker, list, WorkerMetrics(worker, 1), open_log("text", "warn", lines)
+            )
+            async with beside(chores.run()):
+                await until(lambda: "rescue" in lines.getvalue())
+                assert await world.status(task) == "processing"
+                back = monotonic()
+                proxy.refuses = False
+                await until_true(
+                    world.psql, "SELECT status = 'pending' FROM embedding_tasks WHERE id = $1", task
+                )
+    assert monotonic() - back > settings.dead_after_s / 2
 
 
 async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
