@@ -36,7 +36,7 @@ def troubles(store: Store) -> list[Trouble]:
     known = {
         Code.STOPPED,
         Code.PAUSED,
-        *([Code.PROVIDER_OPEN] if held else []),
+        *([Code.PROVIDER_OPEN, Code.PROVIDER_COOLING] if held else []),
     }  # shown from live data instead
     found = ordered + held
     found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]

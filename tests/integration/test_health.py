@@ -213,6 +213,16 @@ async def test_an_open_breaker_of_a_provider_in_use(connection: Connection, data
     assert "it is down" in found.issues[0].message
 
 
+async def test_a_provider_that_asks_for_a_pause_of_a_day(connection: Connection, database: Database) -> None:
+    await connection.execute(
+        "SELECT * FROM embedq_provider_failed('m e', 'rate_limited', 'too many', '', 86400000, 5)"
+    )
+    assert await codes(connection, database) == set()  # of a provider that nobody uses
+    await start_worker(connection)
+    assert await codes(connection, database) == {Code.PROVIDER_COOLING}
+    assert await codes(connection, database, health_wait_s=100_000) == set()
+
+
 async def test_held_by_the_provider_is_no_stall(connection: Connection, database: Database) -> None:
     await start_worker(connection)
     await connection.execute("UPDATE embedq_workers SET started_at = now() - interval '1 day'")

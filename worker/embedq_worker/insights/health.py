@@ -41,6 +41,7 @@ class Code(StrEnum):
     NO_WORKER = "no_worker"
     DATABASE_REFUSES = "database_refuses"
     PROVIDER_OPEN = "provider_open"
+    PROVIDER_COOLING = "provider_cooling"
     BACKLOG = "backlog"
     OLDEST_PENDING = "oldest_pending"
     STALLED = "stalled"
@@ -236,6 +237,18 @@ class _Findings:
                     provider.advice or "workers probe it and resume by themselves; test it: embedq-tui check",
                     round(seconds, 1),
                     0,
+                    "s",
+                )
+            pause_s = (provider.retry_at - self.seen.at).total_seconds() if provider.retry_at else 0.0
+            longest = self.settings.health_wait_s
+            if provider.state == "cooling" and provider.key in used and pause_s > longest:
+                yield Issue(
+                    Code.PROVIDER_COOLING,
+                    f"no requests to {provider.key} for the next {age(pause_s)}, as it asked: "
+                    f"{provider.reason}",
+                    "if that cannot be meant, try it at once: embedq-tui probe",
+                    round(pause_s, 1),
+                    longest,
                     "s",
                 )
 
