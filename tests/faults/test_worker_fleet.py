@@ -142,6 +142,7 @@ async def test_a_worker_that_starts_without_a_provider_waits_for_it(
     await queued_articles(connection, 3)
     async with worker_process(environment(database, stub)) as worker:
         await worker.until_heard("requests to the provider are held")
+        assert await connection.fetchval("SELECT sum(coalesce(claim_token, 0)) FROM embedding_tasks") == 0
         async with stub:
             await connection.execute("UPDATE embedq_providers SET retry_at = now()")
             await until_tasks(connection, completed=3)
