@@ -101,6 +101,18 @@ async def test_a_backlog(connection: Connection, database: Database) -> None:
     assert [(issue.code, issue.measured, issue.threshold) for issue in found.issues] == [("backlog", 3, 2)]
 
 
+async def test_a_backlog_of_paused_workers_is_not_said_to_need_more_of_them(
+    connection: Connection, database: Database
+) -> None:
+    await start_worker(connection)
+    await queued_articles(connection, 3)
+    (working,) = (await look(connection, database, health_backlog=2)).issues
+    await connection.execute("SELECT embedq_command('pause', 'ann@ops')")
+    _, paused = (await look(connection, database, health_backlog=2)).issues
+    assert paused.code == working.code
+    assert paused.advice != working.advice
+
+
 async def test_a_task_that_nobody_takes(connection: Connection, database: Database) -> None:
     await start_worker(connection)
     await queued_articles(connection, 1)

@@ -260,7 +260,9 @@ class _Findings:
             yield Issue(
                 Code.BACKLOG,
                 f"{_tasks(pending)} pending, {most:,} allowed",
-                "run more workers or raise EMBEDDING_CONCURRENT_WORKERS; for the pace: embedq-tui metrics",
+                "see what keeps the workers from claiming"
+                if self._halted()
+                else "run more workers or raise EMBEDDING_CONCURRENT_WORKERS; for the pace: embedq-tui metrics",
                 pending,
                 most,
                 "tasks",
@@ -346,6 +348,12 @@ class _Findings:
     def _has_work(self) -> bool:
         return self.seen.queue.oldest_due_at is not None or self.seen.queue.counts.processing > 0
 
+    def _halted(self) -> bool:
+        """Whether tasks wait for a known reason, which another worker would not change."""
+        ordered = self.seen.control.stopped_at or self.seen.control.paused_at
+        held = any(provider.state == "open" for provider in self.seen.providers)
+        return not self.seen.running or bool(ordered) or held
+
     def _waits_s(self) -> float:
         """Seconds for which the longest-waiting task has been due."""
         return self._age_s(self.seen.queue.oldest_due_at)
@@ -353,9 +361,7 @@ class _Findings:
     def _idle_s(self) -> float:
         """Seconds without any task ending although some are in progress; 0 if there is a known reason."""
         seen = self.seen
-        held = any(provider.state == "open" for provider in seen.providers)
-        halted = seen.control.stopped_at or seen.control.paused_at
-        if not seen.running or halted or held or self._age_s(self.facts.oldest_claim_at) < SETTLED_S:
+        if self._halted() or self._age_s(self.facts.oldest_claim_at) < SETTLED_S:
             return 0.0
         began = [worker.started_at for worker in seen.workers if worker.liveness is Liveness.ALIVE]
         if not began and seen.fleet and seen.fleet.started_at:
