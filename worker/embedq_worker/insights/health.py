@@ -262,7 +262,7 @@ class _Findings:
                 f"{_tasks(pending)} pending, {most:,} allowed",
                 "see what keeps the workers from claiming"
                 if self._halted()
-                else "run more workers or raise EMBEDDING_CONCURRENT_WORKERS; for the pace: embedq-tui metrics",
+                else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
                 pending,
                 most,
                 "tasks",
