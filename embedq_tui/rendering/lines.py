@@ -181,9 +181,15 @@ def log_line(row: AuditRow, width: int) -> Text:
     return Text(line, STYLES.get(row.event.level, ""))
 
 
-def health_advice_here(advice: str) -> str:
-    """Advice of `health` as the console shows it: with the screen and the key instead of the command."""
-    return _COMMANDS.sub(lambda found: _PLACES[found[1]], printable_line(advice))
+def advice_here(advice: str, retry: str = "") -> str:
+    """Advice as the console shows it: with screens and keys instead of commands.
+
+    Args:
+        advice: From `insights`, which names commands.
+        retry: What to say instead of the retry command.
+    """
+    here = _COMMANDS.sub(lambda found: _PLACES[found[1]], printable_line(advice))
+    return _RETRYING.sub(retry, here) if retry else here
 
 
 _PLACES = {
@@ -193,23 +199,13 @@ _PLACES = {
     "reset-stuck": "Stuck (3), R",
     "resume": "Workers (5), p",
     "start": "Workers (5), S",
+    "probe": "n",
     "check": "Settings (9), c",
     "verify --repair": "Settings (9), v",
 }
 """Where the console has what a command does."""
 
-_COMMANDS = re.compile(f"embedq-tui ({'|'.join(_PLACES)})")
-
-
-def advice_here(advice: str, retry: str) -> str:
-    """Advice as the console shows it: with the key instead of the command.
-
-    Args:
-        advice: From `insights`, which names commands.
-        retry: What to say instead of the retry command.
-    """
-    return _RETRYING.sub(retry, printable_line(advice))
-
+_COMMANDS = re.compile(f"`?embedq-tui ({'|'.join(_PLACES)})`?")
 
 _RETRYING = re.compile(r"embedq-tui retry (--failed( --group \w+)?|[\w-]{36})")
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.troubles import troubles
-from embedq_tui.rendering.lines import health_advice_here
+from embedq_tui.rendering.lines import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.health import Measure
 from embedq_worker.shares import percentage
@@ -70,7 +70,7 @@ class TroublesScreen(ModalScreen[None]):
         for trouble in wrong:
             yield Text(printable_line(trouble.message), DOUBTFUL)
             if trouble.advice:
-                yield Text(f"  {health_advice_here(trouble.advice)}", QUIET)
+                yield Text(f"  {advice_here(trouble.advice)}", QUIET)
         if store.health and store.health.measures:
             yield Text("\nMeasured", HEAD)
             for measure in store.health.measures:
