@@ -10,7 +10,17 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from embedq_worker.actions.tasks import CANCEL, PRIORITISE, RELEASE, RETRY, Action, Run, carry_out, plan
+from embedq_worker.actions.tasks import (
+    CANCEL,
+    PRIORITISE,
+    RELEASE,
+    RETRY,
+    RETRY_NEXT,
+    Action,
+    Run,
+    carry_out,
+    plan,
+)
 from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.insights.detail import article_detail, article_id, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
@@ -130,6 +140,18 @@ async def use(session: Connection, rows: int) -> None:
         assert (await count_expired(session, days=365)).tasks == 0
 
 
+async def index_scans(session: Connection, action: Action) -> int:
+    """Index scans by an action on all tasks, which is rolled back."""
+    scans = "SELECT idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'embedding_tasks'"
+    transaction = session.transaction()
+    await transaction.start()
+    before: int = await session.fetchval(scans)
+    await act(session, action, TaskFilter())
+    after: int = await session.fetchval(scans)
+    await transaction.rollback()
+    return after - before
+
+
 @pytest.mark.parametrize("rows", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 async def test_lists_and_actions_read_what_they_are_about(world: World, rows: int) -> None:
     await world.task(await world.article())
@@ -145,3 +167,13 @@ async def test_lists_and_actions_read_what_they_are_about(world: World, rows: in
         await session.close()
     await world.psql.execute("ANALYZE")
     await use(world.psql, rows)
+
+
+async def test_the_head_of_the_queue_is_looked_up_once_per_priority(world: World) -> None:
+    article = await world.article()
+    for priority in ("high", "normal", "low"):
+        for _ in range(10):
+            await world.task(article, priority=priority)
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed'")
+    scans = [await index_scans(world.psql, action) for action in (RETRY, RETRY_NEXT)]
+    assert scans[1] - scans[0] <= 3

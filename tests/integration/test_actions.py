@@ -19,6 +19,7 @@ from embedq_worker.actions.tasks import (
     PRIORITISE,
     RELEASE,
     RETRY,
+    RETRY_NEXT,
     Action,
     Outcome,
     Run,
@@ -362,3 +363,16 @@ async def test_a_claim_that_was_cancelled_and_undone_stays_lost(world: World) ->
     assert (await undo(world.psql, cancelled.operation_id, BY)).changed == 1
     assert await world.complete(scope, claim) == ["lost"]
     assert (await world.claim_one(scope)).id == claim.id
+
+
+@pytest.mark.parametrize("due", ["-infinity", "4714-11-24 00:00:00+00 BC", "infinity"])
+async def test_a_task_goes_ahead_of_what_waits_since_or_until_any_time(world: World, due: str) -> None:
+    await failed(world)
+    await world.psql.execute(
+        "INSERT INTO embedding_tasks (operation, scheduled_at) VALUES ('update', $1::text::timestamptz)", due
+    )
+    assert (await do(world, RETRY_NEXT, TaskFilter())).changed == 1
+    assert await world.psql.fetchval(
+        "SELECT abs(extract(epoch FROM now() - scheduled_at)) < 60 FROM embedding_tasks WHERE attempts = 0 "
+        "AND isfinite(scheduled_at) AND scheduled_at > '2000-01-01'"
+    )

@@ -67,13 +67,15 @@ RETRY = Action(
 )
 """A fresh start for failed tasks."""
 
+# Looked up once per priority, not once per task: the head of the queue may lie behind many dead entries.
+# A microsecond earlier, as a whole backlog may share one time; nothing precedes the earliest of timestamps.
+_AHEAD = """ARRAY(SELECT (SELECT w.scheduled_at - interval '1 microsecond' FROM embedding_tasks w
+                              WHERE w.status = 'pending' AND embedq_rank(w.priority) = r.rank
+                                AND w.scheduled_at > '4713-01-01 BC' ORDER BY w.scheduled_at, w.id LIMIT 1)
+                      FROM generate_series(0, 2) AS r(rank) ORDER BY r.rank)"""
+
 RETRY_NEXT = replace(
-    RETRY,
-    changes=_FRESH.format(
-        due="""least(m.at, (SELECT w.scheduled_at FROM embedding_tasks w
-                            WHERE w.status = 'pending' AND embedq_rank(w.priority) = embedq_rank(t.priority)
-                              AND w.scheduled_at > '-infinity' ORDER BY w.scheduled_at, w.id LIMIT 1))"""
-    ),
+    RETRY, changes=_FRESH.format(due=f"least(m.at, ({_AHEAD})[embedq_rank(t.priority) + 1])")
 )
 """The same, but ahead of the waiting tasks of their priority: for a few, to see whether they succeed now."""
 
