@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import select
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 
 class PatientOutput(io.BufferedIOBase):
     """Output that never blocks and never fails: lines that cannot be written are dropped and counted.
 
-    A full pipe, or a terminal that was stopped with Ctrl-S, would block the worker at its next log line, with
-    its heartbeat and its signal handlers; a pipe whose reader is gone, or a full disk, would end it.
+    A full pipe, or a terminal that nobody reads or that was stopped with Ctrl-S, would block the worker at
+    its next log line, with its heartbeat and its signal handlers; a pipe whose reader is gone, or a full
+    disk, would end it.
 
     Args:
         descriptor: Where to write. It stays blocking, because other programs may share it.
@@ -48,26 +52,55 @@ class PatientOutput(io.BufferedIOBase):
         """
         assert isinstance(data, bytes | bytearray | memoryview)
         whole = bytes(data)
-        if not self._rest and self._dropped:
-            self._rest = f"({self._dropped} lines were dropped here because nobody read them)\n".encode()
-            self._dropped = 0
-        self._rest = self._rest[self._send(self._rest) :]
-        sent = 0 if self._rest else self._send(whole)
+        sent = self._send(whole) if self._caught_up() else 0
         if sent:
             self._rest = whole[sent:]  # a line that was begun must be finished
         elif whole:
             self._dropped += 1
         return len(whole)
 
+    def _caught_up(self) -> bool:
+        """Send the rest of a begun line, then how many were dropped after it; return whether all is sent."""
+        self._rest = self._rest[self._send(self._rest) :]
+        if self._dropped and not self._rest:
+            notice = f"({self._dropped} lines were dropped here because nobody read them)\n".encode()
+            self._dropped = 0
+            self._rest = notice[self._send(notice) :]
+        return not self._rest
+
     def _send(self, data: bytes) -> int:
         sent = 0
+        if not data:
+            return sent
         try:
-            # A pipe that is ready takes as much as this without blocking.
-            while sent < len(data) and select.select((), (self._descriptor,), (), 0)[1]:
-                sent += os.write(self._descriptor, data[sent : sent + select.PIPE_BUF])
+            with _never_blocking(self._descriptor) as descriptor:
+                # A pipe that is ready takes as much as this without blocking.
+                while sent < len(data) and select.select((), (self._descriptor,), (), 0)[1]:
+                    sent += os.write(descriptor, data[sent : sent + select.PIPE_BUF])
+        except BlockingIOError:  # a terminal is ready when there is room for one byte
+            return sent
         except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
             return len(data)
         return sent
+
+
+@contextmanager
+def _never_blocking(descriptor: int) -> Iterator[int]:
+    """Open the same terminal or pipe again without blocking; if that cannot be, use the descriptor itself.
+
+    It is done for each line, as the descriptor may be redirected at any time.
+    """
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        path = f"/proc/self/fd/{descriptor}" if is_pipe else os.ttyname(descriptor)
+        own = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # it is a file or a socket, or belongs to another user
+        yield descriptor
+        return
+    try:
+        yield own
+    finally:
+        os.close(own)
 
 
 def patient_output(descriptor: int, encoding: str = "utf-8") -> TextIO:
