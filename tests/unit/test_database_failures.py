@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncpg
+import pytest
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.configuration import load_settings
-from embedq_worker.database.failures import explained
+from embedq_worker.database.failures import explained, persist
 from embedq_worker.errors import Unreachable
 
 
@@ -14,3 +16,33 @@ def test_the_inner_state_of_the_driver_is_kept_from_the_operator() -> None:
     told = explained(error, load_settings())
     assert isinstance(told, Unreachable)
     assert "state 12" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError]
+)
+async def test_a_conflict_is_retried_however_often_a_sick_database_refused_the_call_before(
+    conflict: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "delay_s", lambda self, tries: 0.0)
+    left = [*(asyncpg.LockNotAvailableError("locked") for _ in range(20)), conflict("once")]
+
+    async def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "stored"
+
+    assert await persist(call) == "stored"
+
+
+@pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError])
+async def test_a_conflict_that_does_not_end_is_raised(
+    conflict: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "delay_s", lambda self, tries: 0.0)
+
+    async def call() -> None:
+        raise conflict("again")
+
+    with pytest.raises(conflict):
+        await persist(call)

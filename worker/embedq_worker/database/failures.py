@@ -186,30 +186,29 @@ async def persist(
     """Retry a call until the database answers it.
 
     While the database is unreachable, read-only, locked, or out of disk or other resources, the call is
-    retried for ever with backoff; cancel the caller to end that. A call may have taken effect although its
-    answer was lost, so it must be idempotent.
+    retried for ever with backoff; cancel the caller to end that. A conflict and a cancelled statement are
+    retried a few times. A call may have taken effect although its answer was lost, so it must be idempotent.
 
     Args:
         call: Makes the call; called once per attempt.
         on_failure: Called with each failure that is followed by another attempt.
-        within_s: Seconds after which a failure is raised.
+        within_s: Seconds after which a failure that would be retried for ever is raised.
 
     Raises:
         asyncpg.PostgresError: An error that a retry would not change, or a conflict that does not end.
         One of `EXPECTED_ERRORS`: Not within that time.
     """
-    backoff, began = Backoff(0.1, 5.0), monotonic()
+    backoff, began, conflicts = Backoff(0.1, 5.0), monotonic(), 0
     for tries in count():
         try:
             return await call()
-        except _SICK as error:
+        except (*_SICK, *_CONFLICTS) as error:
+            # A sick database may refuse a call for hours; that does not count as a conflict.
+            conflict = isinstance(error, (asyncpg.QueryCanceledError, *_CONFLICTS))
+            conflicts += conflict
+            late = monotonic() - began > within_s
             # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
-            refused = isinstance(error, ValueError) or monotonic() - began > within_s
-            if refused or (isinstance(error, asyncpg.QueryCanceledError) and tries >= _CONFLICT_TRIES):
-                raise
-            on_failure(error)
-        except _CONFLICTS as error:
-            if tries >= _CONFLICT_TRIES:
+            if isinstance(error, ValueError) or (conflicts > _CONFLICT_TRIES if conflict else late):
                 raise
             on_failure(error)
         await asyncio.sleep(backoff.delay_s(tries))
