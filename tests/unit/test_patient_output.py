@@ -8,17 +8,29 @@ import os
 import pty
 import re
 import select
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from embedq_worker.output import patient_output
+from embedq_worker.output import PatientOutput
 
 LINES = 400
 PIPE_BYTES = 8192
 Ends = tuple[int, int]
+
+# The first line is begun, the others are dropped.
+PROGRAM = """
+import sys
+from embedq_worker.output import patient_output
+sys.stderr = patient_output(2)
+for number in range(5):
+    sys.stderr.write(f"{number} {'x' * 9000}\\n")
+print("written", flush=True)
+"""
 
 
 def _pipe() -> Ends:
@@ -44,9 +56,9 @@ def _opened(ends: Callable[[], Ends]) -> Iterator[Ends]:
 
 
 def _read(reader: int) -> str:
-    """What is there to read."""
+    """What is there to read, or comes at once."""
     data = b""
-    while select.select((reader,), (), (), 0)[0] and (more := os.read(reader, 65536)):
+    while select.select((reader,), (), (), 0.01)[0] and (more := os.read(reader, 65536)):
         data += more
     return data.decode().replace("\r\n", "\n")
 
@@ -56,12 +68,12 @@ def _read(reader: int) -> str:
 @pytest.mark.parametrize("ends", [pty.openpty, _pipe, _shared_pipe])
 def test_each_line_is_whole_or_counted_where_it_is_missing(ends: Callable[[], Ends], length: int) -> None:
     with _opened(ends) as (reader, writer):
-        output = patient_output(writer)
+        output = PatientOutput(writer)
         written = itertools.count()
 
         def write(lines: int) -> None:
             for _ in range(lines):
-                output.write(f"{next(written)} {'x' * length}\n")
+                output.write(f"{next(written)} {'x' * length}\n".encode())
 
         thread = threading.Thread(target=write, args=(LINES,), daemon=True)
         thread.start()
@@ -72,6 +84,28 @@ def test_each_line_is_whole_or_counted_where_it_is_missing(ends: Callable[[], En
         while _told(shown, length) <= LINES:
             write(1)
             shown += _read(reader)
+
+
+def test_what_is_left_at_the_end_is_sent_if_somebody_reads() -> None:
+    with _opened(_pipe) as (reader, writer), _program(writer) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline()
+        shown = ""
+        while program.poll() is None:
+            shown += _read(reader)
+        shown += _read(reader)
+    assert program.returncode == 0
+    assert shown.startswith(f"0 {'x' * 9000}\n")
+    assert _told(shown, 9000) == 5
+
+
+def test_a_program_ends_though_nobody_reads() -> None:
+    with _opened(_pipe) as (_, writer), _program(writer) as program:
+        assert program.wait(10) == 0
+
+
+def _program(errors: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=errors)
 
 
 def _told(shown: str, length: int) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import select
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+RETRY_EVERY_S = 0.01
 
 
 class PatientOutput(io.BufferedIOBase):
@@ -59,6 +63,16 @@ class PatientOutput(io.BufferedIOBase):
             self._dropped += 1
         return len(whole)
 
+    def finish(self, within_s: float = 1.0) -> None:
+        """Send what is left: the rest of a line that was begun, and how many were dropped.
+
+        Args:
+            within_s: Seconds to wait for somebody to read; after that it is lost.
+        """
+        until = time.monotonic() + within_s
+        while not self._caught_up() and time.monotonic() < until:
+            time.sleep(RETRY_EVERY_S)  # not select: a terminal can be ready without room for a line's end
+
     def _caught_up(self) -> bool:
         """Send the rest of a begun line, then how many were dropped after it; return whether all is sent."""
         self._rest = self._rest[self._send(self._rest) :]
@@ -104,6 +118,7 @@ def _never_blocking(descriptor: int) -> Iterator[int]:
 
 
 def patient_output(descriptor: int, encoding: str = "utf-8") -> TextIO:
-    """A `PatientOutput` for text."""
+    """A `PatientOutput` for text; at the end of the process it finishes."""
     output = PatientOutput(descriptor)
+    atexit.register(output.finish)
     return io.TextIOWrapper(output, encoding, errors="backslashreplace", write_through=True)
