@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from embedq_worker.database.connections import open_pool
 from embedq_worker.service import retention
 from embedq_worker.service.retention import RETENTION_LOCK, Cleaned, RowsHeld, clean_up, count_expired
+from tests.support.content import until_true
 from tests.support.queue_world import World
 
 
@@ -125,3 +127,30 @@ async def test_a_task_that_somebody_holds_goes_the_next_time(world: World) -> No
     assert first is not None
     assert second is not None
     assert (first.tasks, second.tasks) == (6, 4)
+
+
+@pytest.mark.parametrize("completed", ["now() - n * interval '60 days'", "NULL"])
+async def test_a_batch_begins_where_the_last_one_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, completed: str
+) -> None:
+    monkeypatch.setattr(retention, "RETENTION_BATCH", 4)
+    await world.psql.execute(
+        f"""INSERT INTO embedding_tasks (operation, status, created_at, scheduled_at, completed_at)
+            SELECT 'update', 'completed', '2020-01-01', '2020-01-01', {completed}
+            FROM generate_series(1, 200) n;
+            CREATE TABLE notes (task uuid PRIMARY KEY REFERENCES embedding_tasks (id));
+            INSERT INTO notes SELECT id FROM embedding_tasks"""
+    )
+    # What PostgreSQL comes to after some batches, when it takes a plan for any parameters to be as good.
+    database = await world.psql.fetchval("SELECT quote_ident(current_database())")
+    await world.psql.execute(f"ALTER DATABASE {database} SET plan_cache_mode = force_generic_plan")
+    async with open_pool(world.database.settings, "retention", size=1) as pool:
+        with pytest.raises(RowsHeld):
+            await clean_up(pool, days=30, pause_s=0)
+    await until_true(
+        world.psql, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'retention'"
+    )
+    read = await world.psql.fetchval(
+        "SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'embedding_tasks'"
+    )
+    assert read < 3_000

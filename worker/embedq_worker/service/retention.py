@@ -41,7 +41,6 @@ class _Rows(NamedTuple):
 
 # now(), not clock_timestamp(): only a stable expression can bound an index scan.
 _OLD = "< now() - $1 * interval '1 day'"
-_PAST = "CASE WHEN $3::timestamptz IS NULL THEN id > $4 ELSE ({by}, id) > ($3, $4) END"
 _FREE = "FOR UPDATE SKIP LOCKED"
 _RETENTION = (
     _Rows("tasks", "embedding_tasks", f"status = 'completed' AND completed_at {_OLD}", "completed_at", _FREE),
@@ -192,17 +191,26 @@ async def _delete_batch(pool: Pool, rows: _Rows, days: int, after: asyncpg.Recor
             "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"
         )
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # to learn here which rows are held
-        past = "" if after is None else f"AND {_PAST.format(by=rows.by)}"
+        past, place = _past(rows.by, after)
         found = await connection.fetch(
             f"""SELECT {rows.by} AS place, id FROM {rows.table} WHERE {rows.expired} {past}
                 ORDER BY {rows.by}, id LIMIT $2 {rows.lock}""",
             days,
             RETENTION_BATCH,
-            *(after or ()),
+            *place,
         )
         held: list[asyncpg.ForeignKeyViolationError] = []
         deleted = await _delete(connection, rows.table, [row["id"] for row in found], held)
         return _Batch(found, deleted, held)
+
+
+def _past(by: str, after: asyncpg.Record | None) -> tuple[str, Sequence[object]]:
+    """The condition on what comes after a row, as an index can use it in any plan, and its parameters."""
+    if after is None:
+        return "", ()
+    if after["place"] is None:
+        return "AND id > $3", (after["id"],)
+    return f"AND ({by}, id) > ($3, $4)", tuple(after)
 
 
 async def _delete(
