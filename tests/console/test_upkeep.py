@@ -14,6 +14,7 @@ from tests.console.running import (
     ConsolePilot,
     console,
     enter,
+    shown,
     until_asked,
     until_shown,
     until_text,
@@ -123,6 +124,26 @@ async def test_what_is_old_is_counted_and_deleted_by_a_typed_word(
         await until_text(pilot, "Deleted: 2 completed tasks")
         await until_tasks(connection, pending=1)
         await audited(connection, "Operator: cleanup")
+
+
+async def test_what_another_table_keeps_is_told_with_what_was_deleted(
+    database: Database, connection: Connection
+) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["Text."] * 3))
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'completed', completed_at = now() - interval '40 days';
+           CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
+           INSERT INTO notes SELECT id FROM embedding_tasks LIMIT 1"""
+    )
+    async with console(database.settings) as pilot:
+        await pilot.press("9", "X")
+        await until_text(pilot, "older than how many days")
+        await enter(pilot, "39")
+        await until_text(pilot, "Delete 3 rows")
+        await pilot.press("3", "enter")
+        await until_shown(pilot, lambda screen: "Deleted: 2 completed tasks" in screen and "notes" in screen)
+        assert "Run it again" not in shown(pilot)
+        await until_tasks(connection, completed=1)
 
 
 async def test_the_trigger_is_installed_and_removed(database: Database, connection: Connection) -> None:

@@ -88,6 +88,25 @@ async def test_only_the_tasks_that_another_table_refers_to_are_kept(
     assert await world.miscounted() == []
 
 
+async def test_many_rows_that_are_kept_are_not_looked_for_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "RETENTION_BATCH", 20)
+    monkeypatch.setattr(retention, "MOST_HELD", 5)
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (operation, status, completed_at)
+           SELECT 'update', 'completed', now() - n * interval '1 day' FROM generate_series(101, 320) n;
+           CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
+           INSERT INTO notes SELECT id FROM embedding_tasks ORDER BY completed_at LIMIT 200"""
+    )
+    spent = "SELECT pg_current_xact_id()::text::bigint"
+    before = await world.psql.fetchval(spent)
+    with pytest.raises(RowsHeld) as held:
+        await clean_up(world.pool, days=30, pause_s=0)
+    assert held.value.cleaned.tasks == 20
+    assert await world.psql.fetchval(spent) - before < 100
+
+
 async def test_it_goes_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(world)
     monkeypatch.setattr(retention, "RETENTION_BATCH", 3)

@@ -19,7 +19,7 @@ from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.queue.counts import Drift, miscounted, repair_counts
 from embedq_worker.schema.state import require_current
-from embedq_worker.service.retention import Cleaned, count_expired
+from embedq_worker.service.retention import Cleaned, RowsHeld, count_expired
 
 LONGEST_DAYS = 36_500
 
@@ -79,15 +79,22 @@ async def _clean(desk: Desk, found: Cleaned, days: int) -> None:
     progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
     missed = "A worker is running the clean-up already; nothing was deleted here."
 
-    async def run(progress: Progress) -> str:
+    async def run(progress: Progress) -> str | RowsHeld:
         def report(deleted: Cleaned) -> None:
             progress.reached(deleted.total)
 
-        deleted = await clean(desk.session.settings, days, found, desk.options.operator, report)
+        try:
+            deleted = await clean(desk.session.settings, days, found, desk.options.operator, report)
+        except RowsHeld as held:  # it went through all the same: running it again would not help
+            return held
         return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
 
     outcome = await dialogs.attempt(progress, run)
-    if outcome is not None:
+    if isinstance(outcome, RowsHeld):
+        title = f"{count(outcome.cleaned.total, 'row')} deleted, others kept"
+        lines = [f"Deleted: {words_of(outcome.cleaned)}", outcome.message, outcome.advice]
+        await dialogs.tell(Report(title, lines))
+    elif outcome is not None:
         dialogs.notify(outcome, bad=outcome == missed)
     elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(found.total, 'row')} deleted"

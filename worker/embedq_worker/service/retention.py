@@ -20,6 +20,8 @@ from embedq_worker.queue.counts import COUNTING_S
 RETENTION_BATCH = 5_000
 RETENTION_PAUSE_S = 0.2
 RETENTION_LOCK = 1_701_667_442
+MOST_HELD = 1_000
+"""Rows of a kind that are found to be kept one by one; each takes a subtransaction or two, in every run."""
 
 
 class _Rows(NamedTuple):
@@ -78,14 +80,15 @@ class RowsHeld(EmbedqError):
     """Rows past the retention could not be deleted, because rows of other tables refer to them.
 
     Args:
-        held: How many.
+        held: How many; if they are many, at least so many, and rows beside them are kept too.
         why: What the database says about one of them.
         cleaned: What was deleted.
     """
 
     def __init__(self, held: int, why: str, cleaned: Cleaned) -> None:
+        number = f"{'at least ' if held > MOST_HELD else ''}{held:,}"
         super().__init__(
-            f"old rows are kept because other tables refer to them: {held:,}, among them one of {why}",
+            f"old rows are kept because other tables refer to them: {number}, among them one of {why}",
             "delete what refers to them, or give that foreign key ON DELETE CASCADE or SET NULL",
         )
         self.cleaned = cleaned
@@ -135,25 +138,26 @@ async def clean_up(
         What was deleted. If another session is cleaning up, this ends early: None if nothing was deleted.
 
     Raises:
-        RowsHeld: Everything was deleted, except for rows to which other tables refer.
+        RowsHeld: Other tables refer to some rows; the others were deleted, up to `MOST_HELD` of a kind.
         One of `failures.EXPECTED_ERRORS`: earlier batches stay deleted.
     """
     counts = [0] * len(_RETENTION)
     held, why = 0, ""
     for number, rows in enumerate(_RETENTION):
         after: asyncpg.Record | None = None
+        kept: list[asyncpg.ForeignKeyViolationError] = []
         while True:
-            batch = await _delete_batch(pool, rows, days, after)
+            batch = await _delete_batch(pool, rows, days, after, kept)
             if batch is None:
                 return _summed(counts) if any(counts) else None
             counts[number] += batch.deleted
-            held += len(batch.held)
-            why = why or next((f"{rows.table}: {one_line(error)}" for error in batch.held), "")
             progress(_summed(counts))
             if len(batch.found) < RETENTION_BATCH:
                 break
             after = batch.found[-1]
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+        held += len(kept)
+        why = why or next((f"{rows.table}: {one_line(error)}" for error in kept), "")
     if held:
         raise RowsHeld(held, why, _summed(counts))
     return _summed(counts)
@@ -168,14 +172,19 @@ def _summed(counts: Sequence[int]) -> Cleaned:
 
 
 class _Batch(NamedTuple):
-    """Rows found, how many of them were deleted, and an error for each that other tables hold."""
+    """Rows found, and how many of them were deleted."""
 
     found: Sequence[asyncpg.Record]
     deleted: int
-    held: Sequence[asyncpg.ForeignKeyViolationError]
 
 
-async def _delete_batch(pool: Pool, rows: _Rows, days: int, after: asyncpg.Record | None) -> _Batch | None:
+async def _delete_batch(
+    pool: Pool,
+    rows: _Rows,
+    days: int,
+    after: asyncpg.Record | None,
+    held: list[asyncpg.ForeignKeyViolationError],
+) -> _Batch | None:
     """Delete one batch; None if another session is cleaning up.
 
     Args:
@@ -183,6 +192,7 @@ async def _delete_batch(pool: Pool, rows: _Rows, days: int, after: asyncpg.Recor
         rows: What to delete.
         days: Minimum age.
         after: The last row of the batch before; what is held or locked is passed. None for the first batch.
+        held: Receives an error for each row, or for rows beside each other, that other tables hold.
     """
     async with pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
@@ -199,9 +209,7 @@ async def _delete_batch(pool: Pool, rows: _Rows, days: int, after: asyncpg.Recor
             RETENTION_BATCH,
             *place,
         )
-        held: list[asyncpg.ForeignKeyViolationError] = []
-        deleted = await _delete(connection, rows.table, [row["id"] for row in found], held)
-        return _Batch(found, deleted, held)
+        return _Batch(found, await _delete(connection, rows.table, [row["id"] for row in found], held))
 
 
 def _past(by: str, after: asyncpg.Record | None) -> tuple[str, Sequence[object]]:
@@ -216,13 +224,13 @@ def _past(by: str, after: asyncpg.Record | None) -> tuple[str, Sequence[object]]
 async def _delete(
     connection: Connection, table: str, ids: Sequence[UUID], held: list[asyncpg.ForeignKeyViolationError]
 ) -> int:
-    """Delete rows, halving them around those that are held; return how many were deleted."""
+    """Delete rows, halving them around those that are held while these are few; return how many went."""
     try:
         async with connection.transaction():
             done = await connection.execute(f"DELETE FROM {table} WHERE id = ANY ($1)", ids)
             return int(done.split()[-1])
     except asyncpg.ForeignKeyViolationError as error:
-        if len(ids) == 1:
+        if len(ids) == 1 or len(held) >= MOST_HELD:
             held.append(error)
             return 0
     middle = len(ids) // 2
