@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -30,3 +31,12 @@ BLOCKS = st.one_of(
 def test_parts_make_no_difference(text: str, part: int) -> None:
     text = text.replace("\r", "\n")
     assert outline(text, lambda: None, part=part) == outline(text, lambda: None)
+
+
+@pytest.mark.parametrize("first", ["", "> ", "- ", "# h\n"])
+@pytest.mark.parametrize("line", ["a\n", "[a]: b\n", "> a\n", "- a\n", "-\n", "a\n\n"])
+def test_a_long_block_can_be_broken_off_anywhere(first: str, line: str) -> None:
+    lines = 1000
+    asked: list[None] = []
+    outline(first + lines * line, lambda: asked.append(None))
+    assert len(asked) >= lines

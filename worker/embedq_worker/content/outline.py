@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
 MAX_HEADING = 200  # characters
@@ -24,6 +25,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MARKUP = re.compile(r"[\\`*_\[\]<>&]")
 _PARAGRAPH_ENDS = re.compile(r"\n(?=[ \t]*\n|#{1,6}[ \t\n])")
 _CODE = ("fence", "code_block")
+_GO_ON = "go_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def outline(body: str, go_on: Callable[[], None], *, part: int = PART) -> Outlin
 
     Args:
         body: Normalised text.
-        go_on: Called every few lines; may raise to break off.
+        go_on: Called every few lines, but not within code and HTML, which are fast; may raise to break off.
         part: Characters parsed at once; more if a single block is longer.
     """
     found = Outline([], [])
@@ -98,8 +100,8 @@ def _read(body: str, start: int, end: int, found: Outline, go_on: Callable[[], N
     """
     part = body[start:end]
     blocks, _ = _parsers()
-    tokens = _Tokens(go_on)
-    blocks.block.parse(part, blocks, {}, tokens)
+    tokens = _Tokens()
+    blocks.block.parse(part, blocks, {_GO_ON: go_on}, tokens)
     lines = [start, *(start + match.end() for match in re.finditer("\n", part)), end]
     following = end
     if end < len(body):
@@ -124,13 +126,11 @@ class _Tokens(list[Token]):
         block: First token of the last block at the top level.
     """
 
-    def __init__(self, go_on: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.block: Token | None = None
-        self._go_on = go_on
 
     def append(self, token: Token) -> None:
-        self._go_on()
         top = token.level == 0 and token.nesting >= 0
         if top:
             self.block = token
@@ -146,7 +146,15 @@ def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
     The first parse compiles the rules, in which threads must not race; after that they are only read.
     """
     blocks = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
+    long = ["paragraph", "reference", "blockquote", "list"]
+    blocks.block.ruler.before("table", _GO_ON, _ask, {"alt": long})
     inline = MarkdownIt("commonmark")
-    blocks.parse("a")
+    blocks.parse("a", {_GO_ON: lambda: None})
     inline.parseInline("a")
     return blocks, inline
+
+
+def _ask(state: StateBlock, _start: int, _end: int, _silent: bool) -> bool:
+    """A rule that never applies; the parser tries it where a block begins, and where a long one may end."""
+    state.env[_GO_ON]()
+    return False
