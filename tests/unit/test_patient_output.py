@@ -30,6 +30,7 @@ sys.stderr = patient_output(2)
 for number in range(5):
     sys.stderr.write(f"{number} {'x' * 9000}\\n")
 print("written", flush=True)
+sys.stdin.read()
 """
 
 
@@ -86,13 +87,12 @@ def test_each_line_is_whole_or_counted_where_it_is_missing(ends: Callable[[], En
             shown += _read(reader)
 
 
-def test_what_is_left_at_the_end_is_sent_if_somebody_reads() -> None:
+def test_what_is_left_at_the_end_is_sent_if_there_is_room() -> None:
     with _opened(_pipe) as (reader, writer), _program(writer) as program:
         assert program.stdout is not None
         assert program.stdout.readline()
-        shown = ""
-        while program.poll() is None:
-            shown += _read(reader)
+        shown = _read(reader)
+        program.communicate()
         shown += _read(reader)
     assert program.returncode == 0
     assert shown.startswith(f"0 {'x' * 9000}\n")
@@ -101,11 +101,15 @@ def test_what_is_left_at_the_end_is_sent_if_somebody_reads() -> None:
 
 def test_a_program_ends_though_nobody_reads() -> None:
     with _opened(_pipe) as (_, writer), _program(writer) as program:
-        assert program.wait(10) == 0
+        program.communicate(timeout=10)
+    assert program.returncode == 0
 
 
 def _program(errors: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=errors)
+    """Started; it ends when its input does."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+    )
 
 
 def _told(shown: str, length: int) -> int:
