@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from math import ceil, log2
 
-import pytest
-
 from embedq_worker.queue import breaker, claims
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
@@ -311,38 +309,3 @@ async def test_an_error_is_charged_to_the_task_that_has_it_alone(
             assert [(task.id, task.attempts) for task in alone] == [(suspect.id, 0)]
             await it.pipeline.fail(alone, error)
     assert await charged(connection) == 4
-
-
-async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_by_task(
-    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("embedq_worker.queue.claims.COMMAND_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("embedq_worker.queue.claims._CHUNK_WITHIN_S", 0.01)
-    monkeypatch.setattr("embedq_worker.service.pipeline.TOGETHER_S", 0.5)
-    await connection.execute(
-        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$;
-           CREATE TRIGGER slow BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION slow()"""
-    )
-    await queued_articles(connection, 8)
-    async with bench(database, stub) as worker:
-        async with asyncio.timeout(20):
-            assert await worker.work(8) == {"stored": 8}
-    assert stub.seen.inputs == 8
-
-
-async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
-    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '300ms'")
-    await queued_articles(connection, 2)
-    async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE embeddings IN SHARE MODE")
-            work = group.create_task(worker.work())
-            await asyncio.sleep(3)
-            assert not work.done()
-        assert await work == {"stored": 2}
-    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1]

@@ -68,7 +68,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    database: Database, stub: ProviderStub, *, deadline_s: float = 30.0, concurrency: int = 2, **values: Any
+    database: Database,
+    stub: ProviderStub,
+    *,
+    deadline_s: float = 30.0,
+    patience_s: float = 60.0,
+    concurrency: int = 2,
+    **values: Any,
 ) -> AsyncIterator[Bench]:
     """Create a pipeline that is registered as a worker.
 
@@ -76,6 +82,7 @@ async def bench(
         database: Migrated.
         stub: Its provider, as an OpenAI-compatible server.
         deadline_s: Of a batch.
+        patience_s: Seconds for which an embedded batch is kept while the database refuses it.
         concurrency: Requests in flight.
         values: Settings by field name.
     """
@@ -105,7 +112,11 @@ async def bench(
                 storage,
                 Embedder(provider, concurrency=concurrency),
                 PipelineSettings(
-                    settings.chunk_size, settings.chunk_overlap, deadline_s, Backoff(0.001, 0.001)
+                    settings.chunk_size,
+                    settings.chunk_overlap,
+                    deadline_s,
+                    patience_s,
+                    Backoff(0.001, 0.001),
                 ),
             )
             yield Bench(pipeline, pool, scope, stub)

@@ -177,6 +177,12 @@ _CONFLICTS = (
 _CONFLICT_TRIES = 8
 
 
+def is_sick(error: BaseException) -> bool:
+    """Whether the database is at fault rather than the call, so that `persist` would retry it for ever."""
+    # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
+    return isinstance(error, _SICK) and not isinstance(error, (asyncpg.QueryCanceledError, ValueError))
+
+
 async def persist(
     call: Callable[[], Awaitable[T]],
     on_failure: Callable[[Exception], None] = lambda error: None,
@@ -204,11 +210,10 @@ async def persist(
             return await call()
         except (*_SICK, *_CONFLICTS) as error:
             # A sick database may refuse a call for hours; that does not count as a conflict.
-            conflict = isinstance(error, (asyncpg.QueryCanceledError, *_CONFLICTS))
-            conflicts += conflict
-            late = monotonic() - began > within_s
-            # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
-            if isinstance(error, ValueError) or (conflicts > _CONFLICT_TRIES if conflict else late):
+            sick = is_sick(error)
+            conflicts += not sick
+            late = monotonic() - began > within_s if sick else conflicts > _CONFLICT_TRIES
+            if late or isinstance(error, ValueError):
                 raise
             on_failure(error)
         await asyncio.sleep(backoff.delay_s(tries))

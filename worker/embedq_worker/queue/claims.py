@@ -228,7 +228,12 @@ def chunk_id(slug: str, index: int) -> str:
 
 
 async def complete(
-    pool: Pool, scope: Scope, storage: VectorStorage, completions: Sequence[Completion]
+    pool: Pool,
+    scope: Scope,
+    storage: VectorStorage,
+    completions: Sequence[Completion],
+    *,
+    lock_s: float = 3.0,
 ) -> dict[UUID, str]:
     """Store the embeddings of tasks and complete them, all in one transaction.
 
@@ -237,6 +242,7 @@ async def complete(
         scope: Who claimed them, and the model of the vectors.
         storage: How this database stores vectors.
         completions: At most one per article.
+        lock_s: Seconds to wait for a lock, such as that of a CREATE INDEX.
 
     Returns:
         Outcome by task id: stored, skipped, removed, gone, changed, lost or contended; see sql/008_complete.
@@ -249,8 +255,10 @@ async def complete(
                 chunks.add(article, chunk, as_json=storage.schema is None)
     tasks = [completion.task for completion in completions]
     rows = await pool.fetch(
-        f"""SELECT task_id, outcome FROM embedq_complete($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-                $11, $12, $13, $14, $15, $16, $17::{storage.array_type})""",
+        # The CASE has set_config() called first; it ends with the transaction, which is this statement.
+        f"""SELECT task_id, outcome FROM set_config('lock_timeout', $18, true) AS waits
+            CROSS JOIN LATERAL embedq_complete($1, CASE WHEN waits IS NOT NULL THEN $2 END, $3, $4, $5, $6,
+                $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::{storage.array_type})""",
         scope.worker,
         scope.model,
         [task.id for task in tasks],
@@ -268,6 +276,7 @@ async def complete(
         chunks.text,
         chunks.hash,
         chunks.vector,
+        f"{max(round(lock_s * 1000), 1)}ms",
         timeout=COMMAND_TIMEOUT_S + _CHUNK_WITHIN_S * len(chunks.article),
     )
     return {row["task_id"]: row["outcome"] for row in rows}

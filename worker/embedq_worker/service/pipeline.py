@@ -8,38 +8,27 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
-
-import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line, persist
 from embedq_worker.database.kept import KeptConnection
-from embedq_worker.errors import SchemaError
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
-from embedq_worker.service.ground import require_ground
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.service.refusals import Refusals
+from embedq_worker.service.storing import Storing
 from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
 
 T = TypeVar("T")
-
-CONTENTION = Backoff(0.02, 0.5)
-CONTENTION_TRIES = 10
-"""About three seconds; the task of an article locked for longer is returned."""
-
-TOGETHER_S = 60.0
-"""Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
 _AT_ONCE = 4_000
 """Characters that can be chunked in less than a millisecond, which is not worth a thread."""
@@ -54,12 +43,14 @@ class PipelineSettings:
         chunk_overlap: Words that neighbouring chunks share.
         deadline_s: Seconds in which a batch must be chunked and embedded; tasks embedded by then are stored.
             A suspect has as many for each retry.
+        patience_s: Seconds for which an embedded batch is kept while the database refuses it.
         backoff: Delay between the attempts of a task.
     """
 
     chunk_size: int
     chunk_overlap: int
     deadline_s: float
+    patience_s: float
     backoff: Backoff
 
 
@@ -118,7 +109,7 @@ class Pipeline:
         self._pool = pool
         self._claimer = claimer
         self._scope = scope
-        self._storage = storage
+        self._storing = Storing(pool, scope, storage, self.refusals, settings.backoff, settings.patience_s)
         self._embedder = embedder
         self._settings = settings
         self._low_water = LowWater()
@@ -267,7 +258,9 @@ class Pipeline:
                 case None:
                     returns.append(self._failed_attempt(plan.task, plan.error, plan.detail, 1))
         if completions:
-            await self._complete(completions, report)
+            returns += await self._storing.complete(
+                completions, lambda outcomes: self._settled(outcomes, report)
+            )
         worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
         returns += await self._held(held, len(plans), worked=worked)
         if returns:
@@ -298,70 +291,16 @@ class Pipeline:
         # While the breaker holds requests back, tasks keep their position; otherwise they wait a little.
         return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 
-    async def _complete(self, completions: Sequence[Completion], report: BatchReport) -> None:
-        left = list(completions)
-        for tries in range(CONTENTION_TRIES):
-            outcomes = await self._complete_once(left, report)
-            left = [item for item in left if outcomes.get(item.task.id) == "contended"]
-            if not left:
-                return
-            await asyncio.sleep(CONTENTION.delay_s(tries))
-        reason = "the article, or a table, is locked by another session"
-        await self._give_back(
-            [Return(item.task, ReturnKind.RELEASE, reason, delay_s=1.0) for item in left], report
-        )
-
-    async def _complete_once(self, completions: Sequence[Completion], report: BatchReport) -> dict[UUID, str]:
-        """Complete all in one transaction.
-
-        If the database refuses one of them, or does not get it done in time, complete each on its own.
-        """
-        try:
-            outcomes = await self._persist(
-                lambda: claims.complete(self._pool, self._scope, self._storage, completions),
-                within_s=inf if len(completions) == 1 else TOGETHER_S,
-            )
-        except (*EXPECTED_ERRORS, ValueError, OverflowError) as error:
-            if len(completions) == 1:
-                await self._persist(self._require_same_ground)
-                task = completions[0].task
-                # A statement_timeout may strike while another session, such as a CREATE INDEX, holds a lock.
-                if isinstance(error, asyncpg.QueryCanceledError) and await self._persist(self._is_locked):
-                    return {task.id: "contended"}
-                text = f"the database rejects the embeddings: {one_line(error)}"
-                await self._give_back(
-                    [Return(task, ReturnKind.RETRY, text, delay_s=self._delay_s(task))], report
-                )
-                return {}
-            outcomes = {}
-            for completion in completions:
-                outcomes |= await self._complete_once([completion], report)
-            return outcomes
-        self._settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"}, report)
-        return outcomes
-
-    async def _is_locked(self) -> bool:
-        return await claims.locked(self._pool)
-
-    async def _require_same_ground(self) -> None:
-        """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
-        async with self._pool.acquire() as connection:
-            storage = await require_ground(connection)
-        if not storage.takes_the_same_as(self._storage):
-            raise SchemaError(
-                "the column for vectors was altered while this worker was running", "restart the worker"
-            )
-
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         outcomes = await self._persist(lambda: claims.give_back(self._pool, self._scope, returns))
         self._low_water.returned(item.task for item in returns)
         self._settled(outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
-    async def _persist(self, call: Callable[[], Awaitable[T]], *, within_s: float = inf) -> T:
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Like `persist`; what is refused meanwhile is known."""
         try:
-            return await persist(call, lambda error: self.refusals.refused(call, error), within_s=within_s)
+            return await persist(call, lambda error: self.refusals.refused(call, error))
         finally:
             self.refusals.ended(call)
 

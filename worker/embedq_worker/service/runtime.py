@@ -165,7 +165,11 @@ async def _parts(
         storage,
         Embedder(provider, concurrency=settings.concurrency),
         PipelineSettings(
-            settings.chunk_size, settings.chunk_overlap, settings.worker_timeout_ms / 1000, backoff
+            settings.chunk_size,
+            settings.chunk_overlap,
+            deadline_s=settings.worker_timeout_ms / 1000,
+            patience_s=settings.max_processing_time_ms / 1000 / 4,
+            backoff=backoff,
         ),
     )
     return Parts(settings, pool, provider, pipeline, scope, this_host(), log)

@@ -1,0 +1,100 @@
+"""Embeddings that a locked, sick or slow database does not store at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.content import queue_tasks, queued_articles
+from tests.support.databases import Connection, Database
+from tests.support.piping import bench
+from tests.support.provider_stub import ProviderStub
+
+SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$;
+          CREATE TRIGGER slow BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION slow()"""
+
+
+async def attempts(connection: Connection) -> list[int]:
+    """Charged attempts of all tasks."""
+    return [row[0] or 0 for row in await connection.fetch("SELECT attempts FROM embedding_tasks")]
+
+
+async def test_tasks_behind_one_that_waits_for_a_lock_are_stored(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 4)
+    other = await database.connect()
+    async with bench(database, stub, patience_s=4.0) as worker:
+        await worker.work()
+        await connection.execute("DELETE FROM embedding_tasks")
+        await connection.execute("UPDATE articles SET content = content || ' more'")
+        await queue_tasks(connection, articles)
+        tasks = await worker.pipeline.claim(4)
+        async with asyncio.timeout(30), other.transaction():
+            await other.execute(
+                "SELECT FROM embeddings WHERE article_id = $1 FOR UPDATE", tasks[0].article_id
+            )
+            assert (await worker.pipeline.run(tasks)).outcomes == {"stored": 3, "requeued": 1}
+        assert not worker.pipeline.in_hand
+        assert sorted(await attempts(connection)) == [0, 1, 1, 1]
+        assert await worker.work_off() == {"stored": 1}
+    await other.close()
+
+
+@pytest.mark.parametrize("table", ["embeddings", "articles", "embedq_articles"])
+async def test_a_batch_is_given_back_while_a_table_is_locked_for_long(
+    database: Database, connection: Connection, stub: ProviderStub, table: str
+) -> None:
+    await queued_articles(connection, 4)
+    async with bench(database, stub, patience_s=2.0) as worker:
+        tasks = await worker.pipeline.claim(4)
+        async with asyncio.timeout(30), connection.transaction():
+            await connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+            report = await worker.pipeline.run(tasks)
+        assert report.outcomes == {"requeued": 4}
+        assert not worker.pipeline.in_hand
+        assert await attempts(connection) == [0, 0, 0, 0]
+        assert await worker.work_off() == {"stored": 4}
+
+
+async def test_what_takes_longer_than_the_patience_without_waiting_for_a_lock_is_stored(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(SLOW.format(0.5))
+    await queued_articles(connection, 2)
+    async with bench(database, stub, patience_s=0.2) as worker, asyncio.timeout(30):
+        assert await worker.work() == {"stored": 2}
+    assert stub.seen.inputs == 2
+
+
+async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_by_task(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.queue.claims.COMMAND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("embedq_worker.queue.claims._CHUNK_WITHIN_S", 0.01)
+    monkeypatch.setattr("embedq_worker.service.storing.TOGETHER_S", 0.5)
+    await connection.execute(SLOW.format(0.1))
+    await queued_articles(connection, 8)
+    async with bench(database, stub) as worker:
+        async with asyncio.timeout(20):
+            assert await worker.work(8) == {"stored": 8}
+    assert stub.seen.inputs == 8
+
+
+async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '300ms'")
+    await queued_articles(connection, 2)
+    async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE embeddings IN SHARE MODE")
+            work = group.create_task(worker.work())
+            await asyncio.sleep(3)
+            assert not work.done()
+        assert await work == {"stored": 2}
+    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1]

@@ -1,0 +1,164 @@
+"""Storing what has been embedded in a database that may be locked, sick, or slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import Pool
+from embedq_worker.database.failures import EXPECTED_ERRORS, is_sick, one_line, persist
+from embedq_worker.errors import SchemaError
+from embedq_worker.queue import claims
+from embedq_worker.queue.claims import Completion, Return, ReturnKind, Scope
+from embedq_worker.schema.storage import VectorStorage
+from embedq_worker.service.ground import require_ground
+from embedq_worker.service.refusals import Refusals
+
+T = TypeVar("T")
+
+CONTENTION = Backoff(0.02, 0.5)
+CONTENTION_TRIES = 10
+"""About three seconds; the task of an article locked for longer is returned."""
+
+TOGETHER_S = 60.0
+"""Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
+
+_LOCK_S = 3.0
+"""Seconds that a completion waits for a lock before another one has its turn."""
+
+
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """Completions on their way into the database."""
+
+    settled: Callable[[Mapping[UUID, str]], None]
+    ends: float
+    returns: list[Return] = field(default_factory=list)
+    reason: str = "the article, or a table, is locked by another session"
+
+
+class Storing:
+    """Completes tasks; a task that the database does not store holds up no other.
+
+    Args:
+        pool: To the migrated database.
+        scope: Who claimed the tasks.
+        storage: How the database stores vectors.
+        refusals: Are told what the database refuses.
+        backoff: Delay between the attempts of a task.
+        patience_s: Seconds for which a batch is kept while the database refuses it. Well below the time after
+            which its claims are stuck, or a locked table would cost an attempt.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        scope: Scope,
+        storage: VectorStorage,
+        refusals: Refusals,
+        backoff: Backoff,
+        patience_s: float,
+    ) -> None:
+        self._pool = pool
+        self._scope = scope
+        self._storage = storage
+        self._refusals = refusals
+        self._backoff = backoff
+        self._patience_s = patience_s
+
+    async def complete(
+        self, completions: Sequence[Completion], settled: Callable[[Mapping[UUID, str]], None]
+    ) -> list[Return]:
+        """Complete tasks, until each is settled or must be given back.
+
+        Args:
+            completions: At most one per article.
+            settled: Called with outcomes by task, as soon as they are known.
+
+        Returns:
+            What has to be given back.
+
+        Raises:
+            EmbedqError: The database accepts no embeddings of any task.
+        """
+        batch = _Batch(settled, monotonic() + self._patience_s)
+        left = list(completions)
+        try:
+            for tries in range(CONTENTION_TRIES):
+                contended = await self._store(left, batch, within_s=min(TOGETHER_S, self._patience_s / 2))
+                left = [item for item in left if item.task.id in contended]
+                if not left or monotonic() > batch.ends:
+                    break
+                await asyncio.sleep(CONTENTION.delay_s(tries))
+        finally:
+            self._refusals.ended(batch)
+        released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=1.0) for item in left]
+        return batch.returns + released
+
+    async def _store(self, completions: Sequence[Completion], batch: _Batch, *, within_s: float) -> set[UUID]:
+        """Complete all in one transaction; return the tasks that are to be tried again.
+
+        If the database refuses one of them, or does not get it done in time, complete each on its own.
+        """
+        lock_s = min(_LOCK_S, self._patience_s / 10)
+        try:
+            outcomes = await self._persist(
+                lambda: claims.complete(self._pool, self._scope, self._storage, completions, lock_s=lock_s),
+                batch,
+                within_s=within_s,
+            )
+        except (*EXPECTED_ERRORS, ValueError, OverflowError) as error:
+            if len(completions) == 1:
+                return await self._refused(completions[0], error, batch)
+            return await self._one_by_one(completions, batch)
+        batch.settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"})
+        return {task for task, outcome in outcomes.items() if outcome == "contended"}
+
+    async def _one_by_one(self, completions: Sequence[Completion], batch: _Batch) -> set[UUID]:
+        contended: set[UUID] = set()
+        for completion in completions:
+            if contended and monotonic() > batch.ends:
+                contended.add(completion.task.id)
+            else:
+                contended |= await self._store([completion], batch, within_s=0.0)
+        return contended
+
+    async def _refused(self, completion: Completion, error: BaseException, batch: _Batch) -> set[UUID]:
+        task = completion.task
+        if is_sick(error):
+            self._refusals.refused(batch, error)
+            if not isinstance(error, asyncpg.LockNotAvailableError):
+                batch.reason = f"the database does not store the embeddings: {one_line(error)}"
+            return {task.id}
+        await self._persist(self._require_same_ground, batch)
+        # A statement_timeout may strike while another session, such as a CREATE INDEX, holds a lock.
+        if isinstance(error, asyncpg.QueryCanceledError) and await self._persist(self._is_locked, batch):
+            return {task.id}
+        text = f"the database rejects the embeddings: {one_line(error)}"
+        batch.returns.append(
+            Return(task, ReturnKind.RETRY, text, delay_s=self._backoff.delay_s(task.attempts))
+        )
+        return set()
+
+    async def _is_locked(self) -> bool:
+        return await claims.locked(self._pool)
+
+    async def _require_same_ground(self) -> None:
+        """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
+        async with self._pool.acquire() as connection:
+            storage = await require_ground(connection)
+        if not storage.takes_the_same_as(self._storage):
+            raise SchemaError(
+                "the column for vectors was altered while this worker was running", "restart the worker"
+            )
+
+    async def _persist(self, call: Callable[[], Awaitable[T]], batch: _Batch, *, within_s: float = inf) -> T:
+        return await persist(call, lambda error: self._refusals.refused(batch, error), within_s=within_s)
