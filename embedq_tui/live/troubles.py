@@ -80,14 +80,13 @@ def _ordered(store: Store) -> Iterator[Trouble]:
 
 
 def unavailable(store: Store) -> Iterator[Trouble]:
-    """Providers that are not being called at the moment, with the time until the next attempt."""
+    """Providers in use that are not being called at the moment, with the time until the next attempt."""
     now = store.now()
-    for row in store.overview.providers if store.overview and now else ():
-        if row.state != "closed":
-            left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
-            again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
-            word = _CIRCUIT.get(row.state, row.state)
-            if row.state == "open" and row.opened_at and now:
-                word += f" for {age((now - row.opened_at).total_seconds())}"
-            advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
-            yield Trouble(f"{word}, {again}: {breaker_reason(row)}", advice)
+    for row in store.overview.held if store.overview and now else ():
+        left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
+        again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
+        word = _CIRCUIT.get(row.state, row.state)
+        if row.state == "open" and row.opened_at and now:
+            word += f" for {age((now - row.opened_at).total_seconds())}"
+        advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
+        yield Trouble(f"{word}, {again}: {breaker_reason(row)}", advice)

@@ -67,7 +67,7 @@ def drain_s(seen: Overview, rates: Rates | None) -> float | None:
     pending = seen.queue.counts.pending
     if not pending:
         return 0.0
-    blocked = bool(seen.providers) and all(provider.state == "open" for provider in seen.providers)
+    blocked = bool(seen.used) and seen.used <= {row.key for row in seen.held if row.state == "open"}
     served = seen.running and seen.control.paused_at is None and not blocked
     return rates.drain_s(pending) if served and rates else None
 

@@ -246,6 +246,25 @@ async def test_held_by_the_provider_is_no_stall(connection: Connection, database
     assert await codes(connection, database) == {Code.PROVIDER_OPEN}
 
 
+async def test_a_provider_that_nobody_uses_any_more_explains_nothing(
+    connection: Connection, database: Database
+) -> None:
+    await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET started_at = now() - interval '1 day'")
+    await queued_articles(connection, 3)
+    await claim(connection, "15 minutes")
+    await queued_articles(connection, 3, slug="more")
+    before = await look(connection, database, health_backlog=2)
+    assert {issue.code for issue in before.issues} == {Code.BACKLOG, Code.STALLED}
+    await connection.execute(
+        "SELECT * FROM embedq_provider_failed('former', 'misconfigured', 'no such model', '', NULL, 1)"
+    )
+    after = await look(connection, database, health_backlog=2)
+    assert [(issue.code, issue.advice) for issue in after.issues] == [
+        (issue.code, issue.advice) for issue in before.issues
+    ]
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from embedq_tui.rendering.lines import counts_line, drain_s, place_of, provider_line
-from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
+from embedq_tui.rendering.lines import counts_line, place_of, provider_line
+from embedq_worker.insights.overview import ProviderRow, StatusCounts
 from embedq_worker.insights.pace import Rates
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,20 +18,6 @@ PLACE = "http://127.0.0.1:5598/v1"
 def provider(state: str, reason: str = "") -> ProviderRow:
     again = AT + timedelta(minutes=2)
     return ProviderRow(f"openai/m {PLACE}", state, "unavailable", reason, "", 5, AT, again)
-
-
-@pytest.mark.parametrize(
-    ("states", "served"),
-    [((), True), (("closed",), True), (("cooling",), True), (("open",), False), (("open", "closed"), True)],
-)
-def test_what_was_done_a_minute_ago_says_nothing_where_every_provider_is_held(
-    states: tuple[str, ...], served: bool
-) -> None:
-    counts = StatusCounts(pending=7_200)
-    figures = QueueFigures(counts, 7_200, {}, None, None, None, None)
-    providers = tuple(map(provider, states))
-    seen = Overview(AT, True, True, figures, (), None, Control(None, None, None, None), providers)
-    assert drain_s(seen, RATES) == (120 if served else None)
 
 
 def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_room() -> None:

@@ -227,9 +227,8 @@ class _Findings:
             )
 
     def _providers(self) -> Iterator[Issue]:
-        used = {worker.provider for worker in self.seen.workers}
-        for provider in self.seen.providers:
-            if provider.state == "open" and provider.key in used:
+        for provider in self.seen.held:
+            if provider.state == "open":
                 seconds = self._age_s(provider.opened_at)
                 yield Issue(
                     Code.PROVIDER_OPEN,
@@ -241,7 +240,7 @@ class _Findings:
                 )
             pause_s = (provider.retry_at - self.seen.at).total_seconds() if provider.retry_at else 0.0
             longest = self.settings.health_wait_s
-            if provider.state == "cooling" and provider.key in used and pause_s > longest:
+            if provider.state == "cooling" and pause_s > longest:
                 yield Issue(
                     Code.PROVIDER_COOLING,
                     f"no requests to {provider.key} for the next {age(pause_s)}, as it asked: "
@@ -351,7 +350,7 @@ class _Findings:
     def _halted(self) -> bool:
         """Whether tasks wait for a known reason, which another worker would not change."""
         ordered = self.seen.control.stopped_at or self.seen.control.paused_at
-        held = any(provider.state == "open" for provider in self.seen.providers)
+        held = any(provider.state == "open" for provider in self.seen.held)
         return not self.seen.running or bool(ordered) or held
 
     def _waits_s(self) -> float:

@@ -130,6 +130,7 @@ class Overview(NamedTuple):
         at: The database's time.
         migrated: Our tables exist; without them, only `queue.counts` and `fleet` are filled.
         running: A worker is alive, and no stop is in force.
+        providers: Those that workers use, and others that are not closed.
         read_only: Sessions like this one cannot write, whatever the privileges; see `access`.
     """
 
@@ -142,6 +143,16 @@ class Overview(NamedTuple):
     control: Control
     providers: tuple[ProviderRow, ...]
     read_only: bool = False
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Keys of the providers that workers use; the breaker of one that was given up stays as it was."""
+        return frozenset(worker.provider for worker in self.workers)
+
+    @property
+    def held(self) -> tuple[ProviderRow, ...]:
+        """Providers that workers use, but do not call at the moment: open or cooling."""
+        return tuple(row for row in self.providers if row.state != "closed" and row.key in self.used)
 
 
 async def overview(connection: Connection, settings: Settings) -> Overview:

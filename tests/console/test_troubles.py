@@ -1,0 +1,54 @@
+"""What keeps the workers from claiming, and what a provider that nobody uses any more has to do with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import pytest
+
+from embedq_tui.live.questions import Answer
+from embedq_tui.live.store import Look, Store
+from embedq_tui.live.troubles import idle, troubles
+from embedq_tui.rendering.lines import drain_s
+from embedq_worker.insights.overview import Overview, ProviderRow
+from embedq_worker.insights.pace import Rates
+from tests.console.canned_world import COUNTS, overview, provider, workers
+
+
+def seen(*providers: ProviderRow) -> Overview:
+    """Workers with tasks to do, and circuit breakers."""
+    return overview(COUNTS, workers())._replace(at=datetime.now(UTC), providers=providers)
+
+
+def store(found: Overview) -> Store:
+    """One that has looked."""
+    kept = Store(lambda: None, lambda answer: None)
+    kept.answered(Answer(Look(), found, at=monotonic()))
+    return kept
+
+
+@pytest.mark.parametrize("state", ["open", "cooling"])
+def test_only_a_provider_in_use_keeps_the_workers_from_claiming(state: str) -> None:
+    due = datetime.now(UTC) + timedelta(minutes=5)
+    held = provider()._replace(state=state, reason="401", retry_at=due)
+    former = held._replace(key="former")
+    assert idle(store(seen(held, former)))
+    assert len(troubles(store(seen(held, former)))) == 1
+    assert not idle(store(seen(former)))
+    assert not troubles(store(seen(provider(), former)))
+
+
+@pytest.mark.parametrize(
+    ("states", "served"),
+    [((), True), (("closed",), True), (("cooling",), True), (("open",), False), (("open", "closed"), True)],
+)
+def test_what_was_done_a_minute_ago_says_nothing_where_every_provider_is_held(
+    states: tuple[str, ...], served: bool
+) -> None:
+    rates = Rates(completed=60, failed=0, pending=None, over_s=60)
+    breakers = [provider()._replace(key=f"p-{n}", state=state) for n, state in enumerate(states)]
+    using = [worker._replace(provider=row.key) for row in breakers for worker in workers()]
+    for others in ((), (provider()._replace(key="former", state="open"),)):
+        found = seen(*breakers, *others)._replace(workers=tuple(using) or workers())
+        assert (drain_s(found, rates) is not None) is served
