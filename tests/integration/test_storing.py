@@ -83,18 +83,26 @@ async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_b
     assert stub.seen.inputs == 8
 
 
+@pytest.mark.parametrize(
+    "table", ["embeddings", "embedq_articles", "performance_metrics", "embedq_count_deltas"]
+)
 async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
-    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    connection: Connection,
+    stub: ProviderStub,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
 ) -> None:
     monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
     name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '300ms'")
-    await queued_articles(connection, 2)
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    await queued_articles(connection, 1)
     async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
+        tasks = await worker.pipeline.claim(1)
         async with connection.transaction():
-            await connection.execute("LOCK TABLE embeddings IN SHARE MODE")
-            work = group.create_task(worker.work())
-            await asyncio.sleep(3)
+            await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            work = group.create_task(worker.pipeline.run(tasks))
+            await asyncio.sleep(1.5)
             assert not work.done()
-        assert await work == {"stored": 2}
-    assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1]
+        assert (await work).outcomes == {"stored": 1}
+    assert await attempts(connection) == [1]
