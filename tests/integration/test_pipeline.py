@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from math import ceil, log2
+from time import sleep
+from typing import Any
+
+import pytest
 
 from embedq_worker.queue import breaker, claims
+from embedq_worker.service.planning import BrokenOff, Plan, plan_tasks
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -149,6 +155,30 @@ async def test_an_article_that_takes_too_long_to_split_fails_alone(
         assert await it.work_off() == {"stored": 1, "requeued": 2, "failed": 1}
     # To split the long one here, as `wrong_articles` would, takes its time, too.
     assert await connection.fetchval("SELECT array_agg(DISTINCT article_id) FROM embeddings") == articles[1:]
+
+
+async def test_who_is_frozen_while_splitting_an_article_charges_nobody(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splitting = threading.Event()
+
+    def split(*args: Any) -> list[Plan]:
+        if splitting.is_set():
+            return plan_tasks(*args)
+        splitting.set()
+        while args[-1]():
+            sleep(0.01)
+        raise BrokenOff
+
+    monkeypatch.setattr("embedq_worker.service.pipeline.plan_tasks", split)
+    await queue_tasks(connection, await add_articles(connection, ["word " * 1_000]))
+    async with bench(database, stub, deadline_s=1.0) as it:
+        work = asyncio.create_task(it.work())
+        await until(splitting.is_set)
+        # As after SIGSTOP and SIGCONT, the time has run out before anybody could look.
+        asyncio.get_running_loop().call_soon(sleep, 2.5)
+        assert await work == {"stored": 1}
+    assert await charged(connection) == 1
 
 
 async def test_names_of_chunks_fit_whatever_the_slug(

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_FROZEN_S = 1.0
+"""Seconds by which a timeout is late if the process was stopped (SIGSTOP, a suspended machine) meanwhile."""
 
 
 class Slots:
@@ -62,3 +68,24 @@ async def first_of(event: asyncio.Event, *, timeout_s: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+async def in_time(call: Callable[[], Awaitable[T]], within_s: float | None) -> T:
+    """Make a call that must end in time; it is made again if the process was frozen when its time ran out.
+
+    Args:
+        call: Cancelled when the time runs out; it may go on where it was when it is made again.
+        within_s: Seconds; None for no limit.
+
+    Raises:
+        TimeoutError: Not in that time, or frozen twice.
+    """
+    for _ in range(2):
+        try:
+            async with asyncio.timeout(within_s) as limit:
+                return await call()
+        except TimeoutError:
+            ended_at = limit.when()
+            if ended_at is None or asyncio.get_running_loop().time() < ended_at + _FROZEN_S:
+                raise
+    raise TimeoutError

@@ -19,15 +19,12 @@ from embedq_worker.providers.base import (
     Vector,
 )
 from embedq_worker.providers.tokens import estimate_tokens
-from embedq_worker.waits import Slots
+from embedq_worker.waits import Slots, in_time
 
 CONTROL_TEXT = "embedq control text"
 """A text every provider can embed; a provider that rejects it rejects everything."""
 
 _SPLIT_LEVELS = 6
-
-_FROZEN_S = 1.0
-"""Seconds by which a timeout is late if the process was stopped (SIGSTOP, a suspended machine) meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +106,12 @@ class Embedder:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
         call = _Call(self._provider, self._slots)
-        if not await self._in_time(call, texts, within_s):
+        try:
+            await in_time(lambda: call.embed(texts), within_s)
+        except TimeoutError:
             late = Unfinished(f"not embedded within {within_s:g} s")
             return EmbedResult([call.outcomes.get(text, late) for text in texts], call.requests)
         return EmbedResult([call.outcomes[text] for text in texts], call.requests)
-
-    async def _in_time(self, call: _Call, texts: Sequence[str], within_s: float | None) -> bool:
-        """Make a call; False if the time runs out, twice if the process was frozen when it did."""
-        for _ in range(2):
-            try:
-                async with asyncio.timeout(within_s) as limit:
-                    await call.embed(texts)
-            except TimeoutError:
-                ended_at = limit.when()
-                if ended_at is None or asyncio.get_running_loop().time() < ended_at + _FROZEN_S:
-                    return False
-            else:
-                return True
-        return False
 
 
 def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:

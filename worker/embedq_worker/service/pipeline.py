@@ -27,6 +27,7 @@ from embedq_worker.service.refusals import Refusals
 from embedq_worker.service.storing import Storing
 from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
+from embedq_worker.waits import in_time
 
 T = TypeVar("T")
 
@@ -159,7 +160,10 @@ class Pipeline:
             )
             return report
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
-        outcomes = await self._ask(texts, report, within_s=ends - monotonic())
+        left_s = ends - monotonic()
+        if left_s <= 0:
+            left_s = self._settings.deadline_s  # splitting was in time, so the process was frozen meanwhile
+        outcomes = await self._ask(texts, report, within_s=left_s)
         if len(tasks) == 1:
             await self._suspicion.ask_again(
                 tasks[0].id,
@@ -223,13 +227,7 @@ class Pipeline:
         size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
         if sum(len(task.article.content) for task in tasks if task.article) <= _AT_ONCE:
             return plan_tasks(tasks, size, overlap)
-        wanted = threading.Event()
-        wanted.set()
-        try:
-            async with asyncio.timeout(self._settings.deadline_s):
-                return await asyncio.to_thread(plan_tasks, tasks, size, overlap, wanted.is_set)
-        finally:
-            wanted.clear()  # a thread cannot be cancelled, and the worker could not end before it
+        return await in_time(lambda: _in_thread(tasks, size, overlap), self._settings.deadline_s)
 
     # -- asking the provider
 
@@ -321,3 +319,12 @@ class Pipeline:
 
     def _delay_s(self, task: ClaimedTask) -> float:
         return self._settings.backoff.delay_s(task.attempts)
+
+
+async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
+    wanted = threading.Event()
+    wanted.set()
+    try:
+        return await asyncio.to_thread(plan_tasks, tasks, size, overlap, wanted.is_set)
+    finally:
+        wanted.clear()  # a thread cannot be cancelled, and the worker could not end before it
