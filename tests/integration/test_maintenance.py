@@ -99,7 +99,7 @@ async def test_many_rows_that_are_kept_are_not_looked_for_one_by_one(
            CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
            INSERT INTO notes SELECT id FROM embedding_tasks ORDER BY completed_at LIMIT 200"""
     )
-    spent = "SELECT pg_current_xact_id()::text::bigint"
+    spent = "SELECT txid_current()"
     before = await world.psql.fetchval(spent)
     with pytest.raises(RowsHeld) as held:
         await clean_up(world.pool, days=30, pause_s=0)

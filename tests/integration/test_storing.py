@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from embedq_worker.database.connections import Pool
+from embedq_worker.queue import claims
 from tests.support.content import queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -93,16 +95,25 @@ async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
     monkeypatch: pytest.MonkeyPatch,
     table: str,
 ) -> None:
+    judged = asyncio.Event()
+    locked = claims.locked
+
+    async def judge(pool: Pool) -> bool:
+        found = await locked(pool)
+        judged.set()
+        return found
+
+    monkeypatch.setattr(claims, "locked", judge)
     monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
     name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
     await queued_articles(connection, 1)
     async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
         tasks = await worker.pipeline.claim(1)
         async with connection.transaction():
             await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
             work = group.create_task(worker.pipeline.run(tasks))
-            await asyncio.sleep(1.5)
-            assert not work.done()
+            async with asyncio.timeout(30):
+                await judged.wait()
         assert (await work).outcomes == {"stored": 1}
     assert await attempts(connection) == [1]
