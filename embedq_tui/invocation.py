@@ -157,6 +157,20 @@ class Place(click.ParamType[C]):
             self.fail(f"{value!r} is not a cursor from a previous page", param, ctx)
 
 
+def after_option(parse: Callable[[str], Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Add --after, which continues a list after the previous page.
+
+    Args:
+        parse: Parses the cursor; raises ValueError if it is none.
+    """
+    return click.option(
+        "--after",
+        type=Place(parse),
+        metavar="CURSOR",
+        help="Continue after the previous page, from its `next`.",
+    )
+
+
 def operator_command(function: Callable[..., R]) -> Callable[..., R]:
     """Add --json, --env-file, --profile and --debug, which every command has.
 

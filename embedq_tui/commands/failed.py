@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, Place, operator_command
+from embedq_tui.invocation import Invocation, Number, after_option, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -31,12 +31,7 @@ DETAILED = 3
     show_default=True,
     help="Groups per page, largest first.",
 )
-@click.option(
-    "--after",
-    type=Place(GroupCursor.parse),
-    metavar="CURSOR",
-    help="Continue after the previous page, from its `next`.",
-)
+@after_option(GroupCursor.parse)
 @operator_command
 def command(invocation: Invocation, details: bool, limit: int, after: GroupCursor | None) -> None:
     """Show failed tasks, grouped by error.

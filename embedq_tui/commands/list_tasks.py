@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embedq_tui.filters.options import Chosen, chosen, filter_options
-from embedq_tui.invocation import Invocation, Number, Place, operator_command
+from embedq_tui.invocation import Invocation, Number, after_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -41,12 +41,7 @@ from embedq_worker.settings import Settings
     show_default=True,
     help="Tasks per page.",
 )
-@click.option(
-    "--after",
-    type=Place(Cursor.parse),
-    metavar="CURSOR",
-    help="Continue after the previous page, from its `next`.",
-)
+@after_option(Cursor.parse)
 @click.option(
     "--sort",
     type=click.Choice(["newest", "oldest", "next"]),

@@ -1,9 +1,11 @@
-"""A position in a paged list: what is listed, in which order, and the pages that led there."""
+"""Paged lists: a position in one (what is listed, in which order, the pages that led there), and its keys."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Generic, Self, TypeVar
+
+from textual.binding import Binding
 
 from embedq_worker.queue.selection import Direction
 
@@ -48,3 +50,34 @@ class View(Generic[F, C]):
     def turned(self) -> Self:
         """The first page in the opposite order."""
         return replace(self.first(), direction="oldest" if self.direction == "newest" else "newest")
+
+
+def page_keys(screen: str) -> tuple[Binding, ...]:
+    """The keys that turn the pages of a list by its action ``page``; the line above the list shows them.
+
+    Args:
+        screen: Name of the screen, with which the names of the keys begin.
+    """
+    return (
+        Binding(
+            "right_square_bracket",
+            "page(1)",
+            "Next",
+            key_display="]",
+            show=False,
+            id=f"{screen}.next",
+            tooltip="Next page",
+        ),
+        Binding(
+            "left_square_bracket",
+            "page(-1)",
+            "Previous",
+            key_display="[",
+            show=False,
+            id=f"{screen}.previous",
+            tooltip="Previous page",
+        ),
+        Binding(
+            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id=f"{screen}.first"
+        ),
+    )

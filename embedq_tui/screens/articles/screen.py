@@ -42,7 +42,7 @@ from embedq_tui.screens.articles.render import (
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
-from embedq_tui.screens.paging import View
+from embedq_tui.screens.paging import View, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
 from embedq_worker.errors import EmbedqError
@@ -66,27 +66,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
             id="articles.search",
             tooltip="Search the articles by meaning",
         ),
-        Binding(
-            "right_square_bracket",
-            "page(1)",
-            "Next",
-            key_display="]",
-            tooltip="Next page",
-            show=False,
-            id="articles.next",
-        ),
-        Binding(
-            "left_square_bracket",
-            "page(-1)",
-            "Previous",
-            key_display="[",
-            show=False,
-            tooltip="Previous page",
-            id="articles.previous",
-        ),
-        Binding(
-            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="articles.first"
-        ),
+        *page_keys("articles"),
         Binding("tab", "state(1)", "Next state", show=False, id="articles.state_next"),
         Binding("shift+tab", "state(-1)", "Previous state", show=False, id="articles.state_before"),
         Binding("o", "order", "Order", show=False, id="articles.order", tooltip="Sort by newest or oldest"),

@@ -29,7 +29,7 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
-from embedq_tui.screens.paging import View
+from embedq_tui.screens.paging import View, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import EmbedqError
@@ -63,27 +63,7 @@ class FailuresScreen(TaskTableScreen):
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll the details down"),
         Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll the details up"),
         Binding("t", "span", "Trend", id="failures.span", tooltip="Trend over the last hour, day or week"),
-        Binding(
-            "right_square_bracket",
-            "page(1)",
-            "Next",
-            key_display="]",
-            tooltip="Next page",
-            show=False,
-            id="failures.next",
-        ),
-        Binding(
-            "left_square_bracket",
-            "page(-1)",
-            "Previous",
-            key_display="[",
-            tooltip="Previous page",
-            show=False,
-            id="failures.previous",
-        ),
-        Binding(
-            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="failures.first"
-        ),
+        *page_keys("failures"),
         Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
         Binding(
             "Y", "copy_group", show=False, id="failures.copy_group", tooltip="Copy the group's fingerprint"

@@ -16,6 +16,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
+from embedq_tui.screens.paging import page_keys
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.listing import TaskView
 from embedq_tui.screens.tasks.questions import Matching, TaskList
@@ -40,25 +41,7 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
 
     MODE = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "right_square_bracket",
-            "page(1)",
-            "Next",
-            key_display="]",
-            show=False,  # shown in the line above the list
-            tooltip="Next page",
-            id="tasks.next",
-        ),
-        Binding(
-            "left_square_bracket",
-            "page(-1)",
-            "Previous",
-            key_display="[",
-            show=False,
-            tooltip="Previous page",
-            id="tasks.previous",
-        ),
-        Binding("left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id="tasks.first"),
+        *page_keys("tasks"),
         Binding(
             "s",
             "sort",
