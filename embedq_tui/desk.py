@@ -77,8 +77,7 @@ class Desk:
         if self._supervisor is None:
             from embedq_tui.supervisor.supervisor import Supervisor
 
-            settings = self.session.settings
-            self._supervisor = Supervisor(settings, self.options.worker, on_change=self._on_change)
+            self._supervisor = Supervisor(self.session.settings, on_change=self._on_change)
         return self._supervisor
 
     def tell_turned(self) -> None:

@@ -22,7 +22,6 @@ from embedq_worker.waits import beside
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
     from embedq_tui.supervisor.left import LeftWorker
-    from embedq_tui.supervisor.types import WorkerOptions
     from embedq_worker.settings import Settings
 
 
@@ -46,7 +45,7 @@ def open_console(
     env_file: Path | None = None,
     read_only: bool = False,
     settings: Settings | None = None,
-    worker: WorkerOptions | None = None,
+    worker: bool = False,
     companion: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Show the console until the operator quits.
@@ -56,7 +55,7 @@ def open_console(
         env_file: Settings file given on the command line.
         read_only: Disable every action that changes data.
         settings: Use these instead of loading any.
-        worker: Start a supervised worker with these options at once.
+        worker: Start a supervised worker at once.
         companion: A coroutine to run beside the console until it ends.
 
     Returns:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from embedq_tui.profiles import Profiles
-
-if TYPE_CHECKING:
-    from embedq_tui.supervisor.types import WorkerOptions
 
 
 class Options(NamedTuple):
@@ -21,7 +18,7 @@ class Options(NamedTuple):
         profiles: Databases by name.
         env_file: Settings file given on the command line.
         keymap: Custom keys by binding id.
-        worker: Start a worker with these options at once; None to wait for the operator.
+        worker: Start a worker at once instead of waiting for the operator.
         companion: A coroutine to run beside the console until it ends.
     """
 
@@ -30,5 +27,5 @@ class Options(NamedTuple):
     profiles: Profiles | None = None
     env_file: Path | None = None
     keymap: Mapping[str, str] | None = None
-    worker: WorkerOptions | None = None
+    worker: bool = False
     companion: Callable[[], Coroutine[Any, Any, None]] | None = None

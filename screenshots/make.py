@@ -22,7 +22,6 @@ from embedq_tui.console.app import Console
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering.picture import settled
-from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.configuration import load_settings
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy
@@ -104,9 +103,8 @@ async def _prepare(settings: Settings) -> None:
 @asynccontextmanager
 async def _console(settings: Settings, size: tuple[int, int], busy_s: float) -> AsyncIterator[Pilot[int]]:
     """The console, with a worker of its own that has been busy for so many seconds."""
-    options = Options(
-        BY, worker=WorkerOptions(concurrency=2, batch_size=4), companion=partial(keep_busy, settings, BY)
-    )
+    options = Options(BY, worker=True, companion=partial(keep_busy, settings, BY))
+    settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4})
     app = Console(settings, Profile(environment="demo"), options)
     async with app.run_test(size=size, notifications=True) as pilot:
         await asyncio.sleep(busy_s)

@@ -18,7 +18,6 @@ from embedq_tui.commands.status import look, status_lines
 from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import count, print_json, say, say_wrapped
-from embedq_tui.supervisor.types import WorkerOptions
 from embedq_worker.configuration import NO_FILE, environment_of
 from embedq_worker.content.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy
@@ -123,8 +122,8 @@ def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> Ex
     asyncio.run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
     say("Opening the console; press q to quit")
     companion = partial(keep_busy, settings, operator()) if busy else None
-    worker = WorkerOptions(concurrency=2, batch_size=4)
-    return ExitCode(open_console(settings=settings, worker=worker, companion=companion))
+    settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4})
+    return ExitCode(open_console(settings=settings, worker=True, companion=companion))
 
 
 async def _prepare(

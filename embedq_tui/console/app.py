@@ -93,7 +93,7 @@ class Console(App[int]):
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
         self.set_interval(1.0, self._tick)
-        if self.options.worker is not None:
+        if self.options.worker:
             self.run_worker(self.desk.supervisor.start(), group="supervisor", exit_on_error=False)
         if self.options.companion is not None:
             self.run_worker(self.options.companion(), group="companion", exit_on_error=False)

@@ -81,13 +81,10 @@ class WorkerChild:
         ]
 
     @classmethod
-    async def start(
-        cls, arguments: Sequence[str], environment: Mapping[str, str], listeners: Listeners
-    ) -> WorkerChild:
+    async def start(cls, environment: Mapping[str, str], listeners: Listeners) -> WorkerChild:
         """Start a worker.
 
         Args:
-            arguments: For `embedq-worker`; visible to everybody on the host.
             environment: The complete environment, including settings and secrets.
             listeners: The callbacks.
 
@@ -98,7 +95,7 @@ class WorkerChild:
         with its:
             line = await asyncio.open_connection(sock=ours)
             try:
-                return cls(_spawn(arguments, environment, its.fileno()), line, listeners)
+                return cls(_spawn(environment, its.fileno()), line, listeners)
             except BaseException:
                 line[1].close()
                 raise
@@ -198,14 +195,11 @@ class WorkerChild:
         self._ended.set()
 
 
-def _spawn(
-    arguments: Sequence[str], environment: Mapping[str, str], lifeline: int
-) -> subprocess.Popen[bytes]:
+def _spawn(environment: Mapping[str, str], lifeline: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *(sys.executable, "-P", "-m", "embedq_worker"),
             *("--lifeline", str(lifeline), "--env-file", str(NO_FILE)),
-            *arguments,
         ],
         env=dict(environment),
         bufsize=0,

@@ -23,14 +23,7 @@ from embedq_tui.invocation import operator
 from embedq_tui.supervisor.left import LeftWorker, log_of
 from embedq_tui.supervisor.log import LogRing
 from embedq_tui.supervisor.process import Listeners, WorkerChild
-from embedq_tui.supervisor.types import (
-    LastExit,
-    Patience,
-    WorkerOptions,
-    WorkerState,
-    arguments,
-    overrides,
-)
+from embedq_tui.supervisor.types import LastExit, Patience, WorkerState
 from embedq_worker.configuration import environment_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
@@ -60,12 +53,10 @@ class Supervisor:
 
     Args:
         settings: Passed on to the worker, including secrets.
-        options: See `WorkerOptions`.
         on_change: Called in the event loop when state or log changed, at most every `NEWS_EVERY_S`.
         patience: See `Patience`.
 
     Attributes:
-        options: Used at the next start.
         state: See `WorkerState`.
         reason: Why it is in this state, in one line; empty if the operator asked for it.
         worker_id: Id in `embedq_workers`, once known; kept until the next start.
@@ -79,12 +70,10 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        options: WorkerOptions | None = None,
         *,
         on_change: Callable[[], None] = lambda: None,
         patience: Patience | None = None,
     ) -> None:
-        self.options = options or WorkerOptions()
         self.state = WorkerState.OFF
         self.reason = ""
         self.worker_id: UUID | None = None
@@ -93,7 +82,8 @@ class Supervisor:
         self.crashes = 0
         self.restart_at: float | None = None
         self.log = LogRing()
-        self._settings = settings
+        # Log lines that can be read, and without colours, as it writes to no terminal.
+        self._settings = settings.model_copy(update={"log_format": "text"})
         self._on_change = on_change
         self._patience = patience or Patience()
         self._child: WorkerChild | None = None
@@ -101,7 +91,6 @@ class Supervisor:
         self._urgency = _Urgency.NONE
         self._stirred = asyncio.Event()
         self._launched = asyncio.Event()
-        self._run_from = 0
         self._news: asyncio.TimerHandle | None = None
 
     @property
@@ -233,13 +222,9 @@ class Supervisor:
             How it ended; None if no process could be started.
         """
         self.worker_id = None
-        self._run_from = self.log.next_number
         listeners = Listeners(self._heard, self._started, self._stirred.set)
-        settings = self._settings.model_copy(update=overrides(self.options))
         try:
-            child = await WorkerChild.start(
-                arguments(self.options), environment_of(settings, os.environ), listeners
-            )
+            child = await WorkerChild.start(environment_of(self._settings, os.environ), listeners)
         except OSError as error:
             self._say(f"the process could not be started: {error.strerror or error}")
             self._launched.set()
@@ -251,8 +236,8 @@ class Supervisor:
         await self._see_out(child)
         await child.let_go()
         self._child = None
-        own = [line.text for line in self.log.since(self._run_from) if not line.ours]
-        ended = LastExit.of(child, asked=self._urgency > _Urgency.NONE, lines=own)
+        assert child.returncode is not None
+        ended = LastExit(child.returncode, monotonic() - child.started_at)
         self._say(f"worker {child.pid} ended: {ended.describe()}")
         self.last_exit = ended
         return ended

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from embedq_tui.supervisor.supervisor import Supervisor
-from embedq_tui.supervisor.types import Patience, WorkerOptions, WorkerState
+from embedq_tui.supervisor.types import Patience, WorkerState
 from embedq_worker.backoff import Backoff
 from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, until_tasks
@@ -39,10 +39,10 @@ def settings_of(database: Database, stub: ProviderStub, **values: Any) -> Settin
 class Watched:
     """A supervisor, and what it reported."""
 
-    def __init__(self, settings: Settings, patience: Patience = QUICK, **options: Any) -> None:
+    def __init__(self, settings: Settings, patience: Patience = QUICK) -> None:
         self.states: list[WorkerState] = []
-        chosen = WorkerOptions(**{"batch_size": 5, "concurrency": 2} | options)
-        self.supervisor = Supervisor(settings, chosen, on_change=self._changed, patience=patience)
+        settings = settings.model_copy(update={"batch_size": 5, "concurrency": 2})
+        self.supervisor = Supervisor(settings, on_change=self._changed, patience=patience)
 
     def _changed(self) -> None:
         if not self.states or self.states[-1] is not self.supervisor.state:
@@ -68,8 +68,8 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(settings: Settings, patience: Patience = QUICK, **options: Any) -> AsyncIterator[Watched]:
-    made = Watched(settings, patience, **options)
+async def watched(settings: Settings, patience: Patience = QUICK) -> AsyncIterator[Watched]:
+    made = Watched(settings, patience)
     try:
         yield made
     finally:

@@ -9,14 +9,14 @@ import asyncio
 import sys
 
 from embedq_tui.supervisor.supervisor import Supervisor
-from embedq_tui.supervisor.types import WorkerOptions, WorkerState
+from embedq_tui.supervisor.types import WorkerState
 from embedq_worker.configuration import NO_FILE, load_settings
 
 
 async def _main() -> None:
     changed = asyncio.Event()
-    options = WorkerOptions(batch_size=5, concurrency=2, log_level="debug")
-    supervisor = Supervisor(load_settings(NO_FILE), options, on_change=changed.set)
+    settings = load_settings(NO_FILE, batch_size=5, concurrency=2, log_level="debug")
+    supervisor = Supervisor(settings, on_change=changed.set)
     await supervisor.start()
     while supervisor.state is not WorkerState.RUNNING:
         await changed.wait()
