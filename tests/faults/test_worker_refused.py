@@ -21,6 +21,10 @@ SICK = {
     "58030": "could not read block 7: Input/output error",
     "55P03": "canceling statement due to lock timeout",
     "25P04": "terminating connection due to transaction timeout",
+    "57014": "canceling statement due to statement timeout",
+    "XX000": "cache lookup failed for relation 7",
+    "XX002": "could not find the left sibling of block 7",
+    "42P01": "the relation that a trigger uses does not exist",
 }
 
 

@@ -6,8 +6,6 @@ import asyncio
 
 import pytest
 
-from embedq_worker.database.connections import Pool
-from embedq_worker.queue import claims
 from tests.support.content import queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -86,34 +84,37 @@ async def test_a_batch_that_the_database_does_not_store_in_time_is_stored_task_b
 
 
 @pytest.mark.parametrize(
-    "table", ["embeddings", "embedq_articles", "performance_metrics", "embedq_count_deltas"]
+    "hold_up", ["LOCK TABLE embeddings IN SHARE MODE", "SELECT FROM embeddings FOR UPDATE"]
 )
-async def test_a_statement_timeout_charges_nobody_while_a_table_is_locked(
-    database: Database,
-    connection: Connection,
-    stub: ProviderStub,
-    monkeypatch: pytest.MonkeyPatch,
-    table: str,
+async def test_a_statement_timeout_charges_nobody_while_another_session_holds_a_lock(
+    database: Database, connection: Connection, stub: ProviderStub, hold_up: str
 ) -> None:
-    judged = asyncio.Event()
-    locked = claims.locked
-
-    async def judge(pool: Pool) -> bool:
-        found = await locked(pool)
-        judged.set()
-        return found
-
-    monkeypatch.setattr(claims, "locked", judge)
-    monkeypatch.setattr("embedq_worker.database.failures._CONFLICT_TRIES", 1)
+    articles = await queued_articles(connection, 1)
     name = await connection.fetchval("SELECT current_database()")
     await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
-    await queued_articles(connection, 1)
-    async with bench(database, stub) as worker, asyncio.TaskGroup() as group:
+    async with bench(database, stub, patience_s=3.0) as worker:
+        await worker.work()
+        await connection.execute("UPDATE articles SET content = content || ' more'")
+        await connection.execute("DELETE FROM embedding_tasks")
+        await queue_tasks(connection, articles)
         tasks = await worker.pipeline.claim(1)
-        async with connection.transaction():
-            await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
-            work = group.create_task(worker.pipeline.run(tasks))
-            async with asyncio.timeout(30):
-                await judged.wait()
-        assert (await work).outcomes == {"stored": 1}
-    assert await attempts(connection) == [1]
+        async with asyncio.timeout(30), connection.transaction():
+            await connection.execute(hold_up)
+            assert (await worker.pipeline.run(tasks)).outcomes == {"requeued": 1}
+        assert not worker.pipeline.in_hand
+        assert await attempts(connection) == [0]
+        assert await worker.work_off() == {"stored": 1}
+
+
+async def test_a_text_that_no_statement_timeout_lets_through_is_not_charged_either(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(SLOW.format(1))
+    await queued_articles(connection, 1)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
+    async with bench(database, stub, patience_s=3.0) as worker, asyncio.timeout(30):
+        assert await worker.work() == {"requeued": 1}
+        assert await attempts(connection) == [0]
+        await connection.execute("DROP TRIGGER slow ON embeddings")
+        assert await worker.work_off() == {"stored": 1}

@@ -158,7 +158,7 @@ def one_line(error: BaseException) -> str:
 
 _SICK = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
+    asyncpg.OperatorInterventionError,  # also a statement_timeout
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,  # the disk cannot be read or written
     asyncpg.ReadOnlySQLTransactionError,
@@ -168,6 +168,15 @@ _SICK = (
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,
+)
+_OF_THE_DATA = (
+    asyncpg.DataError,  # class 22: a value or a character that the database cannot hold
+    asyncpg.IntegrityConstraintViolationError,  # class 23
+    asyncpg.WithCheckOptionViolationError,  # class 44
+    asyncpg.ProgramLimitExceededError,  # class 54: too large, such as for an index
+    asyncpg.PLPGSQLError,  # class P0: a trigger does not want it
+    ValueError,  # asyncpg cannot encode it
+    OverflowError,
 )
 _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
@@ -180,7 +189,16 @@ _CONFLICT_TRIES = 8
 def is_sick(error: BaseException) -> bool:
     """Whether the database is at fault rather than the call, so that `persist` would retry it for ever."""
     # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
-    return isinstance(error, _SICK) and not isinstance(error, (asyncpg.QueryCanceledError, ValueError))
+    return isinstance(error, _SICK) and not isinstance(error, ValueError)
+
+
+def is_of_the_data(error: BaseException) -> bool:
+    """Whether an error may be the fault of what was to be stored.
+
+    Any other is of the server, its schema, its settings or its other sessions, and would meet another text
+    too: no task is to be charged for it.
+    """
+    return isinstance(error, _OF_THE_DATA)
 
 
 async def persist(
@@ -191,9 +209,9 @@ async def persist(
 ) -> T:
     """Retry a call until the database answers it.
 
-    While the database is unreachable, read-only, locked, or out of disk or other resources, the call is
-    retried for ever with backoff; cancel the caller to end that. A conflict and a cancelled statement are
-    retried a few times. A call may have taken effect although its answer was lost, so it must be idempotent.
+    While the database is unreachable, read-only, locked, out of disk or other resources, or cancels the
+    statement, the call is retried for ever with backoff; cancel the caller to end that. A conflict is retried
+    a few times. A call may have taken effect although its answer was lost, so it must be idempotent.
 
     Args:
         call: Makes the call; called once per attempt.

@@ -26,17 +26,6 @@ HEADING_SEPARATOR = "\x1f"
 _CHUNK_WITHIN_S = 0.1
 """Seconds a completion may take for each chunk: a vector index that is not in memory is slow to grow."""
 
-_LOCKED_BY_COMPLETION = (
-    "articles",
-    "embeddings",
-    "embedq_articles",
-    "embedding_tasks",
-    "embedding_audit_logs",
-    "performance_metrics",
-    "embedq_count_deltas",
-)
-"""Tables in which a completion locks or writes rows: sql/008_complete, and sql/009_counts by its triggers."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -291,21 +280,6 @@ async def complete(
         timeout=COMMAND_TIMEOUT_S + _CHUNK_WITHIN_S * len(chunks.article),
     )
     return {row["task_id"]: row["outcome"] for row in rows}
-
-
-async def locked(pool: Pool) -> bool:
-    """Whether a session holds a lock that keeps others from writing to one of the tables of a completion."""
-    return bool(
-        await pool.fetchval(
-            """SELECT EXISTS (
-                   SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-                   WHERE datname = current_database() AND granted
-                     AND relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
-                     AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-                                  'AccessExclusiveLock'))""",
-            _LOCKED_BY_COMPLETION,
-        )
-    )
 
 
 async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict[UUID, str]:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
-from embedq_worker.database.failures import EXPECTED_ERRORS, one_line, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS, is_of_the_data, one_line, persist
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import breaker, claims, fleet
@@ -174,15 +174,17 @@ class Pipeline:
         return report
 
     async def fail(self, tasks: Sequence[ClaimedTask], error: BaseException) -> BatchReport:
-        """Return tasks that hit a bug of embedq, with the stack trace."""
+        """Return tasks that hit a bug, with the stack trace; what the database refuses is none."""
         report = BatchReport()
         detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
+        if isinstance(error, EXPECTED_ERRORS) and not is_of_the_data(error):
+            returns = [Return(task, ReturnKind.RELEASE, line, delay_s=1.0) for task in left]
+        else:
+            returns = [self._failed_attempt(task, line, detail, len(left)) for task in left]
         try:
-            await self._give_back(
-                [self._failed_attempt(task, line, detail, len(left)) for task in left], report
-            )
+            await self._give_back(returns, report)
         except EXPECTED_ERRORS:
             # The database refuses that too. No longer held here, these claims will soon be disowned.
             self._settled({task.id: "lost" for task in left}, report)

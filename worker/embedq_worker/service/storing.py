@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from math import inf
 from time import monotonic
 from typing import TypeVar
@@ -14,7 +15,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
-from embedq_worker.database.failures import EXPECTED_ERRORS, is_sick, one_line, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS, is_of_the_data, is_sick, one_line, persist
 from embedq_worker.errors import SchemaError
 from embedq_worker.queue import claims
 from embedq_worker.queue.claims import Completion, Return, ReturnKind, Scope
@@ -28,6 +29,8 @@ CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds; the task of an article locked for longer is returned."""
 
+_REFUSED = Backoff(0.1, 5.0)
+
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
@@ -37,11 +40,12 @@ _LOCK_S = 3.0
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    """Completions on their way into the database."""
+    """Completions on their way into the database; `refused` if it refused one of them in the last try."""
 
     settled: Callable[[Mapping[UUID, str]], None]
     ends: float
     returns: list[Return] = field(default_factory=list)
+    refused: bool = False
     reason: str = "the article, or a table, is locked by another session"
 
 
@@ -92,12 +96,13 @@ class Storing:
         batch = _Batch(settled, monotonic() + self._patience_s)
         left = list(completions)
         try:
-            for tries in range(CONTENTION_TRIES):
+            for tries in count(1):
+                batch.refused = False
                 contended = await self._store(left, batch, within_s=min(TOGETHER_S, self._patience_s / 2))
                 left = [item for item in left if item.task.id in contended]
-                if not left or monotonic() > batch.ends:
+                if not left or monotonic() > batch.ends or (tries >= CONTENTION_TRIES and not batch.refused):
                     break
-                await asyncio.sleep(CONTENTION.delay_s(tries))
+                await asyncio.sleep((_REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
         finally:
             self._refusals.ended(batch)
         released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=1.0) for item in left]
@@ -133,23 +138,19 @@ class Storing:
 
     async def _refused(self, completion: Completion, error: BaseException, batch: _Batch) -> set[UUID]:
         task = completion.task
-        if is_sick(error):
-            self._refusals.refused(batch, error)
-            if not isinstance(error, asyncpg.LockNotAvailableError):
-                batch.reason = f"the database does not store the embeddings: {one_line(error)}"
-            return {task.id}
-        await self._persist(self._require_same_ground, batch)
-        # A statement_timeout may strike while another session, such as a CREATE INDEX, holds a lock.
-        if isinstance(error, asyncpg.QueryCanceledError) and await self._persist(self._is_locked, batch):
-            return {task.id}
-        text = f"the database rejects the embeddings: {one_line(error)}"
-        batch.returns.append(
-            Return(task, ReturnKind.RETRY, text, delay_s=self._backoff.delay_s(task.attempts))
-        )
-        return set()
-
-    async def _is_locked(self) -> bool:
-        return await claims.locked(self._pool)
+        if not is_sick(error):
+            await self._persist(self._require_same_ground, batch)
+        if is_of_the_data(error):
+            text = f"the database rejects the embeddings: {one_line(error)}"
+            batch.returns.append(
+                Return(task, ReturnKind.RETRY, text, delay_s=self._backoff.delay_s(task.attempts))
+            )
+            return set()
+        batch.refused = True
+        self._refusals.refused(batch, error)
+        if not isinstance(error, asyncpg.LockNotAvailableError):
+            batch.reason = f"the database does not store the embeddings: {one_line(error)}"
+        return {task.id}
 
     async def _require_same_ground(self) -> None:
         """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
