@@ -87,30 +87,20 @@ class InputRejected(ProviderError):
 
 
 class Provider(Protocol):
-    """A source of embeddings. One instance per process; safe for concurrent use by tasks of one loop."""
+    """A source of embeddings. One instance per process; safe for concurrent use by tasks of one loop.
 
-    @property
-    def model(self) -> str:
-        """Name stored with each vector: ``provider/model``, plus ``@dimensions`` if not the native ones.
+    Attributes:
+        model: Name stored with each vector: ``provider/model``, plus ``@dimensions`` if not the native ones.
+            Vectors with different names are never compared.
+        endpoint: Where requests go, without secrets; with `model` it is the key of the circuit breaker.
+        dimensions: Dimensions of a vector.
+        limits: Size limits of one request.
+    """
 
-        Vectors with different names are never compared.
-        """
-        ...
-
-    @property
-    def endpoint(self) -> str:
-        """Where requests go, without secrets; with ``model`` it is the key of the circuit breaker."""
-        ...
-
-    @property
-    def dimensions(self) -> int:
-        """Dimensions of a vector."""
-        ...
-
-    @property
-    def limits(self) -> RequestLimits:
-        """Size limits of one request."""
-        ...
+    model: str
+    endpoint: str
+    dimensions: int
+    limits: RequestLimits
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request.

@@ -46,8 +46,7 @@ class LocalProvider:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._dimensions = settings.dimensions
-        self._inputs = settings.request_inputs or _INPUTS
+        self.dimensions = settings.dimensions
         if find_spec("wordllama") is None:
             raise _not_installed()
         if settings.model != _MODEL:
@@ -55,34 +54,17 @@ class LocalProvider:
                 f"EMBEDDING_MODEL={settings.model}: the local provider only has {_MODEL}",
                 f"set EMBEDDING_MODEL={_MODEL}, or choose another EMBEDDING_PROVIDER",
             )
-        if self._dimensions not in _DIMENSIONS:
+        if self.dimensions not in _DIMENSIONS:
             raise ProviderMisconfigured(
-                f"EMBEDDING_DIMENSIONS={self._dimensions}: {_MODEL} supports 64, 128 or 256",
+                f"EMBEDDING_DIMENSIONS={self.dimensions}: {_MODEL} supports 64, 128 or 256",
                 f"set EMBEDDING_DIMENSIONS={_NATIVE}",
             )
-        self._name = stored_model(settings)
+        self.model = stored_model(settings)
+        self.endpoint = "local"  # there is no server
+        # The model averages over words, so a text may have any length.
+        self.limits = RequestLimits(settings.request_inputs or _INPUTS, _NO_LIMIT)
         self._engine: Any = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedq-local")
-
-    @property
-    def model(self) -> str:
-        """Name stored with each vector."""
-        return self._name
-
-    @property
-    def endpoint(self) -> str:
-        """The word ``local``, as there is no server."""
-        return "local"
-
-    @property
-    def dimensions(self) -> int:
-        """Dimensions of a vector."""
-        return self._dimensions
-
-    @property
-    def limits(self) -> RequestLimits:
-        """The model averages over words, so a text may have any length."""
-        return RequestLimits(self._inputs, _NO_LIMIT)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts as unit vectors; see `Provider.embed`."""
@@ -95,7 +77,7 @@ class LocalProvider:
         """Load the model and embed one text; see `Provider.check`."""
         began = perf_counter()
         await self.embed(["embedq check"])
-        return CheckReport(self.model, self._dimensions, perf_counter() - began, "computed on this machine")
+        return CheckReport(self.model, self.dimensions, perf_counter() - began, "computed on this machine")
 
     async def aclose(self) -> None:
         """Wait for the current computation, and drop those that are waiting."""
@@ -104,7 +86,7 @@ class LocalProvider:
     def _compute(self, texts: list[str]) -> list[Vector]:
         """Runs in the provider's thread."""
         if self._engine is None:
-            self._engine = _load(self._dimensions)
+            self._engine = _load(self.dimensions)
         # The tokenizer does not accept lone surrogates.
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         vectors: dict[int, Vector] = {}

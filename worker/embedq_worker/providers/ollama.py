@@ -39,41 +39,24 @@ class OllamaProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._name = settings.model
-        self._model = stored_model(settings)
-        self._dimensions = settings.dimensions
+        self.model = stored_model(settings)
+        self.dimensions = settings.dimensions
         self._context = settings.context_tokens or _CONTEXT_TOKENS
-        self._inputs = settings.request_inputs or _INPUTS
+        # It accepts any number of texts, one after the other; small requests keep it responsive.
+        inputs = settings.request_inputs or _INPUTS
+        self.limits = RequestLimits(inputs, inputs * self._context)
         self._client = JsonClient(
             settings.ollama_base_url,
             setting="OLLAMA_BASE_URL",
             timeout_s=settings.request_timeout_ms / 1000,
         )
+        self.endpoint = self._client.endpoint
         self._pull = f"run `ollama pull {self._name}`, or check EMBEDDING_MODEL and OLLAMA_BASE_URL"
         self._remedies = Remedies(
             refused="the server requires credentials: add USER:PASSWORD@ to OLLAMA_BASE_URL",
             missing="is OLLAMA_BASE_URL the URL of an Ollama server, version 0.3 or later?",
             unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_CONTEXT_TOKENS fit it?",
         )
-
-    @property
-    def model(self) -> str:
-        """Name stored with each vector."""
-        return self._model
-
-    @property
-    def endpoint(self) -> str:
-        """Base URL without secrets."""
-        return self._client.endpoint
-
-    @property
-    def dimensions(self) -> int:
-        """Dimensions of a vector."""
-        return self._dimensions
-
-    @property
-    def limits(self) -> RequestLimits:
-        """Ollama accepts any number of texts, one after the other; small requests keep it responsive."""
-        return RequestLimits(self._inputs, self._inputs * self._context)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request; see `Provider.embed`."""
@@ -85,13 +68,13 @@ class OllamaProvider:
                 "truncate": False,
                 "options": {"num_ctx": self._context},
             },
-            limit=answer_limit(len(texts), self._dimensions),
+            limit=answer_limit(len(texts), self.dimensions),
         )
         if answer.status != 200:
             raise self._failure(answer)
         try:
             vectors = [vector_of(value) for value in _embeddings(answer.json())]
-            return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+            return checked(vectors, texts=len(texts), dimensions=self.dimensions, model=self.model)
         except BrokenAnswer as broken:
             raise self._client.broken(broken) from None
 
@@ -112,7 +95,7 @@ class OllamaProvider:
             raise self._client.broken(broken) from None
         await embed_check_text(self, self._remedies)
         detail = f"Ollama {self._client.scrub(version)} at {self.endpoint}"
-        return CheckReport(self.model, self._dimensions, perf_counter() - began, detail)
+        return CheckReport(self.model, self.dimensions, perf_counter() - began, detail)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -37,10 +37,11 @@ class OpenAIProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._name = settings.model
-        self._dimensions = settings.dimensions
-        self._model = stored_model(settings)
+        self.dimensions = settings.dimensions
+        self.model = stored_model(settings)
         self._asked = settings.dimensions_wanted if native_dimensions(settings) else None
-        self._inputs = settings.request_inputs or _INPUTS
+        # A compatible server may accept fewer texts than OpenAI (EMBEDDING_REQUEST_INPUTS).
+        self.limits = RequestLimits(settings.request_inputs or _INPUTS, _REQUEST_TOKENS)
         self._base64 = True
         key = settings.openai_api_key.get_secret_value().strip() if settings.openai_api_key else None
         self._client = JsonClient(
@@ -49,31 +50,12 @@ class OpenAIProvider:
             timeout_s=settings.request_timeout_ms / 1000,
             key=key,
         )
+        self.endpoint = self._client.endpoint
         self._remedies = Remedies(
             refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL",
             missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
             unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_DIMENSIONS fit it?",
         )
-
-    @property
-    def model(self) -> str:
-        """Name stored with each vector."""
-        return self._model
-
-    @property
-    def endpoint(self) -> str:
-        """Base URL without secrets."""
-        return self._client.endpoint
-
-    @property
-    def dimensions(self) -> int:
-        """Dimensions of a vector."""
-        return self._dimensions
-
-    @property
-    def limits(self) -> RequestLimits:
-        """The limits of OpenAI; a compatible server may accept fewer texts (EMBEDDING_REQUEST_INPUTS)."""
-        return RequestLimits(self._inputs, _REQUEST_TOKENS)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts in one request; see `Provider.embed`."""
@@ -86,7 +68,7 @@ class OpenAIProvider:
             raise self._failure(answer)
         try:
             vectors = _in_order(answer.json())
-            return checked(vectors, texts=len(texts), dimensions=self._dimensions, model=self.model)
+            return checked(vectors, texts=len(texts), dimensions=self.dimensions, model=self.model)
         except BrokenAnswer as broken:
             raise self._client.broken(broken) from None
 
@@ -94,7 +76,7 @@ class OpenAIProvider:
         """Embed one text; see `Provider.check`."""
         began = perf_counter()
         await embed_check_text(self, self._remedies)
-        return CheckReport(self.model, self._dimensions, perf_counter() - began, self.endpoint)
+        return CheckReport(self.model, self.dimensions, perf_counter() - began, self.endpoint)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -107,7 +89,7 @@ class OpenAIProvider:
         if self._asked is not None:
             payload["dimensions"] = self._asked
         return await self._client.post(
-            "/embeddings", payload, limit=answer_limit(len(texts), self._dimensions)
+            "/embeddings", payload, limit=answer_limit(len(texts), self.dimensions)
         )
 
     def _failure(self, answer: Answer) -> ProviderError:
