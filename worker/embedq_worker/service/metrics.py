@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from embedq_worker.database.connections import Pool
 from embedq_worker.service.pipeline import BatchReport
+
+if TYPE_CHECKING:
+    from embedq_worker.service.exposition import WorkerTelemetry
 
 
 @dataclass(slots=True)
@@ -35,32 +38,19 @@ class _Interval:
         return _Interval(began=self.began, **sums)
 
 
-class Recorder(Protocol):
-    """Another receiver of each measurement."""
-
-    def batch(self, report: BatchReport, seconds: float) -> None:
-        """Record a batch and the seconds it kept a slot busy."""
-
-    def claim(self, seconds: float, tasks: int) -> None:
-        """Record a claim and the number of tasks it returned."""
-
-    def resize(self, slots: int) -> None:
-        """Record a change of the number of concurrent batches."""
-
-
 class WorkerMetrics:
     """Adds up what a worker does.
 
     Args:
         worker: Its id, stored with each row.
         slots: Concurrent batches, against which utilization is measured.
-        recorder: Receives each measurement too.
+        telemetry: Receives each measurement too.
     """
 
-    def __init__(self, worker: UUID, slots: int, recorder: Recorder | None = None) -> None:
+    def __init__(self, worker: UUID, slots: int, telemetry: WorkerTelemetry | None = None) -> None:
         self._worker = worker
         self._slots = slots
-        self._recorder = recorder
+        self._telemetry = telemetry
         self._interval = _Interval()
 
     def batch(self, report: BatchReport, seconds: float) -> None:
@@ -72,21 +62,21 @@ class WorkerMetrics:
         for request in report.requests:
             now.requests += 1
             now.request_s += request.seconds
-        if self._recorder:
-            self._recorder.batch(report, seconds)
+        if self._telemetry:
+            self._telemetry.batch(report, seconds)
 
     def claim(self, seconds: float, tasks: int) -> None:
         """Add the seconds a claim took and the number of tasks it returned."""
         self._interval.claims += 1
         self._interval.claim_s += seconds
-        if self._recorder:
-            self._recorder.claim(seconds, tasks)
+        if self._telemetry:
+            self._telemetry.claim(seconds, tasks)
 
     def resize(self, slots: int) -> None:
         """Change the number of concurrent batches."""
         self._slots = slots
-        if self._recorder:
-            self._recorder.resize(slots)
+        if self._telemetry:
+            self._telemetry.resize(slots)
 
     async def write(self, pool: Pool) -> None:
         """Write a sample of the interval and begin the next; an idle interval writes only the depth.

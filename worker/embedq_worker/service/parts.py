@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from embedq_worker.database.connections import Pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
 from embedq_worker.providers.base import Provider
 from embedq_worker.queue.claims import Scope
-from embedq_worker.service.metrics import Recorder
 from embedq_worker.service.pipeline import Pipeline
 from embedq_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from embedq_worker.service.exposition import WorkerTelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Parts:
         scope: Who claims, and what.
         host: Where the worker runs.
         log: Log of the worker.
-        recorder: Receives each batch and claim.
+        telemetry: Its metrics for the metrics port, if it has one.
     """
 
     settings: Settings
@@ -36,4 +39,4 @@ class Parts:
     scope: Scope
     host: HostIdentity
     log: Log
-    recorder: Recorder | None = None
+    telemetry: WorkerTelemetry | None = None

@@ -94,7 +94,7 @@ async def run_worker(
             parts = await _parts(settings, pool, claimer, provider, scope, log)
             telemetry = _telemetry(settings, parts)
             service = Service(
-                replace(parts, recorder=telemetry),
+                replace(parts, telemetry=telemetry),
                 drain=drain,
                 shown_settings=_shown_settings(settings, provider, scope),
             )

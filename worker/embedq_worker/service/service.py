@@ -40,7 +40,7 @@ class Service:
         self._pipeline = parts.pipeline
         self._log = parts.log
         self.entered = asyncio.Event()
-        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.recorder)
+        self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.telemetry)
         self._notifier = Notifier(parts.pool)
         self._log_hearing = log_hearing(parts.log, parts.settings.worker_interval_ms)
         self._heartbeat = Heartbeat(

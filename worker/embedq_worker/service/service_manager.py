@@ -12,31 +12,18 @@ import socket
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from embedq_worker.waits import beside, first_of
+
+if TYPE_CHECKING:
+    from embedq_worker.service.service import Service
 
 STATUS_EVERY_S = 5.0
 """Seconds between two status messages; fewer if the watchdog requires it."""
 
 FAREWELL_S = 15.0
 """Added to the grace period, for returning tasks and deregistering."""
-
-
-class Subject(Protocol):
-    """The worker that is reported on."""
-
-    @property
-    def entered(self) -> asyncio.Event:
-        """Set when it is ready."""
-
-    @property
-    def ending(self) -> asyncio.Event:
-        """Set once it was told to stop."""
-
-    @property
-    def status(self) -> str:
-        """What it is doing, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +68,33 @@ class ServiceManager:
 
 @asynccontextmanager
 async def informed(
-    manager: ServiceManager | None, subject: Subject, *, grace_s: float
+    manager: ServiceManager | None, service: Service, *, grace_s: float
 ) -> AsyncIterator[None]:
     """Keep the manager informed for the duration of the block.
 
     Args:
         manager: None if there is none.
-        subject: The worker that runs in the block.
+        service: The worker that runs in the block.
         grace_s: Seconds it may take to stop; requested from the manager, whatever the unit says.
     """
     if manager is None:
         yield
         return
-    async with beside(_keep_informed(manager, subject, grace_s)):
+    async with beside(_keep_informed(manager, service, grace_s)):
         yield
 
 
-async def _keep_informed(manager: ServiceManager, subject: Subject, grace_s: float) -> None:
-    await subject.entered.wait()
-    manager.tell("READY=1", _status(subject))
-    while not subject.ending.is_set():
-        await first_of(subject.ending, timeout_s=manager.every_s)
-        manager.tell("WATCHDOG=1", _status(subject))
+async def _keep_informed(manager: ServiceManager, service: Service, grace_s: float) -> None:
+    await service.entered.wait()
+    manager.tell("READY=1", _status(service))
+    while not service.ending.is_set():
+        await first_of(service.ending, timeout_s=manager.every_s)
+        manager.tell("WATCHDOG=1", _status(service))
     manager.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((grace_s + FAREWELL_S) * 1_000_000)}")
     while True:
-        manager.tell("WATCHDOG=1", _status(subject))
+        manager.tell("WATCHDOG=1", _status(service))
         await asyncio.sleep(manager.every_s)
 
 
-def _status(subject: Subject) -> str:
-    return "STATUS=" + " ".join(subject.status.split())[:300]
+def _status(service: Service) -> str:
+    return "STATUS=" + " ".join(service.status.split())[:300]
