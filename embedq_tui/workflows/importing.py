@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embedq_worker.content.articles import ImportCounts, ImportOptions, Item, StoredBatch, store_articles
+from embedq_worker.content.articles import ImportOptions, Item, StoredBatch, store_articles
 from embedq_worker.content.importing import MAX_FOLDER, ArticleDraft, Skipped, find_markdown, read_articles
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema.state import require_current
@@ -28,7 +28,7 @@ async def import_files(
     folder: str,
     options: ImportOptions,
     report: Callable[[StoredBatch], None],
-) -> ImportCounts:
+) -> None:
     """Read files and store them as articles, batch by batch.
 
     Args:
@@ -44,12 +44,9 @@ async def import_files(
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await require_current(connection)
-    counts = ImportCounts()
     items = await asyncio.to_thread(_items, paths, folder)
     async for batch in store_articles(connection, items, options):
-        counts.add(batch)
         report(batch)
-    return counts
 
 
 def _items(paths: Sequence[Path], folder: str) -> Iterator[Item]:

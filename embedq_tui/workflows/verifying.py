@@ -9,7 +9,7 @@ from embedq_tui.output import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, Plan
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.integrity import overspent_tasks
+from embedq_worker.insights.failures import overspent_tasks
 from embedq_worker.queue.counts import Drift, count_drift, repair_counts
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import Problem

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,12 +113,13 @@ def split_markdown(
     return chunks
 
 
-def count_words(text: str) -> int:
+def count_words(text: str, start: int = 0, end: int = sys.maxsize) -> int:
     """Count words as for the size of chunks; the module describes what a word is.
 
     White space counts as one word per 16 consecutive characters, shorter runs not at all.
     """
-    return _count_words(text, 0, len(text))
+    # Not findall: on a text of megabytes it would keep every other thread waiting for seconds.
+    return sum(1 for _ in _WORD.finditer(text, start, end))
 
 
 def embedding_input(title: str, chunk: Chunk) -> str:
@@ -165,12 +167,7 @@ def _sections(body: str, headings: Iterable[Heading]) -> Iterator[_Section]:
 
 
 def _section(body: str, start: int, end: int, level: int, path: tuple[str, ...]) -> _Section:
-    return _Section(start, end, level, path, words=_count_words(body, start, end))
-
-
-def _count_words(text: str, start: int, end: int) -> int:
-    # Not findall: on a text of megabytes it would keep every other thread waiting for seconds.
-    return sum(1 for _ in _WORD.finditer(text, start, end))
+    return _Section(start, end, level, path, words=count_words(body, start, end))
 
 
 def _merged(sections: Iterable[_Section], size: int) -> Iterator[_Section]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from embedq_worker.database.failures import EXPECTED_ERRORS
+
 if TYPE_CHECKING:
     _Pool = asyncpg.Pool[asyncpg.Record]
 else:
@@ -28,7 +30,5 @@ class PatientPool(_Pool):
 
         A connection that cannot be released is no error: asyncpg has terminated it and will open another.
         """
-        with suppress(
-            asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
-        ):
+        with suppress(*EXPECTED_ERRORS):
             await super().release(connection, timeout=RELEASE_WITHIN_S if timeout is None else timeout)

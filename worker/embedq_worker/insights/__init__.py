@@ -2,10 +2,9 @@
 
 Modules: `overview` (counts, workers, providers), `pace` (rates from successive overviews), `health` (what is
 wrong; `vitals` are its figures), `metrics` (throughput and times), `stats`, `failures` (with `advice`),
-`stuck`, `integrity` (what another program left behind), `doctor` (could a worker work here), `access` (may an
-operator act here), `models` (which vectors there are), `tasks` and `articles` (lists of any size), `coverage`
-(how many are embedded), `detail` (one task, one article), `audit` and `audit_tail` (the log, and what is new
-in it; `events` are its rows).
+`stuck`, `doctor` (could a worker work here), `access` (may an operator act here), `models` (which vectors
+there are), `tasks` and `articles` (lists of any size), `coverage` (how many are embedded), `detail` (one
+task, one article), `audit` and `audit_tail` (the log, and what is new in it; `events` are its rows).
 
 Each takes a connection and returns immutable values. Texts in them are as stored; whoever shows them must
 make them printable. Database errors are passed on: asyncpg.PostgresError, OSError, TimeoutError, see

@@ -1,4 +1,4 @@
-"""Failed tasks, grouped by error."""
+"""Failed tasks, grouped by error, and those with more attempts than allowed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
+from embedq_worker.queue.counts import COUNTING_S
 from embedq_worker.queue.selection import PLAN
 
 COUNTED_OF_BAR = 2_000
@@ -130,7 +131,7 @@ async def failures(
         at=total["at"],
         failed=total["failed"],
         groups=tuple(_group(row, total["failed"], tasks) for row in rows[:limit]),
-        next=_place(rows[limit - 1]) if len(rows) > limit else None,
+        next=GroupCursor(rows[limit - 1]["n"], rows[limit - 1]["fingerprint"]) if len(rows) > limit else None,
     )
 
 
@@ -184,10 +185,6 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
     WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
     ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
 """
-
-
-def _place(row: asyncpg.Record) -> GroupCursor:
-    return GroupCursor(row["n"], row["fingerprint"])
 
 
 def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) -> FailureGroup:
@@ -278,3 +275,17 @@ FROM (SELECT DISTINCT fingerprint FROM unnest($1::text[]) AS u(fingerprint)) AS 
      generate_series(1, $4::int) AS b(back)
 ORDER BY g.fingerprint, b.back DESC
 """
+
+
+async def overspent_tasks(connection: Connection) -> int:
+    """Count failed tasks with more attempts than max_attempts, as another program's worker leaves them.
+
+    Args:
+        connection: To the migrated database.
+    """
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM embedding_tasks WHERE status = 'failed' AND attempts > max_attempts",
+            timeout=COUNTING_S,
+        )
+    )

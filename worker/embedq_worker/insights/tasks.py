@@ -164,24 +164,22 @@ def _part(columns: str, branch: Branch, beyond: str, direction: Order, size_at: 
                 ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
 
 
-COLUMNS = """t.id, t.article_id, t.slug AS task_slug, coalesce(t.operation, '') AS operation,
-    coalesce(t.priority, '') AS priority, coalesce(t.status, '') AS status,
-    coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
-    t.created_at, t.scheduled_at, t.processed_at, t.completed_at, coalesce(t.error_message, '') AS error,
-    CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""
-
-
 def cut(longest: str) -> str:
-    """`COLUMNS` with errors truncated in the database to bound the size of a page.
+    """Columns of a task, with errors truncated in the database to bound the size of a page.
 
     Args:
         longest: Placeholder of the parameter with the number of characters.
     """
-    return COLUMNS.replace("t.error_message", f"left(t.error_message, {longest})")
+    return f"""t.id, t.article_id, t.slug AS task_slug, coalesce(t.operation, '') AS operation,
+    coalesce(t.priority, '') AS priority, coalesce(t.status, '') AS status,
+    coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
+    t.created_at, t.scheduled_at, t.processed_at, t.completed_at,
+    coalesce(left(t.error_message, {longest}), '') AS error,
+    CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""
 
 
 def task_of(row: asyncpg.Record) -> TaskRow:
-    """A task from `COLUMNS` and ``slug``."""
+    """A task from the columns of `cut` and ``slug``."""
     times = {"pending": "scheduled_at", "processing": "processed_at"}
     return TaskRow(
         id=row["id"],

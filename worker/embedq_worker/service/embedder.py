@@ -160,7 +160,8 @@ class _Call:
 
     async def embed(self, texts: Sequence[str]) -> None:
         distinct = dict.fromkeys(texts)
-        self.outcomes.update((text, _empty()) for text in distinct if not text.strip())
+        empty = InputRejected("the text is empty")
+        self.outcomes.update((text, empty) for text in distinct if not text.strip())
         to_send = [text for text in distinct if text not in self.outcomes]
         requests = pack(to_send, self._provider.limits)
         if len(requests) == 1:  # without a task, so that it is sent before others that wait for their turn
@@ -297,7 +298,3 @@ def _mean(weighted: Sequence[tuple[int, Vector]]) -> Vector:
 
 def _norm(vector: Iterable[float]) -> float:
     return sqrt(sum(component * component for component in vector))
-
-
-def _empty() -> InputRejected:
-    return InputRejected("the text is empty")

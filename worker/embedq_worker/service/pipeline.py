@@ -314,13 +314,11 @@ class Pipeline:
         """End an attempt; in a batch, any task may be the cause, so each is first retried alone."""
         if batch_size > 1:
             return Return(task, ReturnKind.ISOLATE, error, detail)
-        return Return(task, ReturnKind.RETRY, error, detail, delay_s=self._delay_s(task))
+        delay_s = self._settings.backoff.delay_s(task.attempts)
+        return Return(task, ReturnKind.RETRY, error, detail, delay_s=delay_s)
 
     def _late(self, what: str) -> str:
         return f"not {what} within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
-
-    def _delay_s(self, task: ClaimedTask) -> float:
-        return self._settings.backoff.delay_s(task.attempts)
 
 
 async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
