@@ -271,11 +271,13 @@ async def test_a_provider_that_nobody_uses_any_more_explains_nothing(
         "ALTER TABLE embedding_tasks DISABLE TRIGGER embedq_count_update",
         "DROP TRIGGER embedq_count_insert ON embedding_tasks",
         "INSERT INTO embedq_count_deltas VALUES ('completed', 'low', -1)",
+        "SET session_replication_role = replica; DELETE FROM embedding_tasks; RESET session_replication_role",
     ],
 )
 async def test_counts_that_cannot_be_right(connection: Connection, database: Database, damage: str) -> None:
+    await queued_articles(connection, 1)
     await connection.execute(damage)
-    assert await codes(connection, database) == {Code.COUNT_DRIFT}
+    assert Code.COUNT_DRIFT in await codes(connection, database)
 
 
 async def test_an_older_schema(empty_database: Database) -> None:

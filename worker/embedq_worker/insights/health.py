@@ -318,8 +318,8 @@ class _Findings:
     # -- the table and its counts
 
     def _table(self) -> Iterator[Issue]:
-        if not self.facts.counted or self.facts.below_zero:
-            reason = "one is negative" if self.facts.counted else "a trigger is missing or disabled"
+        if not self.facts.counted or self.facts.drifted:
+            reason = "they differ from the table" if self.facts.counted else "a trigger is missing or disabled"
             yield Issue(
                 Code.COUNT_DRIFT,
                 f"the maintained task counts are wrong: {reason}",

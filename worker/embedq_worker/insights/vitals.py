@@ -50,7 +50,7 @@ class Vitals(NamedTuple):
         oldest_claim_at: Time of the oldest claim.
         claimed_due_at: Earliest due time of the claimed tasks.
         counted: The triggers that maintain the counts exist and are enabled.
-        below_zero: A maintained count is negative.
+        drifted: A maintained count is negative, or differs from the pending or claimed tasks, if these are few.
         live_rows: Live rows of the queue table, as estimated by the server.
         dead_rows: Dead tuples of the queue table, likewise.
     """
@@ -63,7 +63,7 @@ class Vitals(NamedTuple):
     oldest_claim_at: datetime | None
     claimed_due_at: datetime | None
     counted: bool
-    below_zero: bool
+    drifted: bool
     live_rows: int
     dead_rows: int
 
@@ -84,7 +84,7 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
     stuck_tasks = await stuck(connection, settings, limit=1)
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
-        facts = await connection.fetchrow(_FACTS)
+        facts = await connection.fetchrow(_FACTS, COUNTED)
         newest, hour = await _ended(connection, 3_600.0)
         _, day = await _ended(connection, 86_400.0)
     assert facts is not None
@@ -116,7 +116,14 @@ SELECT (SELECT completed_at FROM embedding_tasks
        (SELECT count(*) = 4 FROM pg_trigger
         WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE E'embedq\\\\_count\\\\_%'
           AND tgenabled IN ('O', 'A')) AS counted,
-       EXISTS (SELECT FROM embedq_live_counts WHERE n < 0) AS below_zero,
+       (SELECT coalesce(min(n), 0) < 0
+               OR least(coalesce(sum(n) FILTER (WHERE status = 'pending'), 0), $1)
+                  <> (SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE status = 'pending'
+                                            ORDER BY embedq_rank(priority), scheduled_at LIMIT $1) AS p)
+               OR least(coalesce(sum(n) FILTER (WHERE status = 'processing'), 0), $1)
+                  <> (SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE status = 'processing'
+                                            LIMIT $1) AS c)
+        FROM embedq_live_counts) AS drifted,
        CASE WHEN stat.known THEN stat.n_live_tup
             ELSE greatest(stat.n_live_tup, c.reltuples::bigint, 0) END AS live_rows,
        coalesce(stat.n_dead_tup, 0) AS dead_rows
