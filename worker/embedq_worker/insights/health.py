@@ -319,7 +319,9 @@ class _Findings:
 
     def _table(self) -> Iterator[Issue]:
         if not self.facts.counted or self.facts.drifted:
-            reason = "they differ from the table" if self.facts.counted else "a trigger is missing or disabled"
+            reason = (
+                "they differ from the tasks" if self.facts.counted else "a trigger is missing or disabled"
+            )
             yield Issue(
                 Code.COUNT_DRIFT,
                 f"the maintained task counts are wrong: {reason}",

@@ -50,7 +50,7 @@ class Vitals(NamedTuple):
         oldest_claim_at: Time of the oldest claim.
         claimed_due_at: Earliest due time of the claimed tasks.
         counted: The triggers that maintain the counts exist and are enabled.
-        drifted: A maintained count is negative, or differs from the pending or claimed tasks, if these are few.
+        drifted: A maintained count is negative, or differs from the pending or claimed tasks, if few.
         live_rows: Live rows of the queue table, as estimated by the server.
         dead_rows: Dead tuples of the queue table, likewise.
     """
