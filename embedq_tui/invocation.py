@@ -15,6 +15,7 @@ import click
 
 from embedq_tui.output import print_error
 from embedq_worker.interrupts import held
+from embedq_worker.queue.words import PRIORITIES
 
 if TYPE_CHECKING:
     from embedq_worker.settings import Settings
@@ -155,6 +156,37 @@ class Place(click.ParamType[C]):
             return self._parse(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a cursor from a previous page", param, ctx)
+
+
+def limit_option(
+    what: str, *, default: int, most: int, least: int = 1
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Add --limit, the maximum number of rows to show.
+
+    Args:
+        what: Text for --help.
+        default: Its value if it is not given.
+        most: Its maximum.
+        least: Its minimum.
+    """
+    return click.option(
+        "--limit", type=Number(least, most), default=default, metavar="N", show_default=True, help=what
+    )
+
+
+def priority_option(default: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Add --priority, that of the tasks to be queued.
+
+    Args:
+        default: Its value if it is not given.
+    """
+    return click.option(
+        "--priority",
+        type=click.Choice(PRIORITIES),
+        default=default,
+        show_default=True,
+        help="Priority of the tasks.",
+    )
 
 
 def after_option(parse: Callable[[str], Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -47,6 +47,14 @@ class WorkerName(click.ParamType[Name]):
         )
 
 
+worker_option = click.option(
+    "--worker",
+    type=WorkerName(),
+    metavar="ID",
+    help="Only this worker: HOST/PID or its id, or the start of the id.",
+)
+
+
 def _name(text: str) -> Name | None:
     try:
         return UUID(text)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import click
 
 from embedq_tui.filters.options import Moment
-from embedq_tui.invocation import Invocation, Number, Text, operator_command
+from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
 from embedq_tui.names import Name, TaskName, tasks_named
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
@@ -39,14 +39,7 @@ PAUSE_S = 0.1
 
 
 @click.command("audit", epilog="Example: embedq-tui audit --follow --level warn")
-@click.option(
-    "--limit",
-    type=Number(0, 100_000),
-    default=50,
-    metavar="N",
-    show_default=True,
-    help="Newest rows to show.",
-)
+@limit_option("Newest rows to show.", default=50, most=100_000, least=0)
 @click.option("--follow", "-f", "following", is_flag=True, help="Keep printing new rows until Ctrl-C.")
 @click.option("--level", type=click.Choice(LEVELS), help="This level and more severe ones.")
 @click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, operator, operator_command
+from embedq_tui.invocation import Invocation, Number, operator, operator_command, priority_option
 from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
@@ -17,7 +17,7 @@ from embedq_worker.actions.bulk import Operation
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.queue.words import PRIORITIES, STATUSES
+from embedq_worker.queue.words import STATUSES
 from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
@@ -43,13 +43,7 @@ class Categories(click.ParamType[frozenset[Category]]):
 @click.group("backfill", invoke_without_command=True, epilog="Example: embedq-tui backfill --dry-run")
 @click.option("--dry-run", is_flag=True, help="Only show what would be queued.")
 @click.option("--yes", is_flag=True, help="Skip the confirmation.")
-@click.option(
-    "--priority",
-    type=click.Choice(PRIORITIES),
-    default="low",
-    show_default=True,
-    help="Priority of the tasks.",
-)
+@priority_option("low")
 @click.option(
     "--batch-size",
     type=Number(1, 10_000),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
-from embedq_tui.names import Name, WorkerName, worker_named
+from embedq_tui.names import Name, worker_named, worker_option
 from embedq_tui.output import print_json, say
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
@@ -19,12 +19,7 @@ from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 @click.command("concurrency", epilog="Example: embedq-tui concurrency 8 --worker build-7/4711")
 @click.argument("number", type=Number(1, MOST_CONCURRENCY), metavar="N")
-@click.option(
-    "--worker",
-    type=WorkerName(),
-    metavar="ID",
-    help="Only this worker: HOST/PID or its id, or the start of the id.",
-)
+@worker_option
 @operator_command
 def command(invocation: Invocation, number: int, worker: Name | None) -> None:
     """Have running workers, or one of them, process N batches at once, on any host, without a restart.

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, after_option, operator_command
+from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -23,14 +23,7 @@ DETAILED = 3
 
 @click.command("failed", epilog="Example: embedq-tui failed --details --limit 5")
 @click.option("--details", is_flag=True, help="Show full errors, the newest tasks and what to do.")
-@click.option(
-    "--limit",
-    type=Number(1, 1000),
-    default=20,
-    metavar="N",
-    show_default=True,
-    help="Groups per page, largest first.",
-)
+@limit_option("Groups per page, largest first.", default=20, most=1000)
 @after_option(GroupCursor.parse)
 @operator_command
 def command(invocation: Invocation, details: bool, limit: int, after: GroupCursor | None) -> None:

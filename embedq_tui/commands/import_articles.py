@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from embedq_tui.invocation import Invocation, NamedPath, Text, operator, operator_command
+from embedq_tui.invocation import Invocation, NamedPath, Text, operator, operator_command, priority_option
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.settings import Settings
 
 
@@ -28,13 +27,7 @@ from embedq_worker.settings import Settings
     metavar="FOLDER",
     help="Put the articles into this folder and its subfolders.",
 )
-@click.option(
-    "--priority",
-    type=click.Choice(PRIORITIES),
-    default="normal",
-    show_default=True,
-    help="Priority of the tasks.",
-)
+@priority_option("normal")
 @operator_command
 def command(
     invocation: Invocation, paths: tuple[Path, ...], dry_run: bool, folder: str | None, priority: Priority

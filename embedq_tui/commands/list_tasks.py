@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embedq_tui.filters.options import Chosen, chosen, filter_options
-from embedq_tui.invocation import Invocation, Number, after_option, operator_command
+from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -33,14 +33,7 @@ from embedq_worker.settings import Settings
     "since",
     "until",
 )
-@click.option(
-    "--limit",
-    type=Number(1, 10_000),
-    default=50,
-    metavar="N",
-    show_default=True,
-    help="Tasks per page.",
-)
+@limit_option("Tasks per page.", default=50, most=10_000)
 @after_option(Cursor.parse)
 @click.option(
     "--sort",

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, Text, operator, operator_command
+from embedq_tui.invocation import Invocation, Text, operator, operator_command, priority_option
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.queueing import describe
 from embedq_worker.actions.requeue import Requeued, queue_articles
@@ -14,20 +14,13 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.detail import article_id
-from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
 
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")
 @click.argument("articles", nargs=-1, required=True, type=Text(), metavar="ID|SLUG..")
-@click.option(
-    "--priority",
-    type=click.Choice(PRIORITIES),
-    default="normal",
-    show_default=True,
-    help="Priority of the tasks.",
-)
+@priority_option("normal")
 @operator_command
 def command(invocation: Invocation, articles: tuple[str, ...], priority: Priority) -> ExitCode:
     """Queue articles, whether or not they need embedding.

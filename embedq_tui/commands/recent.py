@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, operator_command
+from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import connected
@@ -15,9 +15,7 @@ from embedq_worker.settings import Settings
 
 
 @click.command("recent", epilog="Example: embedq-tui recent --limit 5")
-@click.option(
-    "--limit", type=Number(1, 1000), default=20, metavar="N", show_default=True, help="Tasks to show."
-)
+@limit_option("Tasks to show.", default=20, most=1000)
 @operator_command
 def command(invocation: Invocation, limit: int) -> None:
     """Show the tasks that ended, were claimed or became due most recently.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, Text, operator_command
+from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.searching import Wanted, look_up
 from embedq_worker.content.search import SearchHit
@@ -19,14 +19,7 @@ from embedq_worker.settings import Settings
 
 @click.command("search", epilog='Example: embedq-tui search "how do I catch an exception" --limit 3')
 @click.argument("query", type=Text())
-@click.option(
-    "--limit",
-    type=Number(1, 1000),
-    default=10,
-    metavar="N",
-    show_default=True,
-    help="Articles to show.",
-)
+@limit_option("Articles to show.", default=10, most=1000)
 @click.option("--folder", type=Text(), metavar="FOLDER", help="Only this folder and its subfolders.")
 @click.option("--any-model", is_flag=True, help="Also vectors stored without a model name by other programs.")
 @operator_command

@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
-from embedq_tui.names import Name, WorkerName, worker_named
+from embedq_tui.names import Name, worker_named, worker_option
 from embedq_tui.output import SoFar, count, print_json, progress, say
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection, connected
@@ -46,12 +46,7 @@ class Stopped:
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")
-@click.option(
-    "--worker",
-    type=WorkerName(),
-    metavar="ID",
-    help="Only this worker: HOST/PID or its id, or the start of the id.",
-)
+@worker_option
 @click.option("--force", is_flag=True, help="Do not wait: release the tasks they hold, responsive or not.")
 @click.option(
     "--timeout",

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from embedq_tui.invocation import Invocation, Number, operator_command
+from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import Column, console, count, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -19,14 +19,7 @@ WIDE = 120
 
 
 @click.command("stuck", epilog="Example: embedq-tui stuck --json")
-@click.option(
-    "--limit",
-    type=Number(1, 10_000),
-    default=50,
-    metavar="N",
-    show_default=True,
-    help="Tasks to show, oldest claims first.",
-)
+@limit_option("Tasks to show, oldest claims first.", default=50, most=10_000)
 @operator_command
 def command(invocation: Invocation, limit: int) -> None:
     """Show tasks whose claim is too old, or whose worker is gone or has no heartbeat.
