@@ -1,12 +1,15 @@
-"""Paged lists: a position in one (what is listed, in which order, the pages that led there), and its keys."""
+"""Paged lists: a position in one (what is listed, in which order, which pages led there), keys, all pages."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from textual.binding import Binding
 
+from embedq_tui.live.questions import Question
+from embedq_tui.live.session import Session
 from embedq_worker.queue.selection import Direction
 
 F = TypeVar("F")
@@ -50,6 +53,38 @@ class View(Generic[F, C]):
     def turned(self) -> Self:
         """The first page in the opposite order."""
         return replace(self.first(), direction="oldest" if self.direction == "newest" else "newest")
+
+
+class Page(Protocol):
+    """A page of a list."""
+
+    @property
+    def next(self) -> object | None:
+        """Where the next page begins; None on the last one."""
+
+
+P = TypeVar("P", bound=Page)
+
+
+async def all_pages(
+    session: Session, asked: Callable[[Any], Question[P]], rows: Callable[[P], Sequence[object]]
+) -> AsyncIterator[Sequence[object]]:
+    """The rows of a list, page by page, for an export.
+
+    Args:
+        session: With the database.
+        asked: The question for the page that begins at a place; None for the first.
+        rows: The rows of a page.
+
+    Raises:
+        EmbedqError: The database failed.
+    """
+    place: object | None = None
+    while True:
+        page = await session.ask(asked(place))
+        yield rows(page)
+        if (place := page.next) is None:
+            return
 
 
 def page_keys(screen: str) -> tuple[Binding, ...]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import ClassVar
 
 from embedq_tui.live.questions import Question
-from embedq_tui.live.session import Session
 from embedq_worker.actions import bulk
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.articles import (
     ArticleFilter,
     ArticlePage,
-    ArticleRow,
     StateCounts,
     article_page,
     coverage_by_state,
@@ -93,20 +91,3 @@ class LastBackfill(Question[Operation | None]):
     async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
         """Ask it once."""
         return await bulk.status(connection)
-
-
-async def all_pages(
-    session: Session, wanted: ArticleFilter, direction: Direction
-) -> AsyncIterator[Sequence[ArticleRow]]:
-    """All matching articles, page by page, for an export.
-
-    Raises:
-        EmbedqError: The database failed.
-    """
-    after: int | None = None
-    while True:
-        page = await session.ask(ArticleList(wanted, direction, after, EXPORTED))
-        yield page.articles
-        after = page.next
-        if after is None:
-            return

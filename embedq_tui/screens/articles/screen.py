@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -26,10 +27,10 @@ from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.questions import (
     DAY_S,
+    EXPORTED,
     ArticleList,
     Covered,
     LastBackfill,
-    all_pages,
 )
 from embedq_tui.screens.articles.render import (
     COLUMNS,
@@ -42,7 +43,7 @@ from embedq_tui.screens.articles.render import (
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
-from embedq_tui.screens.paging import View, page_keys
+from embedq_tui.screens.paging import View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
 from embedq_worker.errors import EmbedqError
@@ -320,5 +321,5 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
         """Export all that match to a file."""
-        pages = all_pages(self.session, self.wanted, self._view.direction)
-        await export(self.desk, "articles", pages)
+        asked = partial(ArticleList, self.wanted, self._view.direction, limit=EXPORTED)
+        await export(self.desk, "articles", all_pages(self.session, asked, lambda page: page.articles))

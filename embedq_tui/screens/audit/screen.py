@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -25,11 +26,11 @@ from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePa
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import spread
+from embedq_tui.screens.paging import all_pages
 from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.audit import LEVELS, AuditFilter, AuditRow
-from embedq_worker.queue.selection import Cursor
+from embedq_worker.insights.audit import LEVELS, AuditRow
 from embedq_worker.text import printable_line
 
 
@@ -317,15 +318,9 @@ class AuditScreen(Filtering[Wanted]):
     async def action_export(self) -> None:
         """Export all matching rows to a file, newest first."""
         if (wanted := self._roll.filter) is not None:
-            await export(self.desk, "audit", self._pages(wanted))
-
-    async def _pages(self, wanted: AuditFilter) -> AsyncIterator[Sequence[object]]:
-        after: Cursor | None = None
-        while True:
-            page = await self.session.ask(OnePage(wanted, after))
-            yield [document(row) for row in page.rows]
-            if (after := page.next) is None:
-                return
+            asked = partial(OnePage, wanted)
+            pages = all_pages(self.session, asked, lambda page: [document(row) for row in page.rows])
+            await export(self.desk, "audit", pages)
 
     def action_copy(self) -> None:
         """Copy the row."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
 from embedq_tui.live.questions import Question
-from embedq_tui.live.session import Session
 from embedq_tui.screens.failures.render import LONGEST, TREND
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import (
-    FailureGroup,
     Failures,
     GroupCursor,
     Trends,
@@ -81,18 +78,3 @@ class TrendsOf(Question[Trends]):
 def of_group(fingerprint: str) -> TaskFilter:
     """The tasks of a group."""
     return TaskFilter(statuses=("failed",), group=fingerprint)
-
-
-async def all_groups(session: Session) -> AsyncIterator[Sequence[FailureGroup]]:
-    """All groups, page by page, for an export.
-
-    Raises:
-        EmbedqError: The database failed.
-    """
-    after: GroupCursor | None = None
-    while True:
-        page = await session.ask(Groups(after))
-        yield page.groups
-        after = page.next
-        if after is None:
-            return

@@ -19,7 +19,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf, all_groups, of_group
+from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf, of_group
 from embedq_tui.screens.failures.render import (
     COLUMNS,
     TREND,
@@ -29,7 +29,7 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
-from embedq_tui.screens.paging import View, page_keys
+from embedq_tui.screens.paging import View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import EmbedqError
@@ -315,7 +315,7 @@ class FailuresScreen(TaskTableScreen):
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
         """Export all groups to a file."""
-        await export(self.desk, "failures", all_groups(self.session))
+        await export(self.desk, "failures", all_pages(self.session, Groups, lambda page: page.groups))
 
     def action_copy(self) -> None:
         """Copy the group's newest error, as stored."""

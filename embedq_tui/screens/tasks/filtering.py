@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -14,11 +14,11 @@ from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, par
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.filtering import Filtering
+from embedq_tui.screens.paging import all_pages
 from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.screens.tasks.listing import Listing
 from embedq_tui.screens.tasks.questions import Exported
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import STATUSES
 from embedq_worker.text import printable
@@ -160,14 +160,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_export(self) -> None:
         """Write tasks to a file."""
         wanted, total = self.exported()
-        await export(self.desk, "tasks", self._pages(wanted), total=total)
-
-    async def _pages(self, wanted: TaskFilter) -> AsyncIterator[Sequence[TaskRow]]:
         view = self.listing.view  # marked tasks may have been claimed in the meantime
-        question = Exported(wanted, view.order if wanted == view.wanted else view.direction, None)
-        while True:
-            page = await self.session.ask(question)
-            yield page.tasks
-            if page.next is None:
-                return
-            question = replace(question, after=page.next)
+        asked = partial(Exported, wanted, view.order if wanted == view.wanted else view.direction)
+        pages = all_pages(self.session, asked, lambda page: page.tasks)
+        await export(self.desk, "tasks", pages, total=total)
