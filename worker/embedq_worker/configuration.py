@@ -202,8 +202,7 @@ def _describe(attribute: str, field: FieldInfo, settings: Settings, sources: _So
 def spellings_of(field: FieldInfo) -> tuple[str, ...]:
     """Environment variables that set a field, the documented name first."""
     alias = field.validation_alias
-    assert isinstance(alias, AliasChoices)
-    return tuple(str(name) for name in alias.choices)
+    return tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (str(alias),)
 
 
 def _masked(value: object) -> str:

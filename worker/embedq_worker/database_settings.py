@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedq_worker.urls import check_hosts, check_postgres_url, connect_arguments_of, ssl_mode
@@ -20,56 +20,50 @@ class DatabaseSettings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("DATABASE_URL"),
+        validation_alias="DATABASE_URL",
         description="database URL; overrides DB_* and PG*",
     )
     db_host: str | None = Field(
         None,
-        validation_alias=AliasChoices("DB_HOST"),
+        validation_alias="DB_HOST",
         description="host or socket directory, or several with commas; each DB_* overrides its PG*",
     )
-    db_port: int | None = Field(
-        None, ge=1, le=65_535, validation_alias=AliasChoices("DB_PORT"), description="port"
-    )
-    db_name: str | None = Field(None, validation_alias=AliasChoices("DB_NAME"), description="database")
-    db_user: str | None = Field(None, validation_alias=AliasChoices("DB_USER"), description="role")
+    db_port: int | None = Field(None, ge=1, le=65_535, validation_alias="DB_PORT", description="port")
+    db_name: str | None = Field(None, validation_alias="DB_NAME", description="database")
+    db_user: str | None = Field(None, validation_alias="DB_USER", description="role")
     db_password: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("DB_PASSWORD"), description="password of the role"
+        None, validation_alias="DB_PASSWORD", description="password of the role"
     )
     db_ssl: SslMode | None = Field(
-        None, validation_alias=AliasChoices("DB_SSL"), description="TLS mode; true means require"
+        None, validation_alias="DB_SSL", description="TLS mode; true means require"
     )
     pg_host: str | None = Field(
-        None, validation_alias=AliasChoices("PGHOST"), description="host or socket directory, or several"
+        None, validation_alias="PGHOST", description="host or socket directory, or several"
     )
-    pg_port: int | None = Field(
-        None, ge=1, le=65_535, validation_alias=AliasChoices("PGPORT"), description="port"
-    )
-    pg_database: str | None = Field(None, validation_alias=AliasChoices("PGDATABASE"), description="database")
-    pg_user: str | None = Field(None, validation_alias=AliasChoices("PGUSER"), description="role")
+    pg_port: int | None = Field(None, ge=1, le=65_535, validation_alias="PGPORT", description="port")
+    pg_database: str | None = Field(None, validation_alias="PGDATABASE", description="database")
+    pg_user: str | None = Field(None, validation_alias="PGUSER", description="role")
     pg_password: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("PGPASSWORD"), description="password of the role"
+        None, validation_alias="PGPASSWORD", description="password of the role"
     )
-    pg_sslmode: SslMode | None = Field(
-        None, validation_alias=AliasChoices("PGSSLMODE"), description="TLS mode"
-    )
+    pg_sslmode: SslMode | None = Field(None, validation_alias="PGSSLMODE", description="TLS mode")
     db_pool_size: int | None = Field(
         None,
         ge=2,
         le=500,
-        validation_alias=AliasChoices("DB_POOL_SIZE"),
+        validation_alias="DB_POOL_SIZE",
         description="connections per worker; the default follows from the concurrency",
     )
     db_statement_cache: int = Field(
         200,
         ge=0,
         le=10_000,
-        validation_alias=AliasChoices("DB_STATEMENT_CACHE"),
+        validation_alias="DB_STATEMENT_CACHE",
         description="prepared statements per connection; 0 behind a transaction-pooling PgBouncer",
     )
     db_read_only: bool = Field(
         False,
-        validation_alias=AliasChoices("DB_READ_ONLY"),
+        validation_alias="DB_READ_ONLY",
         description="open every session read-only, so that PostgreSQL refuses any change",
     )
 

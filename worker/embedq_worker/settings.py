@@ -42,9 +42,7 @@ def stated(value: str | None) -> str:
 
 def _queue_names(name: str) -> AliasChoices:
     """Accept EMBEDDING_X as EMBEDDING_QUEUE_X too: article applications use either spelling."""
-    stem = name.removeprefix("EMBEDDING_").removeprefix("QUEUE_")
-    other = f"EMBEDDING_QUEUE_{stem}"
-    return AliasChoices(name, other) if name != other else AliasChoices(name)
+    return AliasChoices(name, name.replace("EMBEDDING_", "EMBEDDING_QUEUE_"))
 
 
 class Settings(WatchSettings, DatabaseSettings):
@@ -62,68 +60,68 @@ class Settings(WatchSettings, DatabaseSettings):
     # -- what runs
     semantic_search_enabled: bool = Field(
         True,
-        validation_alias=AliasChoices("SEMANTIC_SEARCH_ENABLED"),
+        validation_alias="SEMANTIC_SEARCH_ENABLED",
         description="master switch for semantic search; false: workers exit at once",
     )
     queue_enabled: bool = Field(
         True,
-        validation_alias=AliasChoices("EMBEDDING_QUEUE_ENABLED"),
+        validation_alias="EMBEDDING_QUEUE_ENABLED",
         description="whether workers process the queue; false: they exit at once",
     )
 
     # -- provider
     provider: ProviderName = Field(
-        "ollama", validation_alias=AliasChoices("EMBEDDING_PROVIDER"), description="what computes the vectors"
+        "ollama", validation_alias="EMBEDDING_PROVIDER", description="what computes the vectors"
     )
     ollama_base_url: str = Field(
         "http://localhost:11434",
         repr=False,  # may hold a password
-        validation_alias=AliasChoices("OLLAMA_BASE_URL"),
+        validation_alias="OLLAMA_BASE_URL",
         description="URL of the Ollama server",
     )
     openai_api_key: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("OPENAI_API_KEY"),
+        validation_alias="OPENAI_API_KEY",
         description="API key for the OpenAI-compatible server",
     )
     openai_base_url: str = Field(
         "https://api.openai.com/v1",
         repr=False,
-        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        validation_alias="OPENAI_BASE_URL",
         description="URL of OpenAI or any compatible server",
     )
     model_name: str | None = Field(
         None,
         max_length=200,
-        validation_alias=AliasChoices("EMBEDDING_MODEL"),
+        validation_alias="EMBEDDING_MODEL",
         description="embedding model; the default depends on the provider",
     )
     dimensions_wanted: int | None = Field(
         None,
         ge=1,
         le=16_000,
-        validation_alias=AliasChoices("EMBEDDING_DIMENSIONS"),
+        validation_alias="EMBEDDING_DIMENSIONS",
         description="dimensions of a vector; the default depends on the provider",
     )
     request_inputs: int | None = Field(
         None,
         ge=1,
         le=2_048,
-        validation_alias=AliasChoices("EMBEDDING_REQUEST_INPUTS"),
+        validation_alias="EMBEDDING_REQUEST_INPUTS",
         description="texts per request; default by provider: ollama 32, openai 2048, local 256",
     )
     request_timeout_ms: int = Field(
         60_000,
         ge=100,
         le=3_600_000,
-        validation_alias=AliasChoices("EMBEDDING_REQUEST_TIMEOUT"),
+        validation_alias="EMBEDDING_REQUEST_TIMEOUT",
         description="timeout of one request to the provider, ms",
     )
     context_tokens: int | None = Field(
         None,
         ge=16,
         le=1_000_000,
-        validation_alias=AliasChoices("EMBEDDING_CONTEXT_TOKENS"),
+        validation_alias="EMBEDDING_CONTEXT_TOKENS",
         description="context length requested from Ollama (num_ctx), in tokens; other providers ignore it",
     )
 
@@ -167,7 +165,7 @@ class Settings(WatchSettings, DatabaseSettings):
         1,
         ge=1,
         le=MOST_CONCURRENCY,
-        validation_alias=AliasChoices("EMBEDDING_CONCURRENT_WORKERS"),
+        validation_alias="EMBEDDING_CONCURRENT_WORKERS",
         description="concurrent requests to the provider",
     )
     cleanup_interval_h: float = Field(
@@ -188,61 +186,61 @@ class Settings(WatchSettings, DatabaseSettings):
         300_000,
         ge=1_000,
         le=86_400_000,
-        validation_alias=AliasChoices("EMBEDDING_WORKER_TIMEOUT"),
+        validation_alias="EMBEDDING_WORKER_TIMEOUT",
         description="hard deadline for one batch, ms",
     )
     max_processing_time_ms: int = Field(
         1_800_000,
         ge=1_000,
         le=604_800_000,
-        validation_alias=_queue_names("EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
+        validation_alias="EMBEDDING_QUEUE_MAX_PROCESSING_TIME",
         description="a claim older than this is stuck, even if its worker is alive, ms",
     )
     stuck_cleanup_enabled: bool = Field(
         True,
-        validation_alias=_queue_names("EMBEDDING_QUEUE_STUCK_TASK_CLEANUP_ENABLED"),
+        validation_alias="EMBEDDING_QUEUE_STUCK_TASK_CLEANUP_ENABLED",
         description="return stuck tasks to the queue",
     )
     heartbeat_interval_ms: int = Field(
         30_000,
         ge=300,
         le=600_000,
-        validation_alias=_queue_names("EMBEDDING_QUEUE_HEARTBEAT_INTERVAL"),
+        validation_alias="EMBEDDING_QUEUE_HEARTBEAT_INTERVAL",
         description="a worker beats three times per interval; silent for 1.5, it is presumed dead, ms",
     )
     metrics_interval_ms: int = Field(
         60_000,
         ge=1_000,
         le=3_600_000,
-        validation_alias=_queue_names("EMBEDDING_QUEUE_METRICS_INTERVAL"),
+        validation_alias="EMBEDDING_QUEUE_METRICS_INTERVAL",
         description="time between two samples of depth, throughput and utilization, ms",
     )
     shutdown_grace_ms: int = Field(
         30_000,
         ge=0,
         le=600_000,
-        validation_alias=AliasChoices("EMBEDDING_SHUTDOWN_GRACE"),
+        validation_alias="EMBEDDING_SHUTDOWN_GRACE",
         description="time allowed after SIGTERM to finish work in flight, ms",
     )
 
     # -- chunks
     chunk_size: int = Field(
-        500, ge=10, le=20_000, validation_alias=AliasChoices("CHUNK_SIZE"), description="words per chunk"
+        500, ge=10, le=20_000, validation_alias="CHUNK_SIZE", description="words per chunk"
     )
     chunk_overlap: int = Field(
         50,
         ge=0,
         le=10_000,
-        validation_alias=AliasChoices("CHUNK_OVERLAP"),
+        validation_alias="CHUNK_OVERLAP",
         description="words that neighbouring chunks share",
     )
 
     # -- logs
     log_format: LogFormat = Field(
-        "text", validation_alias=AliasChoices("LOG_FORMAT"), description="log lines as text or JSON"
+        "text", validation_alias="LOG_FORMAT", description="log lines as text or JSON"
     )
     log_level: LogLevel = Field(
-        "info", validation_alias=AliasChoices("LOG_LEVEL"), description="lowest level that is logged"
+        "info", validation_alias="LOG_LEVEL", description="lowest level that is logged"
     )
 
     _unread: str = PrivateAttr("")
