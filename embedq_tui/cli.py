@@ -15,8 +15,7 @@ import click
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
-from embedq_worker.interrupts import held
-from embedq_worker.loading import loading
+from embedq_worker.imports import held, loading
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embedq_tui.output import print_error
-from embedq_worker.interrupts import held
+from embedq_worker.imports import held
 from embedq_worker.queue.words import PRIORITIES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from embedq_tui.invocation import operator
 from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
-from embedq_worker.loading import loading
+from embedq_worker.imports import loading
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from uuid import UUID
 import click
 
 from embedq_worker.errors import EmbedqError
-from embedq_worker.interrupts import held
+from embedq_worker.imports import held
 from embedq_worker.text import age, printable, printable_line, stamp
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import click
 
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
-from embedq_tui.workflows.cleaning import clean, words_of
+from embedq_tui.rendering.outcomes import cleaned_words
+from embedq_tui.workflows.cleaning import clean
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema.state import require_current
@@ -36,9 +37,9 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
     found = asyncio.run(_count(settings, days))
     state, so_far = "nothing", SoFar(Cleaned(0, 0, 0, 0))
     if not invocation.as_json:
-        say(f"Older than {count(days, 'day')}: {words_of(found)}")
+        say(f"Older than {count(days, 'day')}: {cleaned_words(found)}")
     if found.total:
-        if not yes and not confirm(f"Delete {words_of(found)}?"):
+        if not yes and not confirm(f"Delete {cleaned_words(found)}?"):
             state = "refused"
         else:
             try:
@@ -62,9 +63,9 @@ def _report(invocation: Invocation, days: int, state: str, found: Cleaned, delet
     elif state == "busy":
         say("A worker is running the cleanup already; nothing was deleted here.")
     elif state == "interrupted":
-        say(f"Interrupted. Deleted: {words_of(deleted)}; run it again to resume", error=True)
+        say(f"Interrupted. Deleted: {cleaned_words(deleted)}; run it again to resume", error=True)
     elif found.total:
-        say(f"Deleted: {words_of(deleted)}")
+        say(f"Deleted: {cleaned_words(deleted)}")
 
 
 async def _count(settings: Settings, days: int) -> Cleaned:

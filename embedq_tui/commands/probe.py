@@ -9,7 +9,7 @@ import click
 
 from embedq_tui.invocation import Invocation, Seconds, Text, operator, operator_command
 from embedq_tui.output import print_json, say
-from embedq_tui.rendering.probed import describe
+from embedq_tui.rendering.outcomes import probed_words
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
@@ -51,7 +51,7 @@ def _lines(probed: Sequence[Probed]) -> Iterator[str]:
     if not probed:
         yield "Every provider is available; there is nothing to probe"
     for one in probed:
-        yield describe(one)
+        yield probed_words(one)
         if one.advice:
             yield f"  {one.advice}"
 

@@ -8,7 +8,7 @@ import click
 
 from embedq_tui.invocation import Invocation, Text, operator, operator_command, priority_option
 from embedq_tui.output import print_json, progress, say
-from embedq_tui.workflows.queueing import describe
+from embedq_tui.rendering.outcomes import queued_words
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
@@ -32,7 +32,7 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
     if invocation.as_json:
         print_json(outcome)
     else:
-        for words in describe(outcome):
+        for words in queued_words(outcome):
             say(words)
     return ExitCode.OK if outcome.queued or outcome.waiting else ExitCode.NO
 

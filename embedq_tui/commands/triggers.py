@@ -9,7 +9,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, say
-from embedq_tui.workflows.triggering import words_of
+from embedq_tui.rendering.outcomes import trigger_words
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.database.connections import Connection, connected
@@ -74,7 +74,7 @@ def _act(
             }
         )
     else:
-        say(words_of(state))
+        say(trigger_words(state))
 
 
 async def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.rendering.probed import describe
+from embedq_tui.rendering.outcomes import probed_words
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.schema.state import require_current
 
@@ -33,4 +33,4 @@ async def try_providers(desk: Desk) -> None:
     if not probed:
         desk.dialogs.notify("Every provider is available; there is nothing to probe")
     for one in probed:
-        desk.dialogs.notify("\n".join(filter(None, (describe(one), one.advice))), bad=one.held)
+        desk.dialogs.notify("\n".join(filter(None, (probed_words(one), one.advice))), bad=one.held)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from embedq_tui.output import count
 from embedq_worker.database.connections import open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.insights.access import CLEANER, require_rights
 from embedq_worker.service.retention import Cleaned, clean_up, note_cleanup
 from embedq_worker.settings import Settings
-
-
-def words_of(rows: Cleaned) -> str:
-    """Describe numbers of rows."""
-    return (
-        f"{count(rows.tasks, 'completed task')}, {count(rows.audit_rows, 'audit row')}, "
-        f"{count(rows.metrics, 'metric')}, {count(rows.workers, 'ended worker')}"
-    )
 
 
 async def clean(

@@ -17,8 +17,7 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
-from embedq_worker.interrupts import held
-from embedq_worker.loading import loading
+from embedq_worker.imports import held, loading
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line

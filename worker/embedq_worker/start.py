@@ -7,8 +7,7 @@ import sys
 from importlib import import_module
 
 from embedq_worker.errors import INTERRUPTED
-from embedq_worker.interrupts import held
-from embedq_worker.loading import loading
+from embedq_worker.imports import held, loading
 
 
 def start(module: str, name: str) -> None:

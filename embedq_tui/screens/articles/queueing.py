@@ -8,8 +8,8 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.output import count
+from embedq_tui.rendering.outcomes import queued_words
 from embedq_tui.screens.articles.priorities import ask_priority
-from embedq_tui.workflows.queueing import describe
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
 from embedq_worker.schema.state import require_current
@@ -37,7 +37,7 @@ async def queue(desk: Desk, chosen: Mapping[int, str]) -> bool:
     done = await dialogs.attempt(
         progress, lambda reached: _run(desk, tuple(chosen), priority, outcome, reached)
     )
-    words = [*describe(outcome)]
+    words = [*queued_words(outcome)]
     if done is not None:
         dialogs.notify("; ".join(words), bad=not outcome.queued)
     elif progress.stopping:

@@ -10,10 +10,10 @@ from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.output import count
+from embedq_tui.rendering.outcomes import cleaned_words, trigger_words
 from embedq_tui.screens.articles.backfill import run_backfill
 from embedq_tui.workflows.backfilling import target_of
-from embedq_tui.workflows.cleaning import clean, words_of
-from embedq_tui.workflows.triggering import words_of as trigger_words
+from embedq_tui.workflows.cleaning import clean
 from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
@@ -70,7 +70,7 @@ async def _count(desk: Desk, days: int) -> Cleaned:
 def _clean_confirmation(found: Cleaned, days: int) -> Confirmation:
     title = f"Delete {count(found.total, 'row')} older than {count(days, 'day')}?"
     word = str(found.total)
-    lines = [words_of(found), "This cannot be undone.", f"Type {word} to confirm."]
+    lines = [cleaned_words(found), "This cannot be undone.", f"Type {word} to confirm."]
     return Confirmation(title, lines, f"Delete {found.total:,}", word, danger=True)
 
 
@@ -87,12 +87,12 @@ async def _clean(desk: Desk, found: Cleaned, days: int) -> None:
             deleted = await clean(desk.session.settings, days, found, desk.options.operator, report)
         except RowsHeld as held:  # it went through all the same: running it again would not help
             return held
-        return f"Deleted: {words_of(deleted)}" if deleted is not None else missed
+        return f"Deleted: {cleaned_words(deleted)}" if deleted is not None else missed
 
     outcome = await dialogs.attempt(progress, run)
     if isinstance(outcome, RowsHeld):
         title = f"{count(outcome.cleaned.total, 'row')} deleted, others kept"
-        lines = [f"Deleted: {words_of(outcome.cleaned)}", outcome.message, outcome.advice]
+        lines = [f"Deleted: {cleaned_words(outcome.cleaned)}", outcome.message, outcome.advice]
         await dialogs.tell(Report(title, lines))
     elif outcome is not None:
         dialogs.notify(outcome, bad=outcome == missed)

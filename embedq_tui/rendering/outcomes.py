@@ -1,0 +1,66 @@
+"""What actions came to, in words, shared by commands and the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from embedq_tui.output import count
+from embedq_worker.text import printable_line
+
+if TYPE_CHECKING:
+    from embedq_worker.actions.article_trigger import ArticleTrigger
+    from embedq_worker.actions.probing import Probed
+    from embedq_worker.actions.requeue import Requeued
+    from embedq_worker.service.retention import Cleaned
+
+REASON = 200
+"""Characters to show of a provider's reason: some servers answer with a whole page."""
+
+
+def queued_words(outcome: Requeued) -> Iterator[str]:
+    """Describe what happened to the articles, one text per kind of outcome.
+
+    Args:
+        outcome: From `queue_articles`, interrupted or not.
+    """
+    yield f"{count(outcome.queued, 'article')} queued"
+    if outcome.waiting:
+        yield f"{outcome.waiting:,} already queued"
+    if outcome.excluded:
+        yield f"{outcome.excluded:,} excluded (no_rag)"
+    if outcome.gone:
+        yield f"{outcome.gone:,} no longer exist"
+
+
+def cleaned_words(rows: Cleaned) -> str:
+    """Describe numbers of rows."""
+    return (
+        f"{count(rows.tasks, 'completed task')}, {count(rows.audit_rows, 'audit row')}, "
+        f"{count(rows.metrics, 'metric')}, {count(rows.workers, 'ended worker')}"
+    )
+
+
+def probed_words(probed: Probed) -> str:
+    """Describe the result in one line."""
+    if not probed.held:
+        return f"{probed.key} is available again"
+    if probed.answered:
+        address = probed.key.rpartition(" ")[2]  # it is in both
+        reason = probed.reason.removeprefix(address).lstrip(": ")
+        return f"{probed.key} still fails: {printable_line(reason, REASON)}"
+    if not probed.workers:
+        return f"{probed.key} is unavailable, and no running worker uses it and could probe it"
+    return f"{probed.key} has not answered yet; the probe is still running"
+
+
+def trigger_words(state: ArticleTrigger) -> str:
+    """Describe what is installed, in one line."""
+    if not state.events:
+        return "The trigger is not installed."
+    events = ", ".join(state.events)
+    if state.disabled:
+        return f"The trigger is installed for {events}, but disabled for {', '.join(state.disabled)}."
+    if not state.installed:
+        return f"The trigger is incomplete ({events} only); to repair it: embedq-tui triggers install"
+    return f"The trigger is installed for {events}; its tasks get {state.max_attempts} attempts."
