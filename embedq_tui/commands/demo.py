@@ -156,10 +156,10 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
     await _drain(settings)
     async with connected(settings) as connection:
         covered = await coverage(connection, FOLDER)
-    status = await look(settings)
+    seen, dead = await look(settings)
     hits, _, _ = await find(settings, QUESTION, HITS)
     report("")
-    for line in status_lines(status, settings):
+    for line in status_lines(seen, dead, settings):
         report(line)
     report(f"Articles embedded: {covered.embedded} of {covered.articles}")
     report(f'\nembedq-tui search "{QUESTION}"')
@@ -167,7 +167,7 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
         for line in hit_lines(number, hit):
             if not quiet:
                 say_wrapped(line, 11)
-    return Shown(imported, covered, status, hits)
+    return Shown(imported, covered, seen, hits)
 
 
 async def _refuse_other_articles(connection: DirectConnection, settings: Settings) -> None:

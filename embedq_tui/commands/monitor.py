@@ -23,6 +23,7 @@ from embedq_worker.database.connections import Connection, connected
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
+from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.pace import Pace, Rates
@@ -42,7 +43,8 @@ ROWS = 60
 """Audit rows to read: more than any screen shows."""
 
 GROUPS = 10
-GROUPS_EVERY_S, GROUPS_AT_LEAST_S = 5.0, 30.0
+DEAR_EVERY_S, DEAR_AT_LEAST_S = 5.0, 30.0
+"""How often to ask for what is dear: while it may have changed, and otherwise."""
 
 
 @click.command("monitor", epilog="Example: embedq-tui monitor --interval 5")
@@ -89,8 +91,9 @@ class _Looker:
         self._place = settings.place
         self._pace = Pace()
         self._first: Rates | None = None
-        self._failures: Failures | None = None
-        self._failures_at = 0.0
+        self._dear: tuple[Failures, tuple[DeadWorker, ...]] | None = None
+        self._dear_of: object = None
+        self._dear_at = 0.0
 
     async def look(self, connection: Connection) -> AsyncIterator[Seen]:
         """Read it once.
@@ -109,18 +112,20 @@ class _Looker:
                 last = (await vitals(connection, self._settings)).newest
                 minutes = max(last.seconds, 1.0) / 60
                 self._first = Rates(last.completed / minutes, last.failed / minutes, None, last.seconds)
-            found = await self._groups(connection, seen.queue.counts.failed)
+            found, dead = await self._dearer(connection, seen)
             rows = (await audit_page(connection, AuditFilter(level="info"), limit=ROWS)).rows
-        yield Seen(seen, self._place, rates or self._first, found, rows)
+        yield Seen(seen, self._place, rates or self._first, found, dead, rows)
 
-    async def _groups(self, connection: Connection, failed: int) -> Failures:
-        """The largest failure groups, refreshed only now and then: they are dear to ask for."""
-        elapsed_s = time.monotonic() - self._failures_at
-        changed = self._failures is None or self._failures.failed != failed
-        if self._failures is None or elapsed_s > (GROUPS_EVERY_S if changed else GROUPS_AT_LEAST_S):
-            self._failures = await failures(connection, limit=GROUPS)
-            self._failures_at = time.monotonic()
-        return self._failures
+    async def _dearer(
+        self, connection: Connection, seen: Overview
+    ) -> tuple[Failures, tuple[DeadWorker, ...]]:
+        """The largest failure groups and the dead workers, refreshed only now and then."""
+        elapsed_s = time.monotonic() - self._dear_at
+        of = seen.queue.counts.failed, {worker.id for worker in seen.workers}
+        if self._dear is None or elapsed_s > (DEAR_EVERY_S if of != self._dear_of else DEAR_AT_LEAST_S):
+            self._dear = await failures(connection, limit=GROUPS), await deaths(connection)
+            self._dear_of, self._dear_at = of, time.monotonic()
+        return self._dear
 
 
 async def _once(settings: Settings) -> Seen:
@@ -167,6 +172,7 @@ def document(seen: Seen) -> dict[str, object]:
             "alive": sum(worker.liveness is Liveness.ALIVE for worker in workers),
             "silent": sum(worker.liveness is Liveness.SILENT for worker in workers),
             "in_hand": sum(worker.in_hand for worker in workers),
+            "dead": len(seen.dead),
         },
         "providers": [{"key": each.key, "state": each.state} for each in seen.overview.providers],
         "failures": [

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
+from embedq_tui.rendering.deaths import fate
 from embedq_worker.database.connections import connected
+from embedq_worker.insights.deaths import LATELY_H, DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
@@ -25,21 +27,22 @@ def command(invocation: Invocation) -> None:
     heartbeats and no operator has stopped the workers.
     """
     settings = invocation.settings()
-    seen = asyncio.run(look(settings))
+    seen, dead = asyncio.run(look(settings))
     if invocation.as_json:
-        print_json(_document(seen, settings))
+        print_json(_document(seen, dead, settings))
         return
-    for line in status_lines(seen, settings):
+    for line in status_lines(seen, dead, settings):
         say(line)
 
 
-async def look(settings: Settings) -> Overview:
-    """Read the overview over a new connection."""
+async def look(settings: Settings) -> tuple[Overview, Sequence[DeadWorker]]:
+    """Read the overview, and the workers that died lately, over a new connection."""
     async with connected(settings) as connection:
-        return await overview(connection, settings)
+        seen = await overview(connection, settings)
+        return seen, await deaths(connection) if seen.migrated else ()
 
 
-def _document(seen: Overview, settings: Settings) -> dict[str, object]:
+def _document(seen: Overview, dead: Sequence[DeadWorker], settings: Settings) -> dict[str, object]:
     queue = seen.queue
     counts = queue.counts
     return {
@@ -53,6 +56,7 @@ def _document(seen: Overview, settings: Settings) -> dict[str, object]:
             "paused_at": seen.control.paused_at,
             "paused_by": seen.control.paused_by,
             "workers": seen.workers,
+            "dead": dead,
             "fleet": seen.fleet,
         },
         "queue": {
@@ -71,7 +75,7 @@ def _document(seen: Overview, settings: Settings) -> dict[str, object]:
     }
 
 
-def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
+def status_lines(seen: Overview, dead: Sequence[DeadWorker], settings: Settings) -> Iterator[str]:
     """The human-readable answer, line by line."""
     queue = seen.queue
     yield f"Worker Status: {'Running' if seen.running else 'Stopped'}"
@@ -86,6 +90,7 @@ def status_lines(seen: Overview, settings: Settings) -> Iterator[str]:
         yield "Schema: not up to date, only counts are available; run: embedq-tui --migrate"
     yield from _orders(seen)
     yield from _workers(seen)
+    yield from _dead(dead, seen.at)
     if seen.migrated:
         yield from _times(queue, seen.at)
     for provider in seen.providers:
@@ -110,6 +115,16 @@ def _workers(seen: Overview) -> Iterator[str]:
     yield f"Workers: {len(seen.workers)}"
     for worker in seen.workers:
         yield f"  {_worker(worker, seen.at)}"
+
+
+def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
+    if dead:
+        yield f"Died in the last {LATELY_H} hours: {len(dead)}"
+    for worker in dead:
+        parts = f"{worker.host}/{worker.pid}", moment(worker.died_at, now), fate(worker)
+        yield f"  {'  '.join(parts)}  ({worker.note})"
+    if any(worker.unreturned for worker in dead):
+        yield "  any running worker takes tasks of dead ones back; without one: embedq-tui reset-stuck"
 
 
 def _worker(worker: WorkerRow, now: datetime) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from difflib import get_close_matches
 from uuid import UUID
 
@@ -82,6 +83,16 @@ def parse(typed: str) -> Wanted:
             )
             raise UsageError(message) from error
     return Wanted(found, given.get("article"), typed.strip())
+
+
+def death_of(worker: UUID, died_at: datetime) -> Wanted:
+    """The rows of a worker's death, and of the tasks that were taken back from it.
+
+    Args:
+        worker: Its id.
+        died_at: When it was declared dead.
+    """
+    return parse(f"level:warn since:{died_at.isoformat()} {worker}")
 
 
 def _words(typed: str) -> list[str]:

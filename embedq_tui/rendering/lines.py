@@ -9,8 +9,10 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line
+from embedq_tui.rendering.deaths import fate
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
+from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, StatusCounts, WorkerRow
 from embedq_worker.insights.pace import Rates
@@ -166,6 +168,17 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
             (f"  {printable_line(_idle_note(worker))}", DOUBTFUL) if worker.note else "",
             f"  {worker.in_hand:>{held},} held  {worker.succeeded:>{done},} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
+        )
+
+
+def dead_lines(dead: Sequence[DeadWorker], now: datetime) -> Iterator[Text]:
+    """One line per worker that died lately."""
+    for worker in dead:
+        style = BAD if worker.unreturned else QUIET
+        yield Text.assemble(
+            f"{place_of(worker.host, worker.pid, 26)}  ",
+            ("dead    ", BAD if worker.unreturned else DOUBTFUL),
+            (f"  {ago(worker.died_at, now)}  {fate(worker)}  {printable_line(worker.note)}", style),
         )
 
 

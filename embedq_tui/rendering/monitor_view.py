@@ -13,6 +13,7 @@ from embedq_tui.output import count
 from embedq_tui.rendering.lines import (
     ago,
     counts_line,
+    dead_lines,
     group_line,
     labelled,
     log_line,
@@ -24,6 +25,7 @@ from embedq_tui.rendering.lines import (
 )
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
+from embedq_worker.insights.deaths import LATELY_H, DeadWorker
 from embedq_worker.insights.failures import Failures
 from embedq_worker.insights.overview import Overview
 from embedq_worker.insights.pace import Rates
@@ -44,6 +46,7 @@ class Seen:
         place: The database, in words.
         rates: None if not yet known.
         failures: The largest groups, at most some seconds old.
+        dead: Workers that died lately, the latest first; as old as the groups.
         audit: Newest first.
     """
 
@@ -51,6 +54,7 @@ class Seen:
     place: str
     rates: Rates | None
     failures: Failures
+    dead: tuple[DeadWorker, ...]
     audit: tuple[AuditRow, ...]
 
 
@@ -87,9 +91,10 @@ def view(
     if height is not None and height < len(figures) + 3:
         return figures[:height]
     room = None if height is None else height - len(figures)
-    workers = [*worker_lines(seen.overview.workers, now)]
+    workers = [*worker_lines(seen.overview.workers, now), *dead_lines(seen.dead, now)]
+    died = f": {len(seen.dead)} dead in {LATELY_H} h" if seen.dead else ""
     groups = [group_line(row, now) for row in seen.failures.groups]
-    lines = figures + _section("Workers", len(workers), workers, _share(room, 3))
+    lines = figures + _section(f"Workers{died}", len(workers), workers, _share(room, 3))
     if groups:
         name = f"Failures: {count(seen.failures.failed, 'task')}"
         left = None if height is None else height - len(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from rich.text import Text
 from textual import on
@@ -18,6 +18,22 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
 
 F = TypeVar("F")
+
+
+def show_filtered(before: ConsoleScreen, mode: str, wanted: object) -> None:
+    """Switch to another screen, and list these rows there.
+
+    Args:
+        before: The screen to leave.
+        mode: Name of the other one, a `Filtering`.
+        wanted: The filter to apply, of its kind.
+    """
+    app = before.app
+    before.console.action_show(mode)
+    screen = cast("Filtering[Any]", app.screen_stack[0])
+    while app.screen is not screen:  # details opened there earlier
+        app.pop_screen()
+    screen.call_next(screen.look_for, wanted)
 
 
 class Filtering(ConsoleScreen, Generic[F]):

@@ -82,6 +82,29 @@ async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection) 
     assert patient.document("status")["worker"]["running"] is True
 
 
+async def test_a_worker_that_died_is_told_of_until_all_it_held_is_safe(
+    tui: Tui, connection: Connection
+) -> None:
+    worker = await start_worker(connection, silent="1 h")
+    await queued_articles(connection, 3)
+    await connection.execute(
+        """UPDATE embedding_tasks
+           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1""",
+        worker,
+    )
+    assert (await tui("status", "--json")).document("status")["worker"]["dead"] == []
+    for left in (2, 0):
+        await connection.execute("SELECT * FROM embedq_rescue(45000, 1800000, $1)", left or 9)
+        left = await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE worker_id IS NOT NULL")
+        (dead,) = (await tui("status", "--json")).document("status")["worker"]["dead"]
+        assert (dead["id"], dead["host"], dead["unreturned"]) == (str(worker), "build-7", left)
+        text = (await tui("status")).out
+        assert "build-7/4711" in text
+        assert ("reset-stuck" in text) is bool(left)
+    assert (await tui("monitor", "--once", "--json")).document("monitor")["workers"]["dead"] == 1
+    assert "build-7/4711" in (await tui("monitor", "--once")).out
+
+
 @pytest.mark.parametrize(("order", "running"), [("stop", False), ("pause", True)])
 async def test_orders_in_force(tui: Tui, connection: Connection, order: str, running: bool) -> None:
     await start_worker(connection)

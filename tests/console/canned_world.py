@@ -20,10 +20,12 @@ from embedq_tui.screens.settings.migrate import Schema
 from embedq_tui.screens.stuck.screen import WhatIsStuck
 from embedq_tui.screens.tasks.detail import Chunks, Detail
 from embedq_tui.screens.tasks.questions import Matching, TaskList
+from embedq_tui.screens.workers.questions import Deaths
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.access import Access
 from embedq_worker.insights.articles import ArticlePage, State, StateCounts
 from embedq_worker.insights.audit import AuditPage, AuditRow
+from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.detail import ArticleDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import Failures
@@ -169,6 +171,25 @@ def workers() -> tuple[WorkerRow, ...]:
     )  # fmt: skip
 
 
+def dead() -> DeadWorker:
+    """One that died before, and whose tasks others took over."""
+    return DeadWorker(
+        id=ident(4),
+        host="delta",
+        pid=1_202,
+        version="1.4.0",
+        provider="ollama@ollama:11434",
+        note="no heartbeat",
+        in_hand=6,
+        unreturned=0,
+        succeeded=3_310,
+        failed=2,
+        started_at=ago(days=1, hours=2),
+        heartbeat_at=ago(hours=3, minutes=1),
+        died_at=ago(hours=3),
+    )
+
+
 def access() -> Access:
     """A database that may be written to."""
     return Access(NOW, "articles", "16.4", "embedq", False, False, (), True, "")
@@ -206,6 +227,7 @@ def _hours(_: LastDay) -> Measured:
 _BUSY: Answers = {
     Groups: lambda _: canned.failures(),
     TopFailures: lambda _: canned.failures(),
+    Deaths: lambda _: (dead(),),
     NewestOf: lambda question: canned.newest_of(question.group),
     TrendsOf: lambda question: canned.trends(question.over / 12),
     WhatIsStuck: lambda _: canned.stuck(),
@@ -229,6 +251,7 @@ _BUSY: Answers = {
 _EMPTY: Answers = {
     Groups: lambda _: Failures(NOW, 0, (), None),
     TopFailures: lambda _: Failures(NOW, 0, (), None),
+    Deaths: lambda _: (),
     WhatIsStuck: lambda _: StuckTasks(NOW, 0, (), (), 1_800, 300),
     TaskList: lambda _: TaskPage(NOW, (), None),
     ArticleList: lambda _: ArticlePage(NOW, (), 0, None),

@@ -8,8 +8,10 @@ import pytest
 
 from embedq_tui.console.app import Console
 from embedq_tui.live.store import Look
+from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.log_list import LogList
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.commands.actors import start_worker
@@ -115,6 +117,40 @@ async def test_why_a_worker_is_idle_can_be_read_in_full_and_what_it_holds_is_one
         await until(lambda: isinstance(pilot.app.screen, TasksScreen))
         tasks = pilot.app.screen.query_one(KeyedTable)
         await until(lambda: tasks.keys == (str(held),))
+
+
+async def test_which_worker_died_what_it_held_and_what_became_of_that_is_one_key_away(
+    database: Database, connection: Connection
+) -> None:
+    worker = await start_worker(connection, silent="1 h")
+    task, _ = await queue_tasks(connection, await add_articles(connection, ["held", "waiting"]))
+    await connection.execute(
+        """UPDATE embedding_tasks
+           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1
+           WHERE id = $2""",
+        worker,
+        task,
+    )
+    await connection.execute(
+        "UPDATE embedq_workers SET state = 'dead', stopped_at = now(), note = 'process is gone'"
+    )
+    async with console(database.settings, (80, 24)) as pilot:
+        await pilot.press("5")
+        await until_shown(
+            pilot, lambda text: "process is gone" in text and "1 not yet" in text and str(worker) in text
+        )
+        await pilot.press("plus", "x")  # there is nobody to hear it
+        await pilot.press("enter")
+        await until(lambda: isinstance(pilot.app.screen, TasksScreen))
+        tasks = pilot.app.screen.query_one(KeyedTable)
+        await until(lambda: tasks.keys == (str(task),))
+        await connection.execute("SELECT * FROM embedq_rescue(45000, 1800000, 9)")
+        await pilot.press("5")
+        await until_shown(pilot, lambda text: "1 not yet" not in text and "taken back" in text)
+        await pilot.press("enter")
+        await until(lambda: isinstance(pilot.app.screen, AuditScreen))
+        rows = pilot.app.screen.query_one(LogList)
+        await until(lambda: [row.task_id for row in rows.items] == [None, task])
 
 
 async def test_all_of_a_long_line_of_the_log_can_be_read_and_what_is_read_stays(database: Database) -> None:

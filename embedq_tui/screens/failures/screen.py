@@ -29,6 +29,7 @@ from embedq_tui.screens.failures.render import (
     row_of,
     trend_line,
 )
+from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.paging import View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
@@ -308,9 +309,7 @@ class FailuresScreen(TaskTableScreen):
         """Show the tasks of this group."""
         if (group := self._current) is None or not self.is_meant():
             return
-        from embedq_tui.screens.tasks.showing import show_tasks
-
-        show_tasks(self, of_group(group.fingerprint))
+        show_filtered(self, "tasks", of_group(group.fingerprint))
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:

@@ -15,6 +15,7 @@ from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer,
 from embedq_tui.rendering.lines import (
     ago,
     counts_line,
+    dead_lines,
     group_line,
     labelled,
     pace_line,
@@ -27,6 +28,7 @@ from embedq_tui.rendering.plots import Line as PlotLine
 from embedq_tui.rendering.styles import QUIET
 from embedq_tui.screens.audit.render import audit_text
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.workers.questions import Dead, Deaths
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.plot import Plot
@@ -40,6 +42,7 @@ from embedq_worker.settings import Settings
 
 ROWS = 60
 GROUPS = 5
+DEAD = 3
 
 SPARK, LEAST_SPARK = 24, 6
 """Width of the sparkline in cells, and the minimum below which it is unreadable."""
@@ -104,6 +107,7 @@ class OverviewScreen(ConsoleScreen):
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]
         self._failures: Failures | None = None
         self._rows: AuditPage | None = None
+        self._dead: Dead = ()
 
     def body(self) -> ComposeResult:
         """Figures, plots, lists."""
@@ -121,6 +125,7 @@ class OverviewScreen(ConsoleScreen):
         """Ask for plot data only if plots fit."""
         yield TopFailures()
         yield LastRows()
+        yield Deaths()
         if self.has_class("-high"):
             yield LastHour()
 
@@ -137,6 +142,8 @@ class OverviewScreen(ConsoleScreen):
                 self._rows = found
             case Metrics() as found:
                 self._plots(found)
+            case tuple() as found if isinstance(answer.question, Deaths):
+                self._dead = found
         self._draw()
 
     def state_changed(self) -> None:
@@ -168,7 +175,8 @@ class OverviewScreen(ConsoleScreen):
         """Draw what changes every second."""
         self.query_one("#figures", Lines).show(self._figures(seen, now))
         workers = self.query_one("#workers", Lines)
-        workers.show([*worker_lines(seen.workers, now)] or [Text("none registered", QUIET)])
+        known = [*worker_lines(seen.workers, now), *dead_lines(self._dead[:DEAD], now)]
+        workers.show(known or [Text("none registered", QUIET)])
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
         none = Text("none", QUIET) if self._failures else self.unknown()

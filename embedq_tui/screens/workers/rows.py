@@ -10,11 +10,13 @@ from uuid import UUID
 from rich.text import Text
 
 from embedq_tui.output import count, moment
+from embedq_tui.rendering.deaths import fate
 from embedq_tui.rendering.lines import labelled, place_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_tui.widgets.text_view import wrapped
 from embedq_worker import __version__
+from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.text import age, printable_line
 
@@ -64,6 +66,53 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
             Text(printable_line(note)),
         ),
     )
+
+
+def dead_row(worker: DeadWorker, now: datetime) -> Row:
+    """A row for a worker that died lately: its age is that of its last sign of life, its time up ended there.
+
+    Args:
+        worker: Its texts may hold anything.
+        now: The database's time.
+    """
+    lived_s = (worker.heartbeat_at - worker.started_at).total_seconds()
+    return Row(
+        str(worker.id),
+        (
+            Text(place_of(worker.host, worker.pid, 20), QUIET),
+            Text("dead", BAD if worker.unreturned else DOUBTFUL),
+            Text(age((now - worker.heartbeat_at).total_seconds()).rjust(6), QUIET),
+            Text(f"{worker.in_hand:,}".rjust(5), BAD if worker.unreturned else QUIET),
+            Text("-".rjust(7), QUIET),
+            Text(f"{worker.succeeded:,}".rjust(9), QUIET),
+            Text(f"{worker.failed:,}".rjust(7), QUIET),
+            Text(age(lived_s).rjust(9), QUIET),
+            Text(printable_line(worker.version, 8), QUIET),
+            Text(printable_line(worker.provider, 30), QUIET),
+            Text(f"{fate(worker)}; {printable_line(worker.note)}", QUIET),
+        ),
+    )
+
+
+def dead_facts(worker: DeadWorker, now: datetime) -> Iterator[Text]:
+    """When a worker died, and whether its tasks are safe.
+
+    Args:
+        worker: Its texts may hold anything.
+        now: The database's time.
+    """
+    yield labelled("Died").append(f"{moment(worker.died_at, now)}: {printable_line(worker.note)}", DOUBTFUL)
+    yield labelled("Lived").append(
+        f"{age((worker.heartbeat_at - worker.started_at).total_seconds())}, "
+        f"last heartbeat {moment(worker.heartbeat_at, now)}"
+    )
+    if worker.unreturned:
+        yield labelled("Tasks").append(f"{fate(worker)}: any running worker does that; enter: list them", BAD)
+    else:
+        yield labelled("Tasks").append(fate(worker)).append("; enter: in the audit log", QUIET)
+    yield labelled("Version").append(printable_line(worker.version, 40), QUIET)
+    yield labelled("Provider").append(printable_line(worker.provider))
+    yield labelled("Id").append(str(worker.id), QUIET)
 
 
 def worker_facts(worker: WorkerRow, now: datetime, width: int) -> Iterator[Text]:

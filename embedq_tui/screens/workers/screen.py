@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from rich.text import Text
@@ -14,18 +14,23 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from embedq_tui.filters.audit_filter import death_of
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
-from embedq_tui.screens.workers.rows import COLUMNS, worker_facts, worker_row
+from embedq_tui.screens.workers.questions import Dead, Deaths
+from embedq_tui.screens.workers.rows import COLUMNS, dead_facts, dead_row, worker_facts, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.deaths import LATELY_H, DeadWorker
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import MOST_CONCURRENCY
@@ -102,6 +107,7 @@ class WorkersScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._next_line = 0
+        self._dead: Dead = ()
         self._asked: dict[UUID, tuple[int, float]] = {}
         self._pacing = asyncio.Lock()
 
@@ -116,6 +122,16 @@ class WorkersScreen(ConsoleScreen):
 
     # -- display
 
+    def questions(self) -> Iterable[Question[Any]]:
+        """The question for workers that died."""
+        yield Deaths()
+
+    def answered(self, answer: Answer[Any]) -> None:
+        """Show the workers that died; the others come with the state."""
+        if answer.value is not None:
+            self._dead = answer.value
+            self._draw()
+
     def state_changed(self) -> None:
         """Show this console's worker and all workers."""
         self._draw()
@@ -128,10 +144,12 @@ class WorkersScreen(ConsoleScreen):
         if not self.alive:
             return
         self.query_one("#ours", Lines).show(self._ours())
-        seen, now = self.store.overview, self.store.now()
-        if seen is not None and now is not None:
+        if (now := self.store.now()) is not None:
             ours = self._supervisor.worker_id
-            self.query_one("#all", KeyedTable).show(worker_row(row, now, ours) for row in seen.workers)
+            self.query_one("#all", KeyedTable).show(
+                worker_row(row, now, ours) if isinstance(row, WorkerRow) else dead_row(row, now)
+                for row in self._listed.values()
+            )
         self._draw_chosen()
         self._draw_log()
         self.refresh_bindings()
@@ -139,11 +157,15 @@ class WorkersScreen(ConsoleScreen):
     @on(KeyedTable.RowHighlighted, "#all")
     def _draw_chosen(self) -> None:
         """Show the worker under the cursor in full."""
-        row, now, facts = self._chosen, self.store.now(), self.query_one("#one", Lines)
+        row, now, facts = self._current, self.store.now(), self.query_one("#one", Lines)
         facts.display = row is not None
         if row is not None and now is not None:
             facts.border_title = printable_line(f"{row.host}/{row.pid}")
-            facts.show(worker_facts(row, now, self.size.width - 2))
+            facts.show(
+                worker_facts(row, now, self.size.width - 2)
+                if isinstance(row, WorkerRow)
+                else dead_facts(row, now)
+            )
 
     def _draw_log(self) -> None:
         ring, log = self._supervisor.log, self.query_one("#log", TailView)
@@ -160,8 +182,9 @@ class WorkersScreen(ConsoleScreen):
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
             # From the task counts: tasks a silent worker last reported may have been released since.
             held = seen.queue.counts.processing
+            died = f", {len(self._dead)} dead in {LATELY_H} h" if self._dead else ""
             line = Text.assemble(
-                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held"
+                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held{died}"
             )
             versions = sorted({printable_line(row.version, 20) for row in seen.workers})
             yield line.append(f", versions {', '.join(versions)}", DOUBTFUL) if len(versions) > 1 else line
@@ -183,11 +206,12 @@ class WorkersScreen(ConsoleScreen):
 
     @on(KeyedTable.RowSelected, "#all")
     def _tasks(self) -> None:
-        """Show the tasks of the worker under the cursor."""
-        if (row := self._chosen) is not None:
-            from embedq_tui.screens.tasks.showing import show_tasks
-
-            show_tasks(self, TaskFilter(worker=row.id))
+        """Show the tasks of the worker under the cursor; or what became of them, if it died."""
+        row = self._current
+        if isinstance(row, DeadWorker) and not row.unreturned:
+            show_filtered(self, "audit", death_of(row.id, row.died_at))
+        elif row is not None:
+            show_filtered(self, "tasks", TaskFilter(worker=row.id))
 
     # -- actions
 
@@ -196,11 +220,22 @@ class WorkersScreen(ConsoleScreen):
         return self.desk.supervisor
 
     @property
-    def _chosen(self) -> WorkerRow | None:
-        key = self.query_one("#all", KeyedTable).current
+    def _listed(self) -> Mapping[str, WorkerRow | DeadWorker]:
+        """The rows by key: workers that have not ended, then those that died and did not enter again."""
         seen = self.store.overview
-        rows = seen.workers if seen is not None else ()
-        return next((row for row in rows if str(row.id) == key), None)
+        rows: dict[str, WorkerRow | DeadWorker] = {str(row.id): row for row in (seen.workers if seen else ())}
+        for row in self._dead:
+            rows.setdefault(str(row.id), row)
+        return rows
+
+    @property
+    def _current(self) -> WorkerRow | DeadWorker | None:
+        return self._listed.get(self.query_one("#all", KeyedTable).current or "")
+
+    @property
+    def _chosen(self) -> WorkerRow | None:
+        """The worker to give orders to."""
+        return row if isinstance(row := self._current, WorkerRow) else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what suits the state of this console's worker, and the worker under the cursor."""

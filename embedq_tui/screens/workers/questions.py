@@ -1,0 +1,25 @@
+"""The question of the screen of workers; Overview has it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from embedq_tui.live.questions import TASKS, WORKERS, Question
+from embedq_worker.database.connections import Connection
+from embedq_worker.insights.deaths import DeadWorker, deaths
+from embedq_worker.settings import Settings
+
+Dead: TypeAlias = tuple[DeadWorker, ...]
+
+
+@dataclass(frozen=True)
+class Deaths(Question[Dead]):
+    """The workers that died lately."""
+
+    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS})
+    pause_s: ClassVar[float] = 2.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> Dead:
+        """Ask it once."""
+        return await deaths(connection)

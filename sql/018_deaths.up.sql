@@ -1,0 +1,23 @@
+-- What operators ask when a worker died: which one, when, where, and what it held.
+
+-- The running workers, and those that died lately, among all that ended within the retention: a worker that crashes every
+-- few seconds leaves thousands of rows a day. A heartbeat changes neither column, so it still writes no index.
+CREATE INDEX embedq_workers_state_idx ON embedq_workers (state, stopped_at);
+
+-- Whoever declares a worker dead; its last heartbeat may have been before its last claims.
+CREATE FUNCTION embedq_worker_died() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    SELECT count(*) INTO NEW.in_hand FROM embedding_tasks t
+    WHERE t.status = 'processing' AND t.worker_id = NEW.id AND t.claimed_at = t.processed_at;
+    INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+    VALUES (embedq_uuid(), clock_timestamp(), 'warn', 'worker_status', 'Worker died',
+            jsonb_build_object('worker', NEW.id, 'host', NEW.host, 'pid', NEW.pid, 'held', NEW.in_hand,
+                               'reason', NEW.note));
+    PERFORM pg_notify('embedq_changes', 'workers');
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER embedq_worker_died BEFORE UPDATE OF state ON embedq_workers FOR EACH ROW
+    WHEN (NEW.state = 'dead' AND OLD.state <> 'dead') EXECUTE FUNCTION embedq_worker_died();
