@@ -106,7 +106,7 @@ async def test_a_connection_that_died_in_silence_is_noticed_soon(
 
 
 async def test_without_a_database_nothing_begins(database: Database) -> None:
-    nowhere = database.settings.model_copy(update={"port": 1, "database_url": None, "host": "127.0.0.1"})
+    nowhere = load_settings(database_url="postgresql://127.0.0.1:1/nowhere")
     async with bench(database) as (app, _):
         app.executor.link = Link(nowhere)
         async with app.executor.link.opened():
