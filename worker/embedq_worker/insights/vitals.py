@@ -14,6 +14,9 @@ COUNTED = 5_000
 """Tasks of a window counted one by one, the newest of each kind, which takes a few milliseconds. Beyond that,
 the workers' own samples are added up."""
 
+DEAD_WALKED = 50_000
+"""Dead rows up to which the pending tasks are counted: an old snapshot keeps their entries in the index."""
+
 SAMPLES = 5_000
 """Workers' samples read for a window, the newest ones; each worker writes one a minute."""
 
@@ -50,7 +53,7 @@ class Vitals(NamedTuple):
         oldest_claim_at: Time of the oldest claim.
         claimed_due_at: Earliest due time of the claimed tasks.
         counted: The triggers that maintain the counts exist and are enabled.
-        drifted: A maintained count is negative, or differs from the pending or claimed tasks, if few.
+        drifted: A maintained count is negative, or differs from the tasks, where this is cheap to see.
         live_rows: Live rows of the queue table, as estimated by the server.
         dead_rows: Dead tuples of the queue table, likewise.
     """
@@ -84,7 +87,7 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
     stuck_tasks = await stuck(connection, settings, limit=1)
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
-        facts = await connection.fetchrow(_FACTS, COUNTED)
+        facts = await connection.fetchrow(_FACTS, COUNTED, DEAD_WALKED)
         newest, hour = await _ended(connection, 3_600.0)
         _, day = await _ended(connection, 86_400.0)
     assert facts is not None
@@ -117,9 +120,10 @@ SELECT (SELECT completed_at FROM embedding_tasks
         WHERE tgrelid = 'embedding_tasks'::regclass AND tgname LIKE E'embedq\\\\_count\\\\_%'
           AND tgenabled IN ('O', 'A')) AS counted,
        (SELECT coalesce(min(n), 0) < 0
-               OR least(coalesce(sum(n) FILTER (WHERE status = 'pending'), 0), $1)
-                  <> (SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE status = 'pending'
-                                            ORDER BY embedq_rank(priority), scheduled_at LIMIT $1) AS p)
+               OR coalesce(stat.n_dead_tup, 0) < $2
+                  AND least(coalesce(sum(n) FILTER (WHERE status = 'pending'), 0), $1)
+                      <> (SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE status = 'pending'
+                                                ORDER BY embedq_rank(priority), scheduled_at LIMIT $1) AS p)
                OR least(coalesce(sum(n) FILTER (WHERE status = 'processing'), 0), $1)
                   <> (SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE status = 'processing'
                                             LIMIT $1) AS c)
