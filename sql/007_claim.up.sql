@@ -49,8 +49,9 @@ $$;
 -- The planner settings force index scans, because the statistics of a table that changes this fast are unreliable. They
 -- can also mislead: an index on pending tasks may have been empty when it was analyzed, so that reading all of it for
 -- one row looks as cheap as a lookup. So here and below, rows known by id or article are selected in forms that rule out
--- such an index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', ''). Then one plan fits all
--- parameters; planning each claim would be a third of the cost of a task.
+-- such an index: = ANY, LATERAL or EXISTS (... OFFSET 0), and status IN ('pending', ''). The open tasks of an article are
+-- selected by comparing the pair (article_id, status), which rules out another program's index on the status as well.
+-- Then one plan fits all parameters; planning each claim would be a third of the cost of a task.
 CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_model text, p_limit int, p_priorities text[], p_folders text[],
     p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)

@@ -87,7 +87,8 @@ BEGIN
     SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
     FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
     CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
-                        WHERE n.article_id = p.article AND n.status IN ('pending', 'processing')
+                        WHERE n.article_id = p.article
+                          AND (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
                           AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
                         OFFSET 0) AS o
     WHERE p.outcome IN ('stored', 'removed');
@@ -208,13 +209,16 @@ BEGIN
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
         FROM (SELECT w.id, d.id AS done FROM done d CROSS JOIN LATERAL (
                   SELECT o.id FROM embedding_tasks o
-                  WHERE o.article_id = d.article_id AND o.status IN ('pending', '')
+                  WHERE o.article_id = d.article_id
+                    AND (o.article_id, o.status) BETWEEN (d.article_id, 'pending') AND (d.article_id, 'pending')
                     AND d.outcome IN ('stored', 'removed', 'skipped')
                     AND (o.created_at <= d.created_at OR d.outcome = 'skipped'
                          OR (o.operation = 'delete') = (d.operation = 'delete')
                             AND o.created_at < coalesce((
                                 SELECT min(u.created_at) FROM embedding_tasks u
-                                WHERE u.article_id = d.article_id AND u.status IN ('pending', 'processing')
+                                WHERE u.article_id = d.article_id
+                                  AND (u.article_id, u.status) BETWEEN (d.article_id, 'pending')
+                                                                   AND (d.article_id, 'processing')
                                   AND u.created_at > d.created_at
                                   AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))
                   FOR UPDATE SKIP LOCKED) AS w) AS p

@@ -38,20 +38,22 @@ DECLARE
     v_id uuid := embedq_uuid();
 BEGIN
     IF NOT p_operation <@ ARRAY['create'] AND current_setting('transaction_isolation') = 'read committed' THEN
-        -- Article by article, and in a form that rules out the indexes on pending tasks (see embedq_claim), so that only
+        -- Article by article, and in a form that rules out the indexes on the status (see embedq_claim), so that only
         -- tasks of these articles are read, whatever the statistics.
         SELECT array_agg(s.article_id) INTO v_spared
         FROM unnest(p_article, p_operation) AS w(article, operation)
         CROSS JOIN LATERAL (
             SELECT t.article_id FROM embedding_tasks t
             WHERE w.operation <> 'create' AND t.article_id = w.article
-              AND t.status IN ('pending', '') AND t.attempts = 0 AND v_now - t.scheduled_at >= interval '0'
+              AND (t.article_id, t.status) BETWEEN (w.article, 'pending') AND (w.article, 'pending')
+              AND t.attempts = 0 AND v_now - t.scheduled_at >= interval '0'
               AND (t.operation = 'delete') = (w.operation = 'delete')
               AND embedq_rank(t.priority) <= embedq_rank(p_priority)
               AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
               AND (w.operation = 'delete' OR NOT EXISTS (
                    SELECT FROM embedding_tasks d
-                   WHERE d.article_id = w.article AND d.status IN ('pending', 'processing')
+                   WHERE d.article_id = w.article
+                     AND (d.article_id, d.status) BETWEEN (w.article, 'pending') AND (w.article, 'processing')
                      AND d.operation = 'delete' OFFSET 0))
             LIMIT 1 FOR KEY SHARE OF t SKIP LOCKED) AS s;
     END IF;

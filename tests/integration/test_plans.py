@@ -49,6 +49,12 @@ SELECT embedq_uuid(), now() - n * interval '1 second', 'queue_depth', 1 FROM gen
 """So many ended tasks, audit rows and metrics; a tenth of it due; half of it deferred."""
 
 
+OTHER_INDEXES = """
+CREATE INDEX idx_embedding_tasks_status ON embedding_tasks (status);
+CREATE INDEX idx_embedding_tasks_queue ON embedding_tasks (status, priority, scheduled_at);
+"""
+"""What the article application has."""
+
 MOST = 3_000
 """Rows of a table that are looked at for 60 tasks: those of their articles, never all that are pending."""
 
@@ -127,12 +133,7 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
 async def test_nothing_reads_a_whole_table(world: World, rows: int) -> None:
     scope = await world.worker()
     await world.task(await world.article())
-    # Indexes that other programs have.
-    await world.psql.execute(
-        """CREATE INDEX idx_embedding_tasks_status ON embedding_tasks (status);
-           CREATE INDEX idx_embedding_tasks_queue ON embedding_tasks (status, priority, scheduled_at);
-           ANALYZE"""
-    )
+    await world.psql.execute(OTHER_INDEXES + "ANALYZE")
     await world.psql.execute("TRUNCATE articles RESTART IDENTITY CASCADE")
     await world.psql.execute(
         "ANALYZE"
@@ -142,6 +143,19 @@ async def test_nothing_reads_a_whole_table(world: World, rows: int) -> None:
         async with worker_session(world, setting) as session:
             await use(session, world, scope)
     await world.psql.execute("ANALYZE")
+    async with worker_session(world) as session:
+        await use(session, world, scope)
+
+
+async def test_what_was_finished_when_analyzed_and_is_pending_now_is_not_read_whole(world: World) -> None:
+    scope = await world.worker()
+    await world.psql.execute(OTHER_INDEXES + FILL.format(20_000))
+    await world.psql.execute(
+        """DELETE FROM embedding_tasks WHERE scheduled_at > now() AND article_id > 10;
+           UPDATE embedding_tasks SET status = 'completed', completed_at = now();
+           ANALYZE;
+           UPDATE embedding_tasks SET status = 'pending'"""
+    )
     async with worker_session(world) as session:
         await use(session, world, scope)
 
