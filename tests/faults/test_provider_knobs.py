@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from embedq_worker.insights.advice import advice_for
 from tests.support.content import add_articles, queue_tasks, statuses, until_true, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.provider_faults import FOR_GOOD, OUTAGES, Fault, Faults
@@ -162,9 +163,10 @@ async def test_a_poisonous_text_fails_alone_and_with_a_reason(scene: Scene, pois
     assert await charged(scene.connection) == []
     assert await wrong_articles(scene.connection) == [articles[-1]]
     assert await statuses(scene.connection) == {"completed": 7, "failed": 1}
-    assert await scene.connection.fetchval(
+    error = await scene.connection.fetchval(
         "SELECT error_message FROM embedding_tasks WHERE status = 'failed'"
     )
+    assert "correct the articles" in advice_for(error), error
 
 
 @pytest.mark.slow

@@ -9,6 +9,11 @@ RETRY_ALL = "embedq-tui retry --failed"
 
 _RETRY = f"then: {RETRY_ALL}"
 
+_TEXTS = (
+    "the provider or the chunker cannot process these texts: correct the articles, or mark them no_rag; "
+    + _RETRY
+)
+
 _ADVICE: tuple[tuple[str, str], ...] = (
     (r"cancelled by", "an operator cancelled these; to run them after all: " + RETRY_ALL),
     (
@@ -44,16 +49,18 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         r"\b429\b|rate.?limit|quota|too many requests",
         "rate limit or quota reached: reduce EMBEDDING_CONCURRENT_WORKERS or raise the quota; " + _RETRY,
     ),
+    (r"^other texts work", _TEXTS),
+    (
+        r"EMBEDDING_WORKER_TIMEOUT",
+        "these articles take longer than EMBEDDING_WORKER_TIMEOUT: raise it, or split them; " + _RETRY,
+    ),
     (
         r"refused|unreachable|ECONN|ENOTFOUND|ETIMEDOUT|fetch failed|name or service|timed? ?out"
         r"|did not answer|deadline exceeded|connection attempts? failed|network|socket|\b50[0234]\b"
         r"|connection (reset|lost|closed)",
         f"the provider could not be reached: test with `embedq-tui check`, {_RETRY}",
     ),
-    (
-        r"not finite|NaN|(refuse|reject)s? .*text|invalid input|\b4(00|22)\b|could not be (cut|split)",
-        "the provider or the chunker cannot process these texts: correct the articles, " + _RETRY,
-    ),
+    (r"not finite|NaN|(refuse|reject)s? .*text|invalid input|\b4(00|22)\b|could not be (cut|split)", _TEXTS),
     (
         r"disk|no space|could not extend",
         f"the database is out of disk space: free some, {_RETRY}",

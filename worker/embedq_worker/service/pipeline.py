@@ -276,7 +276,10 @@ class Pipeline:
         )
         delay_s = await self._tell_breaker(None if text_at_fault else error, worked=worked or text_at_fault)
         if text_at_fault:
-            return [self._failed_attempt(task, reason.message, None, batch_size) for task, reason in held]
+            return [
+                self._failed_attempt(task, f"other texts work: {reason.message}", None, batch_size)
+                for task, reason in held
+            ]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
 
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
