@@ -203,7 +203,8 @@ BEGIN
     ), spared AS (
         -- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and
         -- newer ones of the same kind up to the first that would undo this one (a delete after an update, an update
-        -- after a delete).
+        -- after a delete). All older ones that would undo this one, but not more than 10,000 others: an application that
+        -- saves in a loop may leave a million, for which no statement would have the time. Those left are claimed later.
         UPDATE embedding_tasks t
         SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
@@ -221,6 +222,8 @@ BEGIN
                                                                    AND (d.article_id, 'processing')
                                   AND u.created_at > d.created_at
                                   AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))
+                  ORDER BY (o.operation = 'delete') <> (d.operation = 'delete') DESC NULLS LAST
+                  LIMIT 10000 + coalesce(cardinality(v_older), 0)
                   FOR UPDATE SKIP LOCKED) AS w) AS p
         WHERE t.id = p.id
         RETURNING t.id, t.article_id, p.done

@@ -36,6 +36,24 @@ async def test_several_updates_of_an_article_are_done_once(world: World) -> None
     ]
 
 
+async def test_very_many_are_done_in_parts_and_none_that_would_undo_it_is_left(world: World) -> None:
+    article = await world.article()
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (article_id, operation, created_at, scheduled_at)
+           SELECT $1, CASE WHEN n > 10010 THEN 'delete' ELSE 'update' END, now() - interval '1 day', now()
+           FROM generate_series(1, 10020) AS n""",
+        article,
+    )
+    await world.task(article, due_s=-90)
+    scope = await world.worker()
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    left = "SELECT operation, count(*) FROM embedding_tasks WHERE status = 'pending' GROUP BY 1"
+    assert [tuple(row) for row in await world.psql.fetch(left)] == [("update", 10)]
+    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    assert await world.psql.fetch(left) == []
+    assert await world.miscounted() == []
+
+
 async def test_what_the_task_carried_is_kept(world: World) -> None:
     article = await world.article()
     await world.task(article, due_s=-90)
