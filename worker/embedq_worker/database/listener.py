@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 import asyncpg
@@ -17,9 +17,6 @@ from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
-
-if TYPE_CHECKING:
-    from embedq_worker.logs import Log
 
 WORK = "embedq_work"
 """The channel that wakes workers."""
@@ -171,35 +168,6 @@ class Listener:
             raise _PingLost("a notification did not come back") from None
         if closed.is_set():  # which says nothing about whether notifications would arrive
             raise ConnectionResetError("the server closed it")
-
-
-def log_hearing(log: Log, poll_ms: int) -> Callable[[Heard], None]:
-    """Log how a worker's listening connection fares.
-
-    Args:
-        log: Log of the worker.
-        poll_ms: How often the worker polls without notifications.
-    """
-    lost = False
-
-    def tell(heard: Heard) -> None:
-        nonlocal lost
-        match heard.hearing:
-            case Hearing.LISTENING if lost:
-                log.info("listening again")
-            case Hearing.LOST:
-                log.warning(
-                    "the listening connection was lost", error=heard.reason or "a test notification was lost"
-                )
-            case Hearing.DEAF:
-                log.warning(
-                    "LISTEN does not work over this connection (PgBouncer in transaction mode?)",
-                    advice="the worker polls instead; a direct connection would wake it in milliseconds",
-                    poll_ms=poll_ms,
-                )
-        lost = heard.hearing is not Hearing.LISTENING
-
-    return tell
 
 
 async def probe_listen(connection: DirectConnection, sender: DirectConnection) -> bool:

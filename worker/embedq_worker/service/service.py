@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, persist
-from embedq_worker.database.listener import Heard, Hearing, Listener, log_hearing
+from embedq_worker.database.listener import Heard, Hearing, Listener
 from embedq_worker.database.notifier import Notifier
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import breaker, fleet
@@ -42,7 +42,7 @@ class Service:
         self.entered = asyncio.Event()
         self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.telemetry)
         self._notifier = Notifier(parts.pool)
-        self._log_hearing = log_hearing(parts.log, parts.settings.worker_interval_ms)
+        self._unsignalled = False
         self._heartbeat = Heartbeat(
             parts.pool,
             parts.scope,
@@ -164,8 +164,21 @@ class Service:
             self._provider.look()
 
     def _heard(self, heard: Heard) -> None:
-        self._log_hearing(heard)
-        self._heartbeat.signalled(heard.hearing is Hearing.LISTENING)
+        match heard.hearing:
+            case Hearing.LISTENING if self._unsignalled:
+                self._log.info("listening again")
+            case Hearing.LOST:
+                self._log.warning(
+                    "the listening connection was lost", error=heard.reason or "a test notification was lost"
+                )
+            case Hearing.DEAF:
+                self._log.warning(
+                    "LISTEN does not work over this connection (PgBouncer in transaction mode?)",
+                    advice="the worker polls instead; a direct connection would wake it in milliseconds",
+                    poll_ms=self._settings.worker_interval_ms,
+                )
+        self._unsignalled = heard.hearing is not Hearing.LISTENING
+        self._heartbeat.signalled(not self._unsignalled)
 
     def _provider_changed(self, held: breaker.Held | None) -> None:
         self._heartbeat.provider(held)
