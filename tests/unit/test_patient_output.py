@@ -46,6 +46,10 @@ def _shared_pipe() -> Ends:
     return reader, writer
 
 
+def _foreign_terminal() -> Ends:
+    return pty.openpty()
+
+
 @contextmanager
 def _opened(ends: Callable[[], Ends]) -> Iterator[Ends]:
     reader, writer = ends()
@@ -66,8 +70,12 @@ def _read(reader: int) -> str:
 
 # A terminal has a byte or two of room left for a while, whatever the length of the lines.
 @pytest.mark.parametrize("length", [60, 137, 5000])
-@pytest.mark.parametrize("ends", [pty.openpty, _pipe, _shared_pipe])
-def test_each_line_is_whole_or_counted_where_it_is_missing(ends: Callable[[], Ends], length: int) -> None:
+@pytest.mark.parametrize("ends", [pty.openpty, _foreign_terminal, _pipe, _shared_pipe])
+def test_each_line_is_whole_or_counted_where_it_is_missing(
+    ends: Callable[[], Ends], length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ends is _foreign_terminal:
+        monkeypatch.setattr(os, "ttyname", lambda descriptor: "/cannot/be/opened")
     with _opened(ends) as (reader, writer):
         output = PatientOutput(writer)
         written = itertools.count()

@@ -102,14 +102,20 @@ class PatientOutput(io.BufferedIOBase):
 def _never_blocking(descriptor: int) -> Iterator[int]:
     """Open the same terminal or pipe again without blocking; if that cannot be, use the descriptor itself.
 
-    It is done for each line, as the descriptor may be redirected at any time.
+    It is done for each line, as the descriptor may be redirected at any time. A terminal that belongs to another
+    user (after su) cannot be opened: there, the descriptor does not block for the moment.
     """
     try:
         is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         path = f"/proc/self/fd/{descriptor}" if is_pipe else os.ttyname(descriptor)
         own = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # it is a file or a socket, or belongs to another user
-        yield descriptor
+        blocks = os.get_blocking(descriptor)
+        os.set_blocking(descriptor, blocks and not os.isatty(descriptor))
+        try:
+            yield descriptor
+        finally:
+            os.set_blocking(descriptor, blocks)
         return
     try:
         yield own
