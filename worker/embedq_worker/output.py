@@ -102,8 +102,8 @@ class PatientOutput(io.BufferedIOBase):
 def _never_blocking(descriptor: int) -> Iterator[int]:
     """Open the same terminal or pipe again without blocking; if that cannot be, use the descriptor itself.
 
-    It is done for each line, as the descriptor may be redirected at any time. A terminal that belongs to another
-    user (after su) cannot be opened: there, the descriptor does not block for the moment.
+    It is done for each line, as the descriptor may be redirected at any time. A terminal that belongs to
+    another user (after su) cannot be opened: there, the descriptor does not block for the moment.
     """
     try:
         is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
