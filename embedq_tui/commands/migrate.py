@@ -20,6 +20,9 @@ from embedq_worker.settings import Settings
 QUEUE_VERSION = 2
 """Rolling back this version or below removes the operator's own data, not only ours."""
 
+RECORDS_VERSION = 4
+"""Rolling back this version or below removes what cannot be had again without embedding everything."""
+
 
 @click.group("migrate", invoke_without_command=True, epilog="Example: embedq-tui migrate status")
 @operator_command
@@ -124,9 +127,7 @@ def roles(invocation: Invocation) -> None:
 
 @command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
 @click.option("--to", "version", type=Number(0), required=True, metavar="N", help="Last version to keep.")
-@click.option(
-    "--yes", is_flag=True, help="Skip the confirmation, even if tables with data are dropped (N < 2)."
-)
+@click.option("--yes", is_flag=True, help="Skip the confirmation; it is needed if data is dropped (N < 4).")
 @operator_command
 def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     """Roll back migrations, latest first.
@@ -135,10 +136,8 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     and its tasks; --to 0 also drops the article tables, if embedq created them and they hold no articles.
     """
     settings = invocation.settings()
-    what = "the queue and every task in it" + (
-        ", and the embeddings, if embedq created that table" if version == 0 else ""
-    )
-    refused = version < QUEUE_VERSION and not yes and not confirm(f"This deletes {what}. Continue?")
+    lost = _lost(version)
+    refused = bool(lost) and not yes and not confirm(f"This deletes {lost}. Continue?")
     progress = partial(say, error=invocation.as_json)
     undone = [] if refused else asyncio.run(migrations.rollback(settings, version, progress))
     if invocation.as_json:
@@ -146,3 +145,13 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     elif not undone:
         say("Nothing was rolled back." if refused else "There is nothing to roll back.")
     return ExitCode.NO if refused else ExitCode.OK
+
+
+def _lost(version: int) -> str:
+    """What a rollback to a version deletes for good; empty if nothing."""
+    if version < QUEUE_VERSION:
+        embeddings = ", and the embeddings, if embedq created that table" if version == 0 else ""
+        return f"the queue and every task in it{embeddings}"
+    if version < RECORDS_VERSION:
+        return "what embedq knows of each embedding, so that a later backfill embeds every article again"
+    return ""

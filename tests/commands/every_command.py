@@ -88,7 +88,7 @@ CALLS: dict[str, Call] = {
     "migrate status": Call(Kind.LOOKS, on_bare=0),
     "migrate verify": Call(Kind.LOOKS),
     "migrate roles": Call(Kind.CHANGES),
-    "migrate rollback": Call(Kind.CHANGES, "--to 2", on_bare=0),
+    "migrate rollback": Call(Kind.CHANGES, "--to 2 --yes", on_bare=0),
 }
 """By name; a test sees that it is complete."""
 

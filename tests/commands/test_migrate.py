@@ -59,18 +59,27 @@ async def test_verify_answers_with_its_exit_code(tui: Tui, connection: Connectio
 
 
 async def test_rollback_to_the_public_tables(tui: Tui, database: Database) -> None:
-    answer = await tui("migrate", "rollback", "--to", "2", "--json")
+    answer = await tui("migrate", "rollback", "--to", "2", "--yes", "--json")
     assert answer.code == ExitCode.OK
     assert min(answer.document("migrate-rollback")["taken_back"]) == 3
     assert await versions(database) == [1, 2]
     assert (await tui("status")).code == ExitCode.OK
 
 
-async def test_tables_with_data_are_not_removed_without_a_yes(tui: Tui, database: Database) -> None:
-    refused = await tui("migrate", "rollback", "--to", "1")
+async def test_what_drops_no_data_needs_no_yes(tui: Tui, database: Database) -> None:
+    assert (await tui("migrate", "rollback", "--to", "4")).code == ExitCode.OK
+    assert await versions(database) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("version", ["0", "1", "2", "3"])
+async def test_data_is_not_dropped_without_a_yes(tui: Tui, database: Database, version: str) -> None:
+    refused = await tui("migrate", "rollback", "--to", version)
     assert refused.code == ExitCode.NO
     assert "--yes" in refused.err
     assert len(await versions(database)) > 10
+
+
+async def test_data_is_dropped_with_a_yes(tui: Tui, database: Database) -> None:
     assert (await tui("migrate", "rollback", "--to", "1", "--yes")).code == ExitCode.OK
     assert await versions(database) == [1]
 
