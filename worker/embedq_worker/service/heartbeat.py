@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
-from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line
-from embedq_worker.host import HostIdentity
-from embedq_worker.logs import Log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.breaker import Held
-from embedq_worker.queue.claims import Scope
 from embedq_worker.queue.words import REFUSED
+from embedq_worker.service.parts import Parts
 from embedq_worker.text import stamp
 from embedq_worker.waits import first_of
 
@@ -32,61 +29,33 @@ class Heartbeat:
     """Beats at an interval, at once when there is news, and faster while notifications do not arrive.
 
     Args:
-        pool: To the migrated database.
-        scope: Scope of the worker.
-        host: Where it runs.
-        shown_settings: For the list of workers, in case it has to register again.
-        every_s: Seconds between beats.
-        poll_s: Seconds within which it should receive an order while notifications do not arrive.
-        in_hand: Returns how many tasks the worker holds.
-        refused: Returns what the database has been refusing for a while; empty if nothing.
+        parts: What the worker is made of.
         on_order: Called when an operator tells this worker to exit.
         on_resize: Called when an operator changes its concurrency.
-        concurrency: Concurrent batches.
-        log: Log of the worker.
 
     Attributes:
         block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; otherwise empty.
         ordered: ``graceful`` or ``force`` if an operator told this worker to exit; otherwise empty.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        scope: Scope,
-        host: HostIdentity,
-        shown_settings: Mapping[str, object],
-        *,
-        every_s: float,
-        poll_s: float,
-        in_hand: Callable[[], int],
-        refused: Callable[[], str],
-        on_order: StopOrder,
-        on_resize: Callable[[int], None],
-        concurrency: int,
-        log: Log,
-    ) -> None:
+    def __init__(self, parts: Parts, *, on_order: StopOrder, on_resize: Callable[[int], None]) -> None:
         self.block = ""
-        self._pool = pool
-        self._scope = scope
-        self._host = host
-        self._shown_settings = shown_settings
-        self._concurrency = concurrency
-        self._every_s = every_s
-        self._unsignalled_every_s = min(every_s, max(poll_s, ASK_EVERY_S))
-        self._signalled = False
-        self._in_hand = in_hand
-        self._refused = refused
-        self._was_refused = False
+        self.ordered = ""
+        self._parts = parts
+        self._log = parts.log
         self._on_order = on_order
         self._on_resize = on_resize
-        self._log = log
+        self._concurrency = parts.settings.concurrency
+        self._every_s = parts.settings.beat_every_s
+        poll_s = parts.settings.worker_interval_ms / 1000
+        self._unsignalled_every_s = min(self._every_s, max(poll_s, ASK_EVERY_S))
+        self._signalled = False
+        self._was_refused = False
         self._state = "running"
         self._note = ""
         self._succeeded = 0
         self._failed = 0
         self._beat_now = asyncio.Event()
-        self.ordered = ""
 
     def count(self, succeeded: int, failed: int) -> None:
         """Add tasks to what the next beat reports."""
@@ -117,7 +86,7 @@ class Heartbeat:
     @property
     def note(self) -> str:
         """Why the worker does not get on; empty if it does."""
-        refused = self._refused()
+        refused = self._parts.pipeline.refusals.lasting
         if refused:
             return f"{REFUSED}{refused}"
         return self._note or (f"{self.block} by an operator" if self.block else "")
@@ -145,7 +114,7 @@ class Heartbeat:
 
     def _tell_refused(self) -> None:
         """Log when the database begins or ceases to refuse what the worker has to write."""
-        refused = self._refused()
+        refused = self._parts.pipeline.refusals.lasting
         if refused and not self._was_refused:
             self._log.warning("the database refuses statements; they are retried", error=refused)
         elif self._was_refused and not refused:
@@ -162,11 +131,11 @@ class Heartbeat:
         self._succeeded = self._failed = 0
         try:
             heard = await fleet.beat(
-                self._pool,
-                self._scope.worker,
+                self._parts.pool,
+                self._parts.scope.worker,
                 state=self._state,
                 note=self.note[:500],
-                in_hand=self._in_hand(),
+                in_hand=len(self._parts.pipeline.in_hand),
                 succeeded=succeeded,
                 failed=failed,
                 concurrency=self._concurrency,
@@ -176,7 +145,8 @@ class Heartbeat:
             raise
         if not heard.known:
             self._log.warning("this worker was declared dead; registering again")
-            await fleet.enter(self._pool, self._scope, self._host, self._shown_settings)
+            parts = self._parts
+            await fleet.enter(parts.pool, parts.scope, parts.host, parts.shown_settings)
         self._apply(heard)
 
     def _apply(self, heard: fleet.Beat) -> None:

@@ -39,4 +39,19 @@ class Parts:
     scope: Scope
     host: HostIdentity
     log: Log
-    telemetry: WorkerTelemetry | None = None
+    telemetry: WorkerTelemetry | None
+
+    @property
+    def shown_settings(self) -> dict[str, object]:
+        """The settings that the list of workers shows; without secrets."""
+        shown: dict[str, object] = {
+            "model": self.provider.model,
+            "endpoint": self.provider.endpoint,
+            "concurrency": self.settings.concurrency,
+            "batch_size": self.settings.batch_size,
+        }
+        if self.scope.priorities is not None:
+            shown["priorities"] = list(self.scope.priorities)
+        if self.scope.folders is not None:
+            shown["folders"] = list(self.scope.folders)
+        return shown

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, persist
-from embedq_worker.logs import Log
-from embedq_worker.providers.base import Provider, ProviderError
+from embedq_worker.providers.base import ProviderError
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
 from embedq_worker.service.embedder import CONTROL_TEXT
+from embedq_worker.service.parts import Parts
 from embedq_worker.waits import beside, first_of
 
 LOOK_EVERY_S = 5.0
@@ -23,30 +22,24 @@ class ProviderWatch:
     """Watches one provider for one worker.
 
     Args:
-        pool: To the migrated database.
-        provider: Provider to probe.
-        key: Name of its breaker.
+        parts: What the worker is made of.
         on_checked: Called after the check at startup, with what is wrong or None.
         on_change: Called when requests are held back, are resumed, or the reason changes.
-        log: Log of the worker.
     """
 
     def __init__(
         self,
-        pool: Pool,
-        provider: Provider,
-        key: str,
+        parts: Parts,
         *,
         on_checked: Callable[[ProviderError | None], None],
         on_change: Callable[[Held | None], None],
-        log: Log,
     ) -> None:
-        self._pool = pool
-        self._provider = provider
-        self._key = key
+        self._pool = parts.pool
+        self._provider = parts.provider
+        self._key = parts.scope.provider
+        self._log = parts.log
         self._on_checked = on_checked
         self._on_change = on_change
-        self._log = log
         self._reason = ""
         self._news = asyncio.Event()
 

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -92,18 +91,13 @@ async def run_worker(
         ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, claimer, provider, scope, log)
-            telemetry = _telemetry(settings, parts)
-            service = Service(
-                replace(parts, telemetry=telemetry),
-                drain=drain,
-                shown_settings=_shown_settings(settings, provider, scope),
-            )
+            service = Service(parts, drain=drain)
             line = nullcontext() if lifeline is None else held(lifeline, scope.worker, service.stop, log)
             manager = informed(
                 ServiceManager.named_in(os.environ), service, grace_s=settings.shutdown_grace_ms / 1000
             )
             with _signals(service):
-                async with watch.looking(), line, manager, _metrics_port(settings, telemetry, service, log):
+                async with watch.looking(), line, manager, _metrics_port(parts, service):
                     await service.run()
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error
@@ -111,38 +105,22 @@ async def run_worker(
         await provider.aclose()
 
 
-def _shown_settings(settings: Settings, provider: Provider, scope: Scope) -> dict[str, object]:
-    """The settings that the list of workers shows."""
-    shown: dict[str, object] = {
-        "model": provider.model,
-        "endpoint": provider.endpoint,
-        "concurrency": settings.concurrency,
-        "batch_size": settings.batch_size,
-    }
-    if scope.priorities is not None:
-        shown["priorities"] = list(scope.priorities)
-    if scope.folders is not None:
-        shown["folders"] = list(scope.folders)
-    return shown
-
-
-def _telemetry(settings: Settings, parts: Parts) -> WorkerTelemetry | None:
+def _telemetry(settings: Settings, model: str, pipeline: Pipeline) -> WorkerTelemetry | None:
     """Metrics of this worker for the metrics port; None without a port, to avoid loading and counting."""
     if settings.metrics_port is None:
         return None
     from embedq_worker.service.exposition import WorkerTelemetry
 
-    return WorkerTelemetry(parts.provider.model, settings.concurrency, lambda: len(parts.pipeline.in_hand))
+    return WorkerTelemetry(model, settings.concurrency, lambda: len(pipeline.in_hand))
 
 
-def _metrics_port(
-    settings: Settings, telemetry: WorkerTelemetry | None, service: Service, log: Log
-) -> AbstractAsyncContextManager[None]:
-    if telemetry is None:
+def _metrics_port(parts: Parts, service: Service) -> AbstractAsyncContextManager[None]:
+    if parts.telemetry is None:
         return nullcontext()
     from embedq_worker.service.http_port import Answers, StateReader, served
 
-    return served(settings, Answers(telemetry, StateReader(settings), service.ending.is_set, log))
+    answers = Answers(parts.telemetry, StateReader(parts.settings), service.ending.is_set, parts.log)
+    return served(parts.settings, answers)
 
 
 def _inside_deadline(settings: Settings) -> Settings:
@@ -172,7 +150,8 @@ async def _parts(
             backoff=backoff,
         ),
     )
-    return Parts(settings, pool, provider, pipeline, scope, this_host(), log)
+    telemetry = _telemetry(settings, provider.model, pipeline)
+    return Parts(settings, pool, provider, pipeline, scope, this_host(), log, telemetry)
 
 
 @contextmanager

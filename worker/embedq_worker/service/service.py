@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, persist
 from embedq_worker.database.listener import Heard, Hearing, Listener
@@ -26,15 +26,13 @@ class Service:
     Args:
         parts: What it is made of.
         drain: End when the queue is empty.
-        shown_settings: For the list of workers; without secrets.
 
     Attributes:
         entered: Set when it is registered and about to claim.
     """
 
-    def __init__(self, parts: Parts, *, drain: bool, shown_settings: Mapping[str, object]) -> None:
+    def __init__(self, parts: Parts, *, drain: bool) -> None:
         self._parts = parts
-        self._shown_settings = shown_settings
         self._settings = parts.settings
         self._pool = parts.pool
         self._pipeline = parts.pipeline
@@ -44,27 +42,13 @@ class Service:
         self._notifier = Notifier(parts.pool)
         self._unsignalled = False
         self._heartbeat = Heartbeat(
-            parts.pool,
-            parts.scope,
-            parts.host,
-            shown_settings,
-            every_s=parts.settings.beat_every_s,
-            poll_s=parts.settings.worker_interval_ms / 1000,
-            in_hand=lambda: len(parts.pipeline.in_hand),
-            refused=lambda: parts.pipeline.refusals.lasting,
+            parts,
             on_order=self.stop,
             on_resize=lambda concurrency: self._dispatcher.resize(concurrency),
-            concurrency=parts.settings.concurrency,
-            log=parts.log,
         )
         self._dispatcher = Dispatcher(parts, self._heartbeat, self._notifier, self._metrics, drain=drain)
         self._provider = ProviderWatch(
-            parts.pool,
-            parts.provider,
-            parts.scope.provider,
-            on_checked=self._dispatcher.provider_checked,
-            on_change=self._provider_changed,
-            log=parts.log,
+            parts, on_checked=self._dispatcher.provider_checked, on_change=self._provider_changed
         )
 
     def stop(self, reason: str, *, force: bool = False) -> None:
@@ -128,8 +112,8 @@ class Service:
     async def _enter(self) -> None:
         parts = self._parts
         await fleet.declare_local_dead(self._pool, parts.host)
-        await fleet.enter(self._pool, parts.scope, parts.host, self._shown_settings)
-        self._log.info("worker started", worker=str(parts.scope.worker), **self._shown_settings)
+        await fleet.enter(self._pool, parts.scope, parts.host, parts.shown_settings)
+        self._log.info("worker started", worker=str(parts.scope.worker), **parts.shown_settings)
         if self._settings.stuck_cleanup_enabled:
             await rescue_all(self._pool, self._settings, self._log)
         await self._heartbeat.beat()
