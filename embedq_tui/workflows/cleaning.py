@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from embedq_worker.database.connections import open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
-from embedq_worker.insights.access import CLEANER, require_rights
+from embedq_worker.insights.access import require_cleaner
 from embedq_worker.service.retention import Cleaned, clean_up, note_cleanup
 from embedq_worker.settings import Settings
 
@@ -33,7 +33,7 @@ async def clean(
     try:
         async with open_pool(settings, "embedq-tui", size=1) as pool:
             async with pool.acquire() as connection:
-                await require_rights(connection, CLEANER, "embedq_worker")
+                await require_cleaner(connection)
                 await note_cleanup(connection, days=days, found=found, by=by)
             return await clean_up(pool, days=days, progress=progress)
     except EXPECTED_ERRORS as error:

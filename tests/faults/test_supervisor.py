@@ -69,8 +69,7 @@ async def test_a_worker_is_started_and_stopped_with_what_it_holds_finished(
         assert is_no_child(pid)
         assert await statuses(connection) == {"completed": 5}
         assert await wrong_articles(connection) == []
-        await asyncio.sleep(0.1)  # news is merged
-        assert worker.states[-1] is OFF
+        await worker.until(lambda _: worker.states[-1] is OFF)  # news is merged
         assert KEY not in worker.text
 
         await supervisor.restart()

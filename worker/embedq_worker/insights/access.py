@@ -100,23 +100,21 @@ _WHOSE = {
 """Which sessions the setting applies to, by the source of its value."""
 
 
-async def require_rights(connection: Connection, needs: Mapping[str, str], group: str) -> None:
-    """Refuse an action that would fail half-way.
+async def require_cleaner(connection: Connection) -> None:
+    """Refuse a cleanup that would fail half-way.
 
     Args:
         connection: To the migrated database.
-        needs: Privileges by table, separated by spaces.
-        group: The role of `migrate roles` that has them.
 
     Raises:
-        EmbedqError: Our role lacks some of them.
+        EmbedqError: Our role lacks privileges that it needs.
     """
-    lacking = await lacking_rights(connection, needs, absent=True)
+    lacking = await lacking_rights(connection, CLEANER, absent=True)
     if lacking:
         role = await connection.fetchval("SELECT current_user::text")
         raise EmbedqError(
             f"the role {role} lacks privileges: {'; '.join(lacking)}",
-            f"GRANT {group} TO {role} (`embedq-tui migrate roles` creates it), "
+            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` creates it), "
             "or use the role that owns the tables",
         )
 
