@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.console.running import (
     OPERATOR,
     ConsolePilot,
     console,
+    enter,
     shown,
     until_asked,
     until_shown,
@@ -109,7 +111,9 @@ async def test_an_article_is_followed_by_its_id_until_it_is_gone(
         await until(lambda: table(pilot).keys == (str(second),), within_s=15)
 
 
-async def test_lists_of_any_length_are_turned_by_the_page(database: Database, connection: Connection) -> None:
+async def test_lists_of_any_length_are_turned_by_the_page_and_exported_whole(
+    database: Database, connection: Connection, tmp_path: Path
+) -> None:
     articles = await add_articles(connection, ["Text."] * 230)
     async with console(database.settings) as pilot:
         await pilot.press("8")
@@ -125,6 +129,12 @@ async def test_lists_of_any_length_are_turned_by_the_page(database: Database, co
         assert table(pilot).current == str(articles[-200])
         await pilot.press("left_curly_bracket", "o")
         await until(lambda: table(pilot).keys[0] == str(articles[0]))
+        await pilot.press("e")
+        await until_text(pilot, "Export articles")
+        await enter(pilot, str(tmp_path / "articles.json"))
+        await until_text(pilot, "230 rows written")
+    written = json.loads((tmp_path / "articles.json").read_text(encoding="utf-8"))
+    assert [row["id"] for row in written] == articles
 
 
 async def begin_backfill(pilot: ConsolePilot) -> None:

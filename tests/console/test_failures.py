@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from embedq_tui.screens.failures import questions
@@ -10,7 +13,16 @@ from embedq_tui.screens.failures.screen import FailuresScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
-from tests.console.running import ConsolePilot, console, notices, shown, until_asked, until_shown, until_text
+from tests.console.running import (
+    ConsolePilot,
+    console,
+    enter,
+    notices,
+    shown,
+    until_asked,
+    until_shown,
+    until_text,
+)
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -137,8 +149,8 @@ async def test_rows_stay_where_they_are_while_an_operator_moves(
         assert pilot.app.screen is screen
 
 
-async def test_every_group_is_reached_page_by_page(
-    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+async def test_every_group_is_reached_page_by_page_and_exported(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(questions, "PAGE", 2)
     groups = [await fail(connection, name + " {}", 9 - place) for place, name in enumerate("abcde")]
@@ -150,6 +162,12 @@ async def test_every_group_is_reached_page_by_page(
             await until(lambda: screen.table.keys == page, within_s=WITHIN_S)
 
         await until_page(1)
+        await pilot.press("e")
+        await until_text(pilot, "Export failures")
+        await enter(pilot, str(tmp_path / "failures.json"))
+        await until_text(pilot, "5 rows written")
+        written = json.loads((tmp_path / "failures.json").read_text(encoding="utf-8"))
+        assert [row["fingerprint"] for row in written] == groups
         await pilot.press("left_square_bracket")
         await pilot.press("right_square_bracket")
         await until_page(2)
