@@ -11,6 +11,7 @@ import click
 from embedq_tui.invocation import Text
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.audit import logged_tasks
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.insights.tasks import list_tasks
 from embedq_worker.queue.wanted import LEAST_DIGITS, TaskFilter, parse_beginning
@@ -27,7 +28,7 @@ class TaskName(click.ParamType[Name]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
         """Parse the value."""
-        return _name(str(value)) or self.fail(
+        return task_name(str(value)) or self.fail(
             f"{value!r} is neither an id nor the first {LEAST_DIGITS} digits of one", param, ctx
         )
 
@@ -40,7 +41,7 @@ class WorkerName(click.ParamType[Name]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
         """Parse the value."""
         text = Text().convert(value, param, ctx)
-        return (text if "/" in text else _name(text)) or self.fail(
+        return (text if "/" in text else task_name(text)) or self.fail(
             f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
             param,
             ctx,
@@ -55,7 +56,8 @@ worker_option = click.option(
 )
 
 
-def _name(text: str) -> Name | None:
+def task_name(text: str) -> Name | None:
+    """Parse the id of a task, or its beginning; None if the text is neither."""
     try:
         return UUID(text)
     except ValueError:
@@ -75,19 +77,27 @@ async def tasks_named(connection: Connection, names: Sequence[Name]) -> tuple[UU
     return tuple([await _task_named(connection, name) for name in names])
 
 
-async def _task_named(connection: Connection, name: Name) -> UUID:
+async def logged_task_named(connection: Connection, name: Name) -> UUID:
+    """The same for one task that may be deleted, as long as the audit log tells of it."""
+    return await _task_named(connection, name, logged=True)
+
+
+async def _task_named(connection: Connection, name: Name, *, logged: bool = False) -> UUID:
     if isinstance(name, UUID):
         return name
-    found = (await list_tasks(connection, TaskFilter(id_begins=name), limit=2)).tasks
+    page = await list_tasks(connection, TaskFilter(id_begins=name), limit=2)
+    found = {task.id for task in page.tasks} | set(await logged_tasks(connection, name) if logged else ())
     if not found:
         raise EmbedqError(
-            f"there is no task {name}..", "completed tasks are deleted after the retention period"
+            f"there is no task {name}..",
+            "completed tasks are deleted after the retention period"
+            + ("" if logged else f"; what is known of it: embedq-tui audit --task {name}"),
         )
     if len(found) > 1:
         raise EmbedqError(
-            f"more than one task id begins with {name}", f"give more of it, such as {found[0].id}"
+            f"more than one task id begins with {name}", f"give more of it, such as {min(found)}"
         )
-    return found[0].id
+    return found.pop()
 
 
 async def worker_named(connection: Connection, settings: Settings, name: Name) -> WorkerRow:

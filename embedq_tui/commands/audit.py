@@ -6,14 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import click
 
+from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
-from embedq_tui.names import Name, TaskName, tasks_named
+from embedq_tui.names import Name, TaskName
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection, connected
@@ -27,7 +27,6 @@ from embedq_worker.insights.audit import (
     audit_page,
 )
 from embedq_worker.insights.audit_tail import AuditTail
-from embedq_worker.insights.detail import article_id
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
@@ -49,7 +48,10 @@ PAUSE_S = 0.1
     "--operation", type=Text(), metavar="ID", help="Only this operation: a bulk action or a backfill."
 )
 @click.option(
-    "--since", type=Moment(), metavar="TIME", help="Since then: 2h or 3d (ago), or 2026-11-24T15:00Z."
+    "--since",
+    type=Moment(past=True),
+    metavar="TIME",
+    help="Since then: 2h or 3d (ago), or 2026-11-24T15:00Z.",
 )
 @click.option(
     "--text", type=Text(), metavar="TEXT", help="Only rows whose message, error or metadata contain it."
@@ -76,7 +78,7 @@ def command(
     if not (limit or following):
         raise click.BadParameter("0 shows nothing without --follow", param_hint="--limit")
     settings = invocation.settings()
-    asked = _Asked(AuditFilter(level, category, None, None, operation, since, text), task, article)
+    asked = Wanted(AuditFilter(level, category, None, None, operation, since, text), task, article)
     shown = _Lines(as_json=invocation.as_json)
     if following:
         asyncio.run(_follow(settings, asked, limit, shown))
@@ -87,31 +89,13 @@ def command(
     return ExitCode.OK if rows else ExitCode.NO
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the options ask for: a filter, to which the task and the article are added once looked up."""
-
-    wanted: AuditFilter
-    task: Name | None
-    article: str | None
-
-    async def look_up(self, connection: Connection) -> AuditFilter:
-        wanted = self.wanted
-        if self.task is not None:
-            (task,) = await tasks_named(connection, (self.task,))
-            wanted = replace(wanted, task=task)
-        if self.article is not None:
-            wanted = replace(wanted, article=await article_id(connection, self.article))
-        return wanted
-
-
-async def _newest(settings: Settings, asked: _Asked, limit: int) -> Sequence[AuditRow]:
+async def _newest(settings: Settings, asked: Wanted, limit: int) -> Sequence[AuditRow]:
     """The newest matching rows, in chronological order."""
     async with connected(settings) as connection:
         return (await audit_page(connection, await asked.look_up(connection), limit=limit)).rows[::-1]
 
 
-async def _follow(settings: Settings, asked: _Asked, limit: int, shown: _Lines) -> None:
+async def _follow(settings: Settings, asked: Wanted, limit: int, shown: _Lines) -> None:
     tail: AuditTail | None = None
 
     async def look(connection: Connection) -> AsyncIterator[Sequence[AuditRow]]:

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
-from embedq_tui.rendering.deaths import fate
+from embedq_tui.rendering.outcomes import death_words
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.deaths import LATELY_H, DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
@@ -121,7 +121,7 @@ def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
     if dead:
         yield f"Died in the last {LATELY_H} hours: {len(dead)}"
     for worker in dead:
-        parts = f"{worker.host}/{worker.pid}", moment(worker.died_at, now), fate(worker)
+        parts = f"{worker.host}/{worker.pid}", moment(worker.died_at, now), death_words(worker)
         yield f"  {'  '.join(parts)}  ({worker.note})"
     if any(worker.unreturned for worker in dead):
         yield "  any running worker takes tasks of dead ones back; without one: embedq-tui reset-stuck"

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
+from embedq_tui.filters.quoting import quoted, refuse_key, refuse_unprintable, word_of
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 
@@ -40,6 +40,7 @@ def parse_article_filter(text: str) -> ArticleFilter:
             case "text":
                 words.append(value)
             case _:
+                refuse_key(term, KEYS)
                 words.append(term)
     return ArticleFilter(tuple(dict.fromkeys(states)), folder, " ".join(words))
 

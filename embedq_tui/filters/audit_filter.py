@@ -9,13 +9,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from difflib import get_close_matches
 from uuid import UUID
 
-from embedq_tui.filters.quoting import refuse_unprintable, word_of
+from embedq_tui.filters.quoting import refuse_key, refuse_unprintable, word_of
+from embedq_tui.names import Name, logged_task_named, task_name
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter
-from embedq_worker.queue.wanted import parse_moment
+from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter, require_operation
+from embedq_worker.insights.detail import article_id
+from embedq_worker.queue.wanted import LEAST_DIGITS, parse_past
 
 ORDINARY = "info"
 """Level if none is given: the debug rows of every step only matter when looking at a single task."""
@@ -30,19 +32,40 @@ class Wanted:
     """The rows to show.
 
     Attributes:
-        filter: Everything but the article.
+        filter: Everything but the task and the article.
+        task: Its id, or the beginning of it.
         article: Its id or slug, as typed.
         typed: The whole text, as typed.
     """
 
     filter: AuditFilter = field(default_factory=lambda: AuditFilter(level=ORDINARY))
+    task: Name | None = None
     article: str | None = None
     typed: str = ""
+
+    async def look_up(self, connection: Connection) -> AuditFilter:
+        """The complete filter.
+
+        Args:
+            connection: To the migrated database.
+
+        Raises:
+            EmbedqError: There is no such task, article or operation.
+        """
+        found = self.filter
+        if self.task is not None:
+            found = replace(found, task=await logged_task_named(connection, self.task))
+        if self.article is not None:
+            found = replace(found, article=await article_id(connection, self.article))
+        if found.operation is not None:
+            await require_operation(connection, found.operation)
+        return found
 
     def at_level(self, level: str) -> Wanted:
         """The same filter at another level."""
         rest = [word for word in _words(self.typed) if not word.startswith("level:")]
-        return Wanted(replace(self.filter, level=level), self.article, shlex.join([f"level:{level}", *rest]))
+        typed = shlex.join([f"level:{level}", *rest])
+        return replace(self, filter=replace(self.filter, level=level), typed=typed)
 
 
 def parse(typed: str) -> Wanted:
@@ -60,29 +83,27 @@ def parse(typed: str) -> Wanted:
             if not value or key in given:
                 raise UsageError(f"{key}: needs a value" if not value else f"{key}: is given twice")
             given[key] = value
-        elif colon and " " not in word and get_close_matches(key, KEYS):
-            # Whereas http: and ValueError: are ordinary words.
-            raise UsageError(f"unknown key {key!r}: use one of {', '.join(KEYS)}")
         else:
+            refuse_key(word, KEYS)
             text.append(word)
     one_thing = given.keys() & {"task", "operation"}
     level = _word("level", given, LEVELS) or (LEVELS[0] if one_thing else ORDINARY)
     found = AuditFilter(
         level=level,
         category=_word("category", given, CATEGORIES),
-        task=_id(given["task"]) if "task" in given else None,
         operation=given.get("operation"),
         text=" ".join(text) or None,
     )
     if "since" in given:
         try:
-            found = replace(found, since=parse_moment(given["since"]))
+            found = replace(found, since=parse_past(given["since"]))
         except ValueError as error:
-            message = (
-                f"since: needs 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00, not {given['since']}"
-            )
-            raise UsageError(message) from error
-    return Wanted(found, given.get("article"), typed.strip())
+            raise UsageError(
+                "since: needs 30m, 2h, 3d (ago) or a past time such as 2026-11-24T15:00, not "
+                + given["since"]
+            ) from error
+    task = _task(given["task"]) if "task" in given else None
+    return Wanted(found, task, given.get("article"), typed.strip())
 
 
 def death_of(worker: UUID, died_at: datetime) -> Wanted:
@@ -92,7 +113,8 @@ def death_of(worker: UUID, died_at: datetime) -> Wanted:
         worker: Its id.
         died_at: When it was declared dead.
     """
-    return parse(f"level:warn since:{died_at.isoformat()} {worker}")
+    found = AuditFilter(level="warn", since=died_at, text=str(worker))
+    return Wanted(found, typed=f"level:warn since:{died_at.isoformat()} {worker}")
 
 
 def _words(typed: str) -> list[str]:
@@ -102,11 +124,10 @@ def _words(typed: str) -> list[str]:
         return typed.split()
 
 
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise UsageError(f"task: needs a task id, not {text}") from error
+def _task(text: str) -> Name:
+    if (name := task_name(text)) is None:
+        raise UsageError(f"task: needs a task's id or at least its first {LEAST_DIGITS} digits, not {text}")
+    return name
 
 
 def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None:

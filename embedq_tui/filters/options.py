@@ -14,7 +14,7 @@ import click
 from embedq_tui.invocation import Text
 from embedq_tui.names import Name, WorkerName, tasks_named, worker_named
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment
+from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment, parse_past
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
@@ -22,19 +22,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Moment(click.ParamType[datetime | timedelta]):
-    """``2h``, ``3d`` (ago), or an ISO 8601 time."""
+    """``2h``, ``3d`` (ago), or an ISO 8601 time.
+
+    Args:
+        past: It must not be in the future.
+    """
 
     name = "time"
+
+    def __init__(self, *, past: bool = False) -> None:
+        self._past = past
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | timedelta:
         """Parse the value."""
         try:
-            return parse_moment(str(value))
+            return (parse_past if self._past else parse_moment)(str(value))
         except ValueError:
             self.fail(
-                f"{value!r}: expected 30m, 2h, 3d (ago) or a time such as 2026-11-24T15:00Z", param, ctx
+                f"{value!r}: expected 30m, 2h, 3d (ago) or a {'past ' if self._past else ''}time such as "
+                "2026-11-24T15:00Z",
+                param,
+                ctx,
             )
 
 
@@ -167,4 +177,7 @@ def chosen(tasks: Sequence[Name] = (), *, worker: Name | None = None, **values: 
     Raises:
         UsageError: A value is invalid.
     """
-    return Chosen(TaskFilter(**values), tasks, worker)
+    wanted = TaskFilter(**values)
+    # The worker is still to be looked up.
+    replace(wanted, worker_begins=str(worker) if worker else None).require_possible()
+    return Chosen(wanted, tasks, worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from embedq_worker.errors import UsageError
 
@@ -16,6 +17,31 @@ def refuse_unprintable(text: str) -> None:
     """
     if not text.isprintable():
         raise UsageError("a filter must be one line of printable characters")
+
+
+_ELSEWHERE = (
+    *("article", "error", "folder", "group", "id", "kind", "level", "message", "operation", "operator"),
+    *("priority", "slug", "state", "status", "task", "text", "title", "until", "worker"),
+)
+"""Keys of other filters, and words that look like one."""
+
+
+def refuse_key(term: str, known: Iterable[str]) -> None:
+    """Refuse a term with an unknown key where a term may be any word: ``slug:intro``, but not ``http://a``.
+
+    Args:
+        term: As typed by the operator.
+        known: The keys of this filter.
+
+    Raises:
+        UsageError: The term begins with a key of another filter, or with a misspelt one.
+    """
+    key, colon, value = term.partition(":")
+    keys = list(known)
+    if colon and not value.startswith(" ") and (key in _ELSEWHERE or get_close_matches(key, keys)):
+        raise UsageError(
+            f"unknown key {key!r}: use one of {', '.join(keys)}; words are searched for as they are"
+        )
 
 
 def quoted(text: str) -> str:

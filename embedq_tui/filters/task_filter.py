@@ -70,7 +70,9 @@ def parse_filter(text: str) -> TaskFilter:
                 f"{key}: is given more than once: {values_given}; put values with spaces in quotes"
             )
         values |= _READERS[key](texts)
-    return TaskFilter(**values)
+    wanted = TaskFilter(**values)
+    wanted.require_possible()
+    return wanted
 
 
 def format_filter(wanted: TaskFilter) -> str:

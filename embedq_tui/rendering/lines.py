@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line
-from embedq_tui.rendering.deaths import fate
+from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
@@ -178,7 +178,7 @@ def dead_lines(dead: Sequence[DeadWorker], now: datetime) -> Iterator[Text]:
         yield Text.assemble(
             f"{place_of(worker.host, worker.pid, 26)}  ",
             ("dead    ", BAD if worker.unreturned else DOUBTFUL),
-            (f"  {ago(worker.died_at, now)}  {fate(worker)}  {printable_line(worker.note)}", style),
+            (f"  {ago(worker.died_at, now)}  {death_words(worker)}  {printable_line(worker.note)}", style),
         )
 
 

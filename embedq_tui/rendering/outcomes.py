@@ -1,4 +1,4 @@
-"""What actions came to, in words, shared by commands and the console."""
+"""What became of things, in words, shared by commands and the console."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from embedq_worker.actions.article_trigger import ArticleTrigger
     from embedq_worker.actions.probing import Probed
     from embedq_worker.actions.requeue import Requeued
+    from embedq_worker.insights.deaths import DeadWorker
     from embedq_worker.service.retention import Cleaned
 
 REASON = 200
@@ -64,3 +65,11 @@ def trigger_words(state: ArticleTrigger) -> str:
     if not state.installed:
         return f"The trigger is incomplete ({events} only); to repair it: embedq-tui triggers install"
     return f"The trigger is installed for {events}; its tasks get {state.max_attempts} attempts."
+
+
+def death_words(worker: DeadWorker) -> str:
+    """What a dead worker held, and whether it was taken back: ``held 3 tasks, 1 not yet taken back``."""
+    if not worker.in_hand:
+        return "held no task"
+    left = f"{worker.unreturned:,} not yet " if worker.unreturned else ""
+    return f"held {count(worker.in_hand, 'task')}, {left}taken back"

@@ -61,9 +61,11 @@ async def test_filters(tui: Tui, connection: Connection) -> None:
     assert await messages(tui, "--since", "2h", "--text", "A") == ["of a task", "of an action", "grave"]
     assert await messages(tui, "--text", "100%") == ["of a task"]
     assert await messages(tui, "--text", "%r") == []
-    unknown = await tui("audit", "--article", "no-such-article")
-    assert (unknown.code, unknown.out) == (ExitCode.NO, "")
-    for wrong in (["--level", "fatal"], ["--task", "7"], ["--since", "soon"]):
+    for option, value in (("--article", "no-such-article"), ("--operation", "ann")):
+        unknown = await tui("audit", option, value)
+        assert (unknown.code, unknown.out) == (ExitCode.NO, "")
+        assert value in unknown.complaint[0]
+    for wrong in (["--level", "fatal"], ["--task", "7"], ["--since", "soon"], ["--since", "2999-01-01"]):
         assert (await tui("audit", *wrong)).code == ExitCode.USAGE
 
 

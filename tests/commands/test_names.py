@@ -39,6 +39,18 @@ async def test_a_task_is_found_by_the_beginning_of_its_id(tui: Tui, connection: 
     assert {row["task_id"] for row in map(json.loads, told.out.splitlines())} == {str(OTHER)}
 
 
+async def test_a_deleted_task_is_found_in_the_audit_log_by_the_beginning_of_its_id(
+    tui: Tui, connection: Connection
+) -> None:
+    await fail(connection, ALIKE[0], OTHER)
+    await tui("retry", "--failed")
+    await connection.execute("DELETE FROM embedding_tasks WHERE id <> $1", ALIKE[0])
+    told = await tui("audit", "--task", "0badcafe1", "--json")
+    assert {row["task_id"] for row in map(json.loads, told.out.splitlines())} == {str(OTHER)}
+    assert (await tui("audit", "--task", "0badcafe")).code == ExitCode.NO  # two of them, one deleted
+    assert (await tui("retry", "0badcafe1")).code == ExitCode.NO
+
+
 @pytest.mark.parametrize("command", ["show", "retry", "cancel", "priority high", "audit --task"])
 async def test_what_fits_several_tasks_or_none_is_refused(
     tui: Tui, connection: Connection, command: str

@@ -190,6 +190,7 @@ async def test_a_filter_shows_its_rows_only(database: Database, connection: Conn
         screen = await shows_audit(pilot)
         for typed, expected in (
             (f"task:{task}", ["claimed", "broke"]),
+            (f"task:{str(task)[:8]}", ["claimed", "broke"]),
             ("level:warn", ["broke"]),
             ("article:article-0 level:debug", ["claimed", "broke"]),
             ("operation:op-1", ["by ann"]),
@@ -209,10 +210,11 @@ async def test_a_filter_shows_its_rows_only(database: Database, connection: Conn
         assert screen.has_class("-editing")
         await pilot.press("escape")
         assert not screen.has_class("-editing")
-        await type_filter(pilot, "article:no-such-article")
-        await until_text(pilot, "no-such-article")
-        await until(lambda: screen._error is not None)
-        await pilot.press("escape")
+        for typed in ("article:no-such-article", "operation:ann"):
+            await type_filter(pilot, typed)
+            await until_text(pilot, f"'{typed.partition(':')[2]}'")
+            await pilot.press("escape")
+            await until(lambda: screen._error is None)
         await until(lambda: len(screen._rows.items) == 2)
         await pilot.press("v")
         await until(lambda: [row.event.message for row in screen._rows.items] == ["broke"])

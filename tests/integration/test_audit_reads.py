@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from embedq_worker.insights.audit import AuditFilter, audit_page
+import pytest
+
+from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.audit import AuditFilter, audit_page, logged_tasks, require_operation
 from embedq_worker.insights.audit_tail import AuditTail
 from embedq_worker.queue.selection import Cursor
 from tests.support.databases import Connection
@@ -61,6 +64,24 @@ async def test_pages_are_whole_and_read_nothing_else(connection: Connection) -> 
             after = page.next
         assert len(set(found)) == len(found) == number, wanted
         assert found == sorted(found, reverse=True)
+
+
+async def test_names_are_looked_up_by_index(connection: Connection) -> None:
+    await connection.execute("ANALYZE embedding_audit_logs")  # of nothing
+    await connection.execute(FILL)
+    for _ in range(2):
+        for begins, number in (("c4ca4238a0", 1), ("c4", 2), ("c", 2), ("000000ffff", 0)):
+            async with at_most(connection, 30):
+                found = await logged_tasks(connection, begins)
+            assert len(set(found)) == number
+            assert all(task.hex.startswith(begins) for task in found)
+        async with at_most(connection, 30):
+            await require_operation(connection, "3")
+        for unknown in ("root", "", "33", "2a"):
+            async with at_most(connection, 30):
+                with pytest.raises(EmbedqError):
+                    await require_operation(connection, unknown)
+        await connection.execute("ANALYZE embedding_audit_logs")
 
 
 async def test_following_reads_what_is_near(connection: Connection) -> None:

@@ -13,18 +13,20 @@ from embedq_worker.insights.audit import AuditFilter
 
 
 def test_terms_and_words() -> None:
-    assert parse("  ") == Wanted(AuditFilter(level="info"), None, "")
+    assert parse("  ") == Wanted(AuditFilter(level="info"))
     found = parse('level:w category:bulk article:intro since:2h "timed out" ann')
     assert found.filter == AuditFilter(
         level="warn", category="bulk_operations", since=timedelta(hours=2), text="timed out ann"
     )
     assert found.article == "intro"
     task = uuid4()
-    assert parse(f"task:{task}").filter == AuditFilter(level="debug", task=task)
+    assert parse(f"task:{task}").filter == AuditFilter(level="debug")
+    assert [parse(f"task:{name}").task for name in (task, "0badcafe-1")] == [task, "0badcafe1"]
     assert parse(f"task:{task} level:info").filter.level == "info"
     assert parse("operation:x").filter.level == "debug"
     assert parse("don't").filter.text == "don't"
-    assert parse("http://localhost:11434").filter.text == "http://localhost:11434"
+    for text in ("http://localhost:11434", "ValueError:x", "error: no such key"):
+        assert parse(f'"{text}"').filter.text == text
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,9 @@ def test_terms_and_words() -> None:
         "since:soon",
         "level:info level:warn",
         "levl:warn",
+        "slug:intro",
+        'error:"timed out"',
+        "since:2999-01-01",
         "category:x",
         "\0",
     ],

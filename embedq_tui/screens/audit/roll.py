@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
@@ -23,7 +23,6 @@ from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Questio
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
-from embedq_worker.insights.detail import article_id
 from embedq_worker.queue.selection import Cursor
 from embedq_worker.settings import Settings
 
@@ -206,9 +205,7 @@ class AuditRoll:
 
     async def _begin(self, connection: Connection) -> int:
         """Start following, with the newest rows."""
-        wanted = self.wanted.filter
-        if self.wanted.article is not None:
-            wanted = replace(wanted, article=await article_id(connection, self.wanted.article))
+        wanted = await self.wanted.look_up(connection)
         tail = AuditTail(wanted, late=LATE, longest=LONGEST)
         await tail.begin(connection)
         page = await audit_page(connection, wanted, limit=PAGE, longest=LONGEST)

@@ -163,7 +163,7 @@ class AuditScreen(Filtering[Wanted]):
     def _place(self) -> Text:
         roll, rows = self._roll, self._rows
         if self._error is not None:
-            return Text(f"{printable_line(self._error.message)} ", BAD)
+            return Text(f"{printable_line(self._error.line)} ", BAD)
         if not roll.begun:
             return self.unknown("loading").append(" ")
         if not rows.items:

@@ -10,8 +10,8 @@ from uuid import UUID
 from rich.text import Text
 
 from embedq_tui.output import count, moment
-from embedq_tui.rendering.deaths import fate
 from embedq_tui.rendering.lines import labelled, place_of
+from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
 from embedq_tui.widgets.text_view import wrapped
@@ -89,7 +89,7 @@ def dead_row(worker: DeadWorker, now: datetime) -> Row:
             Text(age(lived_s).rjust(9), QUIET),
             Text(printable_line(worker.version, 8), QUIET),
             Text(printable_line(worker.provider, 30), QUIET),
-            Text(f"{fate(worker)}; {printable_line(worker.note)}", QUIET),
+            Text(f"{death_words(worker)}; {printable_line(worker.note)}", QUIET),
         ),
     )
 
@@ -107,9 +107,11 @@ def dead_facts(worker: DeadWorker, now: datetime) -> Iterator[Text]:
         f"last heartbeat {moment(worker.heartbeat_at, now)}"
     )
     if worker.unreturned:
-        yield labelled("Tasks").append(f"{fate(worker)}: any running worker does that; enter: list them", BAD)
+        yield labelled("Tasks").append(
+            f"{death_words(worker)}: any running worker does that; enter: list them", BAD
+        )
     else:
-        yield labelled("Tasks").append(fate(worker)).append("; enter: in the audit log", QUIET)
+        yield labelled("Tasks").append(death_words(worker)).append("; enter: in the audit log", QUIET)
     yield labelled("Version").append(printable_line(worker.version, 40), QUIET)
     yield labelled("Provider").append(printable_line(worker.provider))
     yield labelled("Id").append(str(worker.id), QUIET)

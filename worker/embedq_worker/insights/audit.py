@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import UsageError
+from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.selection import Cursor, pattern_of
+from embedq_worker.queue.selection import PLAN, Cursor, pattern_of
 
 LEVELS = ("debug", "info", "warn", "error")
 CATEGORIES = (
@@ -176,6 +176,60 @@ async def audit_page(
     found = tuple(row_of(row) for row in rows[:limit])
     last = Cursor(found[-1].event.at, found[-1].id) if found and len(rows) > limit else None
     return AuditPage(at, found, last)
+
+
+async def logged_tasks(connection: Connection, begins: str) -> list[UUID]:
+    """Tasks that the log tells of, deleted ones too; at most two, each by one index lookup.
+
+    Args:
+        connection: To the migrated database.
+        begins: Beginning of the id, see `TaskFilter.id_begins`.
+    """
+    first, last = UUID(begins.ljust(32, "0")), UUID(begins.ljust(32, "f"))
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN)
+        rows = await connection.fetch(_LOGGED, first, last)
+    return [row["task_id"] for row in rows]
+
+
+# The first as a scalar, not a join: only so does it bound the scan for the second.
+_LOGGED = """
+WITH first AS (
+    SELECT task_id FROM embedding_audit_logs WHERE task_id BETWEEN $1 AND $2 ORDER BY task_id LIMIT 1
+), second AS (
+    SELECT task_id FROM embedding_audit_logs
+    WHERE task_id > (SELECT task_id FROM first) AND task_id <= $2 ORDER BY task_id LIMIT 1
+)
+SELECT task_id FROM first UNION ALL SELECT task_id FROM second
+"""
+
+
+async def require_operation(connection: Connection, operation: str) -> None:
+    """Refuse the id of an operation that the log does not know.
+
+    Args:
+        connection: To the migrated database.
+        operation: Its id; of other programs it may be any text.
+
+    Raises:
+        EmbedqError: There is none; perhaps what was meant is an operator.
+    """
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN)
+        known = await connection.fetchval(_KNOWN, operation)
+    if not known:
+        raise EmbedqError(
+            f"the audit log has no operation {operation!r}",
+            "an operator is found by name, as text",
+        )
+
+
+# Not by =, which would leave the planner free to scan the whole log by another index.
+_KNOWN = """
+SELECT operation_id = $1::text
+FROM (SELECT operation_id FROM embedding_audit_logs
+      WHERE operation_id >= $1::text ORDER BY operation_id LIMIT 1) AS l
+"""
 
 
 def cut(longest: str) -> str:

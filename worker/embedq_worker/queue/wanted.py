@@ -35,6 +35,26 @@ def parse_moment(text: str) -> datetime | timedelta:
         raise ValueError(f"{text!r} is out of range") from error
 
 
+_CLOCKS = timedelta(minutes=10)
+"""How much the database's clock may be ahead of ours."""
+
+
+def parse_past(text: str) -> datetime | timedelta:
+    """The same for a time since which something may have happened.
+
+    Raises:
+        ValueError: It is neither, out of range, or in the future.
+    """
+    found = parse_moment(text)
+    if isinstance(found, datetime) and found > _now() + _CLOCKS:
+        raise ValueError(f"{text!r} is in the future")
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
+
+
 LEAST_DIGITS = 6
 """Minimum length of the beginning of an id: of 10,000,000 tasks, about one matches six digits."""
 
@@ -113,6 +133,33 @@ class TaskFilter:
         if self.group is not None and not _FINGERPRINT.fullmatch(self.group):
             raise UsageError(
                 f"{self.group!r} is not the fingerprint of a group", "list them: embedq-tui failed"
+            )
+
+    def require_possible(self) -> None:
+        """Refuse conditions that exclude each other.
+
+        Raises:
+            UsageError: No task can ever match them.
+        """
+        left = self.statuses or STATUSES
+        for given, what, status in (
+            (self.group, "tasks of a group have failed", "failed"),
+            (self.worker or self.worker_begins, "tasks held by a worker are processing", "processing"),
+        ):
+            if given is None:
+                continue
+            if status not in left:
+                raise UsageError(f"{what}, so none is {' or '.join(left)}")
+            left = (status,)
+        now = _now()
+        since, until = (
+            now - when if isinstance(when, timedelta) else when for when in (self.since, self.until)
+        )
+        if since and until and since > until:
+            raise UsageError(f"since {_told(self.since)} is later than until {_told(self.until)}")
+        if since and since > now + _CLOCKS and "pending" not in left:
+            raise UsageError(
+                f"since {_told(self.since)} is in the future, when tasks can only be due (pending)"
             )
 
     def only(self, *statuses: str) -> TaskFilter:
