@@ -108,19 +108,25 @@ async def health(connection: Connection, settings: Settings) -> Health:
         connection: To the database, migrated or not.
         settings: Thresholds, and when a worker is presumed dead.
     """
+    return (await health_and_overview(connection, settings))[0]
+
+
+async def health_and_overview(connection: Connection, settings: Settings) -> tuple[Health, Overview | None]:
+    """`health`, and the overview that it judges; None if even the public tables are missing."""
     issues = await _schema(connection)
     try:
         seen = await overview(connection, settings)
     except SchemaError:  # even the public tables are missing, which `_schema` has reported
-        return Health(await connection.fetchval("SELECT clock_timestamp()"), False, tuple(issues), ())
+        at = await connection.fetchval("SELECT clock_timestamp()")
+        return Health(at, False, tuple(issues), ()), None
     if not seen.migrated:
         missing = Issue(
             Code.SCHEMA, "functions of embedq are missing", "run: embedq-tui migrate verify", 1, 0, "counts"
         )
-        return Health(seen.at, False, tuple(issues or [missing]), ())
+        return Health(seen.at, False, tuple(issues or [missing]), ()), seen
     found = _Findings(seen, await vitals(connection, settings), settings)
     issues += found.issues()
-    return Health(seen.at, not issues, tuple(issues), found.measures())
+    return Health(seen.at, not issues, tuple(issues), found.measures()), seen
 
 
 def _tasks(number: int) -> str:

@@ -16,9 +16,8 @@ from prometheus_client.registry import Collector
 
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import SchemaError
-from embedq_worker.insights.health import Code, Health, health
-from embedq_worker.insights.overview import Liveness, Overview, overview
+from embedq_worker.insights.health import Code, Health, health_and_overview
+from embedq_worker.insights.overview import Liveness, Overview
 from embedq_worker.queue.words import STATUSES
 from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.settings import Settings
@@ -66,11 +65,7 @@ async def look(connection: Connection, settings: Settings) -> State:
         connection: To the database, migrated or not.
         settings: Thresholds of `health`.
     """
-    verdict = await health(connection, settings)
-    try:
-        seen = await overview(connection, settings)
-    except SchemaError:
-        seen = None
+    verdict, seen = await health_and_overview(connection, settings)
     return State(seen, verdict)
 
 
