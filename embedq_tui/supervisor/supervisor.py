@@ -138,10 +138,6 @@ class Supervisor:
         """Stop the worker without grace: it releases its tasks at once; SIGKILL if it does not react."""
         await self._end(_Urgency.FORCED)
 
-    async def kill(self) -> None:
-        """Send SIGKILL to the worker's process group; the next worker, or `reset`, releases its tasks."""
-        await self._end(_Urgency.KILL)
-
     async def restart(self) -> None:
         """Stop gracefully, and start again with the current options."""
         await self.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -73,7 +75,9 @@ async def watched(settings: Settings, patience: Patience = QUICK) -> AsyncIterat
     try:
         yield made
     finally:
-        await made.supervisor.kill()
+        if made.supervisor.pid is not None:
+            os.killpg(made.supervisor.pid, signal.SIGKILL)
+        await made.supervisor.stop()
         await made.supervisor.close()
 
 
