@@ -91,5 +91,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                               'host', coalesce(substring(p_by FROM '@([^@]*)$'), ''))
 $$;
 
+-- Notifies, unless the server's queue of notifications is almost full, because a session of any database listens and does
+-- not end its transaction. In a full queue, every transaction that notifies would fail. Whoever listens to us polls too.
+CREATE FUNCTION embedq_notify(p_channel text, p_payload text) RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_notify(p_channel, p_payload) WHERE pg_notification_queue_usage() < 0.9
+$$;
+
 -- Indexes call these as the role that writes; new functions may not be executable by PUBLIC by default.
 GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;

@@ -141,10 +141,11 @@ BEGIN
     IF v_sent = 'work' OR (v_sent = 'changes' AND NOT v_work) THEN
         RETURN NULL;
     END IF;
-    IF v_sent = '' AND pg_try_advisory_xact_lock(1701667442, -1) THEN
+    -- In a full queue of notifications, the transaction would fail: see embedq_notify in 005.
+    IF v_sent = '' AND pg_try_advisory_xact_lock(1701667442, -1) AND pg_notification_queue_usage() < 0.9 THEN
         PERFORM pg_notify('embedq_changes', 'tasks');
     END IF;
-    IF v_work AND pg_try_advisory_xact_lock(1701667442, -3) THEN
+    IF v_work AND pg_try_advisory_xact_lock(1701667442, -3) AND pg_notification_queue_usage() < 0.9 THEN
         PERFORM pg_notify('embedq_work', 'tasks');
     END IF;
     PERFORM set_config('embedq.signalled', CASE WHEN v_work THEN 'work' ELSE 'changes' END, true);

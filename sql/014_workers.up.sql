@@ -17,8 +17,8 @@ BEGIN
     UPDATE embedq_control
     SET stopped_at = CASE WHEN NEW.is_running THEN NULL ELSE clock_timestamp() END,
         stopped_by = CASE WHEN NEW.is_running THEN NULL ELSE session_user || ' (SQL)' END;
-    PERFORM pg_notify('embedq_work', 'control');
-    PERFORM pg_notify('embedq_changes', 'control');
+    PERFORM embedq_notify('embedq_work', 'control');
+    PERFORM embedq_notify('embedq_changes', 'control');
     RETURN NULL;
 END
 $$;
@@ -47,7 +47,7 @@ BEGIN
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker started',
             jsonb_build_object('worker', p_worker, 'host', p_host, 'pid', p_pid, 'version', p_version));
-    PERFORM pg_notify('embedq_changes', 'workers');
+    PERFORM embedq_notify('embedq_changes', 'workers');
 END
 $$;
 
@@ -107,7 +107,7 @@ BEGIN
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker stopped',
             jsonb_build_object('worker', p_worker, 'reason', p_note));
-    PERFORM pg_notify('embedq_changes', 'workers');
+    PERFORM embedq_notify('embedq_changes', 'workers');
 END
 $$;
 
@@ -175,8 +175,8 @@ BEGIN
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,
             embedq_signature(p_by) || jsonb_build_object('workers', coalesce(cardinality(v_asked), 0)));
-    PERFORM pg_notify('embedq_work', 'control');
-    PERFORM pg_notify('embedq_changes', 'control');
+    PERFORM embedq_notify('embedq_work', 'control');
+    PERFORM embedq_notify('embedq_changes', 'control');
     RETURN QUERY SELECT unnest(v_asked);
 END
 $$;

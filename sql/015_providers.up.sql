@@ -53,8 +53,8 @@ BEGIN
         VALUES (embedq_uuid(), v_now, CASE WHEN v_state = 'open' THEN 'error' ELSE 'warn' END, 'error_handling',
                 CASE WHEN v_state = 'open' THEN 'Provider held: claiming pauses' ELSE 'Provider asks for patience' END,
                 jsonb_build_object('provider', p_key, 'kind', p_kind, 'advice', p_advice, 'wait_ms', v_wait), p_reason);
-        PERFORM pg_notify('embedq_work', 'provider');
-        PERFORM pg_notify('embedq_changes', 'provider');
+        PERFORM embedq_notify('embedq_work', 'provider');
+        PERFORM embedq_notify('embedq_changes', 'provider');
     END IF;
     RETURN QUERY SELECT v_state, v_wait, v_state <> v_old.state;
 END
@@ -84,8 +84,8 @@ BEGIN
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'error_handling', 'Provider works again',
             jsonb_build_object('provider', p_key, 'down_ms',
                                round(extract(epoch FROM clock_timestamp() - v_opened)::numeric * 1000)));
-    PERFORM pg_notify('embedq_work', 'provider');
-    PERFORM pg_notify('embedq_changes', 'provider');
+    PERFORM embedq_notify('embedq_work', 'provider');
+    PERFORM embedq_notify('embedq_changes', 'provider');
     RETURN true;
 END
 $$;
@@ -134,8 +134,8 @@ BEGIN
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: probe',
             embedq_signature(p_by) || jsonb_build_object('providers', v_keys));
-    PERFORM pg_notify('embedq_work', 'provider');
-    PERFORM pg_notify('embedq_changes', 'provider');
+    PERFORM embedq_notify('embedq_work', 'provider');
+    PERFORM embedq_notify('embedq_changes', 'provider');
     RETURN QUERY SELECT k, v_now FROM unnest(v_keys) AS k;
 END
 $$;

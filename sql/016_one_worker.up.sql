@@ -15,7 +15,7 @@ BEGIN
     WHERE w.id = p_worker AND p_concurrency IS NOT NULL
       AND w.settings -> 'concurrency' IS DISTINCT FROM to_jsonb(p_concurrency);
     IF FOUND THEN
-        PERFORM pg_notify('embedq_changes', 'workers');
+        PERFORM embedq_notify('embedq_changes', 'workers');
     END IF;
     RETURN QUERY SELECT b.known, b.block, b.block_since, b.block_by, b.stop_asked,
                         (SELECT w.concurrency_wanted FROM embedq_workers w WHERE w.id = p_worker)
@@ -45,8 +45,8 @@ BEGIN
                  ELSE 'Operator: a worker asked to end' END,
             embedq_signature(p_by) || jsonb_strip_nulls(jsonb_build_object(
                 'worker', p_worker, 'place', v_place, 'concurrency', p_concurrency, 'stop', p_stop)));
-    PERFORM pg_notify('embedq_work', 'control');
-    PERFORM pg_notify('embedq_changes', 'workers');
+    PERFORM embedq_notify('embedq_work', 'control');
+    PERFORM embedq_notify('embedq_changes', 'workers');
     RETURN true;
 END
 $$;

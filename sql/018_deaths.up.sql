@@ -14,7 +14,7 @@ BEGIN
     VALUES (embedq_uuid(), clock_timestamp(), 'warn', 'worker_status', 'Worker died',
             jsonb_build_object('worker', NEW.id, 'host', NEW.host, 'pid', NEW.pid, 'held', NEW.in_hand,
                                'reason', NEW.note));
-    PERFORM pg_notify('embedq_changes', 'workers');
+    PERFORM embedq_notify('embedq_changes', 'workers');
     RETURN NEW;
 END
 $$;

@@ -24,6 +24,7 @@ SICK = {
     "57014": "canceling statement due to statement timeout",
     "XX000": "cache lookup failed for relation 7",
     "XX002": "could not find the left sibling of block 7",
+    "2200H": "nextval: reached maximum value of sequence",
     "42P01": "the relation that a trigger uses does not exist",
 }
 

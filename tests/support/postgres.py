@@ -73,13 +73,14 @@ def embedded_binaries() -> Binaries:
 
 @contextmanager
 def running_server(
-    binaries: Binaries, *, following: str = "", configuration: str = _CONFIGURATION
+    binaries: Binaries, *, following: str = "", configuration: str = _CONFIGURATION, more: str = ""
 ) -> Iterator[str]:
     """Start a separate server on a free port, and stop it at the end.
 
     Args:
         binaries: What to start.
         configuration: Added to postgresql.conf; a replica has that of the server it follows.
+        more: Added to that.
         following: URL of a running server of the same version, whose replica it is to be.
 
     Yields:
@@ -94,7 +95,7 @@ def running_server(
         if following:
             _copy(programs, folder, user, following)
         else:
-            _initialise(programs, folder, user, configuration)
+            _initialise(programs, folder, user, configuration + more)
         for attempt in range(5):
             port = free_port()
             keeper = _start(programs, folder, user, port)

@@ -178,6 +178,11 @@ _OF_THE_DATA = (
     ValueError,  # asyncpg cannot encode it
     OverflowError,
 )
+_OUT_OF_IDS = (
+    asyncpg.SequenceGeneratorLimitExceededError,
+    asyncpg.NumericValueOutOfRangeError,  # of a sequence that is larger than its column
+)
+"""Of class 22, but no text is the cause: the ids of embeddings are integers, and each save takes some."""
 _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -198,7 +203,7 @@ def is_of_the_data(error: BaseException) -> bool:
     Any other is of the server, its schema, its settings or its other sessions, and would meet another text
     too: no task is to be charged for it.
     """
-    return isinstance(error, _OF_THE_DATA)
+    return isinstance(error, _OF_THE_DATA) and not isinstance(error, _OUT_OF_IDS)
 
 
 async def persist(

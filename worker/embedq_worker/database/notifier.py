@@ -10,7 +10,7 @@ from embedq_worker.database.failures import EXPECTED_ERRORS
 CHANNEL = "embedq_changes"
 PAUSE_S = 0.1
 
-_TELL = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, 'tasks')"
+_TELL = "SELECT set_config('synchronous_commit', 'off', true), embedq_notify($1, 'tasks')"
 """Without waiting for the WAL to be flushed: a notification does not survive a crash anyway."""
 
 
