@@ -82,6 +82,21 @@ async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection) 
     assert patient.document("status")["worker"]["running"] is True
 
 
+async def test_what_a_silent_worker_claimed_after_its_last_heartbeat_counts(
+    tui: Tui, connection: Connection
+) -> None:
+    worker = await start_worker(connection, silent="1 min")
+    await queued_articles(connection, 3)
+    await connection.execute(
+        """UPDATE embedding_tasks
+           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1""",
+        worker,
+    )
+    await queued_articles(connection, 1, slug="waits")
+    [silent] = (await tui("status", "--json")).document("status")["worker"]["workers"]
+    assert (silent["liveness"], silent["in_hand"]) == ("silent", 3)
+
+
 async def test_a_worker_that_died_is_told_of_until_all_it_held_is_safe(
     tui: Tui, connection: Connection
 ) -> None:

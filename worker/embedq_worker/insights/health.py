@@ -208,9 +208,10 @@ class _Findings:
         if self.seen.running or self.seen.control.stopped_at is not None or not self._has_work():
             return
         silent = len(self.seen.workers)
+        waits = "due" if self.seen.queue.oldest_due_at else "claimed"
         yield Issue(
             Code.NO_WORKER,
-            "tasks are due, but no worker is alive"
+            f"tasks are {waits}, but no worker is alive"
             + (f"; {silent} stopped sending heartbeats" if silent else ""),
             "start one: embedq-worker; if one is running without heartbeats, its log says why",
             0,

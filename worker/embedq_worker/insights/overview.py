@@ -63,7 +63,7 @@ class WorkerRow(NamedTuple):
         liveness: From the age of its last heartbeat.
         state: As it reports itself: running or stopping.
         note: Why it is idle; empty if it is not.
-        in_hand: Tasks it holds.
+        in_hand: Tasks it holds; of a live worker, as of its last heartbeat.
         provider: Key of its provider's breaker.
         settings: Its settings, without secrets.
     """
@@ -224,10 +224,19 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
         ORDER BY completed_at DESC LIMIT 1) AS last_completed_at
 """
 
+# A silent worker last said long ago what it holds, so its tasks are counted: in one walk for all, if there is any.
 _WORKERS = """
-SELECT id, host, pid, version, state, note, in_hand, processed, succeeded, failed, provider, settings,
-       started_at, heartbeat_at, heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive
-FROM embedq_workers WHERE state IN ('running', 'stopping') ORDER BY started_at, id
+SELECT w.id, w.host, w.pid, w.version, w.state, w.note, w.processed, w.succeeded, w.failed, w.provider,
+       w.settings, w.started_at, w.heartbeat_at, l.alive,
+       CASE WHEN l.alive THEN w.in_hand ELSE coalesce(h.tasks, 0) END AS in_hand
+FROM embedq_workers w
+CROSS JOIN LATERAL (SELECT w.heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive) AS l
+LEFT JOIN (SELECT t.worker_id, count(*)::int AS tasks FROM embedding_tasks t
+           WHERE t.status = 'processing' AND t.claimed_at = t.processed_at
+             AND EXISTS (SELECT FROM embedq_workers s WHERE s.state IN ('running', 'stopping')
+                         AND s.heartbeat_at <= now() - make_interval(secs => $1))
+           GROUP BY t.worker_id) AS h ON h.worker_id = w.id
+WHERE w.state IN ('running', 'stopping') ORDER BY w.started_at, w.id
 """
 
 _CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_control"
