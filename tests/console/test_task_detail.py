@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import cast
 from uuid import UUID
 
@@ -76,6 +77,22 @@ async def test_a_task_is_followed_until_it_is_gone(database: Database, connectio
         await opened(pilot, NOBODY)
         await until_text(pilot, "There is no task")
     assert await connection.fetchval("SELECT status FROM embedding_tasks WHERE id = $1", other) == "pending"
+
+
+async def test_what_to_do_is_shown_to_its_end_on_a_small_terminal(
+    database: Database, connection: Connection
+) -> None:
+    [task] = await queue_tasks(connection, await add_articles(connection, ["One text."]))
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'failed', attempts = 3, error_message = 'connect ECONNREFUSED',
+               created_at = now() - interval '9 days', scheduled_at = now() - interval '8 days',
+               processed_at = now() - interval '7 days', completed_at = now() - interval '6 days'"""
+    )
+    async with console(database.settings, size=(80, 24)) as pilot:
+        await opened(pilot, task)
+        await until_text(pilot, "retry it (r)")
+        await until_shown(pilot, lambda screen: bool(re.search(r"ended\s+\d\d-\d\d", screen)))
+        await until_text(pilot, "History 0")
 
 
 async def test_its_parts_and_the_way_to_its_articles_other_tasks(

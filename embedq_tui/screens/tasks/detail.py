@@ -164,7 +164,7 @@ class TaskDetailScreen(TaskActions):
             yield Text(printable_line(self._problem), BAD)
         now = self.store.now()
         if self._found is not None:
-            yield from lines.facts(self._found, now or self._found.at)
+            yield from lines.facts(self._found, now or self._found.at, self.size.width - 2)
         elif not self._gone and not self._problem:
             yield Text(f"Task {self._of}  ", QUIET) + self.unknown()
 

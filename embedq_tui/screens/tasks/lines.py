@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -34,8 +35,14 @@ _STATE_STYLES = {
 _SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
 
 
-def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
-    """A task at a glance, one fact per line."""
+def facts(found: TaskDetail, now: datetime, width: int) -> Iterator[Text]:
+    """A task at a glance, one fact per line; its times and the advice are shown in full.
+
+    Args:
+        found: The task.
+        now: The database's time.
+        width: Available width in cells.
+    """
     task = found.task
     yield labelled("Task").append(str(task.id), NAME).append(f"  {printable_line(article_of(task))}", HEAD)
     state = labelled("State").append(printable_line(task.status), STATUS_STYLES.get(task.status, ""))
@@ -45,12 +52,19 @@ def facts(found: TaskDetail, now: datetime) -> Iterator[Text]:
     if task.worker is not None:
         state.append(f", worker {task.worker}")
     yield state
-    yield labelled("Times").append("; ".join(_times(task, now)) or "unknown")
+    yield from _in_full("Times", "; ".join(_times(task, now)) or "unknown", "", width)
     yield labelled("Timing").append(", ".join(_waits(task, now)) or "unknown")
     if task.error:
         yield labelled("Error").append(printable_line(task.error[:2_000]), BAD)
     if found.advice:
-        yield labelled("Advice").append(advice_here(found.advice, RETRY), DOUBTFUL)
+        yield from _in_full("Advice", advice_here(found.advice, RETRY), DOUBTFUL, width)
+
+
+def _in_full(name: str, words: str, style: str, width: int) -> Iterator[Text]:
+    label = labelled(name)
+    for line in textwrap.wrap(words, max(width - len(label), 20)):
+        yield label.append(line, style)
+        label = labelled("")
 
 
 def _times(task: TaskRow, now: datetime) -> Iterator[str]:
