@@ -222,10 +222,13 @@ class Console(App[int]):
             await super().on_event(event)
 
     def action_show(self, name: str) -> None:
-        """Show a screen."""
+        """Show a screen, as it was left; the current one without the details on top of it."""
         if name != self.current_mode:
             self._last = self.current_mode
             self.switch_mode(name)
+        else:
+            for _ in self.screen_stack[1:]:
+                self.pop_screen()
 
     @work(group="ask", exit_on_error=False)
     async def act_on(self, name: str, action: str) -> None:

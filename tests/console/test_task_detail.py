@@ -95,6 +95,22 @@ async def test_what_to_do_is_shown_to_its_end_on_a_small_terminal(
         await until_text(pilot, "History 0")
 
 
+async def test_the_digit_of_the_screen_below_leads_back_to_it(
+    database: Database, connection: Connection
+) -> None:
+    one, two = await queue_tasks(connection, await add_articles(connection, ["One text."] * 2))
+    async with console(database.settings) as pilot:
+        await pilot.press("2")
+        await until_text(pilot, "article-1")
+        below = pilot.app.screen
+        await opened(pilot, one)
+        await opened(pilot, two)
+        await pilot.press("5", "2")
+        await until(lambda: isinstance(pilot.app.screen, TaskDetailScreen))
+        await pilot.press("2")
+        await until(lambda: pilot.app.screen is below)
+
+
 async def test_its_parts_and_the_way_to_its_articles_other_tasks(
     database: Database, connection: Connection
 ) -> None:

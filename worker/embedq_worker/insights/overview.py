@@ -224,7 +224,7 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
         ORDER BY completed_at DESC LIMIT 1) AS last_completed_at
 """
 
-# A silent worker last said long ago what it holds, so its tasks are counted: in one walk for all, if there is any.
+# What a silent worker last said it holds is old: its tasks are counted, in one walk for all, if there is any.
 _WORKERS = """
 SELECT w.id, w.host, w.pid, w.version, w.state, w.note, w.processed, w.succeeded, w.failed, w.provider,
        w.settings, w.started_at, w.heartbeat_at, l.alive,
