@@ -31,6 +31,7 @@ from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
+from embedq_tui.rendering import keys
 from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_worker.errors import EmbedqError
@@ -90,8 +91,11 @@ class Console(App[int]):
 
     def on_mount(self) -> None:
         """Start what runs beside the screens."""
-        if self.options.keymap:
-            self.set_keymap(dict(self.options.keymap))
+        keymap = dict(self.options.keymap or {})
+        if keymap:
+            self.set_keymap(keymap)
+        first = {name: Binding(chosen.split(",")[0], "") for name, chosen in keymap.items()}
+        keys.bind({name: self.get_key_display(binding) for name, binding in first.items()})
         self.set_interval(1.0, self._tick)
         if self.options.worker:
             self.run_worker(self.desk.supervisor.start(), group="supervisor", exit_on_error=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice
+from embedq_tui.rendering.keys import key
 from embedq_tui.supervisor.types import WorkerState
 
 
@@ -25,7 +26,9 @@ async def may_leave(desk: Desk) -> bool:
     title = "This console's worker is " + ("stopping" if stopping else "running")
     match await ask_choice(desk.app, title, [stop, leave, Choice("stay", "Stay")]):
         case "stop":
-            desk.dialogs.notify("The worker is finishing its tasks; press q again to end it at once")
+            desk.dialogs.notify(
+                f"The worker is finishing its tasks; press {key('app.quit')} again to end it at once"
+            )
             await supervisor.stop()
         case "force":
             await supervisor.force()

@@ -11,6 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
 from embedq_tui.profiles import Profile
+from embedq_tui.rendering.keys import key
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.base import Host
 from embedq_worker.text import printable_line
@@ -74,7 +75,11 @@ class Commands(Provider):
         console = cast(Commanded, self.app)
         yield from self._keys(everywhere=False)
         for entry in ENTRIES:
-            yield f"{entry.title} ({entry.key})", entry.summary, partial(console.action_show, entry.name)
+            yield (
+                f"{entry.title} ({key(f'show.{entry.name}')})",
+                entry.summary,
+                partial(console.action_show, entry.name),
+            )
         profiles = console.desk.options.profiles
         for profile in profiles.by_name.values() if profiles is not None else ():
             name = printable_line(profile.name, 40)

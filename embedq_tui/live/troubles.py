@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from embedq_tui.live.store import Store
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import breaker_reason
 from embedq_worker.database.listener import Hearing
 from embedq_worker.insights.health import Code, orders
 from embedq_worker.text import age
-
-TRY_NOW = "n: probe it now"
-"""What to do about an unavailable provider, besides the advice of its circuit breaker."""
 
 _CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
 
@@ -79,6 +77,11 @@ def _ordered(store: Store) -> Iterator[Trouble]:
             yield Trouble(issue.message, issue.advice)
 
 
+def try_now() -> str:
+    """What to do about an unavailable provider, besides the advice of its circuit breaker."""
+    return f"{key('app.probe')}: probe it now"
+
+
 def unavailable(store: Store) -> Iterator[Trouble]:
     """Providers in use that are not being called at the moment, with the time until the next attempt."""
     now = store.now()
@@ -88,5 +91,5 @@ def unavailable(store: Store) -> Iterator[Trouble]:
         word = _CIRCUIT.get(row.state, row.state)
         if row.state == "open" and row.opened_at and now:
             word += f" for {age((now - row.opened_at).total_seconds())}"
-        advice = f"{row.advice} ({TRY_NOW})" if row.advice else TRY_NOW
+        advice = f"{row.advice} ({try_now()})" if row.advice else try_now()
         yield Trouble(f"{word}, {again}: {breaker_reason(row)}", advice)

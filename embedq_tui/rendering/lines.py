@@ -9,6 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
@@ -201,22 +202,30 @@ def advice_here(advice: str, retry: str = "") -> str:
         advice: From `insights`, which names commands.
         retry: What to say instead of the retry command.
     """
-    here = _COMMANDS.sub(lambda found: _PLACES[found[1]], printable_line(advice))
+    here = _COMMANDS.sub(lambda found: _place(found[1]), printable_line(advice))
     return _RETRYING.sub(retry, here) if retry else here
 
 
 _PLACES = {
-    "status": "Workers (5)",
-    "metrics": "Metrics (7)",
-    "failed --details": "Failures (4)",
-    "reset-stuck": "Stuck (3), R",
-    "resume": "Workers (5), p",
-    "start": "Workers (5), S",
-    "probe": "n",
-    "check": "Settings (9), c",
-    "verify --repair": "Settings (9), v",
+    "status": ("Workers", ""),
+    "metrics": ("Metrics", ""),
+    "failed --details": ("Failures", ""),
+    "reset-stuck": ("Stuck", "stuck.reset_all"),
+    "resume": ("Workers", "workers.pause"),
+    "start": ("Workers", "workers.stop_all"),
+    "probe": ("", "app.probe"),
+    "check": ("Settings", "settings.check"),
+    "verify --repair": ("Settings", "settings.verify"),
 }
-"""Where the console has what a command does."""
+"""Where the console has what a command does: on which screen, and by which binding."""
+
+
+def _place(command: str) -> str:
+    """The same in words: ``Stuck (3), R``."""
+    screen, action = _PLACES[command]
+    there = f"{screen} ({key(f'show.{screen.lower()}')})" if screen else ""
+    return ", ".join(filter(None, (there, key(action) if action else "")))
+
 
 _COMMANDS = re.compile(f"`?embedq-tui ({'|'.join(_PLACES)})`?")
 

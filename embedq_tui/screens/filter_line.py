@@ -14,6 +14,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.filters.saved_filters import LONGEST_NAME, load_filters, store_filters
 from embedq_tui.filters.task_filter import is_id
+from embedq_tui.rendering.keys import key
 
 
 class Completion(Suggester):
@@ -121,7 +122,7 @@ async def recall_filter(desk: Desk) -> str | None:
     """
     saved = load_filters()
     if not saved:
-        desk.dialogs.notify("No saved filters yet; press w to save the current one")
+        desk.dialogs.notify(f"No saved filters yet; press {key('tasks.save_filter')} to save the current one")
         return None
     choices = [Choice(name, name, text or "all tasks") for name, text in saved.items()]
     name = await ask_choice(desk.app, "Saved filters", [*choices, Choice("", "Delete one of them")])

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
-from embedq_tui.live.troubles import TRY_NOW, troubles, unavailable
+from embedq_tui.live.troubles import troubles, try_now, unavailable
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
@@ -78,7 +79,7 @@ def tabs(current: str, store: Store, width: int) -> Text:
     for entry in ENTRIES:
         chosen = entry.name == current
         gap = " " if width >= SPACED else ""
-        line.append(f"{gap}{entry.key}{gap}", f"reverse {HEAD}" if chosen else QUIET)
+        line.append(f"{gap}{key(f'show.{entry.name}')}{gap}", f"reverse {HEAD}" if chosen else QUIET)
         line.append(f"{entry.title}{gap}", f"reverse {HEAD}" if chosen else "")
         if number := numbers.get(entry.name, 0):
             line.append(f"{number:,} ", f"reverse {HEAD}" if chosen else DOUBTFUL)
@@ -107,16 +108,18 @@ def alert(store: Store, width: int) -> Text:
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        advice = "M: migrate" if isinstance(store.error, SchemaError) else store.error.advice
+        migrate = isinstance(store.error, SchemaError)
+        advice = f"{key('app.migrate')}: migrate" if migrate else store.error.advice
         return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
         return Text()
-    hint = f"(+{len(issues) - 1} more: !)" if len(issues) > 1 else "(advice: !)"
+    more = f"+{len(issues) - 1} more" if len(issues) > 1 else "advice"
+    hint = f"({more}: {key('app.troubles')})"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
-        hint = f"M: migrate {hint}"
+        hint = f"{key('app.migrate')}: migrate {hint}"
     elif any(unavailable(store)):
-        hint = f"{TRY_NOW} {hint}"
+        hint = f"{try_now()} {hint}"
     return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
 
 

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import HEAD, NAME, QUIET
 from embedq_tui.screens import ENTRIES
 
@@ -66,7 +67,7 @@ class HelpScreen(ModalScreen[None]):
         table = Table.grid(padding=(0, 2))
         table.add_row(Text("\nScreens", HEAD), "")
         for entry in ENTRIES:
-            table.add_row(Text(entry.key, NAME), Text(f"{entry.title}: {entry.summary}"))
+            table.add_row(Text(key(f"show.{entry.name}"), NAME), Text(f"{entry.title}: {entry.summary}"))
         return table
 
 

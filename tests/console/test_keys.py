@@ -12,11 +12,12 @@ from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
+from embedq_tui.rendering.keys import DEFAULTS
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
-from tests.console.running import OPERATOR, enter, until_shown, until_text
-from tests.support.databases import Database
+from tests.console.running import OPERATOR, console, enter, shown, until_shown, until_text
+from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
@@ -61,6 +62,24 @@ async def test_a_key_of_ones_own_does_what_it_is_for(database: Database) -> None
     async with app.run_test(notifications=True) as pilot:
         await pilot.press("ctrl+t")
         assert app.current_mode == "tasks"
+
+
+def test_texts_name_the_keys_that_are_bound() -> None:
+    bound = {key.id: key.keys for key in all_keys()}
+    assert {name: bound[name] for name in DEFAULTS} == DEFAULTS
+
+
+async def test_texts_name_a_key_of_ones_own(database: Database, connection: Connection) -> None:
+    await connection.execute("SELECT embedq_command('stop', 'ann@ops')")
+    keymap = {"show.workers": "f5", "workers.stop_all": "f7,f9", "app.troubles": "f2"}
+    app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap))
+    async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+        await until_text(pilot, "advice: f2")
+        assert "f5 Workers" in shown(pilot)
+        await pilot.press("f2")
+        await until_text(pilot, "Workers (f5), f7")
+    async with console(database.settings, (120, 40)) as pilot:
+        await until_text(pilot, "advice: !")
 
 
 async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp_path: Path) -> None:

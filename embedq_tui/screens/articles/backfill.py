@@ -8,6 +8,7 @@ from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
@@ -101,7 +102,8 @@ async def _report_stopped(desk: Desk) -> None:
     found = await desk.dialogs.attempt(looking, lambda _: _last(desk))
     if found is not None:
         title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
-        rest = "Queued tasks stay queued. b: resume, B: roll back."
+        resume, back = key("articles.backfill"), key("articles.take_back")
+        rest = f"Queued tasks stay queued. {resume}: resume, {back}: roll back."
         await desk.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
 
 

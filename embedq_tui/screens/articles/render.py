@@ -10,6 +10,7 @@ from rich.text import Text
 
 from embedq_tui.filters.article_filter import format_article_filter
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import ago, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.widgets.keyed_table import Column, Row
@@ -89,7 +90,7 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     line = labelled("Articles")
     line.append(f"{found.articles:,}" if found.done else f"first {found.articles:,}", HEAD)
     if not found.done:
-        line.append(", counting" if counting else ", C: count all", QUIET)
+        line.append(", counting" if counting else f", {key('articles.count')}: count all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
     wanted = found.articles - found.by_state[State.EXCLUDED] - found.by_state[State.EMPTY]
     # Of some of the articles it would mean nothing: the first ones are usually embedded.

@@ -20,6 +20,7 @@ from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import plain
 from embedq_tui.rendering.audit_lines import document
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.audit.render import audit_detail, audit_text
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
@@ -172,7 +173,8 @@ class AuditScreen(Filtering[Wanted]):
         if self._reading is roll:
             return Text.assemble((where, QUIET), ("loading older ", QUIET))
         if self.frozen:
-            return Text.assemble((where, QUIET), (f"{self._newer()} since, f: unfreeze ", DOUBTFUL))
+            since = f"{self._newer()} since, {key('screen.freeze')}: unfreeze "
+            return Text.assemble((where, QUIET), (since, DOUBTFUL))
         if roll.newer or not roll.joined:
             return Text.assemble((where, QUIET), (f"{self._newer()} below, G: to the end ", DOUBTFUL))
         follows = ("following ", GOOD) if rows.following else ("G: follow ", QUIET)

@@ -8,6 +8,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.task_table import article_of
@@ -94,12 +95,13 @@ def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | Non
     if bars is None:
         return None
     span = age((found.bar * len(bars)).total_seconds())
+    change = f"{key('failures.span')}: change"
     if not any(bars):
-        return f"None in the last {span} (t: change)", ""
+        return f"None in the last {span} ({change})", ""
     more = "+" if max(bars) >= found.counted else ""
     spark = sparkline(bars, len(bars), ascii_only=ascii_only)
     each = age(found.bar.total_seconds())
-    return f"{sum(bars):,}{more} in the last {span} (t: change), per {each}: |{spark:>{len(bars)}}|", ""
+    return f"{sum(bars):,}{more} in the last {span} ({change}), per {each}: |{spark:>{len(bars)}}|", ""
 
 
 def group_lines(
@@ -118,7 +120,8 @@ def group_lines(
         now: The database's time.
         width: Available width in cells.
     """
-    yield f"Advice: {advice_here(group.advice, 'retry them (r)')}", ""
+    retry = f"retry them ({key('failures.retry')})"
+    yield f"Advice: {advice_here(group.advice, retry)}", ""
     if trend is not None:
         yield trend
     sample = newest[0].error if newest else group.newest[0].error if group.newest else ""

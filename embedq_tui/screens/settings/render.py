@@ -10,6 +10,7 @@ from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.output import moment
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.versions import PACKAGES, version_of
@@ -103,7 +104,7 @@ def schema_line(states: Sequence[MigrationState] | None) -> Text:
     if not missing and not foreign:
         return line.append(f"up to date, {applied} migrations", GOOD)
     if missing:
-        line.append(f"{missing} of {len(states)} migrations missing, m: migrate", BAD)
+        line.append(f"{missing} of {len(states)} migrations missing, {key('settings.migrate')}: migrate", BAD)
     if foreign:
         line.append(f"{'; ' if missing else ''}{foreign} from another version of embedq", BAD)
     return line

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from embedq_tui.output import count, moment
 from embedq_tui.rendering.audit_lines import STYLES
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of, when
@@ -23,8 +24,6 @@ from embedq_worker.text import age, printable, printable_line
 SHOWN = 200_000
 """Characters to fetch of an error or a stack trace."""
 
-RETRY = "retry it (r)"
-
 _STATE_STYLES = {
     "embedded": "green",
     "empty": "green",
@@ -33,6 +32,10 @@ _STATE_STYLES = {
     "unknown": DOUBTFUL,
 }
 _SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
+
+
+def _retry() -> str:
+    return f"retry it ({key('tasks.retry')})"
 
 
 def facts(found: TaskDetail, now: datetime, width: int) -> Iterator[Text]:
@@ -57,7 +60,7 @@ def facts(found: TaskDetail, now: datetime, width: int) -> Iterator[Text]:
     if task.error:
         yield labelled("Error").append(printable_line(task.error[:2_000]), BAD)
     if found.advice:
-        yield from _in_full("Advice", advice_here(found.advice, RETRY), DOUBTFUL, width)
+        yield from _in_full("Advice", advice_here(found.advice, _retry()), DOUBTFUL, width)
 
 
 def _in_full(name: str, words: str, style: str, width: int) -> Iterator[Text]:
@@ -145,7 +148,7 @@ def error(found: TaskDetail) -> Iterator[TextLine]:
     yield from _cut(found.task.error)
     if found.advice:
         yield "", ""
-        yield f"Advice: {advice_here(found.advice, RETRY)}", DOUBTFUL
+        yield f"Advice: {advice_here(found.advice, _retry())}", DOUBTFUL
     if found.stack_trace:
         yield "", ""
         yield "Stack trace", HEAD

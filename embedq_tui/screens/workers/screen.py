@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from embedq_tui.filters.audit_filter import death_of
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
@@ -201,7 +202,7 @@ class WorkersScreen(ConsoleScreen):
         if it.reason:
             line.append(f": {printable_line(it.reason)}")
         if it.state in (WorkerState.OFF, WorkerState.FAILED):
-            line.append("; press s to start one")
+            line.append(f"; press {key('workers.start')} to start one")
         yield line
 
     @on(KeyedTable.RowSelected, "#all")

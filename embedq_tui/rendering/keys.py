@@ -1,0 +1,54 @@
+"""Keys in texts: as they are bound by default, unless the operator has bound others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+DEFAULTS = {
+    "app.migrate": "M",
+    "app.probe": "n",
+    "app.quit": "q",
+    "app.troubles": "!",
+    "articles.backfill": "b",
+    "articles.count": "C",
+    "articles.take_back": "B",
+    "failures.retry": "r",
+    "failures.span": "t",
+    "screen.freeze": "f",
+    "settings.check": "c",
+    "settings.migrate": "m",
+    "settings.verify": "v",
+    "show.overview": "1",
+    "show.tasks": "2",
+    "show.stuck": "3",
+    "show.failures": "4",
+    "show.workers": "5",
+    "show.audit": "6",
+    "show.metrics": "7",
+    "show.articles": "8",
+    "show.settings": "9",
+    "stuck.reset_all": "R",
+    "tasks.retry": "r",
+    "tasks.save_filter": "w",
+    "workers.pause": "p",
+    "workers.start": "s",
+    "workers.stop_all": "S",
+}
+"""The keys that texts name, by the id of their binding."""
+
+_bound: dict[str, str] = {}
+
+
+def bind(keys: Mapping[str, str]) -> None:
+    """Use these keys of the operator in texts, by the id of their binding; others are as by default."""
+    _bound.clear()
+    _bound.update(keys)
+
+
+def key(name: str) -> str:
+    """The key of a binding, as texts name it.
+
+    Args:
+        name: Its id, one of `DEFAULTS`.
+    """
+    return _bound.get(name, DEFAULTS[name])
