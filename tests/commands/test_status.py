@@ -64,6 +64,25 @@ async def test_the_document(tui: Tui, connection: Connection, database: Database
     assert database.url.rpartition("/")[2] in document["database"]
 
 
+async def test_a_provider_that_was_given_up_is_told_of_only_while_no_worker_uses_another(
+    tui: Tui, connection: Connection
+) -> None:
+    for key in ("given up", "m e"):
+        await connection.execute(
+            "SELECT * FROM embedq_provider_failed($1, 'unavailable', 'down', '', NULL, 1)", key
+        )
+
+    async def told() -> list[str]:
+        return [row["key"] for row in (await tui("status", "--json")).document("status")["providers"]]
+
+    assert await told() == ["given up", "m e"]
+    await start_worker(connection)
+    assert await told() == ["m e"]
+    await connection.execute("SELECT embedq_provider_works('m e')")
+    assert await told() == ["m e"]
+    assert "given up" not in (await tui("metrics", "--prometheus")).out
+
+
 async def test_a_task_that_is_not_due_does_not_wait(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 2)
     await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour'")

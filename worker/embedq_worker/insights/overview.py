@@ -130,7 +130,7 @@ class Overview(NamedTuple):
         at: The database's time.
         migrated: Our tables exist; without them, only `queue.counts` and `fleet` are filled.
         running: A worker is alive, and no stop is in force.
-        providers: Those that workers use, and others that are not closed.
+        providers: Those that workers use; without any worker, those that are not closed.
         read_only: Sessions like this one cannot write, whatever the privileges; see `access`.
     """
 
@@ -146,7 +146,7 @@ class Overview(NamedTuple):
 
     @property
     def used(self) -> frozenset[str]:
-        """Keys of the providers that workers use; the breaker of one that was given up stays as it was."""
+        """Keys of the providers that workers use."""
         return frozenset(worker.provider for worker in self.workers)
 
     @property
@@ -241,9 +241,11 @@ WHERE w.state IN ('running', 'stopping') ORDER BY w.started_at, w.id
 
 _CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_control"
 
+# The breaker of a provider that was given up stays as it was; it is told only while nobody uses another one.
 _PROVIDERS = """
+WITH used AS (SELECT provider FROM embedq_workers WHERE state IN ('running', 'stopping'))
 SELECT key, state, kind, reason, advice, failures, opened_at, retry_at FROM embedq_providers
-WHERE state <> 'closed' OR key IN (SELECT provider FROM embedq_workers WHERE state IN ('running', 'stopping'))
+WHERE key IN (SELECT provider FROM used) OR state <> 'closed' AND NOT EXISTS (SELECT FROM used)
 ORDER BY key
 """
 
