@@ -158,6 +158,9 @@ def one_line(error: BaseException) -> str:
 
 _SICK = (
     asyncpg.PostgresConnectionError,
+    asyncpg.InvalidCatalogNameError,  # the database was renamed, or is being restored
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # also a database that takes no connections
     asyncpg.OperatorInterventionError,  # also a statement_timeout
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,  # the disk cannot be read or written
