@@ -53,7 +53,11 @@ def when(task: TaskRow, now: datetime) -> str:
     """Age of a task's time; ``in 5 min`` if it is not due yet."""
     if task.at is None:
         return "unknown"
-    seconds = (now - task.at).total_seconds()
+    return relative((now - task.at).total_seconds())
+
+
+def relative(seconds: float) -> str:
+    """How long ago something was: ``12 min ago``; ``in 5 min`` if it is still to come."""
     return f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.coordinate import Coordinate
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import DataTable
+
+from embedq_tui.widgets.rows import Aged, Column, Row
 
 MARK, MARK_ASCII = "●", "*"
 
@@ -19,40 +25,11 @@ SETTLE_S = 0.4
 """Seconds a row must have been under the cursor before a key press is taken to mean it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column.
-
-    Attributes:
-        key: Its identifier.
-        label: Its heading.
-        width: In cells; 0 for a share of the remaining width.
-        least: Table width, in cells, below which the column is hidden.
-        right: Right-align the heading, as for numbers.
-    """
-
-    key: str
-    label: str
-    width: int
-    least: int = 0
-    right: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row.
-
-    Attributes:
-        key: An id, never a position.
-        cells: One per column, including hidden ones; database text must already be made safe.
-    """
-
-    key: str
-    cells: tuple[Text, ...]
-
-
-class KeyedTable(DataTable[Text]):
+class KeyedTable(DataTable[None]):
     """Shows up to a few hundred rows.
+
+    Textual knows only the rows' keys and the total width. The lines are drawn here: if one cell changes,
+    Textual renders every visible cell anew, and keeps the outdated ones in its caches.
 
     Args:
         columns: Left to right.
@@ -114,6 +91,7 @@ class KeyedTable(DataTable[Text]):
         self._shown: tuple[int, ...] = ()
         self._widths: tuple[int, ...] = ()
         self._rows: tuple[Row, ...] = ()
+        self._now: datetime | None = None
         self._markable = markable
         self._opens = opens
         self._mark = MARK_ASCII if ascii_only else MARK
@@ -145,21 +123,24 @@ class KeyedTable(DataTable[Text]):
         """The keys of the rows, top to bottom."""
         return tuple(row.key for row in self._rows)
 
-    def show(self, rows: Iterable[Row], *, at: int | None = None, follow: bool = False) -> None:
+    def show(
+        self, rows: Iterable[Row], *, now: datetime | None = None, at: int | None = None, follow: bool = False
+    ) -> None:
         """Show these rows; cursor, marks and scroll position stay with theirs.
 
         Args:
             rows: Top to bottom.
+            now: The time for cells that age.
             at: Move the cursor to this row instead; -1 for the last.
             follow: Keep the cursor on the first row, whichever that is.
         """
         before = self.current
         wanted = tuple(rows)
-        if wanted != self._rows:
-            if [row.key for row in wanted] == [row.key for row in self._rows] and self.row_count:
-                self._update(wanted)
-            else:
-                self._replace(wanted)
+        if [row.key for row in wanted] == [row.key for row in self._rows]:
+            self._update(wanted, now)
+        else:
+            self._now = now
+            self._replace(wanted)
         if (place := 0 if follow and at is None else at) is not None and self.row_count:
             row = place % self.row_count
             if row != self.cursor_row:
@@ -168,6 +149,10 @@ class KeyedTable(DataTable[Text]):
                 self.scroll_to(y=0, animate=False, force=True)
         if at is None and before not in (None, self.current):
             self._replaced_at = time.monotonic()
+
+    def tick(self, now: datetime) -> None:
+        """Let the cells age."""
+        self._update(self._rows, now)
 
     def hide(self, columns: Set[str]) -> None:
         """Hide these columns, by key, and no others: what every row would say need not be said in each."""
@@ -189,7 +174,7 @@ class KeyedTable(DataTable[Text]):
         """Mark or unmark the row under the cursor, and move to the next."""
         if self._markable and self.current is not None:
             self.marked ^= {self.current}
-            self._draw_marks([self.current])
+            self._draw_marks({self.current})
             self.post_message(self.Marked(self))
             super().action_cursor_down()
 
@@ -260,24 +245,33 @@ class KeyedTable(DataTable[Text]):
         rest = max((width - fixed - 1) // max(shares, 1), 8)  # one cell for the scroll bar
         return shown, tuple(column.width or rest for column in columns)
 
-    def _cells(self, row: Row) -> list[Text]:
-        cells = (
-            (Text(self._mark if row.key in self.marked else " "), *row.cells) if self._markable else row.cells
+    def _update(self, wanted: tuple[Row, ...], now: datetime | None) -> None:
+        """Redraw the visible rows that change."""
+        before, self._rows = self._rows, wanted
+        since, self._now = self._now, now
+        self._redraw(
+            at
+            for at in self._visible
+            if wanted[at] != before[at] or any(cell.told(since) != cell.told(now) for cell in self._aged(at))
         )
-        shown = [cells[at] for at in self._shown]
-        for cell in shown:  # mark cut text with an ellipsis
-            cell.no_wrap, cell.overflow = True, "ellipsis"
-        return shown
 
-    def _update(self, wanted: tuple[Row, ...]) -> None:
-        with self.app.batch_update():
-            for at, (row, before) in enumerate(zip(wanted, self._rows, strict=True)):
-                if row == before:
-                    continue
-                for column, (new, old) in enumerate(zip(self._cells(row), self._cells(before), strict=True)):
-                    if new != old:
-                        self.update_cell_at(Coordinate(at, column), new)
-        self._rows = wanted
+    def _aged(self, at: int) -> Iterator[Aged]:
+        return (cell for cell in self._rows[at].cells if isinstance(cell, Aged))
+
+    @property
+    def _visible(self) -> range:
+        above, height = self.scroll_offset.y, self.size.height - self._heading
+        return range(above, min(above + height, len(self._rows)))
+
+    @property
+    def _heading(self) -> int:
+        """Lines of the heading."""
+        return self.header_height if self.show_header else 0
+
+    def _redraw(self, rows: Iterable[int]) -> None:
+        above, width = self.scroll_offset.y - self._heading, self.size.width
+        if lines := [Region(0, at - above, width, 1) for at in rows]:
+            self.refresh(*lines)
 
     def _replace(self, wanted: tuple[Row, ...], *, columns: bool = False) -> None:
         current = self._survivor({row.key for row in wanted})
@@ -288,17 +282,59 @@ class KeyedTable(DataTable[Text]):
         with self.app.batch_update():
             self.clear(columns=columns)
             if columns:
-                for at, width in zip(self._shown, self._widths, strict=True):
-                    column = self._all_columns[at]
-                    label = Text(column.label, justify="right" if column.right else "left")
-                    self.add_column(label, width=width, key=column.key)
+                padding = 2 * self.cell_padding
+                self.add_column("", width=sum(self._widths) + padding * (len(self._widths) - 1))
             for row in wanted:
-                self.add_row(*self._cells(row), key=row.key)
+                self.add_row(key=row.key)
             keys = [row.key for row in wanted]
             at = keys.index(current) if current in keys else 0
             if keys:
                 self.move_cursor(row=at, animate=False, scroll=False)
                 self.scroll_to(y=max(at - above, 0), animate=False, force=True)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw a line."""
+        if y < self._heading:
+            return self._drawn(self._labels, self.get_component_rich_style("datatable--header"))
+        at, style = y - self._heading + self.scroll_offset.y, self.rich_style
+        if at >= len(self._rows):
+            return Strip.blank(self.size.width, style)
+        style += Style(meta={"row": at, "column": 0})  # for the mouse
+        if at != self.cursor_row:
+            return self._drawn(self._cells(self._rows[at]), style)
+        cursor = self.get_component_rich_style("datatable--cursor")
+        return self._drawn(self._cells(self._rows[at]), style + cursor, Style(color=cursor.color))
+
+    @property
+    def _labels(self) -> list[Text]:
+        columns = [self._all_columns[at] for at in self._shown]
+        return [Text(column.label, justify="right" if column.right else "left") for column in columns]
+
+    def _cells(self, row: Row) -> Iterator[Text]:
+        mark = (Text(self._mark if row.key in self.marked else " "),) if self._markable else ()
+        cells = (*mark, *row.cells)
+        for cell in [cells[at] for at in self._shown]:
+            yield Text(cell.told(self._now), cell.style) if isinstance(cell, Aged) else cell
+
+    def _drawn(self, cells: Iterable[Text], style: Style, over: Style | None = None) -> Strip:
+        """A line of cells.
+
+        Args:
+            cells: One per column shown.
+            style: The style below theirs.
+            over: The style above theirs.
+        """
+        line, pad = Text(), " " * self.cell_padding
+        for cell, width in zip(cells, self._widths, strict=True):
+            if cell.cell_len > width:
+                cell = cell.copy()
+                cell.truncate(width, overflow="ellipsis")
+            room = " " * (width - cell.cell_len)
+            left, right = (room, "") if cell.justify == "right" else ("", room)
+            line.append(pad + left).append_text(cell).append(right + pad)
+        strip = Strip(Segment.apply_style(line.render(self.app.console), style, over))
+        first = self.scroll_offset.x
+        return strip.crop_extend(first, first + self.size.width, style)
 
     def _survivor(self, keys: Set[str]) -> str | None:
         """The row under the cursor, or the nearest remaining row below it, or above it."""
@@ -306,11 +342,5 @@ class KeyedTable(DataTable[Text]):
         near = [row.key for row in (*self._rows[place:], *reversed(self._rows[:place]))]
         return next((key for key in near if key in keys), None)
 
-    def _draw_marks(self, keys: Iterable[str]) -> None:
-        if not self._markable or not self.row_count:
-            return
-        changed = set(keys)
-        for at, row in enumerate(self._rows):
-            if row.key in changed:
-                mark = self._mark if row.key in self.marked else " "
-                self.update_cell_at(Coordinate(at, 0), Text(mark))
+    def _draw_marks(self, keys: Set[str]) -> None:
+        self._redraw(at for at in self._visible if self._rows[at].key in keys)

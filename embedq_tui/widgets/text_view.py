@@ -10,7 +10,7 @@ from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.events import Resize
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -87,9 +87,17 @@ class TextView(ScrollView, can_focus=True):
         if width <= 0 or width == self._wrapped_at:
             return
         self._wrapped_at = width
+        before = self._pieces
         self._pieces = [(piece, style) for line, style in self._given for piece in wrapped(line, width)]
-        self.virtual_size = Size(width, len(self._pieces))
-        self.refresh()
+        size = Size(width, len(self._pieces))
+        if size != self.virtual_size:
+            self.virtual_size = size
+            self.refresh()
+            return
+        above, height = self.scroll_offset.y, self.size.height
+        changed = [at for at, piece in enumerate(self._pieces) if piece != before[at]]
+        if lines := [Region(0, at - above, width, 1) for at in changed if 0 <= at - above < height]:
+            self.refresh(*lines)
 
     def render_line(self, y: int) -> Strip:
         """Render one visible line."""

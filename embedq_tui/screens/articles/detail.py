@@ -121,8 +121,8 @@ class ArticleDetailScreen(ArticleQueueing):
         self.query_one("#sections", Lines).show([self._sections()])
         if found is not None:
             now = now or found.at
-            self.query_one("#chunks", KeyedTable).show(chunk_row(chunk, now) for chunk in found.chunks)
-            self.query_one("#tasks", KeyedTable).show(task_row(task, now) for task in found.tasks)
+            self.query_one("#chunks", KeyedTable).show(map(chunk_row, found.chunks), now=now)
+            self.query_one("#tasks", KeyedTable).show(map(task_row, found.tasks), now=now)
 
     def _facts(self) -> Iterable[Text]:
         if self._gone:

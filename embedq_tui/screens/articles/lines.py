@@ -8,10 +8,10 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.output import count, moment
-from embedq_tui.rendering.lines import ago, labelled
+from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET, STATUS_STYLES
-from embedq_tui.rendering.task_table import when
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.rendering.task_table import relative
+from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.detail import ArticleState, Chunk
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import printable_line
@@ -70,26 +70,26 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
         yield line.append(f"  (configured: {model})", QUIET) if other else line
 
 
-def chunk_row(chunk: Chunk, now: datetime) -> Row:
+def chunk_row(chunk: Chunk) -> Row:
     """A chunk as a table row."""
-    cells = (
+    cells: tuple[Cell, ...] = (
         Text(f"{chunk.index}", justify="right"),
         Text(printable_line(" > ".join(part for part in chunk.heading_path if part), 300)),
         Text(f"{chunk.characters:,}", justify="right"),
         Text(printable_line(chunk.model or "unknown", 60), "" if chunk.model else DOUBTFUL),
         Text(printable_line(chunk.content_hash, 12), QUIET),
-        Text(ago(chunk.created_at, now) if chunk.created_at else "unknown"),
+        Aged(chunk.created_at, relative) if chunk.created_at else Text("unknown"),
     )
     return Row(str(chunk.index), cells)
 
 
-def task_row(task: TaskRow, now: datetime) -> Row:
+def task_row(task: TaskRow) -> Row:
     """A task as a table row."""
-    cells = (
+    cells: tuple[Cell, ...] = (
         Text(str(task.id), QUIET),
         Text(printable_line(task.status), STATUS_STYLES.get(task.status, "")),
         Text(printable_line(task.operation)),
-        Text(when(task, now)),
+        Aged(task.at, relative) if task.at else Text("unknown"),
         Text(f"{task.attempts}/{task.max_attempts}"),
         Text(printable_line(task.error[:500]), BAD if task.status == "failed" else QUIET),
     )

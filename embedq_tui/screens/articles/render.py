@@ -13,7 +13,8 @@ from embedq_tui.output import count
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import ago, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.rendering.task_table import relative
+from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, State, StateCounts
 from embedq_worker.shares import percentage
@@ -52,13 +53,13 @@ def word_of(state: State) -> str:
     return STATE_WORDS.get(state, state.value)
 
 
-def row_of(article: ArticleRow, now: datetime) -> Row:
+def row_of(article: ArticleRow) -> Row:
     """An article as a table row."""
     style = STATE_STYLES[article.state]
     state = Text(word_of(article.state), style)
     if article.state is State.QUEUED and article.category is not None:
         state.append(f" {article.category.value}", QUIET)
-    cells = (
+    cells: tuple[Cell, ...] = (
         Text(str(article.id), QUIET),
         state,
         Text(printable_line(article.slug, 200)),
@@ -66,7 +67,7 @@ def row_of(article: ArticleRow, now: datetime) -> Row:
         Text(printable_line(article.folder, 200), QUIET),
         Text(size_of(article.size), justify="right"),
         Text(f"{article.chunks:,}", justify="right"),
-        Text(ago(article.embedded_at, now) if article.embedded_at else "never"),
+        Aged(article.embedded_at, relative) if article.embedded_at else Text("never"),
         Text(printable_line(", ".join(model or "unknown" for model in article.models), 100)),
     )
     return Row(str(article.id), cells)

@@ -168,14 +168,13 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     # -- drawing
 
     def ticked(self, now: datetime) -> None:
-        """Update ages; those of the rows only every five seconds."""
-        if now.second % 5 == 0:
-            self._draw_rows(now)
+        """Update ages."""
+        self.table.tick(now)
         self.draw_lines()
 
     def _draw_rows(self, now: datetime, at: int | None = None) -> None:
         if self._page is not None:
-            self.table.show((row_of(article, now) for article in self._page.articles), at=at)
+            self.table.show(map(row_of, self._page.articles), now=now, at=at)
 
     def draw_lines(self) -> None:
         """Update the coverage, the filter and the position."""

@@ -20,8 +20,9 @@ from embedq_tui.live.questions import Question
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.rows import Column, Row
 from embedq_tui.workflows.searching import Wanted, look_up
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import Connection

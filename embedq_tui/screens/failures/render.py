@@ -12,7 +12,7 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.task_table import article_of
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.failures import FailureGroup, Failures, Trends
@@ -39,13 +39,12 @@ COLUMNS = (
 )
 
 
-def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, ascii_only: bool) -> Row:
+def row_of(group: FailureGroup, trend: Sequence[int] | None, *, ascii_only: bool) -> Row:
     """A group as a table row.
 
     Args:
         group: The group.
         trend: Its bars; None if unknown.
-        now: The database's time.
         ascii_only: Use ASCII characters only.
     """
     cells = (
@@ -53,8 +52,8 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, now: datetime, *, a
         Text(f"{group.count:>8,}"),
         Text(share_bar(group.share, ascii_only=ascii_only) if group.count else ""),
         _bars(trend, ascii_only=ascii_only),
-        Text(_age(group.first_seen, now)),
-        Text(_age(group.last_seen, now)),
+        _age(group.first_seen),
+        _age(group.last_seen),
         Text(printable_line(group.error)),
     )
     return Row(group.fingerprint, cells)
@@ -145,5 +144,5 @@ def _bars(trend: Sequence[int] | None, *, ascii_only: bool) -> Text:
     return Text(sparkline(trend, TREND, ascii_only=ascii_only), NAME)
 
 
-def _age(when: datetime | None, now: datetime) -> str:
-    return "never" if when is None else age((now - when).total_seconds())
+def _age(when: datetime | None) -> Cell:
+    return Text("never") if when is None else Aged(when, age)

@@ -128,6 +128,9 @@ class FailuresScreen(TaskTableScreen):
         match answer.question, answer.value:
             case NewestOf(group=group), TaskPage() as page:
                 self._newest = {group: page}
+                if self._found is not None:
+                    self._draw_group(self.store.now() or self._found.at)
+                return
             case TrendsOf(), Trends() as trends:
                 self._trends = trends
             case Groups() as asked, found:
@@ -160,13 +163,28 @@ class FailuresScreen(TaskTableScreen):
 
     def state_changed(self) -> None:
         """The connection may be lost or restored."""
-        self._draw(self.store.now())
+        self._draw_head()
 
     def ticked(self, now: datetime) -> None:
         """Update ages, and re-sort the groups once the operator is idle."""
-        self._draw(now)
+        if self._sorted_anew():
+            self._draw(now)
+        elif self._found is not None:
+            self.table.tick(now)
+            self._draw_group(now)
 
-    def _draw(self, now: datetime | None) -> None:
+    def _sorted_anew(self) -> bool:
+        """Put the groups in the order of their counts, unless the operator is moving.
+
+        Returns:
+            Whether that changed their order.
+        """
+        if self._found is None or time.monotonic() - self._touched_at < STEADY_S:
+            return False
+        before, self._order = self._order, [group.fingerprint for group in self._found.groups]
+        return self._order != before
+
+    def _draw_head(self) -> None:
         found = self._found
         if self._error is not None:
             text = Text(printable_line(self._error.line), BAD)
@@ -175,20 +193,23 @@ class FailuresScreen(TaskTableScreen):
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
-        if found is None:
+        if found is not None:
+            self.offer(bool(found.groups), self._view.page, found.next is None)
+
+    def _draw(self, now: datetime | None) -> None:
+        self._draw_head()
+        if (found := self._found) is None:
             return
-        if time.monotonic() - self._touched_at >= STEADY_S:
-            self._order = [group.fingerprint for group in found.groups]
+        self._sorted_anew()
         groups = in_order(found.groups, self._order)
         self.table.show_header = bool(groups)
         at, ascii_only = now or found.at, self.console.ascii_only
         bars = self._trends.bars if self._trends else {}
-        rows = (row_of(group, bars.get(group.fingerprint), at, ascii_only=ascii_only) for group in groups)
+        rows = (row_of(group, bars.get(group.fingerprint), ascii_only=ascii_only) for group in groups)
         if self._arrived:
-            self.table.show(rows, at=self._land)
+            self.table.show(rows, now=at, at=self._land)
             self._land = None
         self._draw_group(at)
-        self.offer(bool(groups), self._view.page, found.next is None)
 
     def _draw_group(self, now: datetime) -> None:
         view, group = self.query_one(TextView), self._current

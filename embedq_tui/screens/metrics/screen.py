@@ -21,9 +21,10 @@ from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.metrics.questions import PICTURES, SPANS, Measured
-from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.plot import Plot
+from embedq_tui.widgets.rows import Column, Row
 from embedq_worker.insights.metrics import Metrics, Period
 from embedq_worker.text import age, printable_line
 

@@ -14,7 +14,7 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.versions import PACKAGES, version_of
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.rows import Column, Row
 from embedq_worker import __version__
 from embedq_worker.configuration import SettingRow
 from embedq_worker.insights.doctor import Check, Verdict

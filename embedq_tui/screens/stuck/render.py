@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
 from embedq_tui.rendering.task_table import article_of
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.rows import Aged, Column, Row
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
 from embedq_worker.queue.wanted import Stuck
@@ -38,13 +37,13 @@ _REASONS = {
 }
 
 
-def row_of(task: StuckTask, now: datetime) -> Row:
+def row_of(task: StuckTask) -> Row:
     """A task as a table row; the age is that of its claim."""
     why = task.reason.value
     if task.reason is StuckReason.TOO_OLD and task.liveness is Liveness.ALIVE:
         why = f"{why}, alive"
     cells = (
-        Text(age((now - task.claimed_at).total_seconds())),
+        Aged(task.claimed_at, age),
         Text(why, _REASONS[task.reason]),
         Text(_place(task.worker, task.worker_place)),
         Text(f"{task.attempts}/{task.max_attempts}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -32,9 +32,6 @@ from embedq_worker.text import age, printable_line
 
 SHOWN = 200
 """Maximum number of tasks in the table, oldest claims first; the actions on all are not limited by it."""
-
-AGED_S = 10
-"""Seconds between updates of the ages in the table."""
 
 EXPORTED = 1_000_000
 
@@ -118,18 +115,20 @@ class StuckScreen(TaskTableScreen):
         """Show the stuck tasks; after an error the previous ones stay."""
         self._error = answer.error
         if isinstance(answer.value, StuckTasks):
-            self._found = answer.value
-        self._draw(self.store.now())
+            self._found = found = answer.value
+            self.table.show_header = bool(found.tasks)
+            self.table.show(map(row_of, found.tasks), now=self.store.now() or found.at)
+        self._draw_head()
 
     def state_changed(self) -> None:
         """Workers may have started or stopped."""
-        self._draw(self.store.now())
+        self._draw_head()
 
     def ticked(self, now: datetime) -> None:
         """Update the ages of claims."""
-        self._draw(now)
+        self.table.tick(now)
 
-    def _draw(self, now: datetime | None) -> None:
+    def _draw_head(self) -> None:
         found = self._found
         if self._error is not None:
             lines = [Text(printable_line(self._error.line), BAD)]
@@ -143,11 +142,6 @@ class StuckScreen(TaskTableScreen):
             self._head = text
             self.query_one("#head", Static).update(text)
         if found is not None:
-            self.table.show_header = bool(found.tasks)
-            at = now or found.at
-            # Changing one cell redraws the table, so all ages change together.
-            at -= timedelta(seconds=at.second % AGED_S)
-            self.table.show(row_of(task, at) for task in found.tasks)
             self.offer(found.total > 0, bool(self.table.marked))
 
     # -- marks

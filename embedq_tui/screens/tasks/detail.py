@@ -19,8 +19,9 @@ from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.tasks import lines
 from embedq_tui.screens.tasks.actions import TaskActions
-from embedq_tui.widgets.keyed_table import Column, KeyedTable, Row
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
+from embedq_tui.widgets.rows import Column, Row
 from embedq_tui.widgets.text_view import TextLine, TextView
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED, PRIORITISE, RETRY, Outcome
 from embedq_worker.database.connections import Connection
@@ -189,8 +190,8 @@ class TaskDetailScreen(TaskActions):
             return
         if self._section == "related":
             now = self.store.now() or self._found.at
-            rows = [Row(str(task.id), lines.other(task, now)) for task in self._found.related]
-            self.query_one("#related", KeyedTable).show(rows)
+            rows = [Row(str(task.id), lines.other(task)) for task in self._found.related]
+            self.query_one("#related", KeyedTable).show(rows, now=now)
         else:
             self.query_one(f"#{self._section}", TextView).show(self._text(self._found))
 

@@ -14,7 +14,8 @@ from embedq_tui.rendering.audit_lines import STYLES
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
-from embedq_tui.rendering.task_table import article_of, when
+from embedq_tui.rendering.task_table import article_of, relative
+from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event
@@ -219,12 +220,12 @@ def _chunk(chunk: Chunk, width: int) -> str:
     return head + printable_line(path, max(width - len(head), 10))
 
 
-def other(task: TaskRow, now: datetime) -> tuple[Text, ...]:
+def other(task: TaskRow) -> tuple[Cell, ...]:
     """Cells of a related task."""
     return (
         Text(str(task.id)),
         Text(printable_line(task.status), STATUS_STYLES.get(task.status, "")),
         Text(printable_line(task.operation)),
-        Text(when(task, now)),
+        Aged(task.at, relative) if task.at else Text("unknown"),
         Text(printable_line(task.error[:500]), BAD if task.status == "failed" else QUIET),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from rich.text import Text
 
@@ -13,7 +12,7 @@ from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.tasks.listing import Listing, TaskView
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.queue.wanted import TaskFilter
@@ -50,22 +49,22 @@ def short_age(seconds: float) -> str:
     return f"{days}d{hours % 24:02}h" if days < 100 else f"{days}d"
 
 
-def task_row(task: TaskRow, now: datetime) -> Row:
+def task_row(task: TaskRow) -> Row:
     """A row of `COLUMNS`.
 
     Args:
         task: Its texts may hold anything.
-        now: The database's time.
     """
     failed = task.status == "failed"
-    cells = (
+    quiet = QUIET if task.status == "completed" else ""
+    cells: tuple[Cell, ...] = (
         Text(printable_line(task.status, 10), STATUS_STYLES.get(task.status, "")),
         Text(printable_line(task.priority, 6), PRIORITY_STYLES.get(task.priority, "")),
         _cut(printable_line(article_of(task))),
         Text(f"{task.attempts}/{task.max_attempts}", DOUBTFUL if task.attempts > 1 and not failed else ""),
-        Text(_when(task, now), QUIET if task.status == "completed" else ""),
+        Text("unknown", quiet) if task.at is None else Aged(task.at, _when, quiet),
         Text(printable_line(task.operation, 6)),
-        Text("" if task.created_at is None else short_age((now - task.created_at).total_seconds())),
+        Text("") if task.created_at is None else Aged(task.created_at, short_age),
         Text(str(task.worker)[:8] if task.worker else ""),
         _cut(printable_line(task.error), BAD if failed else QUIET),
         Text(str(task.id), QUIET),
@@ -77,11 +76,8 @@ def _cut(text: str, style: str = "") -> Text:
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
-def _when(task: TaskRow, now: datetime) -> str:
+def _when(seconds: float) -> str:
     """The age of a task's time; ``in 5m`` if it is in the future."""
-    if task.at is None:
-        return "unknown"
-    seconds = (now - task.at).total_seconds()
     return f"in {short_age(-seconds)}" if seconds < -1 else short_age(seconds)
 
 

@@ -125,10 +125,11 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
 
     def ticked(self, now: datetime) -> None:
         """Update ages."""
-        self._draw_rows(now)
+        self.table.tick(now)
 
     def _draw_rows(self, now: datetime, *, at: int | None = None, follow: bool = False) -> None:
-        self.table.show([task_row(task, now) for task in self.listing.tasks], at=at, follow=follow)
+        rows = map(task_row, self.listing.tasks)
+        self.table.show(rows, now=now, at=at, follow=follow)
 
     def draw_lines(self) -> None:
         """Update the counts, the filter and the position."""

@@ -13,7 +13,7 @@ from embedq_tui.output import count, moment
 from embedq_tui.rendering.lines import labelled, place_of
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
-from embedq_tui.widgets.keyed_table import Column, Row
+from embedq_tui.widgets.rows import Aged, Column, Row
 from embedq_tui.widgets.text_view import wrapped
 from embedq_worker import __version__
 from embedq_worker.insights.deaths import DeadWorker
@@ -38,12 +38,11 @@ NOTE_LINES = 3
 """Maximum number of lines that say why a worker is idle."""
 
 
-def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
+def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
     """A row of the list of workers.
 
     Args:
         worker: Its texts may hold anything.
-        now: The database's time.
         ours: Id of this console's worker.
     """
     alive = worker.liveness is Liveness.ALIVE
@@ -55,12 +54,12 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
             Text(worker.state if alive else worker.liveness.value, GOOD if alive else BAD),
-            _right(age((now - worker.heartbeat_at).total_seconds()), 6),
+            Aged(worker.heartbeat_at, _beat),
             _right(f"{worker.in_hand:,}", 5),
             _right(printable_line(str(worker.settings.get("concurrency", "-")), 7), 7),
             _right(f"{worker.succeeded:,}", 9),
             Text(f"{worker.failed:,}".rjust(7), BAD if worker.failed else ""),
-            _right(age((now - worker.started_at).total_seconds()), 9),
+            Aged(worker.started_at, _up),
             Text(printable_line(worker.version, 8), _version_style(worker)),
             Text(printable_line(worker.provider, 30), QUIET),
             Text(printable_line(note)),
@@ -68,12 +67,11 @@ def worker_row(worker: WorkerRow, now: datetime, ours: UUID | None) -> Row:
     )
 
 
-def dead_row(worker: DeadWorker, now: datetime) -> Row:
+def dead_row(worker: DeadWorker) -> Row:
     """A row for a worker that died lately: its age is that of its last sign of life, its time up ended there.
 
     Args:
         worker: Its texts may hold anything.
-        now: The database's time.
     """
     lived_s = (worker.heartbeat_at - worker.started_at).total_seconds()
     return Row(
@@ -81,7 +79,7 @@ def dead_row(worker: DeadWorker, now: datetime) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), QUIET),
             Text("dead", BAD if worker.unreturned else DOUBTFUL),
-            Text(age((now - worker.heartbeat_at).total_seconds()).rjust(6), QUIET),
+            Aged(worker.heartbeat_at, _beat, QUIET),
             Text(f"{worker.in_hand:,}".rjust(5), BAD if worker.unreturned else QUIET),
             Text("-".rjust(7), QUIET),
             Text(f"{worker.succeeded:,}".rjust(9), QUIET),
@@ -153,6 +151,14 @@ _IN_KEY = ("model", "endpoint")
 
 def _version_style(worker: WorkerRow) -> str:
     return QUIET if worker.version == __version__ else DOUBTFUL
+
+
+def _beat(seconds: float) -> str:
+    return age(seconds).rjust(6)
+
+
+def _up(seconds: float) -> str:
+    return age(seconds).rjust(9)
 
 
 def _right(text: str, width: int) -> Text:

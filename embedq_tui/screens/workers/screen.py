@@ -147,10 +147,11 @@ class WorkersScreen(ConsoleScreen):
         self.query_one("#ours", Lines).show(self._ours())
         if (now := self.store.now()) is not None:
             ours = self._supervisor.worker_id
-            self.query_one("#all", KeyedTable).show(
-                worker_row(row, now, ours) if isinstance(row, WorkerRow) else dead_row(row, now)
+            rows = [
+                worker_row(row, ours) if isinstance(row, WorkerRow) else dead_row(row)
                 for row in self._listed.values()
-            )
+            ]
+            self.query_one("#all", KeyedTable).show(rows, now=now)
         self._draw_chosen()
         self._draw_log()
         self.refresh_bindings()
