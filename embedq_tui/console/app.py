@@ -87,20 +87,23 @@ class Console(App[int]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+        self._bind_keys()  # before there are screens, whose context is a copy of this one
         self._serve()  # the answers arrive while the first screen is built
 
     def on_mount(self) -> None:
         """Start what runs beside the screens."""
-        keymap = dict(self.options.keymap or {})
-        if keymap:
-            self.set_keymap(keymap)
-        first = {name: Binding(chosen.split(",")[0], "") for name, chosen in keymap.items()}
-        keys.bind({name: self.get_key_display(binding) for name, binding in first.items()})
         self.set_interval(1.0, self._tick)
         if self.options.worker:
             self.run_worker(self.desk.supervisor.start(), group="supervisor", exit_on_error=False)
         if self.options.companion is not None:
             self.run_worker(self.options.companion(), group="companion", exit_on_error=False)
+
+    def _bind_keys(self) -> None:
+        keymap = dict(self.options.keymap or {})
+        if keymap:
+            self.set_keymap(keymap)
+        first = {name: Binding(chosen.split(",")[0], "") for name, chosen in keymap.items()}
+        keys.bind({name: self.get_key_display(binding) for name, binding in first.items()})
 
     def on_resize(self, event: Resize) -> None:
         """Redraw: a terminal that changed its size for just a moment has lost its content."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 
 DEFAULTS = {
     "app.migrate": "M",
@@ -36,13 +38,16 @@ DEFAULTS = {
 }
 """The keys that texts name, by the id of their binding."""
 
-_bound: dict[str, str] = {}
+_bound: ContextVar[Mapping[str, str]] = ContextVar("bound keys", default=MappingProxyType({}))
 
 
 def bind(keys: Mapping[str, str]) -> None:
-    """Use these keys of the operator in texts, by the id of their binding; others are as by default."""
-    _bound.clear()
-    _bound.update(keys)
+    """Use these keys of the operator in the texts of the running application.
+
+    Args:
+        keys: By the id of their binding; others are as by default.
+    """
+    _bound.set(keys)
 
 
 def key(name: str) -> str:
@@ -51,4 +56,4 @@ def key(name: str) -> str:
     Args:
         name: Its id, one of `DEFAULTS`.
     """
-    return _bound.get(name, DEFAULTS[name])
+    return _bound.get().get(name, DEFAULTS[name])
