@@ -17,13 +17,12 @@ STYLES = {"debug": "dim", "warn": "yellow", "error": "red"}
 _SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome", "note")
 
 
-def audit_line(row: AuditRow, *, wide: bool, error: bool = False) -> str:
+def audit_line(row: AuditRow, *, wide: bool) -> str:
     """A row on one line.
 
     Args:
         row: Its texts may hold anything.
         wide: Whether there is room for everything.
-        error: Include the error, before details that could push it off the screen.
     """
     event = row.event
     time = f"{event.at.astimezone():{'%Y-%m-%d' if wide else '%m-%d'} %H:%M:%S}"
@@ -31,8 +30,6 @@ def audit_line(row: AuditRow, *, wide: bool, error: bool = False) -> str:
     if wide:
         head += f" {printable_line(event.category):<16}"
     subject = [subject_of(row)] if row.article_id is not None else []
-    if error and event.error:
-        subject.append(event.error)
     parts = [event.message, *subject, *details_of(event), *(_ids(row) if wide else ())]
     return "  ".join([head, *map(printable_line, parts)])
 

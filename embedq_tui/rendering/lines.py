@@ -1,23 +1,30 @@
-"""Lines about queue, workers, provider and failures, shared by `monitor` and the console."""
+"""Lines about queue, workers, provider, failures and audit log, shared by `monitor` and the console."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from rich.text import Text
 
-from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line
+from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.outcomes import death_words
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
+from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, StatusCounts, WorkerRow
 from embedq_worker.insights.pace import Rates
 from embedq_worker.text import age, printable_line
+
+WIDE, VERY_WIDE = 100, 150
+"""Widths from which date and category of a row of the audit log fit, and its task."""
+
+CUT = 400
+"""Characters of one text of such a row that a line shows at most."""
 
 
 def state_of(seen: Overview) -> tuple[str, str]:
@@ -189,10 +196,38 @@ def group_line(group: FailureGroup, now: datetime) -> Text:
     return Text(f"{group.fingerprint}  {group.count:>7,}  {seen:>14}  {printable_line(group.error)}")
 
 
-def log_line(row: AuditRow, width: int) -> Text:
-    """One line for a row of the audit log, with its error."""
-    line = audit_line(row, wide=width >= WIDE, error=True)
-    return Text(line, STYLES.get(row.event.level, ""))
+def audit_text(row: AuditRow, width: int, today: date) -> Text:
+    """A row of the audit log on one line.
+
+    Args:
+        row: Its texts may hold anything.
+        width: Available width in cells.
+        today: Today's date in local time.
+    """
+    event = row.event
+    style = STYLES.get(event.level, "")
+    line = Text(no_wrap=True)
+    line.append(f"{_written(event, width, today)} ", QUIET)
+    line.append(f"{printable_line(event.level, 5):<5} ", style or QUIET)
+    if width >= WIDE:
+        line.append(f"{printable_line(event.category, 16):<16} ", QUIET)
+    line.append(printable_line(event.message[:CUT]), style)
+    if subject := subject_of(row):
+        line.append(f"  {printable_line(subject[:CUT])}", NAME if event.level != "debug" else QUIET)
+    if event.error:
+        line.append(f"  {printable_line(event.error[:CUT])}", BAD if event.level == "error" else style)
+    for part in details_of(event):
+        line.append(f"  {printable_line(part[:CUT])}", QUIET)
+    if width >= VERY_WIDE and row.task_id is not None:
+        line.append(f"  task {row.task_id}", QUIET)
+    return line
+
+
+def _written(event: Event, width: int, today: date) -> str:
+    at = event.at.astimezone()
+    if width >= WIDE:
+        return f"{at:%m-%d %H:%M:%S}"
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%d. %H:%M}"
 
 
 def advice_here(advice: str, retry: str = "") -> str:

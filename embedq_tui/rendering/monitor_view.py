@@ -12,11 +12,11 @@ from rich.text import Text
 from embedq_tui.output import count
 from embedq_tui.rendering.lines import (
     ago,
+    audit_text,
     counts_line,
     dead_lines,
     group_line,
     labelled,
-    log_line,
     pace_line,
     provider_line,
     state_of,
@@ -102,7 +102,8 @@ def view(
     left = None if height is None else height - len(lines)
     if left is None or left >= 3:
         rows = seen.audit if left is None else seen.audit[: left - 2]
-        lines += [Text(), Text("Audit", HEAD), *(log_line(row, width) for row in reversed(rows))]
+        today = now.astimezone().date()
+        lines += [Text(), Text("Audit", HEAD), *(audit_text(row, width, today) for row in reversed(rows))]
     return lines
 
 

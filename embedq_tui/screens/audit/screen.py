@@ -21,8 +21,9 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import plain
 from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.keys import key
+from embedq_tui.rendering.lines import audit_text
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
-from embedq_tui.screens.audit.render import audit_detail, audit_text
+from embedq_tui.screens.audit.render import audit_detail
 from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering

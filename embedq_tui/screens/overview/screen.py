@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.lines import (
     ago,
+    audit_text,
     counts_line,
     dead_lines,
     group_line,
@@ -26,7 +27,6 @@ from embedq_tui.rendering.lines import (
 )
 from embedq_tui.rendering.plots import Line as PlotLine
 from embedq_tui.rendering.styles import QUIET
-from embedq_tui.screens.audit.render import audit_text
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.workers.questions import Dead, Deaths
 from embedq_tui.widgets.backdrop import Backdrop
