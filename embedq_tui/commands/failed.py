@@ -10,9 +10,10 @@ import click
 
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import Column, count, moment, print_json, print_table, say
+from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
-from embedq_worker.insights.failures import FailureGroup, Failures, GroupCursor, failures
+from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, GroupCursor, failures
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
@@ -33,7 +34,7 @@ def command(invocation: Invocation, details: bool, limit: int, after: GroupCurso
     stable over time. Exits 0 whether or not any task has failed.
     """
     settings = invocation.settings()
-    found = asyncio.run(_find(settings, limit, after, DETAILED if details else 1))
+    found = asyncio.run(_find(settings, limit, after, details=details))
     if invocation.as_json:
         place = str(found.next) if found.next else None
         print_json({**found._asdict(), "more": place is not None, "next": place})
@@ -46,9 +47,10 @@ def command(invocation: Invocation, details: bool, limit: int, after: GroupCurso
         _table(found, first=after is None)
 
 
-async def _find(settings: Settings, limit: int, after: GroupCursor | None, samples: int) -> Failures:
+async def _find(settings: Settings, limit: int, after: GroupCursor | None, *, details: bool) -> Failures:
+    samples = DETAILED if details else 1
     async with connected(settings) as connection:
-        return await failures(connection, limit=limit, after=after, samples=samples)
+        return await failures(connection, limit=limit, after=after, samples=samples, folders=details)
 
 
 def _table(found: Failures, *, first: bool) -> None:
@@ -79,6 +81,9 @@ def _details(found: Failures, *, first: bool) -> Iterator[str]:
         yield f"  last seen   {moment(group.last_seen, found.at)}"
         yield f"  error       {printable_line(group.newest[0].error if group.newest else group.error)}"
         yield f"  advice      {group.advice}"
+        if group.folders:
+            newest = f"; of the newest {FOLDERS_OF:,}" if group.count > FOLDERS_OF else ""
+            yield f"  folders     {folder_words(group.folders)}{newest}"
         for task in group.newest:
             what = printable_line(article_of(task), 60)
             attempts = f"{task.attempts} of {task.max_attempts} attempts"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from embedq_tui.output import count
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from embedq_worker.actions.probing import Probed
     from embedq_worker.actions.requeue import Requeued
     from embedq_worker.insights.deaths import DeadWorker
+    from embedq_worker.insights.failures import FolderCount
     from embedq_worker.service.retention import Cleaned
 
 REASON = 200
@@ -73,3 +74,8 @@ def death_words(worker: DeadWorker) -> str:
         return "held no task"
     left = f"{worker.unreturned:,} not yet " if worker.unreturned else ""
     return f"held {count(worker.in_hand, 'task')}, {left}taken back"
+
+
+def folder_words(folders: Sequence[FolderCount]) -> str:
+    """In which folders tasks failed: ``guides 812, api/v2 120``."""
+    return ", ".join(f"{printable_line(one.folder, 60) or 'no folder'} {one.tasks:,}" for one in folders)

@@ -11,6 +11,7 @@ from embedq_worker.errors import ExitCode
 from embedq_worker.insights.advice import UNKNOWN, advice_for
 from embedq_worker.insights.failures import failures
 from tests.commands.running import Tui
+from tests.support.content import add_articles
 from tests.support.databases import Connection
 
 
@@ -64,8 +65,10 @@ async def test_a_task_of_no_article_is_called_so(tui: Tui, connection: Connectio
         assert "None" not in answer.out
 
 
-async def test_details_show_tasks_and_advice(tui: Tui, connection: Connection) -> None:
+async def test_details_show_tasks_folders_and_advice(tui: Tui, connection: Connection) -> None:
+    (article,) = await add_articles(connection, ["text"], folder="docs")
     await fail(connection, "boom {}", 5)
+    await connection.execute("UPDATE embedding_tasks SET article_id = $1", article)
     answer = await tui("failed", "--details")
     assert answer.code == ExitCode.OK
     ids = await connection.fetch("SELECT id::text FROM embedding_tasks ORDER BY completed_at DESC LIMIT 3")
@@ -73,6 +76,8 @@ async def test_details_show_tasks_and_advice(tui: Tui, connection: Connection) -
     assert UNKNOWN in answer.out
     document = (await tui("failed", "--details", "--json")).document("failed")
     assert [task["id"] for task in document["groups"][0]["newest"]] == [row["id"] for row in ids]
+    assert document["groups"][0]["folders"] == [{"folder": "docs", "tasks": 5}]
+    assert "docs 5" in answer.out
 
 
 async def test_the_advice_for_a_group_or_a_task_retries_nothing_else(

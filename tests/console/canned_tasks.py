@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
+from embedq_tui.screens.failures.questions import InGroup
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.articles import ArticlePage, ArticleRow, State, StateCounts
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event
-from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, Trends
+from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, FolderCount, Trends
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker
 from embedq_worker.insights.tasks import TaskPage, TaskRow
@@ -192,11 +193,11 @@ def _sample(error: str) -> FailedTask:
     )
 
 
-def newest_of(fingerprint: str) -> TaskPage:
-    """The newest tasks of a group."""
+def newest_of(fingerprint: str) -> InGroup:
+    """The newest tasks of a group, and their folders."""
     error = next(sample for name, _, sample, _ in GROUPS if name == fingerprint)
     rows = tuple(task(n, "failed", ago(minutes=4 + n), error, attempts=3) for n in range(5))
-    return TaskPage(NOW, rows, None)
+    return InGroup(rows, (FolderCount("guides", 14), FolderCount("api", 6), FolderCount("", 1)))
 
 
 def trends(bar: timedelta) -> Trends:

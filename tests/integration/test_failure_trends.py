@@ -1,10 +1,10 @@
-"""When the tasks of a group of failures failed."""
+"""When and where the tasks of a group of failures failed."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from embedq_worker.insights.failures import failures, group_trends
+from embedq_worker.insights.failures import FOLDERS_OF, failures, group_folders, group_trends
 from tests.integration.test_action_plans import reading_at_most
 from tests.support.databases import Connection
 
@@ -65,3 +65,40 @@ async def test_groups_are_found_by_index_when_hardly_any_task_failed(connection:
         async with reading_at_most(connection, 5_000, "groups", frozen=True):
             found = await failures(connection, limit=30)
         assert [group.count for group in found.groups] == [40] * 26
+
+
+async def test_the_three_folders_with_most_tasks_of_a_group_are_counted(connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO articles (title, slug, content, folder)
+           SELECT 't', f || n, 'c', f
+           FROM unnest(ARRAY['a', 'a/b', 'c', '']) AS f, generate_series(1, 9) AS n"""
+    )
+    failed = """INSERT INTO embedding_tasks (id, article_id, operation, status, error_message, completed_at)
+                SELECT embedq_uuid(), (SELECT id FROM articles WHERE slug = $1 || n % 9 + 1), 'update',
+                       'failed', $2, now() FROM generate_series(1, $3) AS n"""
+    for folder, count in (("a", 3), ("a/b", 7), ("c", 1), ("", 5)):
+        await connection.execute(failed, folder, "alpha", count)
+    await connection.execute(failed, "c", "beta", 2)
+    await connection.execute(FAILED, "gamma", "1 min", 1)  # of no article
+    groups = [group.fingerprint for group in (await failures(connection)).groups]
+    found = await group_folders(connection, groups)
+    assert [found.get(group, ()) for group in groups] == [(("a/b", 7), ("", 5), ("a", 3)), (("c", 2),), ()]
+    assert [group.folders for group in (await failures(connection, folders=True)).groups] == [
+        found.get(group, ()) for group in groups
+    ]
+
+
+async def test_folders_cost_no_more_for_a_large_group(connection: Connection) -> None:
+    await connection.execute("ANALYZE embedding_tasks")  # of nothing
+    await connection.execute(
+        "INSERT INTO articles (title, slug, content, folder) VALUES ('t', 's', 'c', 'f')"
+    )
+    await connection.execute(FAILED, "alpha", "3 min", 20_000)
+    await connection.execute("UPDATE embedding_tasks SET article_id = (SELECT id FROM articles)")
+    (group,) = (await failures(connection)).groups
+    for _ in range(2):
+        async with reading_at_most(connection, 3 * FOLDERS_OF, "folders", frozen=True):
+            assert await group_folders(connection, [group.fingerprint]) == {
+                group.fingerprint: (("f", FOLDERS_OF),)
+            }
+        await connection.execute("ANALYZE embedding_tasks")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from embedq_tui.live.questions import Question
 from embedq_tui.screens.failures.render import LONGEST, TREND
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import (
     Failures,
+    FolderCount,
     GroupCursor,
     Trends,
     failures,
+    group_folders,
     group_trends,
 )
-from embedq_worker.insights.tasks import TaskPage, list_tasks
+from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -40,9 +42,16 @@ class Groups(Question[Failures]):
         return await failures(connection, limit=PAGE, after=self.after, longest=LONGEST + 1)
 
 
+class InGroup(NamedTuple):
+    """What a group consists of: its newest tasks, and where more of them are."""
+
+    tasks: tuple[TaskRow, ...]
+    folders: tuple[FolderCount, ...]
+
+
 @dataclass(frozen=True)
-class NewestOf(Question[TaskPage]):
-    """The newest tasks of a group.
+class NewestOf(Question[InGroup]):
+    """The newest tasks of a group, and the folders of more of them.
 
     Attributes:
         group: Its fingerprint.
@@ -51,9 +60,11 @@ class NewestOf(Question[TaskPage]):
     group: str
     pause_s: ClassVar[float] = 1.0
 
-    async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+    async def ask(self, connection: Connection, settings: Settings) -> InGroup:
         """Ask it once."""
-        return await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
+        page = await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
+        folders = await group_folders(connection, (self.group,))
+        return InGroup(page.tasks, folders.get(self.group, ()))
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from rich.text import Text
 from embedq_tui.output import count
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, ago
+from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
-from embedq_worker.insights.failures import FailureGroup, Failures, Trends
+from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, FolderCount, Trends
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable, printable_line
@@ -106,15 +107,17 @@ def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | Non
 def group_lines(
     group: FailureGroup,
     newest: Sequence[TaskRow] | None,
+    folders: Sequence[FolderCount],
     trend: TextLine | None,
     now: datetime,
     width: int,
 ) -> Iterator[TextLine]:
-    """A group in full: the advice, a sample error, its newest tasks.
+    """A group in full: the advice, where its tasks are, a sample error, its newest tasks.
 
     Args:
         group: The group, with its sample.
         newest: Its newest tasks; None while unknown.
+        folders: Those of more of its newest tasks; empty while unknown.
         trend: From `trend_line`.
         now: The database's time.
         width: Available width in cells.
@@ -123,6 +126,9 @@ def group_lines(
     yield f"Advice: {advice_here(group.advice, retry)}", ""
     if trend is not None:
         yield trend
+    if folders:
+        of = f"Folders of the newest {FOLDERS_OF:,}" if group.count > FOLDERS_OF else "Folders"
+        yield f"{of}: {folder_words(folders)}", ""
     sample = newest[0].error if newest else group.newest[0].error if group.newest else ""
     yield f"Newest error, first seen {ago(group.first_seen, now)}, last {ago(group.last_seen, now)}", QUIET
     for line in printable(sample[:LONGEST].replace("\r\n", "\n")).split("\n"):

@@ -19,7 +19,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import TaskTableScreen
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf, of_group
+from embedq_tui.screens.failures.questions import Groups, InGroup, NewestOf, TrendsOf, of_group
 from embedq_tui.screens.failures.render import (
     COLUMNS,
     TREND,
@@ -35,7 +35,6 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.failures import FailureGroup, Failures, GroupCursor, Trends
-from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.text import printable_line
 
 DRAWN = 40
@@ -81,7 +80,7 @@ class FailuresScreen(TaskTableScreen):
         self._found: Failures | None = None
         self._shown: Groups | None = None
         self._error: EmbedqError | None = None
-        self._newest: dict[str, TaskPage] = {}
+        self._newest: dict[str, InGroup] = {}
         self._trends: Trends | None = None
         self._span = 0
         self._order: list[str] = []
@@ -126,8 +125,8 @@ class FailuresScreen(TaskTableScreen):
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer; after an error the previous one stays."""
         match answer.question, answer.value:
-            case NewestOf(group=group), TaskPage() as page:
-                self._newest = {group: page}
+            case NewestOf(group=group), InGroup() as inside:
+                self._newest = {group: inside}
                 if self._found is not None:
                     self._draw_group(self.store.now() or self._found.at)
                 return
@@ -216,14 +215,15 @@ class FailuresScreen(TaskTableScreen):
         view.display = group is not None
         if group is None:
             return
-        page = self._newest.get(group.fingerprint)
         view.border_title = group.fingerprint
         trend = (
             trend_line(self._trends, group.fingerprint, ascii_only=self.console.ascii_only)
             if self._trends
             else None
         )
-        view.show(group_lines(group, page.tasks if page else None, trend, now, view.size.width))
+        inside = self._newest.get(group.fingerprint)
+        tasks, folders = inside or (None, ())
+        view.show(group_lines(group, tasks, folders, trend, now, view.size.width))
 
     # -- turning pages
 

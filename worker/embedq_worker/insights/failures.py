@@ -21,6 +21,10 @@ from embedq_worker.queue.selection import PLAN
 COUNTED_OF_BAR = 2_000
 """Tasks counted for one bar of a trend; a bar with more is cut off there."""
 
+FOLDERS_OF = 200
+"""Newest tasks of a group whose folders are counted, at 25 µs each: most of it for the fingerprint."""
+_FOLDERS = 3
+
 NO_ERROR = "(no error message)"
 
 
@@ -38,6 +42,13 @@ class FailedTask(NamedTuple):
     error: str
 
 
+class FolderCount(NamedTuple):
+    """Failed tasks of articles in a folder, not in its subfolders."""
+
+    folder: str
+    tasks: int
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failed tasks whose errors differ only in numbers, names and places.
@@ -49,6 +60,7 @@ class FailureGroup:
         share: Share of all failed tasks, 0 to 1.
         advice: What to do about it.
         newest: Its latest tasks; the first is the sample.
+        folders: From `group_folders`; empty if not asked for.
     """
 
     fingerprint: str
@@ -59,6 +71,7 @@ class FailureGroup:
     last_seen: datetime | None
     advice: str
     newest: tuple[FailedTask, ...]
+    folders: tuple[FolderCount, ...] = ()
 
 
 class GroupCursor(NamedTuple):
@@ -105,11 +118,13 @@ async def failures(
     limit: int = 20,
     after: GroupCursor | None = None,
     samples: int = 1,
+    folders: bool = False,
     longest: int = WHOLE,
 ) -> Failures:
     """Group the failed tasks by error, in one snapshot.
 
-    Costs a few index lookups per returned group, however many tasks and groups there are.
+    Costs a few index lookups per returned group, however many tasks and groups there are; with their folders,
+    up to `FOLDERS_OF` more.
 
     Args:
         connection: To the migrated database.
@@ -117,6 +132,7 @@ async def failures(
         after: `Failures.next` of the previous page. A group that grows past it meanwhile is missed, one that
             shrinks past it comes again.
         samples: Tasks to return per group, at least 1.
+        folders: Count in which folders they are.
         longest: Maximum characters of an error.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -124,13 +140,15 @@ async def failures(
         total = await connection.fetchrow(_TOTAL)
         rows = await connection.fetch(_GROUPS, limit + 1, *(after or _FIRST))
         assert total is not None
-        tasks = await connection.fetch(
-            _SAMPLES, [row["fingerprint"] for row in rows[:limit]], samples, longest
-        )
+        shown = [row["fingerprint"] for row in rows[:limit]]
+        tasks = await connection.fetch(_SAMPLES, shown, samples, longest)
+        places = await group_folders(connection, shown) if folders else {}
     return Failures(
         at=total["at"],
         failed=total["failed"],
-        groups=tuple(_group(row, total["failed"], tasks) for row in rows[:limit]),
+        groups=tuple(
+            _group(row, total["failed"], tasks, places.get(row["fingerprint"], ())) for row in rows[:limit]
+        ),
         next=GroupCursor(rows[limit - 1]["n"], rows[limit - 1]["fingerprint"]) if len(rows) > limit else None,
     )
 
@@ -187,7 +205,40 @@ FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
 """
 
 
-def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) -> FailureGroup:
+async def group_folders(
+    connection: Connection, groups: Sequence[str]
+) -> Mapping[str, tuple[FolderCount, ...]]:
+    """In which folders the articles of a group's newest tasks are: the three with the most, by fingerprint.
+
+    Args:
+        connection: To the migrated database.
+        groups: Fingerprints.
+    """
+    async with connection.transaction():
+        await connection.execute(PLAN)
+        rows = await connection.fetch(_IN_FOLDERS, list(groups), FOLDERS_OF, _FOLDERS)
+    found: defaultdict[str, tuple[FolderCount, ...]] = defaultdict(tuple)
+    for row in rows:
+        found[row["fingerprint"]] += (FolderCount(row["folder"], row["n"]),)
+    return found
+
+
+_IN_FOLDERS = """
+SELECT g.fingerprint, f.folder, f.n
+FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
+    SELECT coalesce(a.folder, '') AS folder, count(*) AS n
+    FROM (SELECT t.article_id FROM embedding_tasks t
+          WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
+          ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
+    JOIN articles a ON a.id = t.article_id
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3) AS f
+ORDER BY g.fingerprint, f.n DESC, f.folder
+"""
+
+
+def _group(
+    row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record], folders: tuple[FolderCount, ...]
+) -> FailureGroup:
     own = [sample for sample in samples if sample["fingerprint"] == row["fingerprint"]]
     tasks = tuple(_task(sample) for sample in own)
     # A task that was set to failed by hand or by another program may lack a completion time.
@@ -201,6 +252,7 @@ def _group(row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record]) 
         last_seen=last,
         advice=advice_for(tasks[0].error if tasks else "", f"{RETRY_ALL} --group {row['fingerprint']}"),
         newest=tasks,
+        folders=folders,
     )
 
 
