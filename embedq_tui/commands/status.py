@@ -10,9 +10,9 @@ import click
 
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, moment, print_json, say
-from embedq_tui.rendering.outcomes import death_words
+from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_worker.database.connections import connected
-from embedq_worker.insights.deaths import LATELY_H, DeadWorker, deaths
+from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
@@ -119,7 +119,7 @@ def _workers(seen: Overview) -> Iterator[str]:
 
 def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
     if dead:
-        yield f"Died in the last {LATELY_H} hours: {len(dead)}"
+        yield f"Workers: {deaths_words(dead)}"
     for worker in dead:
         parts = f"{worker.host}/{worker.pid}", moment(worker.died_at, now), death_words(worker)
         yield f"  {'  '.join(parts)}  ({worker.note})"

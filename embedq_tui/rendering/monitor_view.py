@@ -23,9 +23,10 @@ from embedq_tui.rendering.lines import (
     waiting,
     worker_lines,
 )
+from embedq_tui.rendering.outcomes import deaths_words
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_worker.insights.audit import AuditRow
-from embedq_worker.insights.deaths import LATELY_H, DeadWorker
+from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.failures import Failures
 from embedq_worker.insights.overview import Overview
 from embedq_worker.insights.pace import Rates
@@ -92,7 +93,7 @@ def view(
         return figures[:height]
     room = None if height is None else height - len(figures)
     workers = [*worker_lines(seen.overview.workers, now), *dead_lines(seen.dead, now)]
-    died = f": {len(seen.dead)} dead in {LATELY_H} h" if seen.dead else ""
+    died = f": {deaths_words(seen.dead)}" if seen.dead else ""
     groups = [group_line(row, now) for row in seen.failures.groups]
     lines = figures + _section(f"Workers{died}", len(workers), workers, _share(room, 3))
     if groups:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from embedq_tui.output import count
+from embedq_worker.insights.deaths import LATELY_H, MOST
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def trigger_words(state: ArticleTrigger) -> str:
     if not state.installed:
         return f"The trigger is incomplete ({events} only); to repair it: embedq-tui triggers install"
     return f"The trigger is installed for {events}; its tasks get {state.max_attempts} attempts."
+
+
+def deaths_words(dead: Sequence[DeadWorker]) -> str:
+    """How many workers died lately: ``2 dead in 24 h``."""
+    return f"{len(dead)}{'+' if len(dead) >= MOST else ''} dead in {LATELY_H} h"
 
 
 def death_words(worker: DeadWorker) -> str:

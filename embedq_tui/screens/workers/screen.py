@@ -19,6 +19,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.output import count
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import state_of
+from embedq_tui.rendering.outcomes import deaths_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filtering import show_filtered
@@ -31,7 +32,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.deaths import LATELY_H, DeadWorker
+from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import MOST_CONCURRENCY
@@ -184,7 +185,7 @@ class WorkersScreen(ConsoleScreen):
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
             # From the task counts: tasks a silent worker last reported may have been released since.
             held = seen.queue.counts.processing
-            died = f", {len(self._dead)} dead in {LATELY_H} h" if self._dead else ""
+            died = f", {deaths_words(self._dead)}" if self._dead else ""
             line = Text.assemble(
                 ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held{died}"
             )

@@ -65,5 +65,5 @@ SELECT w.id, w.host, w.pid, w.version, w.provider, w.note, w.in_hand,
        w.succeeded, w.failed, w.started_at, w.heartbeat_at, w.stopped_at AS died_at
 FROM embedq_workers w
 WHERE w.state = 'dead' AND w.stopped_at > now() - make_interval(hours => $1)
-ORDER BY w.stopped_at DESC, w.id LIMIT $2
+ORDER BY w.stopped_at DESC LIMIT $2
 """
