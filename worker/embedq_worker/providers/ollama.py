@@ -53,7 +53,8 @@ class OllamaProvider:
         self.endpoint = self._client.endpoint
         self._pull = f"run `ollama pull {self._name}`, or check EMBEDDING_MODEL and OLLAMA_BASE_URL"
         self._remedies = Remedies(
-            refused="the server requires credentials: add USER:PASSWORD@ to OLLAMA_BASE_URL",
+            refused="the server requires credentials: add USER:PASSWORD@ to OLLAMA_BASE_URL, "
+            "and restart the workers",
             missing="is OLLAMA_BASE_URL the URL of an Ollama server, version 0.3 or later?",
             unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_CONTEXT_TOKENS fit it?",
         )

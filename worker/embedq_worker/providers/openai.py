@@ -52,7 +52,8 @@ class OpenAIProvider:
         )
         self.endpoint = self._client.endpoint
         self._remedies = Remedies(
-            refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL",
+            refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL, "
+            "and restart the workers",
             missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
             unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_DIMENSIONS fit it?",
         )
