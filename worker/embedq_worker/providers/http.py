@@ -181,7 +181,7 @@ class JsonClient:
                     f"check {self.setting}; SSL_CERT_FILE names a file with trusted certificates",
                 ) from None
             raise ProviderUnavailable(
-                f"{self.endpoint}: {self.scrub(_with_system_reason(error))}",
+                f"{self.endpoint}: {self.scrub(_reason(error))}",
                 f"is the server running, and is {self.setting} correct?",
             ) from None
         if response.is_success and len(answer.body) > limit:
@@ -224,17 +224,16 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _with_system_reason(error: BaseException) -> str:
-    """An error with what the system said, such as that a connection was refused; httpx leaves that out."""
-    text = str(error) or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """What the system said, such as "Connection refused", which httpx leaves out, or else what httpx says."""
     innermost = error
     while cause := innermost.__cause__ or innermost.__context__:
         innermost = cause
-    if not isinstance(innermost, OSError) or isinstance(innermost, ssl.SSLError):  # which has its own numbers
-        return text
-    number = innermost.errno or 0
-    reason = os.strerror(number) if number > 0 else ""
-    return text if reason in text else f"{text} ({reason})"
+    number = innermost.errno if isinstance(innermost, OSError) else None
+    # TLS and the search for a name have numbers of their own.
+    if not number or number < 0 or isinstance(innermost, ssl.SSLError):
+        return str(error) or type(error).__name__
+    return os.strerror(number)
 
 
 def _is_untrusted(error: BaseException | None) -> bool:
