@@ -306,11 +306,11 @@ async def test_dead_rows(connection: Connection, database: Database) -> None:
     if connection.get_server_version().major < 15:
         pytest.skip("the statistics of a session cannot be asked for at once")
     await connection.execute("ALTER TABLE embedding_tasks SET (autovacuum_enabled = false)")
-    await end(connection, "completed", 12_000)
-    await connection.execute("UPDATE embedding_tasks SET metadata = '{}'")
-    await connection.execute("UPDATE embedding_tasks SET metadata = '{}'")
-    await connection.execute("SELECT pg_stat_force_next_flush()")
-    assert await codes(connection, database) == {Code.DEAD_ROWS}
+    await end(connection, "completed", 30_000)
+    for codes_then in (set(), set(), set(), {Code.DEAD_ROWS}):
+        await connection.execute("UPDATE embedding_tasks SET metadata = '{}'")
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        assert await codes(connection, database) == codes_then
     assert await codes(connection, database, health_dead_rows=0.9) == set()
     await connection.execute("VACUUM embedding_tasks")
     assert await codes(connection, database) == set()

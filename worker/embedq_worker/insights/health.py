@@ -25,8 +25,9 @@ from embedq_worker.text import age
 LEAST_FAILURES = 5
 """Minimum number of failures; one failure among two tasks is no failure rate."""
 
-LEAST_DEAD_ROWS = 10_000
-"""Minimum number of dead tuples; a small table may consist of them between two vacuums."""
+LEAST_DEAD_ROWS = 100_000
+"""Minimum number of dead tuples: fewer cost a read of the queue 10 ms. Autovacuum, which looks once a minute,
+need not have seen yet what tens of thousands of tasks left behind."""
 
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
