@@ -82,6 +82,10 @@ class TextView(ScrollView, can_focus=True):
         """Re-wrap."""
         self._wrap()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """Re-wrap: the scrollbar takes a column, which is no resize."""
+        self._wrap()
+
     def _wrap(self) -> None:
         width = self.scrollable_content_region.width
         if width <= 0 or width == self._wrapped_at:

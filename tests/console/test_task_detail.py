@@ -218,6 +218,19 @@ async def test_texts_of_any_length_and_kind_are_shown_as_they_are(
         assert len(pilot.app.clipboard) <= 100_000
 
 
+async def test_nothing_is_hidden_behind_a_scrollbar(database: Database, connection: Connection) -> None:
+    [task] = await queue_tasks(connection, await add_articles(connection, ["One text."]))
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'failed', error_message = $1",
+        "\n".join(f"{'x' * 74} {number}." for number in range(10, 60)),  # as wide as the tab
+    )
+    async with console(database.settings) as pilot:
+        await opened(pilot, task)
+        await until_text(pilot, "History 0")
+        await pilot.press("tab")
+        await until_shown(pilot, lambda screen: "10." in screen and "12." in screen)
+
+
 @pytest.mark.parametrize(
     "line", ["", "  two words and more of them", "x" * 12_345, "中文字" * 2_000, "a中" * 7, "\ttab"]
 )
