@@ -37,17 +37,30 @@ BY = "operator@console"
 PICTURES = (
     ("overview", ("1",)),
     ("tasks", ("2",)),
-    ("task", ("enter",)),
-    ("stuck", ("escape", "3")),
     ("failures", ("4",)),
     ("retry", ("r",)),
-    ("workers", ("escape", "5")),
+    ("task", ("escape", "enter", "enter", *("tab",) * 3)),
+    ("workers", ("5",)),
     ("audit", ("6",)),
     ("metrics", ("7",)),
     ("articles", ("8",)),
     ("settings", ("9",)),
     ("help", ("1", "question_mark")),
 )
+FROZEN = """
+WITH frozen AS (
+    INSERT INTO embedq_workers (id, host, pid, host_key, version, provider, settings, state, heartbeat_at)
+    SELECT embedq_uuid(), 'build-7', 4711, 'build-7', version, provider, settings, state,
+           now() - interval '80 s'
+    FROM embedq_workers WHERE state = 'running' RETURNING id, heartbeat_at)
+UPDATE embedding_tasks t
+SET status = 'processing', worker_id = f.id, claimed_at = f.heartbeat_at, processed_at = f.heartbeat_at,
+    completed_at = NULL
+FROM frozen f
+WHERE t.id IN (SELECT id FROM embedding_tasks WHERE status = 'completed' ORDER BY completed_at DESC LIMIT 12)
+"""
+"""A second worker, on another host, that froze with a batch in its hands."""
+
 FILM: tuple[tuple[tuple[str, ...], float], ...] = (
     (("1",), 3),
     (("2",), 2.5),
@@ -84,6 +97,9 @@ async def _make(folder: Path, wanted: list[str], busy_s: float) -> None:
             async with _console(settings, (120, 36), busy_s) as pilot:
                 for name, keys in PICTURES:
                     _write(name, await _picture(pilot, name, keys))
+                async with connected(settings) as connection:
+                    await connection.execute(FROZEN)
+                _write("stuck", await _picture(pilot, "stuck", ("escape", "3")))
         if "overview-80x24" in wanted:
             async with _console(settings, (80, 24), 20) as pilot:
                 _write("overview-80x24", await _picture(pilot, "overview", ("1",)))
@@ -104,7 +120,8 @@ async def _prepare(settings: Settings) -> None:
 async def _console(settings: Settings, size: tuple[int, int], busy_s: float) -> AsyncIterator[Pilot[int]]:
     """The console, with a worker of its own that has been busy for so many seconds."""
     options = Options(BY, worker=True, companion=partial(keep_busy, settings, BY))
-    settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4})
+    # Its worker takes nothing back, so that what is stuck stays so for its picture.
+    settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4, "stuck_cleanup_enabled": False})
     app = Console(settings, Profile(environment="demo"), options)
     async with app.run_test(size=size, notifications=True) as pilot:
         await asyncio.sleep(busy_s)
