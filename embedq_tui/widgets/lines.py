@@ -43,8 +43,14 @@ class Lines(Widget):
         super().__init__(id=id)
         self._from_end = from_end
         self._lines: tuple[Text, ...] = ()
-        if title:
-            self.border_title = title
+        self._title = ""
+        self.entitle(title)
+
+    def entitle(self, title: str) -> None:
+        """Change the title, which is not markup; Textual repaints the widget even for the same one."""
+        if title != self._title:
+            self._title = title
+            self.border_title = Text(title)
 
     def show(self, lines: Iterable[Text]) -> None:
         """Show these lines; widgets below move only if the number of lines changes."""

@@ -215,7 +215,8 @@ class FailuresScreen(TaskTableScreen):
         view.display = group is not None
         if group is None:
             return
-        view.border_title = group.fingerprint
+        if view.border_title != group.fingerprint:  # Textual repaints the view even for the same one
+            view.border_title = group.fingerprint
         trend = (
             trend_line(self._trends, group.fingerprint, ascii_only=self.console.ascii_only)
             if self._trends

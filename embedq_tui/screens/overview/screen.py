@@ -140,6 +140,7 @@ class OverviewScreen(ConsoleScreen):
                 self._failures = found
             case AuditPage() as found:
                 self._rows = found
+                self._draw_audit(found)
             case Metrics() as found:
                 self._plots(found)
             case tuple() as found if isinstance(answer.question, Deaths):
@@ -163,13 +164,14 @@ class OverviewScreen(ConsoleScreen):
             self.query_one("#figures", Lines).show([labelled("Tasks").append_text(self.unknown())])
             return
         self._draw_ages(seen, now)
-        audit, width = self.query_one("#audit", Lines), self.size.width - 4
-        if self._rows is not None:
-            today = now.astimezone().date()
-            rows = [audit_text(row, width, today) for row in reversed(self._rows.rows)]
-            audit.show(rows or [Text("nothing yet", QUIET)])
-        else:
-            audit.show([self.unknown()])
+        if self._rows is None:
+            self.query_one("#audit", Lines).show([self.unknown()])
+
+    def _draw_audit(self, found: AuditPage) -> None:
+        """Draw the log, once per answer: the queue changes far more often."""
+        today = (self.store.now() or datetime.now().astimezone()).astimezone().date()
+        rows = [audit_text(row, self.size.width - 4, today) for row in reversed(found.rows)]
+        self.query_one("#audit", Lines).show(rows or [Text("nothing yet", QUIET)])
 
     def _draw_ages(self, seen: Overview, now: datetime) -> None:
         """Draw what changes every second."""

@@ -140,7 +140,9 @@ class WorkersScreen(ConsoleScreen):
 
     def ticked(self, now: datetime) -> None:
         """Update ages."""
-        self._draw()
+        self.query_one("#ours", Lines).show(self._ours())
+        self.query_one("#all", KeyedTable).tick(now)
+        self._draw_chosen()
 
     def _draw(self) -> None:
         if not self.alive:
@@ -158,12 +160,17 @@ class WorkersScreen(ConsoleScreen):
         self.refresh_bindings()
 
     @on(KeyedTable.RowHighlighted, "#all")
+    def _moved(self) -> None:
+        """Show another worker, and what can be done with it."""
+        self._draw_chosen()
+        self.refresh_bindings()
+
     def _draw_chosen(self) -> None:
         """Show the worker under the cursor in full."""
         row, now, facts = self._current, self.store.now(), self.query_one("#one", Lines)
         facts.display = row is not None
         if row is not None and now is not None:
-            facts.border_title = printable_line(f"{row.host}/{row.pid}")
+            facts.entitle(printable_line(f"{row.host}/{row.pid}"))
             facts.show(
                 worker_facts(row, now, self.size.width - 2)
                 if isinstance(row, WorkerRow)
