@@ -87,8 +87,7 @@ BEGIN
     SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
     FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
     CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
-                        WHERE n.article_id = p.article
-                          AND (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
+                        WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
                           AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
                         OFFSET 0) AS o
     WHERE p.outcome IN ('stored', 'removed');
@@ -217,8 +216,7 @@ BEGIN
                          OR (o.operation = 'delete') = (d.operation = 'delete')
                             AND o.created_at < coalesce((
                                 SELECT min(u.created_at) FROM embedding_tasks u
-                                WHERE u.article_id = d.article_id
-                                  AND (u.article_id, u.status) BETWEEN (d.article_id, 'pending')
+                                WHERE (u.article_id, u.status) BETWEEN (d.article_id, 'pending')
                                                                    AND (d.article_id, 'processing')
                                   AND u.created_at > d.created_at
                                   AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))

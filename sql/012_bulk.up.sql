@@ -44,7 +44,7 @@ BEGIN
         FROM unnest(p_article, p_operation) AS w(article, operation)
         CROSS JOIN LATERAL (
             SELECT t.article_id FROM embedding_tasks t
-            WHERE w.operation <> 'create' AND t.article_id = w.article
+            WHERE w.operation <> 'create'
               AND (t.article_id, t.status) BETWEEN (w.article, 'pending') AND (w.article, 'pending')
               AND t.attempts = 0 AND v_now - t.scheduled_at >= interval '0'
               AND (t.operation = 'delete') = (w.operation = 'delete')
@@ -52,8 +52,7 @@ BEGIN
               AND NOT coalesce(t.metadata ? 'bulkOperationId', false)
               AND (w.operation = 'delete' OR NOT EXISTS (
                    SELECT FROM embedding_tasks d
-                   WHERE d.article_id = w.article
-                     AND (d.article_id, d.status) BETWEEN (w.article, 'pending') AND (w.article, 'processing')
+                   WHERE (d.article_id, d.status) BETWEEN (w.article, 'pending') AND (w.article, 'processing')
                      AND d.operation = 'delete' OFFSET 0))
             LIMIT 1 FOR KEY SHARE OF t SKIP LOCKED) AS s;
     END IF;
