@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.troubles import troubles
+from embedq_tui.output import count
 from embedq_tui.rendering.lines import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.health import Measure
@@ -91,4 +92,4 @@ def _value(value: float, unit: str) -> str:
         return age(value)
     if unit == "ratio":
         return percentage(value, 1)
-    return f"{value:,.0f}" if unit == "counts" else f"{value:,.0f} {unit}"
+    return f"{value:,.0f}" if unit == "counts" else count(round(value), unit.removesuffix("s"))

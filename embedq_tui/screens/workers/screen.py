@@ -190,11 +190,10 @@ class WorkersScreen(ConsoleScreen):
         if seen is not None:
             word, style = state_of(seen)
             alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-            # From the task counts: tasks a silent worker last reported may have been released since.
-            held = seen.queue.counts.processing
+            held = seen.queue.counts.processing  # other programs' workers hold some of these
             died = f", {deaths_words(self._dead)}" if self._dead else ""
             line = Text.assemble(
-                ("All workers   ", QUIET), (word, style), f", {alive} alive, {held:,} tasks held{died}"
+                ("All workers   ", QUIET), (word, style), f", {alive} alive, {count(held, 'task')} held{died}"
             )
             versions = sorted({printable_line(row.version, 20) for row in seen.workers})
             yield line.append(f", versions {', '.join(versions)}", DOUBTFUL) if len(versions) > 1 else line
