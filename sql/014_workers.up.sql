@@ -29,6 +29,18 @@ INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLI
 CREATE TRIGGER embedq_running_changed AFTER UPDATE OF is_running ON embedding_worker_status FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_running_changed();
 
+-- Locks the status row, so that a concurrent order is read afterwards. False if another session keeps it locked, such as
+-- an UPDATE in psql that is not committed: no worker may wait for that, or all of them would seem dead.
+CREATE FUNCTION embedq_lock_status() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+BEGIN
+    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+
 -- Registers a worker, and sets the status row to running unless an operator has stopped the workers.
 CREATE FUNCTION embedq_worker_start(
     p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb)
@@ -39,11 +51,13 @@ BEGIN
     INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state)
     VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running')
     ON CONFLICT (id) DO UPDATE SET state = 'running', heartbeat_at = clock_timestamp(), stopped_at = NULL, note = '';
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- a concurrent order is then read below
-    INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
-    SELECT 1, c.stopped_at IS NULL, clock_timestamp(), clock_timestamp() FROM embedq_control c
-    ON CONFLICT (id) DO UPDATE
-    SET is_running = EXCLUDED.is_running, last_heartbeat = EXCLUDED.last_heartbeat, started_at = EXCLUDED.started_at;
+    IF embedq_lock_status() THEN
+        INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
+        SELECT 1, c.stopped_at IS NULL, clock_timestamp(), clock_timestamp() FROM embedq_control c
+        ON CONFLICT (id) DO UPDATE
+        SET is_running = EXCLUDED.is_running, last_heartbeat = EXCLUDED.last_heartbeat,
+            started_at = EXCLUDED.started_at;
+    END IF;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker started',
             jsonb_build_object('worker', p_worker, 'host', p_host, 'pid', p_pid, 'version', p_version));
@@ -57,16 +71,26 @@ $$;
 --          block       'stopped', 'paused' or null
 --          block_since, block_by  since when, and by whom
 --          stop_asked  'graceful', 'force' or null: an order to this worker alone to exit
+--          counted     false: what it has done was not added up, as the status row is locked; the next heartbeat must
+--                      report it
 CREATE FUNCTION embedq_worker_beat(
     p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int)
-RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text)
+RETURNS TABLE (
+    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
     v_asked text;
     v_known boolean;
+    v_counted boolean;
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
+    PERFORM FROM embedq_workers w WHERE w.id = p_worker FOR UPDATE;  -- before the status row, as orders do
+    v_counted := embedq_lock_status();
+    IF NOT v_counted THEN
+        p_succeeded := 0;
+        p_failed := 0;
+    END IF;
     UPDATE embedq_workers w
     SET heartbeat_at = clock_timestamp(), state = p_state, note = p_note, in_hand = p_in_hand,
         processed = w.processed + p_succeeded + p_failed, succeeded = w.succeeded + p_succeeded,
@@ -74,22 +98,20 @@ BEGIN
     WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
     RETURNING w.stop_requested INTO v_asked;
     v_known := FOUND;
-    -- Locked first, so that a concurrent order is read below. The row may be missing after a TRUNCATE in psql.
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;
-    IF NOT FOUND THEN
+    IF v_counted THEN
+        -- The row may be missing after a TRUNCATE in psql. The counters are of type int; they stay at the maximum.
         INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
         ON CONFLICT (id) DO NOTHING;
+        UPDATE embedding_worker_status s
+        SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,
+            tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + p_succeeded + p_failed, 2147483647),
+            tasks_succeeded = least(coalesce(s.tasks_succeeded, 0)::bigint + p_succeeded, 2147483647),
+            tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + p_failed, 2147483647)
+        FROM embedq_control c WHERE s.id = 1;
     END IF;
-    -- The counters are of type int; they stay at the maximum instead of overflowing.
-    UPDATE embedding_worker_status s
-    SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,
-        tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + p_succeeded + p_failed, 2147483647),
-        tasks_succeeded = least(coalesce(s.tasks_succeeded, 0)::bigint + p_succeeded, 2147483647),
-        tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + p_failed, 2147483647)
-    FROM embedq_control c WHERE s.id = 1;
     RETURN QUERY SELECT v_known, embedq_claim_block(),
         coalesce(c.stopped_at, c.paused_at), CASE WHEN c.stopped_at IS NULL THEN c.paused_by ELSE c.stopped_by END,
-        v_asked
+        v_asked, v_counted
     FROM embedq_control c;
 END
 $$;
@@ -101,9 +123,10 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_workers SET state = 'stopped', stopped_at = clock_timestamp(), note = p_note, in_hand = 0
     WHERE id = p_worker;
-    PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- of two concurrent ones, the second sees the first
-    UPDATE embedding_worker_status SET is_running = false
-    WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
+    IF embedq_lock_status() THEN  -- of two concurrent ones, the second sees the first
+        UPDATE embedding_worker_status SET is_running = false
+        WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
+    END IF;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker stopped',
             jsonb_build_object('worker', p_worker, 'reason', p_note));

@@ -7,7 +7,8 @@ ALTER TABLE embedq_workers
 -- The old function stays for workers of the previous version until they are replaced.
 CREATE FUNCTION embedq_worker_report(
     p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int, p_concurrency int)
-RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text, concurrency int)
+RETURNS TABLE (
+    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean, concurrency int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
@@ -17,7 +18,7 @@ BEGIN
     IF FOUND THEN
         PERFORM embedq_notify('embedq_changes', 'workers');
     END IF;
-    RETURN QUERY SELECT b.known, b.block, b.block_since, b.block_by, b.stop_asked,
+    RETURN QUERY SELECT b.known, b.block, b.block_since, b.block_by, b.stop_asked, b.counted,
                         (SELECT w.concurrency_wanted FROM embedq_workers w WHERE w.id = p_worker)
     FROM embedq_worker_beat(p_worker, p_state, p_note, p_in_hand, p_succeeded, p_failed) b;
 END

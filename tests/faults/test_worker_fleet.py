@@ -71,6 +71,28 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
         await until_tasks(connection, completed=151)
 
 
+async def test_an_update_in_psql_that_is_not_committed_holds_up_no_worker(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    psql = await database.connect()
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1_000)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        async with psql.transaction():
+            await psql.execute("UPDATE embedding_worker_status SET is_running = is_running")
+            await queued_articles(connection, 3)
+            await until_tasks(connection, completed=3)
+            done = "(SELECT max(completed_at) FROM embedding_tasks)"
+            await until_true(connection, f"SELECT heartbeat_at > {done} FROM embedq_workers")
+            async with worker_process(variables) as another:
+                await another.started()
+                assert await another.stop() == 0
+        await until_true(connection, "SELECT tasks_processed = 3 FROM embedding_worker_status")
+        assert await worker.stop() == 0
+        assert worker.plain_lines == []
+    assert await connection.fetchval("SELECT sum(processed) FROM embedq_workers") == 3
+
+
 @pytest.mark.parametrize("order", ["graceful", "force"])
 async def test_one_worker_can_be_asked_to_end(
     database: Database, connection: Connection, stub: ProviderStub, order: str

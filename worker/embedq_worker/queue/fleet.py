@@ -28,6 +28,7 @@ class Beat:
         block_since: Since when.
         block_by: Operator who ordered that.
         stop_asked: ``graceful`` or ``force`` if this worker is to exit; empty otherwise.
+        counted: False if what it has done could not be added up, so that the next heartbeat must report it.
         concurrency: Concurrent batches an operator has ordered for it; None for no order.
     """
 
@@ -36,6 +37,7 @@ class Beat:
     block_since: datetime | None
     block_by: str
     stop_asked: str
+    counted: bool
     concurrency: int | None
 
 
@@ -155,6 +157,7 @@ async def beat(
         row["block_since"],
         row["block_by"] or "",
         row["stop_asked"] or "",
+        row["counted"],
         row["concurrency"],
     )
 

@@ -143,6 +143,8 @@ class Heartbeat:
         except BaseException:
             self.count(succeeded, failed)
             raise
+        if not heard.counted:
+            self.count(succeeded, failed)
         if not heard.known:
             self._log.warning("this worker was declared dead; registering again")
             parts = self._parts
