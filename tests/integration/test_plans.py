@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from embedq_worker.database.connections import Pool, open_pool, register_vectors
+from embedq_worker.insights.overview import overview
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
@@ -168,6 +169,21 @@ async def entries_read(session: Connection) -> int:
                WHERE indrelid = 'embedding_tasks'::regclass"""
         )
     )
+
+
+async def test_the_overview_of_what_was_finished_when_analyzed_reads_next_to_nothing(world: World) -> None:
+    await world.psql.execute(OTHER_INDEXES + FILL.format(20_000))
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'completed', completed_at = now()")
+    await world.psql.execute("VACUUM ANALYZE embedding_tasks")
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'pending'")
+    await world.psql.execute("VACUUM embedding_tasks")
+    async with (
+        worker_session(world) as session,
+        session.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        before = await entries_read(session)
+        assert (await overview(session, world.database.settings)).queue.counts.pending > 20_000
+        assert await entries_read(session) - before < 100
 
 
 @pytest.mark.parametrize("apart_ms", [1, 0], ids=["one after the other", "all at once"])

@@ -194,12 +194,14 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
 
 
 # The counts are exact once the rows from before the triggers have been counted; a function that a later
-# migration creates shows that they have.
+# migration creates shows that they have. Without sorts, the oldest task is the first in an index: the planner may
+# prefer to read and sort all that are pending, if there were none when the table was analyzed.
 _PLACE = """
 SELECT clock_timestamp() AS at, to_regclass('embedding_tasks') IS NOT NULL AS public,
        to_regproc('embedq_worker_beat') IS NOT NULL
        AND to_regproc('embedq_provider_look') IS NOT NULL AS ours,
-       pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only,
+       set_config('enable_sort', 'off', true)
 """
 
 _LIVE_COUNTS = "SELECT status, priority, n FROM embedq_live_counts"
