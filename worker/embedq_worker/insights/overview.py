@@ -194,8 +194,8 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
 
 
 # The counts are exact once the rows from before the triggers have been counted; a function that a later
-# migration creates shows that they have. Without sorts, the oldest task is the first in an index: the planner may
-# prefer to read and sort all that are pending, if there were none when the table was analyzed.
+# migration creates shows that they have. Without sorts, the oldest task is the first in an index: the planner
+# may prefer to read and sort all that are pending, if there were none when the table was analyzed.
 _PLACE = """
 SELECT clock_timestamp() AS at, to_regclass('embedding_tasks') IS NOT NULL AS public,
        to_regproc('embedq_worker_beat') IS NOT NULL
