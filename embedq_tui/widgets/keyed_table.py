@@ -300,6 +300,8 @@ class KeyedTable(DataTable[None]):
         if at >= len(self._rows):
             return Strip.blank(self.size.width, style)
         style += Style(meta={"row": at, "column": 0})  # for the mouse
+        if self._show_hover_cursor and at == self.hover_coordinate.row:
+            style += self.get_component_rich_style("datatable--hover")
         if at != self.cursor_row:
             return self._drawn(self._cells(self._rows[at]), style)
         cursor = self.get_component_rich_style("datatable--cursor")
