@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from embedq_worker.insights.health import Code, health
-from tests.support.content import queued_articles, until_tasks, until_true
+from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
@@ -56,6 +56,33 @@ async def test_a_sick_database_costs_no_attempt_and_health_says_what_it_lacks(
         assert (await health(connection, database.settings)).healthy
         assert await worker.stop() == 0
     assert await judge(connection, blameless=True) == []
+
+
+async def test_a_failure_that_the_database_does_not_take_is_known_and_embeds_nothing_again(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.poison = "indigestible"
+    await connection.execute(
+        """CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END $$;
+           CREATE TRIGGER tell BEFORE UPDATE ON embedding_tasks FOR EACH ROW WHEN (NEW.status = 'failed')
+           EXECUTE FUNCTION tell()"""
+    )
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1000)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        await queued_articles(connection, 1)
+        await until_tasks(connection, completed=1)
+        before = stub.seen.inputs
+        await queue_tasks(connection, await add_articles(connection, ["an indigestible text"], slug="bad"))
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
+        found = await health(connection, database.settings)
+        assert [issue.code for issue in found.issues] == [Code.DATABASE_REFUSES]
+        assert "nowhere" in found.issues[0].message
+        assert stub.seen.inputs - before <= 2  # the text, and a control text
+        await connection.execute("DROP TRIGGER tell ON embedding_tasks")
+        await until_tasks(connection, completed=1, failed=1)
+        assert await worker.stop() == 0
 
 
 async def test_a_table_that_is_renamed_meanwhile_costs_a_restart_and_no_attempt(

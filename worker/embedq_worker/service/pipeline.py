@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
@@ -24,7 +25,7 @@ from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.service.refusals import Refusals
-from embedq_worker.service.storing import Storing
+from embedq_worker.service.storing import REFUSED, Storing
 from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
 from embedq_worker.waits import in_time
@@ -44,7 +45,7 @@ class PipelineSettings:
         chunk_overlap: Words that neighbouring chunks share.
         deadline_s: Seconds in which a batch must be chunked and embedded; tasks embedded by then are stored.
             A suspect has as many for each retry.
-        patience_s: Seconds for which an embedded batch is kept while the database refuses it.
+        patience_s: Seconds for which a batch is kept while the database refuses what is to be written for it.
         backoff: Delay between the attempts of a task.
     """
 
@@ -301,11 +302,24 @@ class Pipeline:
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Like `persist`; what is refused meanwhile is known."""
+        """Like `persist`; what is refused meanwhile is known.
+
+        What no text is to blame for, such as a broken trigger, is tried again for a while: it is known only
+        if it lasts, and the provider would be asked again for a task that is claimed again at once.
+        """
+        ends = monotonic() + self._settings.patience_s
         try:
-            return await persist(call, lambda error: self.refusals.refused(call, error))
+            for tries in count():
+                try:
+                    return await persist(call, lambda error: self.refusals.refused(call, error))
+                except EXPECTED_ERRORS as error:
+                    if is_of_the_data(error) or monotonic() > ends:
+                        raise
+                    self.refusals.refused(call, error)
+                await asyncio.sleep(REFUSED.delay_s(tries))
         finally:
             self.refusals.ended(call)
+        raise AssertionError("unreachable")
 
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
         for task in outcomes:

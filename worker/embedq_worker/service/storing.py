@@ -29,7 +29,8 @@ CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds; the task of an article locked for longer is returned."""
 
-_REFUSED = Backoff(0.1, 5.0)
+REFUSED = Backoff(0.1, 5.0)
+"""Delay between tries of what the database refuses, whatever is to be written."""
 
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
@@ -102,7 +103,7 @@ class Storing:
                 left = [item for item in left if item.task.id in contended]
                 if not left or monotonic() > batch.ends or (tries >= CONTENTION_TRIES and not batch.refused):
                     break
-                await asyncio.sleep((_REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
+                await asyncio.sleep((REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
         finally:
             self._refusals.ended(batch)
         released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=1.0) for item in left]
