@@ -62,9 +62,8 @@ END
 $$;
 
 -- In another program's table, status and priority may be null; such tasks are counted under the empty string.
--- The triggers fold occasionally, for a queue without workers; but not under a stricter isolation level, where the
--- delete could fail and the writer with it. The plan is cached from the first statement of a session; if that one set
--- very many tasks to failed, its estimated cost would trigger JIT compilation each time, hence jit = off.
+-- The plan is cached from the first statement of a session; if that one set very many tasks to failed, its estimated cost
+-- would trigger JIT compilation each time, hence jit = off.
 
 CREATE FUNCTION embedq_count_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
@@ -73,9 +72,6 @@ BEGIN
     SELECT coalesce(status, ''), coalesce(priority, ''),
            CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, count(*)
     FROM new_rows GROUP BY 1, 2, 3;
-    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM embedq_fold_counts();
-    END IF;
     RETURN NULL;
 END
 $$;
@@ -87,9 +83,6 @@ BEGIN
     SELECT coalesce(status, ''), coalesce(priority, ''),
            CASE WHEN status = 'failed' THEN embedq_fingerprint(error_message) END, -count(*)
     FROM old_rows GROUP BY 1, 2, 3;
-    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM embedq_fold_counts();
-    END IF;
     RETURN NULL;
 END
 $$;
@@ -108,9 +101,6 @@ BEGIN
         -- No count has changed, but listeners should know: a task was brought forward, a text corrected.
         INSERT INTO embedq_count_deltas (status, priority, delta)
         SELECT status, priority, 0 FROM new_rows ORDER BY status = 'pending' DESC NULLS LAST LIMIT 1;
-    END IF;
-    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM embedq_fold_counts();
     END IF;
     RETURN NULL;
 END
@@ -132,12 +122,19 @@ BEGIN
 END
 $$;
 
--- Without a search_path setting: it refers to none of our objects, and runs for every commit.
+-- Without a search_path setting, because it runs for every commit.
+--
+-- Also folds occasionally, for a queue without workers. Only here: nobody else can fold until the transaction ends, and
+-- one that imports articles may last for hours. Not under a stricter isolation level, where the delete could fail and the
+-- writer with it.
 CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_sent text := coalesce(current_setting('embedq.signalled', true), '');
     v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;
 BEGIN
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        EXECUTE format('SELECT %I.embedq_fold_counts()', TG_TABLE_SCHEMA);
+    END IF;
     IF v_sent = 'work' OR (v_sent = 'changes' AND NOT v_work) THEN
         RETURN NULL;
     END IF;
@@ -152,6 +149,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION embedq_fold_counts(boolean) TO PUBLIC;  -- whoever writes calls it
 
 CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW

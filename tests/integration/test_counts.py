@@ -275,6 +275,22 @@ async def test_counts_are_exact_after_many_writers_at_once(world: World) -> None
     assert await world.miscounted() == []
 
 
+async def test_a_long_transaction_keeps_nobody_from_folding(world: World) -> None:
+    importer = await world.database.connect()
+    async with importer.transaction():
+        await importer.execute(
+            """DO $$ BEGIN FOR n IN 1..3000 LOOP
+                   INSERT INTO embedding_tasks (operation) VALUES ('delete'); END LOOP; END $$"""
+        )
+        await world.task(await world.article())
+        await world.psql.execute("SELECT embedq_fold_counts()")
+        assert await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") == 0
+    assert (
+        await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") < 3000
+    )  # folded at its commit
+    assert await world.miscounted() == []
+
+
 async def test_counts_are_repaired_while_others_write(world: World) -> None:
     await world.tasks(await world.articles(9))
     drifting = await world.database.connect()
