@@ -10,6 +10,7 @@ from tests.support.content import queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
+from tests.support.waiting import until
 
 SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$;
@@ -118,3 +119,23 @@ async def test_a_text_that_no_statement_timeout_lets_through_is_not_charged_eith
         assert await attempts(connection) == [0]
         await connection.execute("DROP TRIGGER slow ON embeddings")
         assert await worker.work_off() == {"stored": 1}
+
+
+async def test_a_text_that_a_broken_trigger_refuses_is_soon_left_alone_and_still_told_of(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing.ALONE_S", 1.0)
+    monkeypatch.setattr("embedq_worker.service.refusals.LASTING_S", 0.1)
+    await connection.execute(
+        """CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END $$;
+           CREATE TRIGGER tell BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION tell()"""
+    )
+    await queued_articles(connection, 1)
+    async with bench(database, stub) as worker:
+        async with asyncio.timeout(20):  # far less than it has patience with a database that does not work
+            assert await worker.work() == {"requeued": 1}
+        assert await connection.fetchval("SELECT scheduled_at > now() FROM embedding_tasks")
+        assert "nowhere" in worker.pipeline.refusals.lasting
+        await until(lambda: not worker.pipeline.refusals.lasting)
+        assert await attempts(connection) == [0]

@@ -24,7 +24,7 @@ from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
-from embedq_worker.service.refusals import Refusals
+from embedq_worker.service.refusals import ALONE_S, Refusals
 from embedq_worker.service.storing import REFUSED, Storing
 from embedq_worker.service.suspicion import Suspicion
 from embedq_worker.text import printable
@@ -181,7 +181,7 @@ class Pipeline:
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
         if isinstance(error, EXPECTED_ERRORS) and not is_of_the_data(error):
-            returns = [Return(task, ReturnKind.RELEASE, line, delay_s=1.0) for task in left]
+            returns = [Return(task, ReturnKind.RELEASE, line, delay_s=ALONE_S) for task in left]
         else:
             returns = [self._failed_attempt(task, line, detail, len(left)) for task in left]
         try:
@@ -307,18 +307,21 @@ class Pipeline:
         What no text is to blame for, such as a broken trigger, is tried again for a while: it is known only
         if it lasts, and the provider would be asked again for a task that is claimed again at once.
         """
-        ends = monotonic() + self._settings.patience_s
+        ends, alone_s = monotonic() + min(self._settings.patience_s, ALONE_S), 0.0
         try:
             for tries in count():
                 try:
                     return await persist(call, lambda error: self.refusals.refused(call, error))
                 except EXPECTED_ERRORS as error:
-                    if is_of_the_data(error) or monotonic() > ends:
+                    if is_of_the_data(error):
                         raise
                     self.refusals.refused(call, error)
+                    if monotonic() > ends:
+                        alone_s = ALONE_S
+                        raise
                 await asyncio.sleep(REFUSED.delay_s(tries))
         finally:
-            self.refusals.ended(call)
+            self.refusals.ended(call, after_s=alone_s)
         raise AssertionError("unreachable")
 
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:

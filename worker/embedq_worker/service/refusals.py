@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import NamedTuple
 
@@ -10,10 +11,15 @@ from embedq_worker.database.failures import one_line
 LASTING_S = 5.0
 """Seconds after which a refusal is more than a restart of the server or a conflict."""
 
+ALONE_S = 60.0
+"""Seconds for which a task is kept that the database refuses although it works, as by a broken trigger, and
+for which it is then left alone: other tasks need the worker too."""
+
 
 class _Refusal(NamedTuple):
     since: float
     error: str
+    until: float = inf
 
 
 class Refusals:
@@ -28,12 +34,16 @@ class Refusals:
         words = "no answer in time" if isinstance(error, TimeoutError) else one_line(error)
         self._by_caller[caller] = _Refusal(before.since if before else monotonic(), words)
 
-    def ended(self, caller: object) -> None:
-        """Note that the caller does not retry any more."""
-        self._by_caller.pop(caller, None)
+    def ended(self, caller: object, *, after_s: float = 0.0) -> None:
+        """Note that the caller does not retry any more; what was refused is still to be known for so long."""
+        refusal = self._by_caller.pop(caller, None)
+        if refusal and after_s:
+            self._by_caller[caller] = refusal._replace(until=monotonic() + after_s)
 
     @property
     def lasting(self) -> str:
         """The error of one that has lasted for a while; empty if there is none."""
-        late = monotonic() - LASTING_S
+        now = monotonic()
+        late = now - LASTING_S
+        self._by_caller = {key: each for key, each in self._by_caller.items() if each.until > now}
         return next((refusal.error for refusal in self._by_caller.values() if refusal.since < late), "")

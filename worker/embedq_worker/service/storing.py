@@ -21,7 +21,7 @@ from embedq_worker.queue import claims
 from embedq_worker.queue.claims import Completion, Return, ReturnKind, Scope
 from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.ground import require_ground
-from embedq_worker.service.refusals import Refusals
+from embedq_worker.service.refusals import ALONE_S, Refusals
 
 T = TypeVar("T")
 
@@ -41,12 +41,18 @@ _LOCK_S = 3.0
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    """Completions on their way into the database; `refused` if it refused one of them in the last try."""
+    """Completions on their way into the database.
+
+    Attributes:
+        refused: It refused one of them in the last try.
+        alone_s: Seconds for which what is left is then left alone; 0 while the database does not work anyway.
+    """
 
     settled: Callable[[Mapping[UUID, str]], None]
     ends: float
     returns: list[Return] = field(default_factory=list)
     refused: bool = False
+    alone_s: float = 0.0
     reason: str = "the article, or a table, is locked by another session"
 
 
@@ -105,8 +111,9 @@ class Storing:
                     break
                 await asyncio.sleep((REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
         finally:
-            self._refusals.ended(batch)
-        released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=1.0) for item in left]
+            self._refusals.ended(batch, after_s=batch.alone_s if left else 0.0)
+        delay_s = batch.alone_s or 1.0
+        released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=delay_s) for item in left]
         return batch.returns + released
 
     async def _store(self, completions: Sequence[Completion], batch: _Batch, *, within_s: float) -> set[UUID]:
@@ -148,6 +155,9 @@ class Storing:
             )
             return set()
         batch.refused = True
+        if not is_sick(error) or isinstance(error, asyncpg.QueryCanceledError):
+            batch.alone_s = ALONE_S
+            batch.ends = min(batch.ends, monotonic() + ALONE_S)
         self._refusals.refused(batch, error)
         if not isinstance(error, asyncpg.LockNotAvailableError):
             batch.reason = f"the database does not store the embeddings: {one_line(error)}"
