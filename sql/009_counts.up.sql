@@ -122,19 +122,12 @@ BEGIN
 END
 $$;
 
--- Without a search_path setting, because it runs for every commit.
---
--- Also folds occasionally, for a queue without workers. Only here: nobody else can fold until the transaction ends, and
--- one that imports articles may last for hours. Not under a stricter isolation level, where the delete could fail and the
--- writer with it.
+-- Without a search_path setting: it refers to none of our objects, and runs for every commit.
 CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_sent text := coalesce(current_setting('embedq.signalled', true), '');
     v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;
 BEGIN
-    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
-        EXECUTE format('SELECT %I.embedq_fold_counts()', TG_TABLE_SCHEMA);
-    END IF;
     IF v_sent = 'work' OR (v_sent = 'changes' AND NOT v_work) THEN
         RETURN NULL;
     END IF;
@@ -150,11 +143,25 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION embedq_fold_counts(boolean) TO PUBLIC;  -- whoever writes calls it
-
 CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
+
+-- Folds occasionally, for a queue without workers. Only at the commit: nobody else can fold until the transaction ends, and
+-- one that imports articles may last for hours. Not under a stricter isolation level, where the delete could fail and the
+-- writer with it. With the rights of its owner: before PostgreSQL 18 it runs as the writer, who may lack any on our schema.
+CREATE FUNCTION embedq_fold_at_commit() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE CONSTRAINT TRIGGER embedq_fold_at_commit AFTER INSERT ON embedq_count_deltas
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (random() < 0.002) EXECUTE FUNCTION embedq_fold_at_commit();
 
 -- COUNT(*) by status and priority, and by group of failed tasks. A function, because a view on the columns of another
 -- program's table would keep that program from altering them. STABLE, so that it uses the caller's snapshot. In plpgsql,

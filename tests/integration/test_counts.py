@@ -213,6 +213,19 @@ async def test_a_role_with_rights_on_the_public_tables_alone_can_go_on(
     await writer.close()
 
 
+async def test_who_folds_at_a_commit_needs_no_rights_on_our_schema(world: World, writer: Connection) -> None:
+    await world.psql.execute(f"GRANT INSERT ON embedq_count_deltas TO {WRITER}")  # as if before PostgreSQL 18
+    async with writer.transaction():
+        await writer.execute(
+            "INSERT INTO embedq_count_deltas (status, priority, delta) "
+            "SELECT 'failed', 'low', 0 FROM generate_series(1, 5000)"
+        )
+        await world.psql.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    await world.psql.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    assert await world.psql.fetchval("SELECT count(*) FROM embedq_count_deltas") == 0
+    await writer.close()
+
+
 async def test_a_role_cannot_slip_tables_of_its_own_under_our_triggers(
     world: World, writer: Connection
 ) -> None:
