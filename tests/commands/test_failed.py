@@ -53,6 +53,17 @@ async def test_errors_that_differ_in_numbers_are_one_group(tui: Tui, connection:
     )
 
 
+@pytest.mark.parametrize(
+    "request_id", ["b83012f78db98764", "eeddeeeaacfdab1c", "abcdefabcdefabcd", "0xdeadbeef"]
+)
+async def test_errors_that_differ_in_the_id_of_a_request_are_one_group(
+    tui: Tui, connection: Connection, request_id: str
+) -> None:
+    await fail(connection, "overloaded (request 0123456789abcdef)")
+    await fail(connection, f"overloaded (request {request_id})")
+    assert [group["count"] for group in (await tui("failed", "--json")).document("failed")["groups"]] == [2]
+
+
 async def test_a_task_of_no_article_is_called_so(tui: Tui, connection: Connection) -> None:
     await connection.execute(
         """INSERT INTO embedding_tasks (operation, status, processed_at, completed_at)
