@@ -70,6 +70,11 @@ class TextView(ScrollView, can_focus=True):
         self._pieces: list[TextLine] = []
         self._wrapped_at = 0
 
+    @property
+    def room(self) -> int:
+        """Width, in cells, of lines that are not wrapped, whether or not there is a scrollbar."""
+        return self.content_region.width - self.scrollbar_size_vertical
+
     def show(self, lines: Iterable[TextLine]) -> None:
         """Show these lines; the scroll position stays."""
         given = tuple(lines)

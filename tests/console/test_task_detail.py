@@ -231,6 +231,26 @@ async def test_nothing_is_hidden_behind_a_scrollbar(database: Database, connecti
         await until_shown(pilot, lambda screen: "10." in screen and "12." in screen)
 
 
+async def test_a_chunk_has_one_line_beside_a_scrollbar(database: Database, connection: Connection) -> None:
+    [article] = await add_articles(connection, ["One text."])
+    [task] = await queue_tasks(connection, [article])
+    await connection.execute(
+        """INSERT INTO embeddings
+               (article_id, chunk_id, chunk_index, heading_path, text_content, content_hash)
+           SELECT $1, 'x.md#' || n, n, ARRAY[repeat('long heading ', 20)], 'x', 'x'
+           FROM generate_series(1, 60) AS n""",
+        article,
+    )
+    async with console(database.settings) as pilot:
+        await opened(pilot, task)
+        await until_text(pilot, "History 0")
+        await pilot.press("tab", "tab", "tab")
+        await until_text(pilot, "chunks 60")
+        await until_shown(
+            pilot, lambda screen: re.search(r"long h.*…\s.*\n +\d+ +1 .*long h", screen) is not None
+        )
+
+
 @pytest.mark.parametrize(
     "line", ["", "  two words and more of them", "x" * 12_345, "中文字" * 2_000, "a中" * 7, "\ttab"]
 )

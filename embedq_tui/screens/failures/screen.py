@@ -224,7 +224,7 @@ class FailuresScreen(TaskTableScreen):
         )
         inside = self._newest.get(group.fingerprint)
         tasks, folders = inside or (None, ())
-        view.show(group_lines(group, tasks, folders, trend, now, view.size.width))
+        view.show(group_lines(group, tasks, folders, trend, now, view.room))
 
     # -- turning pages
 

@@ -201,7 +201,7 @@ class TaskDetailScreen(TaskActions):
             "history": lambda: lines.history(found.timeline),
             "error": lambda: lines.error(found),
             "metadata": lambda: lines.metadata(found.metadata),
-            "article": lambda: lines.article(found, chunks, self.query_one("#article", TextView).size.width),
+            "article": lambda: lines.article(found, chunks, self.query_one("#article", TextView).room),
         }
         return parts[self._section]()
 
