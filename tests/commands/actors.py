@@ -54,3 +54,14 @@ async def embed(connection: Connection, article: int, *, model: str = MODEL) -> 
     await connection.execute(
         "UPDATE embedding_tasks SET status = 'completed', completed_at = now() WHERE article_id = $1", article
     )
+
+
+async def let_hold(connection: Connection, worker: UUID, task: UUID | None = None) -> None:
+    """Let a worker hold a task, claimed just now; None for all there are."""
+    await connection.execute(
+        """UPDATE embedding_tasks
+           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1
+           WHERE id = coalesce($2, id)""",
+        worker,
+        task,
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
-from tests.commands.actors import start_worker
+from tests.commands.actors import let_hold, start_worker
 from tests.commands.running import Tui
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
@@ -106,11 +106,7 @@ async def test_what_a_silent_worker_claimed_after_its_last_heartbeat_counts(
 ) -> None:
     worker = await start_worker(connection, silent="1 min")
     await queued_articles(connection, 3)
-    await connection.execute(
-        """UPDATE embedding_tasks
-           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1""",
-        worker,
-    )
+    await let_hold(connection, worker)
     await queued_articles(connection, 1, slug="waits")
     [silent] = (await tui("status", "--json")).document("status")["worker"]["workers"]
     assert (silent["liveness"], silent["in_hand"]) == ("silent", 3)
@@ -121,11 +117,7 @@ async def test_a_worker_that_died_is_told_of_until_all_it_held_is_safe(
 ) -> None:
     worker = await start_worker(connection, silent="1 h")
     await queued_articles(connection, 3)
-    await connection.execute(
-        """UPDATE embedding_tasks
-           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1""",
-        worker,
-    )
+    await let_hold(connection, worker)
     assert (await tui("status", "--json")).document("status")["worker"]["dead"] == []
     for left in (2, 0):
         await connection.execute("SELECT * FROM embedq_rescue(45000, 1800000, $1)", left or 9)

@@ -14,7 +14,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
-from tests.commands.actors import start_worker
+from tests.commands.actors import let_hold, start_worker
 from tests.console.running import OPERATOR, console, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_true
 from tests.support.databases import Connection, Database
@@ -99,13 +99,7 @@ async def test_why_a_worker_is_idle_can_be_read_in_full_and_what_it_holds_is_one
 ) -> None:
     worker = await start_worker(connection)
     held, _ = await queue_tasks(connection, await add_articles(connection, ["held", "waiting"]))
-    await connection.execute(
-        """UPDATE embedding_tasks
-           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1
-           WHERE id = $2""",
-        worker,
-        held,
-    )
+    await let_hold(connection, worker, held)
     note = f"provider: {'busy ' * 20}to the end"
     await connection.execute("UPDATE embedq_workers SET note = $1, version = '0.0.7'", note)
     async with console(database.settings, (80, 24)) as pilot:
@@ -124,13 +118,7 @@ async def test_which_worker_died_what_it_held_and_what_became_of_that_is_one_key
 ) -> None:
     worker = await start_worker(connection, silent="1 h")
     task, _ = await queue_tasks(connection, await add_articles(connection, ["held", "waiting"]))
-    await connection.execute(
-        """UPDATE embedding_tasks
-           SET status = 'processing', processed_at = now(), claimed_at = now(), worker_id = $1
-           WHERE id = $2""",
-        worker,
-        task,
-    )
+    await let_hold(connection, worker, task)
     await connection.execute(
         "UPDATE embedq_workers SET state = 'dead', stopped_at = now(), note = 'process is gone'"
     )

@@ -22,6 +22,12 @@ async def attempts(connection: Connection) -> list[int]:
     return [row[0] or 0 for row in await connection.fetch("SELECT attempts FROM embedding_tasks")]
 
 
+async def limit_statements(connection: Connection) -> None:
+    """Give all sessions that begin from now on a statement_timeout."""
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
+
+
 async def test_tasks_behind_one_that_waits_for_a_lock_are_stored(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -91,8 +97,7 @@ async def test_a_statement_timeout_charges_nobody_while_another_session_holds_a_
     database: Database, connection: Connection, stub: ProviderStub, hold_up: str
 ) -> None:
     articles = await queued_articles(connection, 1)
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
+    await limit_statements(connection)
     async with bench(database, stub, patience_s=3.0) as worker:
         await worker.work()
         await connection.execute("UPDATE articles SET content = content || ' more'")
@@ -112,8 +117,7 @@ async def test_a_text_that_no_statement_timeout_lets_through_is_not_charged_eith
 ) -> None:
     await connection.execute(SLOW.format(1))
     await queued_articles(connection, 1)
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '600ms'")
+    await limit_statements(connection)
     async with bench(database, stub, patience_s=3.0) as worker, asyncio.timeout(30):
         assert await worker.work() == {"requeued": 1}
         assert await attempts(connection) == [0]
