@@ -17,6 +17,8 @@ from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.log_list import LogList
+from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import SettingsError
 
 _BASES = (ConsoleScreen, App, DataTable)
@@ -43,6 +45,8 @@ def all_keys() -> Iterator[Key]:
     yield from _of("Everywhere", Console)
     yield from _of("Every screen", ConsoleScreen)
     yield from _of("Every list", KeyedTable)
+    yield from _of("The audit log", LogList)
+    yield from _of("Every longer text", TextView)
     for entry in ENTRIES:
         yield from _of(entry.title, type(entry.build()))
     yield from _of("A task", TaskDetailScreen)

@@ -10,6 +10,7 @@ from textual.binding import Binding
 
 from embedq_tui.live.questions import Question
 from embedq_tui.live.session import Session
+from embedq_tui.rendering.keys import key
 from embedq_worker.queue.selection import Direction
 
 F = TypeVar("F")
@@ -85,6 +86,15 @@ async def all_pages(
         yield rows(page)
         if (place := page.next) is None:
             return
+
+
+def next_page(screen: str) -> str:
+    """How to turn to the next page, for the end of a line.
+
+    Args:
+        screen: Name of the screen, as in `page_keys`.
+    """
+    return f", {key(f'{screen}.next')}: next"
 
 
 def page_keys(screen: str) -> tuple[Binding, ...]:

@@ -35,8 +35,8 @@ class LogList(Widget, Generic[T], can_focus=True):
         Binding("up,k", "move(-1)", "Up", show=False, id="log.up"),
         Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="log.page_down"),
         Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="log.page_up"),
-        Binding("home,g", "first", "First row", show=False, id="log.first"),
-        Binding("end,G", "last", "Last row", show=False, id="log.last"),
+        Binding("g,home", "first", "First row", show=False, id="log.first"),
+        Binding("G,end", "last", "Last row", show=False, id="log.last"),
     ]
 
     @dataclass

@@ -60,8 +60,8 @@ class TextView(ScrollView, can_focus=True):
         Binding("up,k", "scroll_up", "Up", show=False, id="text.up"),
         Binding("pagedown,ctrl+d", "page_down", "Page down", show=False, id="text.page_down"),
         Binding("pageup,ctrl+u", "page_up", "Page up", show=False, id="text.page_up"),
-        Binding("home,g", "scroll_home", "First line", show=False, id="text.first"),
-        Binding("end,G", "scroll_end", "Last line", show=False, id="text.last"),
+        Binding("g,home", "scroll_home", "First line", show=False, id="text.first"),
+        Binding("G,end", "scroll_end", "Last line", show=False, id="text.last"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it

@@ -16,6 +16,7 @@ from textual.widgets import ContentSwitcher
 
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
@@ -144,7 +145,7 @@ class ArticleDetailScreen(ArticleQueueing):
         for name, label in (("chunks", f"Chunks {chunks:,}"), ("tasks", f"Tasks {tasks:,}")):
             line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
             line.append(" ")
-        return line.append(" tab: next", QUIET)
+        return line.append(f" {key('article.next')}: next", QUIET)
 
     def _show_section(self) -> None:
         self.query_one(ContentSwitcher).current = self._section

@@ -14,6 +14,7 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import ago, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.rendering.task_table import relative
+from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, State, StateCounts
@@ -135,7 +136,11 @@ def filter_line(wanted: ArticleFilter) -> Text:
     words = format_article_filter(replace(wanted, states=()))
     if words or wanted.states:
         return line.append(printable_line(words), HEAD)
-    return Text("/ filter   tab state   s search by meaning", QUIET)
+    return Text(
+        f"{key('articles.filter')} filter   {key('articles.state_next')} state   "
+        f"{key('articles.search')} search by meaning",
+        QUIET,
+    )
 
 
 def place_line(page: ArticlePage, number: int, direction: str, *, filtered: bool) -> Text:
@@ -153,7 +158,7 @@ def place_line(page: ArticlePage, number: int, direction: str, *, filtered: bool
     line = Text(f"{direction} first", QUIET)
     if number > 1:
         line.append(f" page {number}", HEAD)
+    goes_on = next_page("articles") if more else ""
     if page.looked_at > shown:
-        goes_on = ", ]: next" if more else ""
         return line.append(f"  {shown:,} of {page.looked_at:,} examined{goes_on}", DOUBTFUL)
-    return line.append(f"  {count(shown, 'article')}{', ]: next' if more else ''}")
+    return line.append(f"  {count(shown, 'article')}{goes_on}")

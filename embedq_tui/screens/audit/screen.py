@@ -177,8 +177,10 @@ class AuditScreen(Filtering[Wanted]):
             since = f"{self._newer()} since, {key('screen.freeze')}: unfreeze "
             return Text.assemble((where, QUIET), (since, DOUBTFUL))
         if roll.newer or not roll.joined:
-            return Text.assemble((where, QUIET), (f"{self._newer()} below, G: to the end ", DOUBTFUL))
-        follows = ("following ", GOOD) if rows.following else ("G: follow ", QUIET)
+            return Text.assemble(
+                (where, QUIET), (f"{self._newer()} below, {key('log.last')}: to the end ", DOUBTFUL)
+            )
+        follows = ("following ", GOOD) if rows.following else (f"{key('log.last')}: follow ", QUIET)
         return Text.assemble((where, QUIET), follows)
 
     def _newer(self) -> str:

@@ -13,6 +13,7 @@ from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
@@ -80,7 +81,7 @@ def head(found: Failures, page: int) -> Text:
     groups = f"{count(len(found.groups), 'group')} by error"
     if page == 1 and found.next is None:
         return Text.assemble(failed, f" in {groups}")
-    return Text.assemble(failed, f", {groups} on page {page}{', ]: next' if found.next else ''}")
+    return Text.assemble(failed, f", {groups} on page {page}{next_page('failures') if found.next else ''}")
 
 
 def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[FailureGroup]:

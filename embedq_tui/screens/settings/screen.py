@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher, Static
 
 from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.actions import ActionScreen
 from embedq_tui.screens.settings.migrate import Schema, offer_migrations
@@ -198,8 +199,10 @@ class SettingsScreen(ActionScreen):
         for name, label in labels.items():
             line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
             line.append(" ")
-        hint = " tab: next" if self._section != "settings" else " tab: next   d: defaults"
-        return line.append(hint, QUIET)
+        line.append(f" {key('settings.next')}: next", QUIET)
+        if self._section == "settings":
+            line.append(f"   {key('settings.only_set')}: defaults", QUIET)
+        return line
 
     def _check_lines(self) -> Iterator[TextLine]:
         for check in self._checks:

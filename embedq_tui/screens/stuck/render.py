@@ -8,6 +8,7 @@ from uuid import UUID
 from rich.text import Text
 
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.widgets.rows import Aged, Column, Row
@@ -77,9 +78,15 @@ def head(found: StuckTasks, *, served: bool, chosen_here: bool) -> Iterator[Text
         yield Text("No stuck tasks.", f"{HEAD} {GOOD}")
     yield Text(counts_as(Stuck(found.older_than_s, found.silent_after_s), chosen_here=chosen_here), QUIET)
     if found.total and not served:
-        yield Text("No worker is running, so nothing will release them but you (R).", DOUBTFUL)
+        yield Text(
+            f"No worker is running, so nothing will release them but you ({key('stuck.reset_all')}).",
+            DOUBTFUL,
+        )
     if found.total > len(found.tasks):
-        yield Text(f"Showing the {len(found.tasks):,} oldest claims; R resets all of them.", QUIET)
+        yield Text(
+            f"Showing the {len(found.tasks):,} oldest claims; {key('stuck.reset_all')} resets all of them.",
+            QUIET,
+        )
 
 
 def counts_as(by: Stuck, *, chosen_here: bool) -> str:
@@ -87,7 +94,7 @@ def counts_as(by: Stuck, *, chosen_here: bool) -> str:
     chosen = " (set here)" if chosen_here else ""
     return (
         f"Stuck: claims older than {age(by.older_s)}{chosen}, "
-        f"or by workers silent for {age(by.silent_s)}  (m: change)"
+        f"or by workers silent for {age(by.silent_s)}  ({key('stuck.minutes')}: change)"
     )
 
 

@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.live.questions import Answer, Question
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.tasks import lines
@@ -183,7 +184,7 @@ class TaskDetailScreen(TaskActions):
         ):
             line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
             line.append(" ")
-        return line.append(" tab: next", QUIET)
+        return line.append(f" {key('detail.next')}: next", QUIET)
 
     def _draw_section(self) -> None:
         if self._found is None:

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from embedq_tui.filters.task_filter import format_filter
 from embedq_tui.output import count
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.paging import next_page
 from embedq_tui.screens.tasks.listing import Listing, TaskView
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.overview import StatusCounts
@@ -121,7 +123,12 @@ def filter_line(wanted: TaskFilter, marked: int, problem: str) -> Text:
         line.append(f"{count(marked, 'task')} marked  ", f"bold {DOUBTFUL}")
     if words := format_filter(replace(wanted, statuses=())):
         return line.append(words, HEAD)
-    return line if marked else line.append("/ filter  tab status  o saved", QUIET)
+    return line if marked else line.append(_keys(), QUIET)
+
+
+def _keys() -> str:
+    filtering, status, saved = key("tasks.filter"), key("tasks.status_next"), key("tasks.saved_filters")
+    return f"{filtering} filter  {status} status  {saved} saved"
 
 
 def place_line(view: TaskView) -> Text:
@@ -130,7 +137,7 @@ def place_line(view: TaskView) -> Text:
     if view.page > 1:
         line.append(f"page {view.page}  ", HEAD)
     elif view.pinned:
-        line.append("pinned, g: follow  ", DOUBTFUL)
+        line.append(f"pinned, {key('table.top')}: follow  ", DOUBTFUL)
     return line
 
 
@@ -147,10 +154,13 @@ def number_text(listing: Listing, total: int | None) -> Text:
             return Text("no tasks", QUIET)
         if total not in (0, None):
             return Text("none on this page", DOUBTFUL)
-        return Text("no such slug; by title: 8" if listing.view.wanted.slug else "no matches", DOUBTFUL)
+        return Text(
+            f"no such slug; by title: {key('show.articles')}" if listing.view.wanted.slug else "no matches",
+            DOUBTFUL,
+        )
     if total is None:
         return Text(f"{shown:,} of many", QUIET)
     if shown >= total:
         return Text(f"{total:,}")
-    more = ", ]: next" if listing.page is not None and listing.page.next is not None else ""
+    more = next_page("tasks") if listing.page is not None and listing.page.next is not None else ""
     return Text(f"{shown:,} of {total:,}{more}")
