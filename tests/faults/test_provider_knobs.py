@@ -41,6 +41,8 @@ HELD = "SELECT EXISTS (SELECT FROM embedq_providers WHERE state <> 'closed')"
 
 POISONS: Mapping[str, Mapping[str, Any]] = {
     "refused": {"poison": "POISON"},
+    # Taken for a wrong key, it would close the breaker, open it at the next claim, and hold up all others.
+    "blocked by a firewall": {"poison": "POISON", "poison_status": 403},
     "without a finite vector": {"poison_vector": "POISON"},
     "breaks the server": {"crash": "POISON"},
     "never answered": {"slow": "POISON"},

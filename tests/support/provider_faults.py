@@ -46,7 +46,8 @@ class Faults:
         code: Machine-readable code of that error (OpenAI).
         latency_s: Seconds before the answer to each embedding request.
         latency_per_input_s: Seconds more per text.
-        poison: A text that contains it spoils its whole request with 400.
+        poison: A text that contains it spoils its whole request.
+        poison_status: The status of such a request.
         crash: A text that contains it makes the server fail with 500.
         slow: A text that contains it is never answered.
         poison_vector: A text that contains it gets a vector that is not finite.
@@ -70,6 +71,7 @@ class Faults:
     latency_s: float = 0.0
     latency_per_input_s: float = 0.0
     poison: str = ""
+    poison_status: int = 400
     crash: str = ""
     slow: str = ""
     poison_vector: str = ""

@@ -195,7 +195,7 @@ class ProviderStub:
         if faults.max_inputs and len(asked.texts) > faults.max_inputs:
             return asked.error(faults.max_inputs_status, f"batch size above {faults.max_inputs}", None)
         if faults.poison and any(faults.poison in text for text in asked.texts):
-            return asked.error(400, "'$.input' is invalid", "invalid_value")
+            return asked.error(faults.poison_status, "'$.input' is invalid", "invalid_value")
         if faults.crash and any(faults.crash in text for text in asked.texts):
             return asked.error(500, "llama runner process has terminated", None)
         if faults.max_characters and longest > faults.max_characters:

@@ -27,15 +27,16 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         f"reduce EMBEDDING_BATCH_SIZE; {_RETRY}",
     ),
     (
+        r"context(?! (deadline|cancel))|too long|too large|maximum.*tokens|input length|\b413\b",
+        "the text is longer than the model's context: reduce CHUNK_SIZE or, with Ollama, set "
+        f"EMBEDDING_CONTEXT_TOKENS to the context length of the model; {_RETRY}",
+    ),
+    (r"^other texts work", _TEXTS),
+    (
         r"(expected|different).*dimension|dimensions?\b.*\b(expected|not|mismatch)"
         r"|vectors? of \d+ (components|dimensions)",
         "the model's dimensions do not match the column: correct EMBEDDING_MODEL and EMBEDDING_DIMENSIONS, "
         + _RETRY,
-    ),
-    (
-        r"context(?! (deadline|cancel))|too long|too large|maximum.*tokens|input length|\b413\b",
-        "the text is longer than the model's context: reduce CHUNK_SIZE or, with Ollama, set "
-        f"EMBEDDING_CONTEXT_TOKENS to the context length of the model; {_RETRY}",
     ),
     (
         r"\b40[13]\b|unauthori[sz]ed|forbidden|api.?key|invalid.*key",
@@ -49,7 +50,6 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         r"\b429\b|rate.?limit|quota|too many requests",
         "rate limit or quota reached: reduce EMBEDDING_CONCURRENT_WORKERS or raise the quota; " + _RETRY,
     ),
-    (r"^other texts work", _TEXTS),
     (
         r"EMBEDDING_WORKER_TIMEOUT",
         "these articles take longer than EMBEDDING_WORKER_TIMEOUT: raise it, or split them; " + _RETRY,

@@ -26,7 +26,7 @@ from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestS
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.service.refusals import ALONE_S, Refusals
 from embedq_worker.service.storing import REFUSED, Storing
-from embedq_worker.service.suspicion import Suspicion
+from embedq_worker.service.suspicion import MAY_BE_A_TEXT, Suspicion
 from embedq_worker.text import printable
 from embedq_worker.waits import in_time
 
@@ -272,7 +272,7 @@ class Pipeline:
     ) -> list[Return]:
         """Decide what becomes of tasks for which the provider failed, in a batch of `batch_size` tasks."""
         error = held[0][1] if held else None
-        text_at_fault = isinstance(error, ProviderUnavailable) and await self._suspicion.is_a_text(
+        text_at_fault = isinstance(error, MAY_BE_A_TEXT) and await self._suspicion.is_a_text(
             task.id for task, _ in held
         )
         delay_s = await self._tell_breaker(None if text_at_fault else error, worked=worked or text_at_fault)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from embedq_worker.providers.base import ProviderUnavailable
+from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavailable
 from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome
 
 ASKED_AGAIN = 2
@@ -15,6 +15,9 @@ control text, a pattern that a provider failing every second or third request do
 CONTROLS = 3
 """Consecutive times that the control text has to succeed before a text is blamed. That costs little, whereas
 another request for a text that is never answered costs a timeout."""
+
+MAY_BE_A_TEXT = (ProviderUnavailable, ProviderMisconfigured)
+"""Failures that a single text may cause: it breaks the server, or a firewall takes it for an attack (403)."""
 
 _REMEMBERED = 10_000
 """Maximum number of suspects; with so many, it is the provider that fails."""
@@ -64,12 +67,12 @@ class Suspicion:
             ask: Embeds texts.
         """
         failed = 0
-        while task in self._suspects and failed < ASKED_AGAIN and (lacking := _unavailable(outcomes)):
+        while task in self._suspects and failed < ASKED_AGAIN and (lacking := _lacking(outcomes)):
             if failed and not await self._embeds_others():
                 self._suspects.discard(task)
                 return
             outcomes |= await ask(lacking)
-            failed = failed + 1 if len(_unavailable(outcomes)) == len(lacking) else 0
+            failed = failed + 1 if len(_lacking(outcomes)) == len(lacking) else 0
 
     def clear(self, tasks: Iterable[UUID]) -> None:
         """Drop suspects that have been settled."""
@@ -85,6 +88,6 @@ class Suspicion:
         return True
 
 
-def _unavailable(outcomes: Mapping[str, Outcome]) -> list[str]:
-    """The texts for which the provider was unavailable."""
-    return [text for text, outcome in outcomes.items() if isinstance(outcome, ProviderUnavailable)]
+def _lacking(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """The texts for which the provider failed."""
+    return [text for text, outcome in outcomes.items() if isinstance(outcome, MAY_BE_A_TEXT)]
