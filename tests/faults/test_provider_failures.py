@@ -164,6 +164,21 @@ async def test_an_article_of_many_requests_gets_through_although_each_third_fail
     assert await connection.fetchval("SELECT count(*) FROM embeddings") >= 12
 
 
+async def test_an_outage_behind_a_gateway_that_caches_answers_costs_nobody_an_attempt(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.turn({"poison": "POISON"})
+    await queue_tasks(connection, await add_articles(connection, ["POISON"], slug="poison"))
+    async with bench(database, stub) as it:
+        assert await it.work() == {"failed": 1}  # found out with a control text, which is cached now
+        await queued_articles(connection, 3)
+        stub.faults.turn({**OUTAGES["500"], "caches": True})
+        await it.work_off(1, rounds=3 * breaker.FAILURES_TO_OPEN)
+        assert (await held(it)).state == "open"
+    assert await statuses(connection) == {"pending": 3, "failed": 1}
+    assert not await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks WHERE status = 'pending'")
+
+
 async def test_many_requests_that_fail_together_are_one_failure_to_the_next_probe(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -127,8 +127,9 @@ async def charged(connection: Connection) -> list[str]:
 def test_every_knob_is_turned() -> None:
     turned = [*OUTAGES.values(), *HARMLESS.values(), *POISONS.values()]
     assert {knobs["fault"] for knobs in turned if "fault" in knobs} == set(Fault) - {Fault.NONE}
-    # How often and how long are turned at random; what is too long for a model is in test_pipeline.
-    elsewhere = {"times", "hold", "max_characters"}
+    # How often and how long are turned at random; what is too long for a model is in test_pipeline, a cache
+    # in test_provider_failures.
+    elsewhere = {"times", "hold", "max_characters", "caches"}
     assert {name for knobs in turned for name in knobs} | elsewhere == {
         field.name for field in fields(Faults)
     }

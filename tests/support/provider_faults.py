@@ -57,6 +57,7 @@ class Faults:
         max_inputs: More texts in a request are refused; 0 for no limit.
         max_inputs_status: The status they are refused with.
         encoding: What happens to ``encoding_format``.
+        caches: Requests it has complied with once are answered whatever happens, as by a caching gateway.
         hold: While set to an event, answers wait for it; lets a test look at requests in flight.
     """
 
@@ -81,6 +82,7 @@ class Faults:
     max_inputs: int = 0
     max_inputs_status: int = 400
     encoding: Literal["obey", "ignore", "refuse"] = "obey"
+    caches: bool = False
     hold: asyncio.Event | None = None
 
     def turn(self, knobs: Mapping[str, Any]) -> None:

@@ -72,6 +72,7 @@ class ProviderStub:
         self.faults = faults or Faults()
         self.seen = Counters()
         self.port = port
+        self._cached: set[tuple[str, ...]] = set()
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
 
@@ -150,10 +151,12 @@ class ProviderStub:
         self.seen.max_in_flight = max(self.seen.max_in_flight, self.seen.in_flight)
         try:
             await self._delay(asked.texts)
-            refusal = self._refusal(asked)
-            await (
-                line.send(refusal) if refusal else self._comply(line, asked, self._fault_of_this_request())
-            )
+            if self.faults.caches and tuple(asked.texts) in self._cached:
+                await self._comply(line, asked, Fault.NONE)
+            elif refusal := self._refusal(asked):
+                await line.send(refusal)
+            else:
+                await self._comply(line, asked, self._fault_of_this_request())
         finally:
             self.seen.in_flight -= 1
 
@@ -228,6 +231,7 @@ class ProviderStub:
             case Fault.TRICKLE:
                 await line.send_forever(b" ", _TRICKLE_S)
             case _:
+                self._cached.add(tuple(asked.texts))
                 await line.send(reply)
 
     def _status(self, asked: _Asked) -> Reply:

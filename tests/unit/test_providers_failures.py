@@ -203,8 +203,8 @@ CHECKS: list[tuple[Protocol, dict[str, Any], dict[str, Any], str]] = [
     ("ollama", {}, {"dimensions_wanted": 9}, "EMBEDDING_DIMENSIONS=8"),
     ("openai", {"poison": ""}, {"openai_base_url": "{url}"}, "/v1"),
     ("ollama", {"poison": ""}, {"ollama_base_url": "{url}/v1"}, "OLLAMA_BASE_URL"),
-    ("openai", {"poison": "check"}, {}, "EMBEDDING_MODEL"),
-    ("ollama", {"poison": "check"}, {}, "EMBEDDING_MODEL"),
+    ("openai", {"poison": "control"}, {}, "EMBEDDING_MODEL"),
+    ("ollama", {"poison": "control"}, {}, "EMBEDDING_MODEL"),
 ]
 
 

@@ -6,11 +6,20 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+from uuid import uuid4
 
 from embedq_worker.errors import EmbedqError, ExitCode
 
 Vector: TypeAlias = "array[float]"
 """One embedding: float32 components, ``array('f')``, length ``Provider.dimensions``."""
+
+
+def control_text() -> str:
+    """A text every provider can embed; a provider that rejects it rejects everything.
+
+    It is never the same twice: a gateway may answer an old one from its cache while the provider is down.
+    """
+    return f"control text {uuid4().hex[:6]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from embedq_worker.providers.base import (
     ProviderMisconfigured,
     ProviderRateLimited,
     ProviderUnavailable,
+    control_text,
 )
 from embedq_worker.providers.http import Answer, JsonClient
 
@@ -142,7 +143,7 @@ async def embed_check_text(provider: Provider, remedies: Remedies) -> None:
         ProviderError: The advice says what to do; never `InputRejected`.
     """
     try:
-        await provider.embed(["embedq check"])
+        await provider.embed([control_text()])
     except InputRejected as refusal:
         raise ProviderMisconfigured(
             f"the provider rejects every text: {refusal.message}", remedies.unusable

@@ -17,12 +17,10 @@ from embedq_worker.providers.base import (
     ProviderMisconfigured,
     RequestLimits,
     Vector,
+    control_text,
 )
 from embedq_worker.providers.tokens import estimate_tokens
 from embedq_worker.waits import Slots, in_time
-
-CONTROL_TEXT = "embedq control text"
-"""A text every provider can embed; a provider that rejects it rejects everything."""
 
 _SPLIT_LEVELS = 6
 
@@ -255,7 +253,7 @@ class _Call:
         """Decide whether the text is at fault, or the provider, which may reject whatever it is sent."""
         if self._proved:
             return refusal
-        answer = await self._request([CONTROL_TEXT])
+        answer = await self._request([control_text()])
         if isinstance(answer, InputRejected):
             self._stopped = ProviderMisconfigured(
                 f"the provider rejects every text: {answer.message}",

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, persist
-from embedq_worker.providers.base import ProviderError
+from embedq_worker.providers.base import ProviderError, control_text
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
-from embedq_worker.service.embedder import CONTROL_TEXT
 from embedq_worker.service.parts import Parts
 from embedq_worker.waits import beside, first_of
 
@@ -97,7 +96,7 @@ class ProviderWatch:
     async def _probe(self) -> None:
         try:
             async with beside(self._extend_lease()):
-                await self._provider.embed([CONTROL_TEXT])
+                await self._provider.embed([control_text()])
         except ProviderError as error:
             wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
             self._log.warning(

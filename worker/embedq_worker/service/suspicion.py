@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavailable
-from embedq_worker.service.embedder import CONTROL_TEXT, Embedded, Embedder, Outcome
+from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavailable, control_text
+from embedq_worker.service.embedder import Embedded, Embedder, Outcome
 
 ASKED_AGAIN = 2
 """Consecutive times that a suspect has to fail again before it is charged: first immediately, then after the
@@ -82,7 +82,7 @@ class Suspicion:
     async def _embeds_others(self) -> bool:
         """Whether the provider embeds the control text."""
         for _ in range(CONTROLS):
-            control = await self._embedder.embed([CONTROL_TEXT])
+            control = await self._embedder.embed([control_text()])
             if not isinstance(control.outcomes[0], Embedded):
                 return False
         return True
