@@ -7,7 +7,7 @@ import json
 import tracemalloc
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -109,7 +109,9 @@ ODD_BODIES = [
     b'{"embeddings": [[1' + b"0" * 400 + b']], "data": [{"index": 0, "embedding": [1' + b"0" * 400 + b"]}]}",
     b'{"embeddings": 7, "data": [{"index": "0", "embedding": [1]}]}',
     b'{"embeddings": {}, "data": [{"index": 1, "embedding": [1]}]}',
-    b'{"embeddings": {}, "data": [{"embedding": [1]}]}',
+    b'{"embeddings": {}, "data": [{"index": []}]}',
+    b'{"embeddings": {}, "data": [{"index": [], "embedding": [1]}]}',
+    b'{"embeddings": {}, "data": [{"index": 1, "embedding": [1]}, {"embedding": [1]}]}',
 ]
 
 
@@ -125,6 +127,21 @@ async def test_answers_that_are_no_embeddings_never_end_in_a_traceback(protocol:
             assert isinstance(error, ProviderUnavailable), body
             assert server.url in error.message or provider.model in error.message
             assert "\n" not in error.message
+
+
+@pytest.mark.parametrize("indexes", [(None, 1, 2), (None, None, None)], ids=["of 0", "all"])
+async def test_an_index_may_be_left_out(indexes: Sequence[int | None]) -> None:
+    data = [
+        {"embedding": [float(number)] * 8} | ({} if index is None else {"index": index})
+        for number, index in enumerate(indexes, 1)
+    ]
+    body = json.dumps({"data": data}).encode()
+    async with (
+        odd_server(lambda _: Reply(200, body)) as server,
+        opened("openai", server.url) as provider,
+    ):
+        vectors = await provider.embed(["a", "b", "c"])
+    assert [vector[0] for vector in vectors] == [1, 2, 3]
 
 
 @both

@@ -106,14 +106,15 @@ def _in_order(body: object) -> list[Vector]:
     found: dict[int, Vector] = {}
     match body:
         case {"data": list(items)}:
-            for item in items:
+            for position, item in enumerate(items):
                 match item:
-                    case {"index": int(index), "embedding": value}:
+                    # Gemini leaves out an index of 0, other servers leave out all.
+                    case {"embedding": value} if isinstance(index := item.get("index", position), int):
                         found[index] = vector_of(value)
                     case _:
-                        raise BrokenAnswer("contains an embedding without an index")
+                        raise BrokenAnswer("contains something that is not an embedding")
         case _:
             raise BrokenAnswer("contains no embeddings")
-    if sorted(found) != list(range(len(items))):
+    if found.keys() != set(range(len(items))):
         raise BrokenAnswer("has wrong indexes for its embeddings")
     return [found[index] for index in range(len(items))]
