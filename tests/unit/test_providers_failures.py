@@ -138,6 +138,9 @@ async def test_an_account_without_money_is_not_waited_for(code: str) -> None:
         (413, "Payload Too Large", True),
         (422, "`inputs` must have less than 512 tokens. Given: 600", True),
         (500, "input (600 tokens) is too large to process. increase the physical batch size", True),
+        (400, "The prompt (length 5016) is longer than the maximum model length of 4096.", True),
+        (400, "Too many input tokens. Max input tokens: 8192, request input token count: 9875", True),
+        (400, "The input token count (9000) exceeds the maximum number of tokens allowed (2048).", True),
         (400, "Invalid 'input': input cannot be an empty string.", False),
         (422, "something else", False),
     ],
@@ -150,6 +153,14 @@ async def test_a_text_that_is_too_long_is_recognised(
         error = await embed_failure(provider_at(protocol, stub.base_url))
     assert isinstance(error, InputRejected)
     assert error.too_long is too_long
+
+
+@both
+async def test_a_server_that_takes_too_long_does_not_call_the_text_so(protocol: Protocol) -> None:
+    async with ProviderStub() as stub:
+        stub.faults.fault, stub.faults.message = Fault.STATUS, "the upstream took too long to answer"
+        error = await embed_failure(provider_at(protocol, stub.base_url))
+    assert isinstance(error, ProviderUnavailable)
 
 
 @both

@@ -28,8 +28,9 @@ _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bill
 _HOST_NAME = re.compile(r"[\w.:-]+")
 _PASSING = frozenset({408, 409, 425})
 _TOO_LONG = re.compile(
-    r"context (length|size|window)|context_length|n_ctx|input length|sequence length|too (long|large)"
-    r"|too many tokens|(less|fewer) than \d+ tokens|max(imum)? \S*tokens",
+    r"context (length|size|window)|context_length|n_ctx|(input|sequence) length|(?<!took )too (long|large)"
+    r"|too many (input )?tokens|(less|fewer) than \d+ tokens|max(imum)?\b[^.]{0,40}\btokens\b"
+    r"|max(imum)? (model )?length",
     re.IGNORECASE,
 )
 
