@@ -28,6 +28,7 @@ SEED = "EMBEDQ_TEST_SEED"
 HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "answers in reverse order": {"fault": Fault.REVERSED},
     "no base64": {"encoding": "refuse"},
+    "500 for base64": {"encoding": "refuse", "encoding_status": 500},
     "base64 ignored": {"encoding": "ignore"},
     "few texts a request": {"max_inputs": 2},
     "413 for many texts": {"max_inputs": 2, "max_inputs_status": 413},

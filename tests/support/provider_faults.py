@@ -26,6 +26,7 @@ class Fault(StrEnum):
     REVERSED = "reversed"
     WRONG_INDEXES = "wrong-indexes"
     NOT_FINITE = "not-finite"
+    ZEROS = "zeros"
     HUGE = "huge"
     TRICKLE = "trickle"
     REDIRECT = "redirect"
@@ -57,6 +58,7 @@ class Faults:
         max_inputs: More texts in a request are refused; 0 for no limit.
         max_inputs_status: The status they are refused with.
         encoding: What happens to ``encoding_format``.
+        encoding_status: The status it is refused with.
         caches: Requests it has complied with once are answered whatever happens, as by a caching gateway.
         hold: While set to an event, answers wait for it; lets a test look at requests in flight.
     """
@@ -82,6 +84,7 @@ class Faults:
     max_inputs: int = 0
     max_inputs_status: int = 400
     encoding: Literal["obey", "ignore", "refuse"] = "obey"
+    encoding_status: int = 400
     caches: bool = False
     hold: asyncio.Event | None = None
 
@@ -108,6 +111,7 @@ OUTAGES: Mapping[str, Mapping[str, Any]] = {
     "too few vectors": {"fault": Fault.WRONG_COUNT},
     "wrong indexes": {"fault": Fault.WRONG_INDEXES},
     "nothing finite": {"fault": Fault.NOT_FINITE},
+    "nothing but zeros": {"fault": Fault.ZEROS},
     "an endless answer": {"fault": Fault.HUGE},
     "a trickle": {"fault": Fault.TRICKLE},
     "elsewhere": {"fault": Fault.REDIRECT},

@@ -194,7 +194,7 @@ class ProviderStub:
         if faults.model and model != faults.model:
             return asked.error(404, f'model "{model}" not found, try pulling it first', "model_not_found")
         if faults.encoding == "refuse" and asked.options.get("encoding_format") == "base64":
-            return asked.error(400, "encoding_format: base64 is not supported", "unsupported_value")
+            return asked.error(faults.encoding_status, "encoding_format: base64 is not supported", None)
         if faults.max_inputs and len(asked.texts) > faults.max_inputs:
             return asked.error(faults.max_inputs_status, f"batch size above {faults.max_inputs}", None)
         if faults.poison and any(faults.poison in text for text in asked.texts):
@@ -246,6 +246,8 @@ class ProviderStub:
         for text, vector in zip(asked.texts, vectors, strict=True):
             if self._spoilt([text]) or fault is Fault.NOT_FINITE:
                 vector[0] = float("nan")
+            if fault is Fault.ZEROS:
+                vector[:] = array("f", bytes(4 * dimensions))
         return vectors[:-1] if fault is Fault.WRONG_COUNT else vectors
 
 

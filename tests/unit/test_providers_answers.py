@@ -39,6 +39,7 @@ BOMB = gzip.compress(bytes(BOMB_BYTES), 1)
         (Fault.REDIRECT, ProviderMisconfigured),
         (Fault.WRONG_DIMENSIONS, ProviderMisconfigured),
         (Fault.NOT_FINITE, InputRejected),
+        (Fault.ZEROS, ProviderUnavailable),
     ],
 )
 async def test_a_broken_answer_is_told_for_what_it_is_and_the_next_request_works(

@@ -35,8 +35,10 @@ KINDS: list[tuple[int, dict[str, str], type[ProviderError]]] = [
     (409, {}, ProviderUnavailable),
     (413, {}, InputRejected),
     (422, {}, InputRejected),
+    (424, {}, ProviderUnavailable),
     (429, {}, ProviderRateLimited),
     (500, {}, ProviderUnavailable),
+    (501, {}, ProviderMisconfigured),
     (502, {}, ProviderUnavailable),
     (503, {}, ProviderUnavailable),
     (503, {"Retry-After": "5"}, ProviderRateLimited),
@@ -66,6 +68,26 @@ async def test_a_status_means_one_kind_of_failure(
         assert "the server's words" in error.message
     if "Location" in headers and "elsewhere" in headers["Location"]:
         assert "elsewhere.example" in error.message
+
+
+@both
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"error": "Unexpected endpoint or method. (POST /embeddings)"}, ProviderMisconfigured),
+        ({"error": {"message": "Unexpected", "code": 429}}, ProviderRateLimited),
+        ({"error": {"message": "Unexpected", "code": 502}}, ProviderUnavailable),
+        ({"error": {"message": "Unexpected", "code": 7}}, ProviderMisconfigured),
+        ({"error": None, "hint": "Unexpected"}, ProviderUnavailable),
+    ],
+)
+async def test_an_error_with_status_200_is_one(
+    protocol: Protocol, body: object, kind: type[ProviderError]
+) -> None:
+    async with odd_server(lambda _: Reply(200, json.dumps(body).encode())) as server:
+        error = await embed_failure(provider_at(protocol, server.url))
+    assert type(error) is kind
+    assert ("Unexpected" in error.message) == ("hint" not in json.dumps(body))
 
 
 @pytest.mark.parametrize(

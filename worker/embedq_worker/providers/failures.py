@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -22,11 +22,15 @@ from embedq_worker.providers.base import (
     control_text,
 )
 from embedq_worker.providers.http import Answer, JsonClient
+from embedq_worker.providers.vectors import BrokenAnswer
 
 _LONGEST_WAIT_S = 86_400.0
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _HOST_NAME = re.compile(r"[\w.:-]+")
-_PASSING = frozenset({408, 409, 425})
+_PASSING = frozenset({408, 409, 424, 425})
+"""Statuses below 500 of a server in trouble; 424 is what TEI says when its model fails."""
+_NO_SUCH_SERVICE = 501
+"""What llama.cpp says unless it was started with --embeddings."""
 _TOO_LONG = re.compile(
     r"context (length|size|window)|context_length|n_ctx|(input|sequence) length|(?<!took )too (long|large)"
     r"|too many (input )?tokens|(less|fewer) than \d+ tokens|max(imum)?\b[^.]{0,40}\btokens\b"
@@ -85,8 +89,25 @@ def told_by(answer: Answer) -> Told:
     return Told(str(message), frozenset(code for code in codes if isinstance(code, str)))
 
 
+def failure_in(answer: Answer) -> Answer | None:
+    """What a server that sends its errors with status 200 meant; None if the body contains no error.
+
+    LM Studio does so for a wrong path, OpenRouter for what went wrong behind it, with the status in the body.
+    """
+    try:
+        body = answer.json()
+    except BrokenAnswer:
+        return None
+    match body:
+        case {"error": {"code": int(status)}} if 400 <= status < 600:
+            return replace(answer, status=status)
+        case {"error": error} if error:
+            return answer
+    return None
+
+
 def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> ProviderError:
-    """Classify a response other than 2xx.
+    """Classify a response that is an error.
 
     Args:
         answer: The response.
@@ -117,7 +138,7 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return InputRejected(message, too_long=answer.status == 413 or told.too_long)
         case status if 300 <= status < 400:
             return _redirected(answer, client)
-        case status if status >= 500 or status in _PASSING:
+        case status if status in _PASSING or (status >= 500 and status != _NO_SUCH_SERVICE):
             return ProviderUnavailable(message)
     return ProviderMisconfigured(message, f"check {client.setting}: it is probably not an embedding server")
 

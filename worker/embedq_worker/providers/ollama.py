@@ -14,7 +14,7 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
-from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
+from embedq_worker.providers.failures import Remedies, embed_check_text, failure_in, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
@@ -77,7 +77,8 @@ class OllamaProvider:
             vectors = [vector_of(value) for value in _embeddings(answer.json())]
             return checked(vectors, texts=len(texts), dimensions=self.dimensions, model=self.model)
         except BrokenAnswer as broken:
-            raise self._client.broken(broken) from None
+            failed = failure_in(answer)
+            raise (self._failure(failed) if failed else self._client.broken(broken)) from None
 
     async def check(self) -> CheckReport:
         """Ask for the version, embed one text; see `Provider.check`."""

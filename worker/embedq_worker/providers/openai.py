@@ -14,7 +14,7 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
-from embedq_worker.providers.failures import Remedies, embed_check_text, failure_of, told_by
+from embedq_worker.providers.failures import Remedies, embed_check_text, failure_in, failure_of, told_by
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
 from embedq_worker.providers.naming import native_dimensions, stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
@@ -62,7 +62,7 @@ class OpenAIProvider:
         """Embed texts in one request; see `Provider.embed`."""
         in_base64 = self._base64
         answer = await self._post(texts, in_base64=in_base64)
-        if answer.status in (400, 422) and in_base64 and _ENCODING_REFUSED.search(told_by(answer).message):
+        if answer.status != 200 and in_base64 and _ENCODING_REFUSED.search(told_by(answer).message):
             self._base64 = False
             answer = await self._post(texts, in_base64=False)
         if answer.status != 200:
@@ -71,7 +71,8 @@ class OpenAIProvider:
             vectors = _in_order(answer.json())
             return checked(vectors, texts=len(texts), dimensions=self.dimensions, model=self.model)
         except BrokenAnswer as broken:
-            raise self._client.broken(broken) from None
+            failed = failure_in(answer)
+            raise (self._failure(failed) if failed else self._client.broken(broken)) from None
 
     async def check(self) -> CheckReport:
         """Embed one text; see `Provider.check`."""

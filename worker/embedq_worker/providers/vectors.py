@@ -9,7 +9,12 @@ from base64 import b64decode
 from collections.abc import Sequence
 from math import isfinite
 
-from embedq_worker.providers.base import InputRejected, ProviderMisconfigured, Vector
+from embedq_worker.providers.base import (
+    InputRejected,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    Vector,
+)
 
 
 class BrokenAnswer(Exception):
@@ -59,6 +64,8 @@ def checked(vectors: Sequence[Vector], *, texts: int, dimensions: int, model: st
         BrokenAnswer: There are more or fewer vectors than texts.
         ProviderMisconfigured: The model returns other dimensions.
         InputRejected: A vector is empty or not finite, which some models return for some texts.
+        ProviderUnavailable: A vector is zero, which an overloaded Ollama returns for any text; no search
+            would find it.
     """
     if len(vectors) != texts:
         raise BrokenAnswer(f"contains {len(vectors)} vectors for {texts} texts")
@@ -72,4 +79,8 @@ def checked(vectors: Sequence[Vector], *, texts: int, dimensions: int, model: st
     # A sum of float32 values never overflows a double, so it is finite exactly if all of them are.
     if not all(vector and isfinite(sum(vector)) for vector in vectors):
         raise InputRejected(f"{model}: the provider returned a vector that is not finite")
+    if not all(map(any, vectors)):
+        raise ProviderUnavailable(
+            f"{model}: the provider returned a vector of zeros", "is the server overloaded? Restart it"
+        )
     return list(vectors)
