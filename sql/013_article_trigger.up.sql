@@ -8,12 +8,16 @@
 --
 -- TRUNCATE articles must include embeddings and embedding_tasks (foreign keys), so nothing is left to queue.
 -- Sessions that queue the tasks for their own changes set embedq.no_trigger for their transaction.
+--
+-- Plans are cached from the first statement of a session, which may save one article, or all. So neither may be planned
+-- for its number of rows: a nested loop over all would take hours, a hash of all embeddings is too much for one.
 
 -- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
 CREATE FUNCTION embedq_article_saved() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path FROM CURRENT SET lock_timeout = '1s' SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     v_ids int[];
     v_slugs text[];
@@ -37,7 +41,7 @@ BEGIN
                    OR o.title IS DISTINCT FROM n.title OR o.slug IS DISTINCT FROM n.slug
                    OR o.content IS DISTINCT FROM n.content)
               AND (n.no_rag IS NOT TRUE OR current_setting('transaction_isolation') <> 'read committed'
-                   OR EXISTS (SELECT FROM embeddings e WHERE e.article_id = n.id));
+                   OR EXISTS (SELECT FROM embeddings e WHERE e.article_id = n.id OFFSET 0));
         ELSE
             -- Tasks and embeddings of the article are deleted with it; this task only records the deletion.
             INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
