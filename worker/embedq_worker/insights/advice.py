@@ -38,6 +38,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "the model's dimensions do not match the column: correct EMBEDDING_MODEL and EMBEDDING_DIMENSIONS, "
         + _RETRY,
     ),
+    (r"answered 4(00|22)\b(?!.*(api.?key|model.*(not found|does not exist|unknown)))", _TEXTS),
     (
         r"\b40[13]\b|unauthori[sz]ed|forbidden|api.?key|invalid.*key",
         f"the provider rejects the API key: correct OPENAI_API_KEY, test with `embedq-tui check`, {_RETRY}",
@@ -74,6 +75,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 READ = 2_000
 """Characters of an error that are searched: its beginning says what happened, the rest may be of any size."""
 
+_CHUNK = r"chunk \d+: "
+"""What precedes the error of one text; its number is no status of HTTP."""
+
 UNKNOWN = "find the cause from the sample error and fix it, " + _RETRY
 
 
@@ -84,7 +88,7 @@ def advice_for(error: str, retry: str = RETRY_ALL) -> str:
         error: As stored with a failed task.
         retry: The command that retries exactly the tasks that failed with it.
     """
-    told = error[:READ]
+    told = re.sub(_CHUNK, "", error[:READ], count=1)
     # Patterns are compiled when first used, and cached by Python.
     found = (advice for pattern, advice in _ADVICE if re.search(pattern, told, re.IGNORECASE))
     return next(found, UNKNOWN).replace(RETRY_ALL, retry)
