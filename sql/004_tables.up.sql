@@ -41,8 +41,10 @@ CREATE TABLE embedq_providers (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- No foreign key, or PostgreSQL would refuse another program's TRUNCATE of its own tables. 008 deletes a row with its
+-- article.
 CREATE TABLE embedq_articles (
-    article_id int PRIMARY KEY REFERENCES articles (id) ON DELETE CASCADE,
+    article_id int PRIMARY KEY,
     source text NOT NULL,                 -- embedq_source() of the text that the stored vectors were computed from
     model text NOT NULL,
     chunks int NOT NULL,

@@ -213,6 +213,37 @@ async def test_a_role_with_rights_on_the_public_tables_alone_can_go_on(
     await writer.close()
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.parametrize(
+    "statement", ["TRUNCATE articles, embeddings, embedding_tasks", "TRUNCATE articles CASCADE"]
+)
+async def test_such_a_role_may_truncate_its_tables(
+    world: World, writer: Connection, statement: str, isolation: str
+) -> None:
+    article = await world.article()
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await writer.execute(f"BEGIN ISOLATION LEVEL {isolation}; SELECT FROM embeddings")
+    assert await world.complete(scope, held) == ["stored"]
+    await writer.execute(f"{statement}; COMMIT")
+    left = await world.psql.fetchval("SELECT count(*) FROM embedq_articles")
+    assert left == (isolation == "repeatable read")  # of no harm
+    await writer.close()
+
+
+async def test_what_is_recorded_of_an_article_goes_with_it(world: World, writer: Connection) -> None:
+    articles = await world.articles(5)
+    await world.tasks(articles)
+    scope = await world.worker()
+    await world.complete(scope, *await world.claim(scope))
+    await writer.execute("DELETE FROM articles WHERE id = $1", articles[0])
+    await writer.execute("DELETE FROM articles WHERE id = ANY ($1::int[])", articles[1:3])
+    left = await world.psql.fetch("SELECT article_id FROM embedq_articles ORDER BY article_id")
+    assert [row["article_id"] for row in left] == articles[3:]
+    await writer.close()
+
+
 async def test_who_folds_at_a_commit_needs_no_rights_on_our_schema(world: World, writer: Connection) -> None:
     await world.psql.execute(f"GRANT INSERT ON embedq_count_deltas TO {WRITER}")  # as if before PostgreSQL 18
     async with writer.transaction():
