@@ -69,11 +69,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (least(greatest(n, 0), 32766) + 1)::smallint
 $$;
 
--- Milliseconds from one time to another; null if one of them is null or infinite.
+-- Milliseconds from one time to another, not below 0 where one was rounded; null if one of them is null or infinite.
 CREATE FUNCTION embedq_elapsed_ms(since timestamptz, until timestamptz) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN isfinite(since) AND isfinite(until)
-                THEN round((extract(epoch FROM until) - extract(epoch FROM since))::numeric * 1000, 3) END
+                THEN greatest(round((extract(epoch FROM until) - extract(epoch FROM since))::numeric * 1000, 3), 0) END
 $$;
 
 -- When a task was claimed. If that is unknown, or more than a day in the future, it counts as claimed for ever: such a

@@ -70,6 +70,7 @@ DECLARE
     v_articles int[];
     v_crashes int[];
     v_now timestamptz;
+    v_claimed embedding_tasks.processed_at%TYPE;  -- another program's column may round, and claimed_at must be equal
     v_id uuid := embedq_uuid();
     v_first CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     v_blocked boolean;
@@ -164,11 +165,12 @@ BEGIN
     -- timestamp, so that a later claim cannot have the same one.
     PERFORM set_config('embedq.quiet', 'on', true), set_config('synchronous_commit', 'off', true);
     v_now := clock_timestamp();
+    v_claimed := v_now;
     RETURN QUERY
         WITH claimed AS (
             UPDATE embedding_tasks t
-            SET status = 'processing', processed_at = v_now, completed_at = NULL,
-                worker_id = p_worker, claimed_at = v_now,
+            SET status = 'processing', processed_at = v_claimed, completed_at = NULL,
+                worker_id = p_worker, claimed_at = v_claimed,
                 claim_token = CASE WHEN t.claim_token < 9223372036854775807 THEN t.claim_token + 1 ELSE 1 END
             WHERE t.id = ANY (v_ids)  -- locked above, so still pending
               AND NOT EXISTS (SELECT FROM embedding_tasks b

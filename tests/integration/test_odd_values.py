@@ -119,6 +119,22 @@ async def test_what_waits_for_no_time_becomes_due(world: World) -> None:
     assert (await world.claim_one(scope)).id == task
 
 
+@pytest.mark.parametrize("precision", [0, 3])
+async def test_times_that_are_rounded_are_no_lost_claim(world: World, precision: int) -> None:
+    for column in ("created_at", "scheduled_at", "processed_at", "completed_at"):
+        await world.psql.execute(f"ALTER TABLE embedding_tasks ALTER {column} TYPE timestamptz({precision})")
+    scope = await world.worker()
+    for _ in range(4):
+        task = await world.task(await world.article(), due_s=-1)
+        held = await world.claim_one(scope)
+        assert await world.give_back(scope, held, kind=ReturnKind.RELEASE) == ["requeued"]
+        await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = now() - interval '1 second'")
+        assert await world.rescue() == []
+        assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+        assert (await world.row(task))["status"] == "completed"
+    assert await world.psql.fetchval("SELECT min(value) FROM performance_metrics") >= 0
+
+
 @pytest.mark.parametrize(
     "times",
     ["processed_at = NULL, created_at = NULL", "processed_at = 'infinity'", "processed_at = '30000-01-01'"],
