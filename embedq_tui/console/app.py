@@ -343,6 +343,7 @@ class Console(App[int]):
         """Show every current problem, with advice."""
         from embedq_tui.screens.troubles import TroublesScreen
 
+        self.desk.session.again()
         self.push_screen(TroublesScreen(self.desk.session))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -8,7 +8,7 @@ from typing import Any
 from embedq_tui.live.feed import Feed
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question, T
-from embedq_tui.live.store import ACCESS, ALWAYS, Store
+from embedq_tui.live.store import ACCESS, ALWAYS, HEALTH, Store
 from embedq_tui.profiles import Profile
 from embedq_worker.settings import Settings
 
@@ -64,6 +64,8 @@ class Session:
         self.store.answered(answer)
         if self.store.doubts_access:
             self._feed.heard(ACCESS)
+        if self.store.doubts_health:
+            self._feed.heard(HEALTH)
         if (
             before is not None
             and before.is_replica

@@ -16,7 +16,7 @@ from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
-from embedq_worker.insights.overview import Overview, overview
+from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.pace import Pace, Rates
 from embedq_worker.settings import Settings
 
@@ -32,6 +32,9 @@ SKEW_S = 5.0
 
 ACCESS = "access"
 """Topic for the feed to check the rights again, when the overview contradicts them."""
+
+HEALTH = "health"
+"""The same for the health: a worker that falls silent sends no notification."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Look(Question[Overview]):
 class Judge(Question[Health]):
     """Whether the queue is healthy."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({WORKERS, CONTROL, PROVIDER})
+    hears: ClassVar[frozenset[str]] = frozenset({WORKERS, CONTROL, PROVIDER, HEALTH})
     pause_s: ClassVar[float] = 5.0
     every_s: ClassVar[float] = 15.0
 
@@ -134,6 +137,15 @@ class Store:
         if self.overview is None or self.access is None:
             return False
         return self.overview.read_only != (self.access.is_replica or self.access.read_only)
+
+    @property
+    def doubts_health(self) -> bool:
+        """Whether the verdict counts other workers as alive than the overview."""
+        if self.overview is None or self.health is None:
+            return False
+        judged = next((m.value for m in self.health.measures if m.name == "workers"), None)
+        alive = sum(worker.liveness is Liveness.ALIVE for worker in self.overview.workers)
+        return judged is not None and judged != alive
 
     def age_s(self) -> float | None:
         """Seconds since the latest overview; None before the first."""

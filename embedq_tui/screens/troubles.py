@@ -15,7 +15,7 @@ from textual.widgets import Static
 from embedq_tui.live.session import Session
 from embedq_tui.live.troubles import troubles
 from embedq_tui.output import count
-from embedq_tui.rendering.lines import advice_here
+from embedq_tui.rendering.lines import advice_here, ago
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_worker.insights.health import Measure
 from embedq_worker.shares import percentage
@@ -73,7 +73,8 @@ class TroublesScreen(ModalScreen[None]):
             if trouble.advice:
                 yield Text(f"  {advice_here(trouble.advice)}", QUIET)
         if store.health and store.health.measures:
-            yield Text("\nMeasured", HEAD)
+            now = store.now() or store.health.at
+            yield Text.assemble(("\nMeasured ", HEAD), (ago(store.health.at, now), QUIET))
             for measure in store.health.measures:
                 yield _measured(measure)
 

@@ -9,14 +9,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import pytest
+
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
+from embedq_tui.live.store import Judge, Look
 from embedq_tui.profiles import Profile
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.connections import Connection as AnyConnection
 from embedq_worker.database.listener import Hearing
 from embedq_worker.settings import Settings
+from tests.commands.actors import start_worker
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.tcp_proxy import TcpProxy
@@ -102,6 +106,23 @@ async def test_what_anybody_commits_is_known_at_once(database: Database, connect
         assert sorted(took)[5] < 1.0, took  # by signal, not by the five seconds of a look
         await connection.execute("DELETE FROM articles")
         await within(lambda: it.pending == 0)
+
+
+async def test_a_worker_that_falls_silent_is_a_problem_as_soon_as_it_is_shown_to_be_silent(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "pause_s", 0.1)
+    monkeypatch.setattr(Judge, "every_s", 60.0)
+    monkeypatch.setattr(Look, "every_s", 0.5)
+    soon = database.settings.dead_after_s - 2.0
+    await start_worker(connection, silent=f"{soon} s")
+    await connection.execute("UPDATE embedding_worker_status SET last_heartbeat = NULL")
+    await queued_articles(connection, 1)
+    async with watching(database.settings) as it:
+        store = it.session.store
+        await until(lambda: store.health is not None and not store.health.issues)
+        await until(lambda: store.overview is not None and not store.overview.running, within_s=10)
+        await until(lambda: store.health is not None and bool(store.health.issues), within_s=5)
 
 
 async def test_a_question_stands_until_another_takes_its_place(
