@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support.content import queue_tasks, queued_articles
+from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
@@ -143,3 +143,23 @@ async def test_a_text_that_a_broken_trigger_refuses_is_soon_left_alone_and_still
         assert "nowhere" in worker.pipeline.refusals.lasting
         await until(lambda: not worker.pipeline.refusals.lasting)
         assert await attempts(connection) == [0]
+
+
+async def test_a_sequence_that_is_behind_its_table_charges_nobody(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    """As after a restore of rows alone, or a logical replication, which leaves out sequences."""
+    await queued_articles(connection, 2)
+    [other] = await add_articles(connection, ["text"], slug="other")
+    await connection.execute(
+        """INSERT INTO embeddings (id, article_id, chunk_id, chunk_index, text_content)
+           SELECT n, $1, 'other', n, '' FROM generate_series(1, 1000) AS n""",
+        other,
+    )
+    async with bench(database, stub, patience_s=1.0) as worker, asyncio.timeout(30):
+        assert await worker.work() == {"requeued": 2}
+        assert await attempts(connection) == [0, 0]
+        await connection.execute(
+            "SELECT setval(pg_get_serial_sequence('embeddings', 'id'), max(id)) FROM embeddings"
+        )
+        assert await worker.work_off() == {"stored": 2}

@@ -206,7 +206,13 @@ def is_of_the_data(error: BaseException) -> bool:
     Any other is of the server, its schema, its settings or its other sessions, and would meet another text
     too: no task is to be charged for it.
     """
-    return isinstance(error, _OF_THE_DATA) and not isinstance(error, _OUT_OF_IDS)
+    return isinstance(error, _OF_THE_DATA) and not isinstance(error, _OUT_OF_IDS) and not _has_taken_id(error)
+
+
+def _has_taken_id(error: BaseException) -> bool:
+    """Whether a sequence gave an id that exists: it is behind its table, which was filled without it."""
+    # The name of the key is the operator's; the detail is in the server's language except for the column.
+    return isinstance(error, asyncpg.UniqueViolationError) and "(id)=(" in str(error.detail)
 
 
 async def persist(
