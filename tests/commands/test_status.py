@@ -101,15 +101,19 @@ async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection) 
     assert patient.document("status")["worker"]["running"] is True
 
 
-async def test_what_a_silent_worker_claimed_after_its_last_heartbeat_counts(
-    tui: Tui, connection: Connection
+@pytest.mark.parametrize(("silent", "liveness"), [("0 s", "alive"), ("1 min", "silent")])
+async def test_what_a_worker_claimed_or_gave_back_after_its_last_heartbeat_counts(
+    tui: Tui, connection: Connection, silent: str, liveness: str
 ) -> None:
-    worker = await start_worker(connection, silent="1 min")
+    worker = await start_worker(connection, silent=silent)
+    await connection.execute("UPDATE embedq_workers SET in_hand = 20")
+    [idle] = (await tui("status", "--json")).document("status")["worker"]["workers"]
+    assert (idle["liveness"], idle["in_hand"]) == (liveness, 0)
     await queued_articles(connection, 3)
     await let_hold(connection, worker)
     await queued_articles(connection, 1, slug="waits")
-    [silent] = (await tui("status", "--json")).document("status")["worker"]["workers"]
-    assert (silent["liveness"], silent["in_hand"]) == ("silent", 3)
+    [busy] = (await tui("status", "--json")).document("status")["worker"]["workers"]
+    assert busy["in_hand"] == 3
 
 
 async def test_a_worker_that_died_is_told_of_until_all_it_held_is_safe(

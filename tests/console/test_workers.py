@@ -83,17 +83,6 @@ async def test_a_provider_that_is_held_is_tried_at_once(database: Database, conn
         await until_text(pilot, "Every provider is available")
 
 
-async def test_what_was_taken_back_from_a_silent_worker_is_in_no_hand(
-    database: Database, connection: Connection
-) -> None:
-    worker = await start_worker(connection, silent="1 h")
-    await connection.execute("UPDATE embedq_workers SET in_hand = 20 WHERE id = $1", worker)
-    async with console(database.settings, (120, 40)) as pilot:
-        await pilot.press("5")
-        await until_text(pilot, "build-7")
-        await until_text(pilot, "0 alive, 0 tasks held")
-
-
 async def test_why_a_worker_is_idle_can_be_read_in_full_and_what_it_holds_is_one_key_away(
     database: Database, connection: Connection
 ) -> None:

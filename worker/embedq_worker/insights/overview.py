@@ -63,7 +63,7 @@ class WorkerRow(NamedTuple):
         liveness: From the age of its last heartbeat.
         state: As it reports itself: running or stopping.
         note: Why it is idle; empty if it is not.
-        in_hand: Tasks it holds; of a live worker, as of its last heartbeat.
+        in_hand: Tasks it holds.
         provider: Key of its provider's breaker.
         settings: Its settings, without secrets.
     """
@@ -173,7 +173,8 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         migrated: bool = place["ours"]
         counts = await connection.fetch(_LIVE_COUNTS if migrated else _COUNTED)
         times = await connection.fetchrow(_TIMES) if migrated else None
-        workers = await connection.fetch(_WORKERS, settings.dead_after_s) if migrated else []
+        busy = any(row["status"] == "processing" and row["n"] for row in counts)
+        workers = await connection.fetch(_WORKERS, settings.dead_after_s, busy) if migrated else []
         control = await connection.fetchrow(_CONTROL) if migrated else None
         providers = await connection.fetch(_PROVIDERS) if migrated else []
         fleet = await connection.fetchrow(_FLEET, settings.dead_after_s)
@@ -226,18 +227,17 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
         ORDER BY completed_at DESC LIMIT 1) AS last_completed_at
 """
 
-# What a silent worker last said it holds is old: its tasks are counted, in one walk for all, if there is any.
+# What a worker holds is counted, in one walk for all and only if there is any: what it said with its last
+# heartbeat is seconds old.
 _WORKERS = """
 SELECT w.id, w.host, w.pid, w.version, w.state, w.note, w.processed, w.succeeded, w.failed, w.provider,
-       w.settings, w.started_at, w.heartbeat_at, l.alive,
-       CASE WHEN l.alive THEN w.in_hand ELSE coalesce(h.tasks, 0) END AS in_hand
+       w.settings, w.started_at, w.heartbeat_at,
+       w.heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive,
+       coalesce(h.tasks, 0) AS in_hand
 FROM embedq_workers w
-CROSS JOIN LATERAL (SELECT w.heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive) AS l
-LEFT JOIN (SELECT t.worker_id, count(*)::int AS tasks FROM embedding_tasks t
-           WHERE t.status = 'processing' AND t.claimed_at = t.processed_at
-             AND EXISTS (SELECT FROM embedq_workers s WHERE s.state IN ('running', 'stopping')
-                         AND s.heartbeat_at <= now() - make_interval(secs => $1))
-           GROUP BY t.worker_id) AS h ON h.worker_id = w.id
+LEFT JOIN (SELECT worker_id, count(*)::int AS tasks FROM embedding_tasks
+           WHERE $2::bool AND status = 'processing' AND claimed_at = processed_at
+           GROUP BY worker_id) AS h ON h.worker_id = w.id
 WHERE w.state IN ('running', 'stopping') ORDER BY w.started_at, w.id
 """
 
