@@ -23,7 +23,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT md5(coalesce(title, '') || E'\x01' || coalesce(slug, '') || E'\x01' || coalesce(content, ''))
 $$;
 
--- An error text without the parts that differ between occurrences: URLs, UUIDs, paths, quoted words, numbers.
+-- An error text without the parts that differ between occurrences: URLs, paths, quoted words, ids, numbers. An id is a
+-- word of hex digits, or one with a digit; it may consist of digits only, so both are written alike.
 -- Backslashes are in E'' here and elsewhere, so that literals do not depend on standard_conforming_strings.
 CREATE FUNCTION embedq_normalise_error(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -35,8 +36,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             '''[^'']*''|"[^"]*"|`[^`]*`', '<text>', 'g'),
             '(^|[[:space:](=:])[~.]{0,2}/[^[:space:]:,)]+', E'\\1<path>', 'g'),
             E'\\m[a-z0-9_]+(-[a-z0-9_]+){2,}\\M', '<slug>', 'gi'),
-            E'\\m(0x)?[0-9a-f]{8,}\\M', '<hex>', 'gi'),
-            '[0-9]+([.,:][0-9]+)*', '<n>', 'g')
+            E'\\m([a-z]+_)?((0x)?[0-9a-f]{8,}|[a-z]*[0-9][0-9a-z]{11,}|[0-9a-z]{11,}[0-9][a-z]*)\\M', '<n>', 'gi'),
+            '(<n>|[0-9]+)([.,:](<n>|[0-9]+))*', '<n>', 'g')
     ), 200)
 $$;
 

@@ -54,7 +54,19 @@ async def test_errors_that_differ_in_numbers_are_one_group(tui: Tui, connection:
 
 
 @pytest.mark.parametrize(
-    "request_id", ["b83012f78db98764", "eeddeeeaacfdab1c", "abcdefabcdefabcd", "0xdeadbeef"]
+    "request_id",
+    [
+        "b83012f78db98764",
+        "eeddeeeaacfdab1c",
+        "abcdefabcdefabcd",
+        "0xdeadbeef",
+        "req_3fa1e5bdd4af8f2c81fda97d0ff6a0ea",
+        "req_011CSHoEeqs5C35K2UUqR7Fy",
+        "req_kJdTsbqWzMbnXcVtYrE3pQaL",
+        "01JDK8R3Q6W2X9TZV5YB7C4N1M",
+        "1732937410",
+        "17",
+    ],
 )
 async def test_errors_that_differ_in_the_id_of_a_request_are_one_group(
     tui: Tui, connection: Connection, request_id: str
