@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +18,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from embedq_worker.database.connections import connect, connected
+from embedq_worker.database.connections import connect, connected, open_pool
 from embedq_worker.errors import Unreachable
 from embedq_worker.settings import Settings
 from tests.support.databases import Database, Server
@@ -67,6 +70,44 @@ async def test_a_database_that_takes_no_connections_is_not_reached(
     finally:
         await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await connection.close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port at 127.0.0.2 where connections stay in the backlog, as with a machine that hangs."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.2", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+async def test_a_host_that_is_silent_is_passed_over(database: Database, silent_port: int) -> None:
+    url = database.url.replace("@", f"@127.0.0.2:{silent_port},") + "?connect_timeout=1"
+    settings = Settings(_env_file=None, database_url=SecretStr(url))
+    await (await connect(settings)).close()
+    began = perf_counter()
+    async with open_pool(settings, "embedq-test", size=1) as pool:
+        assert await pool.fetchval("SELECT 1") == 1
+    assert perf_counter() - began < 1, "it is not asked again each time"
+
+
+async def test_an_address_of_a_name_that_is_silent_is_passed_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = urlsplit(database.url).port
+    resolve = socket.getaddrinfo
+
+    def both(host: str, *more: Any, **options: Any) -> list[Any]:
+        names = ("127.0.0.2", "127.0.0.1") if host == "db.invalid" else (host,)
+        return [found for name in names for found in resolve(name, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.2", port))
+        listening.listen()
+        url = database.url.replace("127.0.0.1", "db.invalid") + "?connect_timeout=1"
+        settings = Settings(_env_file=None, database_url=SecretStr(url))
+        await (await connect(settings)).close()
 
 
 async def test_a_server_that_nobody_vouches_for(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
@@ -75,7 +76,7 @@ async def connect(settings: Settings, application: str = "embedq-tui") -> Direct
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
     """
-    connection: DirectConnection = await asyncpg.connect(**_arguments(settings, application))
+    connection: DirectConnection = await dial(**_arguments(settings, application))
     await _prepare(connection, read_committed, register_times)
     return connection
 
@@ -128,6 +129,7 @@ async def open_pool(
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
         init=prepare,
+        connect=dial,
         reset=_skip_reset,
         loop=asyncio.get_running_loop(),
         record_class=asyncpg.Record,
