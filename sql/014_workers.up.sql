@@ -14,9 +14,10 @@ BEGIN
     THEN
         RETURN NULL;
     END IF;
-    UPDATE embedq_control
-    SET stopped_at = CASE WHEN NEW.is_running THEN NULL ELSE clock_timestamp() END,
-        stopped_by = CASE WHEN NEW.is_running THEN NULL ELSE session_user || ' (SQL)' END;
+    INSERT INTO embedq_control (id, stopped_at, stopped_by)
+    VALUES (1, CASE WHEN NEW.is_running THEN NULL ELSE clock_timestamp() END,
+            CASE WHEN NEW.is_running THEN NULL ELSE session_user || ' (SQL)' END)
+    ON CONFLICT (id) DO UPDATE SET stopped_at = EXCLUDED.stopped_at, stopped_by = EXCLUDED.stopped_by;
     PERFORM embedq_notify('embedq_work', 'control');
     PERFORM embedq_notify('embedq_changes', 'control');
     RETURN NULL;
@@ -98,8 +99,10 @@ BEGIN
     WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
     RETURNING w.stop_requested INTO v_asked;
     v_known := FOUND;
+    -- Both rows may be missing, after a TRUNCATE in psql or a restore without the rows of some tables.
+    INSERT INTO embedq_control (id) VALUES (1) ON CONFLICT (id) DO NOTHING;
     IF v_counted THEN
-        -- The row may be missing after a TRUNCATE in psql. The counters are of type int; they stay at the maximum.
+        -- The counters are of type int; they stay at the maximum.
         INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
         ON CONFLICT (id) DO NOTHING;
         UPDATE embedding_worker_status s
@@ -186,6 +189,7 @@ BEGIN
                                               AND p_command = 'start' ORDER BY o.id FOR UPDATE) AS spared
     WHERE w.id = spared.id;
     PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- then embedq_control, as an UPDATE in psql does
+    INSERT INTO embedq_control (id) VALUES (1) ON CONFLICT (id) DO NOTHING;
     CASE p_command
         WHEN 'stop', 'stop now' THEN UPDATE embedq_control SET stopped_at = clock_timestamp(), stopped_by = p_by;
         WHEN 'start' THEN UPDATE embedq_control SET stopped_at = NULL, stopped_by = NULL;

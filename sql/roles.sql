@@ -67,8 +67,8 @@ GRANT SELECT ON articles, embeddings, embedding_tasks, embedding_worker_status, 
 -- -- operator
 
 GRANT INSERT, UPDATE, DELETE ON embedding_tasks TO embedq_operator;
-GRANT INSERT, UPDATE ON embedding_worker_status, embedq_bulk_operations TO embedq_operator;
-GRANT UPDATE ON embedq_workers, embedq_control TO embedq_operator;
+GRANT INSERT, UPDATE ON embedding_worker_status, embedq_control, embedq_bulk_operations TO embedq_operator;
+GRANT UPDATE ON embedq_workers TO embedq_operator;
 GRANT UPDATE (failures, retry_at) ON embedq_providers TO embedq_operator;
 GRANT INSERT ON embedding_audit_logs TO embedq_operator;
 
@@ -76,8 +76,7 @@ GRANT INSERT ON embedding_audit_logs TO embedq_operator;
 
 GRANT INSERT, UPDATE, DELETE ON embeddings, embedding_tasks, embedq_workers, embedq_articles TO embedq_worker;
 GRANT INSERT, UPDATE, DELETE ON embedding_audit_logs, performance_metrics TO embedq_worker;
-GRANT INSERT, UPDATE ON embedding_worker_status, embedq_providers TO embedq_worker;
-GRANT UPDATE ON embedq_control TO embedq_worker;
+GRANT INSERT, UPDATE ON embedding_worker_status, embedq_control, embedq_providers TO embedq_worker;
 
 -- A row lock requires UPDATE on some column: articles are locked while vectors are stored or tasks queued, not written.
 GRANT UPDATE (updated_at) ON articles TO embedq_operator, embedq_worker;

@@ -15,7 +15,7 @@ from tests.commands.running import Tui
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
-from tests.support.worker_process import WorkerProcess, environment, worker_process
+from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
 
 
 @asynccontextmanager
@@ -267,3 +267,22 @@ async def test_one_worker_is_told_by_its_place_or_id(
         answer = await tui(*line)
         assert (answer.code, bool(answer.err)) == (ExitCode.NO, True)
     assert (await tui("concurrency", "0")).code == ExitCode.USAGE
+
+
+async def test_orders_hold_and_workers_run_where_the_row_of_orders_was_not_restored(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    """As after a restore without the rows of embedq's tables, or a TRUNCATE of all tables."""
+    for order, told in (
+        (tui("pause"), "paused_at"),
+        (tui("stop"), "stopped_at"),
+        (connection.execute("UPDATE embedding_worker_status SET is_running = false"), "stopped_at"),
+    ):
+        await connection.execute("DELETE FROM embedq_control")
+        await order
+        assert await connection.fetchval(f"SELECT {told} IS NOT NULL FROM embedq_control")
+    await connection.execute("DELETE FROM embedq_control")
+    await queued_articles(connection, 1)
+    code, worker = await run_worker_process(environment(database, stub), "--drain")
+    assert code == 0, worker.text
+    assert await statuses(connection) == {"completed": 1}

@@ -17,7 +17,7 @@ OPERATOR: Mapping[str, str] = {
     "embedding_audit_logs": "SELECT INSERT",
     "performance_metrics": "SELECT",
     "embedq_workers": "SELECT UPDATE",
-    "embedq_control": "SELECT UPDATE",
+    "embedq_control": "SELECT INSERT UPDATE",
     "embedq_providers": "SELECT",
     "embedq_articles": "SELECT",
     "embedq_bulk_operations": "SELECT INSERT UPDATE",

@@ -106,7 +106,7 @@ _WORKER: Mapping[str, str] = {
     "embedding_audit_logs": "SELECT INSERT UPDATE DELETE",
     "performance_metrics": "SELECT INSERT UPDATE DELETE",
     "embedq_workers": "SELECT INSERT UPDATE DELETE",
-    "embedq_control": "SELECT UPDATE",
+    "embedq_control": "SELECT INSERT UPDATE",
     "embedq_providers": "SELECT INSERT UPDATE",
     "embedq_articles": "SELECT INSERT UPDATE DELETE",
     "embedq_live_counts": "SELECT",
