@@ -238,6 +238,7 @@ def advice_here(advice: str, retry: str = "") -> str:
         retry: What to say instead of the retry command.
     """
     here = _COMMANDS.sub(lambda found: _place(found[1]), printable_line(advice))
+    here = here.replace(_START, f"{_START} or {_place('worker')}")
     return _RETRYING.sub(retry, here) if retry else here
 
 
@@ -248,6 +249,7 @@ _PLACES = {
     "reset-stuck": ("Stuck", "stuck.reset_all"),
     "resume": ("Workers", "workers.pause"),
     "start": ("Workers", "workers.stop_all"),
+    "worker": ("Workers", "workers.start"),
     "probe": ("", "app.probe"),
     "check": ("Settings", "settings.check"),
     "verify --repair": ("Settings", "settings.verify"),
@@ -263,6 +265,8 @@ def _place(command: str) -> str:
 
 
 _COMMANDS = re.compile(f"`?embedq-tui ({'|'.join(_PLACES)})`?")
+
+_START = "start one: embedq-worker"
 
 _RETRYING = re.compile(r"embedq-tui retry (--failed( --group \w+)?|[\w-]{36})")
 

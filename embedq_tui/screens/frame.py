@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
-from embedq_tui.live.troubles import troubles, try_now, unavailable
+from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
 from embedq_tui.rendering.keys import key
+from embedq_tui.rendering.lines import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
@@ -114,13 +116,24 @@ def alert(store: Store, width: int) -> Text:
     issues = troubles(store)
     if not issues:
         return Text()
-    more = f"+{len(issues) - 1} more" if len(issues) > 1 else "advice"
-    hint = f"({more}: {key('app.troubles')})"
+    message = Text(f" {printable_line(issues[0].message)}", DOUBTFUL)
+    for hint in _hints(store, issues):
+        if message.cell_len + 2 + cell_len(hint) <= width:
+            break
+    return _with_hint(message, hint, width)
+
+
+def _hints(store: Store, issues: Sequence[Trouble]) -> Iterator[str]:
+    """What to do about the worst problem: the advice itself, and in fewer words."""
+    troubles_key = key("app.troubles")
+    more = f"(+{len(issues) - 1} more: {troubles_key})" if len(issues) > 1 else ""
+    brief = more or f"(advice: {troubles_key})"
     if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
-        hint = f"{key('app.migrate')}: migrate {hint}"
-    elif any(unavailable(store)):
-        hint = f"{try_now()} {hint}"
-    return _with_hint(Text(f" {printable_line(issues[0].message)}", DOUBTFUL), hint, width)
+        yield f"{key('app.migrate')}: migrate {brief}"
+        return
+    if issues[0].advice:
+        yield f"{printable_line(advice_here(issues[0].advice))} {more}".rstrip()
+    yield f"{try_now()} {brief}" if any(unavailable(store)) else brief
 
 
 def _with_hint(message: Text, hint: str, width: int) -> Text:

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from embedq_tui.live.store import Store
+from embedq_tui.rendering.keys import key
 from embedq_tui.screens.frame import alert
 from embedq_worker.insights.health import Code, Health, Issue
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
@@ -42,3 +43,15 @@ def test_a_pause_is_told_with_its_age_of_now_whatever_the_verdict_says() -> None
 def test_a_pause_that_is_over_is_told_no_more_though_the_verdict_is_older() -> None:
     judged = Issue(Code.PAUSED, "paused 2 s ago", "", 2.0, 0, "s")
     assert alert(store(NOBODY, judged), 100).plain == ""
+
+
+def test_what_to_do_is_in_the_line_itself_if_there_is_room() -> None:
+    resume, more = f"({key('show.workers')}), {key('workers.pause')}", key("app.troubles")
+    assert resume in alert(store(PAUSED), 80).plain
+    assert resume not in alert(store(PAUSED), 50).plain
+    assert more in alert(store(PAUSED), 50).plain
+    backlog = Issue(Code.BACKLOG, "too many", "see", 2.0, 1, "tasks")
+    told = alert(store(PAUSED, backlog), 100).plain
+    assert resume in told
+    assert f"+1 more: {more}" in told
+    assert all(len(alert(store(PAUSED, backlog), width).plain) <= width for width in range(60, 120))
