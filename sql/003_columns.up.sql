@@ -1,13 +1,20 @@
--- Our columns: nullable and without default, so that no row is rewritten and other programs need not know them.
+-- Our columns: nullable and without default, so that no row is rewritten and other programs need not know them. They are
+-- there already, with their comment, if the operator restored only these tables from a dump.
 
 ALTER TABLE embedding_tasks
-    ADD COLUMN claim_token bigint,        -- rises with each of our claims; fencing token, with worker_id and claimed_at
-    ADD COLUMN worker_id uuid,            -- the worker that holds, or last held, the claim
-    ADD COLUMN claimed_at timestamptz,    -- equals processed_at while the claim is ours, and only then
-    ADD COLUMN crash_count smallint;      -- claims that ended with the death of their worker
+    ADD COLUMN IF NOT EXISTS claim_token bigint,      -- rises with each of our claims; fencing token, with worker_id and claimed_at
+    ADD COLUMN IF NOT EXISTS worker_id uuid,          -- the worker that holds, or last held, the claim
+    ADD COLUMN IF NOT EXISTS claimed_at timestamptz,  -- equals processed_at while the claim is ours, and only then
+    ADD COLUMN IF NOT EXISTS crash_count smallint;    -- claims that ended with the death of their worker
 
 ALTER TABLE embeddings
-    ADD COLUMN model varchar(255);        -- provider/model of the vector; null for another program's
+    ADD COLUMN IF NOT EXISTS model varchar(255);      -- provider/model of the vector; null for another program's
+
+COMMENT ON COLUMN embedding_tasks.claim_token IS 'made by embedq 003';
+COMMENT ON COLUMN embedding_tasks.worker_id IS 'made by embedq 003';
+COMMENT ON COLUMN embedding_tasks.claimed_at IS 'made by embedq 003';
+COMMENT ON COLUMN embedding_tasks.crash_count IS 'made by embedq 003';
+COMMENT ON COLUMN embeddings.model IS 'made by embedq 003';
 
 -- A subscriber that lacks a column (or, if all tables are published, a table) stops at the first change it receives.
 DO $$

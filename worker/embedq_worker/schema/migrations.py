@@ -69,6 +69,12 @@ async def up(
             await session.connection.execute(_MAKE_TABLE)
         states = await status(session.connection)
         refuse_others(states)
+        if await _is_unrecorded(session.connection, states):
+            raise SchemaError(
+                "embedq's tables are there, but embedq_migrations does not have the rows that say so",
+                "restore them (pg_dump --data-only -t embedq_migrations), or start over: "
+                f"embedq-tui migrate rollback --to {_FIRST_OF_OURS - 1}, then embedq-tui --migrate",
+            )
         pending = {state.version for state in states if state.state == "pending"}
         for migration in files:
             if migration.version in pending and (target is None or migration.version <= target):
@@ -104,8 +110,10 @@ async def rollback(settings: Settings, to: int, report: Report = lambda line: No
         states = await status(session.connection)
         refuse_others([state for state in states if state.state != "changed"])
         await _clear_unfinished(session, states, to)
+        unrecorded = await _is_unrecorded(session.connection, states)
         for state in reversed(states):
-            if state.version > to and state.state != "pending":
+            made = state.state != "pending" or (unrecorded and state.version >= _FIRST_OF_OURS)
+            if state.version > to and made:
                 migration = files[state.version]
                 await session.run(migration.label, migration.down, _ERASE, migration.version)
                 report(f"{migration.label} rolled back")
@@ -162,6 +170,13 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
         began,
     )
     report(f"{migration.label} applied in {time.monotonic() - started:.1f} s")
+
+
+async def _is_unrecorded(connection: Connection, states: Sequence[MigrationState]) -> bool:
+    """Whether embedq's objects came without the record of their migrations (pg_dump --schema-only)."""
+    first = next(state for state in states if state.version == _FIRST_OF_OURS)
+    there: bool = await connection.fetchval("SELECT to_regclass('embedq_control') IS NOT NULL")
+    return there and first.state == "pending"
 
 
 async def _clear_unfinished(session: SchemaSession, states: Sequence[MigrationState], to: int) -> None:

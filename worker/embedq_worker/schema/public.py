@@ -38,7 +38,8 @@ _KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["arti
 _MAY_BE_PARTITIONED = ("embedding_audit_logs", "performance_metrics")
 
 _COLUMNS = """
-SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcategory = 'S' AS text
+SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcategory = 'S' AS text,
+       coalesce(col_description(a.attrelid, a.attnum) LIKE 'made by embedq %', false) AS ours
 FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = y.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
@@ -74,7 +75,7 @@ async def public_problems(connection: Connection) -> list[Problem]:
 
 
 async def names_taken(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
-    """Columns of the operator's tables whose names these migrations would add.
+    """Columns of the operator's tables, not made by embedq, whose names these migrations would add.
 
     Args:
         connection: To the database.
@@ -91,7 +92,10 @@ async def names_taken(connection: Connection, files: Iterable[Migration]) -> lis
             "rename it: embedq adds a column of that name, and a rollback would drop it",
         )
         for column in ours
-        if any(row["name"] == column.name for row in await connection.fetch(_COLUMNS, column.table))
+        if any(
+            row["name"] == column.name and not row["ours"]
+            for row in await connection.fetch(_COLUMNS, column.table)
+        )
     ]
 
 
