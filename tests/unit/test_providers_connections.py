@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
@@ -93,6 +94,22 @@ async def test_a_host_that_accepts_nothing_is_given_up_at_the_deadline(protocol:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         async with opened(protocol, url, request_timeout_ms=150) as provider:
             assert isinstance(await failure(provider), ProviderUnavailable)
+
+
+@both
+async def test_a_host_that_drops_packets_is_not_taken_for_an_overloaded_server(protocol: Protocol) -> None:
+    with socket.socket() as listening, ExitStack() as waiting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(2):  # the backlog is full, so that what comes next is dropped
+            knocking = waiting.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(listening.getsockname())
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with opened(protocol, url, request_timeout_ms=150) as provider:
+            error = await failure(provider)
+    assert isinstance(error, ProviderUnavailable)
+    assert "EMBEDDING_REQUEST_TIMEOUT" not in error.advice
 
 
 @both

@@ -17,6 +17,9 @@ _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 AVOIDED_S = 60.0
 """Seconds for which a way that was silent is the last one to be tried."""
 
+RESOLVED_WITHIN_S = 1.0
+"""Seconds in which a name has to be looked up that has just been looked up."""
+
 _REFUSALS = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 """Failures after which the next host may do; `TimeoutError` is an `OSError`."""
 
@@ -102,8 +105,9 @@ def _only(way: _Way) -> dict[str, Any]:
 async def _addresses(way: _Way) -> list[_Way]:
     """A way for each address of a name that has several."""
     found = []
-    with suppress(OSError):  # a socket directory is no name
-        found = await asyncio.get_running_loop().getaddrinfo(way.host, way.port, type=socket.SOCK_STREAM)
+    with suppress(OSError):  # it is no name but a socket directory, or name servers are silent too
+        async with asyncio.timeout(RESOLVED_WITHIN_S):
+            found = await asyncio.get_running_loop().getaddrinfo(way.host, way.port, type=socket.SOCK_STREAM)
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
     return [_at(way, address) for address in addresses] if len(addresses) > 1 else []
 

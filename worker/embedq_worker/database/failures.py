@@ -124,7 +124,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "set DB_STATEMENT_CACHE=0, or connect to PostgreSQL directly",
     ),
     ((asyncpg.PostgresError,), EmbedqError, "PostgreSQL at {place}: {text}", ""),
-    ((TimeoutError,), Unreachable, "PostgreSQL at {place} did not answer in time", "is it overloaded?"),
+    (
+        (TimeoutError,),
+        Unreachable,
+        "PostgreSQL at {place} did not answer in time",
+        "are host and port right? Is a firewall in between, or the server overloaded?",
+    ),
 )
 
 

@@ -85,6 +85,7 @@ class JsonClient:
         self.setting = setting
         self._base = url.copy_with(username=None, password=None)
         self._timeout_s = timeout_s
+        self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
         self.endpoint = str(self._base.copy_with(query=None, fragment=None)).rstrip("/")
         self.scrub = Scrubber([key or "", *secrets_of(url)])
         headers = {
@@ -100,7 +101,7 @@ class JsonClient:
             self._client = httpx.AsyncClient(
                 headers=headers,
                 auth=httpx.BasicAuth(url.username, url.password) if url.userinfo and not key else None,
-                timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
+                timeout=httpx.Timeout(timeout_s, connect=self._connect_timeout_s),
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
                 follow_redirects=False,
                 verify=verify,
@@ -162,6 +163,12 @@ class JsonClient:
             ):
                 limit = limit if response.is_success else _ERROR_BYTES
                 answer = Answer(response.status_code, response.headers, await _read(response, limit + 1))
+        except httpx.ConnectTimeout:
+            raise ProviderUnavailable(
+                f"{self.endpoint}: no connection within {self._connect_timeout_s:g} s",
+                f"is the server running, and is {self.setting} correct? Is a firewall in between, or do name "
+                "servers not answer?",
+            ) from None
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(
                 f"{self.endpoint} did not answer within {self._timeout_s:g} s",
