@@ -85,7 +85,7 @@ class JsonClient:
         self.setting = setting
         self._base = url.copy_with(username=None, password=None)
         self._timeout_s = timeout_s
-        self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
+        self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s * 0.9)  # it has to come first to be told
         self.endpoint = str(self._base.copy_with(query=None, fragment=None)).rstrip("/")
         self.scrub = Scrubber([key or "", *secrets_of(url)])
         headers = {
