@@ -47,8 +47,8 @@ async def test_articles_and_embeddings_alone_keep_the_models_of_their_vectors(
     async with bench(database, stub) as worker:
         assert await worker.work_off() == {"stored": 2}
     restored = await empty_database.connect()
-    if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector')"):
-        await restored.execute("CREATE EXTENSION vector")
+    for row in await connection.fetch("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"):
+        await restored.execute(f"CREATE EXTENSION {row['extname']}")
     copy(database, empty_database, "-t", "articles", "-t", "embeddings", "-t", "embedding_tasks")
     await migrations.up(empty_database.settings)
     models = "SELECT DISTINCT model FROM embeddings"

@@ -170,6 +170,13 @@ async def test_a_newer_schema_is_refused(database: Database, connection: Connect
             "invalid",
             "embedq_audit_time_idx",
         ),
+        ("ALTER SCHEMA public RENAME TO moved; SET search_path = moved", "unsuitable", "moved"),
+        (
+            """SELECT embedq_article_trigger_install(3);
+               ALTER TABLE articles DISABLE TRIGGER embedq_article_insert""",
+            "disabled",
+            "embedq_article_insert",
+        ),
     ],
 )
 async def test_damage_is_found(connection: Connection, damage: str, code: str, named: str) -> None:

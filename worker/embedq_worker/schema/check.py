@@ -123,6 +123,45 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
     ]
 
 
+# Our functions keep the names of the schemas they search.
+_ASTRAY = """
+SELECT p.pronamespace::regnamespace::text AS home, min(substr(s.setting, 13)) AS path
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace CROSS JOIN unnest(p.proconfig) AS s(setting)
+WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid) AND s.setting LIKE 'search_path=%'
+  AND n.nspname <> ALL (regexp_split_to_array(
+      replace(replace(substr(s.setting, 13), '"', ''), '$user', pg_get_userbyid(p.proowner)), ' *, *'))
+GROUP BY 1"""
+
+_ASLEEP = """
+SELECT tgname FROM pg_trigger
+WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq\\\\_article\\\\_%'
+  AND tgenabled NOT IN ('O', 'A')
+ORDER BY tgname"""
+
+
+async def idle_objects(connection: Connection) -> list[Problem]:
+    """Objects that are there and do not work: in a renamed schema, or switched off for a bulk load.
+
+    Args:
+        connection: To the database.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    problems = [
+        Problem(
+            "unsuitable",
+            f"embedq's functions are in the schema {row['home']}, but search {row['path']}: was it renamed?",
+            "rename it back, or tell them the new name: docs/emergency.md has the statement",
+        )
+        for row in await connection.fetch(_ASTRAY)
+    ]
+    for row in await connection.fetch(_ASLEEP):
+        enable = f"ALTER TABLE articles ENABLE TRIGGER {row['tgname']}; then: embedq-tui backfill"
+        problems.append(Problem("disabled", f"the trigger {row['tgname']} of articles is disabled", enable))
+    return problems
+
+
 def _problem(what: SchemaObject, fault: str, files: Iterable[Migration]) -> Problem:
     name = f"{what.kind} {what.name}" + (f" of {what.table}" if what.table else "")
     if fault == "disabled":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError, UsageError
-from embedq_worker.schema.check import Problem, missing_objects
+from embedq_worker.schema.check import Problem, idle_objects, missing_objects
 from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
 from embedq_worker.schema.public import names_taken, public_problems
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
@@ -135,6 +135,7 @@ async def verify(connection: Connection) -> list[Problem]:
     files = [migration for migration in load_migrations() if migration.version in applied]
     problems += await public_problems(connection)
     problems += await missing_objects(connection, files)
+    problems += await idle_objects(connection)
     return problems
 
 
