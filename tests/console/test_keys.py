@@ -74,14 +74,14 @@ async def test_texts_name_a_key_of_ones_own(database: Database, connection: Conn
     keymap = {"show.workers": "f5", "workers.stop_all": "f7,f9", "app.troubles": "f2", "tasks.filter": "f3"}
     app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-        await until_text(pilot, "advice: f2")
+        await until_text(pilot, "Workers (f5), f7")
         assert "f5 Workers" in shown(pilot)
         await pilot.press("f2")
-        await until_text(pilot, "Workers (f5), f7")
+        await until_text(pilot, "Measured")
         await pilot.press("escape", "2")
         await until_text(pilot, "f3 filter  tab status")
     async with console(database.settings, (120, 40)) as pilot:
-        await until_text(pilot, "advice: !")
+        await until_text(pilot, "Workers (5), S")
 
 
 async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp_path: Path) -> None:
