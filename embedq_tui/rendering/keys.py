@@ -22,6 +22,7 @@ DEFAULTS = {
     "detail.next": "tab",
     "failures.next": "]",
     "failures.retry": "r",
+    "failures.sort": "s",
     "failures.span": "t",
     "log.last": "G",
     "screen.freeze": "f",

@@ -71,6 +71,30 @@ async def until_cursor(screen: FailuresScreen, group: str) -> None:
     await until(lambda: screen.table.current == group and view.border_title == group, within_s=WITHIN_S)
 
 
+async def test_what_fails_now_is_found_beneath_larger_groups_by_one_key(
+    database: Database, connection: Connection
+) -> None:
+    large, small = await fail(connection, "old {} words", 30), await fail(connection, "new words", 2)
+    undated = await fail(connection, "by hand", 3)
+    await connection.execute("UPDATE embedding_tasks SET completed_at = NULL WHERE error_message = 'by hand'")
+    await connection.execute(
+        "UPDATE embedding_tasks SET completed_at = completed_at - interval '1 day' "
+        "WHERE error_message LIKE 'old%'"
+    )
+    async with console(database.settings) as pilot:
+        screen = await failures_screen(pilot, 3)
+        assert screen.table.keys == (large, undated, small)
+        await pilot.press("s")
+        await until(lambda: screen.table.keys == (small, large, undated), within_s=WITHIN_S)
+        newest = await fail(connection, "words of today", 1)
+        await connection.execute(
+            "UPDATE embedding_tasks SET completed_at = now() WHERE error_message = 'words of today'"
+        )
+        await until(lambda: screen.table.keys == (newest, small, large, undated), within_s=WITHIN_S)
+        await pilot.press("s")
+        await until(lambda: screen.table.keys == (large, undated, small, newest), within_s=WITHIN_S)
+
+
 async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
     database: Database, connection: Connection
 ) -> None:

@@ -31,15 +31,18 @@ NEWEST = 10
 
 @dataclass(frozen=True)
 class Groups(Question[Failures]):
-    """A page of groups, largest first."""
+    """A page of groups, largest first, or those that failed last."""
 
     pause_s: ClassVar[float] = 1.0
 
     after: GroupCursor | None = None
+    latest: bool = False
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
         """Ask it once."""
-        return await failures(connection, limit=PAGE, after=self.after, longest=LONGEST + 1)
+        return await failures(
+            connection, limit=PAGE, after=self.after, latest=self.latest, longest=LONGEST + 1
+        )
 
 
 class InGroup(NamedTuple):

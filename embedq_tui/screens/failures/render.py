@@ -68,20 +68,25 @@ def share_bar(share: float, *, ascii_only: bool) -> str:
     return f"{full * blocks}{hollow * (BAR - blocks)} {percentage(share):>4}"
 
 
-def head(found: Failures, page: int) -> Text:
+def head(found: Failures, page: int, latest: bool) -> Text:
     """All failures in one sentence.
 
     Args:
         found: The page shown.
         page: Its number, counted from 1.
+        latest: Whether it shows the groups that failed last.
     """
     if not found.failed and not found.groups:
         return Text("No failed tasks.", f"{HEAD} {GOOD}")
     failed = (count(found.failed, "failed task"), f"{HEAD} {BAD}")
     groups = f"{count(len(found.groups), 'group')} by error"
+    order = (f", {'latest' if latest else 'largest'} first ({key('failures.sort')}: change)", QUIET)
+    if latest:
+        return Text.assemble(failed, f", {groups}", order)
     if page == 1 and found.next is None:
-        return Text.assemble(failed, f" in {groups}")
-    return Text.assemble(failed, f", {groups} on page {page}{next_page('failures') if found.next else ''}")
+        return Text.assemble(failed, f" in {groups}", order)
+    turn = next_page("failures") if found.next else ""
+    return Text.assemble(failed, f", {groups} on page {page}{turn}", order)
 
 
 def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[FailureGroup]:

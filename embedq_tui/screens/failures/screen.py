@@ -63,6 +63,9 @@ class FailuresScreen(TaskTableScreen):
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll the details down"),
         Binding("K", "scroll_detail(-3)", show=False, id="failures.up", tooltip="Scroll the details up"),
         Binding("t", "span", "Trend", id="failures.span", tooltip="Trend over the last hour, day or week"),
+        Binding(
+            "s", "sort", "Sort", show=False, id="failures.sort", tooltip="Sort by size or by the last failure"
+        ),
         *page_keys("failures"),
         Binding("y", "copy", "Copy", show=False, id="failures.copy", tooltip="Copy the error"),
         Binding(
@@ -76,6 +79,7 @@ class FailuresScreen(TaskTableScreen):
     def __init__(self) -> None:
         super().__init__()
         self._view: View[None, GroupCursor] = View(None)
+        self._latest = False
         self._land: int | None = None
         self._found: Failures | None = None
         self._shown: Groups | None = None
@@ -114,7 +118,7 @@ class FailuresScreen(TaskTableScreen):
 
     @property
     def _page(self) -> Groups:
-        return Groups(self._view.starts[-1])
+        return Groups(self._view.starts[-1], self._latest)
 
     @property
     def _drawn(self) -> tuple[str, ...]:
@@ -188,7 +192,8 @@ class FailuresScreen(TaskTableScreen):
         if self._error is not None:
             text = Text(printable_line(self._error.line), BAD)
         else:
-            text = self.unknown("Loading ...") if found is None else head(found, self._view.page)
+            latest = self._shown is not None and self._shown.latest
+            text = self.unknown("Loading ...") if found is None else head(found, self._view.page, latest)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
@@ -240,6 +245,11 @@ class FailuresScreen(TaskTableScreen):
     def _go(self, view: View[None, GroupCursor], land: int = 0) -> None:
         self._view, self._land = view, land
         self.ask_again()
+
+    def action_sort(self) -> None:
+        """Sort by size, or by the time of the last failure."""
+        self._latest = not self._latest
+        self._go(self._view.first())
 
     def action_page(self, by: int) -> None:
         """Turn the page; 0 goes to the first page."""

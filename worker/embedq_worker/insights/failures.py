@@ -21,6 +21,9 @@ from embedq_worker.queue.selection import PLAN
 COUNTED_OF_BAR = 2_000
 """Tasks counted for one bar of a trend; a bar with more is cut off there."""
 
+LATEST_OF = 1_000
+"""Newest failures, and largest groups, among which to look for the groups that failed last."""
+
 FOLDERS_OF = 200
 """Newest tasks of a group whose folders are counted, at 25 µs each: most of it for the fingerprint."""
 _FOLDERS = 3
@@ -102,8 +105,8 @@ class Failures(NamedTuple):
     Attributes:
         at: The database's time.
         failed: Exact number of failed tasks.
-        groups: A page of groups, largest first.
-        next: Position of the next page; None on the last one.
+        groups: A page of groups, largest first, or those that failed last.
+        next: Position of the next page; None on the last one, and for those that failed last.
     """
 
     at: datetime
@@ -117,6 +120,7 @@ async def failures(
     *,
     limit: int = 20,
     after: GroupCursor | None = None,
+    latest: bool = False,
     samples: int = 1,
     folders: bool = False,
     longest: int = WHOLE,
@@ -131,6 +135,7 @@ async def failures(
         limit: Maximum number of groups.
         after: `Failures.next` of the previous page. A group that grows past it meanwhile is missed, one that
             shrinks past it comes again.
+        latest: The groups that failed last instead of the largest.
         samples: Tasks to return per group, at least 1.
         folders: Count in which folders they are.
         longest: Maximum characters of an error.
@@ -138,7 +143,10 @@ async def failures(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
         total = await connection.fetchrow(_TOTAL)
-        rows = await connection.fetch(_GROUPS, limit + 1, *(after or _FIRST))
+        if latest:
+            rows = await connection.fetch(_LATEST, limit, LATEST_OF)
+        else:
+            rows = await connection.fetch(_GROUPS, limit + 1, *(after or _FIRST))
         assert total is not None
         shown = [row["fingerprint"] for row in rows[:limit]]
         tasks = await connection.fetch(_SAMPLES, shown, samples, longest)
@@ -191,6 +199,44 @@ SELECT b.fingerprint, b.n,
           AND t.completed_at IS NOT NULL
         ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
 FROM biggest b ORDER BY b.n DESC, b.fingerprint DESC
+"""
+
+# The groups of the newest failures; and the largest ones, because the newest may all be of one cancellation.
+_LATEST = """
+WITH moved AS (
+    SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
+    WHERE fingerprint IS NOT NULL GROUP BY fingerprint
+), near AS (
+    SELECT embedq_fingerprint(t.error_message) AS fingerprint
+    FROM (SELECT error_message FROM embedding_tasks
+          WHERE status = 'failed' AND completed_at IS NOT NULL
+          ORDER BY completed_at DESC, id DESC LIMIT $2::int) AS t
+    UNION
+    (SELECT fingerprint FROM embedq_failure_counts ORDER BY n DESC, fingerprint DESC LIMIT $2::int)
+    UNION
+    SELECT fingerprint FROM moved
+), timed AS (
+    SELECT n.fingerprint, (
+               SELECT t.completed_at FROM embedding_tasks t
+               WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = n.fingerprint
+                 AND t.completed_at IS NOT NULL
+               ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
+    FROM near n
+), latest AS (
+    SELECT fingerprint, last_seen FROM timed
+    ORDER BY last_seen DESC NULLS LAST, fingerprint DESC LIMIT $1::int
+), sized AS (
+    SELECT l.fingerprint, l.last_seen, (coalesce(
+               (SELECT c.n FROM embedq_failure_counts c WHERE c.fingerprint = l.fingerprint), 0)
+           + coalesce(m.delta, 0))::bigint AS n
+    FROM latest l LEFT JOIN moved m ON m.fingerprint = l.fingerprint
+)
+SELECT s.fingerprint, s.n, s.last_seen,
+       (SELECT t.completed_at FROM embedding_tasks t
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = s.fingerprint
+          AND t.completed_at IS NOT NULL
+        ORDER BY t.completed_at LIMIT 1) AS first_seen
+FROM sized s WHERE s.n > 0 ORDER BY s.last_seen DESC NULLS LAST, s.fingerprint DESC
 """
 
 _SAMPLES = """
