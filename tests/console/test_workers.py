@@ -41,11 +41,11 @@ async def test_workers_are_paused_and_go_on(database: Database) -> None:
         await pilot.press("p")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_shown(pilot, lambda text: OPERATOR in text and "(advice: !)" in text)
+        await until_shown(pilot, lambda text: OPERATOR in text and "Workers (5), p" in text)
         await pilot.press("p")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_shown(pilot, lambda text: "(advice: !)" not in text)
+        await until_shown(pilot, lambda text: "Workers (5), p" not in text)
 
 
 async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
