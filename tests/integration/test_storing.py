@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.support.blocking import until_any_blocked
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -48,6 +49,26 @@ async def test_tasks_behind_one_that_waits_for_a_lock_are_stored(
         assert sorted(await attempts(connection)) == [0, 1, 1, 1]
         assert await worker.work_off() == {"stored": 1}
     await other.close()
+
+
+async def test_a_save_does_not_wait_long_for_a_completion_that_waits_for_a_lock(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    program, author = await database.connect(), await database.connect()
+    await author.execute("SET lock_timeout = '1s'")
+    async with bench(database, stub, patience_s=60) as worker, asyncio.timeout(30):
+        tasks = await worker.pipeline.claim(3)
+        async with program.transaction():
+            await program.execute(
+                """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+                   VALUES ($1, 'x', 0, 'x')""",
+                tasks[0].article_id,
+            )
+            run = asyncio.create_task(worker.pipeline.run(tasks))
+            await until_any_blocked(connection)
+            await author.execute("UPDATE articles SET content = content || ' more'")
+        assert (await run).outcomes == {"changed": 3}
 
 
 @pytest.mark.parametrize("table", ["embeddings", "articles", "embedq_articles"])

@@ -6,9 +6,12 @@ import asyncio
 
 from tests.support.databases import Connection
 
+# The lock of a transaction is of no database, but its session has others. Not by pg_stat_activity, which
+# stays the same for a whole transaction.
 _ANY = """
-SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+SELECT EXISTS (SELECT FROM pg_locks w JOIN pg_locks o ON o.pid = w.pid
+               WHERE NOT w.granted
+               AND o.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
 
 

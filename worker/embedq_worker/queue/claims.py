@@ -233,7 +233,7 @@ async def complete(
     storage: VectorStorage,
     completions: Sequence[Completion],
     *,
-    lock_s: float = 3.0,
+    lock_s: float = 0.3,
 ) -> dict[UUID, str]:
     """Store the embeddings of tasks and complete them, all in one transaction.
 

@@ -35,8 +35,9 @@ REFUSED = Backoff(0.1, 5.0)
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
-_LOCK_S = 3.0
-"""Seconds that a completion waits for a lock before another one has its turn."""
+_LOCK_S = 0.3
+"""Seconds that a completion waits for a lock. It has locked its articles, whose saves wait with it; and it
+gives up before deadlock_timeout, so that a program that saves one of them is never a deadlock's victim."""
 
 
 @dataclass(eq=False, slots=True)
