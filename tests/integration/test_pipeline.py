@@ -157,6 +157,21 @@ async def test_an_article_that_takes_too_long_to_split_fails_alone(
     assert await connection.fetchval("SELECT array_agg(DISTINCT article_id) FROM embeddings") == articles[1:]
 
 
+async def test_a_system_without_threads_costs_nobody_an_attempt(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["Many words. " * 1000]))
+    async with bench(database, stub) as it:
+        with monkeypatch.context() as no_threads:
+
+            def start(thread: threading.Thread) -> None:
+                raise RuntimeError("can't start new thread")
+
+            no_threads.setattr(threading.Thread, "start", start)
+            assert await it.work() == {"stored": 1}
+    assert await wrong_articles(connection) == []
+
+
 async def test_who_is_frozen_while_splitting_an_article_charges_nobody(
     database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -346,5 +346,7 @@ async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> l
     wanted.set()
     try:
         return await asyncio.to_thread(plan_tasks, tasks, size, overlap, wanted.is_set)
+    except (RuntimeError, OSError):  # the system has no thread or no file left, for which no task is to blame
+        return plan_tasks(tasks, size, overlap)
     finally:
         wanted.clear()  # a thread cannot be cancelled, and the worker could not end before it
