@@ -122,4 +122,7 @@ def _run(console: Console) -> int:
 
 async def _shown(console: Console) -> int:
     async with beside(swept()):
-        return await console.run_async() or 0
+        code = await console.run_async() or 0
+    if console.bug is not None:
+        raise console.bug
+    return code

@@ -110,6 +110,15 @@ class Console(App[int]):
         if event.size == self.size:  # Textual then redraws nothing
             self.refresh()
 
+    def _fatal_error(self) -> None:
+        """Close, without the traceback that Textual would print: it shows local variables."""
+        self._close_messages_no_wait()
+
+    @property
+    def bug(self) -> Exception | None:
+        """What ended it, if that was an error."""
+        return self._exception
+
     async def on_unmount(self) -> None:
         """Let a worker that was not deliberately left running finish its tasks and exit by itself."""
         await self.desk.close()

@@ -57,6 +57,36 @@ async def test_it_shows_what_anybody_commits_obeys_keys_and_leaves_the_terminal_
         assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
 
 
+BROKEN = """
+import sys
+from embedq_tui import cli
+from embedq_tui.screens.failures.screen import FailuresScreen
+
+def body(self):
+    password = "swordfish"
+    raise RuntimeError("a bug")
+
+FailuresScreen.body = body
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--debug",)])
+async def test_a_bug_ends_it_in_two_lines_or_with_a_traceback_and_tells_no_local_variable(
+    database: Database, arguments: tuple[str, ...]
+) -> None:
+    environment = {"DATABASE_URL": database.url, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    async with terminal(["-c", BROKEN, *arguments], environment) as program:
+        await program.until(lambda text: "live" in text and "pending" in text, within_s=30)
+        program.type("4")
+        code = await program.ended()
+        assert program.modes() == (True, True)
+        told = program.received[program.received.rindex(ALTERNATE_OFF) :].decode()
+        assert "RuntimeError: a bug" in told
+        assert "swordfish" not in told
+        assert (code, "Traceback" in told) == ((1, True) if arguments else (70, False))
+
+
 async def test_the_alternate_screen_is_left_blank(database: Database) -> None:
     async with opened(database) as program:
         program.resize(120, 40)
