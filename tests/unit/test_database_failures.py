@@ -18,6 +18,14 @@ def test_the_inner_state_of_the_driver_is_kept_from_the_operator() -> None:
     assert "state 12" not in str(told)
 
 
+def test_a_replica_that_cancels_a_statement_did_not_answer() -> None:
+    """Exit code 1 of `health` would mean that the queue is not served."""
+    error = asyncpg.SerializationError("canceling statement due to conflict with recovery")
+    told = explained(error, load_settings())
+    assert isinstance(told, Unreachable)
+    assert told.advice
+
+
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])
 async def test_a_conflict_is_retried_however_often_a_sick_database_refused_the_call_before(
     conflict: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -96,6 +96,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "another session holds a lock (pg_stat_activity shows it); try again",
     ),
     (
+        (asyncpg.SerializationError,),  # not from our own transactions: they are read committed
+        Unreachable,
+        "PostgreSQL at {place}: {text}",
+        "try again, or ask the primary; a replica with hot_standby_feedback = on cancels less",
+    ),
+    (
         (
             asyncpg.TooManyConnectionsError,
             asyncpg.CannotConnectNowError,
