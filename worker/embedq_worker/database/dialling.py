@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
@@ -13,21 +13,19 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+_Try: TypeAlias = "asyncio.Task[_Connection]"
 
-AVOIDED_S = 60.0
-"""Seconds for which a way that was silent is the last one to be tried."""
+HEAD_START_S = 1.0
+"""Seconds of silence after which the next host or address is tried, too."""
 
 RESOLVED_WITHIN_S = 1.0
 """Seconds in which a name has to be looked up that has just been looked up."""
 
 _REFUSALS = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
-"""Failures after which the next host may do; `TimeoutError` is an `OSError`."""
-
-_silent: dict[_Way, float] = {}
-"""When a way was last found silent."""
+"""Failures after which another host may do; `TimeoutError` is an `OSError`."""
 
 
-class _Way(NamedTuple):
+class _Host(NamedTuple):
     """A host of a URL, or of a list of hosts.
 
     Attributes:
@@ -40,49 +38,84 @@ class _Way(NamedTuple):
     port: int | None
     url: str
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For `asyncpg.connect`."""
+        return {"dsn": self.url} if self.url else {"host": self.host}
+
+    def at(self, address: str) -> _Host:
+        """The same host by one of its addresses."""
+        if not self.url:
+            return self._replace(host=address)
+        parts = urlsplit(self.url)
+        userinfo, at, _ = parts.netloc.rpartition("@")
+        written = f"[{address}]" if ":" in address else address
+        netloc = f"{userinfo}{at}{written}{f':{self.port}' if self.port else ''}"
+        return _Host(address, self.port, parts._replace(netloc=netloc).geturl())
+
 
 async def dial(dsn: str | None = None, **arguments: Any) -> _Connection:
-    """Connect like `asyncpg.connect`, but with its timeout for each host and each address, as libpq does.
+    """Connect like `asyncpg.connect`, without letting a silent host or address hide the others.
 
-    asyncpg has one for all of them: it would spend that on the first one if that is switched off, each time.
+    asyncpg tries hosts one after the other, and asyncio the addresses of a name, with one timeout for all,
+    which a first one that is switched off uses up each time. Here each has the whole timeout, and a head
+    start on the next.
 
     Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: What became of the last host.
+        asyncpg.PostgresError, OSError, TimeoutError: What became of the last host, or of one that did answer.
     """
     arguments |= {} if dsn is None else {"dsn": dsn}
     hosts = list(_hosts(arguments))
-    refusal: Exception | None = None
-    tried: set[_Way] = set()
-    while way := await _best(hosts, tried):
-        tried.add(way)
-        try:
-            connection: _Connection = await asyncpg.connect(**(arguments | _only(way)))
-        except _REFUSALS as error:
-            if isinstance(error, TimeoutError):
-                # asyncio tries the addresses of a name in turn, and so did not get beyond the first.
-                _silent.update(dict.fromkeys((way, *(await _addresses(way))[:1]), monotonic()))
-            if way in hosts:  # an address alone may lack what TLS needs of the name
-                refusal = error
-        else:
-            _silent.pop(way, None)
-            return connection
-    if refusal is not None:
-        raise refusal
-    found: _Connection = await asyncpg.connect(**arguments)
-    return found
+    if not hosts:
+        return await asyncpg.connect(**arguments)
+    tries: list[_Try] = []
+    found: _Connection | None = None
+    try:
+        async for host in _ways(hosts, tries):
+            tries.append(asyncio.create_task(asyncpg.connect(**(arguments | host.arguments))))
+            if found := await _answer(tries, HEAD_START_S):
+                return found
+        # The last host, not an address of one: that may lack what TLS needs of the name.
+        found = await _answer(tries, None) or tries[len(hosts) - 1].result()
+        return found
+    finally:
+        for each in tries:
+            each.cancel()
+        for result in await asyncio.gather(*tries, return_exceptions=True):
+            if isinstance(result, asyncpg.Connection) and result is not found:
+                result.terminate()
 
 
-async def _best(hosts: Sequence[_Way], tried: set[_Way]) -> _Way | None:
-    """The way to try next: those that were silent lately are the last."""
-    ways = [way for host in hosts for way in (host, *(await _addresses(host) if _avoided(host) else ()))]
-    return min((way for way in ways if way not in tried), key=_avoided, default=None)
+async def _ways(hosts: Sequence[_Host], tries: Sequence[_Try]) -> AsyncIterator[_Host]:
+    """All hosts; then, by address, those that are still silent."""
+    for host in hosts:
+        yield host
+    for host, tried in zip(hosts, tuple(tries), strict=True):
+        # asyncio did not get beyond the first address, unless that refused.
+        for address in () if tried.done() else (await _addresses(host))[1:]:
+            yield host.at(address)
 
 
-def _avoided(way: _Way) -> bool:
-    return monotonic() - _silent.get(way, -AVOIDED_S) < AVOIDED_S
+async def _answer(tries: Iterable[_Try], within_s: float | None) -> _Connection | None:
+    """The connection of the first that succeeds; None if none does in time, or all are refused.
+
+    Raises:
+        asyncpg.PostgresError: A database answered; another host of it would say the same.
+    """
+    began = monotonic()
+    waiting = {each for each in tries if not each.done()}  # those that are done were refused
+    while waiting:
+        left_s = None if within_s is None else max(began + within_s - monotonic(), 0.0)
+        done, waiting = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            return None
+        for each in done:
+            if not isinstance(each.exception(), _REFUSALS):
+                return each.result()
+    return None
 
 
-def _hosts(arguments: Mapping[str, Any]) -> Iterator[_Way]:
+def _hosts(arguments: Mapping[str, Any]) -> Iterator[_Host]:
     """The hosts, if they are in the URL or a list; asyncpg knows where else they may be."""
     if url := arguments.get("dsn"):
         parts = urlsplit(url)
@@ -92,31 +125,17 @@ def _hosts(arguments: Mapping[str, Any]) -> Iterator[_Way]:
         if hosts and "host" not in query and query.get("target_session_attrs") != ["prefer-standby"]:
             for host in hosts.split(","):
                 alone = parts._replace(netloc=f"{userinfo}{at}{host}")
-                yield _Way(alone.hostname or "", alone.port, alone.geturl())
+                yield _Host(alone.hostname or "", alone.port, alone.geturl())
     elif host := arguments.get("host"):
         for name in [host] if isinstance(host, str) else host:
-            yield _Way(name, arguments.get("port"), "")
+            yield _Host(name, arguments.get("port"), "")
 
 
-def _only(way: _Way) -> dict[str, Any]:
-    return {"dsn": way.url} if way.url else {"host": way.host}
-
-
-async def _addresses(way: _Way) -> list[_Way]:
-    """A way for each address of a name that has several."""
+async def _addresses(host: _Host) -> list[str]:
     found = []
     with suppress(OSError):  # it is no name but a socket directory, or name servers are silent too
         async with asyncio.timeout(RESOLVED_WITHIN_S):
-            found = await asyncio.get_running_loop().getaddrinfo(way.host, way.port, type=socket.SOCK_STREAM)
-    addresses = dict.fromkeys(str(address[0]) for *_, address in found)
-    return [_at(way, address) for address in addresses] if len(addresses) > 1 else []
-
-
-def _at(way: _Way, address: str) -> _Way:
-    if not way.url:
-        return way._replace(host=address)
-    parts = urlsplit(way.url)
-    userinfo, at, _ = parts.netloc.rpartition("@")
-    written = f"[{address}]" if ":" in address else address
-    netloc = f"{userinfo}{at}{written}{f':{way.port}' if way.port else ''}"
-    return _Way(address, way.port, parts._replace(netloc=netloc).geturl())
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host.host, host.port, type=socket.SOCK_STREAM
+            )
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
