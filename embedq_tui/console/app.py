@@ -116,8 +116,8 @@ class Console(App[int]):
 
     @property
     def bug(self) -> Exception | None:
-        """What ended it, if that was an error."""
-        return self._exception
+        """The bug that ended it, if any; an error while it closes is none: a screen may be half built."""
+        return None if self._exit else self._exception
 
     async def on_unmount(self) -> None:
         """Let a worker that was not deliberately left running finish its tasks and exit by itself."""
