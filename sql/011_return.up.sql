@@ -127,6 +127,9 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(1701667442, -4) THEN
         RETURN;
     END IF;
+    -- The server's clock was set back: who is alive sends a heartbeat soon, who is dead must not seem alive for hours.
+    UPDATE embedq_workers w SET heartbeat_at = v_now
+    WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at > clock_timestamp();
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
     PERFORM embedq_make_due(p_limit);

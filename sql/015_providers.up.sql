@@ -99,6 +99,9 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     v_probe boolean;
 BEGIN
+    -- The server's clock was set back: nobody should wait until it gets there again.
+    UPDATE embedq_providers p SET retry_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE p.key = p_key AND p.updated_at > clock_timestamp();
     UPDATE embedq_providers p SET retry_at = clock_timestamp() + p_lease_ms * interval '1 millisecond'
     WHERE p.key = p_key AND p.state = 'open' AND p.retry_at <= clock_timestamp();
     v_probe := FOUND;

@@ -109,6 +109,18 @@ async def test_a_rate_limit_cools_for_as_long_as_the_provider_says(world: World)
     assert len(await world.claim(scope)) == 1
 
 
+@pytest.mark.parametrize("error", [DOWN, ProviderRateLimited("slow down", retry_after=30)])
+async def test_a_clock_that_is_set_back_by_hours_holds_up_nobody(world: World, error: ProviderError) -> None:
+    await fail(world, error, times=5)
+    await world.psql.execute(
+        """UPDATE embedq_providers SET retry_at = retry_at + interval '5 hours',
+               updated_at = updated_at + interval '5 hours'"""
+    )
+    seen = await asyncio.gather(*(look(world) for _ in range(8)))
+    assert sum(held.probe for held in seen if held) == (error is DOWN)
+    assert all(held is None for held in seen) == (error is not DOWN)
+
+
 async def test_without_a_word_from_the_provider_patience_grows_with_each_round_not_with_each_answer(
     world: World,
 ) -> None:

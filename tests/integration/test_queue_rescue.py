@@ -50,6 +50,13 @@ async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world
     assert await world.rescue() == []
 
 
+async def test_after_a_clock_is_set_back_the_dead_do_not_seem_alive_for_hours(world: World) -> None:
+    await held_by_the_dead(world)
+    await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() + interval '5 hours'")
+    assert await world.rescue() == []
+    assert await world.psql.fetchval("SELECT heartbeat_at <= clock_timestamp() FROM embedq_workers")
+
+
 async def test_tasks_of_a_living_worker_stay_with_it(world: World) -> None:
     await world.tasks(await world.articles(2))
     scope = await world.worker()
