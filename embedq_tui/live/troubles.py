@@ -9,7 +9,7 @@ from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import breaker_reason
 from embedq_worker.database.listener import Hearing
-from embedq_worker.insights.health import Code, orders
+from embedq_worker.insights.health import Code, backlog, orders
 from embedq_worker.text import age
 
 _CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
@@ -34,10 +34,12 @@ def troubles(store: Store) -> list[Trouble]:
     known = {
         Code.STOPPED,
         Code.PAUSED,
+        Code.BACKLOG,
         *([Code.PROVIDER_OPEN, Code.PROVIDER_COOLING] if held else []),
     }  # shown from live data instead
     found = ordered + held
     found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
+    found += _backlog(store)
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"
@@ -74,6 +76,15 @@ def _ordered(store: Store) -> Iterator[Trouble]:
     now = store.now()
     if store.overview is not None and now is not None:
         for issue in orders(store.overview.control, now):
+            yield Trouble(issue.message, issue.advice)
+
+
+def _backlog(store: Store) -> Iterator[Trouble]:
+    """More pending tasks than health allows."""
+    measures = store.health.measures if store.health else ()
+    most = next((measure.threshold for measure in measures if measure.name == "pending"), None)
+    if store.overview is not None and most is not None:
+        for issue in backlog(store.overview.queue.counts.pending, round(most), halted=bool(idle(store))):
             yield Trouble(issue.message, issue.advice)
 
 

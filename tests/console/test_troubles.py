@@ -11,6 +11,7 @@ from embedq_tui.live.questions import Answer
 from embedq_tui.live.store import Look, Store
 from embedq_tui.live.troubles import idle, troubles
 from embedq_tui.rendering.lines import drain_s
+from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.overview import Overview, ProviderRow
 from embedq_worker.insights.pace import Rates
 from tests.console.canned_world import COUNTS, overview, provider, workers
@@ -37,6 +38,15 @@ def test_only_a_provider_in_use_keeps_the_workers_from_claiming(state: str) -> N
     assert len(troubles(store(seen(held, former)))) == 1
     assert not idle(store(seen(former)))
     assert not troubles(store(seen(provider(), former)))
+
+
+def test_a_backlog_is_as_large_as_the_figure_below_says_and_gone_with_it() -> None:
+    kept = store(seen())
+    pending = kept.overview.queue.counts.pending if kept.overview else 0
+    for most, told in ((pending - 1, True), (pending, False)):
+        judged = Measure("pending", 3 * pending, most, "tasks")
+        kept.health = Health(datetime.now(UTC), True, (), (judged,))
+        assert any(f"{pending:,}" in trouble.message for trouble in troubles(kept)) is told
 
 
 @pytest.mark.parametrize(

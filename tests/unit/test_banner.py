@@ -50,8 +50,8 @@ def test_what_to_do_is_in_the_line_itself_if_there_is_room() -> None:
     assert resume in alert(store(PAUSED), 80).plain
     assert resume not in alert(store(PAUSED), 50).plain
     assert more in alert(store(PAUSED), 50).plain
-    backlog = Issue(Code.BACKLOG, "too many", "see", 2.0, 1, "tasks")
-    told = alert(store(PAUSED, backlog), 100).plain
+    stuck = Issue(Code.STUCK, "too many", "see", 2.0, 1, "tasks")
+    told = alert(store(PAUSED, stuck), 100).plain
     assert resume in told
     assert f"+1 more: {more}" in told
-    assert all(len(alert(store(PAUSED, backlog), width).plain) <= width for width in range(60, 120))
+    assert all(len(alert(store(PAUSED, stuck), width).plain) <= width for width in range(60, 120))

@@ -157,6 +157,27 @@ def orders(control: Control, at: datetime) -> Iterator[Issue]:
             )
 
 
+def backlog(pending: int, most: int, *, halted: bool) -> Iterator[Issue]:
+    """An issue for more pending tasks than are acceptable.
+
+    Args:
+        pending: Their number.
+        most: How many are acceptable.
+        halted: Whether they wait for a known reason, which another worker would not change.
+    """
+    if pending > most:
+        yield Issue(
+            Code.BACKLOG,
+            f"{_tasks(pending)} pending, {most:,} allowed",
+            "see what keeps the workers from claiming"
+            if halted
+            else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
+            pending,
+            most,
+            "tasks",
+        )
+
+
 async def _schema(connection: Connection) -> list[Issue]:
     try:
         await require_current(connection)
@@ -262,18 +283,8 @@ class _Findings:
     # -- pending and held tasks
 
     def _queue(self) -> Iterator[Issue]:
-        pending, most = self.seen.queue.counts.pending, self.settings.health_backlog
-        if pending > most:
-            yield Issue(
-                Code.BACKLOG,
-                f"{_tasks(pending)} pending, {most:,} allowed",
-                "see what keeps the workers from claiming"
-                if self._halted()
-                else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
-                pending,
-                most,
-                "tasks",
-            )
+        pending = self.seen.queue.counts.pending
+        yield from backlog(pending, self.settings.health_backlog, halted=self._halted())
         waits_s, longest = self._waits_s(), self.settings.health_wait_s
         if waits_s > longest:
             yield Issue(
