@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ import trustme
 from pydantic import SecretStr
 
 from embedq_worker.database.connections import connect, connected, open_pool
-from embedq_worker.errors import Unreachable
+from embedq_worker.errors import Unreachable, UsageError
 from embedq_worker.settings import Settings
 from tests.support.databases import Database, Server
 
@@ -108,6 +110,19 @@ async def test_an_address_of_a_name_that_is_silent_is_passed_over(
         url = database.url.replace("127.0.0.1", "db.invalid")
         settings = Settings(_env_file=None, database_url=SecretStr(url))
         await (await connect(settings)).close()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="getpass fails in another way")
+async def test_a_user_without_a_name_is_told_to_name_a_role(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    settings = Settings(_env_file=None, database_url=SecretStr(database.url.replace("postgres@", "")))
+    with pytest.raises(UsageError) as caught:
+        await connect(settings)
+    assert "DB_USER" in caught.value.advice
 
 
 async def test_a_server_that_nobody_vouches_for(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from embedq_worker.errors import UsageError
+
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _Try: TypeAlias = "asyncio.Task[_Connection]"
 
@@ -67,12 +69,12 @@ async def dial(dsn: str | None = None, **arguments: Any) -> _Connection:
     arguments |= {} if dsn is None else {"dsn": dsn}
     hosts = list(_hosts(arguments))
     if not hosts:
-        return await asyncpg.connect(**arguments)
+        return await _connect(arguments)
     tries: list[_Try] = []
     found: _Connection | None = None
     try:
         async for host in _ways(hosts, tries):
-            tries.append(asyncio.create_task(asyncpg.connect(**(arguments | host.arguments))))
+            tries.append(asyncio.create_task(_connect(arguments | host.arguments)))
             if found := await _answer(tries, HEAD_START_S):
                 return found
         # The last host, not an address of one: that may lack what TLS needs of the name.
@@ -84,6 +86,17 @@ async def dial(dsn: str | None = None, **arguments: Any) -> _Connection:
         for result in await asyncio.gather(*tries, return_exceptions=True):
             if isinstance(result, asyncpg.Connection) and result is not found:
                 result.terminate()
+
+
+async def _connect(arguments: Mapping[str, Any]) -> _Connection:
+    try:
+        connection: _Connection = await asyncpg.connect(**arguments)
+    except KeyError:  # of `getpass`, before Python 3.13
+        raise UsageError(
+            "no role of the database is given, and the user of this process has no name to use instead",
+            "set DB_USER, or write the role into DATABASE_URL",
+        ) from None
+    return connection
 
 
 async def _ways(hosts: Sequence[_Host], tries: Sequence[_Try]) -> AsyncIterator[_Host]:
