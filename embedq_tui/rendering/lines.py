@@ -121,7 +121,8 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     if provider.retry_at and provider.state != "closed":
         line.append(f", retry in {age((provider.retry_at - now).total_seconds())}")
     if provider.reason:
-        return line.append(f": {breaker_reason(provider)}")
+        failed = ", last request failed" if provider.state == "closed" else ""
+        return line.append(f"{failed}: {breaker_reason(provider)}")
     return line.append(f": {printable_line(provider.key)}")
 
 
