@@ -76,6 +76,9 @@ async def test_an_operator_does_what_operators_do(
             assert answer.code == ExitCode.OK, f"{name}: {answer}"
         for name in ("import", "migrate rollback"):
             assert (await hard(*granted.line(name))).code == ExitCode.NO, name
+        answer = await hard("migrate", "roles")
+        assert (answer.code, "CREATEROLE" in answer.err) == (ExitCode.NO, True)
+        assert "migrate roles" not in answer.err  # the advice is not to do what was just refused
         assert await connection.fetchval(_OLD), "there is something to clean up"
         answer = await hard(*granted.line("cleanup"))
         assert (answer.code, await connection.fetchval(_OLD)) == (ExitCode.NO, True), "all of it, or nothing"

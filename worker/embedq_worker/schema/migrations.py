@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import asyncpg
+
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import SchemaError, UsageError
+from embedq_worker.database.failures import one_line
+from embedq_worker.errors import EmbedqError, SchemaError, UsageError
 from embedq_worker.schema.check import Problem, idle_objects, missing_objects
 from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
 from embedq_worker.schema.public import names_taken, public_problems
@@ -153,8 +156,14 @@ async def grant_roles(settings: Settings, report: Report = lambda line: None) ->
     """
     async with schema_session(settings, report, Patience()) as session:
         await require_current(session.connection)
-        async with session.connection.transaction():
-            await session.connection.execute(load_roles())
+        try:
+            async with session.connection.transaction():
+                await session.connection.execute(load_roles())
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise EmbedqError(
+                f"this login may not create roles, or not grant rights on the tables: {one_line(error)}",
+                "use a superuser; or the owner of the tables, with CREATEROLE unless the roles exist",
+            ) from error
 
 
 async def _apply(session: SchemaSession, migration: Migration, report: Report) -> None:
