@@ -14,12 +14,15 @@ from queue import Full
 from typing import Any, TextIO, cast
 
 from textual._xterm_parser import XTermParser
-from textual.drivers._writer_thread import WriterThread
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
-SYNC_END = "\x1b[?2026l"
+from embedq_tui.console.picture import Picture
 
 ERASE = "\x1b[0m\x1b[2J"
+
+ENDING = 15
+"""Writes, at most, that restore the terminal."""
 
 ENDS_WITHIN_S = 1.0
 """Seconds the final writes may take; a stuck terminal is left as it is."""
@@ -38,8 +41,9 @@ class TerminalDriver(LinuxDriver):
     - Its reader thread wakes ten times a second to see whether it should stop, a fifth of the CPU time of an
       idle console; and one invalid UTF-8 byte ends the console. Ours is woken, and skips such a byte.
     - Writers block while the queue is full: a terminal that takes no output (a hanging SSH connection) would
-      stall everything, including the worker's log and signals to the console. Here, output that does not fit
-      is dropped, and everything is redrawn once there is room.
+      stall everything, including the worker's log and signals to the console; and on a slow line, a key is
+      answered after all that is queued. Here, frames are not queued: what differs from the last one is drawn
+      once the terminal has taken that.
     - On exit it waits for the terminal for ever.
     - It leaves its last frame on the alternate screen. tmux (3.3a) shows wide rows of it above the shell's
       prompt if the window was resized meanwhile. Here, the alternate screen is left blank.
@@ -48,8 +52,8 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         assert self._file is not None
-        self._file = cast(TextIOWrapper, _Output(self._file, self._gone))
-        self._behind = False
+        self._picture = Picture()
+        self._file = cast(TextIOWrapper, _Output(self._file, self._picture, self._gone))
         self._woken, self._wakes = os.pipe()
 
     def run_input_thread(self) -> None:
@@ -87,26 +91,21 @@ class TerminalDriver(LinuxDriver):
         super().disable_input()
 
     def write(self, data: str) -> None:
-        """Queue output, or drop it if the queue is full."""
-        thread = self._writer_thread
-        if thread is None:
+        """Draw a frame once the terminal takes it; queue anything else, or drop it if the queue is full."""
+        if (thread := self._writer_thread) is None:
             return
-        if self._behind:
-            if not thread._queue.empty():
+        if self._picture.take(data, self._app.size.height):
+            if not thread._queue.empty():  # the frame is drawn after what is queued
                 return
-            self._behind = False
-            self._app.call_later(self._app.refresh)
-        try:
+            data = ""
+        with suppress(Full):
             thread._queue.put_nowait(data)
-        except Full:
-            self._behind = True
 
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""
-        if self._writer_thread is not None and self._behind:
-            _clear(self._writer_thread)
-            self._behind = False
-            self.write(SYNC_END)
+        self._picture.drop()
+        if (thread := self._writer_thread) is not None and thread._queue.qsize() > MAX_QUEUED_WRITES - ENDING:
+            _clear(thread)
         self.write(ERASE)
         super().stop_application_mode()
 
@@ -123,7 +122,12 @@ class TerminalDriver(LinuxDriver):
         if self._must_signal_resume:  # it was suspended by Textual
             super()._sigcont_application()
         else:  # stopped from outside: the screen may have been overwritten
-            self._app.call_later(self._app.refresh)
+            self._app.call_later(self.redraw)
+
+    def redraw(self) -> None:
+        """Draw everything: the terminal no longer shows what was drawn."""
+        self._picture.lose()
+        self._app.refresh()
 
     def _gone(self) -> None:
         """End the console; called from the writer or the reader thread."""
@@ -135,7 +139,8 @@ class TerminalDriver(LinuxDriver):
 class _Output:
     """Writes to the terminal without Python's buffers, whose locks a stuck thread would hold."""
 
-    def __init__(self, stream: TextIO, gone: Callable[[], None]) -> None:
+    def __init__(self, stream: TextIO, picture: Picture, gone: Callable[[], None]) -> None:
+        self._picture = picture
         self._gone = gone
         self._descriptor = stream.fileno()
         self._encoding = stream.encoding
@@ -145,7 +150,8 @@ class _Output:
         return self._descriptor
 
     def flush(self) -> None:
-        """Nothing is buffered."""
+        """Draw: called by the writer thread whenever nothing else is queued."""
+        self.write(self._picture.changes())
 
     def write(self, text: str) -> None:
         """Write all of it; output to a vanished terminal is dropped."""

@@ -105,6 +105,13 @@ async def test_a_terminal_that_is_of_another_size_for_a_moment_is_drawn_anew(dat
         await program.until(lambda text: "Overview" in text and "pending" in text and "Quit" in text)
 
 
+async def test_what_another_program_wrote_over_is_drawn_anew(database: Database) -> None:
+    async with opened(database) as program:
+        program.screen.reset()
+        program.type("\x12")
+        await program.until(lambda text: "Overview" in text and "pending" in text and "Quit" in text)
+
+
 async def test_keys_that_come_at_once_arrive(database: Database) -> None:
     async with opened(database) as program:
         program.type("8i/nowhere/at/all\r")
