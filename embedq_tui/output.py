@@ -76,20 +76,23 @@ _bars: list[Progress] = []
 """The progress bar on the screen, if any."""
 
 
-def say_wrapped(line: str, indent: int) -> None:
+def say_wrapped(line: str, indent: int, *, error: bool = False) -> None:
     """Write a line for people; on a terminal it is wrapped between words, with a hanging indent."""
-    if is_terminal(sys.stdout):
-        columns = shutil.get_terminal_size().columns
-        line = textwrap.fill(line, max(columns, indent + 20), subsequent_indent=" " * indent)
-    say(line)
+    if is_terminal(sys.stderr if error else sys.stdout):
+        width = max(shutil.get_terminal_size().columns, indent + 20)
+        hanging = " " * indent
+        line = textwrap.fill(
+            line, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+        )
+    say(line, error=error)
 
 
 def print_error(message: str, advice: str = "") -> None:
     """Say what is wrong and what to do about it, on standard error."""
     with suppress(OutputError):  # the exit code reports the error too
-        say(f"embedq-tui: {printable_line(message)}", error=True)
+        say_wrapped(f"embedq-tui: {printable_line(message)}", 2, error=True)
         if advice:
-            say(f"  {printable_line(advice)}", error=True)
+            say_wrapped(f"  {printable_line(advice)}", 2, error=True)
 
 
 def print_json(value: object, *, compact: bool = False) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_json, say
+from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.checking import check_all
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict
@@ -42,6 +42,6 @@ async def _examine(settings: Settings) -> tuple[list[Check], ExitCode]:
 
 
 def _report(check: Check) -> None:
-    say(f"{_WORDS[check.verdict]}  {check.name:<9} {check.message}")
+    say_wrapped(f"{_WORDS[check.verdict]}  {check.name:<9} {check.message}", 16)
     if check.advice:
-        say(f"      {'':<9} {check.advice}")
+        say_wrapped(f"{'':<16}{check.advice}", 16)

@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
-from embedq_tui.output import Column, count, moment, print_json, print_table, say
+from embedq_tui.output import Column, count, moment, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.task_table import article_of
 from embedq_worker.database.connections import connected
@@ -42,7 +42,7 @@ def command(invocation: Invocation, details: bool, limit: int, after: GroupCurso
         say("No more groups." if after else "No failed tasks.")
     elif details:
         for line in _details(found, first=after is None):
-            say(line)
+            say_wrapped(line, 14)
     else:
         _table(found, first=after is None)
 
