@@ -72,3 +72,17 @@ async def test_a_proxy_that_refuses_is_not_taken_for_the_server(
     assert "407" in error.message
     assert "HTTP_PROXY" in error.advice
     assert "geheim" not in str(error)
+
+
+@both
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_cannot_be_reached_is_not_taken_for_the_server(
+    protocol: Protocol, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://joe:geheim@127.0.0.1:1")
+    async with opened(protocol, f"{scheme}://example.invalid") as provider:
+        error = await failure(provider)
+    assert isinstance(error, ProviderUnavailable)
+    assert "127.0.0.1:1" in error.message
+    assert "HTTP_PROXY" in error.advice
+    assert "geheim" not in str(error)

@@ -8,8 +8,10 @@ import logging
 import os
 import ssl
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -97,6 +99,9 @@ class JsonClient:
         if key:
             headers["Authorization"] = f"Bearer {_header_safe(key)}"
         verify = _certificates(url)
+        # A proxy in the environment is for other hosts; local servers are contacted directly.
+        proxied = not _is_this_machine(url.host)
+        self._proxy = _proxy_of(url) if proxied else ""
         try:
             self._client = httpx.AsyncClient(
                 headers=headers,
@@ -105,8 +110,7 @@ class JsonClient:
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
                 follow_redirects=False,
                 verify=verify,
-                # A proxy in the environment is for other hosts; local servers are contacted directly.
-                trust_env=not _is_this_machine(url.host),
+                trust_env=proxied,
             )
         except (ImportError, ValueError, httpx.InvalidURL):
             raise ProviderMisconfigured(
@@ -164,10 +168,9 @@ class JsonClient:
                 limit = limit if response.is_success else _ERROR_BYTES
                 answer = Answer(response.status_code, response.headers, await _read(response, limit + 1))
         except httpx.ConnectTimeout:
-            raise ProviderUnavailable(
-                f"{self.endpoint}: no connection within {self._connect_timeout_s:g} s",
-                f"is the server running, and is {self.setting} correct? Is a firewall in between, or do name "
-                "servers not answer?",
+            raise self._unconnected(
+                f"no connection within {self._connect_timeout_s:g} s",
+                " Is a firewall in between, or do name servers not answer?",
             ) from None
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(
@@ -187,16 +190,24 @@ class JsonClient:
                     f"{self.endpoint}: {self.scrub(str(error))}",
                     f"check {self.setting}; SSL_CERT_FILE names a file with trusted certificates",
                 ) from None
-            raise ProviderUnavailable(
-                f"{self.endpoint}: {self.scrub(_reason(error))}",
-                f"is the server running, and is {self.setting} correct?",
-            ) from None
+            raise self._unconnected(self.scrub(_reason(error))) from None
         if response.is_success and len(answer.body) > limit:
             raise ProviderUnavailable(
                 f"{self.endpoint} answered with more than {limit} bytes",
                 "check EMBEDDING_DIMENSIONS: embedq-tui check",
             )
         return answer
+
+    def _unconnected(self, reason: str, more: str = "") -> ProviderUnavailable:
+        if self._proxy:
+            return ProviderUnavailable(
+                f"{self.endpoint} through the proxy {self._proxy}: {reason}",
+                "is the proxy running? Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; NO_PROXY lists hosts to "
+                "contact without a proxy." + more,
+            )
+        return ProviderUnavailable(
+            f"{self.endpoint}: {reason}", f"is the server running, and is {self.setting} correct?{more}"
+        )
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -222,6 +233,17 @@ def _parsed(base_url: str, setting: str) -> httpx.URL:
         raise ProviderMisconfigured(
             f"{setting} is not a valid URL", f"set {setting} to http://HOST:PORT"
         ) from None
+
+
+def _proxy_of(url: httpx.URL) -> str:
+    """Host and port of the proxy for a URL, if the environment names one."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(url.host):
+        return ""
+    with suppress(httpx.InvalidURL):
+        return httpx.URL(proxy).netloc.decode("ascii")
+    return ""
 
 
 def _is_this_machine(host: str) -> bool:
