@@ -67,7 +67,7 @@ async def test_a_status_means_one_kind_of_failure(
         assert str(status) in error.message
         assert "the server's words" in error.message
     if "Location" in headers and "elsewhere" in headers["Location"]:
-        assert "elsewhere.example" in error.message
+        assert "https://elsewhere.example" in error.message
 
 
 @both

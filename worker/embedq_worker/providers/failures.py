@@ -145,10 +145,13 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
 
 def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
     try:
-        host = httpx.URL(answer.headers.get("location", "")).host
+        location = httpx.URL(answer.headers.get("location", ""))
     except httpx.InvalidURL:
-        host = ""
-    target = client.scrub(host) if _HOST_NAME.fullmatch(host) else "another path"
+        location = httpx.URL("")
+    target = "another path"
+    if _HOST_NAME.fullmatch(location.host):
+        # The scheme is often all that differs.
+        target = client.scrub(f"{location.scheme}://{location.host}")
     return ProviderMisconfigured(
         f"{client.endpoint} redirects to {target}", f"set {client.setting} to the final address"
     )
