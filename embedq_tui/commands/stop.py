@@ -86,7 +86,7 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
             }
         )
     else:
-        _report(stopped)
+        _report(stopped, one=worker is not None)
         if worker is None:
             say("No worker claims tasks until you run: embedq-tui start")
     return ExitCode.NO if stopped.left else ExitCode.OK
@@ -138,7 +138,7 @@ async def _wait(
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _report(stopped: Stopped) -> None:
+def _report(stopped: Stopped, *, one: bool) -> None:
     if not stopped.workers:
         say("Stopped; no worker was running.")
     for worker in stopped.workers:
@@ -152,7 +152,9 @@ def _report(stopped: Stopped) -> None:
     if stopped.taken_back:
         say(f"{count(stopped.taken_back, 'task')} returned to the queue")
     if stopped.left:
+        whom = f" --worker {stopped.workers[0].place}" if one else ""
         say(
-            "They exit once their tasks are finished; to stop them at once: embedq-tui stop --force",
+            f"{'It exits once its' if one else 'They exit once their'} tasks are finished; "
+            f"at once: embedq-tui stop{whom} --force",
             error=True,
         )

@@ -269,6 +269,20 @@ async def test_one_worker_is_told_by_its_place_or_id(
     assert (await tui("concurrency", "0")).code == ExitCode.USAGE
 
 
+async def test_what_to_do_about_one_worker_that_does_not_end_stops_no_other(
+    tui: Tui, connection: Connection
+) -> None:
+    deaf, other = await start_worker(connection), await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET pid = 4712 WHERE id = $1", other)
+    answer = await tui("stop", "--worker", str(deaf), "--timeout", "0")
+    assert answer.code == ExitCode.NO
+    advised = answer.err.rpartition("embedq-tui ")[2].split()
+    assert (await tui(*advised, "--timeout", "0")).code == ExitCode.OK
+    asked = "SELECT stop_requested FROM embedq_workers WHERE id = $1"
+    assert await connection.fetchval(asked, other) is None
+    assert not await connection.fetchval("SELECT stopped_at FROM embedq_control")
+
+
 async def test_orders_hold_and_workers_run_where_the_row_of_orders_was_not_restored(
     tui: Tui, database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
