@@ -1,8 +1,12 @@
 -- Completion: stores the embeddings of articles and completes their tasks, in one transaction and one round trip.
 --
 -- Locks: for each task first its article, then the task itself, the order in which deleting an article takes them. Rows
--- locked by other sessions are skipped and reported as 'contended', so this never waits and cannot be part of a
--- deadlock.
+-- locked by other sessions are skipped and reported as 'contended'.
+--
+-- Storing many chunks may take minutes, with an index of vectors. So that no save waits for that, only the keys of the
+-- articles are locked meanwhile, against deletion. The locks that keep their texts as they are come last; if one was saved
+-- since, everything is rolled back (serialization_failure), to be tried again. Only these locks are waited for, as briefly
+-- as lock_timeout says.
 --
 -- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the operation of the task)
 --            p_source  embedq_source() of the text that was read
@@ -34,6 +38,8 @@ DECLARE
     v_store int[];
     v_clear int[];
     v_bare int[];
+    v_many CONSTANT boolean := cardinality(c_index) > 100;
+    v_free int[];
     v_made timestamptz[];
     v_older uuid[];
     v_later uuid[];
@@ -42,8 +48,22 @@ DECLARE
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
 
+    -- Articles being saved at this moment are contended. The rollback releases the locks of the others.
+    IF v_many THEN
+        BEGIN
+            SELECT array_agg(l.id) INTO v_free
+            FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) FOR NO KEY UPDATE SKIP LOCKED) AS l;
+            RAISE SQLSTATE 'EQ000';
+        EXCEPTION WHEN SQLSTATE 'EQ000' THEN
+        END;
+    ELSE
+        SELECT array_agg(l.id) INTO v_free
+        FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) FOR NO KEY UPDATE SKIP LOCKED) AS l;
+    END IF;
+
     -- Of a locked row, its latest version is read, even if that is newer than the snapshot of this statement. Only for
-    -- a row that could not be locked the snapshot decides, and then nothing is written.
+    -- a row that could not be locked the snapshot decides, and then nothing is written. (A lock of the key alone may read
+    -- an older version of an article: then the check at the end finds that.)
     -- Two statuses although one would do: no partial index matches that, so the rows are found by id, whatever the
     -- statistics of a queue that changes so fast. 011 does the same.
     SELECT array_agg(
@@ -66,7 +86,7 @@ BEGIN
          AS p(id, token, claimed_at, article, action, source, place)
     LEFT JOIN LATERAL (
         SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
-        FROM articles l WHERE l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS a ON true
+        FROM articles l WHERE l.id = p.article AND l.id = ANY (v_free) FOR KEY SHARE SKIP LOCKED) AS a ON true
     LEFT JOIN LATERAL (
         SELECT l.id, l.operation, l.article_id, l.created_at FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
@@ -186,6 +206,19 @@ BEGIN
         ON CONFLICT (article_id) DO UPDATE
         SET source = EXCLUDED.source, model = EXCLUDED.model, chunks = EXCLUDED.chunks,
             embedded_at = EXCLUDED.embedded_at;
+    END IF;
+
+    IF v_many THEN
+        PERFORM FROM unnest(p_article, p_source, v_outcome) AS o(article, source, outcome)
+        LEFT JOIN LATERAL (
+            SELECT CASE o.outcome WHEN 'stored' THEN l.no_rag IS NOT TRUE
+                                                     AND embedq_source(l.title, l.slug, l.content) = o.source
+                                  WHEN 'skipped' THEN l.no_rag ELSE true END AS same
+            FROM articles l WHERE l.id = o.article FOR NO KEY UPDATE) AS a ON true
+        WHERE o.outcome IN ('stored', 'skipped', 'removed') AND a.same IS NOT TRUE;
+        IF FOUND THEN
+            RAISE serialization_failure USING MESSAGE = 'an article was saved while its embeddings were stored';
+        END IF;
     END IF;
 
     WITH done AS (

@@ -17,6 +17,10 @@ SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$;
           CREATE TRIGGER slow BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION slow()"""
 
+GATE = """CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
+          CREATE TRIGGER gate BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION gate()"""
+
 
 async def attempts(connection: Connection) -> list[int]:
     """Charged attempts of all tasks."""
@@ -69,6 +73,40 @@ async def test_a_save_does_not_wait_long_for_a_completion_that_waits_for_a_lock(
             await until_any_blocked(connection)
             await author.execute("UPDATE articles SET content = content || ' more'")
         assert (await run).outcomes == {"changed": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "chunks"),
+    [
+        ("folder = 'x'", "stored", True),
+        ("content = content || ' more'", "changed", False),
+        ("no_rag = true", "skipped", False),
+    ],
+)
+async def test_a_save_does_not_wait_while_many_chunks_are_stored(
+    database: Database,
+    connection: Connection,
+    stub: ProviderStub,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    outcome: str,
+    chunks: bool,
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing._LOCK_S", 30.0)
+    articles = await add_articles(connection, ["word " * 60_000])
+    await queue_tasks(connection, articles)
+    await connection.execute(GATE)
+    author = await database.connect()
+    await author.execute("SET lock_timeout = '1s'")
+    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(30):
+        tasks = await worker.pipeline.claim(1)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(7)")
+            run = asyncio.create_task(worker.pipeline.run(tasks))
+            await until_any_blocked(connection)
+            await author.execute(f"UPDATE articles SET {change}")
+        assert (await run).outcomes == {outcome: 1}
+    assert (await connection.fetchval("SELECT count(*) FROM embeddings") > 100) == chunks
 
 
 @pytest.mark.parametrize("table", ["embeddings", "articles", "embedq_articles"])
