@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from threading import RLock
 from typing import NamedTuple
@@ -160,8 +160,12 @@ class Picture:
         """What differs, in terminal sequences; the next ones go on in the last colours."""
         for y in sorted(self._touched):
             wanted = self._wanted[y]
-            for start, end in _changed(self._shown.get(y, []), wanted):
-                yield f"\x1b[{y + 1};{start + 1}H"
+            for start, end, odd in _changed(self._shown.get(y, []), wanted):
+                move = f"\x1b[{y + 1};{start + 1}H"
+                yield move
+                if odd:
+                    sequence, self._style = _step(self._style, wanted[start][1])
+                    yield sequence + " " * (end - start) + move
                 for style, cells in groupby(wanted[start:end], itemgetter(1)):
                     sequence, self._style = _step(self._style, style)
                     yield sequence
@@ -169,28 +173,37 @@ class Picture:
             self._shown[y] = wanted.copy()
 
 
-def _changed(shown: list[_Cell], wanted: list[_Cell]) -> Iterator[tuple[int, int]]:
-    """Where to draw a line: from each of these cells up to the other.
+def _changed(shown: list[_Cell], wanted: list[_Cell]) -> Iterator[tuple[int, int, bool]]:
+    """Where to draw a line: from each of these cells up to the other; and whether they are odd.
 
-    Terminals disagree on the width of some characters, so a line that has others than narrow ones is
-    drawn whole.
+    Terminals disagree on the width of odd characters. A line that has any is drawn whole; each run of them on
+    blanks, and what follows in its own place: so no column moves, and nothing remains between them.
     """
     if shown == wanted:
         return
-    if len(shown) != len(wanted) or any(len(text) != 1 for text, _ in (*shown, *wanted)):
-        yield 0, len(wanted)
+    if len(shown) != len(wanted) or not all(_is_narrow(text) for text, _ in (*shown, *wanted)):
+        odd = [not _is_narrow(text) or not after for (text, _), (after, _) in pairwise([*wanted, _BLANK])]
+        for is_odd, run in groupby(range(len(wanted)), odd.__getitem__):
+            start, *rest = run
+            yield start, start + len(rest) + 1, is_odd
         return
     start = end = -1
     for at, (before, after) in enumerate(zip(shown, wanted, strict=True)):
         if before != after:
             if start >= 0 and at - end > _NEAR:
-                yield start, end
+                yield start, end, False
                 start = -1
             start, end = (at if start < 0 else start), at + 1
-    yield start, end
+    yield start, end, False
+
+
+def _is_narrow(text: str) -> bool:
+    """Whether this is Latin, a symbol or a part of a box or plot: one cell wide on every terminal."""
+    return len(text) == 1 and (text < "\u0300" or "\u2000" <= text < "\u2e80")
 
 
 def _cells(text: str, parameters: str) -> list[_Cell]:
+    """A cell for each that Textual counts."""
     style, blank = _styles(parameters)
     if text.isascii():
         return [blank if character == " " else (character, style) for character in text]
@@ -199,10 +212,11 @@ def _cells(text: str, parameters: str) -> list[_Cell]:
     for character in text:
         if cells and (joins or not cell_len(character)):
             cells[first] = (cells[first][0] + character, style)
-        else:
+        elif cell_len(character) and not joins:
             first = len(cells)
             cells.append(blank if character == " " else (character, style))
-            cells.extend([("", style)] * (cell_len(character) - 1))
+        if cells:
+            cells += [("", style)] * (cell_len(cells[first][0]) - len(cells) + first)
         joins = character == _JOINER
     return cells + [("", style)] * (cell_len(text) - len(cells))
 

@@ -6,6 +6,7 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from embedq_tui.console.picture import Picture
 
@@ -104,12 +105,25 @@ def test_frames_that_the_terminal_did_not_wait_for_are_one() -> None:
     assert picture.changes() == "\x1b[2;1H9\x1b[1;1H"
 
 
+@pytest.mark.parametrize(
+    "text", ["1\ufe0f\u20e31\ufe0f\u20e3", "\u0926\u0947\u0935", "\u200d\u0e33", "\U0001f3f4\U000e0067"]
+)
+def test_text_on_whose_width_terminals_disagree_moves_nothing(text: str) -> None:
+    picture, shown = Picture(), Screen()
+    for line in (WIDTH * "#", text + (8 - cell_len(text)) * " " + "|end"):
+        picture.take(whole("", line, ""), HEIGHT)
+        shown.write(picture.changes())
+    cells = [shown.buffer[1][x].data for x in range(WIDTH)]
+    assert cells[8:] == ["|", "e", "n", "d"]
+    assert "#" not in cells
+
+
 def test_a_line_on_whose_width_terminals_disagree_is_sent_whole() -> None:
     picture = Picture()
     picture.take(whole("\N{WHITE HEAVY CHECK MARK} line 1", "", ""), HEIGHT)
     picture.changes()
     picture.take(whole("\N{WHITE HEAVY CHECK MARK} line 2", "", ""), HEIGHT)
-    assert "\N{WHITE HEAVY CHECK MARK} line 2" in picture.changes()
+    assert "\N{WHITE HEAVY CHECK MARK}\x1b[1;3H line 2" in picture.changes()
 
 
 def test_what_the_terminal_lost_is_sent_again() -> None:
