@@ -251,7 +251,7 @@ async def test_one_poisoned_text_of_thirty_fails_alone(
     stub.faults.poison = "POISON"
     async with bench(database, stub) as it:
         assert await it.work() == {"stored": 29, "failed": 1}
-    assert stub.seen.requests <= 1 + 2 * ceil(log2(30))
+    assert stub.seen.requests <= 2 + 3 * ceil(log2(30))  # until one is taken, it may be for base64
     failed = await connection.fetch(
         "SELECT article_id, attempts, error_message FROM embedding_tasks WHERE status = 'failed'"
     )

@@ -24,7 +24,7 @@ from embedq_worker.providers.base import (
 )
 from embedq_worker.service.embedder import Embedded, Embedder, EmbedResult, Outcome, pack, split_near_middle
 from embedq_worker.settings import Settings
-from tests.support.provider_stub import Fault, ProviderStub, stub_vector
+from tests.support.provider_stub import Counters, Fault, ProviderStub, stub_vector
 from tests.support.waiting import until
 
 Protocol = Literal["ollama", "openai"]
@@ -40,6 +40,8 @@ async def embedder_on(
     given_values: dict[str, Any] = {"dimensions_wanted": stub.dimensions, "model_name": "stub", **urls}
     provider = open_provider(Settings(provider=protocol, **{**given_values, **values}))
     try:
+        await provider.check()  # a server that has taken base64 once is not asked for numbers
+        stub.seen = Counters()
         yield Embedder(provider, concurrency=concurrency)
     finally:
         await provider.aclose()

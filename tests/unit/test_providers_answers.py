@@ -19,7 +19,7 @@ from embedq_worker.providers.base import (
 )
 from tests.support.failing import Protocol, both, failure, opened
 from tests.support.http_line import Reply
-from tests.support.odd_server import odd_server
+from tests.support.odd_server import Request, odd_server
 from tests.support.provider_stub import Fault, ProviderStub, stub_vector
 
 BOMB_BYTES = 64 * 1024 * 1024
@@ -128,6 +128,20 @@ async def test_answers_that_are_no_embeddings_never_end_in_a_traceback(protocol:
             assert isinstance(error, ProviderUnavailable), body
             assert server.url in error.message or provider.model in error.message
             assert "\n" not in error.message
+
+
+async def test_a_gateway_that_does_not_know_base64_is_asked_for_numbers_whatever_it_says() -> None:
+    body = json.dumps({"data": [{"index": 0, "embedding": [1.0] * 8}]}).encode()
+
+    def answer(request: Request) -> Reply:
+        if b"encoding_format" in request.body:
+            return Reply(400, b'{"errorCode": "PROXY_READ_ERROR"}')
+        return Reply(200, body)
+
+    async with odd_server(answer) as server, opened("openai", server.url) as provider:
+        for _ in range(3):
+            assert await provider.embed(["a"]) == [array("f", [1.0] * 8)]
+        assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("indexes", [(None, 1, 2), (None, None, None)], ids=["of 0", "all"])

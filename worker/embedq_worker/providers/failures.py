@@ -151,7 +151,7 @@ def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
     target = "another path"
     if _HOST_NAME.fullmatch(location.host):
         # The scheme is often all that differs.
-        target = client.scrub(f"{location.scheme}://{location.host}")
+        target = client.scrub("://".join(filter(None, (location.scheme, location.host))))
     return ProviderMisconfigured(
         f"{client.endpoint} redirects to {target}", f"set {client.setting} to the final address"
     )

@@ -43,6 +43,7 @@ class OpenAIProvider:
         # A compatible server may accept fewer texts than OpenAI (EMBEDDING_REQUEST_INPUTS).
         self.limits = RequestLimits(settings.request_inputs or _INPUTS, _REQUEST_TOKENS)
         self._base64 = True
+        self._took_base64 = False
         key = settings.openai_api_key.get_secret_value().strip() if settings.openai_api_key else None
         self._client = JsonClient(
             settings.openai_base_url,
@@ -62,9 +63,12 @@ class OpenAIProvider:
         """Embed texts in one request; see `Provider.embed`."""
         in_base64 = self._base64
         answer = await self._post(texts, in_base64=in_base64)
-        if answer.status != 200 and in_base64 and _ENCODING_REFUSED.search(told_by(answer).message):
-            self._base64 = False
-            answer = await self._post(texts, in_base64=False)
+        if in_base64 and answer.status != 200 and self._may_be_base64(answer):
+            in_numbers = await self._post(texts, in_base64=False)
+            if in_numbers.status == 200:
+                self._base64, answer = False, in_numbers
+        elif in_base64 and answer.status == 200:
+            self._took_base64 = True
         if answer.status != 200:
             raise self._failure(answer)
         try:
@@ -83,6 +87,14 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         """Close connections."""
         await self._client.aclose()
+
+    def _may_be_base64(self, answer: Answer) -> bool:
+        """Whether a failure may be due to base64: the server says so, or has not yet taken any.
+
+        Gateways that do not know it may say anything: SAP's "error occurred while reading the response body".
+        """
+        unknown = not self._took_base64 and answer.status in (400, 422)
+        return unknown or bool(_ENCODING_REFUSED.search(told_by(answer).message))
 
     async def _post(self, texts: Sequence[str], *, in_base64: bool) -> Answer:
         payload: dict[str, Any] = {"model": self._name, "input": list(texts)}
