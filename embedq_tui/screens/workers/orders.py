@@ -46,9 +46,8 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
     """
     if desk.dialogs.refused():
         return
-    held = f"It holds {count(row.in_hand, 'task')}" + (
-        ", returned to the queue at once." if force else " and finishes them first."
-    )
+    then = "returned to the queue at once" if force else "which it finishes first"
+    held = f"It holds {count(row.in_hand, 'task')}" + (f", {then}." if row.in_hand else ".")
     title = f"Shut down worker {_place(row)}?"
     asked = Confirmation(title, [held, "Other workers carry on."], "Shut down", danger=force)
     if await desk.dialogs.confirm(asked) is not Decision.YES:
