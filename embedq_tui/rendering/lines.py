@@ -86,14 +86,18 @@ def pace_line(seen: Overview, rates: Rates | None) -> str:
     """How fast the queue moves, and when it will be empty."""
     if rates is None:
         return "not yet known"
-    text = f"{rates.completed:,.1f} done/min"
+    text = f"{_rate(rates.completed)} done/min"
     if rates.failed:
-        text += f", {rates.failed:,.1f} failed/min"
+        text += f", {_rate(rates.failed)} failed/min"
     text += f" (last {age(rates.over_s)})"
     if not seen.queue.counts.pending:
         return text
     seconds = drain_s(seen, rates)
     return f"{text}, not draining" if seconds is None else f"{text}, empty in {age(seconds)}"
+
+
+def _rate(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
 
 
 def waiting(seen: Overview, now: datetime) -> Iterator[str]:
