@@ -172,6 +172,12 @@ async def test_a_newer_schema_is_refused(database: Database, connection: Connect
         ),
         ("ALTER SCHEMA public RENAME TO moved; SET search_path = moved", "unsuitable", "moved"),
         (
+            """CREATE SCHEMA moved; ALTER TABLE embedding_tasks SET SCHEMA moved;
+               SET search_path = moved, public""",
+            "unsuitable",
+            "moved",
+        ),
+        (
             """SELECT embedq_article_trigger_install(3);
                ALTER TABLE articles DISABLE TRIGGER embedq_article_insert""",
             "disabled",

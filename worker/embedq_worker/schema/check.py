@@ -123,14 +123,23 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
     ]
 
 
-# Our functions keep the names of the schemas they search.
+# Our functions keep the names of the schemas they search: those of the operator's tables, and their own.
 _ASTRAY = """
-SELECT p.pronamespace::regnamespace::text AS home, min(substr(s.setting, 13)) AS path
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace CROSS JOIN unnest(p.proconfig) AS s(setting)
-WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid) AND s.setting LIKE 'search_path=%'
-  AND n.nspname <> ALL (regexp_split_to_array(
-      replace(replace(substr(s.setting, 13), '"', ''), '$user', pg_get_userbyid(p.proowner)), ' *, *'))
-GROUP BY 1"""
+WITH functions AS (
+    SELECT p.pronamespace AS home, p.proowner AS owner, substr(s.setting, 13) AS path
+    FROM pg_proc p CROSS JOIN unnest(p.proconfig) AS s(setting)
+    WHERE p.proname LIKE E'embedq\\\\_%' AND pg_function_is_visible(p.oid) AND s.setting LIKE 'search_path=%'
+), needed AS (
+    SELECT c.relnamespace AS schema
+    FROM unnest($1::text[]) AS t(name) JOIN pg_class c ON c.oid = to_regclass(t.name)
+    UNION
+    SELECT home FROM functions
+)
+SELECT n.oid::regnamespace::text AS schema, min(f.path) AS path
+FROM needed JOIN pg_namespace n ON n.oid = needed.schema
+JOIN functions f ON n.nspname <> ALL (regexp_split_to_array(
+    replace(replace(f.path, '"', ''), '$user', pg_get_userbyid(f.owner)), ' *, *'))
+GROUP BY 1 ORDER BY 1"""
 
 _ASLEEP = """
 SELECT tgname FROM pg_trigger
@@ -139,11 +148,12 @@ WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq\\\\_article\\\\
 ORDER BY tgname"""
 
 
-async def idle_objects(connection: Connection) -> list[Problem]:
-    """Objects that are there and do not work: in a renamed schema, or switched off for a bulk load.
+async def idle_objects(connection: Connection, tables: Iterable[str]) -> list[Problem]:
+    """Objects that are there and do not work: after a schema was renamed, or switched off for a bulk load.
 
     Args:
         connection: To the database.
+        tables: The operator's tables.
 
     Raises:
         asyncpg.PostgresError: A query failed.
@@ -151,10 +161,10 @@ async def idle_objects(connection: Connection) -> list[Problem]:
     problems = [
         Problem(
             "unsuitable",
-            f"embedq's functions are in the schema {row['home']}, but search {row['path']}: was it renamed?",
-            "rename it back, or tell them the new name: docs/emergency.md has the statement",
+            f"embedq's functions search {row['path']}, but not the schema {row['schema']}",
+            "if it was renamed, or a table moved there, undo that, or tell the functions: docs/emergency.md",
         )
-        for row in await connection.fetch(_ASTRAY)
+        for row in await connection.fetch(_ASTRAY, list(tables))
     ]
     for row in await connection.fetch(_ASLEEP):
         enable = f"ALTER TABLE articles ENABLE TRIGGER {row['tgname']}; then: embedq-tui backfill"

@@ -13,7 +13,7 @@ from embedq_worker.database.failures import one_line
 from embedq_worker.errors import EmbedqError, SchemaError, UsageError
 from embedq_worker.schema.check import Problem, idle_objects, missing_objects
 from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
-from embedq_worker.schema.public import names_taken, public_problems
+from embedq_worker.schema.public import PUBLIC_COLUMNS, names_taken, public_problems
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.schema.state import MigrationState, problem_of, refuse_others, require_current, status
 from embedq_worker.settings import Settings
@@ -138,7 +138,7 @@ async def verify(connection: Connection) -> list[Problem]:
     files = [migration for migration in load_migrations() if migration.version in applied]
     problems += await public_problems(connection)
     problems += await missing_objects(connection, files)
-    problems += await idle_objects(connection)
+    problems += await idle_objects(connection, PUBLIC_COLUMNS)
     return problems
 
 
