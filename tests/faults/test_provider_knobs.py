@@ -31,6 +31,7 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "500 for base64": {"encoding": "refuse", "encoding_status": 500},
     "base64 ignored": {"encoding": "ignore"},
     "few texts a request": {"max_inputs": 2},
+    "429 for more than a minute may have": {"max_inputs": 2, "max_inputs_status": 429},
     "413 for many texts": {"max_inputs": 2, "max_inputs_status": 413},
     "slow": {"latency_s": 0.02, "latency_per_input_s": 0.002},
     "every third request fails": {"fault": Fault.STATUS, "status": 500, "every": 3},

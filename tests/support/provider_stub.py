@@ -196,7 +196,7 @@ class ProviderStub:
         if faults.encoding == "refuse" and asked.options.get("encoding_format") == "base64":
             return asked.error(faults.encoding_status, "encoding_format: base64 is not supported", None)
         if faults.max_inputs and len(asked.texts) > faults.max_inputs:
-            return asked.error(faults.max_inputs_status, f"batch size above {faults.max_inputs}", None)
+            return asked.error(faults.max_inputs_status, f"request too large: > {faults.max_inputs}", None)
         if faults.poison and any(faults.poison in text for text in asked.texts):
             return asked.error(faults.poison_status, "'$.input' is invalid", "invalid_value")
         if faults.crash and any(faults.crash in text for text in asked.texts):

@@ -163,6 +163,8 @@ async def test_an_account_without_money_is_not_waited_for(code: str) -> None:
         (400, "The prompt (length 5016) is longer than the maximum model length of 4096.", True),
         (400, "Too many input tokens. Max input tokens: 8192, request input token count: 9875", True),
         (400, "The input token count (9000) exceeds the maximum number of tokens allowed (2048).", True),
+        (400, "Single text cannot exceed 8192 tokens. 9237 tokens given.", True),
+        (429, "Request too large for m on tokens per min (TPM): Limit 40000, Requested 41000.", True),
         (400, "Invalid 'input': input cannot be an empty string.", False),
         (422, "something else", False),
     ],

@@ -25,6 +25,8 @@ from embedq_worker.providers.http import Answer, JsonClient
 from embedq_worker.providers.vectors import BrokenAnswer
 
 _LONGEST_WAIT_S = 86_400.0
+_ABOVE_THE_LIMIT = re.compile(r"request too large|must be reduced", re.IGNORECASE)
+"""How OpenAI says with 429 that one request has more tokens than it allows in a minute: waiting is no use."""
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _HOST_NAME = re.compile(r"[\w.:-]+")
 _PASSING = frozenset({408, 409, 424, 425})
@@ -33,7 +35,7 @@ _NO_SUCH_SERVICE = 501
 """What llama.cpp says unless it was started with --embeddings."""
 _TOO_LONG = re.compile(
     r"context (length|size|window)|context_length|n_ctx|(input|sequence) length|(?<!took )too (long|large)"
-    r"|too many (input )?tokens|(less|fewer) than \d+ tokens|max(imum)?\b[^.]{0,40}\btokens\b"
+    r"|too many (input )?tokens|((less|fewer) than|exceeds?) \d+ tokens|max(imum)?\b[^.]{0,40}\btokens\b"
     r"|max(imum)? (model )?length",
     re.IGNORECASE,
 )
@@ -130,9 +132,9 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return ProviderMisconfigured(
                 message, "the account's quota is used up: check its plan and billing"
             )
-        case 429:
-            return ProviderRateLimited(message, retry_after=wait)
-        case 503 if wait is not None:
+        case 429 if _ABOVE_THE_LIMIT.search(told.message):
+            return InputRejected(message, too_long=True)
+        case 429 | 503 if answer.status == 429 or wait is not None:
             return ProviderRateLimited(message, retry_after=wait)
         case 400 | 413 | 422:
             return InputRejected(message, too_long=answer.status == 413 or told.too_long)
