@@ -64,7 +64,7 @@ def _why_nothing(model: str, wanted: Wanted, stored: Models) -> EmbedqError:
             f"nothing found{place}; {model} has embedded {least}{count(own, 'article')} overall",
             "try without --folder"
             if wanted.folder
-            else "perhaps all are no_rag: check with embedq-tui verify",
+            else "their vectors are gone, or all are no_rag: embedq-tui verify",
         )
     others = [f"{name} ({least}{count(n, 'article')})" for name, n in stored.articles]
     if stored.unknown and not wanted.any_model:
