@@ -11,7 +11,8 @@ from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import count, print_json, print_wrapped, say
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.insights.health import Code, Health, Issue, Measure, health
+from embedq_worker.insights.health import Health, Measure, health
+from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.queue.counts import Drift, miscounted
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage

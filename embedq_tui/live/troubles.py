@@ -9,7 +9,7 @@ from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import breaker_reason
 from embedq_worker.database.listener import Hearing
-from embedq_worker.insights.health import Code, backlog, orders
+from embedq_worker.insights.issues import Code, backlog, orders, serving
 from embedq_worker.text import age
 
 _CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
@@ -34,10 +34,13 @@ def troubles(store: Store) -> list[Trouble]:
     known = {
         Code.STOPPED,
         Code.PAUSED,
+        Code.NO_WORKER,
+        Code.DATABASE_REFUSES,
         Code.BACKLOG,
         *([Code.PROVIDER_OPEN, Code.PROVIDER_COOLING] if held else []),
     }  # shown from live data instead
-    found = ordered + held
+    outdated = any(issue.code == Code.SCHEMA for issue in judged)
+    found = ordered + ([] if outdated else list(_serving(store))) + held
     found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
     found += _backlog(store)
     seconds = store.skew_s()
@@ -76,6 +79,13 @@ def _ordered(store: Store) -> Iterator[Trouble]:
     now = store.now()
     if store.overview is not None and now is not None:
         for issue in orders(store.overview.control, now):
+            yield Trouble(issue.message, issue.advice)
+
+
+def _serving(store: Store) -> Iterator[Trouble]:
+    """Workers that are missing, or cannot write."""
+    if store.overview is not None and store.overview.migrated:
+        for issue in serving(store.overview):
             yield Trouble(issue.message, issue.advice)
 
 

@@ -17,7 +17,7 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.health import Code
+from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 

@@ -29,8 +29,9 @@ from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.detail import ArticleDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import Failures
-from embedq_worker.insights.health import Code, Health, Issue
+from embedq_worker.insights.health import Health
 from embedq_worker.insights.health import Measure as Vital
+from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
 from embedq_worker.insights.overview import (
     Control,

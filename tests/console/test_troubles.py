@@ -12,8 +12,10 @@ from embedq_tui.live.store import Look, Store
 from embedq_tui.live.troubles import idle, troubles
 from embedq_tui.rendering.lines import drain_s
 from embedq_worker.insights.health import Health, Measure
+from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Overview, ProviderRow
 from embedq_worker.insights.pace import Rates
+from embedq_worker.queue.words import REFUSED
 from tests.console.canned_world import COUNTS, overview, provider, workers
 
 
@@ -47,6 +49,21 @@ def test_a_backlog_is_as_large_as_the_figure_below_says_and_gone_with_it() -> No
         judged = Measure("pending", 3 * pending, most, "tasks")
         kept.health = Health(datetime.now(UTC), True, (), (judged,))
         assert any(f"{pending:,}" in trouble.message for trouble in troubles(kept)) is told
+
+
+def test_what_a_look_shows_of_the_workers_waits_for_no_verdict() -> None:
+    [worker, *_] = workers()
+    refused = worker._replace(note=f"{REFUSED}disk full")
+    for found, told in (
+        (seen()._replace(workers=(refused,)), "disk full"),
+        (seen()._replace(running=False), "no worker"),
+    ):
+        kept = store(found)
+        assert any(told in trouble.message for trouble in troubles(kept))
+        kept.answered(Answer(Look(), seen(), at=monotonic()))
+        judged = Issue(Code.NO_WORKER, told, "", 0, 1, "counts")
+        kept.health = Health(datetime.now(UTC), False, (judged,), ())
+        assert not troubles(kept)
 
 
 @pytest.mark.parametrize(

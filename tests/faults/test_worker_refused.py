@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from embedq_worker.insights.health import Code, health
+from embedq_worker.insights.health import health
+from embedq_worker.insights.issues import Code
 from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_worker.insights.health import Code, Health, health
+from embedq_worker.insights.health import Health, health
+from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import overview
 from embedq_worker.schema import migrations
 from tests.commands.actors import start_worker

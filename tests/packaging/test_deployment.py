@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embedq_worker.insights.health import Code
+from embedq_worker.insights.issues import Code
 from embedq_worker.service.service_manager import FAREWELL_S, STATUS_EVERY_S
 from embedq_worker.settings import Settings
 from tests.support.command_line import understand

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
 from embedq_tui.screens.frame import alert
-from embedq_worker.insights.health import Code, Health, Issue
+from embedq_worker.insights.health import Health
+from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

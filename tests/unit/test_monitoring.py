@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from embedq_worker.insights.health import Code, Health
+from embedq_worker.insights.health import Health
+from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
 from embedq_worker.service.exposition import State, WorkerTelemetry
 from tests.support.scraping import MONITORING, expected_names

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.overview import Control, Liveness, Overview, overview
+from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
+from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
-from embedq_worker.queue.words import REFUSED
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
@@ -31,46 +30,6 @@ need not have seen yet what tens of thousands of tasks left behind."""
 
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
-
-
-class Code(StrEnum):
-    """What can be wrong; scripts rely on these codes."""
-
-    SCHEMA = "schema"
-    STOPPED = "stopped"
-    PAUSED = "paused"
-    NO_WORKER = "no_worker"
-    DATABASE_REFUSES = "database_refuses"
-    PROVIDER_OPEN = "provider_open"
-    PROVIDER_COOLING = "provider_cooling"
-    BACKLOG = "backlog"
-    OLDEST_PENDING = "oldest_pending"
-    STALLED = "stalled"
-    STUCK = "stuck"
-    FAILURE_RATE_HOUR = "failure_rate_hour"
-    FAILURE_RATE_DAY = "failure_rate_day"
-    COUNT_DRIFT = "count_drift"
-    DEAD_ROWS = "dead_rows"
-
-
-class Issue(NamedTuple):
-    """Something that is not as it should be.
-
-    Attributes:
-        code: One of `Code`, or a code of a more thorough check.
-        message: What is wrong, in one line.
-        advice: What to do about it, in one line.
-        measured: The value found.
-        threshold: The value that is still acceptable.
-        unit: Unit of both: ``tasks``, ``articles``, ``s``, ``ratio``, ``counts``.
-    """
-
-    code: str
-    message: str
-    advice: str
-    measured: float
-    threshold: float
-    unit: str
 
 
 class Measure(NamedTuple):
@@ -130,54 +89,6 @@ async def health_and_overview(connection: Connection, settings: Settings) -> tup
     return Health(seen.at, not issues, tuple(issues), found.measures()), seen
 
 
-def _tasks(number: int) -> str:
-    return f"{number:,} {'task' if number == 1 else 'tasks'}"
-
-
-def orders(control: Control, at: datetime) -> Iterator[Issue]:
-    """Issues for operators' orders that keep all workers from claiming.
-
-    Args:
-        control: The orders.
-        at: The database's time.
-    """
-    for code, since, by, remedy in (
-        (Code.STOPPED, control.stopped_at, control.stopped_by, "start"),
-        (Code.PAUSED, control.paused_at, control.paused_by, "resume"),
-    ):
-        if since is not None:
-            seconds = max((at - since).total_seconds(), 0.0)
-            yield Issue(
-                code,
-                f"{by or 'someone'} {code} the workers {age(seconds)} ago",
-                f"let them go on: embedq-tui {remedy}",
-                round(seconds, 1),
-                0,
-                "s",
-            )
-
-
-def backlog(pending: int, most: int, *, halted: bool) -> Iterator[Issue]:
-    """An issue for more pending tasks than are acceptable.
-
-    Args:
-        pending: Their number.
-        most: How many are acceptable.
-        halted: Whether they wait for a known reason, which another worker would not change.
-    """
-    if pending > most:
-        yield Issue(
-            Code.BACKLOG,
-            f"{_tasks(pending)} pending, {most:,} allowed",
-            "see what keeps the workers from claiming"
-            if halted
-            else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
-            pending,
-            most,
-            "tasks",
-        )
-
-
 async def _schema(connection: Connection) -> list[Issue]:
     try:
         await require_current(connection)
@@ -197,8 +108,7 @@ class _Findings:
     def issues(self) -> Iterator[Issue]:
         """Issues, the most severe first."""
         yield from orders(self.seen.control, self.seen.at)
-        yield from self._workers()
-        yield from self._refused()
+        yield from serving(self.seen)
         yield from self._providers()
         yield from self._queue()
         yield from self._stall()
@@ -224,36 +134,7 @@ class _Findings:
             Measure("workers", alive, None, "counts"),
         )
 
-    # -- workers and providers
-
-    def _workers(self) -> Iterator[Issue]:
-        if self.seen.running or self.seen.control.stopped_at is not None or not self._has_work():
-            return
-        silent = len(self.seen.workers)
-        waits = "due" if self.seen.queue.oldest_due_at else "claimed"
-        yield Issue(
-            Code.NO_WORKER,
-            f"tasks are {waits}, but no worker is alive"
-            + (f"; {silent} stopped sending heartbeats" if silent else ""),
-            "start one: embedq-worker; if one is running without heartbeats, its log says why",
-            0,
-            1,
-            "counts",
-        )
-
-    def _refused(self) -> Iterator[Issue]:
-        alive = [worker for worker in self.seen.workers if worker.liveness is Liveness.ALIVE]
-        notes = [worker.note for worker in alive if worker.note.startswith(REFUSED)]
-        if notes:
-            yield Issue(
-                Code.DATABASE_REFUSES,
-                f"PostgreSQL refuses statements of {len(notes)} of {len(alive)} workers: "
-                f"{notes[0].removeprefix(REFUSED)}",
-                "correct what it says; the workers keep retrying, and no task is charged an attempt",
-                len(notes),
-                0,
-                "counts",
-            )
+    # -- providers
 
     def _providers(self) -> Iterator[Issue]:
         for provider in self.seen.held:
@@ -298,7 +179,7 @@ class _Findings:
         if self.facts.stuck > self.settings.health_stuck:
             yield Issue(
                 Code.STUCK,
-                f"{_tasks(self.facts.stuck)} stuck: the claim is too old, or its worker is dead",
+                f"{tasks(self.facts.stuck)} stuck: the claim is too old, or its worker is dead",
                 "a running worker takes them back within seconds; or: embedq-tui reset-stuck",
                 self.facts.stuck,
                 self.settings.health_stuck,
@@ -311,7 +192,7 @@ class _Findings:
             held = self.seen.queue.counts.processing
             yield Issue(
                 Code.STALLED,
-                f"no task has ended for {age(idle_s)}, with {_tasks(held)} in progress",
+                f"no task has ended for {age(idle_s)}, with {tasks(held)} in progress",
                 "the provider hangs or is too slow: embedq-tui check; then see the logs of the workers",
                 round(idle_s, 1),
                 longest,
@@ -364,9 +245,6 @@ class _Findings:
 
     def _age_s(self, since: datetime | None) -> float:
         return max((self.seen.at - since).total_seconds(), 0.0) if since else 0.0
-
-    def _has_work(self) -> bool:
-        return self.seen.queue.oldest_due_at is not None or self.seen.queue.counts.processing > 0
 
     def _halted(self) -> bool:
         """Whether tasks wait for a known reason, which another worker would not change."""

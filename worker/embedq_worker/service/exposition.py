@@ -16,7 +16,8 @@ from prometheus_client.registry import Collector
 
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.health import Code, Health, health_and_overview
+from embedq_worker.insights.health import Health, health_and_overview
+from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Liveness, Overview
 from embedq_worker.queue.words import STATUSES
 from embedq_worker.service.pipeline import BatchReport
