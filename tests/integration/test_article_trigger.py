@@ -297,9 +297,13 @@ async def test_a_save_succeeds_when_not_even_that_can_be_told(
     await until(lambda: len(warnings) == 2)
 
 
-async def test_a_save_does_not_wait_for_a_locked_queue(connection: Connection, editor: Connection) -> None:
+@pytest.mark.parametrize("limit", ["0", "800ms"])
+async def test_a_save_does_not_wait_for_a_locked_queue(
+    connection: Connection, editor: Connection, limit: str
+) -> None:
     warnings: list[str] = []
     editor.add_log_listener(lambda _, message: warnings.append(str(message)))
+    await editor.execute(f"SET statement_timeout = '{limit}'")
     async with connection.transaction():
         await connection.execute("LOCK TABLE embedding_tasks")
         began = monotonic()
