@@ -122,6 +122,16 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
             "ALTER TABLE articles RENAME TO texts; CREATE VIEW articles AS SELECT * FROM texts",
             "articles",
         ),
+        (
+            """DELETE FROM embedding_tasks;
+               CREATE UNIQUE INDEX one_pending ON embedding_tasks (article_id) WHERE status = 'pending'""",
+            "one_pending",
+        ),
+        (
+            """DELETE FROM embedding_tasks;
+               ALTER TABLE embedding_tasks ADD CONSTRAINT one_each UNIQUE (slug, status)""",
+            "one_each",
+        ),
     ],
 )
 async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
@@ -145,6 +155,9 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
            ALTER TABLE embedding_tasks ALTER status TYPE state, ALTER priority TYPE text""",
         "ALTER TABLE embedding_tasks ALTER status TYPE char(10), ALTER attempts TYPE smallint",
         "ALTER TABLE performance_metrics ALTER value TYPE float8, ALTER article_id TYPE bigint",
+        """DELETE FROM embedding_tasks;
+           CREATE UNIQUE INDEX ON embedding_tasks (article_id) WHERE status IN ('pending', 'processing');
+           CREATE UNIQUE INDEX ON embedding_tasks (status, id)""",
     ],
 )
 async def test_other_types_that_hold_the_same_do(legacy: Database, shape: str) -> None:

@@ -44,6 +44,17 @@ FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = y.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
 
+_ONE_PENDING = """
+SELECT i.indexrelid::regclass::text FROM pg_index i
+WHERE i.indrelid = to_regclass('embedding_tasks') AND i.indisunique
+  AND (pg_get_expr(i.indpred, i.indrelid) LIKE '%pending%'
+           AND pg_get_expr(i.indpred, i.indrelid) NOT LIKE '%processing%'
+       OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = 'status'
+                  AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))
+  AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = 'id'
+                  AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
+ORDER BY 1"""
+
 
 async def public_problems(connection: Connection) -> list[Problem]:
     """What the operator's tables lack, or have in a form that embedq cannot work with.
@@ -71,6 +82,14 @@ async def public_problems(connection: Connection) -> list[Problem]:
             advice = f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns})"
             found.append(Problem("missing", message, advice))
         problems += found
+    problems += [
+        Problem(
+            "unsuitable",
+            f"the unique index {name} keeps a task from returning to the queue while another one is pending",
+            "let its condition include status 'processing': status IN ('pending', 'processing')",
+        )
+        for (name,) in await connection.fetch(_ONE_PENDING)
+    ]
     return problems
 
 
