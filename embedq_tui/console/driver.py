@@ -17,6 +17,7 @@ from textual._xterm_parser import XTermParser
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
+from embedq_tui.console.answers import Answers
 from embedq_tui.console.picture import Picture
 
 ERASE = "\x1b[0m\x1b[2J"
@@ -39,7 +40,8 @@ class TerminalDriver(LinuxDriver):
     - Its writer thread dies of a terminal error, and its queue is no longer emptied; its reader thread reads
       end-of-file for ever. Here, a vanished terminal ends the console, even if SIGHUP is ignored.
     - Its reader thread wakes ten times a second to see whether it should stop, a fifth of the CPU time of an
-      idle console; and one invalid UTF-8 byte ends the console. Ours is woken, and skips such a byte.
+      idle console; and one invalid UTF-8 byte, or a key by a number that it does not know, ends the console.
+      Ours is woken, and skips these.
     - Writers block while the queue is full: a terminal that takes no output (a hanging SSH connection) would
       stall everything, including the worker's log and signals to the console; and on a slow line, a key is
       answered after all that is queued. Here, frames are not queued: what differs from the last one is drawn
@@ -55,15 +57,17 @@ class TerminalDriver(LinuxDriver):
         self._picture = Picture()
         self._file = cast(TextIOWrapper, _Output(self._file, self._picture, self._gone))
         self._woken, self._wakes = os.pipe()
+        self._parser = XTermParser(self._debug)
 
     def run_input_thread(self) -> None:
         """Deliver typed input until the input is disabled."""
-        parser, decoder = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace")
+        self._parser, answers = XTermParser(self._debug), Answers()
+        decoder = getincrementaldecoder("utf-8")("replace")
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while True:
-                unfinished = parser._timeout_time is not None
+                unfinished = self._parser._timeout_time is not None or answers.waiting
                 ready = {key.fd for key, _ in selector.select(UNFINISHED_S if unfinished else None)}
                 if self._woken in ready:
                     os.read(self._woken, 1)
@@ -78,11 +82,19 @@ class TerminalDriver(LinuxDriver):
                     if not data:
                         self._gone()
                         return
-                    if text := decoder.decode(data):  # an empty text would mean end-of-file
-                        for message in parser.feed(text):
-                            self.process_message(message)
-                for message in parser.tick():
+                    self._typed(answers.without(decoder.decode(data)))
+                self._typed(answers.rest())
+                for message in self._parser.tick():
                     self.process_message(message)
+
+    def _typed(self, text: str) -> None:
+        if not text:  # would mean end-of-file
+            return
+        try:
+            for message in self._parser.feed(text):
+                self.process_message(message)
+        except (ValueError, OverflowError):  # a key that no keyboard has
+            self._parser = XTermParser(self._debug)
 
     def disable_input(self) -> None:
         """Stop the reader thread."""

@@ -132,6 +132,15 @@ async def test_what_is_not_utf8_is_passed_over(database: Database) -> None:
         assert await program.ended() == 0
 
 
+async def test_late_answers_and_keys_that_do_not_exist_are_passed_over(database: Database) -> None:
+    async with opened(database) as program:
+        program.type("\x1b[?62;22c\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\\x1b[1114112u")
+        program.type("2")
+        await program.until(lambda text: "newest first" in text)
+        program.type("q")
+        assert await program.ended() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database, number: int) -> None:
     async with opened(database) as program:
