@@ -14,7 +14,7 @@ import pytest
 from embedq_tui.console.app import Console
 from embedq_worker.database.connections import DirectConnection
 from embedq_worker.database.following import follow
-from embedq_worker.database.listener import Hearing
+from embedq_worker.database.listener import Hearing, Listener
 from embedq_worker.errors import ExitCode
 from embedq_worker.waits import beside
 from tests.conftest import SERVER_VARIABLE
@@ -87,6 +87,16 @@ async def test_what_is_followed_on_a_replica_is_heard_after_its_promotion(replic
                 await found.get()
                 if time.monotonic() - before < 1.0:
                     break
+
+
+async def test_who_meets_a_server_just_before_its_promotion_soon_listens(replica: Database) -> None:
+    """As after a recovery, when nobody has seen that it was a replica."""
+    heard: list[Hearing] = []
+    listener = Listener(replica.settings, lambda signal: None, lambda news: heard.append(news.hearing))
+    async with beside(listener.run()):
+        await until(lambda: heard == [Hearing.DEAF])
+        await promote(replica)
+        await until(lambda: heard[-1] is Hearing.LISTENING, within_s=WITHIN_S)
 
 
 async def test_the_console_turns_read_only_with_its_server_and_back(replica: Database) -> None:

@@ -25,7 +25,8 @@ PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
 _PROBE_WITHIN_S = 2.0
 _RECONNECT = Backoff(0.2, 15.0)
-_WITHOUT_LISTEN_S = 60.0
+_WITHOUT_LISTEN = Backoff(1.0, 60.0)
+"""Soon at first: for a moment before it is promoted, a server is a replica."""
 
 
 class Hearing(StrEnum):
@@ -94,6 +95,7 @@ class Listener:
         tries = 0
         while True:
             self._hurry.clear()
+            before = self._hearing
             try:
                 async with self._session() as (connection, pong, closed):
                     await self._ping_from_outside(pong, closed)
@@ -109,10 +111,9 @@ class Listener:
                 self._tell(Heard(Hearing.DEAF, one_line(error)))  # a replica
             except EXPECTED_ERRORS as error:
                 self._tell(Heard(Hearing.LOST, explained(error, self._settings).message))
-            deaf = self._hearing is Hearing.DEAF
-            delay_s = _WITHOUT_LISTEN_S if deaf else _RECONNECT.delay_s(tries)
-            await first_of(self._hurry, timeout_s=delay_s)
-            tries += 1
+            tries = tries + 1 if self._hearing is before else 0
+            backoff = _WITHOUT_LISTEN if self._hearing is Hearing.DEAF else _RECONNECT
+            await first_of(self._hurry, timeout_s=backoff.delay_s(tries))
 
     def hurry(self) -> None:
         """If it does not listen, try at once: the reason may be gone, as when a replica was promoted."""
