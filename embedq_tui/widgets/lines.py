@@ -9,6 +9,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from embedq_tui.rendering.styles import QUIET
+
 
 def drawn(widget: Widget, lines: Sequence[Text], place: int) -> Strip:
     """Render one line of a widget in its width and style; blank below the last line.
@@ -24,7 +26,7 @@ def drawn(widget: Widget, lines: Sequence[Text], place: int) -> Strip:
 
 
 class Lines(Widget):
-    """Shows lines from the top, cut to fit; redraws only lines that changed.
+    """Shows lines from the top, as many as fit; redraws only lines that changed.
 
     Args:
         title: Shown in the border above.
@@ -75,7 +77,10 @@ class Lines(Widget):
         return max(len(self._lines), 1)
 
     def render_line(self, y: int) -> Strip:
-        """Render one line."""
+        """Render one line; the last one of a list says how many do not fit."""
+        missing = len(self._lines) - self.size.height
+        if self._title and not self._from_end and missing > 0 and y == self.size.height - 1:
+            return drawn(self, [Text.assemble((f"and {missing + 1:,} more", QUIET))], 0)
         return drawn(self, self._lines, self._above + y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 import pytest
@@ -15,7 +16,7 @@ from embedq_tui.widgets.log_list import LogList
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
 from tests.commands.actors import let_hold, start_worker
-from tests.console.running import OPERATOR, console, until_asked, until_shown, until_text
+from tests.console.running import OPERATOR, console, shown, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -46,6 +47,25 @@ async def test_workers_are_paused_and_go_on(database: Database) -> None:
         await until_asked(pilot)
         await pilot.press("y")
         await until_shown(pilot, lambda text: "Workers (5), p" not in text)
+
+
+async def test_a_worker_in_trouble_is_seen_among_many_and_those_without_room_are_counted(
+    database: Database, connection: Connection
+) -> None:
+    for number in range(12):
+        worker = await start_worker(connection)
+        await connection.execute(
+            "UPDATE embedq_workers SET host = 'w-' || $2::int, host_key = $2, note = $3 WHERE id = $1",
+            worker,
+            number,
+            "database: disk full" if number == 5 else "",
+        )
+    async with console(database.settings, (80, 24)) as pilot:
+        await until_shown(pilot, lambda text: "w-5/" in text and "disk full" in text)
+        listed = sum(f"w-{number}/" in shown(pilot) for number in range(12))
+        await until_text(pilot, f"and {12 - listed} more")
+        await pilot.press("5")
+        await until_shown(pilot, lambda text: re.search(r"w-5/4711 +idle", text) is not None)
 
 
 async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(

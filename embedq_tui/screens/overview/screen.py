@@ -37,7 +37,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.insights.overview import Overview
+from embedq_worker.insights.overview import Liveness, Overview
 from embedq_worker.settings import Settings
 
 ROWS = 60
@@ -177,12 +177,22 @@ class OverviewScreen(ConsoleScreen):
         """Draw what changes every second."""
         self.query_one("#figures", Lines).show(self._figures(seen, now))
         workers = self.query_one("#workers", Lines)
-        known = [*worker_lines(seen.workers, now), *dead_lines(self._dead[:DEAD], now)]
-        workers.show(known or [Text("none registered", QUIET)])
+        workers.show(self._workers(seen, now) or [Text("none registered", QUIET)])
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
         none = Text("none", QUIET) if self._failures else self.unknown()
         groups.show([group_line(group, now) for group in found] or [none])
+
+    def _workers(self, seen: Overview, now: datetime) -> list[Text]:
+        """Workers in trouble first: there may be more of them than lines."""
+        lost = [dead for dead in self._dead if dead.unreturned]
+        safe = [dead for dead in self._dead if not dead.unreturned]
+        rows = sorted(seen.workers, key=lambda row: (row.liveness is Liveness.ALIVE, not row.note))
+        return [
+            *dead_lines(lost[:DEAD], now),
+            *worker_lines(rows, now),
+            *dead_lines(safe[: max(DEAD - len(lost), 0)], now),
+        ]
 
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
         rates = self.store.rates

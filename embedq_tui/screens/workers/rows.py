@@ -45,7 +45,6 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
         worker: Its texts may hold anything.
         ours: Id of this console's worker.
     """
-    alive = worker.liveness is Liveness.ALIVE
     note = worker.note or ", ".join(
         f"{name}={worker.settings[name]}" for name in ("priorities", "folders") if worker.settings.get(name)
     )
@@ -53,7 +52,7 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
         str(worker.id),
         (
             Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
-            Text(worker.state if alive else worker.liveness.value, GOOD if alive else BAD),
+            _state(worker),
             Aged(worker.heartbeat_at, _beat),
             _right(f"{worker.in_hand:,}", 5),
             _right(printable_line(str(worker.settings.get("concurrency", "-")), 7), 7),
@@ -65,6 +64,15 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
             Text(printable_line(note)),
         ),
     )
+
+
+def _state(worker: WorkerRow) -> Text:
+    """Whether it works; the reason why it does not may have no column."""
+    if worker.liveness is not Liveness.ALIVE:
+        return Text(worker.liveness.value, BAD)
+    if worker.note and worker.state == "running":
+        return Text("idle", DOUBTFUL)
+    return Text(worker.state, GOOD)
 
 
 def dead_row(worker: DeadWorker) -> Row:
