@@ -34,6 +34,8 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
         )
         return
     say(f"{done} {count(alive, 'worker')} running.")
+    if order is Order.PAUSE:
+        say("No worker claims tasks until you run: embedq-tui resume")
     if order is Order.START and seen.control.paused_at:
         say("They are still paused; to lift that: embedq-tui resume")
     elif order is not Order.START and seen.control.stopped_at:

@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, moment, print_json, say
+from embedq_tui.output import count, moment, print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.deaths import DeadWorker, deaths
@@ -32,7 +32,7 @@ def command(invocation: Invocation) -> None:
         print_json(_document(seen, dead, settings))
         return
     for line in status_lines(seen, dead, settings):
-        say(line)
+        say_wrapped(line, 4)
 
 
 async def look(settings: Settings) -> tuple[Overview, Sequence[DeadWorker]]:
@@ -101,8 +101,10 @@ def _orders(seen: Overview) -> Iterator[str]:
     control = seen.control
     if control.stopped_at:
         yield f"Stopped: {moment(control.stopped_at, seen.at)} by {control.stopped_by or 'unknown'}"
+        yield "  let them go on: embedq-tui start"
     if control.paused_at:
         yield f"Paused: {moment(control.paused_at, seen.at)} by {control.paused_by or 'unknown'}"
+        yield "  let them go on: embedq-tui resume"
 
 
 def _workers(seen: Overview) -> Iterator[str]:
