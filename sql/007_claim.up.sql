@@ -186,7 +186,7 @@ BEGIN
         SELECT c.id, c.article_id, coalesce(c.operation, '')::text, coalesce(c.priority, '')::text, coalesce(c.attempts, 0),
                coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
                c.scheduled_at,
-               a.id, coalesce(a.title, '')::text, coalesce(a.slug, '')::text, coalesce(a.content, ''),
+               a.id, coalesce(a.title, '')::text, coalesce(a.slug, '')::text, coalesce(a.content, '')::text,
                coalesce(a.no_rag, false), embedq_source(a.title, a.slug, a.content),
                CASE WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id OFFSET 0)
                     THEN embedq_kept_hashes(a.id, p_model) ELSE '{}' END

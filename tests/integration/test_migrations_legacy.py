@@ -155,6 +155,8 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
            ALTER TABLE embedding_tasks ALTER status TYPE state, ALTER priority TYPE text""",
         "ALTER TABLE embedding_tasks ALTER status TYPE char(10), ALTER attempts TYPE smallint",
         "ALTER TABLE performance_metrics ALTER value TYPE float8, ALTER article_id TYPE bigint",
+        """CREATE DOMAIN words AS text;
+           ALTER TABLE articles ALTER slug TYPE words, ALTER title TYPE words, ALTER content TYPE varchar""",
         """DELETE FROM embedding_tasks;
            CREATE UNIQUE INDEX ON embedding_tasks (article_id) WHERE status IN ('pending', 'processing');
            CREATE UNIQUE INDEX ON embedding_tasks (status, id)""",

@@ -19,7 +19,7 @@ from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.times import EARLIEST, LATEST
 from tests.support.databases import Database
 from tests.support.odd_rows import LOOSE
-from tests.support.queue_world import World
+from tests.support.queue_world import MODEL, World
 
 PENDING = TaskFilter(statuses=("pending",))
 MOST = 2**31 - 1
@@ -117,6 +117,28 @@ async def test_what_waits_for_no_time_becomes_due(world: World) -> None:
     assert await world.claim(scope) == []
     await world.rescue()
     assert (await world.claim_one(scope)).id == task
+
+
+@pytest.mark.parametrize("text", ["varchar", "varchar(9000)", "words"])
+async def test_texts_of_any_type_are_embedded(world: World, text: str) -> None:
+    await world.psql.execute(
+        f"""CREATE DOMAIN words AS text;
+            ALTER TABLE articles ALTER title TYPE {text}, ALTER slug TYPE {text}, ALTER content TYPE {text},
+                ALTER folder TYPE {text};
+            ALTER TABLE embeddings ALTER chunk_id TYPE {text}, ALTER text_content TYPE {text},
+                ALTER content_hash TYPE {text};
+            ALTER TABLE embedding_tasks ALTER slug TYPE {text}, ALTER operation TYPE {text},
+                ALTER priority TYPE {text}, ALTER status TYPE {text}, ALTER error_message TYPE {text}"""
+    )
+    article = await world.article(folder="a")
+    scope = await world.worker()
+    for outcome in ("requeued", "stored"):
+        await world.task(article)
+        held = await world.claim_one(scope)
+        ended = world.give_back(scope, held) if outcome == "requeued" else world.complete(scope, held)
+        assert await ended == [outcome]
+    assert await world.psql.fetch("SELECT * FROM embedq_backfill_page(0, 9, $1, NULL)", MODEL)
+    assert await world.miscounted() == []
 
 
 @pytest.mark.parametrize("precision", [0, 3])
