@@ -224,9 +224,10 @@ def _report(error: Exception) -> int:
         case click.Abort():
             return _interrupted()
         case _:
-            print_error(
-                f"internal error: {type(error).__name__}: {error}", "run again with --debug for the traceback"
-            )
+            # A module that is imported on demand is the new one after an upgrade of a running program.
+            first = "if it was upgraded meanwhile, start it again; " if isinstance(error, ImportError) else ""
+            advice = f"{first}run again with --debug for the traceback"
+            print_error(f"internal error: {type(error).__name__}: {error}", advice)
             return BUG
 
 

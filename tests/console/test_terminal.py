@@ -64,7 +64,7 @@ from embedq_tui.screens.failures.screen import FailuresScreen
 
 def body(self):
     password = "swordfish"
-    raise RuntimeError("a bug")
+    raise ImportError("a bug")
 
 FailuresScreen.body = body
 sys.exit(cli.run(sys.argv[1:]))
@@ -82,7 +82,7 @@ async def test_a_bug_ends_it_in_two_lines_or_with_a_traceback_and_tells_no_local
         code = await program.ended()
         assert program.modes() == (True, True)
         told = program.received[program.received.rindex(ALTERNATE_OFF) :].decode()
-        assert "RuntimeError: a bug" in told
+        assert "ImportError: a bug" in told
         assert "swordfish" not in told
         assert (code, "Traceback" in told) == ((1, True) if arguments else (70, False))
 
