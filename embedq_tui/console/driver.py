@@ -6,6 +6,7 @@ import os
 import select
 import selectors
 import signal
+import termios
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,6 +114,12 @@ class TerminalDriver(LinuxDriver):
         with suppress(Full):
             thread._queue.put_nowait(data)
 
+    def start_application_mode(self) -> None:
+        """Take the terminal over."""
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        with suppress(termios.error):
+            self._modes = termios.tcgetattr(self.fileno)
+
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""
         self._picture.drop()
@@ -133,7 +140,11 @@ class TerminalDriver(LinuxDriver):
     def _sigcont_application(self, *_: object) -> None:
         if self._must_signal_resume:  # it was suspended by Textual
             super()._sigcont_application()
-        else:  # stopped from outside: the screen may have been overwritten
+        else:  # stopped from outside: a shell may have changed the modes and overwritten the screen
+            with suppress(OSError, termios.error):
+                if os.tcgetpgrp(self.fileno) == os.getpgrp():  # in the background, it would be stopped again
+                    termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
+            self._enable_bracketed_paste()
             self._app.call_later(self.redraw)
 
     def redraw(self) -> None:

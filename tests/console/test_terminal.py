@@ -112,6 +112,16 @@ async def test_what_another_program_wrote_over_is_drawn_anew(database: Database)
         await program.until(lambda text: "Overview" in text and "pending" in text and "Quit" in text)
 
 
+async def test_after_a_stop_the_terminal_is_its_own_again(database: Database) -> None:
+    async with opened(database) as program:
+        program.process.send_signal(signal.SIGSTOP)
+        program.reset_modes()
+        program.screen.reset()
+        program.process.send_signal(signal.SIGCONT)
+        await program.until(lambda text: "Overview" in text and "Quit" in text)
+        assert program.modes() == (False, False)
+
+
 async def test_keys_that_come_at_once_arrive(database: Database) -> None:
     async with opened(database) as program:
         program.type("8i/nowhere/at/all\r")

@@ -96,6 +96,12 @@ class Terminal:
         flags = termios.tcgetattr(self._descriptor)[3]
         return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
 
+    def reset_modes(self) -> None:
+        """Let input be echoed and arrive line by line, as a shell does for its prompt."""
+        modes = termios.tcgetattr(self._descriptor)
+        modes[3] |= termios.ECHO | termios.ICANON
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, modes)
+
     async def ended(self, *, within_s: float = 15.0) -> int:
         """Wait for the end of the program and of its output.
 
