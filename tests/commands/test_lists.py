@@ -176,6 +176,7 @@ async def test_a_task_without_an_article_and_with_odd_metadata(tui: Tui, connect
         ("missing", "DELETE FROM embeddings"),
         ("missing", "DELETE FROM embeddings; DELETE FROM embedq_articles"),
         ("unknown", "DELETE FROM embedq_articles; UPDATE embeddings SET model = NULL"),
+        ("missing", "DELETE FROM embedq_articles; UPDATE embeddings SET vector = NULL"),
         ("excluded", "UPDATE articles SET no_rag = true"),
         ("empty", "DELETE FROM embeddings; UPDATE embedq_articles SET chunks = 0"),
     ],

@@ -204,7 +204,7 @@ _ARTICLE = """
 SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS folder,
        coalesce(length(a.content), 0) AS characters, coalesce(a.no_rag, false) AS no_rag,
        CASE WHEN a.no_rag THEN 'excluded'
-            WHEN s.article_id IS NULL THEN CASE WHEN e.chunks > 0 THEN 'unknown' ELSE 'missing' END
+            WHEN s.article_id IS NULL THEN CASE WHEN e.vectors > 0 THEN 'unknown' ELSE 'missing' END
             WHEN s.source <> embedq_source(a.title, a.slug, a.content) THEN 'stale'
             WHEN s.chunks = 0 THEN 'empty'
             WHEN e.vectors < s.chunks THEN 'missing'
