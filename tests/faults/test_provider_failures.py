@@ -100,6 +100,21 @@ async def test_a_configuration_fault_pauses_everybody_at_once_with_advice(
     assert await nobody_was_charged(connection)
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+async def test_a_text_that_is_answered_as_a_wrong_key_is_holds_up_nobody(
+    database: Database, connection: Connection, stub: ProviderStub, batch: int
+) -> None:
+    texts = ["one", "POISON", "two", "three"]
+    await queue_tasks(connection, await add_articles(connection, texts, slug="text"))
+    stub.faults.turn({"poison": "POISON", "poison_status": 403})
+    async with bench(database, stub) as it:
+        outcomes = await it.work_off(batch)  # as long as there is something to claim
+        assert await breaker.look(it.pool, it.scope.provider) is None
+    assert (outcomes["stored"], outcomes["failed"]) == (3, 1)
+    assert await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE attempts = 1") == 3
+    assert await connection.fetchval("SELECT attempts FROM embedding_tasks WHERE status = 'failed'") == 3
+
+
 async def test_deletes_go_on_while_the_provider_is_held(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

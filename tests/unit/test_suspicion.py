@@ -30,7 +30,7 @@ async def suspicion(stub: ProviderStub) -> AsyncIterator[Suspicion]:
     )
     try:
         suspicion = Suspicion(Embedder(provider, concurrency=1))
-        assert not await suspicion.is_a_text([TASK])
+        assert not suspicion.knows([TASK])
         yield suspicion
     finally:
         await provider.aclose()
@@ -47,8 +47,8 @@ async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion
 
     await suspicion.ask_again(TASK, unavailable(["a"]), ask)
     stub.faults.fault = Fault.NONE
-    assert not await suspicion.is_a_text([TASK])
-    assert await suspicion.is_a_text([TASK])
+    assert not suspicion.knows([TASK])
+    assert suspicion.knows([TASK])
 
 
 async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicion: Suspicion) -> None:

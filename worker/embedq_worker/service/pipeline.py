@@ -272,13 +272,13 @@ class Pipeline:
     ) -> list[Return]:
         """Decide what becomes of tasks for which the provider failed, in a batch of `batch_size` tasks."""
         error = held[0][1] if held else None
-        text_at_fault = isinstance(error, MAY_BE_A_TEXT) and await self._suspicion.is_a_text(
-            task.id for task, _ in held
-        )
+        known = isinstance(error, MAY_BE_A_TEXT) and self._suspicion.knows(task.id for task, _ in held)
+        text_at_fault = error is not None and await self._suspicion.is_a_text(error, known=known)
         delay_s = await self._tell_breaker(None if text_at_fault else error, worked=worked or text_at_fault)
         if text_at_fault:
+            at_once = batch_size if known else batch_size + 1  # a first failure is never charged
             return [
-                self._failed_attempt(task, f"other texts work: {reason.message}", None, batch_size)
+                self._failed_attempt(task, f"other texts work: {reason.message}", None, at_once)
                 for task, reason in held
             ]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from embedq_worker.providers.base import ProviderMisconfigured, ProviderUnavailable, control_text
+from embedq_worker.providers.base import (
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    control_text,
+)
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome
 
 ASKED_AGAIN = 2
@@ -34,19 +39,27 @@ class Suspicion:
         self._embedder = embedder
         self._suspects: set[UUID] = set()
 
-    async def is_a_text(self, tasks: Iterable[UUID]) -> bool:
-        """Whether the provider failed again because of a text of these tasks, while it embeds other texts.
+    def knows(self, tasks: Iterable[UUID]) -> bool:
+        """Whether one of these tasks is a suspect; makes all of them suspects if none is."""
+        failed = set(tasks)
+        if not self._suspects.isdisjoint(failed):
+            return True
+        if len(self._suspects) > _REMEMBERED:
+            self._suspects.clear()
+        self._suspects |= failed
+        return False
+
+    async def is_a_text(self, error: ProviderError, *, known: bool) -> bool:
+        """Whether the provider failed because of a text, while it embeds other texts.
 
         Without this check, such a text would return to the head of the queue for ever and block all others.
 
         Args:
-            tasks: Tasks for which the provider failed.
+            error: How it failed. What looks like a wrong configuration holds up everybody at once, so that
+                already the first one is looked into.
+            known: Whether it has failed before for one of the tasks.
         """
-        failed = set(tasks)
-        if self._suspects.isdisjoint(failed):
-            if len(self._suspects) > _REMEMBERED:
-                self._suspects.clear()
-            self._suspects |= failed
+        if not isinstance(error, MAY_BE_A_TEXT) or not (known or isinstance(error, ProviderMisconfigured)):
             return False
         return await self._embeds_others()
 
