@@ -24,36 +24,46 @@ DETAILED = 3
 
 @click.command("failed", epilog="Example: embedq-tui failed --details --limit 5")
 @click.option("--details", is_flag=True, help="Show full errors, the newest tasks and what to do.")
+@click.option("--latest", is_flag=True, help="Show the groups that failed last instead of the largest.")
 @limit_option("Groups per page, largest first.", default=20, most=1000)
 @after_option(GroupCursor.parse)
 @operator_command
-def command(invocation: Invocation, details: bool, limit: int, after: GroupCursor | None) -> None:
+def command(
+    invocation: Invocation, details: bool, latest: bool, limit: int, after: GroupCursor | None
+) -> None:
     """Show failed tasks, grouped by error.
 
     Errors that differ only in numbers, names, addresses or quoted text form one group, whose fingerprint is
     stable over time. Exits 0 whether or not any task has failed.
     """
+    if latest and after:
+        raise click.UsageError("--latest has one page: it cannot be combined with --after")
     settings = invocation.settings()
-    found = asyncio.run(_find(settings, limit, after, details=details))
+    found = asyncio.run(_find(settings, limit, after, latest=latest, details=details))
+    order = "latest" if latest else "next" if after else "first"
     if invocation.as_json:
         place = str(found.next) if found.next else None
         print_json({**found._asdict(), "more": place is not None, "next": place})
     elif not found.groups:
         say("No more groups." if after else "No failed tasks.")
     elif details:
-        for line in _details(found, first=after is None):
+        for line in _details(found, order):
             say_wrapped(line, 14)
     else:
-        _table(found, first=after is None)
+        _table(found, order)
 
 
-async def _find(settings: Settings, limit: int, after: GroupCursor | None, *, details: bool) -> Failures:
+async def _find(
+    settings: Settings, limit: int, after: GroupCursor | None, *, latest: bool, details: bool
+) -> Failures:
     samples = DETAILED if details else 1
     async with connected(settings) as connection:
-        return await failures(connection, limit=limit, after=after, samples=samples, folders=details)
+        return await failures(
+            connection, limit=limit, after=after, latest=latest, samples=samples, folders=details
+        )
 
 
-def _table(found: Failures, *, first: bool) -> None:
+def _table(found: Failures, order: str) -> None:
     columns = [
         Column("Group"),
         Column("Tasks", right=True),
@@ -67,13 +77,13 @@ def _table(found: Failures, *, first: bool) -> None:
     ]
     print_table(columns, rows)
     say()
-    say(f"{_summary(found, first=first)}. For advice: embedq-tui failed --details")
+    say(f"{_summary(found, order)}. For advice: embedq-tui failed --details")
     if found.next:
         say(f"More: --after {found.next}")
 
 
-def _details(found: Failures, *, first: bool) -> Iterator[str]:
-    yield _summary(found, first=first)
+def _details(found: Failures, order: str) -> Iterator[str]:
+    yield _summary(found, order)
     for group in found.groups:
         yield ""
         yield f"{group.fingerprint}  {group.count:,} of {found.failed:,} ({percentage(group.share)})"
@@ -93,11 +103,11 @@ def _details(found: Failures, *, first: bool) -> Iterator[str]:
         yield f"More: --after {found.next}"
 
 
-def _summary(found: Failures, *, first: bool) -> str:
+def _summary(found: Failures, order: str) -> str:
     failed, groups = count(found.failed, "failed task"), count(len(found.groups), "group")
-    if first and found.next is None:
+    if order == "first" and found.next is None:
         return f"{failed} in {groups}"
-    return f"{failed}, {'first' if first else 'next'} {groups} shown"
+    return f"{failed}, {order} {groups} shown"
 
 
 def _last(group: FailureGroup, now: datetime) -> str:

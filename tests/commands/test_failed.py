@@ -115,6 +115,17 @@ async def test_the_advice_for_a_group_or_a_task_retries_nothing_else(
         assert shown["advice"].endswith(f"embedq-tui retry {task}")
 
 
+async def test_what_failed_last_comes_first_if_asked_for(tui: Tui, connection: Connection) -> None:
+    await fail(connection, "old", 5)
+    await connection.execute("UPDATE embedding_tasks SET completed_at = completed_at - interval '1 day'")
+    await fail(connection, "new", 1)
+    for options, order in (([], ["old", "new"]), (["--latest"], ["new", "old"])):
+        groups = (await tui("failed", "--json", *options)).document("failed")["groups"]
+        assert [group["error"] for group in groups] == order
+    assert (await tui("failed", "--latest", "--limit", "1")).code == ExitCode.OK
+    assert (await tui("failed", "--latest", "--after", "5-00000000")).code == ExitCode.USAGE
+
+
 async def test_a_limit_says_that_there_are_more(tui: Tui, connection: Connection) -> None:
     for name, count in (("alpha", 2), ("beta", 3), ("gamma", 1)):
         await fail(connection, f"{name} broke", count)
