@@ -99,8 +99,9 @@ BEGIN
     WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
     RETURNING w.stop_requested INTO v_asked;
     v_known := FOUND;
-    -- Both rows may be missing, after a TRUNCATE in psql or a restore without the rows of some tables.
-    INSERT INTO embedq_control (id) VALUES (1) ON CONFLICT (id) DO NOTHING;
+    -- Both rows may be missing, after a TRUNCATE in psql or a restore without the rows of some tables. Without the look, the
+    -- INSERT would wait for whoever has updated the row and not yet committed.
+    INSERT INTO embedq_control (id) SELECT 1 WHERE NOT EXISTS (SELECT FROM embedq_control) ON CONFLICT (id) DO NOTHING;
     IF v_counted THEN
         -- The counters are of type int; they stay at the maximum.
         INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
