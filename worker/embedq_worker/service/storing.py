@@ -29,6 +29,10 @@ CONTENTION = Backoff(0.02, 0.5)
 CONTENTION_TRIES = 10
 """About three seconds; the task of an article locked for longer is returned."""
 
+CONTENDED_S = 15.0
+"""Seconds until the next try then: it costs the provider's requests once more. A save in the meantime does
+not wait for that, as it has a task of its own."""
+
 REFUSED = Backoff(0.1, 5.0)
 """Delay between tries of what the database refuses, whatever is to be written."""
 
@@ -113,7 +117,7 @@ class Storing:
                 await asyncio.sleep((REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
         finally:
             self._refusals.ended(batch, after_s=batch.alone_s if left else 0.0)
-        delay_s = batch.alone_s or 1.0
+        delay_s = batch.alone_s or CONTENDED_S
         released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=delay_s) for item in left]
         return batch.returns + released
 
