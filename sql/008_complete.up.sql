@@ -48,7 +48,7 @@ DECLARE
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
 
-    -- Articles being saved at this moment are contended. The rollback releases the locks of the others.
+    -- With many chunks, too, articles being saved at this moment are contended. The rollback releases the locks.
     IF v_many THEN
         BEGIN
             SELECT array_agg(l.id) INTO v_free
@@ -56,9 +56,6 @@ BEGIN
             RAISE SQLSTATE 'EQ000';
         EXCEPTION WHEN SQLSTATE 'EQ000' THEN
         END;
-    ELSE
-        SELECT array_agg(l.id) INTO v_free
-        FROM (SELECT a.id FROM articles a WHERE a.id = ANY (p_article) FOR NO KEY UPDATE SKIP LOCKED) AS l;
     END IF;
 
     -- Of a locked row, its latest version is read, even if that is newer than the snapshot of this statement. Only for
@@ -86,7 +83,12 @@ BEGIN
          AS p(id, token, claimed_at, article, action, source, place)
     LEFT JOIN LATERAL (
         SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
-        FROM articles l WHERE l.id = p.article AND l.id = ANY (v_free) FOR KEY SHARE SKIP LOCKED) AS a ON true
+        FROM articles l WHERE NOT v_many AND l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS few ON true
+    LEFT JOIN LATERAL (
+        SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
+        FROM articles l WHERE v_many AND l.id = p.article AND l.id = ANY (v_free) FOR KEY SHARE SKIP LOCKED) AS many ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(few.source, many.source) AS source, coalesce(few.no_rag, many.no_rag) AS no_rag) AS a
     LEFT JOIN LATERAL (
         SELECT l.id, l.operation, l.article_id, l.created_at FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
