@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
 
 import click
 
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
 from embedq_tui.names import Name, worker_named, worker_option
 from embedq_tui.output import SoFar, count, print_json, progress, say
-from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
-from embedq_worker.database.connections import Connection, connected
+from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
+from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import AskedWorker, Order
+from embedq_worker.queue.fleet import Order
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
-
-FORCED_S = 10.0
-"""Seconds a forced worker gets to react, on top of the time the order takes to reach it."""
-
-LOOK_EVERY_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The outcome of a stop.
-
-    Attributes:
-        workers: Those that were asked to shut down.
-        taken_back: Number of tasks released into the queue.
-    """
-
-    workers: Sequence[AskedWorker]
-    taken_back: int
-
-    @property
-    def left(self) -> int:
-        """Number of workers that have not ended."""
-        return sum(not worker.ended for worker in self.workers)
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")
@@ -94,7 +68,7 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
 
 async def _stop(
     settings: Settings, name: Name | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
-) -> Stopped:
+) -> Ended:
     async with connected(settings) as connection:
         await require_current(connection)
         if name is None:
@@ -106,39 +80,15 @@ async def _stop(
             await fleet.stop_worker(connection, worker.id, force=force, by=operator())
             asked = [worker.id]
         ordered.value = True
-        taken = await _take_back(connection, held) if force else 0
-        workers = await _wait(connection, settings, asked, timeout_s)
-        left = [worker.id for worker in workers if not worker.ended]
-        if force:
-            if left:
-                await fleet.declare_dead(connection, left, "did not answer a forced stop")
-                workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
-            taken += await _take_back(connection, held)  # tasks that were being claimed when the order came
-    return Stopped(workers, taken)
+        with progress("Workers ended", len(asked)) as reached:
+            if not force:
+                return await wait_for(connection, settings, asked, timeout_s, reached)
+            return await free(
+                connection, settings, asked, held, by=operator(), timeout_s=timeout_s, reached=reached
+            )
 
 
-async def _take_back(connection: Connection, held: TaskFilter) -> int:
-    planned = await plan(connection, RELEASE, held)
-    with progress("Tasks released", planned.matched) as reached:
-        return (await carry_out(Run(connection, planned, operator(), progress=reached))).changed
-
-
-async def _wait(
-    connection: Connection, settings: Settings, asked: Sequence[UUID], timeout_s: float
-) -> list[AskedWorker]:
-    """Wait for the workers to end; those without a heartbeat are not waited for."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    with progress("Workers ended", len(asked)) as reached:
-        while True:
-            workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
-            reached(sum(worker.ended for worker in workers))
-            if all(worker.ended or worker.silent for worker in workers) or loop.time() >= deadline:
-                return workers
-            await asyncio.sleep(LOOK_EVERY_S)
-
-
-def _report(stopped: Stopped, *, one: bool) -> None:
+def _report(stopped: Ended, *, one: bool) -> None:
     if not stopped.workers:
         say("Stopped; no worker was running.")
     for worker in stopped.workers:

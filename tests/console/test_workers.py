@@ -11,6 +11,7 @@ from embedq_tui.console.app import Console
 from embedq_tui.live.store import Look
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
+from embedq_tui.screens.workers import orders
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.queue import fleet
@@ -66,6 +67,30 @@ async def test_a_worker_in_trouble_is_seen_among_many_and_those_without_room_are
         await until_text(pilot, f"and {12 - listed} more")
         await pilot.press("5")
         await until_shown(pilot, lambda text: re.search(r"w-5/4711 +idle", text) is not None)
+
+
+async def test_a_worker_that_does_not_answer_is_shut_down_at_once_all_the_same(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "FORCED_S", -database.settings.beat_every_s)  # does not wait
+    deaf, other = await start_worker(connection), await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET host = 'other' WHERE id = $1", other)
+    mine, others = await queue_tasks(connection, await add_articles(connection, ["deaf", "other"]))
+    await let_hold(connection, deaf, mine)
+    await let_hold(connection, other, others)
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        table = pilot.app.screen.query_one(KeyedTable)
+        await until(lambda: len(table.keys) == 2)
+        await pilot.press(*["down"] * table.keys.index(str(deaf)), "X")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_true(connection, "SELECT state = 'dead' FROM embedq_workers WHERE id = $1", deaf)
+        await until_true(connection, "SELECT status = 'pending' FROM embedding_tasks WHERE id = $1", mine)
+    assert (
+        await connection.fetchval("SELECT status FROM embedding_tasks WHERE id = $1", others) == "processing"
+    )
+    assert await connection.fetchval("SELECT state FROM embedq_workers WHERE id = $1", other) == "running"
 
 
 async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(

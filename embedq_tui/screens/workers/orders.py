@@ -9,10 +9,12 @@ from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
 from embedq_tui.output import count
+from embedq_tui.workflows.stopping import FORCED_S, Ended, free
 from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
 from embedq_worker.queue import fleet
 from embedq_worker.queue.fleet import Order
-from embedq_worker.text import printable_line
+from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.text import age, printable_line
 
 # -- one
 
@@ -57,7 +59,36 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
         async with desk.session.link.connection() as connection:
             return await fleet.stop_worker(connection, row.id, force=force, by=desk.options.operator)
 
-    await _give_to(desk, row, give, "was asked to shut down")
+    if await _give_to(desk, row, give, "was asked to shut down") and force:
+        await _free(desk, row)
+
+
+async def _free(desk: Desk, row: WorkerRow) -> None:
+    """Take from a worker what it holds, whether it answers the order to exit or not."""
+    settings = desk.session.settings
+    timeout_s = FORCED_S + settings.beat_every_s
+
+    async def take(_: Progress) -> Ended:
+        async with desk.session.link.connection() as connection:
+            return await free(
+                connection,
+                settings,
+                [row.id],
+                TaskFilter(worker=row.id),
+                by=desk.options.operator,
+                timeout_s=timeout_s,
+                reached=lambda _: None,
+            )
+
+    waiting = Progress(f"Shutting down worker {_place(row)}")
+    waiting.lines = [f"It has {age(timeout_s)} to answer; then it is declared dead."]
+    ended = await desk.dialogs.attempt(waiting, take)
+    if ended is not None:
+        [worker] = ended.workers
+        words = "ended" if worker.state == "stopped" else "did not answer and was declared dead"
+        freed = f"; {count(ended.taken_back, 'task')} returned to the queue" if ended.taken_back else ""
+        desk.dialogs.notify(f"Worker {_place(row)} {words}{freed}", bad=worker.state != "stopped")
+        desk.session.again()
 
 
 async def _give_to(
