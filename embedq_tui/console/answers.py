@@ -12,6 +12,7 @@ _ANSWER = re.compile(
     r"\x1b(?:"
     r"\[[?>=][\d;:]*[ -#%-/]*[@-~]|"  # its kind, its keyboard; not $: Textual asks for its modes
     r"\[(?!48;)[\d;:]+[cntx]|"  # its state, its size; not 48: Textual asks for that, too
+    r"\[(?:\d*;?\d*:|[\d;:]*\d{7})[\d;:]*[u~A-FHP-S]|"  # a key that no keyboard has, or its release
     r"[P\]X^_][^\x07\x1b]*(?:\x07|\x1b\\))"  # its name, its colours, the clipboard
 )
 

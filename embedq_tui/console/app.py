@@ -13,7 +13,7 @@ from uuid import UUID
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Event, Key, Paste
+from textual.events import Event, Key, Paste, Resize
 from textual.screen import Screen
 from textual.types import CSSPathType
 from textual.worker import Worker, WorkerState
@@ -105,13 +105,10 @@ class Console(App[int]):
         first = {name: Binding(chosen.split(",")[0], "") for name, chosen in keymap.items()}
         keys.bind({name: self.get_key_display(binding) for name, binding in first.items()})
 
-    def on_resize(self) -> None:
-        """Redraw: a terminal that changed its size, be it for a moment, may have lost its content."""
-        self._redraw()
-
-    def _redraw(self) -> None:
-        if isinstance(self._driver, TerminalDriver):
-            self._driver.redraw()
+    def on_resize(self, event: Resize) -> None:
+        """Redraw: a terminal that changed its size for just a moment has lost its content."""
+        if event.size == self.size:  # Textual then redraws nothing
+            self.refresh()
 
     def _fatal_error(self) -> None:
         """Close, without the traceback that Textual would print: it shows local variables."""
@@ -274,7 +271,8 @@ class Console(App[int]):
     def action_refresh(self) -> None:
         """Refresh everything now, and retry a lost connection now; another program may have written here."""
         self.desk.session.again()
-        self._redraw()
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.redraw()
 
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def action_profiles(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from queue import Full
+from types import FrameType
 from typing import Any, TextIO, cast
 
 from textual._xterm_parser import XTermParser
@@ -119,6 +120,13 @@ class TerminalDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         with suppress(termios.error):
             self._modes = termios.tcgetattr(self.fileno)
+        if callable(resized := signal.getsignal(signal.SIGWINCH)):
+
+            def lost(number: int, frame: FrameType | None) -> None:
+                self._picture.lose()
+                resized(number, frame)
+
+            signal.signal(signal.SIGWINCH, lost)
 
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""

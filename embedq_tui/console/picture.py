@@ -120,14 +120,15 @@ class Picture:
             self._lost = True
 
     def _draw(self, pieces: list[re.Match[str]], height: int) -> None:
-        places = [match[1] for match in pieces if match[2] == "H"]
-        if places[:-1] == [f"{line};1" for line in range(1, height + 1)]:  # the last one is the cursor's
+        places = [match[1] for match in pieces if match[2] == "H"][:-1]  # the last one is the cursor's
+        lines = [f"{line};1" for line in range(1, height + 1)]
+        if places == lines:
             self._wanted.clear()
             self._touched.clear()
-            if self._lost:
-                self._shown.clear()
-                self._style = None
-                self._lost = False
+        if self._lost and set(lines) <= set(places):
+            self._shown.clear()
+            self._style = None
+            self._lost = False
         x = y = 0
         style = ""
         for match in pieces:
