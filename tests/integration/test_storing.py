@@ -109,6 +109,25 @@ async def test_a_save_does_not_wait_while_many_chunks_are_stored(
     assert (await connection.fetchval("SELECT count(*) FROM embeddings") > 100) == chunks
 
 
+async def test_who_deletes_an_article_waits_for_a_part_of_its_batch_alone(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing._LOCK_S", 30.0)
+    articles = await add_articles(connection, ["word " * 30_000] * 3)  # each of some 60 chunks
+    await queue_tasks(connection, articles)
+    await connection.execute(GATE)
+    author = await database.connect()
+    await author.execute("SET lock_timeout = '1s'")
+    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(30):
+        tasks = await worker.pipeline.claim(3)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(7)")
+            run = asyncio.create_task(worker.pipeline.run(tasks))
+            await until_any_blocked(connection)
+            await author.execute("DELETE FROM articles WHERE id = $1", articles[2])
+        assert (await run).outcomes == {"stored": 2, "lost": 1}
+
+
 @pytest.mark.parametrize("table", ["embeddings", "articles", "embedq_articles"])
 async def test_a_batch_is_given_back_while_a_table_is_locked_for_long(
     database: Database, connection: Connection, stub: ProviderStub, table: str

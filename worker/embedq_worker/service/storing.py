@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -38,6 +38,10 @@ REFUSED = Backoff(0.1, 5.0)
 
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
+
+_TOGETHER = 100
+"""Chunks that are stored in one transaction, unless one article has more. Who deletes one of its articles, or
+locks it FOR UPDATE, waits for its end, and an index of vectors takes milliseconds for each chunk."""
 
 _LOCK_S = 0.3
 """Seconds that a completion waits for a lock. It has locked its articles, whose saves wait with it; and it
@@ -110,7 +114,7 @@ class Storing:
         try:
             for tries in count(1):
                 batch.refused = False
-                contended = await self._store(left, batch, within_s=min(TOGETHER_S, self._patience_s / 2))
+                contended = await self._by_portions(left, batch)
                 left = [item for item in left if item.task.id in contended]
                 if not left or monotonic() > batch.ends or (tries >= CONTENTION_TRIES and not batch.refused):
                     break
@@ -120,6 +124,16 @@ class Storing:
         delay_s = batch.alone_s or CONTENDED_S
         released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=delay_s) for item in left]
         return batch.returns + released
+
+    async def _by_portions(self, completions: Sequence[Completion], batch: _Batch) -> set[UUID]:
+        contended: set[UUID] = set()
+        for portion in _portions(completions):
+            if contended and monotonic() > batch.ends:
+                contended.update(completion.task.id for completion in portion)
+            else:
+                within_s = 0.0 if batch.refused else min(TOGETHER_S, self._patience_s / 2)
+                contended |= await self._store(portion, batch, within_s=within_s)
+        return contended
 
     async def _store(self, completions: Sequence[Completion], batch: _Batch, *, within_s: float) -> set[UUID]:
         """Complete all in one transaction; return the tasks that are to be tried again.
@@ -179,3 +193,17 @@ class Storing:
 
     async def _persist(self, call: Callable[[], Awaitable[T]], batch: _Batch, *, within_s: float = inf) -> T:
         return await persist(call, lambda error: self._refusals.refused(batch, error), within_s=within_s)
+
+
+def _portions(completions: Sequence[Completion]) -> Iterator[list[Completion]]:
+    """Cut a batch into parts of at most `_TOGETHER` chunks, or of one article."""
+    portion: list[Completion] = []
+    chunks = 0
+    for completion in completions:
+        chunks += len(completion.chunks)
+        if portion and chunks > _TOGETHER:
+            yield portion
+            portion, chunks = [], len(completion.chunks)
+        portion.append(completion)
+    if portion:
+        yield portion
