@@ -75,11 +75,12 @@ async def test_a_proxy_that_refuses_is_not_taken_for_the_server(
 
 
 @both
+@pytest.mark.parametrize("proxy", ["http://joe:geheim@127.0.0.1:1", "joe:geheim@127.0.0.1:1", "127.0.0.1:1"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_proxy_that_cannot_be_reached_is_not_taken_for_the_server(
-    protocol: Protocol, scheme: str, monkeypatch: pytest.MonkeyPatch
+    protocol: Protocol, scheme: str, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", "http://joe:geheim@127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", proxy)
     async with opened(protocol, f"{scheme}://example.invalid") as provider:
         error = await failure(provider)
     assert isinstance(error, ProviderUnavailable)

@@ -242,7 +242,7 @@ def _proxy_of(url: httpx.URL) -> str:
     if not proxy or proxy_bypass(url.host):
         return ""
     with suppress(httpx.InvalidURL):
-        return httpx.URL(proxy).netloc.decode("ascii")
+        return httpx.URL(proxy if "://" in proxy else f"http://{proxy}").netloc.decode("ascii")
     return ""
 
 
