@@ -296,19 +296,19 @@ $$;
 -- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
 
--- What was recorded of articles is deleted with them. Under a stricter isolation level it stays until an article of the same
--- id is embedded: deleting what a worker wrote after the snapshot was taken would fail, and the program's deletion with it.
--- It does no harm, because text and number of chunks are compared.
+-- What was recorded of articles is deleted with them. Under a stricter isolation level, what a worker wrote after the
+-- snapshot was taken stays, and in that case all of the statement: deleting it would fail, and the program's deletion with
+-- it. It does no harm, because text and number of chunks are compared.
 CREATE FUNCTION embedq_article_gone() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RETURN NULL;
-    ELSIF TG_OP = 'TRUNCATE' THEN
+    IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM embedq_articles;
     ELSE
         DELETE FROM embedq_articles WHERE article_id = ANY (ARRAY(SELECT id FROM old_rows));
     END IF;
+    RETURN NULL;
+EXCEPTION WHEN serialization_failure THEN
     RETURN NULL;
 END
 $$;
