@@ -153,6 +153,7 @@ class TerminalDriver(LinuxDriver):
                 if os.tcgetpgrp(self.fileno) == os.getpgrp():  # in the background, it would be stopped again
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
             self._enable_bracketed_paste()
+            signal.raise_signal(signal.SIGWINCH)  # of another size meanwhile, only the shell was told
             self._app.call_later(self.redraw)
 
     def redraw(self) -> None:

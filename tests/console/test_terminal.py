@@ -22,14 +22,14 @@ ALTERNATE_ON, ALTERNATE_OFF = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 @asynccontextmanager
-async def opened(database: Database, **variables: str) -> AsyncIterator[Terminal]:
+async def opened(database: Database, *arguments: str, **variables: str) -> AsyncIterator[Terminal]:
     environment = {
         "DATABASE_URL": database.url,
         "HOME": "/nonexistent",
         "LANG": "C.UTF-8",
         "COLORTERM": "truecolor",
     } | variables
-    async with terminal(["-m", "embedq_tui"], environment) as program:
+    async with terminal([*(arguments or ("-m", "embedq_tui"))], environment) as program:
         await program.until(lambda text: "live" in text and "pending" in text, within_s=30)
         yield program
 
@@ -112,14 +112,39 @@ async def test_what_another_program_wrote_over_is_drawn_anew(database: Database)
         await program.until(lambda text: "Overview" in text and "pending" in text and "Quit" in text)
 
 
-async def test_after_a_stop_the_terminal_is_its_own_again(database: Database) -> None:
-    async with opened(database) as program:
-        program.process.send_signal(signal.SIGSTOP)
+SHELL = """
+import os, signal, subprocess, sys
+
+def begin():
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+
+def front(group, number):
+    os.tcsetpgrp(0, group)
+    os.killpg(child.pid, number)
+    os.write(1, b"$ " if number == signal.SIGSTOP else b"")
+
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-m", "embedq_tui"], preexec_fn=begin)
+signal.signal(signal.SIGUSR1, lambda *_: front(os.getpgrp(), signal.SIGSTOP))
+signal.signal(signal.SIGUSR2, lambda *_: front(child.pid, signal.SIGCONT))
+sys.exit(child.wait())
+"""
+
+
+async def test_after_a_stop_the_terminal_is_its_own_again_whatever_its_size(database: Database) -> None:
+    async with opened(database, "-c", SHELL) as program:
+        program.process.send_signal(signal.SIGUSR1)
+        await program.until(lambda text: "$ " in text)
         program.reset_modes()
         program.screen.reset()
-        program.process.send_signal(signal.SIGCONT)
-        await program.until(lambda text: "Overview" in text and "Quit" in text)
+        program.resize(100, 30)  # the shell hears of it
+        program.process.send_signal(signal.SIGUSR2)
+        await program.until(lambda text: "Overview" in text and "Quit" in text.split("\n")[29])
         assert program.modes() == (False, False)
+        program.type("q")
+        assert await program.ended() == 0
 
 
 async def test_keys_that_come_at_once_arrive(database: Database) -> None:
