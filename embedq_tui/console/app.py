@@ -13,7 +13,7 @@ from uuid import UUID
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Event, Key, Paste, Resize
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.types import CSSPathType
 from textual.worker import Worker, WorkerState
@@ -105,10 +105,9 @@ class Console(App[int]):
         first = {name: Binding(chosen.split(",")[0], "") for name, chosen in keymap.items()}
         keys.bind({name: self.get_key_display(binding) for name, binding in first.items()})
 
-    def on_resize(self, event: Resize) -> None:
-        """Redraw: a terminal that changed its size for just a moment has lost its content."""
-        if event.size == self.size:  # Textual then redraws nothing
-            self.refresh()
+    def on_resize(self) -> None:
+        """Redraw: if the size changed for a moment, the content is lost, and Textual may draw nothing."""
+        self.refresh()
 
     def _fatal_error(self) -> None:
         """Close, without the traceback that Textual would print: it shows local variables."""
