@@ -29,20 +29,20 @@ class Trouble(NamedTuple):
 
 def troubles(store: Store) -> list[Trouble]:
     """Every current problem while the database responds, the most severe first."""
-    ordered, held = list(_ordered(store)), list(unavailable(store))
+    held = list(unavailable(store))
     judged = () if store.health is None else store.health.issues
     known = {
+        Code.SCHEMA,
         Code.STOPPED,
         Code.PAUSED,
         Code.NO_WORKER,
         Code.DATABASE_REFUSES,
         Code.BACKLOG,
         *([Code.PROVIDER_OPEN, Code.PROVIDER_COOLING] if held else []),
-    }  # shown from live data instead
-    outdated = any(issue.code == Code.SCHEMA for issue in judged)
-    found = ordered + ([] if outdated else list(_serving(store))) + held
-    found += [Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known]
-    found += _backlog(store)
+    }  # the schema comes first; the others are known from live data
+    schema = (Trouble(issue.message, issue.advice) for issue in judged if issue.code == Code.SCHEMA)
+    others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known)
+    found = [*schema, *_ordered(store), *_serving(store), *held, *_backlog(store), *others]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"

@@ -66,6 +66,18 @@ def test_what_a_look_shows_of_the_workers_waits_for_no_verdict() -> None:
         assert not troubles(kept)
 
 
+def test_an_outdated_schema_comes_first_and_hides_no_other_problem() -> None:
+    kept = store(seen()._replace(running=False))
+    pending = kept.overview.queue.counts.pending if kept.overview else 0
+    schema, stuck = (Issue(code, code, "", 1, 0, "counts") for code in (Code.SCHEMA, Code.STUCK))
+    judged = Measure("pending", pending, pending - 1, "tasks")
+    kept.health = Health(datetime.now(UTC), False, (schema, stuck), (judged,))
+    assert [
+        next(word for word in ("schema", "no worker", "pending", "stuck") if word in trouble.message)
+        for trouble in troubles(kept)
+    ] == ["schema", "no worker", "pending", "stuck"]
+
+
 @pytest.mark.parametrize(
     ("states", "served"),
     [((), True), (("closed",), True), (("cooling",), True), (("open",), False), (("open", "closed"), True)],
