@@ -20,7 +20,7 @@ from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
 from embedq_tui.console.answers import Answers
-from embedq_tui.console.picture import Picture
+from embedq_tui.console.screen_buffer import ScreenBuffer
 
 ERASE = "\x1b[0m\x1b[2J"
 
@@ -56,8 +56,8 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         assert self._file is not None
-        self._picture = Picture()
-        self._file = cast(TextIOWrapper, _Output(self._file, self._picture, self._gone))
+        self._buffer = ScreenBuffer()
+        self._file = cast(TextIOWrapper, _Output(self._file, self._buffer, self._gone))
         self._woken, self._wakes = os.pipe()
         self._parser = XTermParser(self._debug)
 
@@ -108,7 +108,7 @@ class TerminalDriver(LinuxDriver):
         """Draw a frame once the terminal takes it; queue anything else, or drop it if the queue is full."""
         if (thread := self._writer_thread) is None:
             return
-        if self._picture.take(data, self._app.size.height):
+        if self._buffer.take(data, self._app.size.height):
             if not thread._queue.empty():  # the frame is drawn after what is queued
                 return
             data = ""
@@ -123,14 +123,14 @@ class TerminalDriver(LinuxDriver):
         if callable(resized := signal.getsignal(signal.SIGWINCH)):
 
             def lost(number: int, frame: FrameType | None) -> None:
-                self._picture.lose()
+                self._buffer.lose()
                 resized(number, frame)
 
             signal.signal(signal.SIGWINCH, lost)
 
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""
-        self._picture.drop()
+        self._buffer.drop()
         if (thread := self._writer_thread) is not None and thread._queue.qsize() > MAX_QUEUED_WRITES - ENDING:
             _clear(thread)
         self.write(ERASE)
@@ -158,7 +158,7 @@ class TerminalDriver(LinuxDriver):
 
     def redraw(self) -> None:
         """Draw everything: the terminal no longer shows what was drawn."""
-        self._picture.lose()
+        self._buffer.lose()
         self._app.refresh()
 
     def _gone(self) -> None:
@@ -171,8 +171,8 @@ class TerminalDriver(LinuxDriver):
 class _Output:
     """Writes to the terminal without Python's buffers, whose locks a stuck thread would hold."""
 
-    def __init__(self, stream: TextIO, picture: Picture, gone: Callable[[], None]) -> None:
-        self._picture = picture
+    def __init__(self, stream: TextIO, buffer: ScreenBuffer, gone: Callable[[], None]) -> None:
+        self._buffer = buffer
         self._gone = gone
         self._descriptor = stream.fileno()
         self._encoding = stream.encoding
@@ -183,7 +183,7 @@ class _Output:
 
     def flush(self) -> None:
         """Draw: called by the writer thread whenever nothing else is queued."""
-        self.write(self._picture.changes())
+        self.write(self._buffer.changes())
 
     def write(self, text: str) -> None:
         """Write all of it; output to a vanished terminal is dropped."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from embedq_tui.console.picture import Picture
+from embedq_tui.console.screen_buffer import ScreenBuffer
 
 WIDTH, HEIGHT = 12, 3
 STYLES = (
@@ -73,92 +73,92 @@ class Screen(pyte.Screen):
 def test_the_terminal_shows_what_was_drawn(
     frames: list[tuple[list[tuple[tuple[int, int], str, str]], bool]],
 ) -> None:
-    picture, drawn, shown = Picture(), Screen(), Screen()
+    buffer, drawn, shown = ScreenBuffer(), Screen(), Screen()
     for pieces, is_ready in frames:
         narrow = all(len(text) <= 3 for _, text, _ in pieces)
         first = [piece(y, 0, " " * WIDTH) for y in {y for (y, _), _, _ in pieces}] if narrow else []
         data = frame(*first, *(piece(y, x, text, style) for (y, x), text, style in pieces))
         drawn.write(data)
-        assert picture.take(data, HEIGHT)
+        assert buffer.take(data, HEIGHT)
         if is_ready:
-            shown.write(picture.changes())
-    shown.write(picture.changes())
+            shown.write(buffer.changes())
+    shown.write(buffer.changes())
     assert shown.cells() == drawn.cells()
     assert (shown.cursor.x, shown.cursor.y) == (drawn.cursor.x, drawn.cursor.y) or not frames
-    assert picture.changes() == ""
+    assert buffer.changes() == ""
 
 
 def test_only_what_differs_is_sent() -> None:
-    picture = Picture()
-    picture.take(whole("a line", "12:00:01", "another"), HEIGHT)
-    assert "another" in picture.changes()
-    picture.take(whole("a line", "12:00:02", "another"), HEIGHT)
-    assert picture.changes() == "\x1b[2;8H2\x1b[1;1H"
+    buffer = ScreenBuffer()
+    buffer.take(whole("a line", "12:00:01", "another"), HEIGHT)
+    assert "another" in buffer.changes()
+    buffer.take(whole("a line", "12:00:02", "another"), HEIGHT)
+    assert buffer.changes() == "\x1b[2;8H2\x1b[1;1H"
 
 
 def test_frames_that_the_terminal_did_not_wait_for_are_one() -> None:
-    picture = Picture()
-    picture.take(whole("a line", "0", "another"), HEIGHT)
-    picture.changes()
+    buffer = ScreenBuffer()
+    buffer.take(whole("a line", "0", "another"), HEIGHT)
+    buffer.changes()
     for number in range(1, 10):
-        picture.take(frame(piece(1, 0, str(number))), HEIGHT)
-    assert picture.changes() == "\x1b[2;1H9\x1b[1;1H"
+        buffer.take(frame(piece(1, 0, str(number))), HEIGHT)
+    assert buffer.changes() == "\x1b[2;1H9\x1b[1;1H"
 
 
 @pytest.mark.parametrize(
     "text", ["1\ufe0f\u20e31\ufe0f\u20e3", "\u0926\u0947\u0935", "\u200d\u0e33", "\U0001f3f4\U000e0067"]
 )
 def test_text_on_whose_width_terminals_disagree_moves_nothing(text: str) -> None:
-    picture, shown = Picture(), Screen()
+    buffer, shown = ScreenBuffer(), Screen()
     for line in (WIDTH * "#", text + (8 - cell_len(text)) * " " + "|end"):
-        picture.take(whole("", line, ""), HEIGHT)
-        shown.write(picture.changes())
+        buffer.take(whole("", line, ""), HEIGHT)
+        shown.write(buffer.changes())
     cells = [shown.buffer[1][x].data for x in range(WIDTH)]
     assert cells[8:] == ["|", "e", "n", "d"]
     assert "#" not in cells
 
 
 def test_a_line_on_whose_width_terminals_disagree_is_sent_whole() -> None:
-    picture = Picture()
-    picture.take(whole("\N{WHITE HEAVY CHECK MARK} line 1", "", ""), HEIGHT)
-    picture.changes()
-    picture.take(whole("\N{WHITE HEAVY CHECK MARK} line 2", "", ""), HEIGHT)
-    assert "\N{WHITE HEAVY CHECK MARK}\x1b[1;3H line 2" in picture.changes()
+    buffer = ScreenBuffer()
+    buffer.take(whole("\N{WHITE HEAVY CHECK MARK} line 1", "", ""), HEIGHT)
+    buffer.changes()
+    buffer.take(whole("\N{WHITE HEAVY CHECK MARK} line 2", "", ""), HEIGHT)
+    assert "\N{WHITE HEAVY CHECK MARK}\x1b[1;3H line 2" in buffer.changes()
 
 
 def test_what_the_terminal_lost_is_sent_again() -> None:
-    picture = Picture()
+    buffer = ScreenBuffer()
     data = whole("a line", "1", "another")
-    picture.take(data, HEIGHT)
-    picture.changes()
-    picture.lose()
-    picture.take(data, HEIGHT)
-    assert "another" in picture.changes()
+    buffer.take(data, HEIGHT)
+    buffer.changes()
+    buffer.lose()
+    buffer.take(data, HEIGHT)
+    assert "another" in buffer.changes()
 
 
 def test_what_was_dropped_is_not_sent() -> None:
-    picture = Picture()
-    picture.take(whole("a line", "1", "another"), HEIGHT)
-    picture.drop()
-    assert picture.changes() == ""
+    buffer = ScreenBuffer()
+    buffer.take(whole("a line", "1", "another"), HEIGHT)
+    buffer.drop()
+    assert buffer.changes() == ""
 
 
 @pytest.mark.parametrize("data", ["\x07", "\x1b[?25l", "\x1b]52;c;eA==\x07", "\x1b[0m\x1b[2J"])
 def test_what_is_no_frame_is_left_to_the_caller(data: str) -> None:
-    assert not Picture().take(data, HEIGHT)
+    assert not ScreenBuffer().take(data, HEIGHT)
 
 
 def test_a_frame_is_shown_at_once_where_the_terminal_can() -> None:
-    picture = Picture()
+    buffer = ScreenBuffer()
     for data in ("\x1b[?2026h", whole("a line", "1", "another"), "\x1b[?2026l"):
-        assert picture.take(data, HEIGHT)
-    sent = picture.changes()
+        assert buffer.take(data, HEIGHT)
+    sent = buffer.changes()
     assert (sent[:8], sent[-8:]) == ("\x1b[?2026h", "\x1b[?2026l")
 
 
 def test_a_screen_that_became_smaller_is_drawn_before_anything_of_the_larger_one() -> None:
-    picture = Picture()
-    picture.take(whole("a line", "1", "another"), HEIGHT)
-    picture.lose()
-    picture.take(whole("a line", "1"), HEIGHT - 1)
-    assert "another" not in picture.changes()
+    buffer = ScreenBuffer()
+    buffer.take(whole("a line", "1", "another"), HEIGHT)
+    buffer.lose()
+    buffer.take(whole("a line", "1"), HEIGHT - 1)
+    assert "another" not in buffer.changes()

@@ -57,7 +57,7 @@ _PLAIN = _Style()
 _BLANK = (" ", _Style(fore=None))
 
 
-class Picture:
+class ScreenBuffer:
     """Takes frames as Textual writes them, and says what to send for them.
 
     Textual draws a changed line from end to end, with all colours anew for each of its pieces, and many
