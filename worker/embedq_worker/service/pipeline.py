@@ -157,7 +157,7 @@ class Pipeline:
         except TimeoutError:
             error = self._late("split into chunks")
             await self._give_back(
-                [self._failed_attempt(task, error, None, len(tasks)) for task in tasks], report
+                [self._failed_attempt(task, error, None, sure=len(tasks) == 1) for task in tasks], report
             )
             return report
         texts = [planned.input for plan in plans for planned in plan.chunks if not planned.reuse]
@@ -183,7 +183,7 @@ class Pipeline:
         if isinstance(error, EXPECTED_ERRORS) and not is_of_the_data(error):
             returns = [Return(task, ReturnKind.RELEASE, line, delay_s=ALONE_S) for task in left]
         else:
-            returns = [self._failed_attempt(task, line, detail, len(left)) for task in left]
+            returns = [self._failed_attempt(task, line, detail, sure=len(left) == 1) for task in left]
         try:
             await self._give_back(returns, report)
         except EXPECTED_ERRORS:
@@ -253,11 +253,11 @@ class Pipeline:
                     returns.append(Return(plan.task, ReturnKind.FINAL, refusal.message))
                 case Unfinished():
                     error = self._late("embedded")
-                    returns.append(self._failed_attempt(plan.task, error, None, len(plans)))
+                    returns.append(self._failed_attempt(plan.task, error, None, sure=len(plans) == 1))
                 case ProviderError() as failure:
                     held.append((plan.task, failure))
                 case None:
-                    returns.append(self._failed_attempt(plan.task, plan.error, plan.detail, 1))
+                    returns.append(self._failed_attempt(plan.task, plan.error, plan.detail, sure=True))
         if completions:
             returns += await self._storing.complete(
                 completions, lambda outcomes: self._settled(outcomes, report)
@@ -276,9 +276,9 @@ class Pipeline:
         text_at_fault = error is not None and await self._suspicion.is_a_text(error, known=known)
         delay_s = await self._tell_breaker(None if text_at_fault else error, worked=worked or text_at_fault)
         if text_at_fault:
-            at_once = batch_size if known else batch_size + 1  # a first failure is never charged
+            sure = known and batch_size == 1  # a first failure is never charged
             return [
-                self._failed_attempt(task, f"other texts work: {reason.message}", None, at_once)
+                self._failed_attempt(task, f"other texts work: {reason.message}", None, sure=sure)
                 for task, reason in held
             ]
         return [Return(task, ReturnKind.RELEASE, reason.message, delay_s=delay_s) for task, reason in held]
@@ -330,9 +330,9 @@ class Pipeline:
         self._suspicion.clear(task for task in outcomes if outcomes[task] != "requeued")
         report.outcomes.update(outcomes.values())
 
-    def _failed_attempt(self, task: ClaimedTask, error: str, detail: str | None, batch_size: int) -> Return:
-        """End an attempt; in a batch, any task may be the cause, so each is first retried alone."""
-        if batch_size > 1:
+    def _failed_attempt(self, task: ClaimedTask, error: str, detail: str | None, *, sure: bool) -> Return:
+        """End an attempt; unless it is sure that this task is the cause, it is first retried alone."""
+        if not sure:
             return Return(task, ReturnKind.ISOLATE, error, detail)
         delay_s = self._settings.backoff.delay_s(task.attempts)
         return Return(task, ReturnKind.RETRY, error, detail, delay_s=delay_s)
