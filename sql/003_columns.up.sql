@@ -2,7 +2,7 @@
 -- there already, with their comment, if the operator restored only these tables from a dump.
 
 ALTER TABLE embedding_tasks
-    ADD COLUMN IF NOT EXISTS claim_token bigint,      -- rises with each of our claims; fencing token, with worker_id and claimed_at
+    ADD COLUMN IF NOT EXISTS claim_token bigint,      -- fencing token, with worker_id and claimed_at; rises per claim
     ADD COLUMN IF NOT EXISTS worker_id uuid,          -- the worker that holds, or last held, the claim
     ADD COLUMN IF NOT EXISTS claimed_at timestamptz,  -- equals processed_at while the claim is ours, and only then
     ADD COLUMN IF NOT EXISTS crash_count smallint;    -- claims that ended with the death of their worker

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
-from tests.support.databases import Database
+from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy
 from tests.support.queue_world import World, open_world
 
@@ -16,6 +17,27 @@ async def world(request: pytest.FixtureRequest, database: Database) -> AsyncIter
     """A queue; its storage is the parameter, see `BOTH_STORAGES`."""
     async with open_world(database, getattr(request, "param", None)) as opened:
         yield opened
+
+
+WRITER = "embedq_test_writer"
+
+
+@pytest.fixture
+async def writer(world: World) -> AsyncIterator[Connection]:
+    """A session of the article program's role: rights on the public tables, none on ours."""
+    await world.psql.execute(
+        f"""DO $$ BEGIN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{WRITER}') THEN
+                    CREATE ROLE {WRITER} LOGIN;
+                END IF;
+            END $$;
+            GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON embedding_tasks, articles, embeddings,
+                embedding_worker_status TO {WRITER};
+            GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {WRITER}"""
+    )
+    connection = await asyncpg.connect(world.database.url, user=WRITER)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from embedq_worker.service.pipeline import BatchReport
 from tests.support.blocking import until_any_blocked
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
@@ -20,6 +23,24 @@ SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 GATE = """CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
           CREATE TRIGGER gate BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION gate()"""
+
+
+@asynccontextmanager
+async def storing(
+    database: Database, connection: Connection, stub: ProviderStub, tasks: int
+) -> AsyncIterator[tuple[Connection, asyncio.Task[BatchReport]]]:
+    """While a batch is in the middle of storing its chunks: an author's session, and the batch."""
+    await connection.execute(GATE)
+    author = await database.connect()
+    await author.execute("SET lock_timeout = '1s'")
+    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(30):
+        claimed = await worker.pipeline.claim(tasks)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(7)")
+            run = asyncio.create_task(worker.pipeline.run(claimed))
+            await until_any_blocked(connection)
+            yield author, run
+        await run
 
 
 async def attempts(connection: Connection) -> list[int]:
@@ -93,19 +114,10 @@ async def test_a_save_does_not_wait_while_many_chunks_are_stored(
     chunks: bool,
 ) -> None:
     monkeypatch.setattr("embedq_worker.service.storing._LOCK_S", 30.0)
-    articles = await add_articles(connection, ["word " * 60_000])
-    await queue_tasks(connection, articles)
-    await connection.execute(GATE)
-    author = await database.connect()
-    await author.execute("SET lock_timeout = '1s'")
-    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(30):
-        tasks = await worker.pipeline.claim(1)
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(7)")
-            run = asyncio.create_task(worker.pipeline.run(tasks))
-            await until_any_blocked(connection)
-            await author.execute(f"UPDATE articles SET {change}")
-        assert (await run).outcomes == {outcome: 1}
+    await queue_tasks(connection, await add_articles(connection, ["word " * 60_000]))
+    async with storing(database, connection, stub, 1) as (author, run):
+        await author.execute(f"UPDATE articles SET {change}")
+    assert run.result().outcomes == {outcome: 1}
     assert (await connection.fetchval("SELECT count(*) FROM embeddings") > 100) == chunks
 
 
@@ -115,17 +127,9 @@ async def test_who_deletes_an_article_waits_for_a_part_of_its_batch_alone(
     monkeypatch.setattr("embedq_worker.service.storing._LOCK_S", 30.0)
     articles = await add_articles(connection, ["word " * 30_000] * 3)  # each of some 60 chunks
     await queue_tasks(connection, articles)
-    await connection.execute(GATE)
-    author = await database.connect()
-    await author.execute("SET lock_timeout = '1s'")
-    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(30):
-        tasks = await worker.pipeline.claim(3)
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(7)")
-            run = asyncio.create_task(worker.pipeline.run(tasks))
-            await until_any_blocked(connection)
-            await author.execute("DELETE FROM articles WHERE id = $1", articles[2])
-        assert (await run).outcomes == {"stored": 2, "lost": 1}
+    async with storing(database, connection, stub, 3) as (author, run):
+        await author.execute("DELETE FROM articles WHERE id = $1", articles[2])
+    assert run.result().outcomes == {"stored": 2, "lost": 1}
 
 
 @pytest.mark.parametrize("table", ["embeddings", "articles", "embedq_articles"])

@@ -39,9 +39,9 @@ REFUSED = Backoff(0.1, 5.0)
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
-_TOGETHER = 100
-"""Chunks that are stored in one transaction, unless one article has more. Who deletes one of its articles, or
-locks it FOR UPDATE, waits for its end, and an index of vectors takes milliseconds for each chunk."""
+_CHUNKS_TOGETHER = 100
+"""Chunks that are stored in one transaction, unless one article has more (see sql/008). Who deletes one of
+its articles, or locks it FOR UPDATE, waits for its end: with an index of vectors, milliseconds per chunk."""
 
 _LOCK_S = 0.3
 """Seconds that a completion waits for a lock. It has locked its articles, whose saves wait with it; and it
@@ -196,12 +196,12 @@ class Storing:
 
 
 def _portions(completions: Sequence[Completion]) -> Iterator[list[Completion]]:
-    """Cut a batch into parts of at most `_TOGETHER` chunks, or of one article."""
+    """Cut a batch into parts of at most `_CHUNKS_TOGETHER` chunks, or of one article."""
     portion: list[Completion] = []
     chunks = 0
     for completion in completions:
         chunks += len(completion.chunks)
-        if portion and chunks > _TOGETHER:
+        if portion and chunks > _CHUNKS_TOGETHER:
             yield portion
             portion, chunks = [], len(completion.chunks)
         portion.append(completion)
