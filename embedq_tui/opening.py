@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedq_tui.heap import give_back_large, swept
+from embedq_tui.console.heap import give_back_large, swept
 from embedq_tui.invocation import operator
 from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import click
 
 from embedq_tui.filters.audit_filter import Wanted
+from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
-from embedq_tui.names import Name, TaskName
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection, connected

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from embedq_tui.commands.actions import run_action
+from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.names import Name, TaskName
-from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED
 from embedq_worker.errors import ExitCode
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.commands.actions import run_action
 from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_error
-from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import CANCEL
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import TaskFilter

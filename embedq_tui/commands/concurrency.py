@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
+from embedq_tui.filters.names import Name, worker_named, worker_option
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
-from embedq_tui.names import Name, worker_named, worker_option
 from embedq_tui.output import print_json, say
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import click
 
 from embedq_tui.capabilities import can_redraw
+from embedq_tui.commands.terminal import Terminal
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
-from embedq_tui.terminal import Terminal
 from embedq_worker.database.connections import Connection, connected
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import SchemaError

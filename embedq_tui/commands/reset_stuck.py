@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import click
 
+from embedq_tui.commands.actions import run_action
 from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, Number, operator_command
-from embedq_tui.task_commands import run_action
 from embedq_worker.actions.tasks import RELEASE
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck_by

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import click
 
+from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.names import Name, TaskName, tasks_named
 from embedq_tui.output import count, moment, print_json, say
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, when

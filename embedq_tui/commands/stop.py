@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
+from embedq_tui.filters.names import Name, worker_named, worker_option
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
-from embedq_tui.names import Name, worker_named, worker_option
 from embedq_tui.output import SoFar, count, print_json, progress, say
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
 from embedq_worker.database.connections import connected

@@ -22,11 +22,11 @@ from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import KEY_NAMES, AsciiFilter
 from embedq_tui.console.bindings import EVERYWHERE
 from embedq_tui.console.driver import TerminalDriver
+from embedq_tui.console.heap import forget_widths, settle_again
 from embedq_tui.console.palette import Commanded, Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
 from embedq_tui.desk import Desk
-from embedq_tui.heap import forget_widths, settle_again
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
 from embedq_tui.options import Options

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from embedq_tui.filters.names import Name, logged_task_named, task_name
 from embedq_tui.filters.quoting import refuse_key, refuse_unprintable, word_of
-from embedq_tui.names import Name, logged_task_named, task_name
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter, require_operation

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
 from embedq_tui.invocation import Text
-from embedq_tui.names import Name, WorkerName, tasks_named, worker_named
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment, parse_past
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from embedq_tui import heap
+from embedq_tui.console import heap
 from embedq_worker.waits import beside
 from tests.support.waiting import until
 
