@@ -24,6 +24,10 @@ SELECT 'error_rate', $2::float8, 'ratio', now() - $1::text::interval,
 """What a worker writes of what it ended in an interval."""
 
 
+MEASURED = {"pending": Code.BACKLOG, "idle": Code.STALLED}
+"""Codes of the measures that have another name."""
+
+
 async def codes(connection: Connection, database: Database, **settings: float) -> set[str]:
     """What is objected to with these settings."""
     return {issue.code for issue in (await look(connection, database, **settings)).issues}
@@ -34,6 +38,9 @@ async def look(connection: Connection, database: Database, **settings: float) ->
     found = await health(connection, database.settings.model_copy(update=settings))
     assert found.healthy is not bool(found.issues)
     assert all(issue.message and issue.advice for issue in found.issues)
+    over = {row.name for row in found.measures if row.threshold is not None and row.value > row.threshold}
+    reported = {issue.code for issue in found.issues}
+    assert {MEASURED.get(name, name) for name in over} <= reported
     return found
 
 

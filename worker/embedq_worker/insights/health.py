@@ -36,7 +36,7 @@ class Measure(NamedTuple):
     """A measured value, whether it is an issue or not.
 
     Attributes:
-        threshold: Value above which it is an issue; None if there is no limit.
+        threshold: Value above which it is an issue; None if there is no limit, or too little to judge by.
     """
 
     name: str
@@ -112,15 +112,13 @@ class _Findings:
         yield from self._providers()
         yield from self._queue()
         yield from self._stall()
-        yield from self._failures(Code.FAILURE_RATE_HOUR, 3_600, self.facts.hour)
-        if self.facts.day.seconds > 3_600:  # otherwise the hour's tasks are all that is known of the day
-            yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day)
+        yield from self._failures(Code.FAILURE_RATE_HOUR, 3_600, self.facts.hour, self._limit_hour)
+        yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day, self._limit_day)
         yield from self._table()
 
     def measures(self) -> tuple[Measure, ...]:
         """The measured values."""
         settings, facts = self.settings, self.facts
-        failures = settings.health_failure_rate
         alive = sum(worker.liveness is Liveness.ALIVE for worker in self.seen.workers)
         return (
             Measure("pending", self.seen.queue.counts.pending, settings.health_backlog, "tasks"),
@@ -128,9 +126,9 @@ class _Findings:
             Measure("oldest_pending", round(self._waits_s(), 1), settings.health_wait_s, "s"),
             Measure("idle", round(self._idle_s(), 1), settings.health_stall_s, "s"),
             Measure("stuck", facts.stuck, settings.health_stuck, "tasks"),
-            Measure("failure_rate_hour", rounded(facts.hour.failure_rate), failures, "ratio"),
-            Measure("failure_rate_day", rounded(facts.day.failure_rate), failures, "ratio"),
-            Measure("dead_rows", rounded(facts.dead_share), settings.health_dead_rows, "ratio"),
+            Measure("failure_rate_hour", rounded(facts.hour.failure_rate), self._limit_hour, "ratio"),
+            Measure("failure_rate_day", rounded(facts.day.failure_rate), self._limit_day, "ratio"),
+            Measure("dead_rows", rounded(facts.dead_share), self._limit_dead_rows, "ratio"),
             Measure("workers", alive, None, "counts"),
         )
 
@@ -201,9 +199,8 @@ class _Findings:
 
     # -- ended tasks
 
-    def _failures(self, code: Code, window_s: int, last: Ended) -> Iterator[Issue]:
-        most = self.settings.health_failure_rate
-        if last.failed >= LEAST_FAILURES and last.failure_rate > most:
+    def _failures(self, code: Code, window_s: int, last: Ended, most: float | None) -> Iterator[Issue]:
+        if most is not None and last.failure_rate > most:
             ended = last.completed + last.failed
             yield Issue(
                 code,
@@ -230,8 +227,8 @@ class _Findings:
                 0,
                 "counts",
             )
-        share, most = self.facts.dead_share, self.settings.health_dead_rows
-        if self.facts.dead_rows >= LEAST_DEAD_ROWS and share > most:
+        share, most = self.facts.dead_share, self._limit_dead_rows
+        if most is not None and share > most:
             yield Issue(
                 Code.DEAD_ROWS,
                 f"{self.facts.dead_rows:,} dead tuples in embedding_tasks, {percentage(share)} of the table",
@@ -240,6 +237,24 @@ class _Findings:
                 most,
                 "ratio",
             )
+
+    # -- limits of shares; None where there is too little to judge by
+
+    @property
+    def _limit_hour(self) -> float | None:
+        enough = self.facts.hour.failed >= LEAST_FAILURES
+        return self.settings.health_failure_rate if enough else None
+
+    @property
+    def _limit_day(self) -> float | None:
+        """Of a day of which only the last hour is known, that hour is judged already."""
+        enough = self.facts.day.failed >= LEAST_FAILURES and self.facts.day.seconds > 3_600
+        return self.settings.health_failure_rate if enough else None
+
+    @property
+    def _limit_dead_rows(self) -> float | None:
+        enough = self.facts.dead_rows >= LEAST_DEAD_ROWS
+        return self.settings.health_dead_rows if enough else None
 
     # -- figures
 
