@@ -29,6 +29,9 @@ KEPT = 64
 SKEW_S = 5.0
 """Clock differences below this many seconds are not worth mentioning."""
 
+CALM = 0.9
+"""Share of the pending tasks that health allows, down to which a backlog lasts: where a count wavers around
+the limit, the alarm must not come and go."""
 
 ACCESS = "access"
 """Topic for the feed to check the rights again, when the overview contradicts them."""
@@ -102,6 +105,7 @@ class Store:
         error: Why the latest overview failed although the database responds.
         rates: None until known.
         health: The latest verdict.
+        backlogged: More tasks are pending than health allows, or were until a moment ago.
         access: None until known.
         lost: Set while the database does not respond.
         hearing: Whether notifications arrive.
@@ -117,6 +121,7 @@ class Store:
     rates: Rates | None = None
     health: Health | None = None
     access: Access | None = None
+    backlogged: bool = False
     lost: Lost | None = None
     hearing: Hearing | None = None
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=HISTORY))
@@ -151,6 +156,13 @@ class Store:
         """Seconds since the latest overview; None before the first."""
         return None if self.overview is None else time.monotonic() - self.overview_at
 
+    @property
+    def allowed_backlog(self) -> int | None:
+        """How many tasks may be pending; None if unknown."""
+        measures = self.health.measures if self.health is not None else ()
+        most = next((m.threshold for m in measures if m.name == "pending"), None)
+        return None if most is None else round(most)
+
     def skew_s(self) -> float | None:
         """Seconds by which our clock is ahead of the database's; None if negligible."""
         seconds = self._skew.total_seconds() if self._skew is not None else 0.0
@@ -165,6 +177,7 @@ class Store:
                 self.error = answer.error
             case Judge(), found:
                 self.health = found or self.health
+                self._weigh()
             case Rights(), found:
                 self.access = found or self.access
             case _:
@@ -204,4 +217,9 @@ class Store:
     def _look(self, found: Overview, at: float) -> None:
         self.overview, self.overview_at, self.error = found, at, None
         self.rates = self._pace.add(found) or self.rates
+        self._weigh()
         self._skew = datetime.now(UTC) - found.at
+
+    def _weigh(self) -> None:
+        if self.overview is not None and (most := self.allowed_backlog) is not None:
+            self.backlogged = self.overview.queue.counts.pending > most * (CALM if self.backlogged else 1)

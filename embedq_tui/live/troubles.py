@@ -90,12 +90,11 @@ def _serving(store: Store) -> Iterator[Trouble]:
 
 
 def _backlog(store: Store) -> Iterator[Trouble]:
-    """More pending tasks than health allows."""
-    measures = store.health.measures if store.health else ()
-    most = next((measure.threshold for measure in measures if measure.name == "pending"), None)
-    if store.overview is not None and most is not None:
-        for issue in backlog(store.overview.queue.counts.pending, round(most), halted=bool(idle(store))):
-            yield Trouble(issue.message, issue.advice)
+    """More pending tasks than health allows, until they are clearly fewer."""
+    most = store.allowed_backlog
+    if store.overview is not None and most is not None and store.backlogged:
+        issue = backlog(store.overview.queue.counts.pending, most, halted=bool(idle(store)))
+        yield Trouble(issue.message, issue.advice)
 
 
 def try_now() -> str:

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from embedq_tui.live.questions import Answer
-from embedq_tui.live.store import Look, Store
+from embedq_tui.live.store import Judge, Look, Store
 from embedq_tui.live.troubles import idle, troubles
 from embedq_tui.rendering.lines import drain_s
 from embedq_worker.insights.health import Health, Measure
@@ -42,12 +42,28 @@ def test_only_a_provider_in_use_keeps_the_workers_from_claiming(state: str) -> N
     assert not troubles(store(seen(provider(), former)))
 
 
-def test_a_backlog_is_as_large_as_the_figure_below_says_and_gone_with_it() -> None:
+def judge(kept: Store, most: int, *issues: Issue) -> None:
+    """A verdict arrives at the store: so many pending tasks are allowed."""
+    measure = Measure("pending", 3 * most, most, "tasks")
+    verdict = Health(datetime.now(UTC), not issues, issues, (measure,))
+    kept.answered(Answer(Judge(), verdict, at=monotonic()))
+
+
+def test_a_backlog_is_as_large_as_the_figure_below_says_and_does_not_come_and_go_at_its_limit() -> None:
     kept = store(seen())
-    pending = kept.overview.queue.counts.pending if kept.overview else 0
-    for most, told in ((pending - 1, True), (pending, False)):
-        judged = Measure("pending", 3 * pending, most, "tasks")
-        kept.health = Health(datetime.now(UTC), True, (), (judged,))
+    judge(kept, 1_000)
+    for pending, told in (
+        (0, False),
+        (1_000, False),
+        (1_001, True),
+        (999, True),
+        (901, True),
+        (900, False),
+        (999, False),
+    ):
+        queue = seen().queue
+        counts = queue.counts._replace(pending=pending)
+        kept.answered(Answer(Look(), seen()._replace(queue=queue._replace(counts=counts)), at=monotonic()))
         assert any(f"{pending:,}" in trouble.message for trouble in troubles(kept)) is told
 
 
@@ -70,8 +86,7 @@ def test_an_outdated_schema_comes_first_and_hides_no_other_problem() -> None:
     kept = store(seen()._replace(running=False))
     pending = kept.overview.queue.counts.pending if kept.overview else 0
     schema, stuck = (Issue(code, code, "", 1, 0, "counts") for code in (Code.SCHEMA, Code.STUCK))
-    judged = Measure("pending", pending, pending - 1, "tasks")
-    kept.health = Health(datetime.now(UTC), False, (schema, stuck), (judged,))
+    judge(kept, pending - 1, schema, stuck)
     assert [
         next(word for word in ("schema", "no worker", "pending", "stuck") if word in trouble.message)
         for trouble in troubles(kept)

@@ -163,7 +163,8 @@ class _Findings:
 
     def _queue(self) -> Iterator[Issue]:
         pending = self.seen.queue.counts.pending
-        yield from backlog(pending, self.settings.health_backlog, halted=self._halted())
+        if pending > self.settings.health_backlog:
+            yield backlog(pending, self.settings.health_backlog, halted=self._halted())
         waits_s, longest = self._waits_s(), self.settings.health_wait_s
         if waits_s > longest:
             yield Issue(

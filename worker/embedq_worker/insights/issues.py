@@ -113,22 +113,21 @@ def serving(seen: Overview) -> Iterator[Issue]:
         )
 
 
-def backlog(pending: int, most: int, *, halted: bool) -> Iterator[Issue]:
-    """An issue for more pending tasks than are acceptable.
+def backlog(pending: int, most: int, *, halted: bool) -> Issue:
+    """The issue for more pending tasks than are acceptable, or hardly fewer.
 
     Args:
         pending: Their number.
         most: How many are acceptable.
         halted: Whether they wait for a known reason, which another worker would not change.
     """
-    if pending > most:
-        yield Issue(
-            Code.BACKLOG,
-            f"{tasks(pending)} pending, {most:,} allowed",
-            "see what keeps the workers from claiming"
-            if halted
-            else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
-            pending,
-            most,
-            "tasks",
-        )
+    return Issue(
+        Code.BACKLOG,
+        f"{tasks(pending)} pending, {'' if pending > most else 'about as many as the '}{most:,} allowed",
+        "see what keeps the workers from claiming"
+        if halted
+        else "run more workers, or raise EMBEDDING_CONCURRENT_WORKERS; pace: embedq-tui metrics",
+        pending,
+        most,
+        "tasks",
+    )
