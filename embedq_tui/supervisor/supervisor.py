@@ -296,6 +296,7 @@ class Supervisor:
         self._stirred.set()
         if self._keeper is not None:
             await asyncio.wait([self._keeper])
+        self.crashes = 0  # an end on request ends the row of crashes
         if self.state is WorkerState.FAILED:
             self._become(WorkerState.OFF, "")
 

@@ -164,6 +164,7 @@ async def test_a_wait_for_the_next_start_can_be_ended_either_way(
         await worker.until(lambda supervisor: supervisor.state is WAITING)
         await supervisor.stop()
         await worker.until(lambda supervisor: supervisor.state is OFF and supervisor.restart_at is None)
+        assert supervisor.crashes == 0  # an end that was asked for is none
 
 
 @pytest.mark.pgvector
