@@ -202,7 +202,8 @@ BEGIN
     WHERE id = 1 AND p_command IN ('start', 'stop', 'stop now');
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,
-            embedq_signature(p_by) || jsonb_build_object('workers', coalesce(cardinality(v_asked), 0)));
+            embedq_signature(p_by) || CASE WHEN p_command IN ('stop', 'stop now')
+                THEN jsonb_build_object('workers', coalesce(cardinality(v_asked), 0)) ELSE '{}' END);
     PERFORM embedq_notify('embedq_work', 'control');
     PERFORM embedq_notify('embedq_changes', 'control');
     RETURN QUERY SELECT unnest(v_asked);
