@@ -83,7 +83,7 @@ def drain_s(seen: Overview, rates: Rates | None) -> float | None:
 
 
 def pace_line(seen: Overview, rates: Rates | None) -> str:
-    """How fast the queue moves, and when it will be empty."""
+    """How fast the queue moves, and for how long there is work at this pace; more may arrive."""
     if rates is None:
         return "not yet known"
     text = f"{_rate(rates.completed)} done/min"
@@ -93,7 +93,7 @@ def pace_line(seen: Overview, rates: Rates | None) -> str:
     if not seen.queue.counts.pending:
         return text
     seconds = drain_s(seen, rates)
-    return f"{text}, not draining" if seconds is None else f"{text}, empty in {age(seconds)}"
+    return f"{text}, not draining" if seconds is None else f"{text}, work for {age(seconds)}"
 
 
 def _rate(number: float) -> str:
