@@ -9,7 +9,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-KEY_NAMES = str.maketrans({"⏎": "ret", "⌫": "bksp", "↑": "up", "↓": "down", "←": "left", "→": "right"})
+KEY_NAMES = str.maketrans({"⏎": "cr", "⌫": "bksp", "↑": "up", "↓": "down", "←": "left", "→": "right"})
 """Names of keys that are otherwise shown as signs."""
 
 _LIKE = str.maketrans(
