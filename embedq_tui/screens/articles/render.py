@@ -91,6 +91,8 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     """
     line = labelled("Articles")
     line.append(f"{found.articles:,}" if found.done else f"first {found.articles:,}", HEAD)
+    if found.done:
+        line.append(f" ({age(counted_s)} ago)", QUIET)
     if not found.done:
         line.append(", counting" if counting else f", {key('articles.count')}: count all", QUIET)
     embedded = found.by_state[State.EMBEDDED]
@@ -106,8 +108,6 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
         number = found.by_state[state]
         style = STATE_STYLES[state] if number else QUIET
         line.append(f"{'  ' if place else ''}{word_of(state)} {number:,}", style)
-    if found.done and counted_s > 150:
-        line.append(f"  (counted {age(counted_s)} ago)", QUIET)
     yield line
 
 
