@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from itertools import count
 from math import inf
 from time import monotonic
 from typing import TypeVar
@@ -204,6 +203,9 @@ _CONFLICTS = (
 )
 _CONFLICT_TRIES = 8
 
+PERSISTING = Backoff(0.1, 5.0)
+"""Delay between tries of what the database refuses, whatever is to be written."""
+
 
 def is_sick(error: BaseException) -> bool:
     """Whether the database is at fault rather than the call, so that `persist` would retry it for ever."""
@@ -247,8 +249,8 @@ async def persist(
         asyncpg.PostgresError: An error that a retry would not change, or a conflict that does not end.
         One of `EXPECTED_ERRORS`: Not within that time.
     """
-    backoff, began, conflicts = Backoff(0.1, 5.0), monotonic(), 0
-    for tries in count():
+    began, tries, conflicts = monotonic(), 0, 0
+    while True:
         try:
             return await call()
         except (*_SICK, *_CONFLICTS) as error:
@@ -259,5 +261,5 @@ async def persist(
             if late or isinstance(error, ValueError):
                 raise
             on_failure(error)
-        await asyncio.sleep(backoff.delay_s(tries))
-    raise AssertionError("unreachable")
+        await asyncio.sleep(PERSISTING.delay_s(tries))
+        tries += 1

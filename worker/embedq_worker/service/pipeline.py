@@ -8,14 +8,13 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
-from embedq_worker.database.failures import EXPECTED_ERRORS, is_of_the_data, one_line, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS, PERSISTING, is_of_the_data, one_line, persist
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
 from embedq_worker.queue import breaker, claims, fleet
@@ -25,7 +24,7 @@ from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
 from embedq_worker.service.planning import Plan, plan_tasks, verdict
 from embedq_worker.service.refusals import ALONE_S, Refusals
-from embedq_worker.service.storing import REFUSED, Storing
+from embedq_worker.service.storing import Storing
 from embedq_worker.service.suspicion import MAY_BE_A_TEXT, Suspicion
 from embedq_worker.text import printable
 from embedq_worker.waits import in_time
@@ -307,9 +306,9 @@ class Pipeline:
         What no text is to blame for, such as a broken trigger, is tried again for a while: it is known only
         if it lasts, and the provider would be asked again for a task that is claimed again at once.
         """
-        ends, alone_s = monotonic() + min(self._settings.patience_s, ALONE_S), 0.0
+        ends, alone_s, tries = monotonic() + min(self._settings.patience_s, ALONE_S), 0.0, 0
         try:
-            for tries in count():
+            while True:
                 try:
                     return await persist(call, lambda error: self.refusals.refused(call, error))
                 except EXPECTED_ERRORS as error:
@@ -319,10 +318,10 @@ class Pipeline:
                     if monotonic() > ends:
                         alone_s = ALONE_S
                         raise
-                await asyncio.sleep(REFUSED.delay_s(tries))
+                await asyncio.sleep(PERSISTING.delay_s(tries))
+                tries += 1
         finally:
             self.refusals.ended(call, after_s=alone_s)
-        raise AssertionError("unreachable")
 
     def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
         for task in outcomes:

@@ -15,7 +15,14 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
-from embedq_worker.database.failures import EXPECTED_ERRORS, is_of_the_data, is_sick, one_line, persist
+from embedq_worker.database.failures import (
+    EXPECTED_ERRORS,
+    PERSISTING,
+    is_of_the_data,
+    is_sick,
+    one_line,
+    persist,
+)
 from embedq_worker.errors import SchemaError
 from embedq_worker.queue import claims
 from embedq_worker.queue.claims import Completion, Return, ReturnKind, Scope
@@ -32,9 +39,6 @@ CONTENTION_TRIES = 10
 CONTENDED_S = 15.0
 """Seconds until the next try then: it costs the provider's requests once more. A save in the meantime does
 not wait for that, as it has a task of its own."""
-
-REFUSED = Backoff(0.1, 5.0)
-"""Delay between tries of what the database refuses, whatever is to be written."""
 
 TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
@@ -118,7 +122,7 @@ class Storing:
                 left = [item for item in left if item.task.id in contended]
                 if not left or monotonic() > batch.ends or (tries >= CONTENTION_TRIES and not batch.refused):
                     break
-                await asyncio.sleep((REFUSED if batch.refused else CONTENTION).delay_s(tries - 1))
+                await asyncio.sleep((PERSISTING if batch.refused else CONTENTION).delay_s(tries - 1))
         finally:
             self._refusals.ended(batch, after_s=batch.alone_s if left else 0.0)
         delay_s = batch.alone_s or CONTENDED_S
