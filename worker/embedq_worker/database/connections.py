@@ -70,6 +70,26 @@ async def connected(settings: Settings, application: str = "embedq-tui") -> Asyn
         raise explained(error, settings) from error
 
 
+@asynccontextmanager
+async def abandoned(settings: Settings, application: str) -> AsyncIterator[DirectConnection]:
+    """One connection for the block, at whose end it is dropped.
+
+    Closing it properly would wait for a server that may be gone.
+
+    Args:
+        settings: Where the database is.
+        application: Shown in pg_stat_activity.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `explained`.
+    """
+    connection = await connect(settings, application)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
 async def connect(settings: Settings, application: str = "embedq-tui") -> DirectConnection:
     """Open one connection; the caller closes it.
 

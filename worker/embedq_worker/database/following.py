@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import DirectConnection, connect
+from embedq_worker.database.connections import DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError
@@ -70,8 +70,9 @@ async def follow(
     tries, succeeded = 0, False
     while True:
         try:
-            async with _session(settings) as (connection, news):
-                told = listens = False
+            async with abandoned(settings, "embedq-tui follow") as connection:
+                news, told, listens = asyncio.Event(), False, False
+                connection.add_termination_listener(lambda _, news=news: news.set())
                 while True:
                     news.clear()
                     listens = listens or await _listen(connection, news)
@@ -92,19 +93,6 @@ async def follow(
         tries += 1
         yield lost
         await asyncio.sleep(lost.retry_in_s)
-
-
-@asynccontextmanager
-async def _session(settings: Settings) -> AsyncIterator[tuple[DirectConnection, asyncio.Event]]:
-    """A connection, and an event that is set when it is lost and, once it listens, by a notification."""
-    news = asyncio.Event()
-    connection = await connect(settings, "embedq-tui follow")
-    try:
-        connection.add_termination_listener(lambda _: news.set())
-        yield connection, news
-    finally:
-        # Not closed properly: the server may be gone, and this must not wait for it.
-        connection.terminate()
 
 
 async def _listen(connection: DirectConnection, news: asyncio.Event) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import DirectConnection, connect
+from embedq_worker.database.connections import DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
@@ -134,16 +134,12 @@ class Listener:
             else:
                 pong.set()
 
-        connection = await connect(self._settings, self._application)
-        for ended in (closed, pong):  # both, so that no one waits for a lost connection
-            connection.add_termination_listener(lambda _, ended=ended: ended.set())
-        try:
+        async with abandoned(self._settings, self._application) as connection:
+            for ended in (closed, pong):  # both, so that no one waits for a lost connection
+                connection.add_termination_listener(lambda _, ended=ended: ended.set())
             await connection.add_listener(self._channel, heard)
             await connection.add_listener(self._ping_channel, heard)
             yield connection, pong, closed
-        finally:
-            # Not closed properly: the server may be gone, and this must not wait for it.
-            connection.terminate()
 
     async def _ping_from_outside(self, pong: asyncio.Event, closed: asyncio.Event) -> None:
         """Send a test notification from another session, as real notifications do.
@@ -151,11 +147,8 @@ class Listener:
         A session gets its own notifications within the response to its own statement, which even a pooler
         without support for LISTEN passes on: that would prove nothing.
         """
-        connection = await connect(self._settings, self._application)
-        try:
-            await self._ping(connection, pong, closed)
-        finally:
-            connection.terminate()
+        async with abandoned(self._settings, self._application) as sender:
+            await self._ping(sender, pong, closed)
 
     async def _ping(self, sender: DirectConnection, pong: asyncio.Event, closed: asyncio.Event) -> None:
         """Send a test notification, and wait until it arrives or the listening session ends."""
