@@ -10,9 +10,9 @@ import click
 from embedq_tui.filters.names import Name, worker_named, worker_option
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import print_json, say
+from embedq_worker.actions import orders
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import WorkerRow, overview
-from embedq_worker.queue import fleet
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
@@ -54,4 +54,4 @@ async def _set(settings: Settings, number: int, name: Name | None) -> Sequence[W
         else:
             wanted = (await worker_named(connection, settings, name),)
         by = operator()
-        return [each for each in wanted if await fleet.set_concurrency(connection, each.id, number, by)]
+        return [each for each in wanted if await orders.set_concurrency(connection, each.id, number, by)]

@@ -6,10 +6,10 @@ import asyncio
 
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import count, print_json, say
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
 from embedq_worker.settings import Settings
 
 
@@ -46,5 +46,5 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
 
 async def _give_order(settings: Settings, order: Order) -> Overview:
     async with connected(settings) as connection:
-        await fleet.command(connection, order, operator())
+        await orders.command(connection, order, operator())
         return await overview(connection, settings)

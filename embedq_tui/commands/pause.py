@@ -6,7 +6,7 @@ import click
 
 from embedq_tui.commands.orders import give_order
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_worker.queue.fleet import Order
+from embedq_worker.actions.orders import Order
 
 
 @click.command("pause", epilog="Example: embedq-tui pause")

@@ -10,10 +10,10 @@ from embedq_tui.filters.names import Name, worker_named, worker_option
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
 from embedq_tui.output import SoFar, count, print_json, progress, say
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
@@ -73,11 +73,11 @@ async def _stop(
         await require_current(connection)
         if name is None:
             held = TaskFilter()
-            asked = await fleet.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
+            asked = await orders.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
         else:
             worker = await worker_named(connection, settings, name)
             held = TaskFilter(worker=worker.id)
-            await fleet.stop_worker(connection, worker.id, force=force, by=operator())
+            await orders.stop_worker(connection, worker.id, force=force, by=operator())
             asked = [worker.id]
         ordered.value = True
         with progress("Workers ended", len(asked)) as reached:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import AskedWorker
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import AskedWorker
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -55,7 +55,7 @@ async def wait_for(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:
-        workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
+        workers = await orders.asked_workers(connection, asked, dead_s=settings.dead_after_s)
         reached(sum(worker.ended for worker in workers))
         if all(worker.ended or worker.silent for worker in workers) or loop.time() >= deadline:
             return Ended(workers)
@@ -87,8 +87,8 @@ async def free(
     workers = (await wait_for(connection, settings, asked, timeout_s, reached)).workers
     left = [worker.id for worker in workers if not worker.ended]
     if left:
-        await fleet.declare_dead(connection, left, "did not answer a forced stop")
-        workers = await fleet.asked_workers(connection, asked, dead_s=settings.dead_after_s)
+        await orders.declare_dead(connection, left, "did not answer a forced stop")
+        workers = await orders.asked_workers(connection, asked, dead_s=settings.dead_after_s)
     taken += await _release(connection, held, by)  # tasks that were being claimed when the order came
     return Ended(workers, taken)
 

@@ -14,8 +14,7 @@ from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.screens.workers import orders
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
+from embedq_worker.actions.orders import Order, command
 from tests.commands.actors import let_hold, start_worker
 from tests.console.running import OPERATOR, console, shown, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_true
@@ -100,7 +99,7 @@ async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
     async with console(database.settings, (120, 40)) as pilot:
         await pilot.press("5")
         await until_text(pilot, "This console")
-        await fleet.command(connection, Order.PAUSE, "other@there")
+        await command(connection, Order.PAUSE, "other@there")
         await pilot.press("p")
         await until_asked(pilot)
         await pilot.press("y")

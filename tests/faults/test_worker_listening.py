@@ -9,9 +9,9 @@ from time import monotonic
 
 import pytest
 
+from embedq_worker.actions import orders
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.listener import Listener
-from embedq_worker.queue import fleet
 from tests.support.content import (
     add_articles,
     queue_tasks,
@@ -150,7 +150,7 @@ async def test_a_worker_that_nobody_can_wake_hears_orders_as_often_as_it_polls(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
     async with deaf_worker(database, stub) as worker:
-        await fleet.command(connection, fleet.Order.STOP, "ann@ops")
+        await orders.command(connection, orders.Order.STOP, "ann@ops")
         assert await worker.ended(within_s=5) == 0  # it beats every ten seconds
 
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from embedq_worker.actions import orders
 from embedq_worker.errors import UsageError
-from embedq_worker.queue import fleet
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import ProviderStub
@@ -42,11 +42,11 @@ async def test_concurrency_changes_while_a_worker_works(
         await queued_articles(connection, 10)
         await until_tasks(connection, processing=1, pending=9)
         worker = await connection.fetchval("SELECT id FROM embedq_workers")
-        assert await fleet.set_concurrency(connection, worker, 4, BY)
+        assert await orders.set_concurrency(connection, worker, 4, BY)
         await until_tasks(connection, processing=4, pending=6)
         await until_true(connection, SHOWN, 4)
         await until(lambda: stub.seen.in_flight == 4)
-        assert await fleet.set_concurrency(connection, worker, 1, BY)
+        assert await orders.set_concurrency(connection, worker, 1, BY)
         await until_true(connection, SHOWN, 1)
         stub.faults.hold = second = asyncio.Event()
         first.set()
@@ -67,13 +67,13 @@ async def test_one_worker_is_stopped_and_the_other_goes_on(
     async with worker_process(variables) as first, worker_process(variables) as second:
         await asyncio.gather(first.started(), second.started())
         worker = await connection.fetchval("SELECT id FROM embedq_workers WHERE pid = $1", first.pid)
-        assert await fleet.stop_worker(connection, worker, force=False, by=BY)
+        assert await orders.stop_worker(connection, worker, force=False, by=BY)
         assert await first.ended() == 0
         await queued_articles(connection, 2)
         await until_tasks(connection, completed=2)
         assert second.running
-        assert await fleet.asked_workers(connection, [worker], dead_s=60)
-        assert not await fleet.stop_worker(connection, worker, force=True, by=BY)
+        assert await orders.asked_workers(connection, [worker], dead_s=60)
+        assert not await orders.stop_worker(connection, worker, force=True, by=BY)
     assert await audited(connection, worker) == 1
 
 
@@ -86,8 +86,8 @@ async def test_a_forced_stop_gives_back_what_one_worker_holds(
         await queued_articles(connection, 1)
         await until_tasks(connection, processing=1)
         worker = await connection.fetchval("SELECT id FROM embedq_workers")
-        assert await fleet.stop_worker(connection, worker, force=False, by=BY)
-        assert await fleet.stop_worker(connection, worker, force=True, by=BY)
+        assert await orders.stop_worker(connection, worker, force=False, by=BY)
+        assert await orders.stop_worker(connection, worker, force=True, by=BY)
         assert await process.ended() == 0
     assert await statuses(connection) == {"pending": 1}
 
@@ -103,7 +103,7 @@ async def test_an_order_to_end_does_not_hurry_a_worker_that_is_ending(
         process.signal(signal.SIGTERM)
         await process.until_heard("stopping")
         worker = await connection.fetchval("SELECT id FROM embedq_workers")
-        assert await fleet.stop_worker(connection, worker, force=False, by=BY)
+        assert await orders.stop_worker(connection, worker, force=False, by=BY)
         asked_at = await connection.fetchval("SELECT clock_timestamp()")
         await until_true(connection, "SELECT heartbeat_at > $1 FROM embedq_workers", asked_at)
         stub.faults.hold.set()
@@ -112,9 +112,9 @@ async def test_an_order_to_end_does_not_hurry_a_worker_that_is_ending(
 
 
 async def test_orders_to_nobody(connection: Connection) -> None:
-    assert not await fleet.set_concurrency(connection, uuid4(), 2, BY)
-    assert not await fleet.stop_worker(connection, uuid4(), force=False, by=BY)
+    assert not await orders.set_concurrency(connection, uuid4(), 2, BY)
+    assert not await orders.stop_worker(connection, uuid4(), force=False, by=BY)
     for number in (0, 257):
         with pytest.raises(UsageError):
-            await fleet.set_concurrency(connection, uuid4(), number, BY)
+            await orders.set_concurrency(connection, uuid4(), number, BY)
     assert not await connection.fetchval("SELECT count(*) FROM embedding_audit_logs")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from tests.support.content import (
     add_articles,
     queue_tasks,
@@ -102,7 +102,7 @@ async def test_a_drain_against_an_operators_order_says_so(
     database: Database, connection: Connection, stub: ProviderStub, order: Order
 ) -> None:
     await queued_articles(connection, 3)
-    await fleet.command(connection, order, "me@here")
+    await orders.command(connection, order, "me@here")
     code, worker = await run_worker_process(environment(database, stub), "--drain")
     assert code == 1
     assert len(worker.plain_lines) == 2

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Scope
-from embedq_worker.queue.fleet import Order
 from tests.support.queue_world import World, completion_of, waiters
 
 
@@ -220,9 +221,9 @@ async def test_pause_and_stop_are_two_things(world: World) -> None:
     await world.task(await world.article())
     scope = await world.worker()
     for order in (Order.PAUSE, Order.STOP, Order.START):
-        await fleet.command(world.psql, order, "me@here")
+        await orders.command(world.psql, order, "me@here")
         assert await claimed(world, scope) == []
-    await fleet.command(world.psql, Order.RESUME, "me@here")
+    await orders.command(world.psql, Order.RESUME, "me@here")
     assert len(await claimed(world, scope)) == 1
     assert (
         await world.psql.fetchval("SELECT count(*) FROM embedding_audit_logs WHERE metadata ? 'operator'")

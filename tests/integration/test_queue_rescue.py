@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
+from embedq_worker.actions import orders
 from embedq_worker.database.connections import open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import open_log
@@ -243,7 +244,7 @@ async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: Wor
     async def command() -> None:
         session = await world.database.connect()
         for number in range(40):
-            await fleet.command(session, list(fleet.Order)[number % 4], "me@here")
+            await orders.command(session, list(orders.Order)[number % 4], "me@here")
         await session.close()
 
     async def psql() -> None:
@@ -357,6 +358,6 @@ async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
 async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
     gone, alive = await world.worker(), await world.worker()
     await fleet.leave(world.pool, gone.worker, "done")
-    await fleet.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
+    await orders.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
     rows = await world.psql.fetch("SELECT id, state FROM embedq_workers")
     assert {row["id"]: row["state"] for row in rows} == {gone.worker: "stopped", alive.worker: "dead"}

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from embedq_worker.actions import backfill, bulk, probing
+from embedq_worker.actions import backfill, bulk, orders, probing
+from embedq_worker.actions.orders import Order
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.importing import ArticleDraft
 from embedq_worker.providers.base import ProviderMisconfigured
-from embedq_worker.queue import breaker, fleet, operator_log
-from embedq_worker.queue.fleet import Order
+from embedq_worker.queue import breaker, operator_log
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.backfilling import OPTIONS
 from tests.support.queue_world import PROVIDER, World
@@ -32,13 +32,13 @@ async def import_one(world: World, by: str) -> None:
 
 async def command_all(world: World, by: str) -> None:
     for order in Order:
-        await fleet.command(world.psql, order, by)
+        await orders.command(world.psql, order, by)
 
 
 async def order_one(world: World, by: str) -> None:
     scope = await world.worker()
-    await fleet.set_concurrency(world.psql, scope.worker, 2, by)
-    await fleet.stop_worker(world.psql, scope.worker, force=False, by=by)
+    await orders.set_concurrency(world.psql, scope.worker, 2, by)
+    await orders.stop_worker(world.psql, scope.worker, force=False, by=by)
 
 
 async def backfill_and_back(world: World, by: str) -> None:

@@ -10,9 +10,9 @@ from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
 from embedq_tui.output import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
-from embedq_worker.queue import fleet
-from embedq_worker.queue.fleet import Order
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import age, printable_line
 
@@ -33,7 +33,7 @@ async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
 
     async def give(_: Progress) -> bool:
         async with desk.session.link.connection() as connection:
-            return await fleet.set_concurrency(connection, row.id, wanted, desk.options.operator)
+            return await orders.set_concurrency(connection, row.id, wanted, desk.options.operator)
 
     return await _give_to(desk, row, give, f"will process {count(wanted, 'batch', 'batches')} at once")
 
@@ -57,7 +57,7 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
 
     async def give(_: Progress) -> bool:
         async with desk.session.link.connection() as connection:
-            return await fleet.stop_worker(connection, row.id, force=force, by=desk.options.operator)
+            return await orders.stop_worker(connection, row.id, force=force, by=desk.options.operator)
 
     if await _give_to(desk, row, give, "was asked to shut down") and force:
         await _free(desk, row)
@@ -163,7 +163,7 @@ async def _give(desk: Desk, order: Order, title: str, line: str, *, danger: bool
 
     async def give(_: Progress) -> int:
         async with desk.session.link.connection() as connection:
-            return len(await fleet.command(connection, order, desk.options.operator))
+            return len(await orders.command(connection, order, desk.options.operator))
 
     if await desk.dialogs.attempt(Progress(title), give) is not None:
         desk.dialogs.notify(f"All workers: {order.value}")
