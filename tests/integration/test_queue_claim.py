@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,12 +14,20 @@ import pytest
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.queue import claims, fleet
-from embedq_worker.queue.claims import ClaimedTask, Scope
+from embedq_worker.queue.claims import ClaimedTask, Place, Scope
 from tests.support.queue_world import World, completion_of, waiters
 
 
 async def claimed(world: World, scope: Scope, limit: int = 100) -> list[UUID]:
     return [task.id for task in await world.claim(scope, limit)]
+
+
+async def every_way(world: World) -> AsyncIterator[dict[str, Any]]:
+    """Tasks for each branch of the claim: by priority, and deletes while the provider is held."""
+    for priority in ("high", "normal", "low"):
+        yield {"priority": priority}
+    await world.hold_provider()
+    yield {"operation": "delete"}
 
 
 # -- order
@@ -66,12 +76,23 @@ async def test_a_claim_in_a_well_filled_and_analyzed_table_keeps_the_order(world
 
 
 async def test_nothing_is_claimed_before_it_is_due_by_the_clock_of_the_database(world: World) -> None:
-    soon, later = await world.tasks(await world.articles(2), due_s=3600)
     scope = await world.worker()
-    assert await claimed(world, scope) == []
-    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = now() WHERE id = $1", soon)
-    assert await claimed(world, scope) == [soon]
-    assert await world.status(later) == "pending"
+    async for way in every_way(world):
+        soon, later = await world.tasks(await world.articles(2), due_s=3600, **way)
+        assert await claimed(world, scope) == [], way
+        await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = now() WHERE id = $1", soon)
+        assert await claimed(world, scope) == [soon]
+        assert await world.status(later) == "pending"
+
+
+async def test_a_claim_may_begin_at_a_place_of_each_priority(world: World) -> None:
+    tasks = {
+        name: await world.tasks(await world.articles(2), priority=name) for name in ("high", "normal", "low")
+    }
+    due = await world.psql.fetchval("UPDATE embedding_tasks SET scheduled_at = now() RETURNING scheduled_at")
+    places = [Place(due, max(ids)) for ids in tasks.values()]
+    found = await claims.claim(world.pool, await world.worker(), 100, places)
+    assert [task.id for task in found] == [place.id for place in places]
 
 
 # -- limits
@@ -88,13 +109,12 @@ async def test_never_more_than_asked_for(world: World, limit: int) -> None:
     )
 
 
-async def test_a_worker_of_some_priorities_takes_no_others(world: World) -> None:
-    high, normal, low = [
-        await world.task(await world.article(), priority=priority) for priority in ("high", "normal", "low")
-    ]
-    assert await claimed(world, await world.worker(priorities=("low", "high"))) == [high, low]
-    assert await claimed(world, await world.worker(priorities=("low",))) == []
-    assert await claimed(world, await world.worker(priorities=("normal",))) == [normal]
+@pytest.mark.parametrize("own", [("high",), ("normal",), ("low",), ("high", "low")])
+async def test_a_worker_of_some_priorities_takes_no_others(world: World, own: tuple[str, ...]) -> None:
+    tasks = {
+        name: await world.task(await world.article(), priority=name) for name in ("high", "normal", "low")
+    }
+    assert await claimed(world, await world.worker(priorities=own)) == [tasks[name] for name in own]
 
 
 async def test_a_folder_includes_those_below_it_and_no_neighbour(world: World) -> None:
@@ -105,6 +125,15 @@ async def test_a_folder_includes_those_below_it_and_no_neighbour(world: World) -
     assert sorted(mine) == sorted(tasks[folder] for folder in ("a", "/a/b/", "a/b/c"))
     rest = await claimed(world, await world.worker(folders=("b", "ab")))
     assert sorted(rest) == sorted(tasks[folder] for folder in ("/b", "ab"))
+
+
+async def test_a_worker_of_a_folder_takes_nothing_else_of_any_kind(world: World) -> None:
+    mine, others = [await world.article(folder=folder) for folder in ("a", "b")]
+    scope = await world.worker(folders=("a",))
+    async for way in every_way(world):
+        task, _ = [await world.task(article, **way) for article in (mine, others)]
+        assert await claimed(world, scope) == [task], way
+        await world.psql.execute("DELETE FROM embedding_tasks")
 
 
 # -- one article, one hand
@@ -130,6 +159,18 @@ async def test_an_article_in_the_hands_of_a_foreign_worker_is_left_alone(world: 
     assert await claimed(world, await world.worker()) == []
     await world.psql.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", first)
     assert await claimed(world, await world.worker()) == [second]
+
+
+async def test_tasks_of_an_article_in_hand_do_not_hide_those_behind_them(world: World) -> None:
+    busy, free = await world.articles(2)
+    scope = await world.worker()
+    async for way in every_way(world):
+        await world.task(busy, due_s=-120, **way)
+        assert len(await claimed(world, scope)) == 1
+        await world.task(busy, due_s=-90, **way)
+        task = await world.task(free, **way)
+        assert await claimed(world, scope, 1) == [task], way
+        await world.psql.execute("DELETE FROM embedding_tasks")
 
 
 async def test_many_claimers_never_share_a_task_or_an_article(world: World) -> None:
@@ -167,12 +208,14 @@ async def test_many_claimers_never_share_a_task_or_an_article(world: World) -> N
 
 
 async def test_what_another_session_has_locked_is_passed_by(world: World) -> None:
-    first, second = await world.tasks(await world.articles(2))
     other = await world.database.connect()
-    async with other.transaction():
-        await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", first)
-        async with asyncio.timeout(2):
-            assert await claimed(world, await world.worker()) == [second]
+    async for way in every_way(world):
+        first, second = await world.tasks(await world.articles(2), **way)
+        async with other.transaction():
+            await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", first)
+            async with asyncio.timeout(2):
+                assert await claimed(world, await world.worker()) == [second]
+        await world.psql.execute("DELETE FROM embedding_tasks")
     await other.close()
 
 
@@ -301,39 +344,3 @@ async def test_a_task_without_an_article_is_claimed_too(world: World) -> None:
     tasks = await world.claim(scope)
     assert sorted(task.id for task in tasks) == sorted(ids)
     assert await world.complete(scope, *tasks) == ["gone", "gone"]
-
-
-# -- suspects
-
-
-async def test_what_was_in_the_hands_of_a_dying_worker_is_claimed_alone(world: World) -> None:
-    tasks = await world.tasks(await world.articles(6))
-    await world.psql.execute(
-        "UPDATE embedding_tasks SET crash_count = 1 WHERE id = ANY ($1::uuid[])", tasks[2:4]
-    )
-    sizes = []
-    for _ in range(5):
-        scope = await world.worker()
-        batch = await world.claim(scope)
-        sizes.append((len(batch), {task.crash_count for task in batch}))
-        await world.complete(scope, *batch)
-    assert sorted(sizes[:3]) == [(1, {1}), (1, {1}), (4, {0})]
-    assert sizes[3:] == [(0, set()), (0, set())]
-
-
-async def test_a_worker_that_holds_a_suspect_holds_nothing_else(world: World) -> None:
-    ordinary, suspect, later = [
-        await world.task(article, due_s=due)
-        for article, due in zip(await world.articles(3), (-90, -60, -30), strict=True)
-    ]
-    await world.psql.execute("UPDATE embedding_tasks SET crash_count = 1 WHERE id = $1", suspect)
-    scope = await world.worker()
-    first = await world.claim(scope, 1)
-    assert [task.id for task in first] == [ordinary]
-    assert await claimed(world, scope) == [], "it would take the suspect beside what it holds"
-    await world.complete(scope, *first)
-    second = await world.claim(scope)
-    assert [task.id for task in second] == [suspect]
-    assert await claimed(world, scope) == [], "it would take others beside the suspect"
-    assert await claimed(world, await world.worker()) == [later]
-    await world.complete(scope, *second)
