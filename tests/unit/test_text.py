@@ -33,6 +33,12 @@ def test_one_line_of_a_width(text: str, width: int) -> None:
     assert len(line) <= width
     assert len(line.splitlines()) <= 1
     assert "\t" not in line
+    assert line == printable(line)
+
+
+def test_no_command_there_is_gets_through() -> None:
+    commands = "".join(filter(lambda character: not is_harmless(character), map(chr, range(0x10000))))
+    assert set(printable(commands)) == {"\n", "\t", "\ufffd"}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,17 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a\u200bb", "\ufeffslug", "so\u00adft", "zero\u200dwidth", "x\u200c", "a\u2060b"]
+    "text",
+    [
+        "a\u200bb",
+        "\ufeffslug",
+        "so\u00adft",
+        "zero\u200dwidth",
+        "x\u200c",
+        "a\u2060b",
+        "x\u061c1",
+        "a\u200f!",
+    ],
 )
 def test_what_cannot_be_seen_is_shown_instead_of_hiding_in_a_slug(text: str) -> None:
     assert "\ufffd" in printable(text)
