@@ -9,12 +9,13 @@ from html import escape
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedq_worker.providers.base import ProviderMisconfigured
-from embedq_worker.providers.scrubbing import Scrubber
+from embedq_worker.providers.scrubbing import Scrubber, secrets_of
 from tests.support.failing import Protocol, both, embed_failure, provider_at
 from tests.support.http_line import Reply
 from tests.support.odd_server import Request, odd_server
@@ -110,6 +111,38 @@ def test_a_secret_is_hidden_in_every_spelling(secret: str, spelling: Callable[[s
     told = Scrubber([secret])(f"<<{spelling(secret)}>>")
     assert "[hidden]" in told
     assert not any(character.isalnum() for character in told.replace("[hidden]", ""))
+
+
+@pytest.mark.parametrize("secrets", [["geheim", "geheim-lang"], ["geheim-lang", "geheim"]])
+def test_of_secrets_that_begin_alike_the_whole_one_is_hidden(secrets: list[str]) -> None:
+    assert Scrubber(secrets)("<geheim-lang>") == "<[hidden]>"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "no bearer: Bearer geheim",
+        "no login: basic Z2VoZWltOmdlaGVpbQ==",
+        "Incorrect API key provided: sk-proj-geh****heim.",
+        "cannot connect to https://joe:geheim@inner.example/v1",
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_though_it_is_none_of_ours(told: str) -> None:
+    shown = Scrubber([])(told)
+    assert "[hidden]" in shown
+    assert not any(part in shown for part in ("heim", "Z2Vo"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://geheim@h", "http://joe:geheim@h", "http://h?token=geheim", "http://h?x=geheim-und-sehr-lang"],
+)
+def test_a_server_that_knows_a_secret_of_the_url_cannot_tell_it(url: str) -> None:
+    shown = Scrubber(secrets_of(httpx.URL(url)))(
+        "nobody here knows geheim, and geheim-und-sehr-lang even less"
+    )
+    assert "geheim-und-sehr-lang" not in shown
+    assert shown.count("[hidden]") >= 1
 
 
 @pytest.mark.parametrize("key", ["geheim\tkey", "ge heim", "gehéim", "geheim\x01"])
