@@ -12,8 +12,8 @@ from embedq_tui.rendering.outcomes import cleaned_words
 from embedq_tui.workflows.cleaning import clean
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.queue.retention import Cleaned, RowsHeld, count_expired
 from embedq_worker.schema.state import require_current
-from embedq_worker.service.retention import Cleaned, RowsHeld, count_expired
 from embedq_worker.settings import Settings
 
 

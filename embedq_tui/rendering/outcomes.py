@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from embedq_worker.actions.requeue import Requeued
     from embedq_worker.insights.deaths import DeadWorker
     from embedq_worker.insights.failures import FolderCount
-    from embedq_worker.service.retention import Cleaned
+    from embedq_worker.queue.retention import Cleaned
 
 REASON = 200
 """Characters to show of a provider's reason: some servers answer with a whole page."""

@@ -15,7 +15,7 @@ from embedq_worker.insights.overview import overview
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
-from embedq_worker.service.retention import clean_up
+from embedq_worker.queue.retention import clean_up
 from tests.support.databases import Connection
 from tests.support.queue_world import World, completion_of
 

@@ -18,8 +18,8 @@ from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
 from embedq_worker.queue.counts import Drift, miscounted, repair_counts
+from embedq_worker.queue.retention import Cleaned, RowsHeld, count_expired
 from embedq_worker.schema.state import require_current
-from embedq_worker.service.retention import Cleaned, RowsHeld, count_expired
 
 LONGEST_DAYS = 36_500
 

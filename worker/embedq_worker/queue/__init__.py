@@ -1,1 +1,1 @@
-"""The queue in the database: claims, workers, circuit breaker, counts; and filters of tasks."""
+"""The queue in the database: claims, workers, circuit breaker, counts, retention; and filters of tasks."""

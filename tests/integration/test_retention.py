@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from embedq_worker.database.connections import open_pool
-from embedq_worker.service import retention
-from embedq_worker.service.retention import RETENTION_LOCK, Cleaned, RowsHeld, clean_up, count_expired
+from embedq_worker.queue import retention
+from embedq_worker.queue.retention import RETENTION_LOCK, Cleaned, RowsHeld, clean_up, count_expired
 from tests.support.content import until_true
 from tests.support.queue_world import World
 
