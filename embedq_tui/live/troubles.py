@@ -29,7 +29,6 @@ class Trouble(NamedTuple):
 
 def troubles(store: Store) -> list[Trouble]:
     """Every current problem while the database responds, the most severe first."""
-    held = list(unavailable(store))
     judged = () if store.health is None else store.health.issues
     known = {
         Code.SCHEMA,
@@ -38,11 +37,12 @@ def troubles(store: Store) -> list[Trouble]:
         Code.NO_WORKER,
         Code.DATABASE_REFUSES,
         Code.BACKLOG,
-        *([Code.PROVIDER_OPEN, Code.PROVIDER_COOLING] if held else []),
+        Code.PROVIDER_OPEN,
+        Code.PROVIDER_COOLING,
     }  # the schema comes first; the others are known from live data
     schema = (Trouble(issue.message, issue.advice) for issue in judged if issue.code == Code.SCHEMA)
     others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known)
-    found = [*schema, *_ordered(store), *_serving(store), *held, *_backlog(store), *others]
+    found = [*schema, *_ordered(store), *_serving(store), *unavailable(store), *_backlog(store), *others]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"

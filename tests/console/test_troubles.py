@@ -82,6 +82,14 @@ def test_what_a_look_shows_of_the_workers_waits_for_no_verdict() -> None:
         assert not troubles(kept)
 
 
+def test_a_provider_that_answers_again_waits_for_no_verdict() -> None:
+    kept = store(seen(provider()._replace(state="open", reason="401")))
+    judge(kept, 100_000, Issue(Code.PROVIDER_OPEN, "401", "", 1, 0, "s"))
+    assert troubles(kept)
+    kept.answered(Answer(Look(), seen(provider()), at=monotonic()))
+    assert not troubles(kept)
+
+
 def test_an_outdated_schema_comes_first_and_hides_no_other_problem() -> None:
     kept = store(seen()._replace(running=False))
     pending = kept.overview.queue.counts.pending if kept.overview else 0
