@@ -15,6 +15,7 @@ from tests.commands.running import Tui
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
+from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
 
 
@@ -127,6 +128,20 @@ async def test_what_is_held_is_tried_at_once_by_a_worker(
         await until_tasks(connection, completed=1)
         assert await worker.stop() == 0
     assert (await tui("probe", "no such provider")).code == ExitCode.NO
+
+
+async def test_a_probe_that_hangs_holds_up_no_operator(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.api_key = "another"
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.until_heard("requests to the provider are held")
+        stub.faults.api_key, stub.faults.hold = "", asyncio.Event()
+        await connection.execute("SELECT embedq_provider_ask(NULL, 'ann@ops')")
+        await until(lambda: stub.seen.in_flight == 1)
+        stub.faults.hold = None  # what hangs already goes on hanging
+        assert (await tui("probe")).code == ExitCode.OK
+        assert worker.running
 
 
 async def test_where_no_worker_would_try_it_nobody_is_waited_for(tui: Tui, connection: Connection) -> None:

@@ -61,18 +61,20 @@ async def look(pool: Pool, key: str) -> Held | None:
     )
 
 
-async def still_probing(pool: Pool, key: str) -> None:
+async def still_probing(pool: Pool, key: str) -> bool:
     """Extend the lease of a probe under way: some providers take a minute to load their model.
 
-    Does nothing if an operator has asked for a new probe in the meantime, so that it takes place.
+    Returns:
+        False if the lease is over: an operator has asked for a new probe in the meantime, which takes place.
     """
-    await pool.execute(
+    extended = await pool.execute(
         """UPDATE embedq_providers
            SET retry_at = greatest(retry_at, clock_timestamp() + $2 * interval '1 second')
            WHERE key = $1 AND state = 'open' AND retry_at > clock_timestamp()""",
         key,
         PROBE_LEASE_S,
     )
+    return extended != "UPDATE 0"
 
 
 async def failed(

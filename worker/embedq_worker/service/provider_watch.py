@@ -11,7 +11,7 @@ from embedq_worker.providers.base import ProviderError, control_text
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
 from embedq_worker.service.parts import Parts
-from embedq_worker.waits import beside, first_of
+from embedq_worker.waits import first_of
 
 LOOK_EVERY_S = 5.0
 LOOK_WHILE_HELD_S = 1.0
@@ -94,20 +94,31 @@ class ProviderWatch:
         await first_of(self._news, timeout_s=pause_s)
 
     async def _probe(self) -> None:
+        """Probe once. If an operator asks for a new probe, give up this one, which may hang for a minute."""
+        request = asyncio.create_task(self._provider.embed([control_text()]))
+        lease = asyncio.create_task(self._keep_lease())
         try:
-            async with beside(self._extend_lease()):
-                await self._provider.embed([control_text()])
+            await asyncio.wait((request, lease), return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                return
+            request.result()
         except ProviderError as error:
             wait_s = await breaker.failed(self._pool, self._key, error, probe=True)
             self._log.warning(
                 "the provider still does not work", error=error.message, next_probe_s=round(wait_s)
             )
             return
+        finally:
+            request.cancel()
+            lease.cancel()
+            await asyncio.gather(request, lease, return_exceptions=True)
         await breaker.works(self._pool, self._key)
 
-    async def _extend_lease(self) -> None:
-        """Keep extending the lease of the probe."""
-        while True:
-            await asyncio.sleep(breaker.PROBE_LEASE_S / 3)
+    async def _keep_lease(self) -> None:
+        """Keep extending the lease of the probe; return once it is over."""
+        kept = True
+        while kept:
+            self._news.clear()
+            await first_of(self._news, timeout_s=breaker.PROBE_LEASE_S / 3)
             with suppress(*EXPECTED_ERRORS):
-                await breaker.still_probing(self._pool, self._key)
+                kept = await breaker.still_probing(self._pool, self._key)
