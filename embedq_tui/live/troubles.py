@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.lines import breaker_reason
+from embedq_tui.rendering.lines import breaker_reason, next_try
 from embedq_worker.database.listener import Hearing
 from embedq_worker.insights.issues import Code, backlog, orders, serving
 from embedq_worker.text import age
@@ -104,12 +104,12 @@ def try_now() -> str:
 
 def unavailable(store: Store) -> Iterator[Trouble]:
     """Providers in use that are not being called at the moment, with the time until the next attempt."""
-    now = store.now()
-    for row in store.overview.held if store.overview and now else ():
-        left_s = (row.retry_at - now).total_seconds() if row.retry_at and now else 0.0
-        again = f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
+    seen, now = store.overview, store.now()
+    if seen is None or now is None:
+        return
+    for row in seen.held:
         word = _CIRCUIT.get(row.state, row.state)
-        if row.state == "open" and row.opened_at and now:
+        if row.state == "open" and row.opened_at:
             word += f" for {age((now - row.opened_at).total_seconds())}"
         advice = f"{row.advice} ({try_now()})" if row.advice else try_now()
-        yield Trouble(f"{word}, {again}: {breaker_reason(row)}", advice)
+        yield Trouble(f"{word}, {next_try(row, now)}: {breaker_reason(row)}", advice)

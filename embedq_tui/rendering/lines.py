@@ -56,7 +56,7 @@ def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
     place = len(line)
     line.append(f"  {counts.processing:,} processing  {counts.completed:,} completed  ")
     line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")
-    grows = growth(rates)
+    grows = growth(rates) if counts.pending else ""
     if not grows or line.cell_len + len(grows) + 3 > width:
         return line
     return Text.assemble(line[:place], (f" ({grows})", QUIET), line[place:])
@@ -122,12 +122,18 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     line = labelled("Provider").append(printable_line(word), style)
     if provider.opened_at and provider.state == "open":
         line.append(f" for {age((now - provider.opened_at).total_seconds())}")
-    if provider.retry_at and provider.state != "closed":
-        line.append(f", retry in {age((provider.retry_at - now).total_seconds())}")
+    if provider.state != "closed":
+        line.append(f", {next_try(provider, now)}")
     if provider.reason:
         failed = ", last request failed" if provider.state == "closed" else ""
         return line.append(f"{failed}: {breaker_reason(provider)}")
     return line.append(f": {printable_line(provider.key)}")
+
+
+def next_try(provider: ProviderRow, now: datetime) -> str:
+    """When a provider that is not called will be called again."""
+    left_s = (provider.retry_at - now).total_seconds() if provider.retry_at else 0.0
+    return f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
 
 
 def breaker_reason(provider: ProviderRow) -> str:

@@ -133,7 +133,9 @@ def _hints(store: Store, issues: Sequence[Trouble]) -> Iterator[str]:
         return
     if issues[0].advice:
         yield f"{printable_line(advice_here(issues[0].advice))} {more}".rstrip()
-    yield f"{try_now()} {brief}" if any(unavailable(store)) else brief
+    if any(unavailable(store)):
+        yield f"{try_now()} {brief}"
+    yield brief  # the reason needs the room: what to press is also in the advice
 
 
 def _with_hint(message: Text, hint: str, width: int) -> Text:
