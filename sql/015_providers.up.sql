@@ -93,7 +93,7 @@ $$;
 -- The state of the breaker for a worker: whether requests are held back, why, for how long, and whether this caller must
 -- probe now. A caller told to probe has a lease of p_lease_ms before another one is told.
 CREATE FUNCTION embedq_provider_look(p_key text, p_lease_ms bigint)
-RETURNS TABLE (held boolean, state text, kind text, reason text, advice text, wait_ms bigint, probe boolean)
+RETURNS TABLE (held boolean, state text, reason text, advice text, wait_ms bigint, probe boolean)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
@@ -106,7 +106,7 @@ BEGIN
     WHERE p.key = p_key AND p.state = 'open' AND p.retry_at <= clock_timestamp();
     v_probe := FOUND;
     RETURN QUERY
-    SELECT embedq_provider_held(p_key), p.state, p.kind, p.reason, p.advice,
+    SELECT embedq_provider_held(p_key), p.state, p.reason, p.advice,
            greatest((extract(epoch FROM p.retry_at - clock_timestamp()) * 1000)::bigint, 0), v_probe
     FROM embedq_providers p WHERE p.key = p_key;
 END

@@ -30,7 +30,6 @@ class Held:
         advice: What to do; may be empty.
         wait_s: Seconds until it ends or the next probe.
         probe: This caller has to probe now.
-        misconfigured: Waiting will not help; the configuration must change.
     """
 
     state: str
@@ -38,7 +37,6 @@ class Held:
     advice: str
     wait_s: float
     probe: bool
-    misconfigured: bool
 
 
 def key_of(provider: Provider) -> str:
@@ -51,14 +49,7 @@ async def look(pool: Pool, key: str) -> Held | None:
     row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
     if row is None or not (row["held"] or row["probe"]):
         return None
-    return Held(
-        row["state"],
-        row["reason"],
-        row["advice"],
-        (row["wait_ms"] or 0) / 1000,
-        row["probe"],
-        row["kind"] == "misconfigured",
-    )
+    return Held(row["state"], row["reason"], row["advice"], (row["wait_ms"] or 0) / 1000, row["probe"])
 
 
 async def still_probing(pool: Pool, key: str) -> bool:
