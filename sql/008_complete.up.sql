@@ -38,7 +38,7 @@ DECLARE
     v_store int[];
     v_clear int[];
     v_bare int[];
-    v_many CONSTANT boolean := cardinality(c_index) > 100;  -- a worker sends as many only of a single article
+    v_many CONSTANT boolean := cardinality(c_index) > 100;  -- _CHUNKS_TOGETHER of a worker, which sends more only of one article
     v_free int[];
     v_made timestamptz[];
     v_older uuid[];

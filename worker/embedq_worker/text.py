@@ -1,4 +1,4 @@
-"""Text from other programs, made safe for a terminal: visible in full, without control sequences."""
+"""Text for a terminal: what other programs wrote, without control sequences but in full; times; durations."""
 
 from __future__ import annotations
 

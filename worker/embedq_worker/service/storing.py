@@ -44,8 +44,9 @@ TOGETHER_S = 60.0
 """Seconds in which a batch must be completed as a whole; after that, each of its tasks on its own."""
 
 _CHUNKS_TOGETHER = 100
-"""Chunks that are stored in one transaction, unless one article has more (see sql/008). Who deletes one of
-its articles, or locks it FOR UPDATE, waits for its end: with an index of vectors, milliseconds per chunk."""
+"""Chunks that are stored in one transaction, unless one article has more: sql/008, which has the same limit,
+then locks only its key. Who deletes an article, or locks it FOR UPDATE, waits for the end of its transaction:
+with an index of vectors, milliseconds per chunk."""
 
 _LOCK_S = 0.3
 """Seconds that a completion waits for a lock. It has locked its articles, whose saves wait with it; and it
