@@ -161,6 +161,20 @@ async def test_an_article_in_the_hands_of_a_foreign_worker_is_left_alone(world: 
     assert await claimed(world, await world.worker()) == [second]
 
 
+async def test_an_article_that_is_taken_while_a_claim_looks_around_is_left_alone(world: World) -> None:
+    article = await world.article(folder="a")
+    first, _second = [await world.task(article, due_s=due) for due in (-60, -30)]
+    scope = await world.worker(folders=("a",))
+    async with world.psql.transaction():
+        await world.psql.execute("LOCK TABLE articles IN ACCESS EXCLUSIVE MODE")
+        claim = asyncio.create_task(claimed(world, scope))
+        await waiters(world, 1)
+        await world.psql.execute(
+            "UPDATE embedding_tasks SET status = 'processing', processed_at = now() WHERE id = $1", first
+        )
+    assert await claim == []
+
+
 async def test_tasks_of_an_article_in_hand_do_not_hide_those_behind_them(world: World) -> None:
     busy, free = await world.articles(2)
     scope = await world.worker()

@@ -62,3 +62,15 @@ async def test_a_suspect_that_was_taken_from_a_worker_holds_it_up_no_longer(worl
     assert await claimed(world, scope) == [suspect]
     await world.psql.execute(f"UPDATE embedding_tasks SET {loss} WHERE id = $1", suspect)
     assert await claimed(world, scope) == [other]
+
+
+async def test_what_another_program_took_from_a_worker_keeps_no_suspect_from_it(world: World) -> None:
+    ordinary, suspect = [
+        await world.task(article, due_s=due)
+        for article, due in zip(await world.articles(2), (-90, -60), strict=True)
+    ]
+    await world.psql.execute("UPDATE embedding_tasks SET crash_count = 1 WHERE id = $1", suspect)
+    scope = await world.worker()
+    assert [task.id for task in await world.claim(scope, 1)] == [ordinary]
+    await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() WHERE id = $1", ordinary)
+    assert await claimed(world, scope) == [suspect]
