@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -85,6 +86,20 @@ async def test_what_is_secret_in_a_url_is_never_told(
         everything = told(error, {"log": caplog.text, "endpoint": provider.endpoint, "repr": repr(provider)})
         for secret in ("heim", "gehe1m", "joe:pw", "am9lOnB3", "am9lOmdlIGhlaW0vw7w=", "Z2VoZWlt"):
             assert secret not in everything
+
+
+async def test_a_key_in_an_answer_that_is_no_http_is_never_told() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        [line] = [line for line in head.splitlines() if line.lower().startswith(b"authorization")]
+        writer.write(line + b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await embed_failure(provider_at("openai", f"http://127.0.0.1:{port}", openai_api_key=KEY))
+    assert "uthorization" in error.message
+    assert "geheim" not in told(error, {})
 
 
 SPELLINGS: list[Callable[[str], str]] = [
