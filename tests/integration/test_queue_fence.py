@@ -145,3 +145,18 @@ async def test_another_worker_cannot_use_the_claim(world: World) -> None:
     assert await world.complete(other, held) == ["lost"]
     assert await world.give_back(other, held) == ["lost"]
     assert await world.complete(scope, held) == ["stored"]
+
+
+async def test_claims_of_the_same_instant_are_told_apart(world: World) -> None:
+    """As after the clock of the server was set back."""
+    task = await world.task(await world.article())
+    scope = await world.worker()
+    first = await world.claim_one(scope)
+    assert await world.give_back(scope, first, kind=ReturnKind.RELEASE) == ["requeued"]
+    second = await world.claim_one(scope)
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET processed_at = $2, claimed_at = $2 WHERE id = $1", task, first.claimed_at
+    )
+    assert await world.complete(scope, first) == ["lost"]
+    assert await world.give_back(scope, first) == ["lost"]
+    assert await world.complete(scope, second._replace(claimed_at=first.claimed_at)) == ["stored"]
