@@ -88,7 +88,7 @@ def dead_row(worker: DeadWorker) -> Row:
             Text(place_of(worker.host, worker.pid, 20), QUIET),
             Text("dead", BAD if worker.unreturned else DOUBTFUL),
             Aged(worker.heartbeat_at, _beat, QUIET),
-            Text(f"{worker.in_hand:,}".rjust(5), BAD if worker.unreturned else QUIET),
+            Text(f"{worker.unreturned:,}".rjust(5), BAD if worker.unreturned else QUIET),
             Text("-".rjust(7), QUIET),
             Text(f"{worker.succeeded:,}".rjust(9), QUIET),
             Text(f"{worker.failed:,}".rjust(7), QUIET),

@@ -207,8 +207,9 @@ class WorkersScreen(ConsoleScreen):
             line.append(f", restarting in {age(max(it.restart_at - time.monotonic(), 0))}")
         if it.crashes:
             line.append(f", {count(it.crashes, 'consecutive crash', 'consecutive crashes')}", BAD)
-        if it.reason:
-            line.append(f": {printable_line(it.reason)}")
+        crashed = it.last_exit if it.state is WorkerState.WAITING else None
+        if reason := crashed.describe() if crashed else it.reason:
+            line.append(f": {printable_line(reason)}")
         if it.state in (WorkerState.OFF, WorkerState.FAILED):
             line.append(f"; press {key('workers.start')} to start one")
         yield line
