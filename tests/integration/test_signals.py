@@ -9,10 +9,18 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
+import pytest
+from pydantic import SecretStr
+
+from embedq_worker.database import notifier
+from embedq_worker.database.connections import open_pool
+from embedq_worker.database.notifier import CHANNEL, Notifier
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import ReturnKind
+from embedq_worker.waits import beside
 from tests.support.databases import Connection
 from tests.support.queue_world import World
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 
 RESCAN_S = 0.05
@@ -208,3 +216,23 @@ async def test_a_listener_that_looks_again_after_50_ms_misses_no_commit_for_long
     late = max(found[task] - committed[task] for task in committed)
     assert late < 2
     assert 1 <= signals < 1000
+
+
+async def test_a_database_that_is_away_is_not_asked_ten_times_a_second_to_tell_consoles(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "RETRY_S", 0.4)
+    async with listening(world, CHANNEL) as ears, TcpProxy(world.database.url) as proxy:
+        settings = world.database.settings.model_copy(update={"database_url": SecretStr(proxy.url)})
+        async with open_pool(settings, "embedq-test", size=1) as pool:
+            proxy.refuses = True
+            proxy.cut()
+            tells = Notifier(pool)
+            async with beside(tells.run()):
+                tells.changed()
+                await until(lambda: proxy.refused == 1)
+                began = monotonic()
+                await until(lambda: proxy.refused == 3)
+                assert monotonic() - began > 0.6
+                proxy.refuses = False
+                await until(lambda: ears.heard != [])

@@ -32,6 +32,7 @@ class TcpProxy:
     Attributes:
         connections: Accepted so far.
         refuses: New connections are ended at once.
+        refused: So many were.
         delay_s: Seconds that whatever is passed on is held back.
         halves: Of what comes next on each connection a half is passed on, and then the connection is cut.
     """
@@ -44,6 +45,7 @@ class TcpProxy:
         self._swallowed: set[socket.socket] = set()
         self.connections = 0
         self.refuses = False
+        self.refused = 0
         self.delay_s = 0.0
         self.halves = False
 
@@ -87,6 +89,7 @@ class TcpProxy:
             client, _ = self._listener.accept()
             if self.refuses:
                 client.close()
+                self.refused += 1
                 return
             self.connections += 1
             task = asyncio.ensure_future(self._serve(client))

@@ -10,6 +10,9 @@ from embedq_worker.database.failures import EXPECTED_ERRORS
 CHANNEL = "embedq_changes"
 PAUSE_S = 0.1
 
+RETRY_S = 1.0
+"""Seconds between tries while the database is away: each opens a connection, of every worker."""
+
 _TELL = "SELECT set_config('synchronous_commit', 'off', true), embedq_notify($1, 'tasks')"
 """Without waiting for the WAL to be flushed: a notification does not survive a crash anyway."""
 
@@ -34,9 +37,11 @@ class Notifier:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            pause_s = PAUSE_S
             try:
                 await self._pool.execute(_TELL, CHANNEL)
             except EXPECTED_ERRORS:
                 # Sent again when the pool has reconnected; consoles resync after reconnecting.
                 self._changed.set()
-            await asyncio.sleep(PAUSE_S)
+                pause_s = RETRY_S
+            await asyncio.sleep(pause_s)
