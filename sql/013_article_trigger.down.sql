@@ -1,7 +1,10 @@
 DO $$
 BEGIN
     IF to_regprocedure('embedq_article_trigger_remove()') IS NOT NULL THEN
-        PERFORM embedq_article_trigger_remove();
+        IF embedq_article_trigger_remove() THEN
+            RAISE WARNING 'the database no longer queues the articles that programs save'
+                USING HINT = 'After the next migration: embedq-tui triggers install, embedq-tui backfill';
+        END IF;
     END IF;
 END
 $$;

@@ -14,7 +14,7 @@ from embedq_tui.live.questions import Question
 from embedq_tui.output import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
-from embedq_worker.schema.state import MigrationState, status
+from embedq_worker.schema.state import MigrationState
 from embedq_worker.settings import Settings
 
 NAMED = 6
@@ -34,7 +34,7 @@ class Schema(Question[list[MigrationState]]):
 
     async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
         """Ask it once."""
-        return await status(connection)
+        return await migrations.to_apply(connection)
 
 
 async def offer_migrations(desk: Desk) -> bool:

@@ -11,6 +11,7 @@ from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import lacking_rights
 from embedq_worker.schema import migrations
+from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import require_current
 from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.settings import Settings
@@ -92,9 +93,8 @@ async def _schema(connection: Connection) -> Check:
         return Check("schema", Verdict.FAIL, error.message, error.advice)
     problems = await migrations.verify(connection)
     if problems:
-        first = problems[0]
-        more = f" (and {len(problems) - 1} more: embedq-tui migrate verify)" if len(problems) > 1 else ""
-        return Check("schema", Verdict.WARN, first.message + more, first.advice)
+        problem = foremost(problems)
+        return Check("schema", Verdict.WARN, problem.message, problem.advice)
     return Check("schema", Verdict.OK, "the schema is up to date")
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import asyncpg
+
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
+from embedq_worker.schema.check import foremost, missing_objects
+from embedq_worker.schema.files import load_migrations
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
@@ -30,6 +34,9 @@ need not have seen yet what tens of thousands of tasks left behind."""
 
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
+
+
+_UNDEFINED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 
 class Measure(NamedTuple):
@@ -72,11 +79,13 @@ async def health(connection: Connection, settings: Settings) -> Health:
 
 
 async def health_and_overview(connection: Connection, settings: Settings) -> tuple[Health, Overview | None]:
-    """`health`, and the overview that it judges; None if even the public tables are missing."""
+    """`health`, and the overview that it judges; None if what that reads is missing."""
     issues = await _schema(connection)
     try:
         seen = await overview(connection, settings)
-    except SchemaError:  # even the public tables are missing, which `_schema` has reported
+    except (SchemaError, *_UNDEFINED):
+        if not issues:
+            raise
         at = await connection.fetchval("SELECT clock_timestamp()")
         return Health(at, False, tuple(issues), ()), None
     if not seen.migrated:
@@ -94,7 +103,11 @@ async def _schema(connection: Connection) -> list[Issue]:
         await require_current(connection)
     except SchemaError as error:
         return [Issue(Code.SCHEMA, error.message, error.advice, 1, 0, "counts")]
-    return []
+    lost = [each for each in await missing_objects(connection, load_migrations()) if each.code == "missing"]
+    if not lost:
+        return []
+    problem = foremost(lost)
+    return [Issue(Code.SCHEMA, problem.message, problem.advice, len(lost), 0, "counts")]
 
 
 @dataclass(frozen=True, slots=True)

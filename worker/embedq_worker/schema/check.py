@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema.files import Migration, statements_of
 
 Kind = Literal["table", "column", "index", "trigger", "function"]
+
+REPEATABLE = frozenset({1, 2, 3, 6})
+"""Versions that may be applied again, because they add only what is absent: public tables, their columns and
+indexes. Tools that make a database equal to the models of a program drop these."""
 
 
 class Problem(NamedTuple):
@@ -61,14 +66,22 @@ def expected_objects(files: Iterable[Migration]) -> set[SchemaObject]:
     Args:
         files: Migrations in order.
     """
-    found: set[SchemaObject] = set()
+    return set(_makers(tuple(files)))
+
+
+@cache  # `health` asks every few seconds
+def _makers(files: tuple[Migration, ...]) -> Mapping[SchemaObject, Migration]:
+    """The migration that creates each object."""
+    found: dict[SchemaObject, Migration] = {}
     for migration in files:
         for statement in statements_of(migration.up):
             text = " ".join(_NOISE.sub("", statement).split())
-            found.update(_made_by(text))
+            for made in _made_by(text):
+                found.setdefault(made, migration)
             if gone := _REMOVES.match(text):
                 kind = gone["kind"].lower().replace("view", "table")
-                found -= {each for each in found if (each.kind, each.name) == (kind, gone["name"])}
+                for each in [each for each in found if (each.kind, each.name) == (kind, gone["name"])]:
+                    del found[each]
     return found
 
 
@@ -91,7 +104,37 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
     Raises:
         asyncpg.PostgresError: A query failed.
     """
-    expected = sorted(expected_objects(files), key=lambda each: (each.kind, each.table, each.name))
+    makers = _makers(tuple(files))
+    faults = await _faults(connection, makers)
+    remedy = _remedy({makers[what].version for what, fault in faults if fault == "missing"})
+    return [_problem(what, fault, makers[what].label, remedy) for what, fault in faults]
+
+
+async def lost_versions(connection: Connection, files: Iterable[Migration]) -> set[int]:
+    """Versions some of whose objects are missing.
+
+    Args:
+        connection: To the database.
+        files: The applied migrations, in order.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    makers = _makers(tuple(files))
+    faults = await _faults(connection, makers)
+    return {makers[what].version for what, fault in faults if fault == "missing"}
+
+
+def foremost(problems: Sequence[Problem]) -> Problem:
+    """The first of several problems, with the number of the others."""
+    first = problems[0]
+    if more := len(problems) - 1:
+        return first._replace(message=f"{first.message} (and {more} more: embedq-tui migrate verify)")
+    return first
+
+
+async def _faults(connection: Connection, expected: Iterable[SchemaObject]) -> list[tuple[SchemaObject, str]]:
+    ordered = sorted(expected, key=lambda each: (each.kind, each.table, each.name))
     rows = await connection.fetch(
         """SELECT o.kind, o.name, o.owner, CASE o.kind
                WHEN 'table' THEN CASE WHEN to_regclass(o.name) IS NULL THEN 'missing' END
@@ -112,14 +155,12 @@ async def missing_objects(connection: Connection, files: Iterable[Migration]) ->
            END AS fault
            FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS o(kind, name, owner, place)
            ORDER BY o.place""",
-        [each.kind for each in expected],
-        [each.name for each in expected],
-        [each.table for each in expected],
+        [each.kind for each in ordered],
+        [each.name for each in ordered],
+        [each.table for each in ordered],
     )
     return [
-        _problem(SchemaObject(row["kind"], row["name"], row["owner"]), row["fault"], files)
-        for row in rows
-        if row["fault"]
+        (SchemaObject(row["kind"], row["name"], row["owner"]), row["fault"]) for row in rows if row["fault"]
     ]
 
 
@@ -172,7 +213,18 @@ async def idle_objects(connection: Connection, tables: Iterable[str]) -> list[Pr
     return problems
 
 
-def _problem(what: SchemaObject, fault: str, files: Iterable[Migration]) -> Problem:
+def _remedy(lost: set[int]) -> str:
+    """What to do about missing objects, the same for all of them.
+
+    Args:
+        lost: Versions that created them.
+    """
+    if lost <= REPEATABLE:
+        return "run: embedq-tui --migrate"
+    return f"embedq-tui migrate rollback --to {min(lost - REPEATABLE) - 1}, then embedq-tui --migrate"
+
+
+def _problem(what: SchemaObject, fault: str, maker: str, remedy: str) -> Problem:
     name = f"{what.kind} {what.name}" + (f" of {what.table}" if what.table else "")
     if fault == "disabled":
         return Problem(
@@ -180,9 +232,4 @@ def _problem(what: SchemaObject, fault: str, files: Iterable[Migration]) -> Prob
         )
     if fault == "invalid":
         return Problem(fault, f"the {name} is invalid", f"REINDEX INDEX CONCURRENTLY {what.name}")
-    maker = next(file for file in files if what in expected_objects([file]))
-    return Problem(
-        fault,
-        f"the {name} of {maker.label} is missing",
-        f"embedq-tui migrate rollback --to {maker.version - 1}, then embedq-tui --migrate",
-    )
+    return Problem(fault, f"the {name} of {maker} is missing", remedy)

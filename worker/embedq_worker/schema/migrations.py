@@ -11,9 +11,16 @@ from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import one_line
 from embedq_worker.errors import EmbedqError, SchemaError, UsageError
-from embedq_worker.schema.check import Problem, idle_objects, missing_objects
+from embedq_worker.schema.check import (
+    REPEATABLE,
+    Problem,
+    foremost,
+    idle_objects,
+    lost_versions,
+    missing_objects,
+)
 from embedq_worker.schema.files import Migration, load_migrations, load_roles, runs_in_transaction
-from embedq_worker.schema.public import PUBLIC_COLUMNS, names_taken, public_problems
+from embedq_worker.schema.public import PUBLIC_COLUMNS, absent_tables, names_taken, public_problems
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.schema.state import MigrationState, problem_of, refuse_others, require_current, status
 from embedq_worker.settings import Settings
@@ -21,8 +28,10 @@ from embedq_worker.settings import Settings
 ROLES = ("embedq_viewer", "embedq_operator", "embedq_worker")
 """Group roles that `grant_roles` creates."""
 
-_FIRST_OF_OURS = 3
+_ARTICLES, _QUEUE, _FIRST_OF_OURS = 1, 2, 3
 """001 and 002 create the public tables if absent; later migrations rely on their columns and keys."""
+
+_ARTICLE_TABLES = ("articles", "embeddings")
 
 _MAKE_TABLE = """
 CREATE TABLE embedq_migrations (
@@ -36,7 +45,8 @@ CREATE TABLE embedq_migrations (
 )"""
 _RECORD = """
 INSERT INTO embedq_migrations (version, name, checksum, program, seconds)
-VALUES ($1, $2, $3, $4, extract(epoch FROM clock_timestamp())::float - $5::float)"""
+VALUES ($1, $2, $3, $4, extract(epoch FROM clock_timestamp())::float - $5::float)
+ON CONFLICT (version) DO NOTHING"""
 _ERASE = "DELETE FROM embedq_migrations WHERE version = $1"
 
 
@@ -50,6 +60,8 @@ async def up(
 ) -> list[int]:
     """Apply pending migrations in order. Safe to run concurrently, and again after it was killed.
 
+    Public tables, and columns and indexes on them, that were dropped since are made again.
+
     Args:
         settings: Where the database is, and the dimensions of vectors.
         report: Called with lines for the operator.
@@ -61,8 +73,8 @@ async def up(
         Versions applied by this call.
 
     Raises:
-        SchemaError: The database was migrated by another version of embedq, lacks public columns or keys, or
-            another session held a lock for too long.
+        SchemaError: The database was migrated by another version of embedq, lacks public columns or keys or
+            what applied migrations created, or another session held a lock for too long.
         EmbedqError: The database cannot be reached, or a statement failed.
     """
     files = load_migrations()
@@ -79,9 +91,10 @@ async def up(
                 f"embedq-tui migrate rollback --to {_FIRST_OF_OURS - 1}, then embedq-tui --migrate",
             )
         pending = {state.version for state in states if state.state == "pending"}
+        again = await _to_repeat(session.connection, states)
         for migration in files:
-            if migration.version in pending and (target is None or migration.version <= target):
-                if migration.version == _FIRST_OF_OURS:
+            if migration.version in pending | again and (target is None or migration.version <= target):
+                if migration.version == _FIRST_OF_OURS and migration.version in pending:
                     await _require_public_tables(session.connection)
                 await _apply(session, migration, report)
                 applied.append(migration.version)
@@ -126,6 +139,18 @@ async def rollback(settings: Settings, to: int, report: Report = lambda line: No
     return undone
 
 
+async def to_apply(connection: Connection) -> list[MigrationState]:
+    """All versions, as `status` lists them, but those that `up` would apply again are pending.
+
+    Raises:
+        SchemaError: Objects are missing that `up` cannot put back.
+        asyncpg.PostgresError: A query failed.
+    """
+    states = await status(connection)
+    again = await _to_repeat(connection, states)
+    return [state._replace(state="pending") if state.version in again else state for state in states]
+
+
 async def verify(connection: Connection) -> list[Problem]:
     """Versions and objects that are not as `up` leaves them.
 
@@ -134,10 +159,8 @@ async def verify(connection: Connection) -> list[Problem]:
     """
     states = await status(connection)
     problems = [problem for state in states if (problem := problem_of(state))]
-    applied = {state.version for state in states if state.state in ("applied", "changed")}
-    files = [migration for migration in load_migrations() if migration.version in applied]
     problems += await public_problems(connection)
-    problems += await missing_objects(connection, files)
+    problems += await missing_objects(connection, _applied(states))
     problems += await idle_objects(connection, PUBLIC_COLUMNS)
     return problems
 
@@ -180,6 +203,22 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
         began,
     )
     report(f"{migration.label} applied in {time.monotonic() - started:.1f} s")
+
+
+def _applied(states: Sequence[MigrationState]) -> list[Migration]:
+    versions = {state.version for state in states if state.state in ("applied", "changed")}
+    return [migration for migration in load_migrations() if migration.version in versions]
+
+
+async def _to_repeat(connection: Connection, states: Sequence[MigrationState]) -> set[int]:
+    """Applied versions whose objects are missing and that put them back when they are applied again."""
+    files = _applied(states)
+    lost = await lost_versions(connection, files)
+    if not lost <= REPEATABLE:
+        problem = foremost(await missing_objects(connection, files))
+        raise SchemaError(problem.message, problem.advice)
+    lost |= {_ARTICLES if table in _ARTICLE_TABLES else _QUEUE for table in await absent_tables(connection)}
+    return lost & {migration.version for migration in files}
 
 
 async def _is_unrecorded(connection: Connection, states: Sequence[MigrationState]) -> bool:

@@ -93,6 +93,19 @@ async def public_problems(connection: Connection) -> list[Problem]:
     return problems
 
 
+async def absent_tables(connection: Connection) -> list[str]:
+    """The operator's tables that do not exist.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    rows = await connection.fetch(
+        "SELECT t.name FROM unnest($1::text[]) AS t(name) WHERE to_regclass(t.name) IS NULL",
+        list(PUBLIC_COLUMNS),
+    )
+    return [row["name"] for row in rows]
+
+
 async def names_taken(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
     """Columns of the operator's tables, not made by embedq, whose names these migrations would add.
 
