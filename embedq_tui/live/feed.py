@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
-from embedq_worker.backoff import Backoff
+from embedq_worker.database.connections import RECONNECT
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.database.listener import Heard, Hearing, Listener
 from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.waits import first_of
-
-RECONNECT = Backoff(0.2, 15.0)
 
 POLL_S = 1.0
 """Seconds between polls while notifications do not arrive."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
@@ -31,6 +32,9 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+
+RECONNECT = Backoff(0.2, 15.0)
+"""Delay between attempts to replace a connection that was lost."""
 
 _VECTOR_HEADER = Struct(">HH")
 

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import DirectConnection, abandoned
+from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError
@@ -20,8 +19,6 @@ from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
 T = TypeVar("T")
-
-RECONNECT = Backoff(0.2, 15.0)
 
 DUTY = 4.0
 """After a query, at least this many times its duration passes before the next, to bound the load."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.connections import DirectConnection, abandoned
+from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
@@ -24,7 +24,6 @@ WORK = "embedq_work"
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
 _PROBE_WITHIN_S = 2.0
-_RECONNECT = Backoff(0.2, 15.0)
 _WITHOUT_LISTEN = Backoff(1.0, 60.0)
 """Soon at first: for a moment before it is promoted, a server is a replica."""
 
@@ -112,7 +111,7 @@ class Listener:
             except EXPECTED_ERRORS as error:
                 self._tell(Heard(Hearing.LOST, explained(error, self._settings).message))
             tries = tries + 1 if self._hearing is before else 0
-            backoff = _WITHOUT_LISTEN if self._hearing is Hearing.DEAF else _RECONNECT
+            backoff = _WITHOUT_LISTEN if self._hearing is Hearing.DEAF else RECONNECT
             await first_of(self._hurry, timeout_s=backoff.delay_s(tries))
 
     def hurry(self) -> None:
