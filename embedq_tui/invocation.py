@@ -138,7 +138,7 @@ class Seconds(click.FloatRange):
         return found
 
 
-class Place(click.ParamType[C]):
+class CursorOf(click.ParamType[C]):
     """The cursor with which the previous page pointed to the next one.
 
     Args:
@@ -197,7 +197,7 @@ def after_option(parse: Callable[[str], Any]) -> Callable[[Callable[..., R]], Ca
     """
     return click.option(
         "--after",
-        type=Place(parse),
+        type=CursorOf(parse),
         metavar="CURSOR",
         help="Continue after the previous page, from its `next`.",
     )
