@@ -41,6 +41,7 @@ DECLARE
     v_many CONSTANT boolean := cardinality(c_index) > 100;  -- _CHUNKS_TOGETHER of a worker, which sends more only of one article
     v_free int[];
     v_made timestamptz[];
+    v_shared int[];  -- articles with other open tasks: rare, so only these are looked at more closely
     v_older uuid[];
     v_later uuid[];
     v_reached uuid[];
@@ -78,7 +79,9 @@ BEGIN
             WHEN a.no_rag THEN 'skipped'
             WHEN p.action <> 'store' OR t.operation = 'delete' OR p.source IS DISTINCT FROM a.source THEN 'changed'
             ELSE 'stored'
-        END ORDER BY p.place), array_agg(t.created_at ORDER BY p.place) INTO v_outcome, v_made
+        END ORDER BY p.place), array_agg(t.created_at ORDER BY p.place),
+        array_agg(p.article) FILTER (WHERE t.shared)
+    INTO v_outcome, v_made, v_shared
     FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
          AS p(id, token, claimed_at, article, action, source, place)
     LEFT JOIN LATERAL (
@@ -90,7 +93,11 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT coalesce(few.source, many.source) AS source, coalesce(few.no_rag, many.no_rag) AS no_rag) AS a
     LEFT JOIN LATERAL (
-        SELECT l.id, l.operation, l.article_id, l.created_at FROM embedding_tasks l
+        SELECT l.id, l.operation, l.article_id, l.created_at,
+               EXISTS (SELECT FROM embedding_tasks n
+                       WHERE (n.article_id, n.status) BETWEEN (l.article_id, 'pending') AND (l.article_id, 'processing')
+                         AND n.id <> l.id OFFSET 0) AS shared
+        FROM embedding_tasks l
         WHERE l.id = p.id AND l.status IN ('processing', '') AND l.worker_id = p_worker AND l.claim_token = p.token
           AND l.claimed_at = p.claimed_at AND l.processed_at = p.claimed_at
         FOR UPDATE SKIP LOCKED) AS t ON true;
@@ -106,13 +113,15 @@ BEGIN
 
     -- An older task that would undo this one must not run after it. If it is pending, it is completed with this one,
     -- below; if it cannot be locked (held by another program, or locked by an open transaction), it has to end first.
-    SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
-    FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
-    CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
-                        WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
-                          AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
-                        OFFSET 0) AS o
-    WHERE p.outcome IN ('stored', 'removed');
+    IF v_shared IS NOT NULL THEN
+        SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
+        FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
+        CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
+                            WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
+                              AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
+                            OFFSET 0) AS o
+        WHERE p.outcome IN ('stored', 'removed') AND p.article = ANY (v_shared);
+    END IF;
     IF v_older IS NOT NULL THEN
         SELECT array_agg(l.id) INTO v_reached
         FROM (SELECT n.id FROM embedding_tasks n WHERE n.id = ANY (v_older) AND n.status IN ('pending', '')
@@ -242,7 +251,8 @@ BEGIN
         UPDATE embedding_tasks t
         SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
             metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
-        FROM (SELECT w.id, d.id AS done FROM done d CROSS JOIN LATERAL (
+        FROM (SELECT w.id, d.id AS done FROM (SELECT * FROM done WHERE article_id = ANY (v_shared)) AS d
+              CROSS JOIN LATERAL (
                   SELECT o.id FROM embedding_tasks o
                   WHERE o.article_id = d.article_id
                     AND (o.article_id, o.status) BETWEEN (d.article_id, 'pending') AND (d.article_id, 'pending')

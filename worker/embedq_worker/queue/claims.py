@@ -254,6 +254,7 @@ async def complete(
             for chunk in completion.chunks:
                 chunks.add(article, chunk, as_json=storage.schema is None)
     tasks = [completion.task for completion in completions]
+    notes = [completion.note or None for completion in completions]
     rows = await pool.fetch(
         # The CASE has set_config() called first; it ends with the transaction, which is this statement.
         f"""SELECT task_id, outcome FROM set_config('lock_timeout', $18, true) AS waits
@@ -268,7 +269,7 @@ async def complete(
         [completion.action.value for completion in completions],
         [task.article.source if task.article else None for task in tasks],
         [len(completion.chunks) for completion in completions],
-        [completion.note or None for completion in completions],
+        notes if any(notes) else [],  # unnest() fills up with null
         chunks.article,
         chunks.index,
         chunks.chunk_id,
