@@ -133,6 +133,11 @@ def test_of_secrets_that_begin_alike_the_whole_one_is_hidden(secrets: list[str])
     assert Scrubber(secrets)("<geheim-lang>") == "<[hidden]>"
 
 
+@pytest.mark.parametrize("ahead", range(280, 301))
+def test_a_secret_is_hidden_before_a_long_text_is_cut(ahead: int) -> None:
+    assert "gehe" not in Scrubber(["geheim-lang"])("." * ahead + "geheim-lang" + "." * 300)
+
+
 @pytest.mark.parametrize(
     "told",
     [
