@@ -1,0 +1,127 @@
+"""Completion: which chunks and vectors are kept, and which are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from embedq_worker.schema.storage import inspect_storage
+from tests.support.databases import DIMENSIONS
+from tests.support.queue_world import BOTH_STORAGES, MODEL, World
+
+
+@BOTH_STORAGES
+async def test_an_article_that_shrinks_loses_the_chunks_behind_its_end(world: World) -> None:
+    article = await world.article("A.\nB.\nC.\nD.")
+    await world.embed(article)
+    for text in ("A.\nB.", "", "E."):
+        await world.psql.execute("UPDATE articles SET content = $1", text)
+        await world.embed(article)
+        assert await world.texts(article) == [line for line in text.splitlines() if line]
+    assert await world.psql.fetchval("SELECT chunks FROM embedq_articles") == 1
+
+
+@BOTH_STORAGES
+async def test_unchanged_chunks_keep_their_rows_and_vectors(world: World) -> None:
+    article = await world.article("A.\nB.\nC.")
+    await world.embed(article)
+    before = await world.embeddings(article)
+    await world.psql.execute("UPDATE articles SET content = E'A.\nX.\nC.'")
+    await world.embed(article)
+    after = await world.embeddings(article)
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert (after[1]["id"], after[1]["text_content"]) == (before[1]["id"], "X.")
+    assert after[1]["vector"] != before[1]["vector"]
+
+
+@BOTH_STORAGES
+async def test_a_chunk_that_moves_takes_its_vector_along(world: World) -> None:
+    article = await world.article("A.\nB.\nC.")
+    await world.embed(article)
+    vectors = {row["text_content"]: row["vector"] for row in await world.embeddings(article)}
+    for text in ("C.\nA.\nB.", "New.\nB.\nC.\nA.", "A.\nA.\nC."):
+        await world.psql.execute("UPDATE articles SET content = $1", text)
+        await world.embed(article)
+        rows = await world.embeddings(article)
+        assert [row["text_content"] for row in rows] == text.splitlines()
+        for row in rows:
+            assert row["vector"] == vectors.setdefault(row["text_content"], row["vector"])
+
+
+@BOTH_STORAGES
+async def test_a_vector_that_is_gone_when_it_is_wanted_is_asked_for_again(world: World) -> None:
+    article = await world.article("A.\nB.")
+    scope = await world.worker()
+    column = "vector_data" if world.storage.schema is None else "vector"
+    for loss in (
+        "DELETE FROM embeddings",
+        "UPDATE embeddings SET model = 'other'",
+        f"UPDATE embeddings SET {column} = NULL",
+    ):
+        await world.embed(article)
+        task = await world.task(article)
+        held = await world.claim_one(scope)
+        await world.psql.execute(loss)
+        assert await world.complete(scope, held) == ["changed"]
+        assert (await world.row(task))["attempts"] == 0
+        assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+        assert [bool(row["vector"]) for row in await world.embeddings(article)] == [True, True]
+
+
+@BOTH_STORAGES
+async def test_of_equal_chunks_the_vector_of_our_model_is_kept(world: World) -> None:
+    article = await world.article("A.\nA.")
+    await world.embed(article)
+    _, ours = [row["vector"] for row in await world.embeddings(article)]
+    column = "vector_data" if world.storage.schema is None else "vector"
+    for index in (0, 1):
+        await world.psql.execute(
+            f"""UPDATE embeddings SET model = 'other', {column} = '{[1] * DIMENSIONS}'
+                WHERE chunk_index = {index}"""
+        )
+        await world.embed(article)
+        assert [row["vector"] for row in await world.embeddings(article)] == [ours, ours]
+
+
+@BOTH_STORAGES
+async def test_a_chunk_without_a_vector_is_not_taken_for_embedded(world: World) -> None:
+    """As after ALTER TABLE embeddings ALTER vector TYPE vector(8) USING NULL."""
+    article = await world.article("A.\nB.")
+    await world.embed(article)
+    column = "vector_data" if world.storage.schema is None else "vector"
+    await world.psql.execute(f"UPDATE embeddings SET {column} = NULL")
+    await world.embed(article)
+    assert [bool(row["vector"]) for row in await world.embeddings(article)] == [True, True]
+
+
+@pytest.mark.pgvector
+async def test_pgvector_may_be_in_a_schema_that_is_not_in_the_search_path(world: World) -> None:
+    await world.psql.execute("CREATE SCHEMA elsewhere; ALTER EXTENSION vector SET SCHEMA elsewhere")
+    world = replace(world, storage=await inspect_storage(world.psql))
+    article = await world.article("A.\nB.")
+    await world.embed(article)
+    before = await world.embeddings(article)
+    await world.psql.execute("UPDATE embeddings SET vector = NULL WHERE chunk_index = 1")
+    await world.embed(article)
+    assert [row["vector"] for row in await world.embeddings(article)] == [row["vector"] for row in before]
+    assert (await world.embeddings(article))[0] == before[0]
+
+
+@BOTH_STORAGES
+async def test_chunks_of_a_foreign_worker_are_replaced(world: World) -> None:
+    article = await world.article("A.\nB.")
+    await world.psql.execute(
+        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, content_hash)
+           SELECT id, slug || '.md#' || n, n, 'foreign', 'foreign' FROM articles, generate_series(-1, 7) n"""
+    )
+    await world.embed(article)
+    assert await world.texts(article) == ["A.", "B."]
+    assert {row["model"] for row in await world.embeddings(article)} == {MODEL}
+
+
+async def test_a_long_slug_fits(world: World) -> None:
+    article = await world.article("A.\nB.")
+    await world.psql.execute("UPDATE articles SET slug = repeat('ü', 255)")
+    await world.embed(article)
+    assert [len(row["chunk_id"]) for row in await world.embeddings(article)] == [255, 255]
