@@ -41,7 +41,7 @@ async def test_a_sick_database_costs_no_attempt_and_health_says_what_it_lacks(
         END $$;
         CREATE TRIGGER sick BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION sick()"""
     )
-    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1000)
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300_000)
     async with worker_process(variables, "--concurrency", str(len(SICK))) as worker:
         await worker.started()
         await queued_articles(connection, len(SICK))

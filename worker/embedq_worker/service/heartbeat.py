@@ -56,6 +56,7 @@ class Heartbeat:
         self._succeeded = 0
         self._failed = 0
         self._beat_now = asyncio.Event()
+        parts.pipeline.refusals.on_change = self.hurry
 
     def count(self, succeeded: int, failed: int) -> None:
         """Add tasks to what the next beat reports."""
@@ -63,7 +64,7 @@ class Heartbeat:
         self._failed += failed
 
     def hurry(self) -> None:
-        """Beat now: there may be an order."""
+        """Beat now: there may be an order, or there is something to report."""
         self._beat_now.set()
 
     def signalled(self, arrives: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import NamedTuple
@@ -23,22 +24,30 @@ class _Refusal(NamedTuple):
 
 
 class Refusals:
-    """Statements that are being retried because the database refuses them."""
+    """Statements that are being retried because the database refuses them.
+
+    Attributes:
+        on_change: Called when one has lasted for a while, and when none has any more.
+    """
 
     def __init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._by_caller: dict[object, _Refusal] = {}
+        self._told = False
 
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
         before = self._by_caller.get(caller)
         words = "no answer in time" if isinstance(error, TimeoutError) else one_line(error)
         self._by_caller[caller] = _Refusal(before.since if before else monotonic(), words)
+        self._tell()
 
     def ended(self, caller: object, *, after_s: float = 0.0) -> None:
         """Note that the caller does not retry any more; what was refused is still to be known for so long."""
         refusal = self._by_caller.pop(caller, None)
         if refusal and after_s:
             self._by_caller[caller] = refusal._replace(until=monotonic() + after_s)
+        self._tell()
 
     @property
     def lasting(self) -> str:
@@ -47,3 +56,8 @@ class Refusals:
         late = now - LASTING_S
         self._by_caller = {key: each for key, each in self._by_caller.items() if each.until > now}
         return next((refusal.error for refusal in self._by_caller.values() if refusal.since < late), "")
+
+    def _tell(self) -> None:
+        if self._told != bool(self.lasting):
+            self._told = not self._told
+            self.on_change()
