@@ -26,6 +26,13 @@ def test_a_replica_that_cancels_a_statement_did_not_answer() -> None:
     assert told.advice
 
 
+def test_a_full_disk_is_told_before_the_name_of_the_file_that_does_not_fit() -> None:
+    error = asyncpg.DiskFullError('could not extend file "base/16384/16761": No space left on device')
+    told = explained(error, load_settings())
+    assert told.message.index("disk") < told.message.index("16761")
+    assert told.advice
+
+
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])
 async def test_a_conflict_is_retried_however_often_a_sick_database_refused_the_call_before(
     conflict: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -89,6 +89,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "connect to the primary, or use another profile",
     ),
     (
+        (asyncpg.DiskFullError,),
+        EmbedqError,
+        "PostgreSQL at {place}: {text}",
+        "free space on its disk, or enlarge it; workers go on by themselves",
+    ),
+    (
         (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
         EmbedqError,
         "PostgreSQL at {place}: {text}",
@@ -162,8 +168,10 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error on one line of at most 500 characters; its type if it has no text."""
-    return printable_line(str(error)[:2_000], 500) or type(error).__name__
+    """The text of an error on one line of about 500 characters at most; its type if it has no text."""
+    text = printable_line(str(error)[:2_000], 500) or type(error).__name__
+    # PostgreSQL says so behind the name of a file, where a narrow line is cut.
+    return f"disk full: {text}" if isinstance(error, asyncpg.DiskFullError) else text
 
 
 _SICK = (
