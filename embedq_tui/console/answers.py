@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+
+from embedq_tui.console.pace import ANSWER
 
 WAIT_S = 0.5
 """Seconds within which the rest of a sequence arrives."""
+
+ESCAPE_S = 0.05
+"""As long if only its first byte has: it may be a key. Serial lines deliver single bytes."""
 
 _ANSWER = re.compile(
     r"\x1b(?:"
@@ -16,7 +22,7 @@ _ANSWER = re.compile(
     r"[P\]X^_][^\x07\x1b]*(?:\x07|\x1b\\))"  # its name, its colours, the clipboard
 )
 
-_BEGUN = re.compile(r"\x1b(?:\[[?>=<]?[\d;:]*[ -/]*|[P\]X^_][^\x07\x1b]{0,10000}\x1b?)\Z")
+_BEGUN = re.compile(r"\x1b(?:\[[?>=<]?[\d;:]*[ -/]*|[P\]X^_][^\x07\x1b]{0,10000}\x1b?)?\Z")
 
 
 class Answers:
@@ -24,9 +30,13 @@ class Answers:
 
     It also does so if the rest of a sequence arrives 0.1 s later, over a line that lost a packet. So what has
     begun is kept until it is complete.
+
+    Args:
+        answered: Called for each answer to the pace's request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self._answered = answered
         self._begun = ""
         self._since = 0.0
 
@@ -41,14 +51,19 @@ class Answers:
         Args:
             text: As read.
         """
-        text = _ANSWER.sub("", self._begun + text)
+        text = _ANSWER.sub(self._taken, self._begun + text)
         begun = _BEGUN.search(text)
         self._begun, self._since = begun[0] if begun else "", time.monotonic()
         return text.removesuffix(self._begun)
 
     def rest(self) -> str:
         """What began like a sequence, and was none."""
-        if time.monotonic() - self._since < WAIT_S:
+        if time.monotonic() - self._since < (ESCAPE_S if self._begun == "\x1b" else WAIT_S):
             return ""
         text, self._begun = self._begun, ""
         return text
+
+    def _taken(self, answer: re.Match[str]) -> str:
+        if answer[0] == ANSWER:
+            self._answered()
+        return ""

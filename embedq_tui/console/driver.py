@@ -20,6 +20,7 @@ from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
 from embedq_tui.console.answers import Answers
+from embedq_tui.console.pace import Pace
 from embedq_tui.console.screen_buffer import ScreenBuffer
 
 ERASE = "\x1b[0m\x1b[2J"
@@ -47,7 +48,7 @@ class TerminalDriver(LinuxDriver):
     - Writers block while the queue is full: a terminal that takes no output (a hanging SSH connection) would
       stall everything, including the worker's log and signals to the console; and on a slow line, a key is
       answered after all that is queued. Here, frames are not queued: what differs from the last one is drawn
-      once the terminal has taken that.
+      once the terminal has drawn that.
     - On exit it waits for the terminal for ever.
     - It leaves its last frame on the alternate screen. tmux (3.3a) shows wide rows of it above the shell's
       prompt if the window was resized meanwhile. Here, the alternate screen is left blank.
@@ -57,13 +58,14 @@ class TerminalDriver(LinuxDriver):
         super().__init__(*arguments, **named)
         assert self._file is not None
         self._buffer = ScreenBuffer()
-        self._file = cast(TextIOWrapper, _Output(self._file, self._buffer, self._gone))
+        self._pace = Pace()
+        self._file = cast(TextIOWrapper, _Output(self._file, self._buffer, self._pace, self._gone))
         self._woken, self._wakes = os.pipe()
         self._parser = XTermParser(self._debug)
 
     def run_input_thread(self) -> None:
         """Deliver typed input until the input is disabled."""
-        self._parser, answers = XTermParser(self._debug), Answers()
+        self._parser, answers = XTermParser(self._debug), Answers(self._answered)
         decoder = getincrementaldecoder("utf-8")("replace")
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -88,6 +90,10 @@ class TerminalDriver(LinuxDriver):
                 self._typed(answers.rest())
                 for message in self._parser.tick():
                     self.process_message(message)
+
+    def _answered(self) -> None:
+        self._pace.answered()
+        self.write("")  # draws what was held back
 
     def _typed(self, text: str) -> None:
         if not text:  # would mean end-of-file
@@ -131,6 +137,7 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""
         self._buffer.drop()
+        self._pace.settle()
         if (thread := self._writer_thread) is not None and thread._queue.qsize() > MAX_QUEUED_WRITES - ENDING:
             _clear(thread)
         self.write(ERASE)
@@ -159,10 +166,12 @@ class TerminalDriver(LinuxDriver):
     def redraw(self) -> None:
         """Draw everything: the terminal no longer shows what was drawn."""
         self._buffer.lose()
+        self._pace.begin()
         self._app.refresh()
 
     def _gone(self) -> None:
         """End the console; called from the writer or the reader thread."""
+        self._pace.begin()
         if (loop := self._app._loop) is not None:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
@@ -171,8 +180,9 @@ class TerminalDriver(LinuxDriver):
 class _Output:
     """Writes to the terminal without Python's buffers, whose locks a stuck thread would hold."""
 
-    def __init__(self, stream: TextIO, buffer: ScreenBuffer, gone: Callable[[], None]) -> None:
+    def __init__(self, stream: TextIO, buffer: ScreenBuffer, pace: Pace, gone: Callable[[], None]) -> None:
         self._buffer = buffer
+        self._pace = pace
         self._gone = gone
         self._descriptor = stream.fileno()
         self._encoding = stream.encoding
@@ -183,7 +193,9 @@ class _Output:
 
     def flush(self) -> None:
         """Draw: called by the writer thread whenever nothing else is queued."""
-        self.write(self._buffer.changes())
+        if self._pace.allows():
+            frame = self._buffer.changes()
+            self.write(frame + self._pace.sent(len(frame)))
 
     def write(self, text: str) -> None:
         """Write all of it; output to a vanished terminal is dropped."""

@@ -6,6 +6,7 @@ import pytest
 
 from embedq_tui.console import answers
 from embedq_tui.console.answers import Answers
+from embedq_tui.console.pace import ANSWER
 
 ANSWERS = (
     "\x1b[?62;22c",
@@ -41,24 +42,34 @@ TYPED = (
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_is_no_keys_however_it_arrives(answer: str) -> None:
-    taken = Answers()
+    taken = Answers(lambda: None)
     assert taken.without(f"2{answer}j") == "2j"
-    for at in range(2, len(answer)):
+    for at in range(1, len(answer)):
         assert taken.without(answer[:at]) + taken.without(answer[at:]) == ""
     assert not taken.waiting
 
 
 @pytest.mark.parametrize("typed", TYPED)
-def test_keys_mouse_and_what_textual_asks_for_arrive(typed: str) -> None:
-    taken = Answers()
-    assert taken.without(typed) == typed
-    assert "".join(taken.without(character) for character in typed) == typed
+def test_keys_mouse_and_what_textual_asks_for_arrive(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = Answers(lambda: None)
+    monkeypatch.setattr(answers, "ESCAPE_S", 0.0)
+    assert taken.without(typed) + taken.rest() == typed
+    assert "".join(taken.without(character) for character in typed) + taken.rest() == typed
 
 
 def test_what_only_began_like_an_answer_arrives_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Answers()
+    taken = Answers(lambda: None)
     assert taken.without("\x1b]") == taken.rest() == ""
     assert taken.waiting
     monkeypatch.setattr(answers, "WAIT_S", 0.0)
     assert taken.rest() == "\x1b]"
     assert not taken.waiting
+
+
+def test_an_answer_to_the_pace_is_handed_on_however_it_arrives() -> None:
+    heard: list[None] = []
+    taken = Answers(lambda: heard.append(None))
+    for at in range(1, len(ANSWER)):
+        taken.without(ANSWER[:at])
+        taken.without(ANSWER[at:])
+        assert len(heard) == at

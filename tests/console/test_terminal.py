@@ -156,6 +156,24 @@ async def test_keys_that_come_at_once_arrive(database: Database) -> None:
         assert await program.ended() == 0
 
 
+async def test_a_terminal_that_falls_behind_skips_frames(database: Database) -> None:
+    screens = {"2": "/ filter", "9": "Schema"}
+    async with opened(database) as program:
+        program.fall_behind()
+        for key in "2929292929":
+            program.type(key)
+            try:
+                await until(lambda key=key: screens[key] in program.text, within_s=1)  # type: ignore[misc]
+            except TimeoutError:
+                break
+        else:
+            pytest.fail("all of them were sent")
+        program.catch_up()
+        await program.until(lambda text: screens[key] in text)
+        program.type("q")
+        assert await program.ended() == 0
+
+
 async def test_what_is_not_utf8_is_passed_over(database: Database) -> None:
     async with opened(database) as program:
         program.type(b"\xff\xe4")

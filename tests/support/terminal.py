@@ -38,6 +38,8 @@ class Terminal:
     _descriptor: int
     _its: int
     _read: bool = True
+    _answers: bool = True
+    _unanswered: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -91,6 +93,21 @@ class Terminal:
         self._read = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
 
+    def fall_behind(self) -> None:
+        """Take output but answer nothing, as a slow line does behind an SSH server that stores output."""
+        self._answers = False
+
+    def catch_up(self) -> None:
+        """Answer what was asked since, and go on answering."""
+        self._answers = True
+        self._answer("")
+
+    def _answer(self, text: str) -> None:
+        self._unanswered += text
+        if self._answers:
+            os.write(self._descriptor, self._unanswered.encode())
+            self._unanswered = ""
+
     def modes(self) -> tuple[bool, bool]:
         """Whether input is echoed and arrives line by line."""
         flags = termios.tcgetattr(self._descriptor)[3]
@@ -123,6 +140,15 @@ class Terminal:
         del self.received[self.received.index(_MARK)]
 
 
+class _Screen(pyte.Screen):
+    """Answers what it is asked."""
+
+    answer: Callable[[str], None]
+
+    def write_process_input(self, data: str) -> None:
+        self.answer(data)
+
+
 @asynccontextmanager
 async def terminal(
     arguments: list[str], variables: Mapping[str, str], *, columns: int = 80, lines: int = 24
@@ -153,7 +179,7 @@ async def terminal(
         stderr=its,
         preexec_fn=take_terminal,
     )
-    screen = pyte.Screen(columns, lines)
+    screen = _Screen(columns, lines)
     stream = pyte.ByteStream(screen)
     received = bytearray()
 
@@ -171,7 +197,9 @@ async def terminal(
     loop = asyncio.get_running_loop()
     loop.add_reader(ours, read)
     try:
-        yield Terminal(process, screen, received, ours, its)
+        program = Terminal(process, screen, received, ours, its)
+        screen.answer = program._answer
+        yield program
     finally:
         loop.remove_reader(ours)
         if process.returncode is None:
