@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from uuid import UUID
 
+import asyncpg
 import pytest
 
+from embedq_worker.queue import claims
+from embedq_worker.queue.claims import ClaimedTask
 from embedq_worker.schema.storage import inspect_storage
-from tests.support.databases import DIMENSIONS
-from tests.support.queue_world import BOTH_STORAGES, MODEL, World
+from tests.support.databases import DIMENSIONS, Connection
+from tests.support.queue_world import BOTH_STORAGES, MODEL, World, completion_of, waiters
 
 
 @BOTH_STORAGES
@@ -125,3 +132,50 @@ async def test_a_long_slug_fits(world: World) -> None:
     await world.psql.execute("UPDATE articles SET slug = repeat('ü', 255)")
     await world.embed(article)
     assert [len(row["chunk_id"]) for row in await world.embeddings(article)] == [255, 255]
+
+
+# -- articles of many chunks: their text is locked at the end alone
+
+
+@asynccontextmanager
+async def large_article_on_its_way(
+    world: World, *, until: str, unwanted: bool = False
+) -> AsyncIterator[tuple[Connection, asyncio.Task[dict[UUID, str]], ClaimedTask]]:
+    """While the completion of a large article waits before a statement: an author, and the completion."""
+    article = await world.article("\n".join(f"Line {number}." for number in range(101)))
+    await world.embed(article)
+    await world.psql.execute("UPDATE articles SET title = 'New'")
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute(f"UPDATE articles SET no_rag = {unwanted}")
+    await world.psql.execute(
+        f"""CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+            CREATE TRIGGER gate BEFORE {until} FOR EACH STATEMENT EXECUTE FUNCTION gate()"""
+    )
+    author = await world.database.connect()
+    await author.execute("SET lock_timeout = '50ms'")
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT pg_advisory_xact_lock(7)")
+        work = claims.complete(world.pool, scope, world.storage, [completion_of(held)], lock_s=30)
+        completing = asyncio.create_task(work)
+        await waiters(world, 1)
+        yield author, completing, held
+    await author.close()
+
+
+async def test_between_the_last_look_at_a_large_article_and_the_end_nobody_saves_it(world: World) -> None:
+    async with large_article_on_its_way(world, until="UPDATE ON embedding_tasks") as (author, completing, _):
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await author.execute("UPDATE articles SET content = 'Other.'")
+    assert set((await completing).values()) == {"stored"}
+
+
+async def test_a_large_article_that_is_wanted_again_meanwhile_keeps_its_embeddings(world: World) -> None:
+    scene = large_article_on_its_way(world, until="DELETE ON embeddings", unwanted=True)
+    async with scene as (author, completing, held):
+        await author.execute("UPDATE articles SET no_rag = false")
+    with pytest.raises(asyncpg.SerializationError):
+        await completing
+    assert len(await world.embeddings(held.article_id or 0)) == 101
