@@ -74,3 +74,14 @@ async def test_what_another_program_took_from_a_worker_keeps_no_suspect_from_it(
     assert [task.id for task in await world.claim(scope, 1)] == [ordinary]
     await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() WHERE id = $1", ordinary)
     assert await claimed(world, scope) == [suspect]
+
+
+async def test_a_suspect_that_a_worker_has_survived_is_claimed_with_others(world: World) -> None:
+    suspect = await world.task(await world.article())
+    await world.psql.execute("UPDATE embedding_tasks SET crash_count = 1")
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE articles SET content = 'Other.'")
+    assert await world.complete(scope, held) == ["changed"]
+    other = await world.task(await world.article())
+    assert sorted(await claimed(world, scope)) == sorted([suspect, other])
