@@ -80,7 +80,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.InsufficientPrivilegeError,),
         EmbedqError,
         "the role lacks a privilege at {place}: {text}",
-        "grant it (`embedq-tui migrate roles` creates roles to grant), or use the role that owns the tables",
+        "grant it (`embedq-tui migrate roles`, after each migration), or use the role that owns the tables",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),

@@ -83,10 +83,8 @@ async def access(connection: Connection) -> Access:
         why_not = f"{whose.format(row['user'])} are read-only (default_transaction_read_only)"
     elif missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        why_not = (
-            f"the role {row['user']} lacks privileges: {missing[0]}{more}. "
-            f"GRANT embedq_operator TO {row['user']} (`embedq-tui migrate roles` creates it)"
-        )
+        remedy = await granting(connection, "embedq_operator")
+        why_not = f"the role {row['user']} lacks privileges: {missing[0]}{more}. {remedy}"
     return Access(**facts, missing=missing, may_write=not why_not, why_not=why_not)
 
 
@@ -114,9 +112,27 @@ async def require_cleaner(connection: Connection) -> None:
         role = await connection.fetchval("SELECT current_user::text")
         raise EmbedqError(
             f"the role {role} lacks privileges: {'; '.join(lacking)}",
-            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` creates it), "
-            "or use the role that owns the tables",
+            f"{await granting(connection, 'embedq_worker')}, or use the role that owns the tables",
         )
+
+
+async def granting(connection: Connection, group: str) -> str:
+    """How our role gets the privileges of a group role that it lacks.
+
+    Args:
+        connection: To the migrated database.
+        group: Name of the group role.
+    """
+    row = await connection.fetchrow(
+        """SELECT current_user::text AS role,
+                  EXISTS (SELECT FROM pg_roles
+                          WHERE rolname = $1 AND pg_has_role(oid, 'USAGE')) AS granted""",
+        group,
+    )
+    assert row is not None
+    if row["granted"]:  # it lacks them itself: a migration has made new tables since
+        return f"as the owner of the tables, grant {group} what is new: embedq-tui migrate roles"
+    return f"GRANT {group} TO {row['role']} (`embedq-tui migrate roles` creates it)"
 
 
 async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, absent: bool) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection, DirectConnection, connected
 from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.access import lacking_rights
+from embedq_worker.insights.access import granting, lacking_rights
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import require_current
@@ -148,13 +148,13 @@ async def _rights(connection: Connection, needs: Mapping[str, str] = _WORKER) ->
     lacking += [row["lacking"] for row in await connection.fetch(_FINER)]
     role = await connection.fetchval("SELECT current_user")
     if lacking:
+        remedy = await granting(connection, "embedq_worker")
         more = f" and {len(lacking) - 4} more" if len(lacking) > 4 else ""
         return Check(
             "rights",
             Verdict.FAIL,
             f"the role {role} lacks privileges: {'; '.join(lacking[:4])}{more}",
-            f"GRANT embedq_worker TO {role} (`embedq-tui migrate roles` creates it), or let the worker use "
-            "the role that owns the tables",
+            f"{remedy}, or let the worker use the role that owns the tables",
         )
     return Check("rights", Verdict.OK, f"the role {role} has the privileges a worker needs")
 
