@@ -181,6 +181,8 @@ class OverviewScreen(ConsoleScreen):
         groups = self.query_one("#failures", Lines)
         found = self._failures.groups if self._failures else ()
         none = Text("none", QUIET) if self._failures else self.unknown()
+        more = self._failures is not None and self._failures.next is not None
+        groups.entitle(f"Failures: the {len(found)} largest groups" if more else "Failures")
         groups.show([group_line(group, now) for group in found] or [none])
 
     def _workers(self, seen: Overview, now: datetime) -> list[Text]:
