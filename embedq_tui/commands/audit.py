@@ -41,7 +41,12 @@ PAUSE_S = 0.1
 @limit_option("Newest rows to show.", default=50, most=100_000, least=0)
 @click.option("--follow", "-f", "following", is_flag=True, help="Keep printing new rows until Ctrl-C.")
 @click.option("--level", type=click.Choice(LEVELS), help="This level and more severe ones.")
-@click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")
+@click.option(
+    "--category",
+    type=click.Choice(CATEGORIES),
+    metavar="CATEGORY",
+    help=f"Only this category: {', '.join(CATEGORIES)}.",
+)
 @click.option("--task", type=TaskName(), metavar="ID", help="Only this task.")
 @click.option("--article", type=Text(), metavar="ID|SLUG", help="Only this article.")
 @click.option(
