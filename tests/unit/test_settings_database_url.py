@@ -118,6 +118,21 @@ async def test_urls_of_other_programs_lead_to_the_database(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("postgresql://joe:pw@db.example/articles", "db.example"),
+        ("postgresql:///articles?host=db.example&password=pw", "db.example"),
+        ("postgresql:///articles?service=live&password=pw", "live"),
+        ("postgresql:///articles?host=/var/run/postgresql", "socket"),
+        ("postgresql:///articles", "socket"),
+    ],
+)
+def test_where_the_database_is_told_whichever_part_of_the_url_says_it(url: str, host: str) -> None:
+    place = settings_of(url).place
+    assert (host in place, "pw" in place) == (True, False)
+
+
+@pytest.mark.parametrize(
     ("written", "password"),
     [
         ("p%40ss%2Fw%3Fo%23r%3Ad", "p@ss/w?o#r:d"),

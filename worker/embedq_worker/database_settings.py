@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -112,8 +112,9 @@ class DatabaseSettings(BaseSettings):
         arguments = self.connect_arguments()
         if dsn := arguments.get("dsn"):
             parts = urlsplit(str(dsn))
-            host = parts.netloc.rpartition("@")[2]
-            return f"{host or 'the local socket'}{parts.path}"
+            query = dict(parse_qsl(parts.query))
+            host = parts.netloc.rpartition("@")[2] or query.get("host") or query.get("service", "/")
+            return f"{'the local socket' if host.startswith('/') else host}{parts.path}"
         host = self.db_host or self.pg_host or "localhost"
         return (
             f"{host}:{arguments.get('port', 5432)}/{arguments.get('database') or arguments.get('user') or ''}"
