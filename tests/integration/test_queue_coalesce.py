@@ -203,3 +203,14 @@ async def test_what_another_program_has_in_hand_may_undo_it_too(world: World) ->
     )
     assert await world.complete(scope, held) == ["stored"]
     assert await world.status(last) == "pending"
+
+
+async def test_an_older_removal_does_not_keep_younger_updates_apart(world: World) -> None:
+    article = await world.article()
+    removal = await world.task(article, "delete", "low", made_s=-90)
+    first, second = [await world.task(article, made_s=made_s, due_s=made_s) for made_s in (-60, -30)]
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    assert held.id == first
+    assert await world.complete(scope, held) == ["stored"]
+    assert {await world.status(task) for task in (removal, first, second)} == {"completed"}
