@@ -22,7 +22,15 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
-from embedq_worker.service.embedder import Embedded, Embedder, EmbedResult, Outcome, pack, split_near_middle
+from embedq_worker.service.embedder import (
+    Embedded,
+    Embedder,
+    EmbedResult,
+    Outcome,
+    Unfinished,
+    pack,
+    split_near_middle,
+)
 from embedq_worker.settings import Settings
 from tests.support.provider_stub import Counters, Fault, ProviderStub, stub_vector
 from tests.support.waiting import until
@@ -171,6 +179,16 @@ async def test_a_request_with_too_many_texts_is_sent_in_smaller_ones(protocol: P
         stub.faults.max_inputs, stub.faults.max_inputs_status = 5, 413
         result = await embedder.embed(numbered(32))
         assert kinds(result) == {Embedded}
+
+
+async def test_what_has_a_vector_when_the_time_is_over_keeps_it() -> None:
+    async with (
+        ProviderStub() as stub,
+        embedder_on(stub, "ollama", request_inputs=1, concurrency=2) as embedder,
+    ):
+        stub.faults.slow = "slow"
+        result = await embedder.embed(["quick", "slow"], within_s=0.5)
+        assert [type(outcome) for outcome in result.outcomes] == [Embedded, Unfinished]
 
 
 # -- a text that is too long

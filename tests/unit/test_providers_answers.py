@@ -55,6 +55,22 @@ async def test_a_broken_answer_is_told_for_what_it_is_and_the_next_request_works
 
 @both
 @pytest.mark.parametrize(
+    ("vectors", "kind"), [([[1.0] * 8] * 3, ProviderUnavailable), ([[1.0] * 8, []], InputRejected)]
+)
+async def test_vectors_that_do_not_fit_two_texts(
+    protocol: Protocol, vectors: list[list[float]], kind: type[ProviderError]
+) -> None:
+    data = [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    body = json.dumps({"embeddings": vectors, "data": data}).encode()
+    async with (
+        odd_server(lambda _: Reply(200, body)) as server,
+        opened(protocol, server.url) as provider,
+    ):
+        assert type(await failure(provider)) is kind
+
+
+@both
+@pytest.mark.parametrize(
     ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
 )
 async def test_what_is_compressed_although_nobody_asked_for_it_is_read(
