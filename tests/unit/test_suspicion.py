@@ -63,3 +63,12 @@ async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicio
 
     await suspicion.ask_again(TASK, unavailable(["a", "b", "c"]), ask)
     assert lacking == [3] * ASKED_AGAIN + [2] * ASKED_AGAIN
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+async def test_a_provider_that_fails_now_and_then_blames_no_text(
+    suspicion: Suspicion, stub: ProviderStub, every: int
+) -> None:
+    assert await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
+    stub.faults.fault, stub.faults.every = Fault.STATUS, every
+    assert not await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
