@@ -30,8 +30,7 @@ def command(invocation: Invocation, number: int, worker: Name | None) -> None:
     changed = asyncio.run(_set(invocation.settings(), number, worker))
     if invocation.as_json:
         workers = [
-            {"id": each.id, "place": _place(each), "was": each.settings.get("concurrency")}
-            for each in changed
+            {"id": each.id, "place": each.place, "was": each.settings.get("concurrency")} for each in changed
         ]
         print_json({"concurrency": number, "workers": workers})
         return
@@ -39,11 +38,7 @@ def command(invocation: Invocation, number: int, worker: Name | None) -> None:
         say("No worker is running. New workers start with EMBEDDING_CONCURRENT_WORKERS.")
     for each in changed:
         was = each.settings.get("concurrency", "unknown")
-        say(f"{_place(each)}: concurrency set to {number} (was {was})")
-
-
-def _place(worker: WorkerRow) -> str:
-    return f"{worker.host}/{worker.pid}"
+        say(f"{each.place}: concurrency set to {number} (was {was})")
 
 
 async def _set(settings: Settings, number: int, name: Name | None) -> Sequence[WorkerRow]:

@@ -123,7 +123,7 @@ def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
     if dead:
         yield f"Workers: {deaths_words(dead)}"
     for worker in dead:
-        parts = f"{worker.host}/{worker.pid}", moment(worker.died_at, now), death_words(worker)
+        parts = worker.place, moment(worker.died_at, now), death_words(worker)
         yield f"  {'  '.join(parts)}  ({worker.note})"
     if any(worker.unreturned for worker in dead):
         yield "  any running worker takes tasks of dead ones back; without one: embedq-tui reset-stuck"
@@ -132,7 +132,7 @@ def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
 def _worker(worker: WorkerRow, now: datetime) -> str:
     beat = age((now - worker.heartbeat_at).total_seconds())
     parts = [
-        f"{worker.host}/{worker.pid}",
+        worker.place,
         worker.state if worker.liveness == "alive" else f"{worker.liveness}",
         f"heartbeat {beat} ago",
         f"{worker.in_hand} held",

@@ -123,4 +123,4 @@ async def worker_named(connection: Connection, settings: Settings, name: Name) -
 def _fits(worker: WorkerRow, name: Name) -> bool:
     if isinstance(name, UUID):
         return worker.id == name
-    return worker.id.hex.startswith(name) or f"{worker.host}/{worker.pid}" == name
+    return worker.id.hex.startswith(name) or worker.place == name

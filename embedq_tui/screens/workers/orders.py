@@ -104,7 +104,7 @@ async def _give_to(
 
 
 def _place(row: WorkerRow) -> str:
-    return f"{printable_line(row.host)}/{row.pid}"
+    return printable_line(row.place)
 
 
 # -- all

@@ -170,7 +170,7 @@ class WorkersScreen(ConsoleScreen):
         row, now, facts = self._current, self.store.now(), self.query_one("#one", Lines)
         facts.display = row is not None
         if row is not None and now is not None:
-            facts.entitle(printable_line(f"{row.host}/{row.pid}"))
+            facts.entitle(printable_line(row.place))
             facts.show(
                 worker_facts(row, now, self.size.width - 2)
                 if isinstance(row, WorkerRow)

@@ -38,6 +38,11 @@ class DeadWorker(NamedTuple):
     heartbeat_at: datetime
     died_at: datetime
 
+    @property
+    def place(self) -> str:
+        """``host/pid``."""
+        return f"{self.host}/{self.pid}"
+
 
 async def deaths(connection: Connection) -> tuple[DeadWorker, ...]:
     """The workers that died in the last 24 hours, at most `MOST`, the latest first.

@@ -84,6 +84,11 @@ class WorkerRow(NamedTuple):
     started_at: datetime
     heartbeat_at: datetime
 
+    @property
+    def place(self) -> str:
+        """``host/pid``."""
+        return f"{self.host}/{self.pid}"
+
 
 class Fleet(NamedTuple):
     """The public status row for all workers, which another program's worker updates too."""
