@@ -11,18 +11,16 @@ import select
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TextIO, TypeVar
-from uuid import UUID
 
 import click
 
+from embedq_tui.rendering.documents import plain
 from embedq_worker.errors import EmbedqError
 from embedq_worker.imports import held
-from embedq_worker.text import age, printable, printable_line, stamp
+from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,53 +105,6 @@ def print_json(value: object, *, compact: bool = False) -> None:
     """
     # ASCII only: no control character and no bidi mark gets through, whatever the terminal's encoding.
     _write(json.dumps(plain(value), indent=None if compact else 2, allow_nan=False))
-
-
-def plain(value: object) -> object:
-    """Turn a value into JSON types.
-
-    Raises:
-        TypeError: It has no JSON form.
-    """
-    match value:
-        case None | bool() | int() | float():
-            return value
-        case Enum():
-            return plain(value.value)
-        case str():
-            return value
-        case datetime():
-            return stamp(value)
-        case UUID():
-            return str(value)
-        case tuple() if hasattr(value, "_asdict"):
-            return {name: plain(item) for name, item in value._asdict().items()}
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
-        case Sequence() | frozenset() | set():
-            return [plain(item) for item in value]
-        case _ if dataclasses.is_dataclass(value):
-            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def moment(when: datetime | None, now: datetime) -> str:
-    """A time in the local zone with its age: ``2026-11-24 15:04:35 (12 min ago)``.
-
-    Args:
-        when: The time; None for never.
-        now: The database's time, from which the age is computed.
-    """
-    if when is None:
-        return "never"
-    seconds = (now - when).total_seconds()
-    relative = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
-    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({relative})"
-
-
-def count(number: int, singular: str, plural: str = "") -> str:
-    """A number with its noun: ``1 task``, ``1,204 tasks``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def is_terminal(stream: TextIO | None) -> bool:

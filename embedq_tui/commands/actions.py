@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator
-from embedq_tui.output import confirm, count, print_json, progress, say
+from embedq_tui.output import confirm, print_json, progress, say
+from embedq_tui.rendering.words import count
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import connected

@@ -9,7 +9,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, Number, operator, operator_command, priority_option
-from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
+from embedq_tui.output import SoFar, confirm, print_json, progress, say
+from embedq_tui.rendering.words import count
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import PAGE, BackfillOptions, Run

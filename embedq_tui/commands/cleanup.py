@@ -7,8 +7,9 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
-from embedq_tui.output import SoFar, confirm, count, print_json, progress, say
+from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.outcomes import cleaned_words
+from embedq_tui.rendering.words import count
 from embedq_tui.workflows.cleaning import clean
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode

@@ -17,7 +17,8 @@ from embedq_tui.commands.search import find, hit_lines
 from embedq_tui.commands.status import look, status_lines
 from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
 from embedq_tui.opening import open_console, require_terminal
-from embedq_tui.output import count, print_json, say, say_wrapped
+from embedq_tui.output import print_json, say, say_wrapped
+from embedq_tui.rendering.words import count
 from embedq_worker.configuration import NO_FILE, environment_of
 from embedq_worker.content.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy

@@ -9,9 +9,10 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
-from embedq_tui.output import Column, count, moment, print_json, print_table, say, say_wrapped
+from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.words import count, moment
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, GroupCursor, failures
 from embedq_worker.settings import Settings

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, print_json, print_wrapped, say
+from embedq_tui.output import print_json, print_wrapped, say
+from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.health import Health, Measure, health

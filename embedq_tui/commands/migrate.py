@@ -8,7 +8,8 @@ from functools import partial
 import click
 
 from embedq_tui.invocation import Invocation, Number, operator_command
-from embedq_tui.output import Column, confirm, count, print_json, print_table, say
+from embedq_tui.output import Column, confirm, print_json, print_table, say
+from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from embedq_tui.invocation import Invocation, operator
-from embedq_tui.output import count, print_json, say
+from embedq_tui.output import print_json, say
+from embedq_tui.rendering.words import count
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import connected

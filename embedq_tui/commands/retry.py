@@ -11,7 +11,8 @@ from embedq_tui.commands.actions import run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
-from embedq_tui.output import count, say
+from embedq_tui.output import say
+from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_worker.actions.tasks import RETRY, Run
 from embedq_worker.errors import ExitCode

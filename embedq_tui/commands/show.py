@@ -11,9 +11,10 @@ import click
 
 from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, moment, print_json, say
+from embedq_tui.output import print_json, say
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, when
+from embedq_tui.rendering.words import count, moment
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, console, moment, print_json, print_table, say
+from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import short_time
+from embedq_tui.rendering.words import moment
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import StatusCounts

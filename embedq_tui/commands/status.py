@@ -9,8 +9,9 @@ from datetime import datetime
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import count, moment, print_json, say_wrapped
+from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
+from embedq_tui.rendering.words import count, moment
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview

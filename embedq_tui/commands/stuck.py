@@ -7,8 +7,9 @@ import asyncio
 import click
 
 from embedq_tui.invocation import Invocation, limit_option, operator_command
-from embedq_tui.output import Column, console, count, print_json, print_table, say
+from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
 from embedq_worker.settings import Settings

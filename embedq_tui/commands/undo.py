@@ -8,7 +8,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import SoFar, count, print_json, say
+from embedq_tui.output import SoFar, print_json, say
+from embedq_tui.rendering.words import count
 from embedq_worker.actions.undo import Undone, undo
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode

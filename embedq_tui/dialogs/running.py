@@ -16,7 +16,7 @@ from textual.widgets import Button, Static
 
 from embedq_tui.capabilities import ascii_only
 from embedq_tui.dialogs.dialog import Place, SeenFirst, button, show, text_of
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
 

@@ -14,7 +14,7 @@ from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.execution.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
 from embedq_tui.execution.undo import UndoableOperation, UndoHistory
 from embedq_tui.live.link import Link
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import BATCH, RETRY, Outcome, Plan, Run, carry_out, plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from uuid import UUID
 
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.actions.tasks import (
     CANCEL,
     CANCEL_FAILED,

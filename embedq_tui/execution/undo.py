@@ -12,7 +12,7 @@ from embedq_tui.dialogs.outcome import broken
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.live.link import Link
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.actions.undo import Undoable, Undone, undo, undoable
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import AuditRow

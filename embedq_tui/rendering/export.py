@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from embedq_tui.output import plain
+from embedq_tui.rendering.documents import plain
 from embedq_worker.errors import EmbedqError, UsageError
 
 ROWS = (".csv", ".json")
@@ -129,7 +129,7 @@ class Export:
         """Write rows.
 
         Args:
-            rows: Anything `output.plain` turns into a mapping, all with the same fields.
+            rows: Anything `documents.plain` turns into a mapping, all with the same fields.
 
         Raises:
             EmbedqError: They cannot be written.

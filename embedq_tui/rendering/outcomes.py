@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.insights.deaths import LATELY_H, MOST
 from embedq_worker.text import printable_line
 

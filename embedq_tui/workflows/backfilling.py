@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, CategoryCount, Plan
 from embedq_worker.content.articles import Priority

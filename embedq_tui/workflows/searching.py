@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.content.search import SearchHit, search
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, Plan
 from embedq_worker.database.connections import Connection

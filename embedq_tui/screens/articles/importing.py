@@ -11,7 +11,7 @@ from embedq_tui.dialogs.choose import PathCompletion, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch

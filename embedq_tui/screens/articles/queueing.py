@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.output import count
 from embedq_tui.rendering.outcomes import queued_words
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority

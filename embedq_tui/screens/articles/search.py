@@ -17,8 +17,8 @@ from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from embedq_tui.live.questions import Question
-from embedq_tui.output import count
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines

@@ -18,8 +18,8 @@ from textual.widgets import Static
 from embedq_tui.execution.undo import operation_of
 from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.output import plain
 from embedq_tui.rendering.audit_lines import document
+from embedq_tui.rendering.documents import plain
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import audit_text
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET

@@ -9,8 +9,8 @@ from embedq_tui.dialogs.choose import Choice, ask_choice, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.output import count
 from embedq_tui.rendering.outcomes import cleaned_words, trigger_words
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.backfill import run_backfill
 from embedq_tui.workflows.backfilling import target_of
 from embedq_tui.workflows.cleaning import clean

@@ -11,7 +11,7 @@ from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.questions import Question
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
 from embedq_worker.schema.state import MigrationState

@@ -9,10 +9,10 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.live.session import Session
-from embedq_tui.output import moment
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.words import moment
 from embedq_tui.versions import PACKAGES, version_of
 from embedq_tui.widgets.rows import Column, Row
 from embedq_worker import __version__

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, give_up, prioritise, retry
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import RequestingScreen
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import PRIORITIES

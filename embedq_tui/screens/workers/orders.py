@@ -8,7 +8,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
-from embedq_tui.output import count
+from embedq_tui.rendering.words import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order

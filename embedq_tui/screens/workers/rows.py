@@ -9,10 +9,10 @@ from uuid import UUID
 
 from rich.text import Text
 
-from embedq_tui.output import count, moment
 from embedq_tui.rendering.lines import labelled, place_of
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
+from embedq_tui.rendering.words import count, moment
 from embedq_tui.widgets.rows import Aged, Column, Row
 from embedq_tui.widgets.text_view import wrapped
 from embedq_worker import __version__

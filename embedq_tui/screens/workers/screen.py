@@ -16,11 +16,11 @@ from textual.binding import Binding, BindingType
 
 from embedq_tui.filters.audit_filter import death_of
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.output import count
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.outcomes import deaths_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start

@@ -1,0 +1,26 @@
+"""Numbers and times in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from embedq_worker.text import age
+
+
+def moment(when: datetime | None, now: datetime) -> str:
+    """A time in the local zone with its age: ``2026-11-24 15:04:35 (12 min ago)``.
+
+    Args:
+        when: The time; None for never.
+        now: The database's time, from which the age is computed.
+    """
+    if when is None:
+        return "never"
+    seconds = (now - when).total_seconds()
+    relative = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({relative})"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: ``1 task``, ``1,204 tasks``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
