@@ -61,17 +61,17 @@ class Commands(Provider):
     async def discover(self) -> Hits:
         """The commands shown before anything is typed."""
         for name, text, run in self._commands():
-            yield DiscoveryHit(name, run, help=text)
+            yield DiscoveryHit(name, run, help=text or None)
 
     async def search(self, query: str) -> Hits:
         """The commands that match what was typed."""
         matcher = self.matcher(query)
         for name, text, run in self._commands():
             if (score := matcher.match(f"{name} {text}")) > 0:
-                yield Hit(score, matcher.highlight(name), run, help=text)
+                yield Hit(score, matcher.highlight(name), run, help=text or None)
 
     def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
-        """Name, explanation and callback of every command, those of the current screen first."""
+        """Name, explanation if any, and callback of every command, those of the current screen first."""
         console = cast(Commanded, self.app)
         yield from self._keys(everywhere=False)
         for entry in ENTRIES:
@@ -106,6 +106,6 @@ class Commands(Provider):
             run = partial(self.app.run_action, binding.action, active.node)
             yield (
                 f"{binding.description} ({self.app.get_key_display(binding)})",
-                binding.tooltip or binding.description,
+                binding.tooltip,
                 run,
             )
