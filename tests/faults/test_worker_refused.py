@@ -25,6 +25,7 @@ SICK = {
     "57014": "canceling statement due to statement timeout",
     "XX000": "cache lookup failed for relation 7",
     "XX002": "could not find the left sibling of block 7",
+    "23502": "null value in column updated_at violates not-null constraint",
     "2200H": "nextval: reached maximum value of sequence",
     "42P01": "the relation that a trigger uses does not exist",
 }

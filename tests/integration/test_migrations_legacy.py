@@ -132,6 +132,11 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
                ALTER TABLE embedding_tasks ADD CONSTRAINT one_each UNIQUE (slug, status)""",
             "one_each",
         ),
+        (  # as an ORM makes it that fills the column itself
+            """DELETE FROM embedding_tasks;
+               ALTER TABLE embedding_tasks ADD COLUMN changed_at timestamp(3) NOT NULL""",
+            "embedding_tasks.changed_at",
+        ),
     ],
 )
 async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
@@ -160,6 +165,16 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
         """DELETE FROM embedding_tasks;
            CREATE UNIQUE INDEX ON embedding_tasks (article_id) WHERE status IN ('pending', 'processing');
            CREATE UNIQUE INDEX ON embedding_tasks (status, id)""",
+        """ALTER TABLE articles ADD COLUMN author int; UPDATE articles SET author = 1;
+           ALTER TABLE articles ALTER author SET NOT NULL;
+           CREATE DOMAIN count AS int DEFAULT 0; ALTER TABLE embeddings ADD COLUMN seen count NOT NULL,
+               ADD COLUMN words int NOT NULL GENERATED ALWAYS AS (length(text_content)) STORED;
+           ALTER TABLE embedding_tasks ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY""",
+        """ALTER TABLE embedding_tasks ADD COLUMN tenant int; UPDATE embedding_tasks SET tenant = 1;
+           ALTER TABLE embedding_tasks ALTER tenant SET NOT NULL;
+           CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql
+           AS $$ BEGIN NEW.tenant := 1; RETURN NEW; END $$;
+           CREATE TRIGGER fill BEFORE INSERT ON embedding_tasks FOR EACH ROW EXECUTE FUNCTION fill()""",
     ],
 )
 async def test_other_types_that_hold_the_same_do(legacy: Database, shape: str) -> None:

@@ -199,11 +199,12 @@ _OF_THE_DATA = (
     ValueError,  # asyncpg cannot encode it
     OverflowError,
 )
-_OUT_OF_IDS = (
-    asyncpg.SequenceGeneratorLimitExceededError,
+_OF_THE_TABLE = (
+    asyncpg.NotNullViolationError,  # of a column that embedq does not know, and its program fills
+    asyncpg.SequenceGeneratorLimitExceededError,  # ids of embeddings are integers; each save takes some
     asyncpg.NumericValueOutOfRangeError,  # of a sequence that is larger than its column
 )
-"""Of class 22, but no text is the cause: the ids of embeddings are integers, and each save takes some."""
+"""Of class 22 or 23, but no text is the cause."""
 _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -227,7 +228,9 @@ def is_of_the_data(error: BaseException) -> bool:
     Any other is of the server, its schema, its settings or its other sessions, and would meet another text
     too: no task is to be charged for it.
     """
-    return isinstance(error, _OF_THE_DATA) and not isinstance(error, _OUT_OF_IDS) and not _has_taken_id(error)
+    return (
+        isinstance(error, _OF_THE_DATA) and not isinstance(error, _OF_THE_TABLE) and not _has_taken_id(error)
+    )
 
 
 def _has_taken_id(error: BaseException) -> bool:

@@ -39,7 +39,10 @@ _MAY_BE_PARTITIONED = ("embedding_audit_logs", "performance_metrics")
 
 _COLUMNS = """
 SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcategory = 'S' AS text,
-       coalesce(col_description(a.attrelid, a.attnum) LIKE 'made by embedq %', false) AS ours
+       coalesce(col_description(a.attrelid, a.attnum) LIKE 'made by embedq %', false) AS ours,
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND y.typdefault IS NULL
+       AND NOT EXISTS (SELECT FROM pg_trigger t  -- before each row that is inserted: it may fill the column
+                       WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal AND t.tgtype & 7 = 7) AS required
 FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = y.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
@@ -73,6 +76,7 @@ async def public_problems(connection: Connection) -> list[Problem]:
         rows = await connection.fetch(_COLUMNS, table)
         found = list(_lacking(table, {row["name"] for row in rows}))
         found += _mistyped(table, {row["name"]: "" if row["text"] else row["type"] for row in rows})
+        found += _required(table, [row["name"] for row in rows if row["required"]])
         if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
             what = "is partitioned" if kind == "p" else "is a view or a foreign table"
             found.append(Problem("unsuitable", f"{table} {what}", "embedq requires an ordinary table"))
@@ -155,6 +159,23 @@ def _mistyped(table: str, columns: Mapping[str, str]) -> Iterator[Problem]:
             message = f"the column {table}.{name} is of type {columns[name] or 'text'}"
             known = types.replace("/", " or ").replace("_", "array of ") or "text or varchar"
             yield Problem("unsuitable", message, f"embedq requires the type {known}")
+
+
+def _required(table: str, columns: Iterable[str]) -> Iterator[Problem]:
+    """Columns that embedq does not know and would have to fill.
+
+    Args:
+        table: Their table; the operator's programs insert the articles.
+        columns: Those that take no null and have no default.
+    """
+    known = {*PUBLIC_COLUMNS[table], "vector", "vector_data"}
+    for name in columns:
+        if table != "articles" and name not in known:
+            yield Problem(
+                "unsuitable",
+                f"the column {table}.{name} takes no null and has no default: embedq cannot insert rows",
+                f"give it one: ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT ..; or let it be null",
+            )
 
 
 async def _is_unique(connection: Connection, table: str) -> bool:
