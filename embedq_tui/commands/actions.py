@@ -47,7 +47,6 @@ def run_action(
     action: Action,
     wanted: Chosen,
     *,
-    verb: str,
     ask: bool = False,
     allowed: bool = True,
     nothing: ExitCode = ExitCode.NO,
@@ -59,7 +58,6 @@ def run_action(
         invocation: The command's.
         action: What to do.
         wanted: To which tasks.
-        verb: For the confirmation: ``Cancel``.
         ask: Ask for confirmation first.
         allowed: If False, report the count and change nothing.
         nothing: Exit code if there is nothing to do.
@@ -73,7 +71,7 @@ def run_action(
     run_outcome = Outcome()
     if not invocation.as_json and len(wanted.tasks) != 1:
         say(f"{planned.wanted.describe()}: {planned.matched:,} will be {action.done}")
-    if planned.matched and (not allowed or (ask and not confirm(_question(planned, verb)))):
+    if planned.matched and (not allowed or (ask and not confirm(_question(planned)))):
         _report(invocation, Done(planned, run_outcome, (), "refused"))
         return ExitCode.NO
     if not planned.matched and not wanted.tasks:
@@ -89,7 +87,8 @@ def run_action(
     return ExitCode.OK if done.outcome.changed and done.state == "done" else ExitCode.NO
 
 
-def _question(planned: Plan, verb: str) -> str:
+def _question(planned: Plan) -> str:
+    verb = planned.action.name.capitalize()
     return f"{verb} {count(planned.matched, 'task')} ({planned.wanted.describe()})?"
 
 

@@ -54,12 +54,10 @@ def command(
         raise click.UsageError("--group and --error apply to failed tasks: add --failed")
     action = CANCEL_FAILED if failed else CANCEL
     if tasks:
-        return run_action(invocation, action, chosen(tasks), verb="Cancel")
+        return run_action(invocation, action, chosen(tasks))
     if failed:
-        return run_action(
-            invocation, action, chosen(statuses=("failed",), **given), verb="Cancel", ask=not yes
-        )
+        return run_action(invocation, action, chosen(statuses=("failed",), **given), ask=not yes)
     if not given and not statuses:
         raise click.UsageError("give task ids or filter options: --priority, --slug, --since, --failed, ..")
     wanted = chosen(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
-    return run_action(invocation, action, wanted, verb="Cancel", ask=not yes)
+    return run_action(invocation, action, wanted, ask=not yes)

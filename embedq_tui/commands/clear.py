@@ -23,7 +23,7 @@ def command(invocation: Invocation, confirmed: bool) -> ExitCode:
     exit code is 1 if there are any.
     """
     wanted = Chosen(TaskFilter(statuses=("pending",)))
-    code = run_action(invocation, CANCEL, wanted, verb="Cancel", allowed=confirmed, nothing=ExitCode.OK)
+    code = run_action(invocation, CANCEL, wanted, allowed=confirmed, nothing=ExitCode.OK)
     if not confirmed and code is ExitCode.NO:
         print_error("nothing was cancelled; add --confirm to do it")
     return code

@@ -29,4 +29,4 @@ def command(invocation: Invocation, to: str, tasks: tuple[Name, ...], **values: 
     if bool(tasks) == bool(given):
         raise click.UsageError("give either task ids or filter options: --priority, --slug, --since, ..")
     wanted = chosen(tasks, statuses=() if tasks else ("pending",), **given)
-    return run_action(invocation, PRIORITISE[to], wanted, verb="Change")
+    return run_action(invocation, PRIORITISE[to], wanted)

@@ -35,4 +35,4 @@ def command(invocation: Invocation, minutes: int | None) -> ExitCode:
     if minutes is not None:
         by = replace(by, older_s=minutes * 60.0)
     wanted = Chosen(TaskFilter(statuses=("processing",), stuck=by))
-    return run_action(invocation, RELEASE, wanted, verb="Reset", nothing=ExitCode.OK)
+    return run_action(invocation, RELEASE, wanted, nothing=ExitCode.OK)

@@ -54,13 +54,13 @@ def command(
         raise click.UsageError("give task ids, or add --failed")
     wanted = chosen(tasks, statuses=() if tasks else ("failed",), **given)
     if not staged:
-        return run_action(invocation, RETRY, wanted, verb="Retry")
+        return run_action(invocation, RETRY, wanted)
 
     async def way(run: Run) -> str:
         report = partial(_report, begun=set(), quiet=invocation.as_json)
         return "done" if await in_stages(run, stage_timeout, report) else "halted"
 
-    return run_action(invocation, RETRY, wanted, verb="Retry", way=way)
+    return run_action(invocation, RETRY, wanted, way=way)
 
 
 def _report(stage: Stage, *, begun: set[int], quiet: bool) -> None:
