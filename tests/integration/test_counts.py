@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from random import Random
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from embedq_worker.logs import open_log
+from embedq_worker.service import maintenance
+from embedq_worker.service.metrics import WorkerMetrics
+from embedq_worker.waits import beside
 from tests.support.content import until_true
-from tests.support.databases import Connection, Database
-from tests.support.provider_stub import ProviderStub
+from tests.support.databases import Connection
 from tests.support.queue_world import World, waiters
-from tests.support.worker_process import environment, worker_process
 
 
 async def kept(session: Connection) -> dict[tuple[str, str], int]:
@@ -145,8 +149,9 @@ async def test_a_stricter_isolation_is_counted_too(world: World, isolation: str)
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
 async def test_what_a_truncate_could_not_see_is_made_good_by_a_worker(
-    database: Database, world: World, stub: ProviderStub, isolation: str
+    world: World, monkeypatch: pytest.MonkeyPatch, isolation: str
 ) -> None:
+    monkeypatch.setattr(maintenance, "FOLD_EVERY_S", 0.05)
     before = await world.tasks(await world.articles(6))
     other = await world.database.connect()
     await other.execute(f"BEGIN ISOLATION LEVEL {isolation}; SELECT FROM articles")
@@ -159,7 +164,11 @@ async def test_what_a_truncate_could_not_see_is_made_good_by_a_worker(
     await world.psql.execute("SELECT embedq_fold_counts()")
     await world.task(await world.article())
     assert await world.miscounted()
-    async with worker_process(environment(database, stub)):
+    worker, log = uuid4(), open_log("text", "error", io.StringIO())
+    chores = maintenance.Maintenance(
+        world.pool, world.database.settings, worker, list, WorkerMetrics(worker, 1), log
+    )
+    async with beside(chores.run()):
         await until_true(world.psql, "SELECT NOT EXISTS (SELECT FROM embedq_count_drift)")
     assert await world.miscounted() == []
 
