@@ -37,8 +37,10 @@ async def held_by_the_dead(world: World, count: int = 3) -> list[UUID]:
     return tasks
 
 
-async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world: World) -> None:
+@pytest.mark.parametrize("state", ["running", "stopping"])
+async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world: World, state: str) -> None:
     tasks = await held_by_the_dead(world)
+    await world.psql.execute("UPDATE embedq_workers SET state = $1", state)
     rescued = await world.rescue()
     assert sorted(item.task_id for item in rescued) == sorted(tasks)
     assert {(item.outcome, item.reason) for item in rescued} == {("requeued", "worker gone")}
@@ -143,11 +145,17 @@ async def test_our_own_claim_comes_back_when_it_is_too_old_although_its_worker_l
     assert await world.complete(scope, held) == ["lost"]
 
 
-async def test_a_foreign_worker_that_took_over_our_dead_claim_is_not_disturbed(world: World) -> None:
+async def test_a_foreign_worker_that_took_over_our_dead_claim_is_disturbed_by_age_alone(world: World) -> None:
     (task,) = await held_by_the_dead(world, 1)
     await world.psql.execute("UPDATE embedding_tasks SET processed_at = now()")
     assert await world.rescue() == []
     assert await world.status(task) == "processing"
+    await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() - interval '31 minutes'")
+    assert [(rescued.outcome, rescued.reason) for rescued in await world.rescue()] == [
+        ("requeued", "claim too old")
+    ]
+    row = await world.row(task)
+    assert (row["attempts"], row["crash_count"]) == (1, None)
 
 
 async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(world: World) -> None:
@@ -166,7 +174,8 @@ async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(worl
             await world.complete(scope, *tasks)
         assert killed < 10
     assert killed == 3
-    assert await world.status(killer) == "failed"
+    row = await world.row(killer)
+    assert (row["status"], row["attempts"]) == ("failed", 1)
     assert {await world.status(task) for task in others} == {"completed"}
 
 
