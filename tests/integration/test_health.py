@@ -212,6 +212,22 @@ async def test_where_more_ended_than_is_counted_the_workers_samples_tell_the_rat
     assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR}
 
 
+async def test_samples_of_our_workers_hide_no_failure_of_another_program(
+    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+    await end(connection, "completed", 100, "20 minutes")
+    await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
+    await end(connection, "failed", 10, "30 minutes")
+    assert await codes(connection, database) == set()
+    await end(connection, "failed", 10, "30 minutes")
+    found = await look(connection, database)
+    assert {issue.code for issue in found.issues} == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
+    assert {issue.measured for issue in found.issues} == {0.1667}
+    await end(connection, "completed", 200, "40 minutes")  # of the other program, too
+    assert await codes(connection, database) == set()
+
+
 async def test_many_cancelled_ones_hide_no_failure(
     connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

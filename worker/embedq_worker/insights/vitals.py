@@ -14,6 +14,10 @@ COUNTED = 5_000
 """Tasks of a window counted one by one, the newest of each kind, which takes a few milliseconds. Beyond that,
 the workers' own samples are added up."""
 
+COMPLETED_COUNTED = 50_000
+"""Completed tasks counted where more tasks failed than the workers' samples tell: so many that 5,000 of
+another program are no high share among them."""
+
 DEAD_WALKED = 50_000
 """Dead rows up to which the pending tasks are counted: an old snapshot keeps their entries in the index."""
 
@@ -104,6 +108,13 @@ async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]
     sampled = await connection.fetchrow(_SAMPLED, window_s, SAMPLES)
     assert sampled is not None
     whole = Ended(**sampled)
+    rows = await connection.fetchrow(_FAILED, whole.seconds, COUNTED)
+    assert rows is not None
+    if rows["failed"] > whole.failed:  # some of another program, or not yet sampled
+        whole = whole._replace(failed=rows["failed"])
+        if not rows["cut_off"]:
+            completed = await connection.fetchval(_COMPLETED, whole.seconds, COMPLETED_COUNTED)
+            whole = whole._replace(completed=max(whole.completed, completed))
     # Another program's worker writes no samples.
     known = whole.completed + whole.failed >= newest.completed + newest.failed
     return newest, whole if known else newest
@@ -175,4 +186,17 @@ FROM (SELECT m.timestamp, m.value::float8 AS value,
       WHERE m.metric_type = 'error_rate' AND m.timestamp > now() - make_interval(secs => $1)
         AND m.value BETWEEN 0 AND 1
       ORDER BY m.timestamp DESC LIMIT $2) AS s
+"""
+
+_FAILED = """
+SELECT count(*) FILTER (WHERE NOT f.cancelled) AS failed, count(*) = $2 AS cut_off
+FROM (SELECT coalesce(error_message, '') ILIKE 'cancelled by%' AS cancelled FROM embedding_tasks
+      WHERE status = 'failed' AND completed_at > now() - make_interval(secs => $1)
+      ORDER BY completed_at DESC LIMIT $2) AS f
+"""
+
+_COMPLETED = """
+SELECT count(*) FROM (SELECT FROM embedding_tasks
+                      WHERE status = 'completed' AND completed_at > now() - make_interval(secs => $1)
+                      LIMIT $2) AS c
 """
