@@ -13,7 +13,7 @@ from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
-from embedq_worker.schema.check import Problem
+from embedq_worker.schema.check import Problem, foremost
 from embedq_worker.schema.state import MigrationState
 from embedq_worker.schema.state import status as migration_states
 from embedq_worker.settings import Settings
@@ -48,6 +48,10 @@ def _up(invocation: Invocation) -> None:
     applied = asyncio.run(migrations.up(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"applied": applied})
+    elif not applied and (problems := asyncio.run(_problems(settings))):
+        problem = foremost(problems)
+        say(f"No migration is pending, but {problem.message}")
+        say(f"  {problem.advice}")
     elif not applied:
         say("The schema is up to date.")
 

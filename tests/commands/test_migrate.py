@@ -58,6 +58,16 @@ async def test_verify_answers_with_its_exit_code(tui: Tui, connection: Connectio
     assert "embedq_tasks_failed_idx" in (await tui("migrate", "verify")).out
 
 
+async def test_what_keeps_the_programs_from_working_is_told_if_nothing_is_pending(
+    tui: Tui, connection: Connection
+) -> None:
+    await connection.execute("ALTER TABLE articles RENAME COLUMN folder TO place")
+    answer = await tui("--migrate")
+    assert answer.code == ExitCode.OK
+    assert "folder" in answer.out
+    assert (await tui("migrate", "--json")).document("migrate") == {"applied": []}
+
+
 async def test_rollback_to_the_public_tables(tui: Tui, database: Database) -> None:
     answer = await tui("migrate", "rollback", "--to", "2", "--yes", "--json")
     assert answer.code == ExitCode.OK
