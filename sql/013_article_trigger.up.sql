@@ -23,13 +23,16 @@ DECLARE
     v_slugs text[];
     v_operations text[];
     v_error text;
-    v_patience interval := current_setting('statement_timeout')::interval;
+    -- When the save would be ended, and this with it; transaction_timeout exists from PostgreSQL 17 on.
+    v_patience interval := least(
+        nullif(current_setting('statement_timeout')::interval, interval '0'),
+        nullif(current_setting('transaction_timeout', true)::interval, interval '0') - (clock_timestamp() - now()));
 BEGIN
     IF current_setting('embedq.no_trigger', true) = 'on' THEN
         RETURN NULL;
     END IF;
-    IF v_patience BETWEEN interval '1 ms' AND interval '2 s' THEN  -- its end would be the end of the save
-        PERFORM set_config('lock_timeout', ceil(extract(epoch FROM v_patience) * 250)::text, true);
+    IF v_patience <= interval '2 s' THEN
+        PERFORM set_config('lock_timeout', ceil(extract(epoch FROM greatest(v_patience, '4 ms')) * 250)::text, true);
     END IF;
     BEGIN
         IF TG_OP = 'INSERT' THEN
