@@ -1,8 +1,9 @@
 -- Exact counts and notifications, whichever program writes: statement triggers insert signed deltas, so that writers
 -- never contend for a row. SECURITY DEFINER because the article application's role has no privileges on our tables.
 --
--- A notification is sent at most once per transaction, and only by one of the transactions that commit at the same
--- moment, because NOTIFY takes a global lock at commit. A deferred trigger decides that just before the commit; listeners
+-- A notification is sent at most once per transaction (PostgreSQL drops equal ones), and only by one of the transactions
+-- that commit at the same moment, because NOTIFY takes a global lock at commit. New work is told on the channel of the
+-- workers, which consoles listen to as well; everything else on that of the consoles. A deferred trigger decides that just before the commit; listeners
 -- look again 50 ms after each notification and so see the other commits. Our own functions set embedq.quiet; workers
 -- announce their changes themselves, at most ten times a second.
 
@@ -125,20 +126,14 @@ $$;
 -- Without a search_path setting: it refers to none of our objects, and runs for every commit.
 CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    v_sent text := coalesce(current_setting('embedq.signalled', true), '');
     v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;
 BEGIN
-    IF v_sent = 'work' OR (v_sent = 'changes' AND NOT v_work) THEN
-        RETURN NULL;
-    END IF;
     -- In a full queue of notifications, the transaction would fail: see embedq_notify in 005.
-    IF v_sent = '' AND pg_try_advisory_xact_lock(1701667442, -1) AND pg_notification_queue_usage() < 0.9 THEN
-        PERFORM pg_notify('embedq_changes', 'tasks');
+    IF pg_try_advisory_xact_lock(1701667442, CASE WHEN v_work THEN -3 ELSE -1 END)
+       AND pg_notification_queue_usage() < 0.9
+    THEN
+        PERFORM pg_notify(CASE WHEN v_work THEN 'embedq_work' ELSE 'embedq_changes' END, 'tasks');
     END IF;
-    IF v_work AND pg_try_advisory_xact_lock(1701667442, -3) AND pg_notification_queue_usage() < 0.9 THEN
-        PERFORM pg_notify('embedq_work', 'tasks');
-    END IF;
-    PERFORM set_config('embedq.signalled', CASE WHEN v_work THEN 'work' ELSE 'changes' END, true);
     RETURN NULL;
 END
 $$;

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
+from embedq_worker.database.channels import CHANGES, WORK
 from embedq_worker.database.connections import RECONNECT
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.database.listener import Heard, Hearing, Listener
-from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.waits import first_of
 
@@ -83,7 +83,11 @@ class Feed:
     ) -> None:
         self._link = link
         self._listener = Listener(
-            link.settings, self.heard, self._hearing, channel=CHANNEL, application="embedq-tui listener"
+            link.settings,
+            self.heard,
+            self._hearing,
+            channels=(WORK, CHANGES),
+            application="embedq-tui listener",
         )
         self._on_answer = on_answer
         self._on_lost = on_lost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from embedq_worker.database.listener import WORK, Hearing
-from embedq_worker.database.notifier import CHANNEL
+from embedq_worker.database.channels import CHANGES, WORK
+from embedq_worker.database.listener import Hearing
 from tests.console.running import console, notices, store
 from tests.support.content import queued_articles, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
@@ -24,12 +24,12 @@ PAYLOADS = [
 async def shout(connection: Connection, random: Random, count: int) -> None:
     """Send rubbish on all our channels, alone and many in one transaction."""
     for _ in range(count):
-        channel, payload = random.choice([WORK, CHANNEL]), random.choice(PAYLOADS)
+        channel, payload = random.choice([WORK, CHANGES]), random.choice(PAYLOADS)
         await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
     async with connection.transaction():
         for number in range(count):
             await connection.execute(
-                "SELECT pg_notify($1, $2)", random.choice([WORK, CHANNEL]), f"{number}{{"
+                "SELECT pg_notify($1, $2)", random.choice([WORK, CHANGES]), f"{number}{{"
             )
 
 

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import asyncpg
 
+from embedq_worker.database.channels import CHANGES, WORK
 from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
-from embedq_worker.database.notifier import CHANNEL
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
@@ -101,5 +101,6 @@ async def _listen(connection: DirectConnection, news: asyncio.Event) -> bool:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         return False
     with suppress(asyncpg.FeatureNotSupportedError):
-        await connection.add_listener(CHANNEL, lambda *_: news.set())
+        for channel in (WORK, CHANGES):
+            await connection.add_listener(channel, lambda *_: news.set())
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,14 +12,12 @@ from uuid import uuid4
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.database.channels import WORK
 from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
-
-WORK = "embedq_work"
-"""The channel that wakes workers."""
 
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
@@ -54,14 +52,14 @@ class _PingLost(EmbedqError):
 
 
 class Listener:
-    """Listens on a channel for as long as `run` runs.
+    """Listens on channels for as long as `run` runs.
 
     Args:
         settings: Where the database is.
         on_signal: Called with the payload of each notification, and with ``resync`` after every gap, in which
             some may have been missed.
         on_hearing: Called when listening fails or works again.
-        channel: Channel to listen on.
+        channels: Channels to listen on.
         application: Shown in pg_stat_activity.
         ping_every_s: Seconds between two test notifications.
         ping_within_s: Seconds one of them may take.
@@ -73,7 +71,7 @@ class Listener:
         on_signal: Callable[[str], None],
         on_hearing: Callable[[Heard], None],
         *,
-        channel: str = WORK,
+        channels: Collection[str] = (WORK,),
         application: str = "embedq-worker listener",
         ping_every_s: float = PING_EVERY_S,
         ping_within_s: float = PING_WITHIN_S,
@@ -81,7 +79,7 @@ class Listener:
         self._settings = settings
         self._on_signal = on_signal
         self._on_hearing = on_hearing
-        self._channel = channel
+        self._channels = channels
         self._application = application
         self._ping_every_s = ping_every_s
         self._ping_within_s = ping_within_s
@@ -128,7 +126,7 @@ class Listener:
         pong, closed = asyncio.Event(), asyncio.Event()
 
         def heard(_connection: object, _pid: int, channel: str, payload: object) -> None:
-            if channel == self._channel:
+            if channel in self._channels:
                 self._on_signal(str(payload))
             else:
                 pong.set()
@@ -136,8 +134,8 @@ class Listener:
         async with abandoned(self._settings, self._application) as connection:
             for ended in (closed, pong):  # both, so that no one waits for a lost connection
                 connection.add_termination_listener(lambda _, ended=ended: ended.set())
-            await connection.add_listener(self._channel, heard)
-            await connection.add_listener(self._ping_channel, heard)
+            for channel in (*self._channels, self._ping_channel):
+                await connection.add_listener(channel, heard)
             yield connection, pong, closed
 
     async def _ping_from_outside(self, pong: asyncio.Event, closed: asyncio.Event) -> None:

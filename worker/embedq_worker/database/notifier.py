@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from embedq_worker.database.channels import CHANGES
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS
 
-CHANNEL = "embedq_changes"
 PAUSE_S = 0.1
 
 RETRY_S = 1.0
@@ -39,7 +39,7 @@ class Notifier:
             self._changed.clear()
             pause_s = PAUSE_S
             try:
-                await self._pool.execute(_TELL, CHANNEL)
+                await self._pool.execute(_TELL, CHANGES)
             except EXPECTED_ERRORS:
                 # Sent again when the pool has reconnected; consoles resync after reconnecting.
                 self._changed.set()
