@@ -26,6 +26,15 @@ def test_a_replica_that_cancels_a_statement_did_not_answer() -> None:
     assert told.advice
 
 
+def test_who_has_named_no_database_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "PGHOST", "PGPORT", "PGDATABASE"):
+        monkeypatch.delenv(name, raising=False)
+    unnamed = explained(ConnectionRefusedError(111, "refused"), load_settings())
+    monkeypatch.setenv("DB_HOST", "db")
+    named = explained(ConnectionRefusedError(111, "refused"), load_settings())
+    assert unnamed.advice != named.advice
+
+
 def test_a_full_disk_is_told_before_the_name_of_the_file_that_does_not_fit() -> None:
     error = asyncpg.DiskFullError('could not extend file "base/16384/16761": No space left on device')
     told = explained(error, load_settings())

@@ -107,6 +107,12 @@ class DatabaseSettings(BaseSettings):
         return cache | {name: value for name, value in arguments.items() if value is not None}
 
     @property
+    def names_database(self) -> bool:
+        """Whether anything says where the database is; without, libpq's defaults hold."""
+        named = (self.database_url, self.db_host, self.db_port, self.db_name)
+        return any((*named, self.pg_host, self.pg_port, self.pg_database))
+
+    @property
     def place(self) -> str:
         """Where the database is, for people and without secrets: ``host:port/name``."""
         arguments = self.connect_arguments()

@@ -157,7 +157,11 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
-    where_it_is = "is it running? Check the host and port in DATABASE_URL, DB_* or PG*"
+    where_it_is = (
+        "is it running? Check the host and port in DATABASE_URL, DB_* or PG*"
+        if settings.names_database
+        else "no database is named: set DATABASE_URL, DB_* or PG*; or see it work: embedq-tui demo"
+    )
     no_tls = (
         "is it PostgreSQL, with TLS enabled? DB_SSL, or sslmode in DATABASE_URL, sets whether TLS is required"
     )
