@@ -302,7 +302,9 @@ class _Live:
 
         def typed(keys: int) -> None:
             data = os.read(keys, 1_024)
-            if not data or {*b"qQ\x04"} & {*data}:
+            if not data:  # the terminal is gone
+                end(128 + signal.SIGHUP)
+            elif {*b"qQ\x04"} & {*data}:
                 end(0)
 
         def stop() -> None:

@@ -57,10 +57,13 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._typing is not None:
-            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._typing)
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._typing)
             self._typing = None
-        with suppress(BrokenPipeError):
+        try:
             self._write(f"\x1b[{max(len(self._drawn), 1)};1H\x1b[0m\n{_SHOW}")
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would write it again
 
     def draw(self, lines: Sequence[Text]) -> None:
         """Show these lines; lines already on screen are not written again.

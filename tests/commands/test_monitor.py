@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from embedq_worker.errors import INTERRUPTED, ExitCode
+from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.commands.shapes import assert_shape, documented_shapes
@@ -66,6 +66,18 @@ async def test_signals_end_it_and_the_terminal_is_as_it_was(
         assert shown.received.rstrip().endswith(SHOWN)
         assert shown.modes() == (True, True)
         assert b"Traceback" not in shown.received
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+async def test_it_ends_with_its_terminal(tui: Tui, nohup: bool) -> None:
+    ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " if nohup else ""
+    script = f"{ignored}from embedq_tui.cli import main; main()"
+    async with terminal(["-c", script, "monitor"], tui.variables) as shown:
+        await shown.until(lambda text: "0 pending" in text)
+        shown.hang_up()
+        assert await shown.ended() in (
+            (128 + signal.SIGHUP, READER_GONE) if nohup else (128 + signal.SIGHUP,)
+        )
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(120, 40), (40, 10), (12, 3)])
