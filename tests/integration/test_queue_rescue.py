@@ -176,6 +176,7 @@ async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(worl
     assert killed == 3
     row = await world.row(killer)
     assert (row["status"], row["attempts"]) == ("failed", 1)
+    assert await world.audited(killer) == 2 * killed
     assert {await world.status(task) for task in others} == {"completed"}
 
 
@@ -208,6 +209,8 @@ async def test_a_worker_disowns_what_it_never_heard_of(world: World) -> None:
     known, unknown, foreign = await world.tasks(await world.articles(3))
     scope = await world.worker()
     await world.claim(scope)
+    of_another = await world.task(await world.article())
+    await world.claim(await world.worker())
     await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() WHERE id = $1", foreign)
     assert await fleet.disown(world.pool, scope.worker, [known], older_s=30) == 0
     session = await world.database.connect()
@@ -217,7 +220,7 @@ async def test_a_worker_disowns_what_it_never_heard_of(world: World) -> None:
     assert await fleet.disown(world.pool, scope.worker, [known], older_s=0) == 1
     row = await world.row(unknown)
     assert (row["status"], row["attempts"], row["crash_count"]) == ("pending", 0, None)
-    assert await world.status(foreign) == "processing"
+    assert [await world.status(task) for task in (known, foreign, of_another)] == ["processing"] * 3
 
 
 # -- the fleet
