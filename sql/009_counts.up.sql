@@ -2,10 +2,10 @@
 -- never contend for a row. SECURITY DEFINER because the article application's role has no privileges on our tables.
 --
 -- A notification is sent at most once per transaction (PostgreSQL drops equal ones), and only by one of the transactions
--- that commit at the same moment, because NOTIFY takes a global lock at commit. New work is told on the channel of the
--- workers, which consoles listen to as well; everything else on that of the consoles. A deferred trigger decides that just before the commit; listeners
--- look again 50 ms after each notification and so see the other commits. Our own functions set embedq.quiet; workers
--- announce their changes themselves, at most ten times a second.
+-- that commit at the same moment, because NOTIFY takes a global lock at commit. A deferred trigger decides that just before
+-- the commit; listeners look again 50 ms after each notification and so see the other commits. New work is told on the
+-- channel of the workers, to which consoles listen as well. Our own functions set embedq.quiet; workers announce their
+-- changes themselves, at most ten times a second.
 
 -- SECURITY DEFINER functions must search pg_temp last, because any role can create tables there.
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
