@@ -13,6 +13,7 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_worker.schema.files import load_migrations
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from tests.console.running import (
@@ -107,6 +108,28 @@ async def test_missing_migrations_are_offered_and_applied(empty_database: Databa
         await require_current(looking)
         await pilot.press("1")
         await until_text(pilot, "0 pending")
+
+
+async def test_what_was_dropped_is_put_back(database: Database, connection: Connection) -> None:
+    await connection.execute("DROP INDEX embedq_tasks_failed_idx")
+    async with console(database.settings, (100, 30)) as pilot:
+        await until_text(pilot, "M: migrate")
+        await pilot.press("M")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_shown(pilot, lambda screen: "M: migrate" not in screen)
+    assert await connection.fetchval("SELECT to_regclass('embedq_tasks_failed_idx') IS NOT NULL")
+
+
+async def test_the_migrations_are_listed_although_a_table_is_missing(
+    database: Database, connection: Connection
+) -> None:
+    await connection.execute("DROP TABLE embedq_articles CASCADE")
+    async with console(database.settings, (100, 30)) as pilot:
+        await pilot.press("9")
+        await until_text(pilot, f"Migrations {len(load_migrations())}")
+        await pilot.press("M")
+        await until_text(pilot, "rollback --to 3")
 
 
 async def test_where_nothing_may_be_changed_no_migration_is_run(empty_database: Database) -> None:

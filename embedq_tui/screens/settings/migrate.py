@@ -14,7 +14,7 @@ from embedq_tui.live.questions import Question
 from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
-from embedq_worker.schema.state import MigrationState
+from embedq_worker.schema.state import MigrationState, status
 from embedq_worker.settings import Settings
 
 NAMED = 6
@@ -34,6 +34,14 @@ class Schema(Question[list[MigrationState]]):
 
     async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
         """Ask it once."""
+        return await status(connection)
+
+
+class ToApply(Schema):
+    """The same, but those whose columns or indexes were dropped since are pending."""
+
+    async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
+        """Ask it once; what is missing and cannot be put back is an error that says what to do."""
         return await migrations.to_apply(connection)
 
 
@@ -48,7 +56,7 @@ async def offer_migrations(desk: Desk) -> bool:
     """
     dialogs = desk.dialogs
     looking = Progress("Checking the schema", stop="Cancel")
-    states = await dialogs.attempt(looking, lambda _: desk.session.ask(Schema()))
+    states = await dialogs.attempt(looking, lambda _: desk.session.ask(ToApply()))
     if states is None:
         return False
     missing = [state for state in states if state.state == "pending"]
