@@ -42,6 +42,14 @@ def test_a_full_disk_is_told_before_the_name_of_the_file_that_does_not_fit() -> 
     assert told.advice
 
 
+def test_a_transaction_timeout_is_no_reason_to_ask_whether_the_server_runs() -> None:
+    error = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    error.__cause__ = asyncpg.TransactionTimeoutError("terminating connection")
+    told = explained(error, load_settings())
+    assert isinstance(told, Unreachable)
+    assert "transaction_timeout" in told.advice
+
+
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])
 async def test_a_conflict_is_retried_however_often_a_sick_database_refused_the_call_before(
     conflict: type[Exception], monkeypatch: pytest.MonkeyPatch

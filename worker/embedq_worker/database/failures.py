@@ -65,6 +65,12 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "raise the statement_timeout of the role, the database or the URL, unless someone cancelled it",
     ),
     (
+        (asyncpg.TransactionTimeoutError,),
+        Unreachable,
+        "PostgreSQL at {place} ended the session: {text}",
+        "raise the transaction_timeout of the role, the database or the URL",
+    ),
+    (
         (asyncpg.InvalidCatalogNameError,),
         Unreachable,
         "{text} at {place}",
@@ -153,6 +159,8 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     """
     if isinstance(error, EmbedqError):
         return error
+    if isinstance(error.__cause__, asyncpg.TransactionTimeoutError):  # to asyncpg, a lost connection
+        error = error.__cause__
     place, text = settings.place, one_line(error)
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
