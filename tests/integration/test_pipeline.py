@@ -8,10 +8,9 @@ from math import ceil, log2
 from time import sleep
 from typing import Any
 
-import asyncpg
 import pytest
 
-from embedq_worker.queue import breaker, claims
+from embedq_worker.queue import claims
 from embedq_worker.service.planning import BrokenOff, Plan, plan_tasks
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
@@ -297,36 +296,6 @@ async def test_a_text_too_long_for_the_model_is_embedded_in_parts_with_a_warning
     assert "too long" in warnings[0]["metadata"]
 
 
-async def test_a_text_that_breaks_the_provider_does_not_hold_up_the_others(
-    database: Database, connection: Connection, stub: ProviderStub
-) -> None:
-    articles = await queued_articles(connection, 10)
-    await connection.execute("UPDATE articles SET content = 'CRASH' WHERE id = $1", articles[0])
-    stub.faults.crash = "CRASH"
-    async with bench(database, stub) as it:
-        outcomes = await it.work_off()
-        assert await breaker.look(it.pool, it.scope.provider) is None
-    assert outcomes["stored"] == 9
-    assert outcomes["failed"] == 1
-    assert await charged(connection) == 9 + 3
-    assert await wrong_articles(connection) == [articles[0]]
-    suspected = [text for text in stub.seen.texts if "CRASH" in text]
-    assert len(suspected) <= 3 + 3 * 3, "asked a few times in company, and three times an attempt"
-
-
-async def test_a_text_that_looks_like_a_wrong_setting_is_not_charged_the_first_time(
-    database: Database, connection: Connection, stub: ProviderStub
-) -> None:
-    (article,) = await queued_articles(connection, 1)
-    await connection.execute("UPDATE articles SET content = 'POISON'")
-    stub.faults.turn({"poison": "POISON", "poison_status": 403})
-    async with bench(database, stub) as it:
-        assert await it.work() == {"requeued": 1}
-        assert await charged(connection) == 0
-        assert await it.work_off() == {"requeued": 2, "failed": 1}
-    assert await wrong_articles(connection) == [article]
-
-
 async def test_tasks_that_the_provider_failed_wait_a_little(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -348,53 +317,3 @@ async def test_disowned_tasks_come_before_those_that_waited_behind_them(
         await it.pipeline.claim(1)
         assert await it.pipeline.disown() == 1
         assert [task.id for task in await it.pipeline.claim(1)] == [lost.id]
-
-
-# -- errors of our own
-
-
-async def test_an_error_is_charged_to_the_task_that_has_it_alone(
-    database: Database, connection: Connection, stub: ProviderStub
-) -> None:
-    await queued_articles(connection, 6)
-    error = ValueError("ours")
-    async with bench(database, stub) as it:
-        together = await it.pipeline.claim(2)
-        others = await it.pipeline.claim(2)
-        assert (await it.pipeline.fail(together, error)).outcomes == {"requeued": 2}
-        assert (await it.pipeline.run(others)).outcomes == {"stored": 2}
-        for suspect in together:  # each before those that have waited behind it
-            alone = await it.pipeline.claim(2)
-            assert [(task.id, task.attempts) for task in alone] == [(suspect.id, 0)]
-            await it.pipeline.fail(alone, error)
-    assert await charged(connection) == 4
-
-
-async def test_what_the_database_refuses_is_nobodys_error(
-    database: Database, connection: Connection, stub: ProviderStub
-) -> None:
-    await queued_articles(connection, 1)
-    async with bench(database, stub) as it:
-        tasks = await it.pipeline.claim(1)
-        refused = await it.pipeline.fail(tasks, asyncpg.InsufficientPrivilegeError("no"))
-        assert refused.outcomes == {"requeued": 1}
-    row = await connection.fetchrow("SELECT status, attempts, crash_count FROM embedding_tasks")
-    assert row is not None
-    assert tuple(row) == ("pending", 0, None)
-
-
-async def test_a_batch_that_cannot_even_be_given_back_is_held_no_longer(
-    database: Database, connection: Connection, stub: ProviderStub
-) -> None:
-    await queued_articles(connection, 2)
-    async with bench(database, stub) as it:
-        tasks = await it.pipeline.claim(2)
-        await connection.execute(
-            """CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-               CREATE TRIGGER no BEFORE UPDATE ON embedding_tasks FOR EACH ROW EXECUTE FUNCTION no()"""
-        )
-        assert (await it.pipeline.fail(tasks, ValueError("ours"))).outcomes == {"lost": 2}
-        assert it.pipeline.in_hand == {}
-        await connection.execute("DROP TRIGGER no ON embedding_tasks")
-        assert await it.pipeline.disown() == 2
-    assert await statuses(connection) == {"pending": 2}

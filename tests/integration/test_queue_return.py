@@ -128,6 +128,7 @@ async def test_a_release_charges_nothing_and_keeps_the_place(world: World) -> No
     row = await world.row(first)
     for column in ("attempts", "scheduled_at", "error_message", "crash_count"):
         assert row[column] == before[column]
+    assert await world.audited(first) == 5 + 4
 
 
 async def test_one_of_a_spoilt_batch_is_tried_alone(world: World) -> None:
