@@ -307,11 +307,9 @@ class _Live:
             elif {*b"qQ\x04"} & {*data}:
                 end(0)
 
-        def stop() -> None:
-            terminal.__exit__(None, None, None)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            terminal.__enter__()
-            redraw()
+        def resume() -> None:
+            terminal.resume()
+            self._changed.set()
 
         def redraw() -> None:
             terminal.forget()
@@ -321,6 +319,7 @@ class _Live:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 loop.add_signal_handler(number, end, 128 + number)
         loop.add_signal_handler(signal.SIGWINCH, redraw)
-        loop.add_signal_handler(signal.SIGTSTP, stop)
+        loop.add_signal_handler(signal.SIGTSTP, terminal.suspend)
+        loop.add_signal_handler(signal.SIGCONT, resume)
         if terminal.keys is not None:
             loop.add_reader(terminal.keys, typed, terminal.keys)

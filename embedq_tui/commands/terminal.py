@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import termios
 import tty
@@ -91,6 +92,16 @@ class Terminal:
         if out:
             self._write("".join(out))
 
+    def suspend(self) -> None:
+        """Give the terminal back to the shell, and stop this process."""
+        self.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Take the terminal back from the shell, once this process goes on, whoever had stopped it."""
+        with suppress(OSError):  # the terminal is gone
+            self.__enter__()
+
     def forget(self) -> None:
         """Redraw everything next time, because the screen may have been overwritten."""
         self._size = os.terminal_size((0, 0))
@@ -99,7 +110,7 @@ class Terminal:
         stdin = sys.stdin
         if stdin is None or not stdin.isatty() or os.tcgetpgrp(stdin.fileno()) != os.getpgrp():
             return  # changing the terminal from the background would stop us
-        self._typing = termios.tcgetattr(stdin)
+        self._typing = self._typing or termios.tcgetattr(stdin)
         tty.setcbreak(stdin)
 
     def _write(self, text: str) -> None:

@@ -129,6 +129,21 @@ async def test_ctrl_z_gives_the_terminal_back_meanwhile(tui: Tui) -> None:
         assert shown.modes() == (False, False)
 
 
+async def test_stopped_from_outside_it_takes_the_terminal_back_from_the_shell(tui: Tui) -> None:
+    async with monitor(tui) as shown:
+        await shown.until(lambda text: "0 pending" in text)
+        shown.process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, shown.process.pid, os.WSTOPPED | os.WNOWAIT)
+        shown.reset_modes()
+        shown.screen.reset()
+        shown.process.send_signal(signal.SIGCONT)
+        await shown.until(lambda text: "0 pending" in text)
+        assert shown.modes() == (False, False)
+        shown.type("q")
+        assert await shown.ended() == ExitCode.OK
+        assert shown.modes() == (True, True)
+
+
 async def test_a_dumb_terminal_gets_lines(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 3)
     async with monitor(tui, "--interval", "0.2", TERM="dumb") as shown:
