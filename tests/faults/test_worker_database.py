@@ -189,6 +189,20 @@ async def test_a_column_for_vectors_that_is_altered_meanwhile_costs_a_restart_an
     assert await judge(connection, blameless=True) == []
 
 
+async def test_a_worker_without_work_ends_when_its_schema_is_migrated_for_a_later_release(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, EMBEDDING_WORKER_INTERVAL=200)) as worker:
+        await worker.started()
+        await connection.execute(
+            """INSERT INTO embedq_migrations (version, name, checksum, program, seconds)
+               VALUES (999, 'later', '', '9.0.0', 0);
+               ALTER FUNCTION embedq_claim RENAME TO embedq_claim_later"""
+        )
+        assert await worker.ended() == 1
+        assert "9.0.0" in worker.plain_lines[0], worker.text
+
+
 async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

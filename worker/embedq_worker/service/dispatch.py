@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 
-from embedq_worker.database.failures import EXPECTED_ERRORS, explained
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained, is_sick
 from embedq_worker.database.notifier import Notifier
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.providers.base import ProviderError, ProviderRateLimited
@@ -180,6 +181,9 @@ class Dispatcher:
                 self._log.warning("claiming failed", error=explained(error, self._settings).message)
             self._claiming_failed = True
             self._pipeline.refusals.refused(self, error)
+            if not is_sick(error):  # such as of a schema that was migrated for a later release
+                with suppress(*EXPECTED_ERRORS):
+                    await self._pipeline.require_same_ground()
             await first_of(self.ending, timeout_s=DATABASE_PAUSE_S)
             return []
         self._claiming_failed = False

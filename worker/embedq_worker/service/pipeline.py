@@ -137,6 +137,10 @@ class Pipeline:
                 self._take(tasks)
         return tasks
 
+    async def require_same_ground(self) -> None:
+        """See `Storing.require_same_ground`."""
+        await self._storing.require_same_ground()
+
     def _take(self, tasks: Sequence[ClaimedTask]) -> None:
         self.in_hand.update((task.id, task) for task in tasks)
 

@@ -171,7 +171,7 @@ class Storing:
     async def _refused(self, completion: Completion, error: BaseException, batch: _Batch) -> set[UUID]:
         task = completion.task
         if not is_sick(error):
-            await self._persist(self._require_same_ground, batch)
+            await self._persist(self.require_same_ground, batch)
         if is_of_the_data(error):
             text = f"the database rejects the embeddings: {one_line(error)}"
             batch.returns.append(
@@ -187,8 +187,13 @@ class Storing:
             batch.reason = f"the database does not store the embeddings: {one_line(error)}"
         return {task.id}
 
-    async def _require_same_ground(self) -> None:
-        """Make sure that the preconditions of the worker still hold; otherwise no task is at fault."""
+    async def require_same_ground(self) -> None:
+        """Make sure that the preconditions of the worker still hold; otherwise no task is at fault.
+
+        Raises:
+            EmbedqError: They do not.
+            One of `failures.EXPECTED_ERRORS`: It cannot be found out.
+        """
         async with self._pool.acquire() as connection:
             storage = await require_ground(connection)
         if not storage.takes_the_same_as(self._storage):
