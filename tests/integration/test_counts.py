@@ -293,6 +293,18 @@ async def test_a_long_transaction_keeps_nobody_from_folding(world: World) -> Non
     assert await world.miscounted() == []
 
 
+async def test_a_long_transaction_that_cannot_fold_is_committed_all_the_same(world: World) -> None:
+    importer = await world.database.connect()
+    await world.task(await world.article())
+    async with importer.transaction(isolation="repeatable_read"):
+        await importer.execute(
+            """DO $$ BEGIN FOR n IN 1..3000 LOOP
+                   INSERT INTO embedding_tasks (operation) VALUES ('delete'); END LOOP; END $$"""
+        )
+        await world.psql.execute("SELECT embedq_fold_counts()")
+    assert await world.miscounted() == []
+
+
 async def test_nobody_waits_for_another_who_folds(world: World) -> None:
     await world.tasks(await world.articles(3))
     other = await world.database.connect()

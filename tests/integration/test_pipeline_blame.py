@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.queue import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
@@ -103,3 +104,16 @@ async def test_a_batch_that_cannot_even_be_given_back_is_held_no_longer(
         await connection.execute("DROP TRIGGER no ON embedding_tasks")
         assert await it.pipeline.disown() == 2
     assert await statuses(connection) == {"pending": 2}
+
+
+async def test_each_attempt_waits_longer_than_the_one_before(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 1)
+    await connection.execute("UPDATE embedding_tasks SET max_attempts = 9")
+    async with bench(database, stub, backoff=Backoff(100.0, 1000.0)) as it:
+        for longest_s in (100, 200, 400, 800, 1000, 1000):
+            await it.pipeline.fail(await it.pipeline.claim(1), ValueError("ours"))
+            wait = await connection.fetchval("SELECT scheduled_at - now() FROM embedding_tasks")
+            assert longest_s / 2 - 10 < wait.total_seconds() <= longest_s
+            await connection.execute("UPDATE embedding_tasks SET scheduled_at = now()")

@@ -22,6 +22,9 @@ from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from tests.support.databases import DIMENSIONS, Database
 from tests.support.provider_stub import ProviderStub
 
+AT_ONCE = Backoff(0.001, 0.001)
+"""Hardly any delay."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -74,6 +77,7 @@ async def bench(
     deadline_s: float = 30.0,
     patience_s: float = 60.0,
     concurrency: int = 2,
+    backoff: Backoff = AT_ONCE,
     **values: Any,
 ) -> AsyncIterator[Bench]:
     """Create a pipeline that is registered as a worker.
@@ -84,6 +88,7 @@ async def bench(
         deadline_s: Of a batch.
         patience_s: Seconds for which an embedded batch is kept while the database refuses it.
         concurrency: Requests in flight.
+        backoff: Delay between the attempts of a task.
         values: Settings by field name.
     """
     settings = database.settings.model_copy(
@@ -116,7 +121,7 @@ async def bench(
                     settings.chunk_overlap,
                     deadline_s,
                     patience_s,
-                    Backoff(0.001, 0.001),
+                    backoff,
                 ),
             )
             yield Bench(pipeline, pool, scope, stub)
