@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -19,9 +20,18 @@ def start(module: str, name: str) -> None:
     """
     # To find plugins, pydantic would read the metadata of every installed package; embedq uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if os.getpid() == 1:
+        _end_on_signals()
     try:
         with held(), loading():
             begin = getattr(import_module(module), name)
         begin()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _end_on_signals() -> None:
+    """Do what the kernel does not for process 1 of a container: signals without a handler pass it by."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda received, _: os._exit(128 + received))
