@@ -98,8 +98,9 @@ async def test_each_kind_of_damage_is_found(connection: Connection, worker: Benc
     await change("UPDATE articles SET title = 'Other' WHERE id = $1", articles[3])
     # a chunk too many
     await change(
-        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model)
-           VALUES ($1, 'x.md#7', 7, 'old', 'openai/stub')""",
+        f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model,
+                                    {await vectors(connection)})
+            VALUES ($1, 'x.md#7', 7, 'old', 'openai/stub', '{[0.5] * DIMENSIONS}')""",
         articles[4],
     )
     # another program embedded it anew

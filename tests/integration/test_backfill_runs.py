@@ -115,6 +115,25 @@ async def test_a_second_run_is_refused_until_the_first_is_silent_for_a_while(
     assert (again.resumed, again.state, again.progress.queued) == (True, "done", 30)
 
 
+async def test_of_two_runs_that_start_at_once_one_is_refused(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."])
+    gate, holder, *runners = [await database.connect() for _ in range(4)]
+    async with gate.transaction():
+        await gate.execute("LOCK TABLE embedding_tasks")  # so that the other does not end before
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE embedq_bulk_operations")
+            runs = {
+                asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=1)) for runner in runners
+            }
+            for runner in runners:
+                await until_blocked(connection, runner)
+        (refused,), (other,) = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        assert isinstance(refused.exception(), BackfillBusy)
+    assert (await other).progress.queued == 1
+
+
 @asynccontextmanager
 async def after_one_batch(
     database: Database, connection: Connection, options: BackfillOptions

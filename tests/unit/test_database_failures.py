@@ -7,7 +7,7 @@ import pytest
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.configuration import load_settings
-from embedq_worker.database.failures import explained, persist
+from embedq_worker.database.failures import explained, is_of_the_data, persist
 from embedq_worker.errors import Unreachable
 
 
@@ -74,3 +74,17 @@ async def test_a_conflict_that_does_not_end_is_raised(monkeypatch: pytest.Monkey
 
     with pytest.raises(asyncpg.DeadlockDetectedError):
         await persist(call)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.SequenceGeneratorLimitExceededError("reached maximum value of sequence"),
+        asyncpg.NumericValueOutOfRangeError("integer out of range"),
+        asyncpg.InsufficientPrivilegeError("permission denied"),
+        asyncpg.LockNotAvailableError("lock timeout"),
+    ],
+)
+def test_what_would_meet_any_text_is_of_none(error: asyncpg.PostgresError) -> None:
+    assert not is_of_the_data(error)
+    assert is_of_the_data(asyncpg.DataError("invalid byte sequence"))
