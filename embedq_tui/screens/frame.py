@@ -24,6 +24,9 @@ from embedq_worker.text import age, printable_line
 SPACED = 100
 """Width from which the tabs are spaced out, and can carry numbers."""
 
+_NEWER = "migrate rollback"
+"""In the advice about a schema that is newer than this program, which has nothing to migrate then."""
+
 
 def spread(left: Text, right: Text, width: int) -> Text:
     """Put two texts at the ends of a line; if they do not fit, the left one is cut."""
@@ -110,7 +113,7 @@ def alert(store: Store, width: int) -> Text:
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        migrate = isinstance(store.error, SchemaError)
+        migrate = isinstance(store.error, SchemaError) and _NEWER not in store.error.advice
         advice = f"{key('app.migrate')}: migrate" if migrate else store.error.advice
         return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
@@ -128,7 +131,10 @@ def _hints(store: Store, issues: Sequence[Trouble]) -> Iterator[str]:
     troubles_key = key("app.troubles")
     more = f"(+{len(issues) - 1} more: {troubles_key})" if len(issues) > 1 else ""
     brief = more or f"(advice: {troubles_key})"
-    if store.health is not None and any(issue.code == Code.SCHEMA for issue in store.health.issues):
+    schema = (
+        [issue.advice for issue in store.health.issues if issue.code == Code.SCHEMA] if store.health else []
+    )
+    if any(_NEWER not in advice for advice in schema):
         yield f"{key('app.migrate')}: migrate {brief}"
         return
     if issues[0].advice:

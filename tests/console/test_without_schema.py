@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.console.running import console, shown, until_text
-from tests.support.databases import Database
+from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
 
@@ -29,3 +29,15 @@ async def test_no_provider_can_be_tried(empty_database: Database) -> None:
         await pilot.press("n")
         await until_text(pilot, ": failed")
         assert "embedq_provider_ask" not in shown(pilot), "what is missing is the schema, and not a function"
+
+
+async def test_what_a_later_release_has_migrated_is_not_to_be_migrated(
+    database: Database, connection: Connection
+) -> None:
+    await connection.execute(
+        """INSERT INTO embedq_migrations (version, name, checksum, program, seconds)
+           VALUES (999, 'later', '', '9.0.0', 0)"""
+    )
+    async with console(database.settings, (160, 40)) as pilot:
+        await until_text(pilot, "embedq 9.0.0")
+        assert "M: migrate" not in shown(pilot)
