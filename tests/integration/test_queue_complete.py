@@ -179,7 +179,7 @@ async def test_a_vector_that_cannot_be_stored_leaves_no_trace_of_its_batch(world
     tasks = await world.claim(scope)
     good, bad, other = [completion_of(task) for task in tasks]
     for spoilt in ([1.0] * 7, [1.0] * 9, [float("nan")] * 8, []):
-        bad = replace(bad, chunks=[replace(bad.chunks[0], vector=array("f", spoilt))])
+        bad = bad._replace(chunks=[replace(bad.chunks[0], vector=array("f", spoilt))])
         with pytest.raises(asyncpg.DataError):
             await world.complete(scope, good, bad, other)
         for task in tasks:

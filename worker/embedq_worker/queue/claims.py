@@ -111,8 +111,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A task whose work is done, ready to be stored.
 
     Attributes:

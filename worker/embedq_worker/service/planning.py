@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from embedq_worker.content.chunking import Chunk, content_hash, embedding_input, split_markdown
 from embedq_worker.providers.base import InputRejected, ProviderError
@@ -29,8 +30,7 @@ class PlannedChunk:
     reuse: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do for a task; `error` and `detail` are set if its article could not be chunked."""
 
     task: ClaimedTask
