@@ -90,6 +90,8 @@ async def test_what_was_named_in_vain_is_told(world: World) -> None:
     article = await world.psql.fetchval("SELECT article_id FROM embedding_tasks WHERE id = $1", stale)
     await world.task(article)
     [busy] = await failed(world)
+    again = await world.psql.fetchval("SELECT article_id FROM embedding_tasks WHERE id = $1", task)
+    await world.task(again)  # undoes nothing
     planned = await plan(world.psql, RETRY, TaskFilter(ids=(task, waiting, unknown, stale, busy)))
     other = await world.database.connect()
     async with other.transaction():

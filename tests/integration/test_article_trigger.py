@@ -180,9 +180,9 @@ async def test_under_stricter_isolation_every_save_is_queued(
         await connection.execute("UPDATE embedding_tasks SET status = 'completed'")
         await editor.execute("UPDATE articles SET content = 'other'")
     assert await queued(connection) == [("article-0", "update")]
-
-    await store_chunk(connection, article)
     async with editor.transaction(isolation=isolation):
+        await editor.execute("SELECT FROM embeddings")  # its snapshot shows none
+        await store_chunk(connection, article)
         await editor.execute("UPDATE articles SET content = 'third', no_rag = true")
     assert await queued(connection) == [("article-0", "delete")]
 
