@@ -137,6 +137,11 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
                ALTER TABLE embedding_tasks ADD COLUMN changed_at timestamp(3) NOT NULL""",
             "embedding_tasks.changed_at",
         ),
+        (
+            """DELETE FROM embedding_tasks;
+               ALTER TABLE embedding_tasks ALTER metadata SET DEFAULT '{}', ALTER metadata SET NOT NULL""",
+            "embedding_tasks.metadata",
+        ),
     ],
 )
 async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(

@@ -35,6 +35,12 @@ PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {table: list(columns) for table, c
 
 _KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
 
+_EMPTIED: Mapping[str, Sequence[str]] = {
+    "embedding_tasks": ["processed_at", "completed_at", "error_message", "metadata"],
+    "embedding_audit_logs": ["stack_trace"],
+}
+"""Columns that are set to null, so that a default does not help."""
+
 _MAY_BE_PARTITIONED = ("embedding_audit_logs", "performance_metrics")
 
 _COLUMNS = """
@@ -42,7 +48,8 @@ SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcat
        coalesce(col_description(a.attrelid, a.attnum) LIKE 'made by embedq %', false) AS ours,
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND y.typdefault IS NULL
        AND NOT EXISTS (SELECT FROM pg_trigger t  -- before each row that is inserted: it may fill the column
-                       WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal AND t.tgtype & 7 = 7) AS required
+                       WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal AND t.tgtype & 7 = 7) AS required,
+       a.attnotnull AS filled
 FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = y.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
@@ -77,6 +84,7 @@ async def public_problems(connection: Connection) -> list[Problem]:
         found = list(_lacking(table, {row["name"] for row in rows}))
         found += _mistyped(table, {row["name"]: "" if row["text"] else row["type"] for row in rows})
         found += _required(table, [row["name"] for row in rows if row["required"]])
+        found += _never_empty(table, {row["name"] for row in rows if row["filled"]})
         if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
             what = "is partitioned" if kind == "p" else "is a view or a foreign table"
             found.append(Problem("unsuitable", f"{table} {what}", "embedq requires an ordinary table"))
@@ -175,6 +183,22 @@ def _required(table: str, columns: Iterable[str]) -> Iterator[Problem]:
                 "unsuitable",
                 f"the column {table}.{name} takes no null and has no default: embedq cannot insert rows",
                 f"give it one: ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT ..; or let it be null",
+            )
+
+
+def _never_empty(table: str, columns: set[str]) -> Iterator[Problem]:
+    """Columns that take no null, although embedq sets them to null.
+
+    Args:
+        table: Their table.
+        columns: Those that take no null.
+    """
+    for name in _EMPTIED.get(table, ()):
+        if name in columns:
+            yield Problem(
+                "unsuitable",
+                f"the column {table}.{name} takes no null",
+                f"let it: ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL",
             )
 
 
