@@ -156,7 +156,8 @@ async def test_an_article_that_somebody_keeps_locked_is_given_back_and_the_other
         await queued_articles(connection, 3)
         await locked.execute("SELECT FROM articles WHERE id = 2 FOR UPDATE")
         async with bench(database, stub) as it:
-            assert await it.work() == {"stored": 2, "requeued": 1}
+            async with asyncio.timeout(30):  # half of the patience with a database that refuses
+                assert await it.work() == {"stored": 2, "requeued": 1}
             assert await connection.fetchval(  # the next try costs another request
                 "SELECT scheduled_at > now() + interval '10 s' FROM embedding_tasks WHERE status = 'pending'"
             )

@@ -106,6 +106,14 @@ async def test_what_was_named_in_vain_is_told(world: World) -> None:
     ]
 
 
+async def test_a_removal_that_failed_is_retried_unless_something_came_after_it(world: World) -> None:
+    [removal] = await failed(world, operation="delete")
+    article = await world.psql.fetchval("SELECT article_id FROM embedding_tasks WHERE id = $1", removal)
+    await world.task(article, made_s=-3600)
+    planned = await plan(world.psql, RETRY, TaskFilter(ids=(removal,)))
+    assert (await carry_out(Run(world.psql, planned, BY))).ids == [removal]
+
+
 async def test_a_task_that_is_as_it_was_to_be_is_told_as_such(world: World) -> None:
     task = await world.task(await world.article(), priority="high")
     planned = await plan(world.psql, PRIORITISE["high"], TaskFilter(ids=(task,)))

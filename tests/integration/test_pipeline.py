@@ -231,6 +231,7 @@ async def test_articles_not_to_be_embedded_lose_their_embeddings_without_a_reque
     articles = await queued_articles(connection, 3)
     async with bench(database, stub) as it:
         await it.work()
+        await connection.execute("UPDATE articles SET content = 'Secret.'")
         await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", articles[0])
         await queue_tasks(connection, articles[:1], operation="update")
         await queue_tasks(connection, articles[1:2], operation="delete")
