@@ -13,6 +13,7 @@ from embedq_worker.schema.files import load_migrations, runs_in_transaction, sta
 from embedq_worker.schema.public import PUBLIC_COLUMNS
 from embedq_worker.schema.state import require_current, status
 from tests.support.catalog import catalog
+from tests.support.content import queued_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
 
 pytestmark = pytest.mark.matrix
@@ -95,6 +96,21 @@ async def test_rolling_back_ours_leaves_the_public_tables(
     assert await migrations.rollback(empty_database.settings, 2) == ALL[:1:-1]
     assert await catalog(empty) == public
     assert await migrations.rollback(empty_database.settings, 2) == []
+
+
+async def test_rolling_back_ours_puts_back_what_our_workers_hold(
+    database: Database, connection: Connection
+) -> None:
+    """Only an age would tell another program that nobody works on it any more."""
+    ours, theirs = await queued_articles(connection, 2)
+    claim = "UPDATE embedding_tasks SET status = 'processing', processed_at = now()"
+    await connection.execute(f"{claim}, claimed_at = now() WHERE article_id = $1", ours)
+    await connection.execute(f"{claim} WHERE article_id = $1", theirs)
+    await migrations.rollback(database.settings, 2)
+    rows = await connection.fetch(
+        "SELECT article_id, status, processed_at IS NULL AS free FROM embedding_tasks ORDER BY article_id"
+    )
+    assert [tuple(row) for row in rows] == [(ours, "pending", True), (theirs, "processing", False)]
 
 
 async def test_rolling_back_everything_leaves_nothing(empty_database: Database, empty: Connection) -> None:
