@@ -363,6 +363,9 @@ async def test_undo_leaves_alone_what_something_happened_to(world: World) -> Non
     assert (undone.changed, undone.kept) == (1, 3)
     assert await world.status(tasks[3]) == "pending"
     assert (await undo(world.psql, uuid4(), BY)).changed == 0
+    raised = await do(world, PRIORITISE["high"], TaskFilter(ids=(tasks[3],)))
+    await world.claim(await world.worker())
+    assert (await undo(world.psql, raised.operation_id, BY)).kept == 1
 
 
 async def test_a_claim_that_was_cancelled_and_undone_stays_lost(world: World) -> None:
@@ -371,6 +374,7 @@ async def test_a_claim_that_was_cancelled_and_undone_stays_lost(world: World) ->
     claim = await world.claim_one(scope)
     cancelled = await do(world, CANCEL, TaskFilter())
     assert (await undo(world.psql, cancelled.operation_id, BY)).changed == 1
+    assert (await world.row(claim.id))["processed_at"] is None
     assert await world.complete(scope, claim) == ["lost"]
     assert (await world.claim_one(scope)).id == claim.id
 
