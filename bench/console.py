@@ -41,6 +41,8 @@ class Trivial(App):
         yield Header(); yield Static("live 0 pending"); yield Footer()
 Trivial().run()
 """
+LIBRARIES = f"import asyncpg, click, pydantic_settings\n{TRIVIAL}"
+"""The least for a console that reads settings and a database, with the libraries it is to use."""
 
 
 async def measure(frames: int = FRAMES) -> Console:
@@ -50,13 +52,14 @@ async def measure(frames: int = FRAMES) -> Console:
         frames: Pairs of starts.
     """
     async with _queue() as (settings, variables, connection):
-        pairs = await _frames(variables, frames)
+        pairs, libraries_s = await _frames(variables, frames)
         async with _console(variables) as program:
             quiet = await _watched(program, connection)
             async with _load(settings):
                 busy = await _watched(program, connection)
     return Console(
         frames=pairs,
+        libraries_s=libraries_s,
         quiet_cpu=quiet.cpu,
         busy_cpu=busy.cpu,
         quiet_ms=quiet.latencies_ms,
@@ -87,13 +90,14 @@ async def _queue() -> AsyncIterator[tuple[Settings, dict[str, str], asyncpg.Conn
             await connection.close()
 
 
-async def _frames(variables: dict[str, str], frames: int) -> list[tuple[float, float]]:
-    """Seconds to the first full frame with data, and of a trivial Textual app right before."""
-    pairs = []
+async def _frames(variables: dict[str, str], frames: int) -> tuple[list[tuple[float, float]], list[float]]:
+    """Seconds to the first full frame with data, with those of a trivial Textual app; and of `LIBRARIES`."""
+    pairs, libraries_s = [], []
     for _ in range(frames):
         trivial = await _first_frame(["-c", TRIVIAL], variables)
         pairs.append((await _first_frame(["-m", "embedq_tui"], variables), trivial))
-    return pairs
+        libraries_s.append(await _first_frame(["-c", LIBRARIES], variables))
+    return pairs, libraries_s
 
 
 async def _first_frame(arguments: list[str], variables: dict[str, str]) -> float:

@@ -9,7 +9,14 @@ from bench.contenders import NAMES, contender
 from bench.result import Engine
 from bench.scratch import empty_database
 
-JOBS = {"floor": 100_000, "embedq": 100_000, "pgqueuer": 50_000, "awa": 20_000, "procrastinate": 2_000}
+JOBS = {
+    "floor": 100_000,
+    "bare": 100_000,
+    "embedq": 100_000,
+    "pgqueuer": 50_000,
+    "awa": 20_000,
+    "procrastinate": 2_000,
+}
 """So many that each takes some seconds."""
 
 

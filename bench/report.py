@@ -50,6 +50,7 @@ def render(result: Result) -> str:
         "flat": "\n".join(_flat(result)),
         "pipeline": "\n".join(_pipeline(result)),
         "scaling": "\n".join(_scaling(result)),
+        "console": "\n".join(_console(result)),
         "startup": "\n".join(_startup(result)),
     }
     return Template(PROSE.read_text()).substitute(tables)
@@ -217,11 +218,12 @@ def _engine(result: Result) -> Iterator[str]:
 
 def _latency(result: Result) -> Iterator[str]:
     latency = _of(result.latency)
-    yield f"| {len(latency.rounds)} tasks each, alternating | p50 | p90 | p99 |"
-    yield "|---|---|---|---|"
+    yield f"| {len(latency.rounds)} tasks each, alternating | p50 | p90 | p99 | p50 vs. floor |"
+    yield "|---|---|---|---|---|"
     for name in latency.rounds[0]:
         cells = (f"{_percentile(latency, name, part):.1f} ms" for part in (50, 90, 99))
-        yield f"| {name} | {' | '.join(cells)} |"
+        share = _percentile(latency, name, 50) / _percentile(latency, _FLOOR, 50)
+        yield f"| {name} | {' | '.join(cells)} | {share:.2f} |"
 
 
 def _flat(result: Result) -> Iterator[str]:
@@ -258,6 +260,23 @@ def _scaling(result: Result) -> Iterator[str]:
         yield f"| {name} | {' | '.join(f'{rate:,.0f}/s' for rate in rates)} |"
     limited = (_median(one[count] for one in scaling.provider_rounds) for count in (1, 2))
     yield f"| embedq, provider-bound | {' | '.join(f'{rate:,.0f} articles/s' for rate in limited)} | |"
+
+
+def _console(result: Result) -> Iterator[str]:
+    console = _of(result.console)
+    trivial_s = [trivial for _, trivial in console.frames]
+    programs = {
+        "a trivial Textual app": trivial_s,
+        "the same, importing asyncpg, click and pydantic-settings": console.libraries_s,
+        "embedq-tui, with data": [ours for ours, _ in console.frames],
+    }
+    yield "| first full frame | seconds | relative |"
+    yield "|---|---|---|"
+    for name, seconds in programs.items():
+        if not seconds:  # a result of an older bench
+            continue
+        share = _median(one / other for one, other in zip(seconds, trivial_s, strict=True))
+        yield f"| {name} | {_median(seconds):.2f} | {share:.2f} |"
 
 
 def _startup(result: Result) -> Iterator[str]:

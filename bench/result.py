@@ -140,6 +140,7 @@ class Console(BaseModel):
 
     Attributes:
         frames: Seconds to the first full frame: ours, and a trivial Textual app right before.
+        libraries_s: The same of a trivial app that imports the console's libraries, in the same rounds.
         quiet_cpu: Share of a core.
         busy_cpu: The same at 1,000 tasks a second.
         quiet_ms: From a commit to the screen.
@@ -149,6 +150,7 @@ class Console(BaseModel):
     """
 
     frames: list[tuple[float, float]]
+    libraries_s: list[float] = []
     quiet_cpu: float
     busy_cpu: float
     quiet_ms: list[float]

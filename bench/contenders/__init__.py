@@ -12,7 +12,7 @@ Gate: TypeAlias = Callable[[], Awaitable[None]]
 Started: TypeAlias = Callable[[], None]
 """Called when the processing of a job starts."""
 
-NAMES = ("floor", "embedq", "pgqueuer", "awa", "procrastinate")
+NAMES = ("floor", "bare", "embedq", "pgqueuer", "awa", "procrastinate")
 """Modules of this package; what is not installed is left out, and the result says so."""
 
 
