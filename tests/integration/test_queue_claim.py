@@ -358,3 +358,4 @@ async def test_a_task_without_an_article_is_claimed_too(world: World) -> None:
     tasks = await world.claim(scope)
     assert sorted(task.id for task in tasks) == sorted(ids)
     assert await world.complete(scope, *tasks) == ["gone", "gone"]
+    assert [await world.audited(task) for task in ids] == [2, 2]
