@@ -126,9 +126,11 @@ async def test_a_listening_connection_that_is_cut_is_replaced_at_once(
 ) -> None:
     async with worker_process(environment(database, stub, **NEVER)) as worker:
         await worker.started()
-        await connection.execute(
+        await until_true(
+            connection,
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'embedq-worker listener'"""
+               WHERE datname = current_database() AND application_name = 'embedq-worker listener'
+                 AND query LIKE 'LISTEN %'""",
         )
         await queued_articles(connection, 1)  # while nobody listens
         await worker.until_heard("listening again")
