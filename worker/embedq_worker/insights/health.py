@@ -19,7 +19,7 @@ from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving,
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import Ended, Vitals, vitals
 from embedq_worker.schema.check import foremost, missing_objects
-from embedq_worker.schema.files import load_migrations
+from embedq_worker.schema.files import known_migrations
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
@@ -103,7 +103,8 @@ async def _schema(connection: Connection) -> list[Issue]:
         await require_current(connection)
     except SchemaError as error:
         return [Issue(Code.SCHEMA, error.message, error.advice, 1, 0, "counts")]
-    lost = [each for each in await missing_objects(connection, load_migrations()) if each.code == "missing"]
+    known = [migration.version for migration in known_migrations()]
+    lost = [each for each in await missing_objects(connection, known) if each.code == "missing"]
     if not lost:
         return []
     problem = foremost(lost)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.schema.files import Migration, statements_of
+from embedq_worker.schema.files import Migration, MigrationId, load_migrations, statements_of
 
 Kind = Literal["table", "column", "index", "trigger", "function"]
 
@@ -66,18 +66,24 @@ def expected_objects(files: Iterable[Migration]) -> set[SchemaObject]:
     Args:
         files: Migrations in order.
     """
-    return set(_makers(tuple(files)))
+    return set(_makers(files))
 
 
 @cache  # `health` asks every few seconds
-def _makers(files: tuple[Migration, ...]) -> Mapping[SchemaObject, Migration]:
+def _known_makers(versions: frozenset[int]) -> Mapping[SchemaObject, MigrationId]:
+    """`_makers` of these versions."""
+    return _makers(migration for migration in load_migrations() if migration.version in versions)
+
+
+def _makers(files: Iterable[Migration]) -> dict[SchemaObject, MigrationId]:
     """The migration that creates each object."""
-    found: dict[SchemaObject, Migration] = {}
+    found: dict[SchemaObject, MigrationId] = {}
     for migration in files:
+        maker = migration.id
         for statement in statements_of(migration.up):
             text = " ".join(_NOISE.sub("", statement).split())
             for made in _made_by(text):
-                found.setdefault(made, migration)
+                found.setdefault(made, maker)
             if gone := _REMOVES.match(text):
                 kind = gone["kind"].lower().replace("view", "table")
                 for each in [each for each in found if (each.kind, each.name) == (kind, gone["name"])]:
@@ -94,33 +100,33 @@ def _made_by(statement: str) -> Iterator[SchemaObject]:
             yield SchemaObject("column", column["name"], match["table"])
 
 
-async def missing_objects(connection: Connection, files: Iterable[Migration]) -> list[Problem]:
-    """Objects that the migrations created and that are now missing, invalid or disabled.
+async def missing_objects(connection: Connection, versions: Iterable[int]) -> list[Problem]:
+    """Objects that migrations created and that are now missing, invalid or disabled.
 
     Args:
         connection: To the database.
-        files: The applied migrations, in order.
+        versions: The applied ones.
 
     Raises:
         asyncpg.PostgresError: A query failed.
     """
-    makers = _makers(tuple(files))
+    makers = _known_makers(frozenset(versions))
     faults = await _faults(connection, makers)
     remedy = _remedy({makers[what].version for what, fault in faults if fault == "missing"})
     return [_problem(what, fault, makers[what].label, remedy) for what, fault in faults]
 
 
-async def lost_versions(connection: Connection, files: Iterable[Migration]) -> set[int]:
+async def lost_versions(connection: Connection, versions: Iterable[int]) -> set[int]:
     """Versions some of whose objects are missing.
 
     Args:
         connection: To the database.
-        files: The applied migrations, in order.
+        versions: The applied ones.
 
     Raises:
         asyncpg.PostgresError: A query failed.
     """
-    makers = _makers(tuple(files))
+    makers = _known_makers(frozenset(versions))
     faults = await _faults(connection, makers)
     return {makers[what].version for what, fault in faults if fault == "missing"}
 

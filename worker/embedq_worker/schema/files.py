@@ -21,6 +21,28 @@ _TOKEN = re.compile(
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
+def label_of(version: int, name: str) -> str:
+    """A migration's file name without the extension: ``006_indexes``."""
+    return f"{version:03}_{name}"
+
+
+class MigrationId(NamedTuple):
+    """What identifies a migration, without its SQL.
+
+    Attributes:
+        checksum: Checksum of the SQL that applies it, the same for all line endings.
+    """
+
+    version: int
+    name: str
+    checksum: str
+
+    @property
+    def label(self) -> str:
+        """See `label_of`."""
+        return label_of(self.version, self.name)
+
+
 class Migration(NamedTuple):
     """One version of the schema.
 
@@ -37,17 +59,26 @@ class Migration(NamedTuple):
     down: str
 
     @property
-    def label(self) -> str:
-        """Its file name without the extension: ``006_indexes``."""
-        return f"{self.version:03}_{self.name}"
+    def id(self) -> MigrationId:
+        """What identifies it."""
+        return MigrationId(self.version, self.name, hashlib.sha256(self.up.encode()).hexdigest()[:32])
 
     @property
-    def checksum(self) -> str:
-        """Checksum of `up`, the same for all line endings."""
-        return hashlib.sha256(self.up.encode()).hexdigest()[:32]
+    def label(self) -> str:
+        """See `label_of`."""
+        return label_of(self.version, self.name)
 
 
-@cache  # a console checks every 15 s that the schema matches its program
+@cache  # a console checks every 15 s that the schema matches its program; it does not keep the SQL for that
+def known_migrations() -> tuple[MigrationId, ...]:
+    """All migrations of this program, in order.
+
+    Raises:
+        SchemaError: See `load_migrations`.
+    """
+    return tuple(migration.id for migration in load_migrations())
+
+
 def load_migrations() -> tuple[Migration, ...]:
     """Read all migrations, in order.
 

@@ -198,27 +198,26 @@ async def _apply(session: SchemaSession, migration: Migration, report: Report) -
         _RECORD,
         migration.version,
         migration.name,
-        migration.checksum,
+        migration.id.checksum,
         __version__,
         began,
     )
     report(f"{migration.label} applied in {time.monotonic() - started:.1f} s")
 
 
-def _applied(states: Sequence[MigrationState]) -> list[Migration]:
-    versions = {state.version for state in states if state.state in ("applied", "changed")}
-    return [migration for migration in load_migrations() if migration.version in versions]
+def _applied(states: Sequence[MigrationState]) -> set[int]:
+    return {state.version for state in states if state.state in ("applied", "changed")}
 
 
 async def _to_repeat(connection: Connection, states: Sequence[MigrationState]) -> set[int]:
     """Applied versions whose objects are missing and that put them back when they are applied again."""
-    files = _applied(states)
-    lost = await lost_versions(connection, files)
+    applied = _applied(states)
+    lost = await lost_versions(connection, applied)
     if not lost <= REPEATABLE:
-        problem = foremost(await missing_objects(connection, files))
+        problem = foremost(await missing_objects(connection, applied))
         raise SchemaError(problem.message, problem.advice)
     lost |= {_ARTICLES if table in _ARTICLE_TABLES else _QUEUE for table in await absent_tables(connection)}
-    return lost & {migration.version for migration in files}
+    return lost & applied
 
 
 async def _is_unrecorded(connection: Connection, states: Sequence[MigrationState]) -> bool:

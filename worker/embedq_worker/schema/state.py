@@ -10,7 +10,7 @@ from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.schema.check import Problem
-from embedq_worker.schema.files import load_migrations
+from embedq_worker.schema.files import known_migrations, label_of
 
 
 class MigrationState(NamedTuple):
@@ -46,7 +46,7 @@ async def status(connection: Connection) -> list[MigrationState]:
     if await connection.fetchval("SELECT to_regclass('embedq_migrations') IS NOT NULL"):
         found = await connection.fetch("SELECT * FROM embedq_migrations ORDER BY version")
         rows = {row["version"]: row for row in found}
-    files = {migration.version: migration for migration in load_migrations()}
+    files = {migration.version: migration for migration in known_migrations()}
     states = []
     for version in sorted(rows.keys() | files.keys()):
         file, row = files.get(version), rows.get(version)
@@ -79,7 +79,8 @@ async def require_current(connection: Connection) -> None:
     refuse_others([state for state in states if state.state == "unknown"])
     pending = [state for state in states if state.state == "pending"]
     if pending:
-        behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {_label(pending[0])}"
+        first = label_of(pending[0].version, pending[0].name)
+        behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {first}"
         raise SchemaError(f"the schema is older than this program: {behind}", "run: embedq-tui --migrate")
 
 
@@ -100,7 +101,7 @@ def refuse_others(states: Sequence[MigrationState]) -> None:
 
 def problem_of(state: MigrationState) -> Problem | None:
     """What is wrong with a version; None if it is applied as this program would."""
-    label = _label(state)
+    label = label_of(state.version, state.name)
     match state.state:
         case "pending":
             return Problem("pending", f"{label} is not applied", "run: embedq-tui --migrate")
@@ -121,9 +122,5 @@ def problem_of(state: MigrationState) -> Problem | None:
 
 
 def _accept(state: MigrationState) -> str:
-    checksum = next(file.checksum for file in load_migrations() if file.version == state.version)
+    checksum = next(file.checksum for file in known_migrations() if file.version == state.version)
     return f"UPDATE embedq_migrations SET checksum = '{checksum}' WHERE version = {state.version}"
-
-
-def _label(state: MigrationState) -> str:
-    return f"{state.version:03}_{state.name}"
