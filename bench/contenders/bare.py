@@ -16,13 +16,12 @@ import asyncpg
 from bench.contenders import Gate, Started
 from bench.contenders.embedq import CONTENDER as EMBEDQ
 
-BATCH = 1_000
-CONNECTIONS = 3
+BATCH = 500
+CONNECTIONS = 2
 
 _SESSION = {
     "jit": "off",
     "enable_seqscan": "off",
-    "plan_cache_mode": "force_generic_plan",
     "embedq.quiet": "on",
 }
 
@@ -41,13 +40,14 @@ WITH due AS MATERIALIZED (
     SELECT embedq_nth_uuid($3, row_number() OVER ()), now(), 'debug', 'task_lifecycle', 'Task claimed',
            c.id, c.article_id FROM claimed c
 )
-SELECT c.id, c.claim_token, a.title, a.content FROM claimed c LEFT JOIN articles a ON a.id = c.article_id"""
+SELECT c.id, c.claim_token, a.title, a.content FROM claimed c
+LEFT JOIN LATERAL (SELECT title, content FROM articles WHERE id = c.article_id OFFSET 0) AS a ON true"""
 
 COMPLETE = """
 WITH done AS (
     UPDATE embedding_tasks t SET status = 'completed', completed_at = now(), attempts = attempts + 1
     FROM unnest($1::uuid[], $2::bigint[]) AS o(id, token)
-    WHERE t.id = o.id AND t.id = ANY ($1) AND t.status IN ('processing', '')
+    WHERE t.id = o.id AND t.status IN ('processing', '')
       AND t.worker_id = $3 AND t.claim_token = o.token
     RETURNING t.id, t.article_id
 )
