@@ -15,7 +15,6 @@ from embedq_worker.actions.backfill import BackfillOptions, plan
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.errors import EmbedqError
-from embedq_worker.schema import migrations
 from embedq_worker.schema.needs import Category
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, statuses, store_chunk, wrong_articles
@@ -390,13 +389,3 @@ async def test_installing_waits_for_writers_a_little_and_holds_nobody_up_for_lon
     await other.execute("INSERT INTO articles (title, slug, content) VALUES ('T', 's', 'text')", timeout=4)
     await transaction.commit()
     assert await installing
-
-
-async def test_taking_the_migration_back_takes_the_trigger_along(
-    database: Database, connection: Connection
-) -> None:
-    await article_trigger.install(connection, max_attempts=3)
-    await migrations.rollback(database.settings, 12)
-    await add_articles(connection, ["text"])
-    await migrations.up(database.settings)
-    assert not (await article_trigger.status(connection)).installed

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from embedq_worker.actions import article_trigger
 from embedq_worker.errors import SchemaError, UsageError
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import SchemaObject, expected_objects
@@ -13,7 +14,7 @@ from embedq_worker.schema.files import load_migrations, runs_in_transaction, sta
 from embedq_worker.schema.public import PUBLIC_COLUMNS
 from embedq_worker.schema.state import require_current, status
 from tests.support.catalog import catalog
-from tests.support.content import queued_articles
+from tests.support.content import add_articles, queued_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
 
 pytestmark = pytest.mark.matrix
@@ -111,6 +112,16 @@ async def test_rolling_back_ours_puts_back_what_our_workers_hold(
         "SELECT article_id, status, processed_at IS NULL AS free FROM embedding_tasks ORDER BY article_id"
     )
     assert [tuple(row) for row in rows] == [(ours, "pending", True), (theirs, "processing", False)]
+
+
+async def test_taking_the_migration_back_takes_the_trigger_along(
+    database: Database, connection: Connection
+) -> None:
+    await article_trigger.install(connection, max_attempts=3)
+    await migrations.rollback(database.settings, 12)
+    await add_articles(connection, ["text"])
+    await migrations.up(database.settings)
+    assert not (await article_trigger.status(connection)).installed
 
 
 async def test_rolling_back_everything_leaves_nothing(empty_database: Database, empty: Connection) -> None:

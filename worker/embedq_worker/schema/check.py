@@ -110,25 +110,14 @@ async def missing_objects(connection: Connection, versions: Iterable[int]) -> li
     Raises:
         asyncpg.PostgresError: A query failed.
     """
-    makers = _known_makers(frozenset(versions))
-    faults = await _faults(connection, makers)
-    remedy = _remedy({makers[what].version for what, fault in faults if fault == "missing"})
-    return [_problem(what, fault, makers[what].label, remedy) for what, fault in faults]
+    faults = await _faults(connection, versions)
+    remedy = _remedy(_lost(faults))
+    return [_problem(what, fault, maker.label, remedy) for what, fault, maker in faults]
 
 
 async def lost_versions(connection: Connection, versions: Iterable[int]) -> set[int]:
-    """Versions some of whose objects are missing.
-
-    Args:
-        connection: To the database.
-        versions: The applied ones.
-
-    Raises:
-        asyncpg.PostgresError: A query failed.
-    """
-    makers = _known_makers(frozenset(versions))
-    faults = await _faults(connection, makers)
-    return {makers[what].version for what, fault in faults if fault == "missing"}
+    """Those of the applied versions some of whose objects are missing; see `missing_objects`."""
+    return _lost(await _faults(connection, versions))
 
 
 def foremost(problems: Sequence[Problem]) -> Problem:
@@ -139,10 +128,18 @@ def foremost(problems: Sequence[Problem]) -> Problem:
     return first
 
 
-async def _faults(connection: Connection, expected: Iterable[SchemaObject]) -> list[tuple[SchemaObject, str]]:
-    ordered = sorted(expected, key=lambda each: (each.kind, each.table, each.name))
+def _lost(faults: Iterable[tuple[SchemaObject, str, MigrationId]]) -> set[int]:
+    return {maker.version for _, fault, maker in faults if fault == "missing"}
+
+
+async def _faults(
+    connection: Connection, versions: Iterable[int]
+) -> list[tuple[SchemaObject, str, MigrationId]]:
+    """Objects that are not as these versions made them, what is wrong, and which made them."""
+    makers = _known_makers(frozenset(versions))
+    ordered = sorted(makers, key=lambda each: (each.kind, each.table, each.name))
     rows = await connection.fetch(
-        """SELECT o.kind, o.name, o.owner, CASE o.kind
+        """SELECT CASE o.kind
                WHEN 'table' THEN CASE WHEN to_regclass(o.name) IS NULL THEN 'missing' END
                WHEN 'column' THEN (
                    SELECT CASE WHEN count(*) = 0 THEN 'missing' END FROM pg_attribute
@@ -166,7 +163,7 @@ async def _faults(connection: Connection, expected: Iterable[SchemaObject]) -> l
         [each.table for each in ordered],
     )
     return [
-        (SchemaObject(row["kind"], row["name"], row["owner"]), row["fault"]) for row in rows if row["fault"]
+        (what, row["fault"], makers[what]) for what, row in zip(ordered, rows, strict=True) if row["fault"]
     ]
 
 
