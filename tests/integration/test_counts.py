@@ -327,17 +327,17 @@ async def test_counts_are_repaired_while_others_write(world: World) -> None:
     assert await world.miscounted()
     done = asyncio.Event()
 
-    async def write() -> None:
+    async def write(slug: str) -> None:
         session = await world.database.connect()
         while not done.is_set():
-            await session.execute(
-                """INSERT INTO embedding_tasks (operation) VALUES ('delete');
-                   UPDATE embedding_tasks SET status = 'completed' WHERE operation = 'delete'"""
+            await session.execute(  # each its own rows: two that update the same ones may deadlock
+                f"""INSERT INTO embedding_tasks (slug, operation) VALUES ('{slug}', 'delete');
+                    UPDATE embedding_tasks SET status = 'completed' WHERE slug = '{slug}'"""
             )
             await session.execute("SELECT embedq_fold_counts()")
         await session.close()
 
-    writers = [asyncio.create_task(write()) for _ in range(2)]
+    writers = [asyncio.create_task(write(slug)) for slug in ("one", "two")]
     repairs = []
     for _ in range(5):
         repairs.append(len(await world.psql.fetch("SELECT * FROM embedq_repair_counts()")))
