@@ -21,7 +21,7 @@ from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
 from embedq_worker.database.connections import Connection, connected
 from embedq_worker.database.following import Lost, follow
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.failures import Failures, failures
@@ -104,9 +104,7 @@ class _Looker:
         async with asyncio.timeout(LOOK_S):
             seen = await overview(connection, self._settings)
             if not seen.migrated:
-                raise SchemaError(
-                    f"the schema of {self._place} is not up to date", "run: embedq-tui --migrate"
-                )
+                raise SchemaError(f"the schema of {self._place} is not up to date", MIGRATE)
             rates = self._pace.add(seen)
             if rates is None and self._first is None:
                 last = (await vitals(connection, self._settings)).newest

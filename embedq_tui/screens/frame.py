@@ -16,16 +16,12 @@ from embedq_tui.rendering.lines import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
-from embedq_worker.errors import SchemaError
-from embedq_worker.insights.issues import Code
+from embedq_worker.errors import MIGRATE
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 
 SPACED = 100
 """Width from which the tabs are spaced out, and can carry numbers."""
-
-_NEWER = "migrate rollback"
-"""In the advice about a schema that is newer than this program, which has nothing to migrate then."""
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
@@ -113,8 +109,9 @@ def alert(store: Store, width: int) -> Text:
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        migrate = isinstance(store.error, SchemaError) and _NEWER not in store.error.advice
-        advice = f"{key('app.migrate')}: migrate" if migrate else store.error.advice
+        advice = store.error.advice
+        if advice == MIGRATE:
+            advice = f"{key('app.migrate')}: migrate"
         return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
@@ -131,10 +128,7 @@ def _hints(store: Store, issues: Sequence[Trouble]) -> Iterator[str]:
     troubles_key = key("app.troubles")
     more = f"(+{len(issues) - 1} more: {troubles_key})" if len(issues) > 1 else ""
     brief = more or f"(advice: {troubles_key})"
-    schema = (
-        [issue.advice for issue in store.health.issues if issue.code == Code.SCHEMA] if store.health else []
-    )
-    if any(_NEWER not in advice for advice in schema):
+    if issues[0].advice == MIGRATE:
         yield f"{key('app.migrate')}: migrate {brief}"
         return
     if issues[0].advice:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
 from embedq_tui.screens.frame import alert
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.insights.health import Health
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
@@ -56,3 +59,12 @@ def test_what_to_do_is_in_the_line_itself_if_there_is_room() -> None:
     assert resume in told
     assert f"+1 more: {more}" in told
     assert all(len(alert(store(PAUSED, stuck), width).plain) <= width for width in range(60, 120))
+
+
+@pytest.mark.parametrize(("advice", "offered"), [(MIGRATE, True), ("reinstall embedq", False)])
+def test_the_key_that_migrates_is_offered_where_that_mends_the_schema(advice: str, offered: bool) -> None:
+    migrate = f"{key('app.migrate')}: migrate"
+    judged = store(NOBODY, Issue(Code.SCHEMA, "not as it should be", advice, 1, 0, "counts"))
+    assert (migrate in alert(judged, 100).plain) is offered
+    judged.error = SchemaError("not as it should be", advice)
+    assert (migrate in alert(judged, 100).plain) is offered

@@ -20,6 +20,9 @@ INTERRUPTED = 130
 READER_GONE = 141
 """Exit code when the reader of the output closed the pipe, as in a shell: 128 + SIGPIPE."""
 
+MIGRATE = "run: embedq-tui --migrate"
+"""Advice about a schema that a migration mends; the console has a key for it."""
+
 
 class EmbedqError(Exception):
     """An expected failure: shown as one or two lines, never as a traceback.

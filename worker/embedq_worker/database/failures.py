@@ -12,7 +12,7 @@ from typing import TypeVar
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.errors import EmbedqError, SchemaError, Unreachable
+from embedq_worker.errors import MIGRATE, EmbedqError, SchemaError, Unreachable
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
@@ -80,7 +80,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
         SchemaError,
         "the schema of {place} is not up to date: {text}",
-        "run: embedq-tui --migrate",
+        MIGRATE,
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
@@ -174,7 +174,7 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         place = await connection.fetchrow(_PLACE)
         assert place is not None
         if not place["public"]:
-            raise SchemaError("this database has no table embedding_tasks", "run: embedq-tui --migrate")
+            raise SchemaError("this database has no table embedding_tasks", MIGRATE)
         migrated: bool = place["ours"]
         counts = await connection.fetch(_LIVE_COUNTS if migrated else _COUNTED)
         times = await connection.fetchrow(_TIMES) if migrated else None

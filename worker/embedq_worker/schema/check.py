@@ -8,6 +8,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from embedq_worker.database.connections import Connection
+from embedq_worker.errors import MIGRATE
 from embedq_worker.schema.files import Migration, MigrationId, load_migrations, statements_of
 
 Kind = Literal["table", "column", "index", "trigger", "function"]
@@ -223,7 +224,7 @@ def _remedy(lost: set[int]) -> str:
         lost: Versions that created them.
     """
     if lost <= REPEATABLE:
-        return "run: embedq-tui --migrate"
+        return MIGRATE
     return f"embedq-tui migrate rollback --to {min(lost - REPEATABLE) - 1}, then embedq-tui --migrate"
 
 

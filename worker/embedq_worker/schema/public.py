@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from embedq_worker.database.connections import Connection
+from embedq_worker.errors import MIGRATE
 from embedq_worker.schema.check import Problem, expected_objects
 from embedq_worker.schema.files import Migration
 
@@ -78,7 +79,7 @@ async def public_problems(connection: Connection) -> list[Problem]:
             "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table
         )
         if kind is None:
-            problems.append(Problem("missing", f"there is no table {table}", "run: embedq-tui --migrate"))
+            problems.append(Problem("missing", f"there is no table {table}", MIGRATE))
             continue
         rows = await connection.fetch(_COLUMNS, table)
         found = list(_lacking(table, {row["name"] for row in rows}))

@@ -21,7 +21,7 @@ import asyncpg
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.schema.partitions import Step, steps_of
 from embedq_worker.settings import Settings
@@ -152,7 +152,7 @@ class SchemaSession:
             await self._watched(label, self.connection.execute(drop, timeout=_NO_LIMIT_S))
         await self._watched(label, self.connection.execute(step.statement, timeout=_NO_LIMIT_S))
         if step.builds and not await self._index_is_valid(step.builds):
-            raise SchemaError(f"{label}: {step.builds} could not be built", "run: embedq-tui --migrate")
+            raise SchemaError(f"{label}: {step.builds} could not be built", MIGRATE)
 
     async def _briefly(self, label: str, step: Step) -> None:
         """Run a statement that blocks others, but takes only a moment."""

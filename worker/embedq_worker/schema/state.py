@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema.check import Problem
 from embedq_worker.schema.files import known_migrations, label_of
 
@@ -81,7 +81,7 @@ async def require_current(connection: Connection) -> None:
     if pending:
         first = label_of(pending[0].version, pending[0].name)
         behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {first}"
-        raise SchemaError(f"the schema is older than this program: {behind}", "run: embedq-tui --migrate")
+        raise SchemaError(f"the schema is older than this program: {behind}", MIGRATE)
 
 
 def refuse_others(states: Sequence[MigrationState]) -> None:
@@ -104,7 +104,7 @@ def problem_of(state: MigrationState) -> Problem | None:
     label = label_of(state.version, state.name)
     match state.state:
         case "pending":
-            return Problem("pending", f"{label} is not applied", "run: embedq-tui --migrate")
+            return Problem("pending", f"{label} is not applied", MIGRATE)
         case "unknown":
             return Problem(
                 "newer_schema",

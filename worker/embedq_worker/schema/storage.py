@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import SchemaError, SettingsError
+from embedq_worker.errors import MIGRATE, SchemaError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ async def inspect_storage(connection: Connection) -> VectorStorage:
     """
     columns = {row["name"]: row for row in await connection.fetch(_COLUMNS)}
     if "model" not in columns:
-        raise SchemaError("the table embeddings is missing or not migrated", "run: embedq-tui --migrate")
+        raise SchemaError("the table embeddings is missing or not migrated", MIGRATE)
     vector = columns.get("vector")
     if vector and vector["type"] == "vector":
         return VectorStorage(
