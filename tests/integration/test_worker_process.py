@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,6 +80,25 @@ async def test_ctrl_c_while_it_is_loaded_is_no_failure(
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
     assert (process.returncode in (0, INTERRUPTED), said) == (True, b"")
+
+
+WHILE_IT_IMPORTS = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(name, *where):
+        if name == "embedq_worker.output":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+from embedq_worker.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_at_its_first_imports_is_no_failure() -> None:
+    done = subprocess.run([sys.executable, "-c", WHILE_IT_IMPORTS], capture_output=True)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, b"")
 
 
 async def test_without_the_database_of_that_name_it_ends_with_3(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
-from embedq_worker.output import patient_output
 from embedq_worker.start import start
 
 
 def main() -> None:
     """Entry point."""
-    if sys.stderr is not None:  # it was not closed at the start
-        sys.stderr = patient_output(2, sys.stderr.encoding)
-    start("embedq_worker.cli", "command")
+    start("embedq_worker.cli", "main")
 
 
 if __name__ == "__main__":

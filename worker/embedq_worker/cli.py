@@ -19,6 +19,7 @@ from embedq_worker.configuration import load_settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
 from embedq_worker.imports import held, loading
 from embedq_worker.logs import LibraryLogs, open_log
+from embedq_worker.output import patient_output
 from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
@@ -64,6 +65,13 @@ def _report_error(message: str, advice: str = "") -> None:
         click.echo(f"{PROGRAM}: {printable_line(message)}", err=True)
         if advice:
             click.echo(f"  {printable_line(advice)}", err=True)
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.stderr is not None:  # it was not closed at the start
+        sys.stderr = patient_output(2, sys.stderr.encoding)
+    command()
 
 
 @click.command(
