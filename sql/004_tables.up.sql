@@ -38,6 +38,7 @@ CREATE TABLE embedq_providers (
     failures int NOT NULL DEFAULT 0,      -- consecutive
     opened_at timestamptz,
     retry_at timestamptz,
+    probing_since timestamptz,            -- of the last probe; under way if retry_at, the end of its lease, is to come
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -46,6 +46,7 @@ BEGIN
                         WHEN v_old.state = 'open' AND NOT p_probe THEN v_old.retry_at
                         ELSE greatest(CASE WHEN v_state = 'cooling' THEN v_old.retry_at END,
                                       v_now + v_wait * interval '1 millisecond') END,
+        probing_since = CASE WHEN NOT p_probe THEN v_old.probing_since END,
         updated_at = v_now
     WHERE key = p_key;
     IF v_state <> v_old.state THEN
@@ -54,6 +55,8 @@ BEGIN
                 CASE WHEN v_state = 'open' THEN 'Provider held: claiming pauses' ELSE 'Provider asks for patience' END,
                 jsonb_build_object('provider', p_key, 'kind', p_kind, 'advice', p_advice, 'wait_ms', v_wait), p_reason);
         PERFORM embedq_notify('embedq_work', 'provider');
+    END IF;
+    IF p_probe OR v_state <> v_old.state THEN
         PERFORM embedq_notify('embedq_changes', 'provider');
     END IF;
     RETURN QUERY SELECT v_state, v_wait, v_state <> v_old.state;
@@ -75,7 +78,7 @@ BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_providers
     SET state = 'closed', kind = '', reason = '', advice = '', failures = 0, opened_at = NULL, retry_at = NULL,
-        updated_at = clock_timestamp()
+        probing_since = NULL, updated_at = clock_timestamp()
     WHERE key = p_key;
     IF v_state = 'closed' THEN
         RETURN false;
@@ -102,9 +105,13 @@ BEGIN
     -- The server's clock was set back: nobody should wait until it gets there again.
     UPDATE embedq_providers p SET retry_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE p.key = p_key AND p.updated_at > clock_timestamp();
-    UPDATE embedq_providers p SET retry_at = clock_timestamp() + p_lease_ms * interval '1 millisecond'
+    UPDATE embedq_providers p
+    SET retry_at = clock_timestamp() + p_lease_ms * interval '1 millisecond', probing_since = clock_timestamp()
     WHERE p.key = p_key AND p.state = 'open' AND p.retry_at <= clock_timestamp();
     v_probe := FOUND;
+    IF v_probe THEN
+        PERFORM embedq_notify('embedq_changes', 'provider');
+    END IF;
     RETURN QUERY
     SELECT embedq_provider_held(p_key), p.state, p.reason, p.advice,
            greatest((extract(epoch FROM p.retry_at - clock_timestamp()) * 1000)::bigint, 0), v_probe

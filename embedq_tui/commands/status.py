@@ -11,7 +11,7 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
-from embedq_tui.rendering.words import count, moment
+from embedq_tui.rendering.words import count, moment, next_try
 from embedq_worker.database.connections import connected
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
@@ -95,7 +95,7 @@ def status_lines(seen: Overview, dead: Sequence[DeadWorker], settings: Settings)
     if seen.migrated:
         yield from _times(queue, seen.at)
     for provider in seen.providers:
-        yield from _provider(provider, seen.at)
+        yield from _provider(provider, seen)
 
 
 def _orders(seen: Overview) -> Iterator[str]:
@@ -160,11 +160,11 @@ def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:
     yield f"Last completed: {moment(queue.last_completed_at, now)}"
 
 
-def _provider(provider: ProviderRow, now: datetime) -> Iterator[str]:
+def _provider(provider: ProviderRow, seen: Overview) -> Iterator[str]:
     words = {"closed": "available", "cooling": "rate-limited", "open": "circuit breaker open, not claiming"}
     line = f"Provider: {provider.key}: {words.get(provider.state, provider.state)}"
-    if provider.retry_at and provider.state != "closed":
-        line += f", next attempt in {age((provider.retry_at - now).total_seconds())}"
+    if provider.state != "closed":
+        line += f", {next_try(provider, seen, seen.at)}"
     if provider.failures:
         line += f", {count(provider.failures, 'consecutive failure')}"
     yield line

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from embedq_tui.live.store import Store
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.lines import breaker_reason, next_try
+from embedq_tui.rendering.lines import breaker_reason
+from embedq_tui.rendering.words import next_try
 from embedq_worker.database.listener import Hearing
 from embedq_worker.insights.issues import Code, backlog, orders, serving
 from embedq_worker.text import age
@@ -112,4 +113,4 @@ def unavailable(store: Store) -> Iterator[Trouble]:
         if row.state == "open" and row.opened_at:
             word += f" for {age((now - row.opened_at).total_seconds())}"
         advice = f"{row.advice} ({try_now()})" if row.advice else try_now()
-        yield Trouble(f"{word}, {next_try(row, now)}: {breaker_reason(row)}", advice)
+        yield Trouble(f"{word}, {next_try(row, seen, now)}: {breaker_reason(row)}", advice)

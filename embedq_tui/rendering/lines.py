@@ -12,6 +12,7 @@ from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
+from embedq_tui.rendering.words import next_try
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
@@ -111,7 +112,7 @@ def waiting(seen: Overview, now: datetime) -> Iterator[str]:
         yield f"next due in {age((queue.next_due_at - now).total_seconds())}"
 
 
-def provider_line(provider: ProviderRow, now: datetime) -> Text:
+def provider_line(provider: ProviderRow, seen: Overview, now: datetime) -> Text:
     """A provider and the state of its circuit breaker."""
     words = {
         "closed": ("available", GOOD),
@@ -123,17 +124,11 @@ def provider_line(provider: ProviderRow, now: datetime) -> Text:
     if provider.opened_at and provider.state == "open":
         line.append(f" for {age((now - provider.opened_at).total_seconds())}")
     if provider.state != "closed":
-        line.append(f", {next_try(provider, now)}")
+        line.append(f", {next_try(provider, seen, now)}")
     if provider.reason:
         failed = ", last request failed" if provider.state == "closed" else ""
         return line.append(f"{failed}: {breaker_reason(provider)}")
     return line.append(f": {printable_line(provider.key)}")
-
-
-def next_try(provider: ProviderRow, now: datetime) -> str:
-    """When a provider that is not called will be called again."""
-    left_s = (provider.retry_at - now).total_seconds() if provider.retry_at else 0.0
-    return f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
 
 
 def breaker_reason(provider: ProviderRow) -> str:

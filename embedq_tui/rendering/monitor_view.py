@@ -146,4 +146,4 @@ def _figures(seen: Seen, now: datetime, width: int) -> Iterator[Text]:
     yield labelled("Waiting").append("; ".join(waiting(seen.overview, now)) or "nothing")
     yield labelled("Last done").append(ago(queue.last_completed_at, now))
     for provider in seen.overview.providers:
-        yield provider_line(provider, now)
+        yield provider_line(provider, seen.overview, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from embedq_worker.insights.overview import Overview, ProviderRow
 from embedq_worker.text import age
 
 
@@ -24,3 +25,19 @@ def moment(when: datetime | None, now: datetime) -> str:
 def count(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun: ``1 task``, ``1,204 tasks``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def next_try(provider: ProviderRow, seen: Overview, now: datetime) -> str:
+    """When a provider that is not called will be called again, or for how long it is being tried.
+
+    Args:
+        provider: Its circuit breaker is open, or cooling.
+        seen: Where it was found.
+        now: The database's time.
+    """
+    if provider.probing_since:
+        return f"being probed for {age((now - provider.probing_since).total_seconds())}"
+    if provider.key not in seen.served:
+        return "no worker to retry"
+    left_s = (provider.retry_at - now).total_seconds() if provider.retry_at else 0.0
+    return f"retry in {age(left_s)}" if left_s > 0 else "retrying now"

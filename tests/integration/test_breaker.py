@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 
 import pytest
 
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.overview import overview
 from embedq_worker.providers.base import (
     ProviderError,
     ProviderMisconfigured,
@@ -16,6 +18,7 @@ from embedq_worker.providers.base import (
     ProviderUnavailable,
 )
 from embedq_worker.queue import breaker
+from embedq_worker.settings import Settings
 from tests.support.queue_world import PROVIDER, World
 
 DOWN = ProviderUnavailable("connection refused", "is it running?")
@@ -166,6 +169,44 @@ async def test_who_is_still_probing_keeps_the_others_from_it(world: World) -> No
     await breaker.works(world.pool, PROVIDER)
     await breaker.still_probing(world.pool, PROVIDER)  # a word that comes late holds nobody
     assert await look(world) is None
+
+
+async def probing_since(world: World) -> datetime | None:
+    """What an operator sees of the worker that probes."""
+    [row] = (await overview(world.psql, Settings())).providers
+    return row.probing_since
+
+
+async def test_a_probe_under_way_is_told_from_its_beginning_to_its_end(world: World) -> None:
+    heard: list[object] = []
+    session = await world.database.connect()
+    await session.add_listener("embedq_changes", lambda *args: heard.append(args[-1]))
+    await fail(world, times=5)
+    assert await probing_since(world) is None
+    await pass_time(world, 5)
+    assert await probing_since(world) is None
+    await look(world)
+    began = await probing_since(world)
+    assert began is not None
+    await breaker.still_probing(world.pool, PROVIDER)
+    await look(world)
+    await fail(world)  # what was in flight
+    assert await probing_since(world) == began
+    await fail(world, probe=True)
+    assert await probing_since(world) is None
+    await session.execute("SELECT 1")
+    assert heard == ["provider"] * 3, "it opened; a probe began; it failed"
+    await pass_time(world, 400)
+    await look(world)
+    await ask(world)
+    assert await probing_since(world) is None, "the worker gives it up"
+    await look(world)
+    await pass_time(world, breaker.PROBE_LEASE_S)
+    assert await probing_since(world) is None, "the worker died"
+    await look(world)
+    await breaker.works(world.pool, PROVIDER)
+    await fail(world, times=5)
+    assert await probing_since(world) is None
 
 
 async def test_probes_that_fail_come_ever_rarer(world: World) -> None:

@@ -7,12 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from embedq_tui.rendering.lines import counts_line, place_of, provider_line
-from embedq_worker.insights.overview import ProviderRow, StatusCounts
+from embedq_tui.rendering.words import next_try
+from embedq_worker.insights.overview import Overview, ProviderRow, StatusCounts
 from embedq_worker.insights.pace import Rates
+from tests.console.canned_world import overview, workers
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 RATES = Rates(completed=3_600.0, failed=0.0, pending=-3_600.0, over_s=60.0)
 PLACE = "http://127.0.0.1:5598/v1"
+
+
+def seen(*alive: str) -> Overview:
+    """A queue with a living worker of each of these providers."""
+    using = tuple(worker._replace(provider=key) for key in alive for worker in workers())
+    return overview(StatusCounts(pending=1), using)
 
 
 def provider(state: str, reason: str = "") -> ProviderRow:
@@ -30,9 +38,19 @@ def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_ro
 
 @pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: too many requests"])
 def test_why_a_provider_is_held_is_read_at_80_columns(reason: str) -> None:
-    line = provider_line(provider("open", PLACE + reason), AT).plain
+    row = provider("open", PLACE + reason)
+    line = provider_line(row, seen(row.key), AT).plain
     assert reason.lstrip(": ") in line[:78]
     assert line.count(PLACE) == 1
+
+
+def test_a_probe_under_way_counts_up_and_where_nobody_will_try_again_nothing_is_counted_down() -> None:
+    row = provider("open")
+    probing = row._replace(probing_since=AT - timedelta(seconds=17), retry_at=AT + timedelta(seconds=8))
+    assert "2 min" in next_try(row, seen(row.key), AT)
+    assert "17 s" in next_try(probing, seen(row.key), AT)
+    assert "8 s" not in next_try(probing, seen(row.key), AT)
+    assert "2 min" not in next_try(row, seen("another"), AT)
 
 
 @pytest.mark.parametrize("width", [20, 26])

@@ -208,7 +208,7 @@ class OverviewScreen(ConsoleScreen):
         yield labelled("Waiting").append("; ".join(waiting(seen, now)) or "nothing")
         yield (labelled("Workers").append(word, style).append(f"; {_last(seen, now)}"))
         for provider in seen.providers:
-            yield provider_line(provider, now)
+            yield provider_line(provider, seen, now)
 
     def _plots(self, found: Metrics) -> None:
         labels = [f"{period.since.astimezone():%H:%M}" for period in found.periods]

@@ -116,6 +116,7 @@ class ProviderRow(NamedTuple):
     Attributes:
         state: closed, cooling (after a 429) or open (no worker claims tasks for it).
         retry_at: When cooling ends, or the next probe is due.
+        probing_since: Since when a worker has been probing it; None if none is.
     """
 
     key: str
@@ -126,6 +127,7 @@ class ProviderRow(NamedTuple):
     failures: int
     opened_at: datetime | None
     retry_at: datetime | None
+    probing_since: datetime | None = None
 
 
 class Overview(NamedTuple):
@@ -153,6 +155,11 @@ class Overview(NamedTuple):
     def used(self) -> frozenset[str]:
         """Keys of the providers that workers use."""
         return frozenset(worker.provider for worker in self.workers)
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Keys of the providers that living workers use, and call again by themselves."""
+        return frozenset(row.provider for row in self.workers if row.liveness is Liveness.ALIVE)
 
     @property
     def held(self) -> tuple[ProviderRow, ...]:
@@ -251,7 +258,9 @@ _CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_cont
 # The breaker of a provider that was given up stays as it was; it is told only while nobody uses another one.
 _PROVIDERS = """
 WITH used AS (SELECT provider FROM embedq_workers WHERE state IN ('running', 'stopping'))
-SELECT key, state, kind, reason, advice, failures, opened_at, retry_at FROM embedq_providers
+SELECT key, state, kind, reason, advice, failures, opened_at, retry_at,
+       CASE WHEN state = 'open' AND retry_at > clock_timestamp() THEN probing_since END AS probing_since
+FROM embedq_providers
 WHERE key IN (SELECT provider FROM used) OR state <> 'closed' AND NOT EXISTS (SELECT FROM used)
 ORDER BY key
 """
