@@ -53,11 +53,7 @@ class ArticleTrigger:
 
 
 async def status(connection: Connection) -> ArticleTrigger:
-    """Report whether the trigger is installed and enabled.
-
-    Raises:
-        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
-    """
+    """Report whether the trigger is installed and enabled."""
     row = await connection.fetchrow(_STATUS)
     assert row is not None
     return ArticleTrigger(tuple(row["events"]), tuple(row["disabled"]), row["max_attempts"])
@@ -77,7 +73,6 @@ async def install(connection: Connection, *, max_attempts: int, by: str = "", tr
 
     Raises:
         EmbedqError: Other sessions held locks on `articles` all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:
@@ -101,7 +96,6 @@ async def remove(connection: Connection, *, by: str = "") -> bool:
 
     Raises:
         EmbedqError: Other sessions held locks on `articles` all the time.
-        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:

@@ -18,11 +18,7 @@ _TELL = "SELECT set_config('synchronous_commit', 'off', true), embedq_notify($1,
 
 
 class Notifier:
-    """Sends one notification for all changes since the last.
-
-    Args:
-        pool: To the migrated database.
-    """
+    """Sends one notification for all changes since the last."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

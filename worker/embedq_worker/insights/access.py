@@ -101,9 +101,6 @@ _WHOSE = {
 async def require_cleaner(connection: Connection) -> None:
     """Refuse a cleanup that would fail half-way.
 
-    Args:
-        connection: To the migrated database.
-
     Raises:
         EmbedqError: Our role lacks privileges that it needs.
     """
@@ -120,7 +117,6 @@ async def granting(connection: Connection, group: str) -> str:
     """How our role gets the privileges of a group role that it lacks.
 
     Args:
-        connection: To the migrated database.
         group: Name of the group role.
     """
     row = await connection.fetchrow(
@@ -141,7 +137,7 @@ async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, ab
     Where row-level security applies to it, a policy as well: without one, a table seems to be empty.
 
     Args:
-        connection: To the database.
+        connection: To the database, migrated or not.
         needs: Privileges by table, separated by spaces.
         absent: Report tables that do not exist as well.
 
