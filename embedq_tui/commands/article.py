@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.commands.show import article_lines
 from embedq_tui.invocation import Invocation, Text, operator_command
 from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.task_table import print_tasks
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail, article_id
-from embedq_worker.settings import Settings
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")
@@ -21,8 +19,7 @@ from embedq_worker.settings import Settings
 @operator_command
 def command(invocation: Invocation, article: str) -> None:
     """Show an article with its newest tasks and its stored chunks. Exits 1 if it does not exist."""
-    settings = invocation.settings()
-    found = asyncio.run(_find(settings, article))
+    found = ask(invocation.settings(), lambda connection: _find(connection, article))
     if found is None:
         raise EmbedqError(f"there is no article {article!r}", "give its id or its full slug")
     if invocation.as_json:
@@ -44,9 +41,8 @@ def command(invocation: Invocation, article: str) -> None:
         print_table(columns, [_row(chunk) for chunk in found.chunks])
 
 
-async def _find(settings: Settings, article: str) -> ArticleDetail | None:
-    async with connected(settings) as connection:
-        return await article_detail(connection, await article_id(connection, article))
+async def _find(connection: Connection, article: str) -> ArticleDetail | None:
+    return await article_detail(connection, await article_id(connection, article))
 
 
 def _row(chunk: Chunk) -> list[str]:

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
-from embedq_worker.database.connections import Connection, connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.audit import (
@@ -87,17 +88,16 @@ def command(
     shown = _Lines(as_json=invocation.as_json)
     if following:
         asyncio.run(_follow(settings, asked, limit, shown))
-    rows = asyncio.run(_newest(settings, asked, limit))
+    rows = ask(settings, lambda connection: _newest(connection, asked, limit))
     shown.show(rows)
     if not rows and not invocation.as_json:
         say("No audit rows match.")
     return ExitCode.OK if rows else ExitCode.NO
 
 
-async def _newest(settings: Settings, asked: Wanted, limit: int) -> Sequence[AuditRow]:
+async def _newest(connection: Connection, asked: Wanted, limit: int) -> Sequence[AuditRow]:
     """The newest matching rows, in chronological order."""
-    async with connected(settings) as connection:
-        return (await audit_page(connection, await asked.look_up(connection), limit=limit)).rows[::-1]
+    return (await audit_page(connection, await asked.look_up(connection), limit=limit)).rows[::-1]
 
 
 async def _follow(settings: Settings, asked: Wanted, limit: int, shown: _Lines) -> None:

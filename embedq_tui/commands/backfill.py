@@ -8,6 +8,7 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Number, operator, operator_command, priority_option
 from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
@@ -160,8 +161,7 @@ def _document(
 @operator_command
 def status(invocation: Invocation, operation: UUID | None) -> None:
     """Show the progress of the last backfill, or of the one given."""
-    settings = invocation.settings()
-    found = asyncio.run(_status(settings, operation))
+    found = _status(invocation.settings(), operation)
     if invocation.as_json:
         print_json(found)
         return
@@ -172,9 +172,8 @@ def status(invocation: Invocation, operation: UUID | None) -> None:
         say(f"  {name:<10} {found.tasks.get(name, 0):>9,}")
 
 
-async def _status(settings: Settings, operation: UUID | None) -> Operation:
-    async with connected(settings) as connection:
-        found = await bulk.status(connection, operation)
+def _status(settings: Settings, operation: UUID | None) -> Operation:
+    found = ask(settings, lambda connection: bulk.status(connection, operation))
     if found is None:
         raise EmbedqError("there is no such backfill" if operation else "no backfill has run yet")
     return found
@@ -190,7 +189,7 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
     Tasks that are processing or completed stay.
     """
     settings = invocation.settings()
-    found = asyncio.run(_status(settings, operation))
+    found = _status(settings, operation)
     pending = found.tasks.get("pending", 0)
     question = f"Remove {count(pending, 'pending task')} of backfill {found.id}?"
     if pending and not yes and not confirm(question):

@@ -6,12 +6,13 @@ import asyncio
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.outcomes import cleaned_words
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.cleaning import clean
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.retention import Cleaned, RowsHeld, count_expired
 from embedq_worker.schema.state import require_current
@@ -35,7 +36,7 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
     """
     settings = invocation.settings()
     days = settings.cleanup_retention_days if days is None else days
-    found = asyncio.run(_count(settings, days))
+    found = ask(settings, lambda connection: _count(connection, days))
     state, so_far = "nothing", SoFar(Cleaned(0, 0, 0, 0))
     if not invocation.as_json:
         say(f"Older than {count(days, 'day')}: {cleaned_words(found)}")
@@ -69,10 +70,9 @@ def _report(invocation: Invocation, days: int, state: str, found: Cleaned, delet
         say(f"Deleted: {cleaned_words(deleted)}")
 
 
-async def _count(settings: Settings, days: int) -> Cleaned:
-    async with connected(settings) as connection:
-        await require_current(connection)
-        return await count_expired(connection, days=days)
+async def _count(connection: Connection, days: int) -> Cleaned:
+    await require_current(connection)
+    return await count_expired(connection, days=days)
 
 
 async def _clean(settings: Settings, days: int, found: Cleaned, so_far: SoFar[Cleaned]) -> Cleaned | None:

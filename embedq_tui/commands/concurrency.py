@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.filters.names import Name, worker_named, worker_option
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_worker.actions import orders
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import MOST_CONCURRENCY, Settings
@@ -27,7 +27,8 @@ def command(invocation: Invocation, number: int, worker: Name | None) -> None:
     Lasts until the worker ends; workers started later use EMBEDDING_CONCURRENT_WORKERS. When the number is
     lowered, batches in progress are finished first.
     """
-    changed = asyncio.run(_set(invocation.settings(), number, worker))
+    settings = invocation.settings()
+    changed = ask(settings, lambda connection: _set(connection, settings, number, worker))
     if invocation.as_json:
         workers = [
             {"id": each.id, "place": each.place, "was": each.settings.get("concurrency")} for each in changed
@@ -41,12 +42,13 @@ def command(invocation: Invocation, number: int, worker: Name | None) -> None:
         say(f"{each.place}: concurrency set to {number} (was {was})")
 
 
-async def _set(settings: Settings, number: int, name: Name | None) -> Sequence[WorkerRow]:
-    async with connected(settings) as connection:
-        await require_current(connection)
-        if name is None:
-            wanted = (await overview(connection, settings)).workers
-        else:
-            wanted = (await worker_named(connection, settings, name),)
-        by = operator()
-        return [each for each in wanted if await orders.set_concurrency(connection, each.id, number, by)]
+async def _set(
+    connection: Connection, settings: Settings, number: int, name: Name | None
+) -> Sequence[WorkerRow]:
+    await require_current(connection)
+    if name is None:
+        wanted = (await overview(connection, settings)).workers
+    else:
+        wanted = (await worker_named(connection, settings, name),)
+    by = operator()
+    return [each for each in wanted if await orders.set_concurrency(connection, each.id, number, by)]

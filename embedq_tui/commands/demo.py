@@ -157,7 +157,7 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
     await _drain(settings)
     async with connected(settings) as connection:
         covered = await coverage(connection, FOLDER)
-    seen, dead = await look(settings)
+        seen, dead = await look(connection, settings)
     hits, _, _ = await find(settings, QUESTION, HITS)
     report("")
     for line in status_lines(seen, dead, settings):

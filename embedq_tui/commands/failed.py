@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count, moment
-from embedq_worker.database.connections import connected
 from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, GroupCursor, failures
-from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
@@ -39,8 +37,13 @@ def command(
     """
     if latest and after:
         raise click.UsageError("--latest has one page: it cannot be combined with --after")
-    settings = invocation.settings()
-    found = asyncio.run(_find(settings, limit, after, latest=latest, details=details))
+    samples = DETAILED if details else 1
+    found = ask(
+        invocation.settings(),
+        lambda connection: failures(
+            connection, limit=limit, after=after, latest=latest, samples=samples, folders=details
+        ),
+    )
     order = "latest" if latest else "next" if after else "first"
     if invocation.as_json:
         place = str(found.next) if found.next else None
@@ -52,16 +55,6 @@ def command(
             say_wrapped(line, 14)
     else:
         _table(found, order)
-
-
-async def _find(
-    settings: Settings, limit: int, after: GroupCursor | None, *, latest: bool, details: bool
-) -> Failures:
-    samples = DETAILED if details else 1
-    async with connected(settings) as connection:
-        return await failures(
-            connection, limit=limit, after=after, latest=latest, samples=samples, folders=details
-        )
 
 
 def _table(found: Failures, order: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, print_wrapped, say
 from embedq_tui.rendering.words import count
-from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.health import Health, Measure, health
 from embedq_worker.insights.issues import Code, Issue
@@ -71,7 +71,7 @@ def command(
         health_dead_rows=max_dead_rows,
     )
     try:
-        found = _without(asyncio.run(_look(settings, deep=deep)), ignore)
+        found = _without(_look(settings, deep=deep), ignore)
     except EmbedqError as error:
         if nagios and not invocation.as_json:  # monitoring systems read only a plugin's standard output
             say(f"UNKNOWN: {printable_line(error.message.replace('|', '/'), 1_000)}")
@@ -85,20 +85,19 @@ def command(
     return ExitCode.OK if found.healthy else ExitCode.NO
 
 
-async def _look(settings: Settings, *, deep: bool) -> Health:
-    async with connected(settings) as connection:
-        found = await health(connection, settings)
+def _look(settings: Settings, *, deep: bool) -> Health:
+    found = ask(settings, lambda connection: health(connection, settings))
     if not deep or any(issue.code == Code.SCHEMA for issue in found.issues):
         return found
-    issues = (*found.issues, *await _damage(settings))
+    issues = (*found.issues, *_damage(settings))
     return found._replace(issues=issues, healthy=not issues)
 
 
-async def _damage(settings: Settings) -> list[Issue]:
+def _damage(settings: Settings) -> list[Issue]:
     """Problems that only a full read of the tables finds."""
     from embedq_tui.commands.verify import verify  # imported late: it loads the provider code
 
-    proven = await verify(settings, repair=False)
+    proven = asyncio.run(verify(settings, repair=False))
     issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]
     if proven.drift:
         issues.append(_miscount(proven.drift))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
 
-from embedq_tui.filters.options import Chosen, chosen, filter_options
+from embedq_tui.commands.asking import ask
+from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order
-from embedq_worker.settings import Settings
 
 
 @click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
@@ -49,8 +48,13 @@ def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Orde
     Sorted by the time that matters for their status: when they are due (pending), were claimed (processing),
     or ended. Exits 1 if there are none.
     """
-    settings = invocation.settings()
-    page = asyncio.run(_look(settings, chosen(**values), limit, after, sort))
+    settings, selected = invocation.settings(), chosen(**values)
+
+    async def look(connection: Connection) -> TaskPage:
+        wanted = await selected.look_up(connection, settings)
+        return await list_tasks(connection, wanted, limit=limit, after=after, direction=sort)
+
+    page = ask(settings, look)
     if invocation.as_json:
         print_json({"at": page.at, "tasks": page.tasks, "next": str(page.next) if page.next else None})
     elif not page.tasks:
@@ -61,11 +65,3 @@ def command(invocation: Invocation, limit: int, after: Cursor | None, sort: Orde
             say()
             say(f"More: --after {page.next}")
     return ExitCode.OK if page.tasks else ExitCode.NO
-
-
-async def _look(
-    settings: Settings, selected: Chosen, limit: int, after: Cursor | None, sort: Order
-) -> TaskPage:
-    async with connected(settings) as connection:
-        wanted = await selected.look_up(connection, settings)
-        return await list_tasks(connection, wanted, limit=limit, after=after, direction=sort)

@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 
 from embedq_tui.capabilities import ascii_only
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
@@ -70,7 +71,7 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
     settings = invocation.settings()
     if prometheus:
         return asyncio.run(_expose(settings))
-    found = asyncio.run(_measure(settings, Span(by), since))
+    found = ask(settings, lambda connection: metrics(connection, by=Span(by), since=since))
     if invocation.as_json:
         print_json(found)
     elif not anything(found):
@@ -80,11 +81,6 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
     else:
         _table(found)
     return ExitCode.OK
-
-
-async def _measure(settings: Settings, by: Span, since: timedelta) -> Metrics:
-    async with connected(settings) as connection:
-        return await metrics(connection, by=by, since=since)
 
 
 async def _expose(settings: Settings) -> ExitCode:

@@ -7,16 +7,15 @@ from functools import partial
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.output import Column, confirm, print_json, print_table, say
 from embedq_tui.rendering.words import count
-from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema import migrations
-from embedq_worker.schema.check import Problem, foremost
+from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import MigrationState
 from embedq_worker.schema.state import status as migration_states
-from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
 """Rolling back this version or below removes the operator's own data, not only ours."""
@@ -48,7 +47,7 @@ def _up(invocation: Invocation) -> None:
     applied = asyncio.run(migrations.up(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"applied": applied})
-    elif not applied and (problems := asyncio.run(_problems(settings))):
+    elif not applied and (problems := ask(settings, migrations.verify)):
         problem = foremost(problems)
         say(f"No migration is pending, but {problem.message}")
         say(f"  {problem.advice}")
@@ -60,7 +59,7 @@ def _up(invocation: Invocation) -> None:
 @operator_command
 def status(invocation: Invocation) -> None:
     """List every migration and whether it is applied."""
-    states = asyncio.run(_states(invocation.settings()))
+    states = ask(invocation.settings(), migration_states)
     if invocation.as_json:
         print_json({"current": all(state.state == "applied" for state in states), "migrations": states})
         return
@@ -81,11 +80,6 @@ def _verdict(states: list[str]) -> str:
     return "The schema is up to date."
 
 
-async def _states(settings: Settings) -> list[MigrationState]:
-    async with connected(settings) as connection:
-        return await migration_states(connection)
-
-
 def _row(state: MigrationState) -> list[str]:
     when = ""
     if state.applied_at:
@@ -97,7 +91,7 @@ def _row(state: MigrationState) -> list[str]:
 @operator_command
 def verify(invocation: Invocation) -> ExitCode:
     """Check that everything the migrations create is there. Exits 1 if anything is missing."""
-    problems = asyncio.run(_problems(invocation.settings()))
+    problems = ask(invocation.settings(), migrations.verify)
     if invocation.as_json:
         print_json({"ok": not problems, "problems": problems})
     elif not problems:
@@ -107,11 +101,6 @@ def verify(invocation: Invocation) -> ExitCode:
             say(problem.message)
             say(f"  {problem.advice}")
     return ExitCode.NO if problems else ExitCode.OK
-
-
-async def _problems(settings: Settings) -> list[Problem]:
-    async with connected(settings) as connection:
-        return await migrations.verify(connection)
 
 
 @command.command("roles", epilog="Example: embedq-tui migrate roles")

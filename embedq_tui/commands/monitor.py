@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from embedq_tui.capabilities import can_redraw
+from embedq_tui.commands.asking import ask
 from embedq_tui.commands.terminal import Terminal
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Seen, Trouble, view
-from embedq_worker.database.connections import Connection, connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
@@ -66,7 +67,7 @@ def command(invocation: Invocation, interval: float, once: bool) -> int:
     """
     settings = invocation.settings()
     if once:
-        seen = asyncio.run(_once(settings))
+        seen = ask(settings, lambda connection: anext(_Looker(settings).look(connection)))
         if invocation.as_json:
             print_json(document(seen))
         else:
@@ -124,11 +125,6 @@ class _Looker:
             self._dear = await failures(connection, limit=GROUPS), await deaths(connection)
             self._dear_of, self._dear_at = of, time.monotonic()
         return self._dear
-
-
-async def _once(settings: Settings) -> Seen:
-    async with connected(settings) as connection:
-        return await anext(_Looker(settings).look(connection))
 
 
 async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:

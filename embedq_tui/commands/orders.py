@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.settings import Settings
 
 
 def give_order(invocation: Invocation, order: Order, done: str) -> None:
@@ -22,7 +20,13 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
         order: Any but a stop.
         done: What to print once it is given.
     """
-    seen = asyncio.run(_give_order(invocation.settings(), order))
+    settings = invocation.settings()
+
+    async def give(connection: Connection) -> Overview:
+        await orders.command(connection, order, operator())
+        return await overview(connection, settings)
+
+    seen = ask(settings, give)
     alive = sum(worker.liveness is Liveness.ALIVE for worker in seen.workers)
     if invocation.as_json:
         print_json(
@@ -43,9 +47,3 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
         say("They are still stopped; to lift that: embedq-tui start")
     elif not alive and order is not Order.PAUSE:
         say("To start one: embedq-worker")
-
-
-async def _give_order(settings: Settings, order: Order) -> Overview:
-    async with connected(settings) as connection:
-        await orders.command(connection, order, operator())
-        return await overview(connection, settings)

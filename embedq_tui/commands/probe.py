@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Seconds, Text, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.outcomes import probed_words
 from embedq_worker.actions.probing import Probed, probe
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 ANSWER_S = 30.0
 """Seconds a provider may take to embed one text."""
@@ -38,7 +37,14 @@ def command(invocation: Invocation, provider: str | None, timeout: float) -> Exi
     shown by `status`; by default, every provider whose circuit is not closed is probed. Exits 1 if any is
     still unavailable.
     """
-    probed = asyncio.run(_probe(invocation.settings(), provider, timeout))
+    settings = invocation.settings()
+
+    async def try_now(connection: Connection) -> list[Probed]:
+        await require_current(connection)
+        dead_s = settings.dead_after_s
+        return await probe(connection, provider, operator(), dead_s=dead_s, within_s=timeout)
+
+    probed = ask(settings, try_now)
     if invocation.as_json:
         print_json({"providers": probed})
     else:
@@ -54,9 +60,3 @@ def _lines(probed: Sequence[Probed]) -> Iterator[str]:
         yield probed_words(one)
         if one.advice:
             yield f"  {one.advice}"
-
-
-async def _probe(settings: Settings, key: str | None, within_s: float) -> list[Probed]:
-    async with connected(settings) as connection:
-        await require_current(connection)
-        return await probe(connection, key, operator(), dead_s=settings.dead_after_s, within_s=within_s)

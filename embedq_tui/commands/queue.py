@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Text, operator, operator_command, priority_option
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.rendering.outcomes import queued_words
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.content.articles import Priority
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.detail import article_id
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")
@@ -28,17 +26,9 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
     If any slug is unknown, nothing is queued. Unchanged chunks keep their vectors. To find and queue whatever
     needs embedding, use `backfill`. Exits 1 if none of them has a pending task afterwards.
     """
-    outcome = asyncio.run(_queue(invocation.settings(), articles, priority))
-    if invocation.as_json:
-        print_json(outcome)
-    else:
-        for words in queued_words(outcome):
-            say(words)
-    return ExitCode.OK if outcome.queued or outcome.waiting else ExitCode.NO
+    settings = invocation.settings()
 
-
-async def _queue(settings: Settings, articles: tuple[str, ...], priority: Priority) -> Requeued:
-    async with connected(settings) as connection:
+    async def queue(connection: Connection) -> Requeued:
         await require_current(connection)
         ids = [await article_id(connection, key) for key in dict.fromkeys(articles)]
         with progress("Articles examined", len(ids)) as reached:
@@ -50,3 +40,11 @@ async def _queue(settings: Settings, articles: tuple[str, ...], priority: Priori
                 priority=priority,
                 progress=reached,
             )
+
+    outcome = ask(settings, queue)
+    if invocation.as_json:
+        print_json(outcome)
+    else:
+        for words in queued_words(outcome):
+            say(words)
+    return ExitCode.OK if outcome.queued or outcome.waiting else ExitCode.NO

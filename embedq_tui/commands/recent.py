@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
-from embedq_worker.database.connections import connected
-from embedq_worker.insights.tasks import TaskPage, recent
-from embedq_worker.settings import Settings
+from embedq_worker.insights.tasks import recent
 
 
 @click.command("recent", epilog="Example: embedq-tui recent --limit 5")
@@ -22,16 +19,10 @@ def command(invocation: Invocation, limit: int) -> None:
 
     Retries that are not due yet are left out. Exits 0 even if there are none.
     """
-    settings = invocation.settings()
-    page = asyncio.run(_look(settings, limit))
+    page = ask(invocation.settings(), lambda connection: recent(connection, limit=limit))
     if invocation.as_json:
         print_json({"at": page.at, "tasks": page.tasks})
     elif not page.tasks:
         say("There are no tasks.")
     else:
         print_tasks(page.tasks, page.at)
-
-
-async def _look(settings: Settings, limit: int) -> TaskPage:
-    async with connected(settings) as connection:
-        return await recent(connection, limit=limit)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, when
 from embedq_tui.rendering.words import count, moment
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
 from embedq_worker.insights.events import Event
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 
@@ -31,8 +30,7 @@ def command(invocation: Invocation, task: Name) -> None:
 
     Exits 1 if it does not exist.
     """
-    settings = invocation.settings()
-    found = asyncio.run(_find(settings, task))
+    found = ask(invocation.settings(), lambda connection: _find(connection, task))
     if found is None:
         raise EmbedqError(
             f"there is no task {task}", "completed tasks are deleted after the retention period"
@@ -44,10 +42,9 @@ def command(invocation: Invocation, task: Name) -> None:
         say(line)
 
 
-async def _find(settings: Settings, task: Name) -> TaskDetail | None:
-    async with connected(settings) as connection:
-        (whole,) = await tasks_named(connection, (task,))
-        return await task_detail(connection, whole)
+async def _find(connection: Connection, task: Name) -> TaskDetail | None:
+    (whole,) = await tasks_named(connection, (task,))
+    return await task_detail(connection, whole)
 
 
 def _lines(found: TaskDetail) -> Iterator[str]:

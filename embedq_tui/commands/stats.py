@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import short_time
 from embedq_tui.rendering.words import moment
-from embedq_worker.database.connections import connected
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.stats import Stats, stats
 from embedq_worker.queue.words import PRIORITIES, STATUSES
-from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
@@ -26,7 +24,7 @@ from embedq_worker.text import printable_line
 def command(invocation: Invocation) -> None:
     """Show the queue in numbers: by priority, today, over 7 days, times, and the most frequent failures."""
     settings = invocation.settings()
-    found = asyncio.run(_look(settings))
+    found = ask(settings, lambda connection: stats(connection, settings))
     if invocation.as_json:
         print_json(found)
         return
@@ -35,11 +33,6 @@ def command(invocation: Invocation) -> None:
     _pace(found)
     for line in _rest(found):
         say(line)
-
-
-async def _look(settings: Settings) -> Stats:
-    async with connected(settings) as connection:
-        return await stats(connection, settings)
 
 
 def _counts(found: Stats) -> None:

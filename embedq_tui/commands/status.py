@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_tui.rendering.words import count, moment, next_try
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
@@ -28,7 +28,7 @@ def command(invocation: Invocation) -> None:
     heartbeats and no operator has stopped the workers.
     """
     settings = invocation.settings()
-    seen, dead = asyncio.run(look(settings))
+    seen, dead = ask(settings, lambda connection: look(connection, settings))
     if invocation.as_json:
         print_json(_document(seen, dead, settings))
         return
@@ -36,11 +36,10 @@ def command(invocation: Invocation) -> None:
         say_wrapped(line, 4)
 
 
-async def look(settings: Settings) -> tuple[Overview, Sequence[DeadWorker]]:
-    """Read the overview, and the workers that died lately, over a new connection."""
-    async with connected(settings) as connection:
-        seen = await overview(connection, settings)
-        return seen, await deaths(connection) if seen.migrated else ()
+async def look(connection: Connection, settings: Settings) -> tuple[Overview, Sequence[DeadWorker]]:
+    """Read the overview, and the workers that died lately."""
+    seen = await overview(connection, settings)
+    return seen, await deaths(connection) if seen.migrated else ()
 
 
 def _document(seen: Overview, dead: Sequence[DeadWorker], settings: Settings) -> dict[str, object]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count
-from embedq_worker.database.connections import connected
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
-from embedq_worker.settings import Settings
 from embedq_worker.text import age
 
 WIDE = 120
@@ -29,18 +26,13 @@ def command(invocation: Invocation, limit: int) -> None:
     even if there are none.
     """
     settings = invocation.settings()
-    found = asyncio.run(_find(settings, limit))
+    found = ask(settings, lambda connection: stuck(connection, settings, limit=limit))
     if invocation.as_json:
         print_json(found)
     elif not found.tasks:
         say("No stuck tasks.")
     else:
         _table(found)
-
-
-async def _find(settings: Settings, limit: int) -> StuckTasks:
-    async with connected(settings) as connection:
-        return await stuck(connection, settings, limit=limit)
 
 
 def _table(found: StuckTasks) -> None:

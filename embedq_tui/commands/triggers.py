@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.outcomes import trigger_words
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
-from embedq_worker.database.connections import Connection, connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
@@ -61,7 +61,12 @@ def _act(
     invocation: Invocation, settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
 ) -> None:
     """Change the trigger (None: only look), and report its state."""
-    changed, state = asyncio.run(_run(settings, act))
+
+    async def run(connection: Connection) -> tuple[bool, ArticleTrigger]:
+        changed = await act(connection) if act else False
+        return changed, await article_trigger.status(connection)
+
+    changed, state = ask(settings, run)
     if invocation.as_json:
         print_json(
             {
@@ -75,11 +80,3 @@ def _act(
         )
     else:
         say(trigger_words(state))
-
-
-async def _run(
-    settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
-) -> tuple[bool, ArticleTrigger]:
-    async with connected(settings) as connection:
-        changed = await act(connection) if act else False
-        return changed, await article_trigger.status(connection)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from uuid import UUID
 
 import click
 
+from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import SoFar, print_json, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions.undo import Undone, undo
-from embedq_worker.database.connections import connected
+from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 
 @click.command("undo", epilog="Example: embedq-tui undo c23949cb-3066-4f34-9c7d-e78e2d3f425a")
@@ -26,8 +25,16 @@ def command(invocation: Invocation, operation: UUID) -> ExitCode:
     Those commands print the operation id; it is also in the audit log. Exits 1 if nothing was undone.
     """
     so_far = SoFar[Undone | None](None)
+
+    def keep(undone: Undone) -> None:
+        so_far.value = undone
+
+    async def run(connection: Connection) -> Undone:
+        await require_current(connection)
+        return await undo(connection, operation, operator(), progress=keep)
+
     try:
-        undone = asyncio.run(_undo(invocation.settings(), operation, so_far))
+        undone = ask(invocation.settings(), run)
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
             _report(invocation, so_far.value, "; run it again to resume")
@@ -46,12 +53,3 @@ def _report(invocation: Invocation, undone: Undone, more: str = "") -> None:
         elif not undone.changed and not more:
             message += ": the audit log has no tasks for this operation"
         say(message + more, error=bool(more))
-
-
-async def _undo(settings: Settings, operation: UUID, so_far: SoFar[Undone | None]) -> Undone:
-    def keep(undone: Undone) -> None:
-        so_far.value = undone
-
-    async with connected(settings) as connection:
-        await require_current(connection)
-        return await undo(connection, operation, operator(), progress=keep)
