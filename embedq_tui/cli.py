@@ -16,6 +16,7 @@ from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
 from embedq_worker.imports import held, loading
+from embedq_worker.library_warnings import tell_warnings
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -147,6 +148,7 @@ def main() -> None:
     """Entry point."""
     if COMPLETION_VARIABLE in os.environ:
         cli.main(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)  # answers, and exits
+    tell_warnings(print_error)
     code = run(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # finished; there is nothing left to interrupt
     _end(code)

@@ -178,6 +178,16 @@ async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
     assert (out, err) == (b"", b"")
 
 
+async def test_a_password_file_that_others_may_read_is_told_on_one_line(tui: Tui, tmp_path: Path) -> None:
+    passwords = tmp_path / ".pgpass"
+    passwords.write_text("*:*:*:*:secret\n")
+    passwords.chmod(0o644)
+    answer = await tui.process("status", PGPASSFILE=passwords, COLUMNS=500)
+    assert answer.code == ExitCode.OK
+    assert len(answer.complaint) == 1
+    assert f" {passwords} " in answer.err
+
+
 @pytest.mark.parametrize("width", [60, 180])
 @pytest.mark.parametrize("command", ["failed", "stuck", "list", "recent", "config", "migrate status"])
 async def test_tables_fit_the_terminal(tui: Tui, connection: Connection, command: str, width: int) -> None:

@@ -328,12 +328,16 @@ async def test_a_failure_that_cannot_be_told_is_told_by_the_exit_code() -> None:
 
 
 async def test_logs_are_json_line_by_line(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, tmp_path: Path
 ) -> None:
+    passwords = tmp_path / ".pgpass"
+    passwords.write_text("*:*:*:*:secret\n")
+    passwords.chmod(0o644)  # of which asyncpg warns
     await queue_tasks(connection, await add_articles(connection, ["POISON\x1b[31m", "fine"]))
     stub.faults.poison = "POISON"
-    variables = environment(database, stub, LOG_LEVEL="debug")
+    variables = environment(database, stub, LOG_LEVEL="debug", PGPASSFILE=str(passwords))
     code, worker = await run_worker_process(variables, "--drain", "--batch-size", "2")
     assert code == 0
     assert worker.plain_lines == []
+    assert any(str(passwords) in log["event"] for log in worker.logs)
     assert {"event", "level", "timestamp"} <= set.intersection(*(set(log) for log in worker.logs))

@@ -18,6 +18,7 @@ from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
 from embedq_worker.imports import held, loading
+from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.output import patient_output
 from embedq_worker.queue.words import PRIORITIES
@@ -178,6 +179,7 @@ def _work(
     folders: tuple[str, ...] | None,
 ) -> None:
     log = open_log(settings.log_format, settings.log_level)
+    tell_warnings(log.warning)
     if switch := settings.switched_off:
         log.info(f"nothing to do: {switch} is false")
         if manager := ServiceManager.named_in(os.environ):
