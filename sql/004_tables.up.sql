@@ -15,6 +15,7 @@ CREATE TABLE embedq_workers (
     succeeded bigint NOT NULL DEFAULT 0,
     failed bigint NOT NULL DEFAULT 0,
     stop_requested text CHECK (stop_requested IN ('graceful', 'force')),
+    concurrency_wanted int,               -- ordered by an operator; null: as started
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     stopped_at timestamptz

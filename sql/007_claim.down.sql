@@ -2,7 +2,6 @@ DROP FUNCTION IF EXISTS embedq_claim(uuid, text, text, int, text[], text[], time
 DROP FUNCTION IF EXISTS embedq_kept_hashes(int, text);
 DROP FUNCTION IF EXISTS embedq_in_folders(int, text[]);
 DROP FUNCTION IF EXISTS embedq_provider_held(text);
-DROP FUNCTION IF EXISTS embedq_claim_block();
 
 -- What our workers hold: no statement is left with which they could complete or return it.
 DO $$

@@ -1,15 +1,5 @@
 -- Claim: due tasks in order, at most one per article at a time. One round trip, no sort, the same cost at any size.
 
--- Why no worker may claim now: 'stopped', 'paused', or null. An UPDATE of embedding_worker_status in psql has this
--- effect too, by the trigger of 014.
-CREATE FUNCTION embedq_claim_block() RETURNS text
-LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT CASE
-        WHEN EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL) THEN 'stopped'
-        WHEN EXISTS (SELECT FROM embedq_control WHERE paused_at IS NOT NULL) THEN 'paused'
-    END
-$$;
-
 -- Whether requests to this provider are held back: breaker open, or cooling down after a 429.
 CREATE FUNCTION embedq_provider_held(p_provider text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
@@ -76,8 +66,8 @@ DECLARE
     v_blocked boolean;
     v_held boolean;
 BEGIN
-    -- embedq_claim_block and embedq_provider_held in one statement with a cached plan. A worker that holds a suspect
-    -- (see 2) claims nothing else.
+    -- Operators' orders (an UPDATE of embedding_worker_status in psql is one too, by the trigger of 014) and
+    -- embedq_provider_held in one statement with a cached plan. A worker that holds a suspect (see 2) claims nothing else.
     SELECT EXISTS (SELECT FROM embedq_control WHERE stopped_at IS NOT NULL OR paused_at IS NOT NULL)
            OR EXISTS (SELECT FROM (SELECT t.status, t.claimed_at, t.processed_at FROM embedding_tasks t
                                    WHERE t.crash_count > 0 AND t.worker_id = p_worker OFFSET 0) AS suspect

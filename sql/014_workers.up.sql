@@ -66,27 +66,37 @@ BEGIN
 END
 $$;
 
--- The heartbeat of a worker: reports that it is alive and what it has done since the last one, and returns its orders.
+-- The heartbeat of a worker: reports that it is alive, what it has done since the last one and its concurrency (null if
+-- unchanged), and returns its orders.
 --
 -- Returns: known       false: it has been declared dead and must register again
---          block       'stopped', 'paused' or null
+--          block       'stopped' or 'paused' while no worker may claim, see embedq_claim; else empty
 --          block_since, block_by  since when, and by whom
---          stop_asked  'graceful', 'force' or null: an order to this worker alone to exit
+--          stop_asked  'graceful' or 'force': an order to this worker alone to exit; else empty
 --          counted     false: what it has done was not added up, as the status row is locked; the next heartbeat must
 --                      report it
+--          concurrency the one ordered for this worker alone, or null
 CREATE FUNCTION embedq_worker_beat(
-    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int)
+    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int, p_concurrency int)
 RETURNS TABLE (
-    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean)
+    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean, concurrency int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
     v_asked text;
+    v_wanted int;
     v_known boolean;
     v_counted boolean;
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    PERFORM FROM embedq_workers w WHERE w.id = p_worker FOR UPDATE;  -- before the status row, as orders do
+    SELECT w.concurrency_wanted INTO v_wanted FROM embedq_workers w
+    WHERE w.id = p_worker FOR UPDATE;  -- before the status row, as orders do
+    UPDATE embedq_workers w SET settings = jsonb_set(w.settings, '{concurrency}', to_jsonb(p_concurrency))
+    WHERE w.id = p_worker AND p_concurrency IS NOT NULL
+      AND w.settings -> 'concurrency' IS DISTINCT FROM to_jsonb(p_concurrency);
+    IF FOUND THEN
+        PERFORM embedq_notify('embedq_changes', 'workers');
+    END IF;
     v_counted := embedq_lock_status();
     IF NOT v_counted THEN
         p_succeeded := 0;
@@ -113,9 +123,11 @@ BEGIN
             tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + p_failed, 2147483647)
         FROM embedq_control c WHERE s.id = 1;
     END IF;
-    RETURN QUERY SELECT v_known, embedq_claim_block(),
-        coalesce(c.stopped_at, c.paused_at), CASE WHEN c.stopped_at IS NULL THEN c.paused_by ELSE c.stopped_by END,
-        v_asked, v_counted
+    RETURN QUERY SELECT v_known,
+        CASE WHEN c.stopped_at IS NOT NULL THEN 'stopped' WHEN c.paused_at IS NOT NULL THEN 'paused' ELSE '' END,
+        coalesce(c.stopped_at, c.paused_at),
+        coalesce(CASE WHEN c.stopped_at IS NULL THEN c.paused_by ELSE c.stopped_by END, ''),
+        coalesce(v_asked, ''), v_counted, v_wanted
     FROM embedq_control c;
 END
 $$;

@@ -1,28 +1,4 @@
--- Operators' orders to a single worker, on any host: change its concurrency, or exit.
-
-ALTER TABLE embedq_workers
-    ADD COLUMN concurrency_wanted int;    -- ordered by an operator; null: as started
-
--- A heartbeat (014) that also reports the concurrency of the worker and returns the ordered one, null without an order.
--- The old function stays for workers of the previous version until they are replaced.
-CREATE FUNCTION embedq_worker_report(
-    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int, p_concurrency int)
-RETURNS TABLE (
-    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean, concurrency int)
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
-#variable_conflict use_column
-BEGIN
-    UPDATE embedq_workers w SET settings = jsonb_set(w.settings, '{concurrency}', to_jsonb(p_concurrency))
-    WHERE w.id = p_worker AND p_concurrency IS NOT NULL
-      AND w.settings -> 'concurrency' IS DISTINCT FROM to_jsonb(p_concurrency);
-    IF FOUND THEN
-        PERFORM embedq_notify('embedq_changes', 'workers');
-    END IF;
-    RETURN QUERY SELECT b.known, b.block, b.block_since, b.block_by, b.stop_asked, b.counted,
-                        (SELECT w.concurrency_wanted FROM embedq_workers w WHERE w.id = p_worker)
-    FROM embedq_worker_beat(p_worker, p_state, p_note, p_in_hand, p_succeeded, p_failed) b;
-END
-$$;
+-- Operators' orders to a single worker, on any host.
 
 -- Records an operator's order to one running worker, and wakes it: a concurrency, or (p_stop: 'graceful', 'force') to
 -- exit. False if there is no such worker, or if it is already exiting.

@@ -198,7 +198,7 @@ async def test_force_works_when_nobody_answers(tui: Tui, connection: Connection)
             "SELECT embedq_worker_start($1, 'build-7', 4711, 'key', '0.1.0', 'm e', '{}')", worker
         )
         heard = await connection.fetchrow(
-            "SELECT * FROM embedq_worker_beat($1, 'running', '', 0, 0, 0)", worker
+            "SELECT * FROM embedq_worker_beat($1, 'running', '', 0, 0, 0, NULL)", worker
         )
         assert heard is not None
         assert (heard["block"], heard["stop_asked"]) == ("stopped", "force")

@@ -187,7 +187,7 @@ async def test_a_newer_schema_is_refused(database: Database, connection: Connect
             "embedq_count_insert",
         ),
         ("DROP TRIGGER embedq_count_delete ON embedding_tasks", "missing", "embedq_count_delete"),
-        ("DROP FUNCTION embedq_claim_block() CASCADE", "missing", "embedq_claim_block"),
+        ("DROP FUNCTION embedq_lock_status() CASCADE", "missing", "embedq_lock_status"),
         ("DROP TABLE embedq_control CASCADE", "missing", "embedq_control"),
         ("DROP VIEW embedq_live_counts CASCADE", "missing", "embedq_live_counts"),
         ("ALTER TABLE embedding_tasks DROP COLUMN claim_token", "missing", "claim_token"),

@@ -66,7 +66,7 @@ async def test_a_lost_index_is_unhealthy_although_everything_works(
         "DROP TABLE embedding_tasks CASCADE",
         "DROP TABLE embedding_worker_status",
         "DROP TABLE embeddings, embedding_tasks, embedding_worker_status, embedq_control CASCADE",
-        "DROP FUNCTION embedq_claim_block() CASCADE",
+        "DROP FUNCTION embedq_lock_status() CASCADE",
         "DROP TRIGGER embedq_count_delete ON embedding_tasks; DROP INDEX embedq_tasks_busy_idx",
     ],
 )

@@ -270,7 +270,7 @@ async def test_what_a_program_says_of_itself_neither_stops_nor_starts_others(
         await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
     for values in said:
         await world.psql.execute(f"UPDATE embedding_worker_status SET {values} WHERE id = 1")
-        assert await world.psql.fetchval("SELECT embedq_claim_block()") == ("stopped" if running else None)
+        assert await world.psql.fetchval("SELECT stopped_at IS NOT NULL FROM embedq_control") is running
     assert bool(await claimed(world, scope)) is not running
 
 

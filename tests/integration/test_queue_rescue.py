@@ -247,7 +247,7 @@ async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: W
         assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
         await asyncio.gather(*(fleet.leave(world.pool, scope.worker, "drained") for scope in scopes))
         assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
-    assert await world.psql.fetchval("SELECT embedq_claim_block()") is None
+    assert await world.psql.fetchval("SELECT stopped_at IS NULL FROM embedq_control")
 
 
 async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: World) -> None:

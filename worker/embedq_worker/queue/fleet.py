@@ -125,7 +125,7 @@ async def beat(
     """
     row = await encodable(
         lambda words: pool.fetchrow(
-            "SELECT * FROM embedq_worker_report($1, $2, $3, $4, $5, $6, $7)",
+            "SELECT * FROM embedq_worker_beat($1, $2, $3, $4, $5, $6, $7)",
             worker,
             state,
             words(note),
@@ -136,15 +136,7 @@ async def beat(
         )
     )
     assert row is not None
-    return Beat(
-        row["known"],
-        row["block"] or "",
-        row["block_since"],
-        row["block_by"] or "",
-        row["stop_asked"] or "",
-        row["counted"],
-        row["concurrency"],
-    )
+    return Beat(**row)
 
 
 async def leave(pool: Pool, worker: UUID, reason: str) -> None:
