@@ -37,7 +37,19 @@ def state_of(seen: Overview) -> tuple[str, str]:
         return "No worker", BAD if seen.queue.counts.pending else DOUBTFUL
     if control.paused_at:
         return f"Paused by {control.paused_by or 'unknown'}", DOUBTFUL
+    held = {row.key: row.state for row in seen.held if row.key in seen.served}
+    if held and held.keys() == seen.served:
+        return "Waiting for the provider", BAD if "open" in held.values() else DOUBTFUL
     return "Running", GOOD
+
+
+def state_of_worker(worker: WorkerRow) -> tuple[str, str]:
+    """The same of one worker; what it is waiting for is in its note."""
+    if worker.liveness is not Liveness.ALIVE:
+        return worker.liveness.value, BAD
+    if worker.note and worker.state == "running":
+        return "idle", DOUBTFUL
+    return worker.state, GOOD
 
 
 def labelled(name: str) -> Text:
@@ -78,7 +90,7 @@ def drain_s(seen: Overview, rates: Rates | None) -> float | None:
     pending = seen.queue.counts.pending
     if not pending:
         return 0.0
-    blocked = bool(seen.used) and seen.used <= {row.key for row in seen.held if row.state == "open"}
+    blocked = bool(seen.served) and seen.served <= {row.key for row in seen.held if row.state == "open"}
     served = seen.running and seen.control.paused_at is None and not blocked
     return rates.drain_s(pending) if served and rates else None
 
@@ -175,9 +187,10 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
     done = max((len(f"{worker.succeeded:,}") for worker in workers), default=0)
     for worker, place in zip(workers, places, strict=True):
         alive = worker.liveness is Liveness.ALIVE
+        word, style = state_of_worker(worker)
         yield Text.assemble(
             f"{place:<{width}}  ",
-            (f"{worker.state if alive else worker.liveness.value:<8}", GOOD if alive else BAD),
+            (f"{word:<8}", style),
             "" if alive else (f"  seen {ago(worker.heartbeat_at, now)}", BAD),
             (f"  {printable_line(_idle_note(worker))}", DOUBTFUL) if worker.note else "",
             f"  {worker.in_hand:>{held},} held  {worker.succeeded:>{done},} done",

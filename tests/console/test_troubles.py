@@ -10,7 +10,8 @@ import pytest
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.store import Judge, Look, Store
 from embedq_tui.live.troubles import idle, troubles
-from embedq_tui.rendering.lines import drain_s
+from embedq_tui.rendering.lines import drain_s, state_of
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD
 from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Overview, ProviderRow
@@ -102,11 +103,18 @@ def test_an_outdated_schema_comes_first_and_hides_no_other_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "served"),
-    [((), True), (("closed",), True), (("cooling",), True), (("open",), False), (("open", "closed"), True)],
+    ("states", "served", "style"),
+    [
+        ((), True, GOOD),
+        (("closed",), True, GOOD),
+        (("cooling",), True, DOUBTFUL),
+        (("open",), False, BAD),
+        (("open", "cooling"), True, BAD),
+        (("open", "closed"), True, GOOD),
+    ],
 )
-def test_what_was_done_a_minute_ago_says_nothing_where_every_provider_is_held(
-    states: tuple[str, ...], served: bool
+def test_where_every_provider_is_held_nothing_runs_and_what_was_done_a_minute_ago_says_nothing(
+    states: tuple[str, ...], served: bool, style: str
 ) -> None:
     rates = Rates(completed=60, failed=0, pending=None, over_s=60)
     breakers = [provider()._replace(key=f"p-{n}", state=state) for n, state in enumerate(states)]
@@ -114,3 +122,4 @@ def test_what_was_done_a_minute_ago_says_nothing_where_every_provider_is_held(
     for others in ((), (provider()._replace(key="former", state="open"),)):
         found = seen(*breakers, *others)._replace(workers=tuple(using) or workers())
         assert (drain_s(found, rates) is not None) is served
+        assert state_of(found)[1] == style

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from rich.text import Text
 
-from embedq_tui.rendering.lines import labelled, place_of
+from embedq_tui.rendering.lines import labelled, place_of, state_of_worker
 from embedq_tui.rendering.outcomes import death_words
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, NAME, QUIET
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, NAME, QUIET
 from embedq_tui.rendering.words import count, moment
 from embedq_tui.widgets.rows import Aged, Column, Row
 from embedq_tui.widgets.text_view import wrapped
 from embedq_worker import __version__
 from embedq_worker.insights.deaths import DeadWorker
-from embedq_worker.insights.overview import Liveness, WorkerRow
+from embedq_worker.insights.overview import WorkerRow
 from embedq_worker.text import age, printable_line
 
 COLUMNS = (
@@ -52,7 +52,7 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
         str(worker.id),
         (
             Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
-            _state(worker),
+            Text(*state_of_worker(worker)),
             Aged(worker.heartbeat_at, _beat),
             _right(f"{worker.in_hand:,}", 5),
             _right(printable_line(str(worker.settings.get("concurrency", "-")), 7), 7),
@@ -64,15 +64,6 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
             Text(printable_line(note)),
         ),
     )
-
-
-def _state(worker: WorkerRow) -> Text:
-    """Whether it works; the reason why it does not may have no column."""
-    if worker.liveness is not Liveness.ALIVE:
-        return Text(worker.liveness.value, BAD)
-    if worker.note and worker.state == "running":
-        return Text("idle", DOUBTFUL)
-    return Text(worker.state, GOOD)
 
 
 def dead_row(worker: DeadWorker) -> Row:
