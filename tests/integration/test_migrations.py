@@ -210,6 +210,13 @@ async def test_a_newer_schema_is_refused(database: Database, connection: Connect
             "disabled",
             "embedq_article_insert",
         ),
+        (
+            """DO $$ BEGIN EXECUTE format(
+                   'ALTER ROLE %I IN DATABASE %I SET session_replication_role = replica',
+                   current_user, current_database()); END $$""",
+            "disabled",
+            "session_replication_role",
+        ),
     ],
 )
 async def test_damage_is_found(connection: Connection, damage: str, code: str, named: str) -> None:

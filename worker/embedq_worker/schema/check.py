@@ -188,6 +188,19 @@ WHERE tgrelid = to_regclass('articles') AND tgname LIKE E'embedq\\\\_article\\\\
   AND tgenabled NOT IN ('O', 'A')
 ORDER BY tgname"""
 
+# Roles that write no tasks may have it, as those that restore other tables.
+_SILENCED = """
+SELECT CASE WHEN setrole = 0 AND setdatabase = 0 THEN 'ROLE ALL'
+            WHEN setrole = 0 THEN 'DATABASE ' || quote_ident(current_database())
+            WHEN setdatabase = 0 THEN 'ROLE ' || quote_ident(pg_get_userbyid(setrole))
+            ELSE format('ROLE %I IN DATABASE %I', pg_get_userbyid(setrole), current_database())
+       END AS owner
+FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS s(setting)
+WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND s.setting ILIKE 'session_replication_role=replica'
+  AND (setrole = 0 OR has_table_privilege(setrole, to_regclass('embedding_tasks'), 'INSERT, UPDATE, DELETE'))
+ORDER BY 1"""
+
 
 async def idle_objects(connection: Connection, tables: Iterable[str]) -> list[Problem]:
     """Objects that are there and do not work: after a schema was renamed, or switched off for a bulk load.
@@ -206,6 +219,15 @@ async def idle_objects(connection: Connection, tables: Iterable[str]) -> list[Pr
     for row in await connection.fetch(_ASLEEP):
         enable = f"ALTER TABLE articles ENABLE TRIGGER {row['tgname']}; then: embedq-tui backfill"
         problems.append(Problem("disabled", f"the trigger {row['tgname']} of articles is disabled", enable))
+    for row in await connection.fetch(_SILENCED):
+        problems.append(
+            Problem(
+                "disabled",
+                f"session_replication_role = replica is the default of {row['owner']}: no trigger runs there",
+                f"ALTER {row['owner']} RESET session_replication_role; reconnect its programs; "
+                "then: embedq-tui verify --repair, embedq-tui backfill",
+            )
+        )
     return problems
 
 
