@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,23 +35,6 @@ QUESTION = "how do I catch an exception"
 HITS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the demo produced.
-
-    Attributes:
-        imported: Outcome of importing the reference articles.
-        coverage: How many of the reference articles are embedded.
-        status: The queue afterwards.
-        hits: What the search for `QUESTION` found.
-    """
-
-    imported: ImportCounts
-    coverage: Coverage
-    status: Overview
-    hits: list[SearchHit]
-
-
 @click.command("demo", epilog="Example: embedq-tui demo --headless --path /tmp/demo")
 @click.option(
     "--headless", is_flag=True, help="Without the console: drain the queue, print the status, search."
@@ -79,21 +61,21 @@ def command(
     with _settings(invocation, path, fresh) as settings:
         if not headless and not quiet:
             return _open(settings, busy=busy, other_articles_allowed=yes)
-        shown = asyncio.run(_show(settings, quiet=quiet, other_articles_allowed=yes))
+        covered, seen, hits = asyncio.run(_show(settings, quiet=quiet, other_articles_allowed=yes))
     if quiet:
         print_json(
             {
                 "database": settings.place,
-                "articles": shown.coverage.articles,
-                "embedded": shown.coverage.embedded,
-                "failed": shown.status.queue.counts.failed,
+                "articles": covered.articles,
+                "embedded": covered.embedded,
+                "failed": seen.queue.counts.failed,
                 "question": QUESTION,
-                "hits": shown.hits,
+                "hits": hits,
             }
         )
-    complete = shown.coverage.embedded == shown.coverage.articles
+    complete = covered.embedded == covered.articles
     # Failed tasks do not count: they may be left over from an earlier --busy.
-    return ExitCode.OK if complete and shown.hits else ExitCode.NO
+    return ExitCode.OK if complete and hits else ExitCode.NO
 
 
 @contextmanager
@@ -129,7 +111,7 @@ def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> Ex
 
 async def _prepare(
     settings: Settings, report: Callable[[str], None], *, other_articles_allowed: bool
-) -> ImportCounts:
+) -> None:
     """Bring the schema up to date and import the articles."""
     applied = await migrations.up(settings)
     report(f"Schema: {count(len(applied), 'migration')} applied" if applied else "Schema: up to date")
@@ -144,15 +126,22 @@ async def _prepare(
         f"Articles: {imported.created} created, {imported.updated} updated, {imported.unchanged} unchanged; "
         f"{imported.queued} queued"
     )
-    return imported
 
 
-async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool) -> Shown:
+async def _show(
+    settings: Settings, *, quiet: bool, other_articles_allowed: bool
+) -> tuple[Coverage, Overview, list[SearchHit]]:
+    """Embed the articles and search them, as an operator would.
+
+    Returns:
+        How many of them are embedded, the queue afterwards, and what was found.
+    """
+
     def report(line: str) -> None:
         if not quiet:
             say(line)
 
-    imported = await _prepare(settings, report, other_articles_allowed=other_articles_allowed)
+    await _prepare(settings, report, other_articles_allowed=other_articles_allowed)
     report("Worker: draining the queue")
     await _drain(settings)
     async with connected(settings) as connection:
@@ -168,7 +157,7 @@ async def _show(settings: Settings, *, quiet: bool, other_articles_allowed: bool
         for line in hit_lines(number, hit):
             if not quiet:
                 say_wrapped(line, 11)
-    return Shown(imported, covered, seen, hits)
+    return covered, seen, hits
 
 
 async def _refuse_other_articles(connection: DirectConnection, settings: Settings) -> None:

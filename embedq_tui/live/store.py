@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
@@ -84,17 +84,6 @@ ALWAYS: tuple[Question[Any], ...] = (Look(), Judge(), Rights())
 """Questions that are always subscribed, whatever screen is shown."""
 
 
-class Sample(NamedTuple):
-    """One second of history.
-
-    Attributes:
-        ended: Tasks that completed or failed in it.
-    """
-
-    pending: int
-    ended: int
-
-
 @dataclass(slots=True)
 class Store:
     """The state of one database, as far as it is known.
@@ -109,7 +98,7 @@ class Store:
         access: None until known.
         lost: Set while the database does not respond.
         hearing: Whether notifications arrive.
-        samples: The last two minutes, one sample per second, oldest first.
+        ended: How many tasks ended in each of the last seconds, oldest first.
         answers: The newest answer to each current or recent question.
     """
 
@@ -124,10 +113,10 @@ class Store:
     backlogged: bool = False
     lost: Lost | None = None
     hearing: Hearing | None = None
-    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    ended: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY))
     answers: dict[Question[Any], Answer[Any]] = field(default_factory=dict)
     _pace: Pace = field(default_factory=Pace)
-    _ended: int | None = None
+    _ended_before: int | None = None
     _skew: timedelta | None = None
 
     def now(self) -> datetime | None:
@@ -204,15 +193,16 @@ class Store:
         self.answers.pop(question, None)
 
     def sample(self) -> None:
-        """Record a sample for this second."""
+        """Record how many tasks ended in this second."""
         if self.overview is None or self.lost is not None:
-            self._ended = None  # what ends meanwhile must not count for the second in which it is noticed
+            self._ended_before = (
+                None  # what ends meanwhile must not count for the second in which it is noticed
+            )
             return
         counts = self.overview.queue.counts
         ended = counts.completed + counts.failed
-        grown = max(ended - self._ended, 0) if self._ended is not None else 0
-        self._ended = ended
-        self.samples.append(Sample(counts.pending, grown))
+        before, self._ended_before = self._ended_before, ended
+        self.ended.append(max(ended - before, 0) if before is not None else 0)
 
     def _look(self, found: Overview, at: float) -> None:
         self.overview, self.overview_at, self.error = found, at, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual import events
@@ -48,21 +48,14 @@ class LogList(Widget, Generic[T], can_focus=True):
             beyond: The operator tried to move further.
         """
 
-        list: LogList[Any]
         at_end: bool
         beyond: bool
 
-    @dataclass
     class AtStart(Message):
         """The operator tried to move above the first line."""
 
-        list: LogList[Any]
-
-    @dataclass
     class Chosen(Message):
         """The line under the cursor was clicked."""
-
-        list: LogList[Any]
 
     def __init__(
         self,
@@ -129,12 +122,12 @@ class LogList(Widget, Generic[T], can_focus=True):
         wanted = self._cursor + lines
         last = len(self._items) - 1
         if wanted < 0:
-            self.post_message(self.AtStart(self))
+            self.post_message(self.AtStart())
         self._cursor = max(min(wanted, last), 0)
         self.following = wanted >= last
         self._fit()
         self.refresh()
-        self.post_message(self.Moved(self, self.following, wanted > last))
+        self.post_message(self.Moved(self.following, wanted > last))
 
     def action_page(self, pages: int) -> None:
         """Move the cursor by a page."""
@@ -165,7 +158,7 @@ class LogList(Widget, Generic[T], can_focus=True):
             again = at == self._cursor
             self.action_move(at - self._cursor)
             if again:
-                self.post_message(self.Chosen(self))
+                self.post_message(self.Chosen())
 
     # -- drawing
 

@@ -113,7 +113,7 @@ class CannedSession(Session):
         """Tell what always stands, once."""
         world, known = self._world, self.store
         known.heard(Heard(Hearing.LISTENING))
-        known.samples.extend(store.Sample(world.looks[-1].queue.counts.pending, n) for n in world.ended)
+        known.ended.extend(world.ended)
         for look in world.looks:
             known.answered(Answer(Look(), look, at=CLOCK.at))
         known.answered(Answer(Judge(), world.health, at=CLOCK.at))

@@ -58,4 +58,4 @@ def test_what_ended_while_the_database_was_away_did_not_end_in_the_second_it_cam
     for completed in (5_000, 5_003):
         kept.answered(look(completed))
         kept.sample()
-    assert [sample.ended for sample in kept.samples] == [0, 2, 0, 3]
+    assert list(kept.ended) == [0, 2, 0, 3]

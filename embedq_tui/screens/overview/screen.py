@@ -200,7 +200,7 @@ class OverviewScreen(ConsoleScreen):
         rates = self.store.rates
         word, style = state_of(seen)
         yield counts_line(seen.queue.counts, rates, self.size.width - 2)
-        ended = [float(sample.ended) for sample in self.store.samples]
+        ended = tuple(self.store.ended)
         pace = labelled("Pace").append(pace_line(seen, rates))
         room = min(self.size.width - 4 - pace.cell_len, SPARK)
         spark = sparkline(ended, room if room >= LEAST_SPARK else 0, ascii_only=self.console.ascii_only)
