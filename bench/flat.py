@@ -266,7 +266,7 @@ async def _complete(side: _Side, pool: Pool) -> None:
 async def _enqueue(side: _Side, pool: Pool) -> None:
     articles = random.sample(range(1, ARTICLES), BATCH)
     await pool.fetch(
-        "SELECT count(*) FROM embedq_enqueue($1, $2, $3, 'low', 3, NULL)",
+        "SELECT count(*) FROM embedq_enqueue($1, $2, $3, 'low', 3)",
         articles,
         [f"slug-{article}" for article in articles],
         ["delete"] * BATCH,

@@ -2,7 +2,6 @@
 
 CREATE TABLE embedq_bulk_operations (
     id uuid PRIMARY KEY,
-    kind text NOT NULL,
     operator text NOT NULL,
     host text NOT NULL,
     filter jsonb NOT NULL,
@@ -15,7 +14,7 @@ CREATE TABLE embedq_bulk_operations (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz
 );
-CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, started_at DESC);
+CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (started_at DESC);
 
 -- Queues a task per article, unless a pending task will do the same at least as early (a new article, operation create,
 -- has none); returns the articles queued. The caller holds the row locks of the articles. So a worker that has claimed
@@ -28,7 +27,7 @@ CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (kind, 
 -- while a delete is queued (which would remove what that task stored). Under an isolation level stricter than READ
 -- COMMITTED, the tasks in the snapshot may already be gone, so a task is always queued.
 CREATE FUNCTION embedq_enqueue(
-    p_article int[], p_slug text[], p_operation text[], p_priority text, p_max_attempts int, p_metadata jsonb)
+    p_article int[], p_slug text[], p_operation text[], p_priority text, p_max_attempts int)
 RETURNS SETOF int
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -58,9 +57,9 @@ BEGIN
     END IF;
     RETURN QUERY
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
-                                     created_at, scheduled_at, metadata)
+                                     created_at, scheduled_at)
         SELECT embedq_nth_uuid(v_id, w.place), w.article, w.slug, w.operation, p_priority, 'pending', 0,
-               p_max_attempts, v_now, v_now, p_metadata
+               p_max_attempts, v_now, v_now
         FROM unnest(p_article, p_slug, p_operation) WITH ORDINALITY AS w(article, slug, operation, place)
         WHERE NOT EXISTS (SELECT FROM unnest(v_spared) AS s(article) WHERE s.article = w.article)
         RETURNING article_id;
@@ -171,7 +170,7 @@ BEGIN
     FROM (SELECT array_agg(t.id) AS ids, array_agg(t.slug) AS slugs, array_agg(t.operation) AS operations
           FROM unnest(v_articles, p_slug, v_operations) AS t(id, slug, operation)
           WHERE t.operation IS NOT NULL) AS n
-    CROSS JOIN LATERAL embedq_enqueue(n.ids, n.slugs, n.operations, p_priority, p_max_attempts, NULL) AS q;
+    CROSS JOIN LATERAL embedq_enqueue(n.ids, n.slugs, n.operations, p_priority, p_max_attempts) AS q;
 
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Articles imported',
@@ -238,14 +237,13 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
     ORDER BY j.id
 $$;
 
--- Starts a bulk operation, or resumes one of the same kind and filter that was stopped or whose runner has become
--- silent. It examines all articles again; embedq_backfill_page reports those it has queued as waiting.
+-- Starts a bulk operation, or resumes one of the same filter that was stopped or whose runner has become silent. It
+-- examines all articles again; embedq_backfill_page reports those it has queued as waiting.
 --
 -- outcome  started; resumed; busy: another runner has made progress within p_silent_ms, and continues
 CREATE FUNCTION embedq_bulk_start(
-    p_kind text, p_operator text, p_host text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint,
-    p_resume_ms bigint)
-RETURNS TABLE (outcome text, id uuid, operator text, host text, started_at timestamptz, silent_ms bigint)
+    p_operator text, p_host text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint, p_resume_ms bigint)
+RETURNS TABLE (outcome text, id uuid, operator text, host text, started_at timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
@@ -255,8 +253,7 @@ DECLARE
 BEGIN
     LOCK TABLE embedq_bulk_operations IN SHARE ROW EXCLUSIVE MODE;  -- only one starts at a time; waits for a batch
     v_now := clock_timestamp();
-    SELECT * INTO v_last FROM embedq_bulk_operations o
-    WHERE o.kind = p_kind ORDER BY o.started_at DESC LIMIT 1;
+    SELECT * INTO v_last FROM embedq_bulk_operations o ORDER BY o.started_at DESC LIMIT 1;
     IF v_last.state = 'running' AND v_last.updated_at > v_now - p_silent_ms * interval '1 millisecond' THEN
         v_outcome := 'busy';
     ELSIF v_last.state IN ('running', 'stopped') AND v_last.filter = p_filter
@@ -268,14 +265,12 @@ BEGIN
         WHERE o.id = v_last.id;
     ELSE
         v_outcome := 'started';
-        UPDATE embedq_bulk_operations o SET state = 'stopped', finished_at = v_now
-        WHERE o.kind = p_kind AND o.state = 'running';
-        INSERT INTO embedq_bulk_operations AS o (id, kind, operator, host, filter, state, planned, runner)
-        VALUES (embedq_uuid(), p_kind, p_operator, p_host, p_filter, 'running', p_planned, p_runner)
+        UPDATE embedq_bulk_operations o SET state = 'stopped', finished_at = v_now WHERE o.state = 'running';
+        INSERT INTO embedq_bulk_operations AS o (id, operator, host, filter, state, planned, runner)
+        VALUES (embedq_uuid(), p_operator, p_host, p_filter, 'running', p_planned, p_runner)
         RETURNING o.* INTO v_last;
     END IF;
-    RETURN QUERY SELECT v_outcome, v_last.id, v_last.operator, v_last.host, v_last.started_at,
-                        (extract(epoch FROM v_now - v_last.updated_at) * 1000)::bigint;
+    RETURN QUERY SELECT v_outcome, v_last.id, v_last.operator, v_last.host, v_last.started_at;
 END
 $$;
 

@@ -58,7 +58,7 @@ BEGIN
             FROM old_rows o;
         END IF;
         IF v_ids IS NOT NULL THEN
-            PERFORM embedq_enqueue(v_ids, v_slugs, v_operations, 'normal', TG_ARGV[0]::int, NULL);
+            PERFORM embedq_enqueue(v_ids, v_slugs, v_operations, 'normal', TG_ARGV[0]::int);
         END IF;
     EXCEPTION WHEN OTHERS THEN
         v_error := SQLERRM;

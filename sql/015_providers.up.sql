@@ -3,17 +3,16 @@
 -- closed: requests are sent. cooling: after a 429, none until retry_at. open: the provider is down or misconfigured;
 -- tasks that need it are not claimed, and after retry_at, or when an operator requests it, one worker at a time probes.
 
--- Records a failure of the provider (not of a text); returns the new state and the milliseconds until it ends or is
--- probed. p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: the wait requested by the provider, or null.
+-- Records a failure of the provider (not of a text); returns the milliseconds until its state ends or it is probed.
+-- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: the wait requested by the provider, or null.
 -- Unavailable opens the breaker after p_threshold consecutive failures; the first probe comes after 5 s, later ones with
 -- exponential backoff up to 5 minutes. While requests are held back, only failed probes (p_probe) count: requests that
 -- were already in flight provide no new information.
 CREATE FUNCTION embedq_provider_failed(
     p_key text, p_kind text, p_reason text, p_advice text, p_wait_ms bigint, p_threshold int,
     p_probe boolean DEFAULT false)
-RETURNS TABLE (state text, wait_ms bigint, changed boolean)
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
-#variable_conflict use_column
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_old embedq_providers;
@@ -26,8 +25,7 @@ BEGIN
     SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
     -- The lease of this probe is over: an operator has requested a new one, and this one may have begun before the fix.
     IF p_probe AND v_old.state = 'open' AND v_old.retry_at <= v_now THEN
-        RETURN QUERY SELECT v_old.state, 0::bigint, false;
-        RETURN;
+        RETURN 0;
     END IF;
     v_failures := v_old.failures
         + (p_probe OR v_old.state = 'closed' OR v_old.state = 'cooling' AND v_old.retry_at <= v_now)::int;
@@ -59,7 +57,7 @@ BEGIN
     IF p_probe OR v_state <> v_old.state THEN
         PERFORM embedq_notify('embedq_changes', 'provider');
     END IF;
-    RETURN QUERY SELECT v_state, v_wait, v_state <> v_old.state;
+    RETURN v_wait;
 END
 $$;
 

@@ -37,7 +37,7 @@ CREATE SEQUENCE bench_article;
 INSERT INTO articles (title, slug, content)
 SELECT 'One ' || i, 'one-' || i, 'One ' || i FROM generate_series(1, {_SINGLES}) AS i"""
 
-_DELETES = "SELECT count(*) FROM embedq_enqueue($1, $2, $3, 'normal', 3, NULL)"
+_DELETES = "SELECT count(*) FROM embedq_enqueue($1, $2, $3, 'normal', 3)"
 
 _SPAN = """SELECT extract(epoch FROM max(completed_at) - min(processed_at))::float8 FROM embedding_tasks
            WHERE status = 'completed'"""

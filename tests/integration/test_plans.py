@@ -121,7 +121,7 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
         async with no_whole_table(session):
             saved = list(range(700, 730))
             await session.fetch(
-                "SELECT embedq_enqueue($1, $2, $3, 'normal', 3, NULL)", saved, ["s"] * 30, ["update"] * 30
+                "SELECT embedq_enqueue($1, $2, $3, 'normal', 3)", saved, ["s"] * 30, ["update"] * 30
             )
             await session.execute("DELETE FROM articles WHERE id = 1500")
         async with no_whole_table(session) as pool:

@@ -255,7 +255,7 @@ async def _start(
     connection: Connection, options: BackfillOptions, by: str, planned: int, runner: UUID
 ) -> tuple[UUID, bool]:
     row = await connection.fetchrow(
-        "SELECT * FROM embedq_bulk_start('backfill', $1, $2, $3, $4, $5, $6, $7)",
+        "SELECT * FROM embedq_bulk_start($1, $2, $3, $4, $5, $6, $7)",
         *operator_and_host(by),
         json.dumps(options.filter),
         planned,

@@ -49,7 +49,7 @@ SELECT *, extract(epoch FROM clock_timestamp() - updated_at)::float AS silent_s,
             WHERE metadata ? 'bulkOperationId' AND metadata ->> 'bulkOperationId' = o.id::text
             GROUP BY status) AS t) AS tasks
 FROM embedq_bulk_operations o
-WHERE kind = 'backfill' AND (id = $1 OR $1 IS NULL)
+WHERE id = $1 OR $1 IS NULL
 ORDER BY started_at DESC LIMIT 1
 """
 

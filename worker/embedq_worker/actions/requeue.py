@@ -33,7 +33,7 @@ WITH locked AS MATERIALIZED (
     FROM judged
 )
 SELECT there, wanted,
-       (SELECT count(*) FROM embedq_enqueue(ids, slugs, operations, $2::text, $3::int, NULL)) AS queued
+       (SELECT count(*) FROM embedq_enqueue(ids, slugs, operations, $2::text, $3::int)) AS queued
 FROM found
 """
 

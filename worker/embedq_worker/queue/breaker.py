@@ -49,7 +49,7 @@ async def look(pool: Pool, key: str) -> Held | None:
     row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
     if row is None or not (row["held"] or row["probe"]):
         return None
-    return Held(row["state"], row["reason"], row["advice"], (row["wait_ms"] or 0) / 1000, row["probe"])
+    return Held(row["state"], row["reason"], row["advice"], row["wait_ms"] / 1000, row["probe"])
 
 
 async def still_probing(pool: Pool, key: str) -> bool:
@@ -90,9 +90,9 @@ async def failed(
         wait_ms = None if error.retry_after is None else round(error.retry_after * 1000)
     elif isinstance(error, ProviderMisconfigured):
         kind = "misconfigured"
-    row = await encodable(
-        lambda words: pool.fetchrow(
-            "SELECT state, wait_ms FROM embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
+    held_ms: int = await encodable(
+        lambda words: pool.fetchval(
+            "SELECT embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
             key,
             kind,
             words(error.message),
@@ -102,8 +102,7 @@ async def failed(
             probe,
         )
     )
-    assert row is not None
-    return float(row["wait_ms"]) / 1000
+    return held_ms / 1000
 
 
 async def works(pool: Pool, key: str) -> bool:
