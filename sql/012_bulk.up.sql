@@ -281,7 +281,7 @@ $$;
 -- state  running; done: this was the last page; anything else: this runner must stop, nothing was queued
 CREATE FUNCTION embedq_backfill_batch(
     p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int)
-RETURNS TABLE (state text, last_id int, scanned int, queued int, waiting int)
+RETURNS TABLE (state text, scanned int, queued int, waiting int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -302,7 +302,7 @@ BEGIN
     SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
     v_state := CASE WHEN v_operation.runner = p_runner THEN v_operation.state ELSE 'taken over' END;
     IF v_state <> 'running' THEN
-        RETURN QUERY SELECT v_state, coalesce(v_operation.cursor, 0), 0, 0, 0;
+        RETURN QUERY SELECT v_state, 0, 0, 0;
         RETURN;
     END IF;
 
@@ -345,7 +345,7 @@ BEGIN
     SET state = v_state, cursor = v_last_id, queued = o.queued + v_queued, updated_at = clock_timestamp(),
         finished_at = CASE WHEN v_state = 'done' THEN clock_timestamp() END
     WHERE o.id = p_id;
-    RETURN QUERY SELECT v_state, v_last_id, v_scanned, v_queued, v_waiting;
+    RETURN QUERY SELECT v_state, v_scanned, v_queued, v_waiting;
 END
 $$;
 

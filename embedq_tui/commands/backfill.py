@@ -115,7 +115,7 @@ async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) 
 
             def report(run: Run) -> None:
                 so_far.value = run
-                reached(run.progress.queued)
+                reached(run.queued)
 
             return await backfill.run(
                 connection, planned.options, by=operator(), planned=planned.tasks, progress=report
@@ -140,20 +140,20 @@ def _document(
                 "operation_id": ended.operation_id if ended else None,
                 "state": ended.state if ended else unbegun,
                 "resumed": ended.resumed if ended else False,
-                "queued": ended.progress.queued if ended else 0,
+                "queued": ended.queued if ended else 0,
             }
         )
     elif unbegun == "refused":
         say("Nothing was queued.")
     elif ended and ended.state == "interrupted":
         say(
-            f"Interrupted: {ended.progress.queued:,} of {count(planned.tasks, 'task')} queued "
+            f"Interrupted: {ended.queued:,} of {count(planned.tasks, 'task')} queued "
             f"({ended.operation_id}); run it again to resume, or undo it: embedq-tui backfill rollback",
             error=True,
         )
     elif ended:
         words = "resumed and " if ended.resumed else ""
-        say(f"{count(ended.progress.queued, 'task')} queued; {words}{ended.state} ({ended.operation_id})")
+        say(f"{count(ended.queued, 'task')} queued; {words}{ended.state} ({ended.operation_id})")
 
 
 @command.command("status", epilog="Example: embedq-tui backfill status --json")

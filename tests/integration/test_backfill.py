@@ -154,7 +154,7 @@ async def test_what_has_an_open_task_is_waiting(connection: Connection, worker: 
     )
     plan = await look(connection)
     assert (plan.counts[Category.MISSING].to_queue, plan.counts[Category.MISSING].waiting) == (3, 2)
-    assert (await queue_all(connection)).progress.queued == 3
+    assert (await queue_all(connection)).queued == 3
 
 
 async def test_only_the_last_task_counts(connection: Connection, worker: Bench) -> None:
@@ -187,7 +187,7 @@ async def test_tasks_and_audit_rows(connection: Connection, worker: Bench) -> No
     (missing,) = await add_articles(connection, ["Text."], slug="missing")
 
     run = await queue_all(connection)
-    assert (run.state, run.resumed, run.progress.queued) == ("done", False, 3)
+    assert (run.state, run.resumed, run.queued) == ("done", False, 3)
     tasks = await connection.fetch(
         "SELECT * FROM embedding_tasks WHERE status = 'pending' ORDER BY article_id"
     )
@@ -212,7 +212,7 @@ async def test_only_what_is_wanted(connection: Connection) -> None:
     await embeddings_of_another_program(connection, articles[:2])
     options = replace(OPTIONS, categories=frozenset({Category.MISSING}), priority="high")
     assert (await look(connection)).of(options).to_queue == 1
-    assert (await queue_all(connection, options)).progress.queued == 1
+    assert (await queue_all(connection, options)).queued == 1
     assert (
         await connection.fetchval("SELECT article_id FROM embedding_tasks WHERE priority = 'high'")
         == articles[2]
@@ -233,7 +233,7 @@ async def test_a_table_that_another_program_filled_is_embedded_without_a_gap(
     await storing_worker.work_off()
     assert await wrong_articles(connection) == []
     assert await found(connection) == {}
-    assert (await queue_all(connection)).progress.queued == 0
+    assert (await queue_all(connection)).queued == 0
 
 
 async def test_changing_the_model(database: Database, connection: Connection, worker: Bench) -> None:
@@ -248,7 +248,7 @@ async def test_tables_without_defaults(connection: Connection) -> None:
                ALTER attempts DROP DEFAULT, ALTER created_at DROP DEFAULT, ALTER scheduled_at DROP DEFAULT;
            ALTER TABLE embedding_audit_logs ALTER id DROP DEFAULT, ALTER timestamp DROP DEFAULT"""
     )
-    assert (await queue_all(connection)).progress.queued == 1
+    assert (await queue_all(connection)).queued == 1
 
 
 # -- others write as well
@@ -261,7 +261,7 @@ async def test_an_article_that_is_being_deleted_holds_nobody_up(
     other = await database.connect()
     async with other.transaction():
         await other.execute("DELETE FROM articles WHERE id = $1", articles[2])
-        assert (await queue_all(connection)).progress.queued == 4
+        assert (await queue_all(connection)).queued == 4
 
 
 async def test_no_rag_that_is_being_lifted_is_left_alone(database: Database, connection: Connection) -> None:
@@ -270,7 +270,7 @@ async def test_no_rag_that_is_being_lifted_is_left_alone(database: Database, con
     other = await database.connect()
     async with other.transaction():
         await other.execute("UPDATE articles SET no_rag = false WHERE id = $1", articles[0])
-        assert (await queue_all(connection)).progress.queued == 1
+        assert (await queue_all(connection)).queued == 1
 
 
 async def test_no_page_reads_a_whole_table(database: Database, connection: Connection, worker: Bench) -> None:
@@ -289,6 +289,6 @@ async def test_no_page_reads_a_whole_table(database: Database, connection: Conne
         operation = await bulk.status(connection)
         await bulk.rollback(connection, run.operation_id, by=BY)
         assert await connection.fetchval(scans) == before
-    assert run.progress.queued == 3000
+    assert run.queued == 3000
     assert operation is not None
     assert operation.tasks == {"pending": 3000}

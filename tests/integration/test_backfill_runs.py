@@ -42,8 +42,8 @@ async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connect
 
     options = replace(OPTIONS, batch_size=10)
     first = await backfill.run(connection, options, by=BY, planned=50, progress=after_two, stop=stop)
-    assert (first.state, first.progress.queued) == ("stopped", 20)
-    assert [so_far.progress.queued for so_far in seen] == [10, 20]
+    assert (first.state, first.queued) == ("stopped", 20)
+    assert [so_far.queued for so_far in seen] == [10, 20]
     operation = await bulk.status(connection)
     assert operation is not None
     assert (operation.state, operation.queued, operation.planned) == ("stopped", 20, 50)
@@ -55,7 +55,7 @@ async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connect
     )
     second = await backfill.run(connection, options, by=BY, planned=30)
     assert (second.operation_id, second.resumed, second.state) == (first.operation_id, True, "done")
-    assert second.progress.queued == 30  # not those that this operation has seen fail
+    assert second.queued == 30  # not those that this operation has seen fail
     assert await connection.fetchval("SELECT count(DISTINCT article_id) FROM embedding_tasks") == 50
     assert await connection.fetchval("SELECT count(*) FROM embedding_tasks") == 50
     operation = await bulk.status(connection)
@@ -64,7 +64,7 @@ async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connect
     assert operation.tasks == {"pending": 35, "completed": 10, "failed": 5}
 
     third = await backfill.run(connection, options, by=BY, planned=5)  # another operation: they get a chance
-    assert (third.resumed, third.progress.queued) == (False, 5)
+    assert (third.resumed, third.queued) == (False, 5)
 
 
 async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection: Connection) -> None:
@@ -80,7 +80,7 @@ async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection:
         await running
     await transaction.rollback()
     again = await queue_all(connection)
-    assert (again.resumed, again.state, again.progress.queued) == (True, "done", 50)
+    assert (again.resumed, again.state, again.queued) == (True, "done", 50)
     assert await statuses(connection) == {"pending": 50}
 
 
@@ -112,7 +112,7 @@ async def test_a_second_run_is_refused_until_the_first_is_silent_for_a_while(
         "UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '1 minute'"
     )
     again = await queue_all(connection)
-    assert (again.resumed, again.state, again.progress.queued) == (True, "done", 30)
+    assert (again.resumed, again.state, again.queued) == (True, "done", 30)
 
 
 async def test_of_two_runs_that_start_at_once_one_is_refused(
@@ -131,7 +131,7 @@ async def test_of_two_runs_that_start_at_once_one_is_refused(
                 await until_blocked(connection, runner)
         (refused,), (other,) = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED, timeout=10)
         assert isinstance(refused.exception(), BackfillBusy)
-    assert (await other).progress.queued == 1
+    assert (await other).queued == 1
 
 
 @asynccontextmanager
@@ -164,8 +164,8 @@ async def test_a_run_that_was_taken_for_dead_ends_when_it_wakes(
         await other.execute("UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '1 minute'")
         second = await backfill.run(other, options, by="bob@example", planned=20)
     first = await running
-    assert (first.state, first.progress.queued) == ("taken over", 10)
-    assert (second.state, second.progress.queued) == ("done", 20)
+    assert (first.state, first.queued) == ("taken over", 10)
+    assert (second.state, second.queued) == ("done", 20)
     assert second.operation_id == first.operation_id
     assert await statuses(connection) == {"pending": 30}
 
@@ -178,7 +178,7 @@ async def test_taking_back_what_nobody_has_begun(connection: Connection, worker:
     own = await add_articles(connection, ["Text."], slug="saved")
     await queue_tasks(connection, own)
     run = await queue_all(connection)
-    assert run.progress.queued == 30
+    assert run.queued == 30
     await worker.work(limit=11)  # the saved one first, for it is more urgent
     held = await worker.pipeline.claim(5)
     seen: list[int] = []
@@ -206,10 +206,10 @@ async def test_a_run_ends_when_it_is_taken_back(database: Database, connection: 
         assert operation is not None
         assert await bulk.rollback(other, operation.id, by=BY) == 10
     run = await running
-    assert (run.operation_id, run.state, run.progress.queued) == (operation.id, "rolled_back", 10)
+    assert (run.operation_id, run.state, run.queued) == (operation.id, "rolled_back", 10)
     assert await statuses(connection) == {}
     again = await queue_all(connection)
-    assert (again.resumed, again.progress.queued) == (False, 30)
+    assert (again.resumed, again.queued) == (False, 30)
 
 
 async def test_there_may_be_no_operation(connection: Connection) -> None:

@@ -85,7 +85,7 @@ async def _carry_out(desk: Desk, planned: Planned) -> None:
         if progress.stopping:
             await _report_stopped(desk)
         return
-    queued = count(ended.progress.queued, "task")
+    queued = count(ended.queued, "task")
     if ended.state == "done":
         went_on = ", resuming the stopped backfill" if ended.resumed else ""
         dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB: roll back")
@@ -109,8 +109,8 @@ async def _report_stopped(desk: Desk) -> None:
 
 async def _run(desk: Desk, planned: Planned, progress: Progress) -> Run:
     def report(so_far: Run) -> None:
-        progress.reached(so_far.progress.queued)
-        progress.lines = [f"{count(so_far.progress.articles, 'article')} examined"]
+        progress.reached(so_far.queued)
+        progress.lines = [f"{count(so_far.articles, 'article')} examined"]
 
     async with desk.session.link.connection() as connection:
         return await backfill.run(

@@ -101,23 +101,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        last_id: Id of the last article examined.
-        articles: Articles examined.
-        queued: Tasks queued by this run.
-        waiting: Articles that already had an open task.
-    """
-
-    last_id: int
-    articles: int
-    queued: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """How a run ended, or how far it has come.
 
@@ -126,13 +109,17 @@ class Run:
         resumed: It continued an operation that had ended early.
         state: ``running``; ``done``; ``stopped`` as requested; ``rolled_back`` or ``taken over`` by another
             session in the meantime.
-        progress: How far it has come.
+        articles: Articles examined.
+        queued: Tasks queued by this run.
+        waiting: Articles that already had an open task.
     """
 
     operation_id: UUID
     resumed: bool
-    state: str
-    progress: Progress
+    state: str = "running"
+    articles: int = 0
+    queued: int = 0
+    waiting: int = 0
 
 
 class BackfillBusy(EmbedqError):
@@ -221,17 +208,18 @@ async def run(
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)
-    so_far = Run(operation_id, resumed, "running", Progress(0, 0, 0, 0))
+    so_far = Run(operation_id, resumed)
     try:
         while stop is None or not stop.is_set():
             row = await _batch(connection, operation_id, runner, options)
-            reached = Progress(
-                row["last_id"],
-                so_far.progress.articles + row["scanned"],
-                so_far.progress.queued + row["queued"],
-                so_far.progress.waiting + row["waiting"],
+            so_far = Run(
+                operation_id,
+                resumed,
+                row["state"],
+                so_far.articles + row["scanned"],
+                so_far.queued + row["queued"],
+                so_far.waiting + row["waiting"],
             )
-            so_far = replace(so_far, state=row["state"], progress=reached)
             progress(so_far)
             if so_far.state != "running":
                 return so_far
