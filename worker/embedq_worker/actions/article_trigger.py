@@ -53,7 +53,11 @@ class ArticleTrigger:
 
 
 async def status(connection: Connection) -> ArticleTrigger:
-    """Report whether the trigger is installed and enabled."""
+    """Report whether the trigger is installed and enabled.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
+    """
     row = await connection.fetchrow(_STATUS)
     assert row is not None
     return ArticleTrigger(tuple(row["events"]), tuple(row["disabled"]), row["max_attempts"])
@@ -73,6 +77,7 @@ async def install(connection: Connection, *, max_attempts: int, by: str = "", tr
 
     Raises:
         EmbedqError: Other sessions held locks on `articles` all the time.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:
@@ -96,6 +101,7 @@ async def remove(connection: Connection, *, by: str = "") -> bool:
 
     Raises:
         EmbedqError: Other sessions held locks on `articles` all the time.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
 
     async def once() -> bool:

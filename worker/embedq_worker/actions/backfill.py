@@ -151,10 +151,14 @@ async def plan(
     """Count what is wrong, in pages: memory and the cost of a page do not depend on the number of articles.
 
     Args:
+        connection: To a migrated database.
         options: Of these, the model that vectors should be from.
         words_per_chunk: New words per chunk, that is size minus overlap; for the estimate.
         page: Articles per round trip.
         progress: Called after each page with the number of articles examined.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     found = Plan()
     last_id = -(2**31)
@@ -199,12 +203,14 @@ async def run(
     Args:
         connection: To a migrated database; not in a transaction.
         options: What to queue, and how.
+        by: Operator as ``user@host``.
         planned: Tasks expected, as counted by `plan`; stored for `status`.
         progress: Called after each batch.
         stop: Set it to end the run after the current batch.
 
     Raises:
         BackfillBusy: Another backfill is running.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)

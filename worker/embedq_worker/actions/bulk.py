@@ -58,7 +58,11 @@ async def status(connection: Connection, operation_id: UUID | None = None) -> Op
     """Report how far a backfill and its tasks have come; reads all its tasks by index.
 
     Args:
+        connection: To a migrated database.
         operation_id: None for the latest one.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     row = await connection.fetchrow(_OPERATION, operation_id)
     if row is None:
@@ -93,12 +97,17 @@ async def rollback(
     Tasks in progress or done stay; `status` tells how many. If interrupted, it can be run again.
 
     Args:
+        connection: To a migrated database.
         operation_id: From `Operation` or `backfill.Run`.
+        by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
         progress: Called after each batch with the number of tasks removed so far.
 
     Returns:
         How many tasks were removed.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     removed = 0
     while True:

@@ -43,6 +43,7 @@ async def left_out(connection: Connection, planned: Plan, outcome: Outcome) -> l
     """Find out why an action left out some of the tasks that were named.
 
     Args:
+        connection: To the migrated database.
         planned: A plan for tasks given by id.
         outcome: The outcome of that plan.
     """

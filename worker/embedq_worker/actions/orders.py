@@ -26,7 +26,9 @@ async def command(connection: Connection, order: Order, by: str) -> list[UUID]:
     """Give all workers an order, and note it in the audit log.
 
     Args:
+        connection: To the migrated database.
         order: What they are to do.
+        by: Operator as ``user@host``.
 
     Returns:
         For a stop, the workers told to exit, including silent ones; empty for other orders.
@@ -41,8 +43,10 @@ async def set_concurrency(connection: Connection, worker: UUID, concurrency: int
     The worker is notified at once, does not pause, and finishes what it holds.
 
     Args:
+        connection: To the migrated database.
         worker: Its id.
         concurrency: As EMBEDDING_CONCURRENT_WORKERS.
+        by: Operator as ``user@host``.
 
     Returns:
         False if no such worker is running.
@@ -60,8 +64,10 @@ async def stop_worker(connection: Connection, worker: UUID, *, force: bool, by: 
     """Tell one worker to exit, on any host; it does not affect other workers or those started later.
 
     Args:
+        connection: To the migrated database.
         worker: Its id.
         force: Exit at once and return what it holds; otherwise finish that within the grace period.
+        by: Operator as ``user@host``.
 
     Returns:
         False if no such worker is running. `asked_workers` tells what became of it.
@@ -102,6 +108,7 @@ async def asked_workers(
     """What became of workers that were told to exit.
 
     Args:
+        connection: To the migrated database.
         workers: Their ids.
         dead_s: Seconds without a heartbeat after which a worker is silent.
     """
@@ -120,6 +127,7 @@ async def declare_dead(connection: Connection, workers: Sequence[UUID], note: st
     """Declare workers dead that did not exit; one that lives after all registers again and gets its order.
 
     Args:
+        connection: To the migrated database.
         workers: Their ids; those that have deregistered are left as they are.
         note: Why; for the list of workers.
     """

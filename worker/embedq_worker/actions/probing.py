@@ -39,7 +39,9 @@ async def probe(
     """Have workers, on any host, probe providers that are held back, and wait for the result.
 
     Args:
+        connection: To the migrated database.
         key: Name of a breaker; None for all that hold requests back.
+        by: Operator as ``user@host``, for the audit log.
         dead_s: Seconds without a heartbeat after which a worker is not waited for.
         within_s: Maximum of seconds to wait.
 

@@ -73,7 +73,9 @@ async def queue_articles(
     """Queue a task for each article, in batches with an audit row each.
 
     Args:
+        connection: To a migrated database.
         articles: Their ids.
+        by: Operator as ``user@host``.
         max_attempts: max_attempts of the tasks.
         priority: Priority of the tasks.
         outcome: Updated along the way, so that it also tells what an interrupted run has done.

@@ -156,6 +156,7 @@ async def plan(connection: Connection, action: Action, wanted: TaskFilter) -> Pl
     """Count the tasks that an action would change.
 
     Args:
+        connection: To the migrated database.
         action: What to do.
         wanted: To which tasks; those of other statuses are left out.
     """
@@ -177,6 +178,7 @@ class Run:
     Attributes:
         connection: To the migrated database, used by nothing else meanwhile.
         planned: The result of `plan`.
+        by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
         progress: Called after each batch with the number of tasks changed.
         outcome: Updated along the way, so that it also tells what an interrupted run has done.
@@ -199,6 +201,9 @@ async def carry_out(run: Run, *, limit: int | None = None) -> Outcome:
     Args:
         run: The action; if called again, it continues.
         limit: Maximum number of tasks for this call.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     outcome = run.outcome
     left = run.planned.matched - outcome.changed

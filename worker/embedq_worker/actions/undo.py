@@ -47,6 +47,7 @@ async def undoable(connection: Connection, operation_id: UUID) -> Undoable:
     """Count what an undo would restore; a moment later it may be less.
 
     Args:
+        connection: To the migrated database.
         operation_id: Id of the action.
     """
     async with connection.transaction(readonly=True):
@@ -72,8 +73,12 @@ async def undo(
     Args:
         connection: To the migrated database, used by nothing else meanwhile.
         operation_id: Id of the action.
+        by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
         progress: Called after each batch with the result so far.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     operation, operator, host = uuid4(), *operator_and_host(by)
     changed, seen, place = 0, 0, Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))

@@ -107,6 +107,7 @@ async def store_articles(
     what it states is written. An interrupted import can be run again: what is stored already is unchanged.
 
     Args:
+        connection: To a migrated database.
         items: From `importing.read_articles`, iterated in a thread; slugs must be unique.
         options: How they are stored.
 

@@ -18,7 +18,11 @@ _TELL = "SELECT set_config('synchronous_commit', 'off', true), embedq_notify($1,
 
 
 class Notifier:
-    """Sends one notification for all changes since the last."""
+    """Sends one notification for all changes since the last.
+
+    Args:
+        pool: To the migrated database.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

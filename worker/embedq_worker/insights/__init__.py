@@ -6,7 +6,7 @@ wrong; `vitals` are its figures), `metrics` (throughput and times), `stats`, `fa
 there are), `tasks` and `articles` (lists of any size), `coverage` (how many are embedded), `detail` (one
 task, one article), `audit` and `audit_tail` (the log, and what is new in it; `events` are its rows).
 
-Each takes a connection, to the migrated database unless it says otherwise, and returns immutable values.
-Texts in them are as stored; whoever shows them must make them printable. Database errors are passed on:
-asyncpg.PostgresError, OSError, TimeoutError, see `failures.explained`.
+Each takes a connection and returns immutable values. Texts in them are as stored; whoever shows them must
+make them printable. Database errors are passed on: asyncpg.PostgresError, OSError, TimeoutError, see
+`failures.explained`.
 """

@@ -101,6 +101,9 @@ _WHOSE = {
 async def require_cleaner(connection: Connection) -> None:
     """Refuse a cleanup that would fail half-way.
 
+    Args:
+        connection: To the migrated database.
+
     Raises:
         EmbedqError: Our role lacks privileges that it needs.
     """
@@ -117,6 +120,7 @@ async def granting(connection: Connection, group: str) -> str:
     """How our role gets the privileges of a group role that it lacks.
 
     Args:
+        connection: To the migrated database.
         group: Name of the group role.
     """
     row = await connection.fetchrow(
@@ -137,7 +141,7 @@ async def lacking_rights(connection: Connection, needs: Mapping[str, str], *, ab
     Where row-level security applies to it, a policy as well: without one, a table seems to be empty.
 
     Args:
-        connection: To the database, migrated or not.
+        connection: To the database.
         needs: Privileges by table, separated by spaces.
         absent: Report tables that do not exist as well.
 

@@ -133,6 +133,7 @@ async def article_page(
     match, the page ends after `walk_s` with what was found, and the next one continues from there.
 
     Args:
+        connection: To the migrated database.
         settings: Of these, the model that embeddings should be from.
         wanted: Which articles.
         limit: Articles per page.

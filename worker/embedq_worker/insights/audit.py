@@ -144,6 +144,7 @@ async def audit_page(
     match.
 
     Args:
+        connection: To the migrated database.
         wanted: Which rows.
         limit: Rows per page.
         after: `AuditPage.next` of the previous page, with the same filter.
@@ -181,6 +182,7 @@ async def logged_tasks(connection: Connection, begins: str) -> list[UUID]:
     """Tasks that the log tells of, deleted ones too; at most two, each by one index lookup.
 
     Args:
+        connection: To the migrated database.
         begins: Beginning of the id, see `TaskFilter.id_begins`.
     """
     first, last = UUID(begins.ljust(32, "0")), UUID(begins.ljust(32, "f"))
@@ -206,6 +208,7 @@ async def require_operation(connection: Connection, operation: str) -> None:
     """Refuse the id of an operation that the log does not know.
 
     Args:
+        connection: To the migrated database.
         operation: Its id; of other programs it may be any text.
 
     Raises:

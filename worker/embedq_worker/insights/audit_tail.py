@@ -92,7 +92,11 @@ class AuditTail:
         self._returned[row.id] = (self._before.high if self._before else 0, row.event.at)
 
     async def begin(self, connection: Connection) -> None:
-        """Start here: rows visible now are not new, rows not yet committed will be."""
+        """Start here: rows visible now are not new, rows not yet committed will be.
+
+        Args:
+            connection: To the migrated database.
+        """
         writers = await _writers(connection)
         oldest = min(await connection.fetchval(_OLDEST_WRITER), writers.at)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -146,6 +150,7 @@ class AuditTail:
         """Read rows from a time on that may be newly visible, without those already returned.
 
         Args:
+            connection: To the migrated database.
             floor: That time.
             before: The previous snapshot.
             by_id: Recognise rows already returned by their ids alone, as far back as all ids are remembered.

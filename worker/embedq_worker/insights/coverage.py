@@ -23,6 +23,7 @@ async def coverage(connection: Connection, folder: str = "") -> Coverage:
     """Count the articles of a folder and those below it; reads each of them.
 
     Args:
+        connection: To the migrated database.
         folder: Empty for all.
     """
     row = await connection.fetchrow(

@@ -48,6 +48,9 @@ async def deaths(connection: Connection) -> tuple[DeadWorker, ...]:
     """The workers that died in the last 24 hours, at most `MOST`, the latest first.
 
     Reads the claimed tasks once if there are any such workers.
+
+    Args:
+        connection: To the migrated database.
     """
     async with connection.transaction(readonly=True):
         # So that the plan does not depend on when the tables were last analysed.

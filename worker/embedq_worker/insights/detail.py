@@ -75,6 +75,7 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
     """Read one task.
 
     Args:
+        connection: To the migrated database.
         task: Its id.
         longest: Maximum characters of an error or stack trace.
 
@@ -156,6 +157,7 @@ async def article_id(connection: Connection, key: str) -> int:
     """Find the id of an article.
 
     Args:
+        connection: To the database.
         key: Its slug, or its id, even of a deleted article.
 
     Raises:
@@ -174,6 +176,7 @@ async def article_detail(connection: Connection, article: int) -> ArticleDetail 
     """Read one article.
 
     Args:
+        connection: To the migrated database.
         article: Its id.
 
     Returns:
@@ -228,6 +231,7 @@ async def chunk_text(connection: Connection, article: int, index: int) -> str | 
     """The stored text of a chunk.
 
     Args:
+        connection: To the migrated database.
         article: Id of its article.
         index: `Chunk.index`.
 

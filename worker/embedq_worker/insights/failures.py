@@ -131,6 +131,7 @@ async def failures(
     up to `FOLDERS_OF` more.
 
     Args:
+        connection: To the migrated database.
         limit: Maximum number of groups.
         after: `Failures.next` of the previous page. A group that grows past it meanwhile is missed, one that
             shrinks past it comes again.
@@ -256,6 +257,7 @@ async def group_folders(
     """In which folders the articles of a group's newest tasks are: the three with the most, by fingerprint.
 
     Args:
+        connection: To the migrated database.
         groups: Fingerprints.
     """
     async with connection.transaction():
@@ -343,6 +345,7 @@ async def group_trends(
     Costs one index lookup per bar and at most `counted` index entries each, however many have failed.
 
     Args:
+        connection: To the migrated database.
         groups: Fingerprints; the bars of a group that no longer exists are empty.
         over: How far back from now.
         bars: Number of bars, at least 1.
@@ -373,7 +376,11 @@ ORDER BY g.fingerprint, b.back DESC
 
 
 async def overspent_tasks(connection: Connection) -> int:
-    """Count failed tasks with more attempts than max_attempts, as another program's worker leaves them."""
+    """Count failed tasks with more attempts than max_attempts, as another program's worker leaves them.
+
+    Args:
+        connection: To the migrated database.
+    """
     return int(
         await connection.fetchval(
             "SELECT count(*) FROM embedding_tasks WHERE status = 'failed' AND attempts > max_attempts",

@@ -103,6 +103,7 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
     """Compute metrics in periods aligned to minutes, hours or days of the local time zone.
 
     Args:
+        connection: To the migrated database.
         by: Length of a period.
         since: How far back; the period that contains this time is included as a whole.
 

@@ -30,7 +30,11 @@ class Models(NamedTuple):
 
 
 async def models(connection: Connection) -> Models:
-    """Find the models of the stored vectors; reads a bounded number of rows."""
+    """Find the models of the stored vectors; reads a bounded number of rows.
+
+    Args:
+        connection: To the migrated database.
+    """
     rows = await connection.fetch(_COUNTS, COUNTED)
     unknown = await connection.fetchval(_UNKNOWN, LOOKED_AT)
     counts = tuple((row["model"], row["n"]) for row in rows)

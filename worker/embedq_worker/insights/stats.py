@@ -40,6 +40,7 @@ async def stats(connection: Connection, settings: Settings) -> Stats:
     """Collect the numbers.
 
     Args:
+        connection: To the migrated database.
         settings: Of these, when a worker is presumed dead.
 
     Raises:

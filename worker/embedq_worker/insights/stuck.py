@@ -96,6 +96,7 @@ async def stuck(
     """Find stuck tasks, in one snapshot. Reads the index of claimed tasks, of which there are never many.
 
     Args:
+        connection: To the migrated database.
         settings: How old a claim may be, and when a worker is presumed dead.
         limit: Maximum number of tasks to return.
         by: What counts as stuck, to override the settings.

@@ -76,6 +76,7 @@ async def list_tasks(
     page is full.
 
     Args:
+        connection: To the migrated database.
         wanted: Which tasks.
         limit: Tasks per page.
         after: `TaskPage.next` of the previous page, with the same filter and direction.
@@ -104,6 +105,7 @@ async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
     """The tasks to which something happened last: they ended, were claimed, or became due.
 
     Args:
+        connection: To the migrated database.
         limit: Maximum number of tasks.
     """
     return await list_tasks(connection, TaskFilter(until=timedelta(0)), limit=limit)
@@ -113,6 +115,7 @@ async def statuses_of(connection: Connection, tasks: Sequence[UUID]) -> Counter[
     """Count tasks by status.
 
     Args:
+        connection: To the migrated database.
         tasks: Their ids; those that no longer exist are not counted.
     """
     rows = await connection.fetch(

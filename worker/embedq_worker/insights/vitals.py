@@ -85,6 +85,7 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
     """Read the figures.
 
     Args:
+        connection: To the migrated database.
         settings: Of these, what counts as stuck.
     """
     stuck_tasks = await stuck(connection, settings, limit=1)

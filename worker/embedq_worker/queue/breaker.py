@@ -74,6 +74,7 @@ async def failed(
     """Record a failure of the provider, as opposed to a text it cannot embed.
 
     Args:
+        pool: To the migrated database.
         key: Name of the breaker.
         error: Its kind decides: misconfigured opens the breaker at once, rate limited only cools down.
         threshold: Consecutive failures that open the breaker.

@@ -157,6 +157,7 @@ async def claim(
     """Claim due tasks, each with its article, at most one per article.
 
     Args:
+        pool: To the migrated database.
         scope: Who claims, and what.
         limit: Maximum number of tasks.
         after: By priority, the position from which to look for tasks; see `low_water`. Empty for all.
@@ -236,6 +237,7 @@ async def complete(
     """Store the embeddings of tasks and complete them, all in one transaction.
 
     Args:
+        pool: To the migrated database.
         scope: Who claimed them, and the model of the vectors.
         storage: How this database stores vectors.
         completions: At most one per article.
@@ -284,6 +286,7 @@ async def give_back(pool: Pool, scope: Scope, returns: Sequence[Return]) -> dict
     """End claims that did not lead to embeddings; waits if another session has locked one of the tasks.
 
     Args:
+        pool: To the migrated database.
         scope: Scope of the worker that holds the claims.
         returns: Each claim, and why it ends.
 

@@ -55,7 +55,11 @@ def miscounted(drift: Sequence[Drift]) -> int:
 
 
 async def count_drift(connection: Connection) -> list[Drift]:
-    """Compare the maintained counts with COUNT(*), in one statement."""
+    """Compare the maintained counts with COUNT(*), in one statement.
+
+    Args:
+        connection: To the migrated database.
+    """
     rows = await connection.fetch(_COMPARE, timeout=COUNTING_S)
     return [_drift(row) for row in rows]
 
@@ -64,6 +68,7 @@ async def repair_counts(connection: Connection, by: str) -> list[Drift]:
     """Set the maintained counts to COUNT(*) without blocking writers, and note it in the audit log.
 
     Args:
+        connection: To the migrated database.
         by: Operator as ``user@host``.
 
     Returns:

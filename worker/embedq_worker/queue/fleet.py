@@ -64,6 +64,7 @@ async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[
     """Register the worker, also again after it was declared dead.
 
     Args:
+        pool: To the migrated database.
         scope: Scope of the worker.
         host: Where it runs.
         settings: Its settings without secrets, for the list of workers.
@@ -115,6 +116,7 @@ async def beat(
     """Send a heartbeat, with what the worker has done since the last one.
 
     Args:
+        pool: To the migrated database.
         worker: Its id.
         state: ``running`` or ``stopping``.
         note: Why it is idle; empty if it is not.
@@ -143,6 +145,7 @@ async def leave(pool: Pool, worker: UUID, reason: str) -> None:
     """Deregister the worker.
 
     Args:
+        pool: To the migrated database.
         worker: Its id.
         reason: Why it exits; for the list of workers and the audit log.
     """
@@ -153,6 +156,7 @@ async def rescue(pool: Pool, *, dead_s: float, stuck_s: float, limit: int) -> li
     """Take back tasks that no living worker holds; does nothing while another session is doing it.
 
     Args:
+        pool: To the migrated database.
         dead_s: Seconds without a heartbeat after which a worker is presumed dead.
         stuck_s: Age in seconds above which any claim is stuck.
         limit: Maximum number of tasks; call again while it is reached.
@@ -167,6 +171,7 @@ async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: 
     """Return claims of this worker that it does not know of.
 
     Args:
+        pool: To the migrated database.
         worker: Its id.
         in_hand: Tasks that it knows it holds.
         older_s: Minimum age of the claims; the response to a younger one may still be on its way.
@@ -185,6 +190,7 @@ async def outlook(
     """Ask what remains for a worker of this scope.
 
     Args:
+        pool: To the migrated database.
         priorities: Those it processes; None for all.
         folders: Those it processes, with their subfolders; None for all.
         within_s: Seconds; a task that becomes due within them counts as remaining.

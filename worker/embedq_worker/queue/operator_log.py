@@ -19,6 +19,7 @@ async def note(
     """Write an operator's action to the audit log.
 
     Args:
+        connection: To the migrated database.
         what: The action in words: ``cleanup``.
         by: Operator as ``user@host``.
         category: Category of the row.

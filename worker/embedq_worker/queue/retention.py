@@ -98,6 +98,7 @@ async def count_expired(connection: Connection, *, days: int) -> Cleaned:
     """Count what `clean_up` would delete.
 
     Args:
+        connection: To the migrated database.
         days: Minimum age in days.
     """
     counts = (f"(SELECT count(*) FROM {rows.table} WHERE {rows.expired})" for rows in _RETENTION)
@@ -110,6 +111,7 @@ async def note_cleanup(connection: Connection, *, days: int, found: Cleaned, by:
     """Note in the audit log that an operator cleans up.
 
     Args:
+        connection: To the migrated database.
         days: Minimum age in days.
         found: What is about to be deleted.
         by: Operator as ``user@host``.
@@ -127,6 +129,7 @@ async def clean_up(
     """Delete completed tasks, audit rows, metrics and ended workers past the retention.
 
     Args:
+        pool: To the migrated database.
         days: Minimum age in days.
         pause_s: Seconds between two batches, so that others get their turn.
         progress: Called after each batch with what is deleted so far.
@@ -185,6 +188,7 @@ async def _delete_batch(
     """Delete one batch; None if another session is cleaning up.
 
     Args:
+        pool: To the migrated database.
         rows: What to delete.
         days: Minimum age.
         after: The last row of the batch before; what is held or locked is passed. None for the first batch.

@@ -151,6 +151,7 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
     """Translate a filter to SQL, relative to the database's current time.
 
     Args:
+        connection: To the migrated database.
         wanted: Which tasks.
         ranked: Only pending tasks, with one branch per priority.
     """
@@ -191,6 +192,7 @@ async def count(connection: Connection, wanted: TaskFilter, selection: Selection
     """Count the matching tasks exactly; costs next to nothing if the filter has only status and priority.
 
     Args:
+        connection: To the migrated database.
         wanted: Which tasks.
         selection: The selection of this filter.
         extra: Another condition, constant SQL.

@@ -105,7 +105,11 @@ async def missing_objects(connection: Connection, versions: Iterable[int]) -> li
     """Objects that migrations created and that are now missing, invalid or disabled.
 
     Args:
+        connection: To the database.
         versions: The applied ones.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
     """
     faults = await _faults(connection, versions)
     remedy = _remedy(_lost(faults))
@@ -206,7 +210,11 @@ async def idle_objects(connection: Connection, tables: Iterable[str]) -> list[Pr
     """Objects that are there and do not work: after a schema was renamed, or switched off for a bulk load.
 
     Args:
+        connection: To the database.
         tables: The operator's tables.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
     """
     problems = [
         Problem(

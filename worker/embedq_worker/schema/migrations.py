@@ -144,6 +144,7 @@ async def to_apply(connection: Connection) -> list[MigrationState]:
 
     Raises:
         SchemaError: Objects are missing that `up` cannot put back.
+        asyncpg.PostgresError: A query failed.
     """
     states = await status(connection)
     again = await _to_repeat(connection, states)
@@ -151,7 +152,11 @@ async def to_apply(connection: Connection) -> list[MigrationState]:
 
 
 async def verify(connection: Connection) -> list[Problem]:
-    """Versions and objects that are not as `up` leaves them."""
+    """Versions and objects that are not as `up` leaves them.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
     states = await status(connection)
     problems = [problem for state in states if (problem := problem_of(state))]
     problems += await public_problems(connection)

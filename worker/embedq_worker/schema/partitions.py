@@ -50,6 +50,7 @@ async def steps_of(connection: Connection, statement: str) -> list[Step]:
     """Steps that carry out a statement: the statement itself, except for an index on a partitioned table.
 
     Args:
+        connection: To the database.
         statement: One that creates or drops an index CONCURRENTLY, or any other.
     """
     if creates := _CREATES.search(statement):

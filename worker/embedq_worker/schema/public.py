@@ -68,7 +68,11 @@ ORDER BY 1"""
 
 
 async def public_problems(connection: Connection) -> list[Problem]:
-    """What the operator's tables lack, or have in a form that embedq cannot work with."""
+    """What the operator's tables lack, or have in a form that embedq cannot work with.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
     problems = []
     for table in PUBLIC_COLUMNS:
         kind = await connection.fetchval(
@@ -103,7 +107,11 @@ async def public_problems(connection: Connection) -> list[Problem]:
 
 
 async def absent_tables(connection: Connection) -> list[str]:
-    """The operator's tables that do not exist."""
+    """The operator's tables that do not exist.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
     rows = await connection.fetch(
         "SELECT t.name FROM unnest($1::text[]) AS t(name) WHERE to_regclass(t.name) IS NULL",
         list(PUBLIC_COLUMNS),
@@ -115,7 +123,11 @@ async def names_taken(connection: Connection, files: Iterable[Migration]) -> lis
     """Columns of the operator's tables, not made by embedq, whose names these migrations would add.
 
     Args:
+        connection: To the database.
         files: Pending migrations.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
     """
     ours = sorted(each for each in expected_objects(files) if each.kind == "column" and each.table in _TYPES)
     return [

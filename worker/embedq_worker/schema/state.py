@@ -37,7 +37,11 @@ class MigrationState(NamedTuple):
 
 
 async def status(connection: Connection) -> list[MigrationState]:
-    """All versions known to this program or the database, in order."""
+    """All versions known to this program or the database, in order.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
     rows = {}
     if await connection.fetchval("SELECT to_regclass('embedq_migrations') IS NOT NULL"):
         found = await connection.fetch("SELECT * FROM embedq_migrations ORDER BY version")

@@ -29,6 +29,7 @@ class Maintenance:
     """The maintenance of one worker; each chore has its own interval.
 
     Args:
+        pool: To the migrated database.
         settings: Intervals and ages.
         worker: Its id.
         in_hand: Returns the tasks the worker holds.
@@ -113,6 +114,7 @@ async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
     """Take back every orphaned or stuck task.
 
     Args:
+        pool: To the migrated database.
         settings: When a worker is presumed dead, and a claim is stuck.
         log: Log of the worker.
 

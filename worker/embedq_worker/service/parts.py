@@ -23,6 +23,7 @@ class Parts:
 
     Attributes:
         settings: Settings of this worker.
+        pool: To the migrated database.
         provider: For probes; the pipeline uses it through its embedder.
         pipeline: Claims and settles tasks.
         scope: Who claims, and what.

@@ -84,6 +84,7 @@ class Pipeline:
     """Claims tasks and processes them.
 
     Args:
+        pool: To the migrated database.
         claimer: Connection to the same database, reserved for claims.
         scope: Who claims, and what.
         storage: How the database stores vectors.

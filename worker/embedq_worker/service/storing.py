@@ -74,6 +74,7 @@ class Storing:
     """Completes tasks; a task that the database does not store holds up no other.
 
     Args:
+        pool: To the migrated database.
         scope: Who claimed the tasks.
         storage: How the database stores vectors.
         refusals: Are told what the database refuses.
