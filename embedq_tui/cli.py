@@ -17,6 +17,7 @@ from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
 from embedq_worker.imports import held, loading
 from embedq_worker.library_warnings import tell_warnings
+from embedq_worker.scarcity import scarce
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -225,6 +226,8 @@ def _report(error: Exception) -> int:
             return int(ExitCode.USAGE)
         case click.Abort():
             return _interrupted()
+        case _ if limit := scarce(error):
+            return _report(limit)
         case _:
             # A module that is imported on demand is the new one after an upgrade of a running program.
             first = "if it was upgraded meanwhile, start it again; " if isinstance(error, ImportError) else ""

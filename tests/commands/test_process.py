@@ -156,6 +156,14 @@ async def test_a_full_disk(anywhere: Tui, command: str) -> None:
     assert len(answer.complaint) == 1
 
 
+@pytest.mark.parametrize("program", ["embedq_worker --drain", "embedq_tui check"])
+async def test_a_process_that_may_open_hardly_a_file(tui: Tui, program: str) -> None:
+    answer = await _shell(tui, f"ulimit -n 6; exec {sys.executable} -P -m {program}")
+    assert answer.code in (ExitCode.NO, ExitCode.UNREACHABLE)
+    assert len(answer.complaint) == 2
+    assert "ulimit" in answer.complaint[1]
+
+
 async def test_closed_output_and_odd_encodings(anywhere: Tui) -> None:
     answer = await _shell(anywhere, f"{sys.executable} -P -m embedq_tui config >&-")
     assert (answer.code, answer.err) == (ExitCode.OK, "")

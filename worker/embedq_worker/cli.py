@@ -22,6 +22,7 @@ from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.output import patient_output
 from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.scarcity import scarce
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings
@@ -187,18 +188,20 @@ def _work(
         return
     for warning in settings.warnings():
         log.warning(warning)
-    with held(), loading():
-        from embedq_worker.service.runtime import run_worker, spare_collector
-
-    spare_collector()
-    logging.getLogger().addHandler(LibraryLogs(log))
     try:
+        with held(), loading():
+            from embedq_worker.service.runtime import run_worker, spare_collector
+
+        spare_collector()
+        logging.getLogger().addHandler(LibraryLogs(log))
         asyncio.run(
             run_worker(settings, log, drain=drain, priorities=priorities, folders=folders, lifeline=line)
         )
     except EmbedqError:
         raise
     except Exception as error:
+        if limit := scarce(error):
+            raise limit from error
         log.error("the worker crashed", exc_info=error)
         raise EmbedqError(
             "the worker crashed", "the log has the traceback; other workers take over its tasks"

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from embedq_worker.errors import INTERRUPTED
 from embedq_worker.imports import held, loading
+from embedq_worker.scarcity import scarce
 
 
 def start(module: str, name: str) -> None:
@@ -25,6 +26,13 @@ def start(module: str, name: str) -> None:
     try:
         with held(), loading():
             begin = getattr(import_module(module), name)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (OSError, ImportError, MemoryError) as error:
+        if limit := scarce(error):
+            sys.exit(f"embedq: {limit.message}\n  {limit.advice}")
+        raise
+    try:
         begin()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

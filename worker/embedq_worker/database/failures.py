@@ -13,6 +13,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.errors import MIGRATE, EmbedqError, SchemaError, Unreachable
+from embedq_worker.scarcity import scarce
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
@@ -170,6 +171,8 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
         if settings.names_database
         else "no database is named: set DATABASE_URL, DB_* or PG*; or see it work: embedq-tui demo"
     )
+    if limit := scarce(error):
+        where_it_is = limit.advice
     no_tls = (
         "is it PostgreSQL, with TLS enabled? DB_SSL, or sslmode in DATABASE_URL, sets whether TLS is required"
     )

@@ -23,7 +23,9 @@ from embedq_worker.providers.base import (
     Vector,
 )
 from embedq_worker.providers.naming import NATIVE_DIMENSIONS, stored_model
+from embedq_worker.scarcity import scarce
 from embedq_worker.settings import Settings
+from embedq_worker.text import printable_line
 
 _MODEL = "l2_supercat"
 _NATIVE = NATIVE_DIMENSIONS[_MODEL]
@@ -127,8 +129,15 @@ def _load(dimensions: int) -> Any:
             dim=_NATIVE,
             trunc_dim=dimensions,
         )
-    except ImportError:
+    except ModuleNotFoundError:
         raise _not_installed() from None
+    except ImportError as error:
+        cause = error.__cause__ or error  # numpy adds two pages of its own
+        limit = scarce(cause)
+        raise ProviderMisconfigured(
+            f"wordllama cannot be loaded: {printable_line(str(cause), 300)}",
+            limit.advice if limit else "pip install --force-reinstall 'embedq-tui[local]'",
+        ) from None
     except FileNotFoundError:
         raise ProviderMisconfigured(
             "the installed wordllama package has no weights", "pip install --force-reinstall wordllama"
