@@ -233,9 +233,9 @@ async def test_a_failure_in_the_middle_of_the_parts_is_the_failure_of_the_text(p
         result = await embedder.embed(["one two three four five six"])
         assert kinds(result) == {ProviderUnavailable}
         assert [request.error for request in result.requests] == [
-            "InputRejected",
+            "input_rejected",
             None,
-            "ProviderUnavailable",
+            "unavailable",
         ]
 
 
@@ -269,7 +269,7 @@ async def test_after_a_failure_nothing_more_is_sent_and_the_good_ones_are_kept(
         stub.faults.headers = {"Retry-After": "7"}
         result = await embedder.embed(numbered(20))
         assert stub.seen.requests == 3
-        assert [request.error for request in result.requests] == [None, None, kind.__name__]
+        assert [request.error for request in result.requests] == [None, None, kind.kind]
     embedded = [outcome for outcome in result.outcomes if isinstance(outcome, Embedded)]
     failed = [outcome for outcome in result.outcomes if not isinstance(outcome, Embedded)]
     assert len(embedded) == 4

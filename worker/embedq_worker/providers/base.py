@@ -53,13 +53,20 @@ class CheckReport:
 
 
 class ProviderError(EmbedqError):
-    """A request for embeddings failed; the message contains no secret."""
+    """A request for embeddings failed; the message contains no secret.
+
+    Attributes:
+        kind: Its kind, in the table of breakers and in metrics.
+    """
 
     exit_code = ExitCode.UNREACHABLE
+    kind = "other"
 
 
 class ProviderUnavailable(ProviderError):
     """Not the text's fault: refused connection, timeout, 5xx, malformed response. Opens the breaker."""
+
+    kind = "unavailable"
 
 
 class ProviderRateLimited(ProviderError):
@@ -68,6 +75,8 @@ class ProviderRateLimited(ProviderError):
     Args:
         retry_after: Seconds to wait, according to the provider; None if it did not say.
     """
+
+    kind = "rate_limited"
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -81,6 +90,7 @@ class ProviderMisconfigured(ProviderError):
     """
 
     exit_code = ExitCode.NO
+    kind = "misconfigured"
 
 
 class InputRejected(ProviderError):
@@ -89,6 +99,8 @@ class InputRejected(ProviderError):
     Args:
         too_long: The provider said that a text exceeds the model's context.
     """
+
+    kind = "input_rejected"
 
     def __init__(self, message: str, advice: str = "", *, too_long: bool = False) -> None:
         super().__init__(message, advice)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.encoding import encodable
 from embedq_worker.providers.base import (
+    InputRejected,
     Provider,
     ProviderError,
-    ProviderMisconfigured,
     ProviderRateLimited,
+    ProviderUnavailable,
 )
 
 FAILURES_TO_OPEN = 5
@@ -84,13 +85,9 @@ async def failed(
     Returns:
         Seconds to wait before the tasks are retried.
     """
-    wait_ms = None
-    kind = "unavailable"
-    if isinstance(error, ProviderRateLimited):
-        kind = "rate_limited"
-        wait_ms = None if error.retry_after is None else round(error.retry_after * 1000)
-    elif isinstance(error, ProviderMisconfigured):
-        kind = "misconfigured"
+    # A provider that rejects the text of a probe rejects all.
+    kind = ProviderUnavailable.kind if isinstance(error, InputRejected) else error.kind
+    asked_s = error.retry_after if isinstance(error, ProviderRateLimited) else None
     held_ms: int = await encodable(
         lambda words: pool.fetchval(
             "SELECT embedq_provider_failed($1, $2, $3, $4, $5, $6, $7)",
@@ -98,7 +95,7 @@ async def failed(
             kind,
             words(error.message),
             words(error.advice),
-            wait_ms,
+            None if asked_s is None else round(asked_s * 1000),
             threshold,
             probe,
         )

@@ -32,7 +32,7 @@ class RequestStats:
     Attributes:
         inputs: Texts in it.
         seconds: Wall time.
-        error: Class name of the failure; None if it succeeded.
+        error: Kind of the failure; None if it succeeded.
     """
 
     inputs: int
@@ -207,7 +207,7 @@ class _Call:
             try:
                 vectors = await self._provider.embed(texts)
             except ProviderError as error:
-                self.requests.append(RequestStats(len(texts), perf_counter() - began, type(error).__name__))
+                self.requests.append(RequestStats(len(texts), perf_counter() - began, error.kind))
                 if not isinstance(error, InputRejected):
                     self._stopped = self._stopped or error
                 return error

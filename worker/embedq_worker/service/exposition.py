@@ -6,7 +6,7 @@ providers in use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -28,13 +28,7 @@ _PROVIDERS = 20
 _PROVIDER_STATES = ("closed", "cooling", "open")
 
 _OUTCOMES = ("stored", "skipped", "removed", "gone", "changed", "requeued", "failed", "lost")
-_KINDS: Mapping[str, str] = {
-    "ProviderUnavailable": "unavailable",
-    "ProviderRateLimited": "rate_limited",
-    "ProviderMisconfigured": "misconfigured",
-    "InputRejected": "input_rejected",
-}
-_OTHER_KIND = "other"
+_KINDS = ("unavailable", "rate_limited", "misconfigured", "input_rejected", "other")
 
 _TASK_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -196,21 +190,21 @@ class WorkerTelemetry:
         # All series exist from the start, so that the first event of a kind shows as an increase.
         for outcome in _OUTCOMES:
             self._outcomes.labels(outcome)
-        for kind in (*_KINDS.values(), _OTHER_KIND):
+        for kind in _KINDS:
             self._errors.labels(kind)
 
     def batch(self, report: BatchReport, seconds: float) -> None:
         """Add a batch and the seconds it kept a slot busy."""
         self._busy.inc(seconds)
         for outcome, number in report.outcomes.items():
-            self._outcomes.labels(outcome if outcome in _OUTCOMES else _OTHER_KIND).inc(number)
+            self._outcomes.labels(outcome if outcome in _OUTCOMES else "other").inc(number)
         for _ in range(report.succeeded + report.failed):
             self._tasks.observe(seconds)
         for request in report.requests:
             self._requests.observe(request.seconds)
             self._inputs.inc(request.inputs)
             if request.error is not None:
-                self._errors.labels(_KINDS.get(request.error, _OTHER_KIND)).inc()
+                self._errors.labels(request.error).inc()
 
     def claim(self, seconds: float, tasks: int) -> None:
         """Add a claim and the number of tasks it returned."""
