@@ -11,7 +11,6 @@ from embedq_tui.rendering.words import count
 from embedq_worker.actions.tasks import (
     CANCEL,
     CANCEL_FAILED,
-    CANCELLED,
     PRIORITISE,
     RELEASE,
     RETRY,
@@ -19,6 +18,7 @@ from embedq_worker.actions.tasks import (
     Plan,
 )
 from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import CANCELLED
 from embedq_worker.text import printable_line
 
 NAMED = 5

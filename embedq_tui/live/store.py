@@ -195,12 +195,10 @@ class Store:
     def sample(self) -> None:
         """Record how many tasks ended in this second."""
         if self.overview is None or self.lost is not None:
-            self._ended_before = (
-                None  # what ends meanwhile must not count for the second in which it is noticed
-            )
+            self._ended_before = None  # what ends meanwhile must not count for the second it is noticed in
             return
-        counts = self.overview.queue.counts
-        ended = counts.completed + counts.failed
+        queue = self.overview.queue
+        ended = queue.counts.completed + queue.counts.failed - queue.cancelled
         before, self._ended_before = self._ended_before, ended
         self.ended.append(max(ended - before, 0) if before is not None else 0)
 

@@ -15,7 +15,6 @@ from embedq_worker.actions.left_out import left_out
 from embedq_worker.actions.tasks import (
     CANCEL,
     CANCEL_FAILED,
-    CANCELLED,
     PRIORITISE,
     RELEASE,
     RETRY,
@@ -28,7 +27,9 @@ from embedq_worker.actions.tasks import (
 )
 from embedq_worker.actions.undo import undo, undoable
 from embedq_worker.database.connections import connect
+from embedq_worker.insights.overview import overview
 from embedq_worker.queue.wanted import Stuck, TaskFilter
+from embedq_worker.queue.words import CANCELLED
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World
 from tests.support.sessions import doom
@@ -315,6 +316,22 @@ async def test_a_group_of_failed_tasks_is_cancelled_and_nothing_else(world: Worl
     again = await plan(world.psql, CANCEL_FAILED, TaskFilter(ids=tuple(given_up)))
     assert again.matched == 0
     assert {one.reason for one in await left_out(world.psql, again, Outcome())} == {"already"}
+
+
+async def test_what_was_cancelled_is_told_from_what_failed(world: World) -> None:
+    async def cancelled() -> int:
+        return (await overview(world.psql, world.database.settings)).queue.cancelled
+
+    await failed(world, 2)
+    for _ in range(3):
+        await world.task(await world.article())
+    assert await cancelled() == 0
+    outcome = await do(world, CANCEL, TaskFilter())
+    assert await cancelled() == 3
+    await do(world, CANCEL_FAILED, TaskFilter(statuses=("failed",), error="boom"))
+    assert await cancelled() == 5
+    await undo(world.psql, outcome.operation_id, BY)
+    assert await cancelled() == 2
 
 
 # -- undo

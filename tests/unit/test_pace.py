@@ -48,6 +48,16 @@ def test_what_retention_deleted_is_not_taken_off() -> None:
     assert found[-1] == Rates(completed=600.0, failed=0.0, pending=0.0, over_s=10.0)
 
 
+def test_what_an_operator_cancels_is_no_failed_work() -> None:
+    pace = Pace()
+    for after_s, failed, cancelled in ((0, 10, 0), (5, 5_010, 5_000), (10, 5_016, 5_000), (15, 16, 0)):
+        seen = look(after_s, completed=0)
+        counts = seen.queue.counts._replace(failed=failed)
+        rates = pace.add(seen._replace(queue=seen.queue._replace(counts=counts, cancelled=cancelled)))
+    assert rates == Rates(completed=0.0, failed=24.0, pending=0.0, over_s=15.0)
+    assert rates.drain_s(24) == 60
+
+
 def test_looks_close_to_each_other_tell_nothing() -> None:
     pace = Pace()
     assert pace.add(look(0, completed=0)) is None

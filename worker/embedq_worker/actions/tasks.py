@@ -20,12 +20,10 @@ from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.queue.words import CANCELLED, PRIORITIES
 
 BATCH = 1_000
 """Tasks per transaction."""
-
-CANCELLED = "Cancelled by administrator"
 
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.actions.tasks import BATCH, CANCELLED, whole
+from embedq_worker.actions.tasks import BATCH, whole
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
+from embedq_worker.queue.words import CANCELLED
 
 
 @dataclass(frozen=True, slots=True)

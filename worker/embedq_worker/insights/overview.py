@@ -13,7 +13,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import MIGRATE, SchemaError
-from embedq_worker.queue.words import PRIORITIES, STATUSES
+from embedq_worker.queue.words import CANCELLED, PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
 
@@ -37,6 +37,7 @@ class QueueFigures(NamedTuple):
         oldest_due_at: When the longest-waiting task became due; None if none is due.
         next_due_at: When the next task becomes due that is not yet (usually a retry).
         last_completed_at: When a task was last completed.
+        cancelled: Tasks among the failed that an operator cancelled.
     """
 
     counts: StatusCounts
@@ -46,6 +47,7 @@ class QueueFigures(NamedTuple):
     oldest_due_at: datetime | None
     next_due_at: datetime | None
     last_completed_at: datetime | None
+    cancelled: int = 0
 
 
 class Liveness(StrEnum):
@@ -184,7 +186,7 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
             raise SchemaError("this database has no table embedding_tasks", MIGRATE)
         migrated: bool = place["ours"]
         counts = await connection.fetch(_LIVE_COUNTS if migrated else _COUNTED)
-        times = await connection.fetchrow(_TIMES) if migrated else None
+        times = await connection.fetchrow(_TIMES, CANCELLED) if migrated else None
         busy = any(row["status"] == "processing" and row["n"] for row in counts)
         workers = await connection.fetch(_WORKERS, settings.dead_after_s, busy) if migrated else []
         control = await connection.fetchrow(_CONTROL) if migrated else None
@@ -236,7 +238,9 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
             ORDER BY scheduled_at LIMIT 1) AS t) AS next_due_at,
        (SELECT completed_at FROM embedding_tasks
         WHERE status = 'completed' AND completed_at IS NOT NULL
-        ORDER BY completed_at DESC LIMIT 1) AS last_completed_at
+        ORDER BY completed_at DESC LIMIT 1) AS last_completed_at,
+       (SELECT coalesce(sum(n), 0)::bigint FROM embedq_live_failures
+        WHERE fingerprint = (SELECT embedq_fingerprint($1))) AS cancelled
 """
 
 # What a worker holds is counted, in one walk for all and only if there is any: what it said with its last
@@ -285,6 +289,7 @@ def _figures(rows: Iterable[asyncpg.Record], times: asyncpg.Record | None) -> Qu
         oldest_due_at=times["oldest_due_at"] if times else None,
         next_due_at=times["next_due_at"] if times else None,
         last_completed_at=times["last_completed_at"] if times else None,
+        cancelled=times["cancelled"] if times else 0,
     )
 
 

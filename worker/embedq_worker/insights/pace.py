@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from embedq_worker.insights.overview import Overview, StatusCounts
+from embedq_worker.insights.overview import Overview, QueueFigures, StatusCounts
 
 WINDOW_S = 60.0
 APART_S = 1.0
@@ -23,7 +23,7 @@ class Rates(NamedTuple):
 
     Attributes:
         completed: Tasks completed.
-        failed: Tasks failed.
+        failed: Tasks failed, without those that an operator cancelled.
         pending: Growth of the number of pending tasks; None if unknown.
         over_s: Seconds over which this was measured.
     """
@@ -54,7 +54,7 @@ class Pace:
         looks = self._looks
         if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
             looks.pop()  # the newest sample replaces it
-        looks.append((seen.at, seen.queue.counts))
+        looks.append((seen.at, _without_cancelled(seen.queue)))
         while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= WINDOW_S:
             looks.popleft()
         seconds = (looks[-1][0] - looks[0][0]).total_seconds()
@@ -72,3 +72,8 @@ class Pace:
         return sum(
             max(number(after) - number(before), 0) for (_, before), (_, after) in pairwise(self._looks)
         )
+
+
+def _without_cancelled(queue: QueueFigures) -> StatusCounts:
+    """Counts in which what an operator cancelled has not failed: no work was done."""
+    return queue.counts._replace(failed=queue.counts.failed - queue.cancelled)

@@ -1,4 +1,4 @@
-"""The values of a task's status, priority and operation, and the beginning of a worker's note."""
+"""The values of a task's status, priority and operation; texts by which embedq knows what it has written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ STATUSES = ("pending", "processing", "completed", "failed")
 PRIORITIES = ("high", "normal", "low")
 """In the order in which they are processed."""
 KINDS = ("create", "update", "delete")
+
+CANCELLED = "Cancelled by administrator"
+"""The error of a task that an operator cancelled."""
 
 REFUSED = "database: "
 """What the note of a worker begins with while the database refuses its statements."""
