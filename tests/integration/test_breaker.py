@@ -107,8 +107,10 @@ async def test_a_rate_limit_cools_for_as_long_as_the_provider_says(world: World)
     assert held is not None
     assert held.wait_s > 25, "a shorter answer that comes late does not shorten it"
     assert await world.claim(scope) == []
+    assert [row.state for row in (await overview(world.psql, Settings())).held] == ["cooling"]
     await pass_time(world, 30)
     assert await look(world) is None
+    assert not (await overview(world.psql, Settings())).held, "there may be no task with which to try"
     assert len(await world.claim(scope)) == 1
 
 

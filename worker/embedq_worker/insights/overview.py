@@ -260,9 +260,12 @@ WHERE w.state IN ('running', 'stopping') ORDER BY w.started_at, w.id
 _CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_control"
 
 # The breaker of a provider that was given up stays as it was; it is told only while nobody uses another one.
+# After a rate limit it closes with the next success, for which there may be no task: but requests are sent.
 _PROVIDERS = """
 WITH used AS (SELECT provider FROM embedq_workers WHERE state IN ('running', 'stopping'))
-SELECT key, state, kind, reason, advice, failures, opened_at, retry_at,
+SELECT key,
+       CASE WHEN state = 'cooling' AND retry_at <= clock_timestamp() THEN 'closed' ELSE state END AS state,
+       kind, reason, advice, failures, opened_at, retry_at,
        CASE WHEN state = 'open' AND retry_at > clock_timestamp() THEN probing_since END AS probing_since
 FROM embedq_providers
 WHERE key IN (SELECT provider FROM used) OR state <> 'closed' AND NOT EXISTS (SELECT FROM used)
