@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import EmbedqError, SchemaError
 from embedq_worker.schema import migrations
 from embedq_worker.schema.session import Patience
 from embedq_worker.schema.state import status
@@ -131,6 +131,19 @@ async def test_a_lock_that_got_lost_stops_the_migration(legacy: Database) -> Non
         await migrations.up(legacy.settings)
     await connection.execute("DROP EVENT TRIGGER lose")
     assert (await migrations.up(legacy.settings))[0] == 5
+
+
+@pytest.mark.parametrize("condition", ["raise_exception", "insufficient_privilege", "division_by_zero"])
+async def test_a_step_that_the_database_forbids_is_named(legacy: Database, condition: str) -> None:
+    connection = await legacy.connect()
+    await connection.execute(
+        f"""CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE {condition}; END';
+            CREATE EVENT TRIGGER no_view ON ddl_command_end WHEN TAG IN ('CREATE VIEW')
+                EXECUTE FUNCTION forbid()"""
+    )
+    with pytest.raises(EmbedqError) as refused:
+        await migrations.up(legacy.settings)
+    assert refused.value.message.startswith("004_")
 
 
 async def test_limits_of_the_role_do_not_stop_it(legacy: Database) -> None:

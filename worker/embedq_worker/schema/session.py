@@ -20,7 +20,7 @@ import asyncpg
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import DirectConnection, connected
-from embedq_worker.database.failures import EXPECTED_ERRORS
+from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.schema.partitions import Step, steps_of
@@ -72,12 +72,14 @@ class SchemaSession:
         watch: Finds out which sessions block it.
         report: Called with lines for the operator.
         patience: How long to wait for locks.
+        running: Name of the file that is running, or failed.
     """
 
     connection: DirectConnection
     watch: DirectConnection
     report: Report
     patience: Patience
+    running: str = ""
     _pid: int = 0
     _blockers: list[str] = field(default_factory=list)
     _blocking: list[int] = field(default_factory=list)
@@ -96,6 +98,7 @@ class SchemaSession:
             SchemaError: Another session blocked it for too long, or the advisory lock was lost.
             asyncpg.PostgresError: A statement failed.
         """
+        self.running = label
         if not runs_in_transaction(sql):
             for statement in statements_of(sql):
                 for step in await steps_of(self.connection, statement):
@@ -103,6 +106,7 @@ class SchemaSession:
                     await self._retried(label, partial(run, label, step))
             sql = ""
         await self._retried(label, partial(self._in_transaction, label, sql, record, *arguments))
+        self.running = ""
 
     async def _retried(self, label: str, attempt: Callable[[], Awaitable[None]]) -> None:
         started = time.monotonic()
@@ -316,8 +320,13 @@ async def schema_session(
         await session.prepare(settings.dimensions)
         try:
             yield session
-        except asyncpg.RaiseError as error:  # raised by our SQL files, with what to do as a hint
-            raise SchemaError(printable_line(str(error.message)), printable_line(error.hint or "")) from None
+        except asyncpg.PostgresError as error:
+            found = explained(error, settings)
+            if isinstance(error, asyncpg.RaiseError):  # raised by our SQL files, with what to do as a hint
+                found = SchemaError(printable_line(str(error.message)), printable_line(error.hint or ""))
+            if not session.running:
+                raise found from error
+            raise type(found)(f"{session.running}: {found.message}", found.advice) from error
         finally:
             with suppress(*EXPECTED_ERRORS):
                 await session.release()
