@@ -7,34 +7,28 @@ from typing import TypeVar
 from textual import on
 
 from embedq_tui.screens.filtering import Filtering
+from embedq_tui.screens.paging import Paged
 from embedq_tui.widgets.keyed_table import KeyedTable
 
 F = TypeVar("F")
 
 
-class PageList(Filtering[F]):
+class PageList(Filtering[F], Paged):
     """A screen with such a list, a `KeyedTable` with the id ``list``. Marking rows freezes it."""
 
     # -- for subclasses to override
-
-    @property
-    def wanted(self) -> F:
-        """The current filter."""
-        raise NotImplementedError
 
     def draw_lines(self) -> None:
         """Update the lines around the list."""
         raise NotImplementedError
 
-    def turn(self, by: int) -> None:
-        """Show the next page, or the previous one."""
-        raise NotImplementedError
-
-    def first_page(self) -> None:
-        """Show the first page."""
-        raise NotImplementedError
-
     # -- for subclasses to use
+
+    @property
+    def wanted(self) -> F:
+        """The current filter."""
+        wanted: F = self.pages.view.wanted
+        return wanted
 
     @property
     def table(self) -> KeyedTable:
@@ -67,13 +61,6 @@ class PageList(Filtering[F]):
         self.freeze(bool(event.table.marked))
         self.draw_lines()
         self.refresh_bindings()
-
-    def action_page(self, by: int) -> None:
-        """Turn the page; 0 goes to the first page."""
-        if by:
-            self.turn(by)
-        else:
-            self.first_page()
 
     def action_back(self) -> None:
         """Close the filter line, clear the marks, unfreeze or clear the filter: whichever applies first."""

@@ -1,4 +1,4 @@
-"""Paged lists: a position in one (what is listed, in which order, which pages led there), keys, all pages."""
+"""Lists that are shown page by page: a position, the page shown, the screen and its keys, all pages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from textual import on
 from textual.binding import Binding
 
-from embedq_tui.live.questions import Question
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
 from embedq_tui.rendering.keys import key
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.queue.selection import Direction
 
 F = TypeVar("F")
@@ -65,6 +68,101 @@ class Page(Protocol):
 
 
 P = TypeVar("P", bound=Page)
+V = TypeVar("V", bound=View[Any, Any])
+
+
+class Pages(Generic[V, P]):
+    """A list on the screen: the position wanted, and the page shown, which may be another until it arrives.
+
+    Args:
+        view: The first position.
+        ask: The question for the page at a position.
+
+    Attributes:
+        view: The wanted position.
+        page: The page shown; None before the first.
+        shown: The question that it answers.
+    """
+
+    def __init__(self, view: V, ask: Callable[[V], Question[P]]) -> None:
+        self.view = view
+        self.page: P | None = None
+        self.shown: Question[P] | None = None
+        self._ask = ask
+
+    @property
+    def asked(self) -> Question[P]:
+        """The question for the wanted page."""
+        return self._ask(self.view)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the wanted page is shown."""
+        return self.shown == self.asked
+
+    @property
+    def next(self) -> object | None:
+        """Where the page after the one shown begins; None if none follows."""
+        return None if self.page is None else self.page.next
+
+
+class Paged(ConsoleScreen):
+    """A screen that shows a list in a `KeyedTable`, page by page.
+
+    Attributes:
+        pages: The list.
+    """
+
+    pages: Pages[Any, Any]
+
+    # -- for subclasses to override
+
+    def go(self, view: Any, land: int = 0) -> None:
+        """Go to another position.
+
+        Args:
+            view: The position.
+            land: Row to put the cursor on; -1 for the last.
+        """
+        raise NotImplementedError
+
+    def beyond_first(self) -> None:
+        """React to a move beyond the first row of the first page."""
+
+    # -- wiring
+
+    def take(self, answer: Answer[Any]) -> None:
+        """Even while frozen, show a page turned to."""
+        if self.alive and answer.question == self.pages.asked and not self.pages.arrived:
+            self.answered(answer)
+        else:
+            super().take(answer)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer paging only if there is a page to turn to."""
+        if action == "page":
+            return self.pages.next is not None if parameters == (1,) else self.pages.view.page > 1
+        return super().check_action(action, parameters)
+
+    def action_page(self, by: int) -> None:
+        """Turn the page; 0 goes to the first page."""
+        view = self.pages.view
+        if by == 0:
+            self.go(view.first())
+        elif not self.pages.arrived:
+            return  # a key held down turns one page at a time
+        elif by > 0 and (place := self.pages.next) is not None:
+            self.go(view.next(place))
+        elif by < 0 and view.page > 1:
+            self.go(view.previous(), -1)
+
+    @on(KeyedTable.AtEdge)
+    def _beyond(self, event: KeyedTable.AtEdge) -> None:
+        event.stop()
+        if not event.forward and self.pages.view.page == 1:
+            self.beyond_first()
+        elif not event.jumped:
+            self.action_page(1 if event.forward else -1)
 
 
 async def all_pages(

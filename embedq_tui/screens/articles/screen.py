@@ -43,7 +43,7 @@ from embedq_tui.screens.articles.render import (
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
-from embedq_tui.screens.paging import View, all_pages, page_keys
+from embedq_tui.screens.paging import Pages, View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
 from embedq_worker.errors import EmbedqError
@@ -54,6 +54,7 @@ from embedq_worker.text import printable, printable_line
 class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     """Shows the coverage, and the list of articles page by page."""
 
+    pages: Pages[View[ArticleFilter, int], ArticlePage]
     MODE = "articles"
     EXAMPLE = EXAMPLE
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -88,10 +89,10 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: View[ArticleFilter, int] = View(ArticleFilter())
+        self.pages = Pages(
+            View(ArticleFilter()), lambda view: ArticleList(view.wanted, view.direction, view.starts[-1])
+        )
         self._land: int | None = None
-        self._page: ArticlePage | None = None
-        self._shown: ArticleList | None = None
         self._problem = ""
         self._coverage: StateCounts | None = None
         self._counted_at = 0.0
@@ -105,28 +106,11 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         yield from self.filter_widgets()
         yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="list")
 
-    @property
-    def wanted(self) -> ArticleFilter:
-        """The current filter."""
-        return self._view.wanted
-
-    @property
-    def _asked(self) -> ArticleList:
-        view = self._view
-        return ArticleList(view.wanted, view.direction, view.starts[-1])
-
     def questions(self) -> Iterable[Question[Any]]:
         """The page, the coverage, the last backfill."""
-        yield self._asked
+        yield self.pages.asked
         yield Covered(self._count_reached)
         yield LastBackfill()
-
-    def take(self, answer: Answer[Any]) -> None:
-        """Even while frozen by marks, show a page turned to."""
-        if self.frozen and answer.question == self._asked != self._shown:
-            self.answered(answer)
-        else:
-            super().take(answer)
 
     def answered(self, answer: Answer[Any]) -> None:
         """Show an answer; after an error the previous one stays."""
@@ -159,10 +143,10 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
             self._coverage, self._counted_at = found, at
 
     def _show(self, asked: ArticleList, page: ArticlePage) -> None:
-        self._page, self._shown = page, asked
+        self.pages.page, self.pages.shown = page, asked
         marked = {int(key): self._slugs[int(key)] for key in self.table.marked}
         self._slugs = marked | {article.id: article.slug for article in page.articles}
-        self._draw_rows(page.at, at=self._land)
+        self.table.show(map(row_of, page.articles), now=page.at, at=self._land)
         self._land = None
 
     # -- drawing
@@ -171,10 +155,6 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         """Update ages."""
         self.table.tick(now)
         self.draw_lines()
-
-    def _draw_rows(self, now: datetime, at: int | None = None) -> None:
-        if self._page is not None:
-            self.table.show(map(row_of, self._page.articles), now=now, at=at)
 
     def draw_lines(self) -> None:
         """Update the coverage, the filter and the position."""
@@ -199,38 +179,18 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         return filter_line(self.wanted)
 
     def _place(self) -> Text:
-        page = self._page
-        if page is None or self._shown != self._asked:
+        page, view = self.pages.page, self.pages.view
+        if page is None or not self.pages.arrived:
             return self.unknown()
-        view = self._view
         return place_line(page, view.page, view.direction, filtered=view.wanted != ArticleFilter())
 
     # -- moving
 
-    def _go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
-        self._view, self._land = view, land
+    def go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
+        """Go to another position."""
+        self.pages.view, self._land = view, land
         self.draw_lines()
         self.ask_again()
-
-    def turn(self, by: int) -> None:
-        """Go to the next page, or the previous one."""
-        page = self._page
-        if self._shown != self._asked:
-            return  # a key held down turns one page at a time
-        if by > 0 and page is not None and page.next is not None:
-            self._go(self._view.next(page.next))
-        elif by < 0 and self._view.page > 1:
-            self._go(self._view.previous(), -1)
-
-    def first_page(self) -> None:
-        """Go to the first page."""
-        self._go(self._view.first())
-
-    @on(KeyedTable.AtEdge, "#list")
-    def _beyond(self, event: KeyedTable.AtEdge) -> None:
-        event.stop()
-        if not event.jumped:
-            self.turn(1 if event.forward else -1)
 
     @on(KeyedTable.RowSelected, "#list")
     def _open(self, event: KeyedTable.RowSelected) -> None:
@@ -242,16 +202,13 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now."""
-        if action == "page":
-            later = self._page is not None and self._page.next is not None
-            return later if parameters == (1,) else self._view.page > 1
         if action in ("copy", "export"):
-            return self._page is not None and bool(self._page.articles)
+            return self.pages.page is not None and bool(self.pages.page.articles)
         return super().check_action(action, parameters)
 
     def action_order(self) -> None:
         """Reverse the sort order."""
-        self._go(self._view.turned())
+        self.go(self.pages.view.turned())
 
     def action_state(self, by: int) -> None:
         """Filter by the next state, or show all."""
@@ -261,7 +218,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     def action_copy(self) -> None:
         """Copy the slug of the article under the cursor."""
-        articles = self._page.articles if self._page is not None else ()
+        articles = self.pages.page.articles if self.pages.page is not None else ()
         for slug in [one.slug for one in articles if str(one.id) == self.table.current]:
             self.app.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
@@ -289,7 +246,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     def look_for(self, wanted: ArticleFilter) -> None:
         """Apply another filter."""
         if wanted != self.wanted:
-            self._go(self._view.filtered(wanted))
+            self.go(self.pages.view.filtered(wanted))
 
     # -- acting
 
@@ -320,5 +277,5 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
         """Export all that match to a file."""
-        asked = partial(ArticleList, self.wanted, self._view.direction, limit=EXPORTED)
+        asked = partial(ArticleList, self.wanted, self.pages.view.direction, limit=EXPORTED)
         await export(self.desk, "articles", all_pages(self.session, asked, lambda page: page.articles))

@@ -30,7 +30,7 @@ from embedq_tui.screens.failures.render import (
     trend_line,
 )
 from embedq_tui.screens.filtering import show_filtered
-from embedq_tui.screens.paging import View, all_pages, page_keys
+from embedq_tui.screens.paging import Paged, Pages, View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import EmbedqError
@@ -50,9 +50,10 @@ RESTED_S = 0.15
 """Seconds the cursor must rest on a group before its newest tasks are fetched."""
 
 
-class FailuresScreen(TaskTableScreen):
+class FailuresScreen(Paged, TaskTableScreen):
     """The groups above, page by page, the one under the cursor in full below."""
 
+    pages: Pages[View[None, GroupCursor], Failures]
     MODE = "failures"
     CHANGES = frozenset({"retry", "cancel"})
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,11 +79,9 @@ class FailuresScreen(TaskTableScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: View[None, GroupCursor] = View(None)
+        self.pages = Pages(View(None), lambda view: Groups(view.starts[-1], self._latest))
         self._latest = False
         self._land: int | None = None
-        self._found: Failures | None = None
-        self._shown: Groups | None = None
         self._error: EmbedqError | None = None
         self._newest: dict[str, InGroup] = {}
         self._trends: Trends | None = None
@@ -105,25 +104,21 @@ class FailuresScreen(TaskTableScreen):
     def _current(self) -> FailureGroup | None:
         """The group under the cursor."""
         key = self.table.current if self.alive else None
-        groups = self._found.groups if self._found else ()
+        groups = self.pages.page.groups if self.pages.page else ()
         return next((group for group in groups if group.fingerprint == key), None)
 
     def questions(self) -> Iterable[Question[Any]]:
         """A page of groups, their trends, and the newest tasks of one."""
-        yield self._page
+        yield self.pages.asked
         if groups := self._drawn:
             yield TrendsOf(groups, SPANS[self._span])
         if self._asked:
             yield NewestOf(self._asked)
 
     @property
-    def _page(self) -> Groups:
-        return Groups(self._view.starts[-1], self._latest)
-
-    @property
     def _drawn(self) -> tuple[str, ...]:
         """The groups whose trend is drawn."""
-        groups = self._found.groups[:DRAWN] if self._found else ()
+        groups = self.pages.page.groups[:DRAWN] if self.pages.page else ()
         return tuple(sorted(group.fingerprint for group in groups))
 
     def answered(self, answer: Answer[Any]) -> None:
@@ -131,8 +126,8 @@ class FailuresScreen(TaskTableScreen):
         match answer.question, answer.value:
             case NewestOf(group=group), InGroup() as inside:
                 self._newest = {group: inside}
-                if self._found is not None:
-                    self._draw_group(self.store.now() or self._found.at)
+                if self.pages.page is not None:
+                    self._draw_group(self.store.now() or self.pages.page.at)
                 return
             case TrendsOf(), Trends() as trends:
                 self._trends = trends
@@ -143,23 +138,22 @@ class FailuresScreen(TaskTableScreen):
         self._draw(self.store.now())
 
     def _show(self, asked: Groups, found: Failures) -> None:
-        if not found.groups and self._view.page > 1:
-            self._go(self._view.previous(), -1)  # all groups of this page are gone
+        if not found.groups and self.pages.view.page > 1:
+            self.go(self.pages.view.previous(), -1)  # all groups of this page are gone
             return
         drawn = self._drawn
-        if asked != self._shown:
+        if asked != self.pages.shown:
             self._order = [group.fingerprint for group in found.groups]
-        self._found, self._shown = found, asked
+        self.pages.page, self.pages.shown = found, asked
         if self._drawn != drawn:
             self.ask_again()
 
     def take(self, answer: Answer[Any]) -> None:
-        """Even while frozen, show a page turned to, and the first answer for a group or a period."""
-        turned = answer.question == self._page != self._shown
+        """Even while frozen, show the first answer for a group or a period."""
         new = answer.question == NewestOf(self._asked) and self._asked not in self._newest
         span = SPANS[self._span]
         other = self._trends is not None and self._trends.bar != span / TREND
-        if self.alive and (turned or new or (other and answer.question == TrendsOf(self._drawn, span))):
+        if self.alive and (new or (other and answer.question == TrendsOf(self._drawn, span))):
             self.answered(answer)
         else:
             super().take(answer)
@@ -172,7 +166,7 @@ class FailuresScreen(TaskTableScreen):
         """Update ages, and re-sort the groups once the operator is idle."""
         if self._sorted_anew():
             self._draw(now)
-        elif self._found is not None:
+        elif self.pages.page is not None:
             self.table.tick(now)
             self._draw_group(now)
 
@@ -182,27 +176,28 @@ class FailuresScreen(TaskTableScreen):
         Returns:
             Whether that changed their order.
         """
-        if self._found is None or time.monotonic() - self._touched_at < STEADY_S:
+        if self.pages.page is None or time.monotonic() - self._touched_at < STEADY_S:
             return False
-        before, self._order = self._order, [group.fingerprint for group in self._found.groups]
+        before, self._order = self._order, [group.fingerprint for group in self.pages.page.groups]
         return self._order != before
 
     def _draw_head(self) -> None:
-        found = self._found
+        found = self.pages.page
         if self._error is not None:
             text = Text(printable_line(self._error.line), BAD)
         else:
-            latest = self._shown is not None and self._shown.latest
-            text = self.unknown("Loading ...") if found is None else head(found, self._view.page, latest)
+            latest = isinstance(self.pages.shown, Groups) and self.pages.shown.latest
+            page = self.pages.view.page
+            text = self.unknown("Loading ...") if found is None else head(found, page, latest)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
         if found is not None:
-            self.offer(bool(found.groups), self._view.page, found.next is None)
+            self.offer(bool(found.groups), self.pages.view.page, found.next is None)
 
     def _draw(self, now: datetime | None) -> None:
         self._draw_head()
-        if (found := self._found) is None:
+        if (found := self.pages.page) is None:
             return
         self._sorted_anew()
         groups = in_order(found.groups, self._order)
@@ -210,7 +205,7 @@ class FailuresScreen(TaskTableScreen):
         at, ascii_only = now or found.at, self.console.ascii_only
         bars = self._trends.bars if self._trends else {}
         rows = (row_of(group, bars.get(group.fingerprint), ascii_only=ascii_only) for group in groups)
-        if self._arrived:
+        if self.pages.arrived:
             self.table.show(rows, now=at, at=self._land)
             self._land = None
         self._draw_group(at)
@@ -233,41 +228,19 @@ class FailuresScreen(TaskTableScreen):
 
     # -- turning pages
 
-    @property
-    def _arrived(self) -> bool:
-        """Whether the wanted page is shown."""
-        return self._shown == self._page
-
     def settled(self) -> bool:
         """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
-        return self._arrived and super().settled()
+        return self.pages.arrived and super().settled()
 
-    def _go(self, view: View[None, GroupCursor], land: int = 0) -> None:
-        self._view, self._land = view, land
+    def go(self, view: View[None, GroupCursor], land: int = 0) -> None:
+        """Go to another position."""
+        self.pages.view, self._land = view, land
         self.ask_again()
 
     def action_sort(self) -> None:
         """Sort by size, or by the time of the last failure."""
         self._latest = not self._latest
-        self._go(self._view.first())
-
-    def action_page(self, by: int) -> None:
-        """Turn the page; 0 goes to the first page."""
-        found = self._found
-        if found is None or not self._arrived:
-            return  # a key held down turns one page at a time
-        if by > 0 and found.next is not None:
-            self._go(self._view.next(found.next))
-        elif by < 0 and self._view.page > 1:
-            self._go(self._view.previous(), -1)
-        elif by == 0:
-            self._go(self._view.first())
-
-    @on(KeyedTable.AtEdge)
-    def _beyond(self, event: KeyedTable.AtEdge) -> None:
-        event.stop()
-        if not event.jumped:
-            self.action_page(1 if event.forward else -1)
+        self.go(self.pages.view.first())
 
     # -- the cursor
 
@@ -279,7 +252,7 @@ class FailuresScreen(TaskTableScreen):
     def _moved(self) -> None:
         """Show another group; its newest tasks follow when the cursor rests."""
         now = self.store.now()
-        if self._found is None or now is None:
+        if self.pages.page is None or now is None:
             return
         group, view = self._current, self.query_one(TextView)
         name = group.fingerprint if group else ""
@@ -313,9 +286,6 @@ class FailuresScreen(TaskTableScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now."""
-        if action == "page":
-            later = self._found is not None and self._found.next is not None
-            return later if parameters == (1,) else self._view.page > 1
         if action in ("copy", "copy_group", "export", "scroll_detail", "span"):
             return self._current is not None
         return super().check_action(action, parameters)

@@ -13,7 +13,7 @@ from embedq_tui.execution.request import cancel, give_up, retry
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
-from embedq_tui.screens.filtering import Filtering
+from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.paging import all_pages
 from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.screens.tasks.listing import Listing
@@ -27,13 +27,10 @@ _ALL = "all tasks that match the filter"
 _SWEEPS = frozenset({"sweep_retry", "sweep_cancel", "sweep_priority"})
 
 
-class TaskFiltering(Filtering[TaskFilter], TaskActions):
-    """A screen with a list of tasks that can be filtered.
+class TaskFiltering(PageList[TaskFilter], TaskActions):
+    """A screen with a list of tasks that can be filtered."""
 
-    Attributes:
-        listing: The state of the list.
-    """
-
+    pages: Listing
     EXAMPLE = EXAMPLE
     CHANGES = TaskActions.CHANGES | _SWEEPS
     NOT_MEANWHILE = CHANGES | {"filter", "status", "save_filter", "saved_filters", "export", "copy"}
@@ -68,12 +65,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listing = Listing()
-
-    @property
-    def wanted(self) -> TaskFilter:
-        """The current filter."""
-        return self.listing.view.wanted
+        self.pages = Listing()
 
     # -- for subclasses to override
 
@@ -93,7 +85,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
 
     def completed(self, text: str) -> str | None:
         """Complete with known words, and with slugs and ids from the list."""
-        tasks = self.listing.tasks
+        tasks = self.pages.tasks
         slugs = dict.fromkeys(task.slug for task in tasks if task.slug)
         return complete(text, slugs, [str(task.id) for task in tasks])
 
@@ -104,7 +96,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     def can_act(self, action: str) -> bool:
         """Allow sweeps if anything matches, or may match: they do their own counting."""
         if action in _SWEEPS:
-            return bool(self.listing.tasks) or not self.listing.arrived
+            return bool(self.pages.tasks) or not self.pages.arrived
         return super().can_act(action)
 
     # -- quick filters
@@ -160,7 +152,7 @@ class TaskFiltering(Filtering[TaskFilter], TaskActions):
     async def action_export(self) -> None:
         """Write tasks to a file."""
         wanted, total = self.exported()
-        view = self.listing.view  # marked tasks may have been claimed in the meantime
+        view = self.pages.view  # marked tasks may have been claimed in the meantime
         asked = partial(Exported, wanted, view.order if wanted == view.wanted else view.direction)
         pages = all_pages(self.session, asked, lambda page: page.tasks)
         await export(self.desk, "tasks", pages, total=total)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from embedq_tui.live.questions import Question
-from embedq_tui.screens.paging import View
+from embedq_tui.screens.paging import Pages, View
 from embedq_tui.screens.tasks.questions import PAGE, Kept, Matching, TaskList
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage, TaskRow
@@ -70,35 +70,27 @@ def _waiting(wanted: TaskFilter) -> bool:
     return wanted.statuses == ("pending",) and in_order_of_claims(wanted)
 
 
-class Listing:
+class Listing(Pages[TaskView, TaskPage]):
     """The tasks shown, and the questions needed to show them.
 
     The list either follows new arrivals or is held. While held, a task leaves only when it no longer matches,
     and newer tasks of a list of several pages wait above.
 
     Attributes:
-        view: The wanted position.
         tasks: The tasks shown, top to bottom.
-        page: The page they came from; None before the first.
         following: New arrivals are shown.
     """
 
     def __init__(self) -> None:
-        self.view = TaskView()
+        super().__init__(
+            TaskView(), lambda view: TaskList(view.wanted, view.order, view.starts[-1], self._kept)
+        )
         self.tasks: Sequence[TaskRow] = ()
-        self.page: TaskPage | None = None
         self.following = True
-        self._shown: TaskList | None = None
         self._kept = Kept()
         self._counts: dict[TaskFilter, int | None] = {}
 
     # -- asking
-
-    @property
-    def asked(self) -> TaskList:
-        """The question for the wanted page."""
-        view = self.view
-        return TaskList(view.wanted, view.order, view.starts[-1], self._kept)
 
     def questions(self) -> Iterable[Question[Any]]:
         """The page; and the total, if neither the page nor the stored counts give it."""
@@ -118,14 +110,9 @@ class Listing:
     # -- the current state
 
     @property
-    def arrived(self) -> bool:
-        """Whether the wanted page is shown."""
-        return self._shown == self.asked
-
-    @property
     def complete(self) -> bool:
         """Whether all matching tasks are shown."""
-        return self.page is not None and self.page.next is None and self.view.at_top
+        return self.page is not None and self.next is None and self.view.at_top
 
     def total(self, kept: StatusCounts | None) -> int | None:
         """The exact number of matches; None if unknown.
@@ -153,9 +140,9 @@ class Listing:
         """
         complete = self.complete
         tasks: Sequence[TaskRow] = page.tasks
-        if asked == self._shown and not self.following:
+        if asked == self.shown and not self.following:
             tasks = in_place([task.id for task in self.tasks], tasks)[:MOST]
-        self.tasks, self.page, self._shown = tasks, page, asked
+        self.tasks, self.page, self.shown = tasks, page, asked
         if self.following:
             self._kept.ids = ()
             return complete != self.complete
@@ -167,12 +154,6 @@ class Listing:
         """Go to another position."""
         self.view, self.following = view, view.at_top
         self._kept = Kept()
-
-    def page_from_here(self, by: int) -> TaskView | None:
-        """The next page, or the previous one if negative; None if there is none."""
-        if by > 0 and self.page is not None and self.page.next is not None and self.arrived:
-            return self.view.next(self.page.next)
-        return self.view.previous() if by < 0 and self.view.page > 1 else None
 
     def hold(self) -> bool:
         """Keep the rows that are shown.
@@ -195,7 +176,7 @@ class Listing:
         self.view = view.pin(page.tasks[0])
         if self.view == view:
             return False
-        self._shown = self.asked
+        self.shown = self.asked
         return True
 
     def drop_other(self) -> bool:
@@ -204,9 +185,9 @@ class Listing:
         Returns:
             Whether it did.
         """
-        if self._shown is None or self._shown.wanted == self.view.wanted:
+        if not isinstance(self.shown, TaskList) or self.shown.wanted == self.view.wanted:
             return False
-        self.tasks, self.page, self._shown = (), None, None
+        self.tasks, self.page, self.shown = (), None, None
         return True
 
 

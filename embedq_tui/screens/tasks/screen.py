@@ -15,7 +15,6 @@ from textual.binding import Binding, BindingType
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.frame import spread
-from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.paging import page_keys
 from embedq_tui.screens.tasks.filtering import TaskFiltering
 from embedq_tui.screens.tasks.listing import TaskView
@@ -36,7 +35,7 @@ LATE_S = 0.3
 """Seconds after which the rows of the previous filter are cleared."""
 
 
-class TasksScreen(TaskFiltering, PageList[TaskFilter]):
+class TasksScreen(TaskFiltering):
     """Shows tasks. On the first row of the first page it follows new arrivals; elsewhere the list is held."""
 
     MODE = "tasks"
@@ -80,19 +79,19 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         marked = tuple(map(UUID, self.table.marked))
         if marked:
             return TaskFilter(ids=marked), len(marked)
-        return self.wanted, self.listing.total(self._counts)
+        return self.wanted, self.pages.total(self._counts)
 
     # -- asking
 
     def questions(self) -> Iterable[Question[Any]]:
         """The list's questions."""
-        return self.listing.questions()
+        return self.pages.questions()
 
     def take(self, answer: Answer[Any]) -> None:
         """Even while frozen by marks, show a page turned to, and the result of an action."""
-        if self.frozen and answer.question == self.listing.asked:
+        if self.frozen and answer.question == self.pages.asked:
             fresh = self._fresh_after is not None and answer.at > self._fresh_after
-            if fresh or not self.listing.arrived:
+            if fresh or not self.pages.arrived:
                 self._fresh_after = None
                 self._frozen_at = time.monotonic()
                 self.answered(answer)
@@ -107,16 +106,17 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
                 if answer.value is not None:
                     self._show(asked, answer.value)
             case Matching(wanted) if answer.error is None:
-                self.listing.counted(wanted, answer.value)
+                self.pages.counted(wanted, answer.value)
         self.draw_lines()
         self.refresh_bindings()
 
     def _show(self, asked: TaskList, page: TaskPage) -> None:
-        others = self.listing.show(asked, page)
+        others = self.pages.show(asked, page)
         marked = {UUID(key) for key in self.table.marked}
         self._names = {task: name for task, name in self._names.items() if task in marked}
-        self._names |= {task.id: printable_line(article_of(task), 60) for task in self.listing.tasks}
-        self._draw_rows(page.at, at=self._land, follow=self.listing.following)
+        self._names |= {task.id: printable_line(article_of(task), 60) for task in self.pages.tasks}
+        rows = map(task_row, self.pages.tasks)
+        self.table.show(rows, now=page.at, at=self._land, follow=self.pages.following)
         self._land = None
         if others:
             self.ask_again()
@@ -127,15 +127,11 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
         """Update ages."""
         self.table.tick(now)
 
-    def _draw_rows(self, now: datetime, *, at: int | None = None, follow: bool = False) -> None:
-        rows = map(task_row, self.listing.tasks)
-        self.table.show(rows, now=now, at=at, follow=follow)
-
     def draw_lines(self) -> None:
         """Update the counts, the filter and the position."""
         if not self.alive:
             return
-        listing, width = self.listing, self.size.width - 2
+        listing, width = self.pages, self.size.width - 2
         total = listing.total(self._counts)
         number = number_text(listing, total) if listing.arrived else self.unknown()
         self.query_one("#status", Line).say(status_line(self._counts, self.wanted.statuses, width))
@@ -147,60 +143,35 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
     # -- moving
 
     def look_for(self, wanted: TaskFilter) -> None:
-        """Apply another filter.
+        """Apply another filter."""
+        self.go(self.pages.view.filtered(wanted))
 
-        Args:
-            wanted: The filter.
-        """
-        self._go(self.listing.view.filtered(wanted))
-
-    def _go(self, view: TaskView, land: int = 0) -> None:
-        """Go to another position.
-
-        Args:
-            view: The position.
-            land: Row to put the cursor on; -1 for the last.
-        """
+    def go(self, view: TaskView, land: int = 0) -> None:
+        """Go to another position."""
         self._land = land
-        self.listing.go(view)
+        self.pages.go(view)
         self.draw_lines()
         self.ask_again()
         self.set_timer(LATE_S, self._clear_late)
 
-    def first_page(self) -> None:
-        """Go to the first page."""
-        self._go(self.listing.view.first())
-
     def _clear_late(self) -> None:
         """Clear rows of the previous filter if the new ones are late."""
-        if self.listing.drop_other():
+        if self.pages.drop_other():
             self.table.show([], at=self._land)
             self.draw_lines()
             self.refresh_bindings()
 
-    @on(KeyedTable.AtEdge, "#list")
-    def _beyond(self, event: KeyedTable.AtEdge) -> None:
-        event.stop()
-        if not self.listing.arrived:
-            return  # a key held down turns one page at a time
-        if event.forward:
-            self.turn(1)
-        elif self.listing.view.page == 1:
-            self._go(self.listing.view.first())
-        elif not event.jumped:
-            self.turn(-1)
-
-    def turn(self, by: int) -> None:
-        """Go to the next page, or the previous one."""
-        if (view := self.listing.page_from_here(by)) is not None:
-            self._go(view, 0 if by > 0 else -1)
+    def beyond_first(self) -> None:
+        """Follow new arrivals again."""
+        if self.pages.arrived:
+            self.go(self.pages.view.first())
 
     @on(KeyedTable.RowHighlighted, "#list")
     def _moved(self, event: KeyedTable.RowHighlighted) -> None:
         """Hold the list once the cursor leaves the first row."""
         event.stop()
-        if self.listing.following and self.table.cursor_row > 0 and self.listing.tasks:
-            if self.listing.hold():
+        if self.pages.following and self.table.cursor_row > 0 and self.pages.tasks:
+            if self.pages.hold():
                 self.ask_again()
             self.draw_lines()
 
@@ -221,23 +192,15 @@ class TasksScreen(TaskFiltering, PageList[TaskFilter]):
 
     def settled(self) -> bool:
         """Whether the wanted rows are shown, and the operator has seen the one under the cursor."""
-        return bool(self.table.marked) or (self.listing.arrived and self.table.settled)
+        return bool(self.table.marked) or (self.pages.arrived and self.table.settled)
 
     def acted(self, outcome: Outcome) -> None:
         """Unmark the tasks acted on, and show the rest as they are now."""
         self._fresh_after = time.monotonic()
         self.table.unmark(map(str, outcome.ids))
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer paging only if there is a page to turn to."""
-        if action == "page":
-            page = self.listing.page
-            later = page is not None and page.next is not None
-            return later if parameters == (1,) else self.listing.view.page > 1
-        return super().check_action(action, parameters)
-
     # -- keys
 
     def action_sort(self) -> None:
         """Change the sort order."""
-        self._go(self.listing.view.turned())
+        self.go(self.pages.view.turned())
