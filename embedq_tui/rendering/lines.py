@@ -76,10 +76,10 @@ def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
 
 
 def growth(rates: Rates | None) -> str:
-    """The growth of the backlog per minute; empty if unknown or about zero."""
+    """How fast the backlog grows or shrinks; empty if unknown or about zero."""
     if rates is None or rates.pending is None or abs(rates.pending) < 0.5:
         return ""
-    return f"{rates.pending:+,.0f}/min"
+    return f"{'growing' if rates.pending > 0 else 'shrinking'} by {abs(rates.pending):,.0f}/min"
 
 
 def drain_s(seen: Overview, rates: Rates | None) -> float | None:
@@ -106,7 +106,7 @@ def pace_line(seen: Overview, rates: Rates | None) -> str:
     if not seen.queue.counts.pending:
         return text
     seconds = drain_s(seen, rates)
-    return f"{text}, not draining" if seconds is None else f"{text}, work for {age(seconds)}"
+    return f"{text}, not draining" if seconds is None else f"{text}, {age(seconds)} of work pending"
 
 
 def _rate(number: float) -> str:

@@ -31,9 +31,13 @@ def provider(state: str, reason: str = "") -> ProviderRow:
 def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_room() -> None:
     counts = StatusCounts(pending=18_220, processing=120, completed=1_225_760, failed=16_000)
     narrow, wide = counts_line(counts, RATES, 78), counts_line(counts, RATES, 118)
+    grows = counts_line(counts, RATES._replace(pending=3_600.0), 118)
     assert narrow.cell_len <= 78
     assert "16,000 failed" in narrow.plain
-    assert "-3,600/min" in wide.plain
+    assert "3,600/min" not in narrow.plain
+    assert "3,600/min" in wide.plain
+    assert "3,600/min" in grows.plain
+    assert grows.plain != wide.plain
 
 
 @pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: too many requests"])
