@@ -13,7 +13,7 @@ from embedq_worker.insights.access import granting, lacking_rights
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import require_current
-from embedq_worker.schema.storage import inspect_storage
+from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from embedq_worker.settings import Settings
 
 OLDEST_SERVER = 12
@@ -129,18 +129,23 @@ _STORING = {
 } | {"embedding_tasks": "SELECT UPDATE", "embedq_workers": "SELECT INSERT UPDATE"}
 
 
-async def require_storing(connection: Connection) -> None:
-    """Require the privileges whose lack would not stop a worker from claiming, or not be told.
+async def require_ground(connection: Connection) -> VectorStorage:
+    """Require everything without which the database would refuse every completion.
 
     Args:
-        connection: To the migrated database, as the role of a worker.
+        connection: To the database, as the role of a worker.
+
+    Returns:
+        How the database stores vectors.
 
     Raises:
-        EmbedqError: The role lacks some of them.
+        EmbedqError: Says what is missing, and what to do about it.
     """
-    found = await _rights(connection, _STORING)
-    if found.verdict is Verdict.FAIL:
-        raise EmbedqError(found.message, found.advice)
+    await require_current(connection)
+    rights = await _rights(connection, _STORING)
+    if rights.verdict is Verdict.FAIL:
+        raise EmbedqError(rights.message, rights.advice)
+    return await inspect_storage(connection)
 
 
 async def _rights(connection: Connection, needs: Mapping[str, str] = _WORKER) -> Check:

@@ -18,13 +18,13 @@ from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.kept import KeptConnection, kept_connection
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.host import this_host
+from embedq_worker.insights.doctor import require_ground
 from embedq_worker.logs import Log
 from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider
 from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service.embedder import Embedder
-from embedq_worker.service.ground import require_ground
 from embedq_worker.service.lifeline import held
 from embedq_worker.service.parts import Parts
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings

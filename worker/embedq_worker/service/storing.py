@@ -24,10 +24,10 @@ from embedq_worker.database.failures import (
     persist,
 )
 from embedq_worker.errors import SchemaError
+from embedq_worker.insights.doctor import require_ground
 from embedq_worker.queue import claims
 from embedq_worker.queue.claims import Completion, Return, ReturnKind, Scope
 from embedq_worker.schema.storage import VectorStorage
-from embedq_worker.service.ground import require_ground
 from embedq_worker.service.refusals import ALONE_S, Refusals
 
 T = TypeVar("T")
