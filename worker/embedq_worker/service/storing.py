@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -119,7 +119,8 @@ class Storing:
         try:
             for tries in count(1):
                 batch.refused = False
-                contended = await self._by_portions(left, batch)
+                together_s = min(TOGETHER_S, self._patience_s / 2)
+                contended = await self._each(_portions(left), batch, within_s=together_s)
                 left = [item for item in left if item.task.id in contended]
                 if not left or monotonic() > batch.ends or (tries >= CONTENTION_TRIES and not batch.refused):
                     break
@@ -130,14 +131,16 @@ class Storing:
         released = [Return(item.task, ReturnKind.RELEASE, batch.reason, delay_s=delay_s) for item in left]
         return batch.returns + released
 
-    async def _by_portions(self, completions: Sequence[Completion], batch: _Batch) -> set[UUID]:
+    async def _each(
+        self, portions: Iterable[Sequence[Completion]], batch: _Batch, *, within_s: float
+    ) -> set[UUID]:
+        """Complete portion by portion; return the tasks that are to be tried again."""
         contended: set[UUID] = set()
-        for portion in _portions(completions):
+        for portion in portions:
             if contended and monotonic() > batch.ends:
                 contended.update(completion.task.id for completion in portion)
             else:
-                within_s = 0.0 if batch.refused else min(TOGETHER_S, self._patience_s / 2)
-                contended |= await self._store(portion, batch, within_s=within_s)
+                contended |= await self._store(portion, batch, within_s=0.0 if batch.refused else within_s)
         return contended
 
     async def _store(self, completions: Sequence[Completion], batch: _Batch, *, within_s: float) -> set[UUID]:
@@ -155,18 +158,9 @@ class Storing:
         except (*EXPECTED_ERRORS, ValueError, OverflowError) as error:
             if len(completions) == 1:
                 return await self._refused(completions[0], error, batch)
-            return await self._one_by_one(completions, batch)
+            return await self._each([[each] for each in completions], batch, within_s=0.0)
         batch.settled({task: outcome for task, outcome in outcomes.items() if outcome != "contended"})
         return {task for task, outcome in outcomes.items() if outcome == "contended"}
-
-    async def _one_by_one(self, completions: Sequence[Completion], batch: _Batch) -> set[UUID]:
-        contended: set[UUID] = set()
-        for completion in completions:
-            if contended and monotonic() > batch.ends:
-                contended.add(completion.task.id)
-            else:
-                contended |= await self._store([completion], batch, within_s=0.0)
-        return contended
 
     async def _refused(self, completion: Completion, error: BaseException, batch: _Batch) -> set[UUID]:
         task = completion.task
