@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 import click
@@ -11,17 +12,23 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.output import Column, confirm, print_json, print_table, say
 from embedq_tui.rendering.words import count
-from embedq_worker.errors import ExitCode
+from embedq_worker.database.connections import Connection
+from embedq_worker.errors import ExitCode, SchemaError
+from embedq_worker.insights.overview import Liveness, overview
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import MigrationState
 from embedq_worker.schema.state import status as migration_states
+from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
 """Rolling back this version or below removes the operator's own data, not only ours."""
 
 RECORDS_VERSION = 4
 """Rolling back this version or below removes what cannot be had again without embedding everything."""
+
+NAMED = 5
+"""Number of running workers that the question of a rollback names."""
 
 
 @click.group("migrate", invoke_without_command=True, epilog="Example: embedq-tui migrate status")
@@ -121,7 +128,11 @@ def roles(invocation: Invocation) -> None:
 
 @command.command("rollback", epilog="Example: embedq-tui migrate rollback --to 2")
 @click.option("--to", "version", type=Number(0), required=True, metavar="N", help="Last version to keep.")
-@click.option("--yes", is_flag=True, help="Skip the confirmation; it is needed if data is dropped (N < 4).")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Skip the confirmation; it is needed if data is dropped (N < 4), or workers are running.",
+)
 @operator_command
 def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     """Roll back migrations, latest first.
@@ -130,8 +141,8 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     and its tasks; --to 0 also drops the article tables, if embedq created them and they hold no articles.
     """
     settings = invocation.settings()
-    lost = _lost(version)
-    refused = bool(lost) and not yes and not confirm(f"This deletes {lost}. Continue?")
+    doubts = [] if yes else _doubts(version, _running(settings, version))
+    refused = bool(doubts) and not confirm(f"{' '.join(doubts)} Continue?")
     progress = partial(say, error=invocation.as_json)
     undone = [] if refused else asyncio.run(migrations.rollback(settings, version, progress))
     if invocation.as_json:
@@ -139,6 +150,34 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     elif not undone:
         say("Nothing was rolled back." if refused else "There is nothing to roll back.")
     return ExitCode.NO if refused else ExitCode.OK
+
+
+def _doubts(version: int, running: Sequence[str]) -> list[str]:
+    """Why a rollback to a version may not be intended: what it deletes, and whom it stops."""
+    doubts = []
+    if running:
+        named = ", ".join(running[:NAMED]) + (", ..." if len(running) > NAMED else "")
+        are = "is" if len(running) == 1 else "are"
+        doubts.append(f"{count(len(running), 'worker')} {are} running, and cannot go on after it: {named}.")
+    if lost := _lost(version):
+        doubts.append(f"This deletes {lost}.")
+    return doubts
+
+
+def _running(settings: Settings, version: int) -> list[str]:
+    """Workers from which a rollback to a version would take what they work with."""
+
+    async def look(connection: Connection) -> list[str]:
+        states = await migration_states(connection)
+        if all(state.state == "pending" for state in states if state.version > version):
+            return []
+        workers = (await overview(connection, settings)).workers
+        return [f"{worker.host}/{worker.pid}" for worker in workers if worker.liveness is Liveness.ALIVE]
+
+    try:
+        return ask(settings, look)
+    except SchemaError:  # so damaged that no worker runs; a rollback may be the remedy
+        return []
 
 
 def _lost(version: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from embedq_worker.errors import ExitCode
+from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.support.databases import Connection, Database
 
@@ -92,6 +93,27 @@ async def test_data_is_not_dropped_without_a_yes(tui: Tui, database: Database, v
 async def test_data_is_dropped_with_a_yes(tui: Tui, database: Database) -> None:
     assert (await tui("migrate", "rollback", "--to", "1", "--yes")).code == ExitCode.OK
     assert await versions(database) == [1]
+
+
+async def test_nothing_is_taken_from_running_workers_without_a_yes(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    await start_worker(connection, silent="1 h")
+    assert (await tui("migrate", "rollback", "--to", "17")).code == ExitCode.OK
+    await start_worker(connection)
+    assert (await tui("migrate", "rollback", "--to", "17")).code == ExitCode.OK  # there is nothing to take
+    refused = await tui("migrate", "rollback", "--to", "4")
+    assert refused.code == ExitCode.NO
+    assert "build-7/4711" in refused.err
+    assert len(await versions(database)) == 17
+    assert (await tui("migrate", "rollback", "--to", "4", "--yes")).code == ExitCode.OK
+
+
+async def test_a_damaged_schema_is_rolled_back_without_asking(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    await connection.execute("DROP TABLE embedq_workers CASCADE")
+    assert (await tui("migrate", "rollback", "--to", "4")).code == ExitCode.OK
 
 
 async def test_wrong_use(tui: Tui) -> None:
