@@ -1,4 +1,4 @@
-"""Actions on articles: queue the selected ones, import files, run or roll back a backfill."""
+"""Queueing the selected articles, wherever they are shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 
 from embedq_tui.desk import Desk
 from embedq_tui.screens.actions import ActionScreen
-from embedq_worker.actions.bulk import Operation
 
 
 class ArticleQueueing(ActionScreen):
@@ -49,63 +48,3 @@ class ArticleQueueing(ActionScreen):
 
         if chosen:
             self.alone(act)
-
-
-class ArticleActions(ArticleQueueing):
-    """The screen of all articles.
-
-    Attributes:
-        backfill: The last backfill; None if there was none.
-    """
-
-    CHANGES = ArticleQueueing.CHANGES | {"backfill", "take_back", "import_files"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "b",
-            "backfill",
-            "Backfill",
-            id="articles.backfill",
-            tooltip="Queue what needs embedding (shows the count first); resumes a stopped backfill",
-        ),
-        Binding(
-            "B",
-            "take_back",
-            "Roll back",
-            show=False,
-            id="articles.take_back",
-            tooltip="Remove the last backfill's tasks that are still pending",
-        ),
-        Binding(
-            "i",
-            "import_files",
-            "Import",
-            id="articles.import",
-            tooltip="Import local Markdown files as articles and queue them (shows the count first)",
-        ),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backfill: Operation | None = None
-
-    def can_act(self, action: str) -> bool:
-        """Rolling back needs a backfill."""
-        return self.backfill is not None if action == "take_back" else super().can_act(action)
-
-    def action_backfill(self) -> None:
-        """Queue what needs embedding, after counting and confirmation."""
-        from embedq_tui.screens.articles.backfill import run_backfill
-
-        self.alone(run_backfill)
-
-    def action_take_back(self) -> None:
-        """Remove the pending tasks of the last backfill."""
-        from embedq_tui.screens.articles.backfill import take_back
-
-        self.alone(take_back)
-
-    def action_import_files(self) -> None:
-        """Import files, after a dry run and confirmation."""
-        from embedq_tui.screens.articles.importing import run_import
-
-        self.alone(run_import)

@@ -24,7 +24,7 @@ from embedq_tui.filters.article_filter import (
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.articles.actions import ArticleActions
+from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.questions import (
     DAY_S,
     EXPORTED,
@@ -46,18 +46,42 @@ from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.paging import Pages, View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
+from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, StateCounts
 from embedq_worker.text import printable, printable_line
 
 
-class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
+class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     """Shows the coverage, and the list of articles page by page."""
 
     pages: Pages[View[ArticleFilter, int], ArticlePage]
     MODE = "articles"
     EXAMPLE = EXAMPLE
+    CHANGES = ArticleQueueing.CHANGES | {"backfill", "take_back", "import_files"}
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "b",
+            "backfill",
+            "Backfill",
+            id="articles.backfill",
+            tooltip="Queue what needs embedding (shows the count first); resumes a stopped backfill",
+        ),
+        Binding(
+            "B",
+            "take_back",
+            "Roll back",
+            show=False,
+            id="articles.take_back",
+            tooltip="Remove the last backfill's tasks that are still pending",
+        ),
+        Binding(
+            "i",
+            "import_files",
+            "Import",
+            id="articles.import",
+            tooltip="Import local Markdown files as articles and queue them (shows the count first)",
+        ),
         # With priority, so that what is typed next goes into the line and is never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="articles.filter", priority=True),
         Binding(
@@ -97,6 +121,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self._coverage: StateCounts | None = None
         self._counted_at = 0.0
         self._counting = True
+        self._backfill: Operation | None = None
         self._slugs: dict[int, str] = {}
 
     def body(self) -> ComposeResult:
@@ -124,7 +149,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
                 if answer.value is not None:
                     self._take_coverage(answer.value, answer.at)
             case LastBackfill() if answer.error is None:
-                self.backfill = answer.value
+                self._backfill = answer.value
         self.draw_lines()
         self.refresh_bindings()
 
@@ -170,8 +195,8 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         else:
             counted_s = time.monotonic() - self._counted_at
             yield from figures(self._coverage, counted_s, counting=self._counting)
-        if self.backfill is not None and (now := self.store.now()) is not None:
-            yield backfill_line(self.backfill, now)
+        if self._backfill is not None and (now := self.store.now()) is not None:
+            yield backfill_line(self._backfill, now)
 
     def _filter_line(self) -> Text:
         if self._problem:
@@ -258,6 +283,28 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     def queued(self) -> None:
         """Clear the marks."""
         self.table.unmark()
+
+    def can_act(self, action: str) -> bool:
+        """Rolling back needs a backfill."""
+        return self._backfill is not None if action == "take_back" else super().can_act(action)
+
+    def action_backfill(self) -> None:
+        """Queue what needs embedding, after counting and confirmation."""
+        from embedq_tui.screens.articles.backfill import run_backfill
+
+        self.alone(run_backfill)
+
+    def action_take_back(self) -> None:
+        """Remove the pending tasks of the last backfill."""
+        from embedq_tui.screens.articles.backfill import take_back
+
+        self.alone(take_back)
+
+    def action_import_files(self) -> None:
+        """Import files, after a dry run and confirmation."""
+        from embedq_tui.screens.articles.importing import run_import
+
+        self.alone(run_import)
 
     @work(group="count", exclusive=True, exit_on_error=False)
     async def action_count(self) -> None:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from embedq_tui.execution.request import cancel, give_up, retry
+from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.exporting import export
+from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.frame import spread
-from embedq_tui.screens.paging import page_keys
-from embedq_tui.screens.tasks.filtering import TaskFiltering
-from embedq_tui.screens.tasks.listing import TaskView
-from embedq_tui.screens.tasks.questions import Matching, TaskList
+from embedq_tui.screens.page_list import PageList
+from embedq_tui.screens.paging import all_pages, page_keys
+from embedq_tui.screens.tasks.actions import TaskActions
+from embedq_tui.screens.tasks.listing import Listing, TaskView
+from embedq_tui.screens.tasks.questions import Exported, Matching, TaskList
 from embedq_tui.screens.tasks.rows import COLUMNS, filter_line, number_text, place_line, status_line, task_row
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
@@ -26,6 +33,7 @@ from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.queue.words import STATUSES
 from embedq_worker.text import printable_line
 
 CRAMPED = 100
@@ -35,11 +43,45 @@ LATE_S = 0.3
 """Seconds after which the rows of the previous filter are cleared."""
 
 
-class TasksScreen(TaskFiltering):
+_ALL = "all tasks that match the filter"
+_SWEEPS = frozenset({"sweep_retry", "sweep_cancel", "sweep_priority"})
+
+
+class TasksScreen(PageList[TaskFilter], TaskActions):
     """Shows tasks. On the first row of the first page it follows new arrivals; elsewhere the list is held."""
 
+    pages: Listing
     MODE = "tasks"
+    EXAMPLE = EXAMPLE
+    CHANGES = TaskActions.CHANGES | _SWEEPS
+    NOT_MEANWHILE = CHANGES | {"filter", "status", "save_filter", "saved_filters", "export", "copy"}
     BINDINGS: ClassVar[list[BindingType]] = [
+        # With priority, so that what is typed next goes into the line and is never taken for commands.
+        Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
+        Binding("tab", "status(1)", "Next status", show=False, id="tasks.status_next"),
+        Binding("shift+tab", "status(-1)", "Previous status", show=False, id="tasks.status_before"),
+        Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),
+        Binding("o", "saved_filters", "Saved filters", show=False, id="tasks.saved_filters"),
+        Binding("R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip=f"Retry {_ALL}"),
+        Binding(
+            "X", "sweep_cancel", "Cancel all", show=False, id="tasks.cancel_all", tooltip=f"Cancel {_ALL}"
+        ),
+        Binding(
+            "P",
+            "sweep_priority",
+            "Priority of all",
+            show=False,
+            id="tasks.priority_all",
+            tooltip=f"Change the priority of {_ALL}",
+        ),
+        Binding(
+            "e",
+            "export",
+            "Export",
+            show=False,
+            id="tasks.export",
+            tooltip="Export the marked tasks, or all that match",
+        ),
         *page_keys("tasks"),
         Binding(
             "s",
@@ -56,6 +98,7 @@ class TasksScreen(TaskFiltering):
 
     def __init__(self) -> None:
         super().__init__()
+        self.pages = Listing()
         self._problem = ""
         self._names: dict[UUID, str] = {}
         self._land: int | None = None
@@ -73,13 +116,6 @@ class TasksScreen(TaskFiltering):
         """Counts of all tasks, if known."""
         seen = self.store.overview
         return None if seen is None else seen.queue.counts
-
-    def exported(self) -> tuple[TaskFilter, int | None]:
-        """The marked tasks, or all that match."""
-        marked = tuple(map(UUID, self.table.marked))
-        if marked:
-            return TaskFilter(ids=marked), len(marked)
-        return self.wanted, self.pages.total(self._counts)
 
     # -- asking
 
@@ -140,11 +176,48 @@ class TasksScreen(TaskFiltering):
         chosen = filter_line(self.wanted, len(self.table.marked), self._problem)
         self.query_one("#info", Line).say(spread(chosen, place_line(listing.view).append(number), width))
 
-    # -- moving
+    # -- the filter
+
+    def filter_text(self) -> str:
+        """The current filter as text."""
+        return format_filter(self.wanted)
+
+    def parsed(self, text: str) -> TaskFilter:
+        """Parse a filter."""
+        return parse_filter(text)
+
+    def completed(self, text: str) -> str | None:
+        """Complete with known words, and with slugs and ids from the list."""
+        tasks = self.pages.tasks
+        slugs = dict.fromkeys(task.slug for task in tasks if task.slug)
+        return complete(text, slugs, [str(task.id) for task in tasks])
 
     def look_for(self, wanted: TaskFilter) -> None:
         """Apply another filter."""
         self.go(self.pages.view.filtered(wanted))
+
+    def action_status(self, by: int) -> None:
+        """Filter by the next status, or show all."""
+        statuses = self.wanted.statuses
+        choices: list[tuple[str, ...]] = [(), *((status,) for status in STATUSES)]
+        place = choices.index(statuses) if statuses in choices else 0
+        self.look_for(replace(self.wanted, statuses=choices[(place + by) % len(choices)]))
+
+    @work(group="ask", exit_on_error=False)
+    async def action_save_filter(self) -> None:
+        """Save the filter under a name."""
+        with self.desk.dialogs.telling("Filter not saved"):
+            await save_filter(self.desk, format_filter(self.wanted))
+
+    @work(group="ask", exit_on_error=False)
+    async def action_saved_filters(self) -> None:
+        """Apply a saved filter."""
+        with self.desk.dialogs.telling("No filter applied"):
+            text = await recall_filter(self.desk)
+            if text is not None:
+                self.look_for(parse_filter(text))
+
+    # -- moving
 
     def go(self, view: TaskView, land: int = 0) -> None:
         """Go to another position."""
@@ -165,6 +238,10 @@ class TasksScreen(TaskFiltering):
         """Follow new arrivals again."""
         if self.pages.arrived:
             self.go(self.pages.view.first())
+
+    def action_sort(self) -> None:
+        """Change the sort order."""
+        self.go(self.pages.view.turned())
 
     @on(KeyedTable.RowHighlighted, "#list")
     def _moved(self, event: KeyedTable.RowHighlighted) -> None:
@@ -199,8 +276,37 @@ class TasksScreen(TaskFiltering):
         self._fresh_after = time.monotonic()
         self.table.unmark(map(str, outcome.ids))
 
-    # -- keys
+    def only_failed(self) -> bool:
+        """Whether the filter selects failed tasks only."""
+        return self.wanted.statuses == ("failed",) or self.wanted.group is not None
 
-    def action_sort(self) -> None:
-        """Change the sort order."""
-        self.go(self.pages.view.turned())
+    def can_act(self, action: str) -> bool:
+        """Allow sweeps if anything matches, or may match: they do their own counting."""
+        if action in _SWEEPS:
+            return bool(self.pages.tasks) or not self.pages.arrived
+        return super().can_act(action)
+
+    def action_sweep_retry(self) -> None:
+        """Retry all that match."""
+        self.carry_out(retry(self.wanted))
+
+    def action_sweep_cancel(self) -> None:
+        """Cancel all that match."""
+        self.carry_out(give_up(self.wanted) if self.only_failed() else cancel(self.wanted))
+
+    def action_sweep_priority(self) -> None:
+        """Change the priority of all that match."""
+        wanted = self.wanted
+        self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
+
+    @work(group="ask", exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write tasks to a file."""
+        view, marked = self.pages.view, tuple(map(UUID, self.table.marked))
+        if marked:  # some may have been claimed in the meantime, and have no place in the order of claims
+            asked = partial(Exported, TaskFilter(ids=marked), view.direction)
+        else:
+            asked = partial(Exported, view.wanted, view.order)
+        total = len(marked) or self.pages.total(self._counts)
+        pages = all_pages(self.session, asked, lambda page: page.tasks)
+        await export(self.desk, "tasks", pages, total=total)
