@@ -182,7 +182,7 @@ async def test_a_claim_of_another_program_whose_clock_is_ahead_is_its_own(world:
 async def test_a_task_put_off_for_ever_keeps_no_drain_waiting(world: World) -> None:
     await world.task(await world.article())
     await set_all(world, "scheduled_at = 'infinity'")
-    outlook = await fleet.outlook(world.pool, None, None, within_s=60)
+    outlook = await fleet.outlook(world.pool, await world.worker(), within_s=60)
     assert (outlook.more, outlook.next_s) == (False, None)
 
 

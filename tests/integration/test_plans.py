@@ -110,8 +110,8 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
             await session.execute("UPDATE embedq_workers SET state = 'dead'")
             assert len(await fleet.rescue(pool, dead_s=45, stuck_s=1_800, limit=500)) == 60
         async with no_whole_table(session) as pool:
-            for folders in (None, ["folder-3"]):
-                outlook = await fleet.outlook(pool, None, folders, within_s=0)
+            for wanted in (scope, replace(scope, folders=("folder-3",))):
+                outlook = await fleet.outlook(pool, wanted, within_s=0)
                 assert outlook.more
                 assert outlook.next_s is not None
             await session.execute(

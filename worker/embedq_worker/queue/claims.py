@@ -166,8 +166,6 @@ async def claim(
         Tasks in order: high before normal before low, then by due time. Empty if nothing is due, or while an
         operator has stopped or paused the workers.
     """
-    priorities = None if scope.priorities is None else list(scope.priorities)
-    folders = None if scope.folders is None else list(scope.folders)
     dues, ids = [place and place.due for place in after], [place and place.id for place in after]
     rows = await pool.fetch(
         "SELECT * FROM embedq_claim($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -175,8 +173,8 @@ async def claim(
         scope.provider,
         scope.model,
         limit,
-        priorities,
-        folders,
+        scope.priorities,
+        scope.folders,
         dues,
         ids,
     )

@@ -184,22 +184,19 @@ async def disown(pool: Pool, worker: UUID, in_hand: Iterable[UUID], *, older_s: 
     )
 
 
-async def outlook(
-    pool: Pool, priorities: Sequence[str] | None, folders: Sequence[str] | None, *, within_s: float
-) -> Outlook:
-    """Ask what remains for a worker of this scope.
+async def outlook(pool: Pool, scope: Scope, *, within_s: float) -> Outlook:
+    """Ask what remains for a worker.
 
     Args:
         pool: To the migrated database.
-        priorities: Those it processes; None for all.
-        folders: Those it processes, with their subfolders; None for all.
+        scope: What it processes.
         within_s: Seconds; a task that becomes due within them counts as remaining.
     """
     row = await pool.fetchrow(
         "SELECT more, next_ms FROM embedq_outlook($1, $2, $3)",
-        None if priorities is None else list(priorities),
-        None if folders is None else list(folders),
+        scope.priorities,
+        scope.folders,
         round(within_s * 1000),
     )
     assert row is not None
-    return Outlook(row["more"], None if row["next_ms"] is None else max(row["next_ms"], 0) / 1000)
+    return Outlook(row["more"], None if row["next_ms"] is None else row["next_ms"] / 1000)

@@ -231,7 +231,7 @@ class Dispatcher:
             return
         poll_s = self._settings.worker_interval_ms / 1000
         try:
-            look = await self._outlook(within_s=0)
+            look = await fleet.outlook(self._pool, self._scope, within_s=0)
         except EXPECTED_ERRORS:
             look = fleet.Outlook(False, None)
         if not self._heartbeat.block:
@@ -254,7 +254,8 @@ class Dispatcher:
         try:
             if await self._pipeline.disown():
                 return False
-            if not (await self._outlook(within_s=DRAIN_HORIZON_S)).more:
+            left = await fleet.outlook(self._pool, self._scope, within_s=DRAIN_HORIZON_S)
+            if not left.more:
                 return True
             held = await breaker.look(self._pool, self._scope.provider)
             await self._heartbeat.beat()
@@ -268,9 +269,6 @@ class Dispatcher:
         if held is not None and held.state == "open":
             raise Unreachable(f"not drained: {held.reason}", held.advice)
         return False
-
-    async def _outlook(self, *, within_s: float) -> fleet.Outlook:
-        return await fleet.outlook(self._pool, self._scope.priorities, self._scope.folders, within_s=within_s)
 
 
 def _sample(errors: Mapping[str, int]) -> dict[str, object]:
