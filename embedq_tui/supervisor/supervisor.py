@@ -314,11 +314,11 @@ class Supervisor:
         """
         if self.worker_id is None:
             return 0  # it never reached the database
-        from embedq_worker.actions import orders
         from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
+        from embedq_worker.queue import fleet
 
         async with connected(self._settings) as connection:
-            await orders.declare_dead(connection, [self.worker_id], "reset by its supervisor")
+            await fleet.declare_dead(connection, [self.worker_id], "reset by its supervisor")
             planned = await plan(connection, RELEASE, TaskFilter(worker=self.worker_id))
             return (await carry_out(Run(connection, planned, operator()))).changed
 

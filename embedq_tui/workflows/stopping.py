@@ -11,6 +11,7 @@ from embedq_worker.actions import orders
 from embedq_worker.actions.orders import AskedWorker
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.database.connections import Connection
+from embedq_worker.queue import fleet
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -87,7 +88,7 @@ async def free(
     workers = (await wait_for(connection, settings, asked, timeout_s, reached)).workers
     left = [worker.id for worker in workers if not worker.ended]
     if left:
-        await orders.declare_dead(connection, left, "did not answer a forced stop")
+        await fleet.declare_dead(connection, left, "did not answer a forced stop")
         workers = await orders.asked_workers(connection, asked, dead_s=settings.dead_after_s)
     taken += await _release(connection, held, by)  # tasks that were being claimed when the order came
     return Ended(workers, taken)

@@ -370,6 +370,6 @@ async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
 async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
     gone, alive = await world.worker(), await world.worker()
     await fleet.leave(world.pool, gone.worker, "done")
-    await orders.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
+    await fleet.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
     rows = await world.psql.fetch("SELECT id, state FROM embedq_workers")
     assert {row["id"]: row["state"] for row in rows} == {gone.worker: "stopped", alive.worker: "dead"}

@@ -121,19 +121,3 @@ async def asked_workers(
         dead_s,
     )
     return [AskedWorker(**row) for row in rows]
-
-
-async def declare_dead(connection: Connection, workers: Sequence[UUID], note: str) -> None:
-    """Declare workers dead that did not exit; one that lives after all registers again and gets its order.
-
-    Args:
-        connection: To the migrated database.
-        workers: Their ids; those that have deregistered are left as they are.
-        note: Why; for the list of workers.
-    """
-    await connection.execute(
-        """UPDATE embedq_workers SET state = 'dead', stopped_at = clock_timestamp(), note = $2
-           WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",
-        list(workers),
-        note,
-    )

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from embedq_worker import __version__
-from embedq_worker.database.connections import Pool
+from embedq_worker.database.connections import Connection, Pool
 from embedq_worker.database.encoding import encodable
 from embedq_worker.host import HostIdentity
 from embedq_worker.queue.claims import Scope
@@ -93,13 +93,24 @@ async def declare_local_dead(pool: Pool, host: HostIdentity) -> int:
     )
     gone = [row["id"] for row in rows if not host.has_process(row["pid"])]
     if gone:
-        await pool.execute(
-            """UPDATE embedq_workers
-               SET state = 'dead', stopped_at = clock_timestamp(), note = 'process is gone'
-               WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",
-            gone,
-        )
+        await declare_dead(pool, gone, "process is gone")
     return len(gone)
+
+
+async def declare_dead(database: Pool | Connection, workers: Sequence[UUID], note: str) -> None:
+    """Declare workers dead that did not exit; one that lives after all registers again and gets its order.
+
+    Args:
+        database: The migrated database.
+        workers: Their ids; those that have deregistered are left as they are.
+        note: Why; for the list of workers.
+    """
+    await database.execute(
+        """UPDATE embedq_workers SET state = 'dead', stopped_at = clock_timestamp(), note = $2
+           WHERE id = ANY ($1::uuid[]) AND state IN ('running', 'stopping')""",
+        workers,
+        note,
+    )
 
 
 async def beat(
