@@ -42,12 +42,23 @@ def test_a_full_disk_is_told_before_the_name_of_the_file_that_does_not_fit() -> 
     assert told.advice
 
 
-def test_a_transaction_timeout_is_no_reason_to_ask_whether_the_server_runs() -> None:
+@pytest.mark.parametrize(
+    ("ended", "setting"),
+    [
+        (asyncpg.TransactionTimeoutError, " transaction_timeout"),
+        (asyncpg.IdleSessionTimeoutError, " idle_session_timeout"),
+        (asyncpg.IdleInTransactionSessionTimeoutError, " idle_in_transaction_session_timeout"),
+    ],
+)
+def test_a_timeout_of_the_server_is_no_reason_to_ask_whether_it_runs(
+    ended: type[Exception], setting: str
+) -> None:
     error = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-    error.__cause__ = asyncpg.TransactionTimeoutError("terminating connection")
-    told = explained(error, load_settings())
-    assert isinstance(told, Unreachable)
-    assert "transaction_timeout" in told.advice
+    error.__cause__ = ended("terminating connection")
+    for raised in (error, error.__cause__):
+        told = explained(raised, load_settings())
+        assert isinstance(told, Unreachable)
+        assert setting in told.advice
 
 
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])

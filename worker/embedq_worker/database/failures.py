@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from time import monotonic
 from typing import TypeVar
@@ -27,6 +27,13 @@ EXPECTED_ERRORS = (
     TimeoutError,
 )
 """Database failures that are not bugs of the caller; `explained` describes each of them."""
+
+_TIMEOUTS: Mapping[type[BaseException], str] = {
+    asyncpg.IdleSessionTimeoutError: "idle_session_timeout",
+    asyncpg.IdleInTransactionSessionTimeoutError: "idle_in_transaction_session_timeout",
+    asyncpg.TransactionTimeoutError: "transaction_timeout",
+}
+"""Settings of the server that make it end sessions."""
 
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
     (
@@ -64,12 +71,6 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         EmbedqError,
         "PostgreSQL at {place} cancelled a statement: {text}",
         "raise the statement_timeout of the role, the database or the URL, unless someone cancelled it",
-    ),
-    (
-        (asyncpg.TransactionTimeoutError,),
-        Unreachable,
-        "PostgreSQL at {place} ended the session: {text}",
-        "raise the transaction_timeout of the role, the database or the URL",
     ),
     (
         (asyncpg.InvalidCatalogNameError,),
@@ -160,9 +161,15 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     """
     if isinstance(error, EmbedqError):
         return error
-    if isinstance(error.__cause__, asyncpg.TransactionTimeoutError):  # to asyncpg, a lost connection
-        error = error.__cause__
+    cause = error.__cause__
+    if cause is not None and type(cause) in _TIMEOUTS:  # to asyncpg, a lost connection
+        error = cause
     place, text = settings.place, one_line(error)
+    if timeout := _TIMEOUTS.get(type(error)):
+        return Unreachable(
+            f"PostgreSQL at {place} ended the session: {text}",
+            f"raise the {timeout} of the role, the database or the URL",
+        )
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
