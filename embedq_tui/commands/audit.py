@@ -132,11 +132,7 @@ async def _follow(settings: Settings, asked: Wanted, limit: int, shown: _Lines) 
 
 
 class _Lines:
-    """Writes rows as they arrive.
-
-    Args:
-        as_json: One JSON object per row.
-    """
+    """Writes rows as they arrive."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

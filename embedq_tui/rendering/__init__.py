@@ -1,1 +1,5 @@
-"""Turns database rows into text: lines, tables, plots, files."""
+"""Turns database rows into text: lines, tables, plots, files.
+
+Here and in the screens, widths are in cells, `now` is the database's time, and the texts of a row may hold
+anything.
+"""

@@ -21,7 +21,6 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     """A row on one line.
 
     Args:
-        row: Its texts may hold anything.
         wide: Whether there is room for everything.
     """
     event = row.event

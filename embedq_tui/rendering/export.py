@@ -30,10 +30,6 @@ def default_name(what: str, now: datetime, suffix: str) -> str:
 def path_of(text: str, suffixes: Sequence[str] = ROWS) -> Path:
     """Check the file name an operator typed.
 
-    Args:
-        text: As it was typed.
-        suffixes: The accepted endings.
-
     Raises:
         UsageError: It cannot be written to.
     """
@@ -59,7 +55,6 @@ def save(path: Path, text: str) -> None:
 
     Args:
         path: As returned by `path_of`.
-        text: The whole content.
 
     Raises:
         EmbedqError: It cannot be written.

@@ -63,7 +63,6 @@ def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
     Args:
         counts: Of all tasks.
         rates: None if unknown.
-        width: Available width in cells.
     """
     line = labelled("Tasks").append(f"{counts.pending:,} pending", HEAD)
     place = len(line)
@@ -220,8 +219,6 @@ def audit_text(row: AuditRow, width: int, today: date) -> Text:
     """A row of the audit log on one line.
 
     Args:
-        row: Its texts may hold anything.
-        width: Available width in cells.
         today: Today's date in local time.
     """
     event = row.event

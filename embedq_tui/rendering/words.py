@@ -13,7 +13,6 @@ def moment(when: datetime | None, now: datetime) -> str:
 
     Args:
         when: The time; None for never.
-        now: The database's time, from which the age is computed.
     """
     if when is None:
         return "never"

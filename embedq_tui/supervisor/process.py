@@ -86,7 +86,6 @@ class WorkerChild:
 
         Args:
             environment: The complete environment, including settings and secrets.
-            listeners: The callbacks.
 
         Raises:
             OSError: The process cannot be started.

@@ -45,7 +45,6 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, *, ascii_only: bool
     """A group as a table row.
 
     Args:
-        group: The group.
         trend: Its bars; None if unknown.
         ascii_only: Use ASCII characters only.
     """
@@ -72,7 +71,6 @@ def head(found: Failures, page: int, latest: bool) -> Text:
     """All failures in one sentence.
 
     Args:
-        found: The page shown.
         page: Its number, counted from 1.
         latest: Whether it shows the groups that failed last.
     """
@@ -121,12 +119,9 @@ def group_lines(
     """A group in full: the advice, where its tasks are, a sample error, its newest tasks.
 
     Args:
-        group: The group, with its sample.
         newest: Its newest tasks; None while unknown.
         folders: Those of more of its newest tasks; empty while unknown.
         trend: From `trend_line`.
-        now: The database's time.
-        width: Available width in cells.
     """
     retry = f"retry them ({key('failures.retry')})"
     yield f"Advice: {advice_here(group.advice, retry)}", ""

@@ -52,11 +52,7 @@ def short_age(seconds: float) -> str:
 
 
 def task_row(task: TaskRow) -> Row:
-    """A row of `COLUMNS`.
-
-    Args:
-        task: Its texts may hold anything.
-    """
+    """A row of `COLUMNS`."""
     failed = task.status == "failed"
     quiet = QUIET if task.status == "completed" else ""
     cells: tuple[Cell, ...] = (
@@ -89,7 +85,6 @@ def status_line(counts: StatusCounts | None, chosen: Sequence[str], width: int) 
     Args:
         counts: None while unknown.
         chosen: The statuses shown; empty for all.
-        width: Available width in cells.
     """
     line = _statuses(counts, chosen, compact=False)
     return line if line.cell_len <= width else _statuses(counts, chosen, compact=True)
