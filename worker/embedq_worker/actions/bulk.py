@@ -43,8 +43,9 @@ class Operation:
 
 
 _OPERATION = """
-SELECT *, extract(epoch FROM clock_timestamp() - updated_at)::float AS silent_s,
-       (SELECT jsonb_object_agg(status, n) FROM (
+SELECT id, operator, host, filter, state, planned, queued, cursor AS last_id, started_at,
+       updated_at, finished_at, extract(epoch FROM clock_timestamp() - updated_at)::float AS silent_s,
+       (SELECT coalesce(jsonb_object_agg(status, n), '{}') FROM (
             SELECT status, count(*) AS n FROM embedding_tasks
             WHERE metadata ? 'bulkOperationId' AND metadata ->> 'bulkOperationId' = o.id::text
             GROUP BY status) AS t) AS tasks
@@ -67,21 +68,8 @@ async def status(connection: Connection, operation_id: UUID | None = None) -> Op
     row = await connection.fetchrow(_OPERATION, operation_id)
     if row is None:
         return None
-    return Operation(
-        id=row["id"],
-        operator=row["operator"],
-        host=row["host"],
-        filter=json.loads(row["filter"]),
-        state=row["state"],
-        planned=row["planned"],
-        queued=row["queued"],
-        last_id=row["cursor"],
-        started_at=row["started_at"],
-        updated_at=row["updated_at"],
-        finished_at=row["finished_at"],
-        silent_s=row["silent_s"],
-        tasks=json.loads(row["tasks"] or "{}"),
-    )
+    documents = {name: json.loads(row[name]) for name in ("filter", "tasks")}
+    return Operation(**{**row, **documents})
 
 
 async def rollback(

@@ -221,8 +221,9 @@ WHERE a.id = $1
 """
 
 _CHUNKS = """
-SELECT chunk_index AS index, chunk_id, heading_path, coalesce(length(text_content), 0) AS characters,
-       content_hash, model, created_at
+SELECT chunk_index AS index, coalesce(chunk_id, '') AS chunk_id, coalesce(heading_path, '{}') AS heading_path,
+       coalesce(length(text_content), 0) AS characters, coalesce(content_hash, '') AS content_hash,
+       coalesce(model, '') AS model, created_at
 FROM embeddings WHERE article_id = $1 ORDER BY article_id, chunk_index
 """
 
@@ -247,15 +248,7 @@ async def chunk_text(connection: Connection, article: int, index: int) -> str | 
 
 
 def _chunk(row: asyncpg.Record) -> Chunk:
-    return Chunk(
-        index=row["index"],
-        chunk_id=row["chunk_id"] or "",
-        heading_path=tuple(part or "" for part in row["heading_path"] or ()),
-        characters=row["characters"],
-        content_hash=row["content_hash"] or "",
-        model=row["model"] or "",
-        created_at=row["created_at"],
-    )
+    return Chunk(**{**row, "heading_path": tuple(part or "" for part in row["heading_path"])})
 
 
 async def _tasks_of(

@@ -240,11 +240,11 @@ FROM sized s WHERE s.n > 0 ORDER BY s.last_seen DESC NULLS LAST, s.fingerprint D
 """
 
 _SAMPLES = """
-SELECT g.fingerprint, embedq_normalise_error(t.error_message) AS common, t.*
+SELECT g.fingerprint, embedq_normalise_error(t.error) AS common, t.*
 FROM unnest($1::text[]) AS g(fingerprint), LATERAL (
     SELECT t.id, t.article_id, coalesce(t.slug, a.slug) AS slug, t.operation, t.priority, t.attempts,
            t.max_attempts, coalesce(t.completed_at, t.processed_at, t.created_at) AS failed_at,
-           left(t.error_message, $3::int) AS error_message
+           coalesce(left(t.error_message, $3::int), '') AS error
     FROM embedding_tasks t LEFT JOIN articles a ON a.id = t.article_id
     WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
     ORDER BY embedq_fingerprint(t.error_message), t.completed_at DESC LIMIT $2) AS t
@@ -286,7 +286,7 @@ def _group(
     row: asyncpg.Record, failed: int, samples: Sequence[asyncpg.Record], folders: tuple[FolderCount, ...]
 ) -> FailureGroup:
     own = [sample for sample in samples if sample["fingerprint"] == row["fingerprint"]]
-    tasks = tuple(_task(sample) for sample in own)
+    tasks = tuple(FailedTask._make(sample[name] for name in FailedTask._fields) for sample in own)
     # A task that was set to failed by hand or by another program may lack a completion time.
     last = row["last_seen"] or max((task.failed_at for task in tasks if task.failed_at), default=None)
     return FailureGroup(
@@ -299,20 +299,6 @@ def _group(
         advice=advice_for(tasks[0].error if tasks else "", f"{RETRY_ALL} --group {row['fingerprint']}"),
         newest=tasks,
         folders=folders,
-    )
-
-
-def _task(row: asyncpg.Record) -> FailedTask:
-    return FailedTask(
-        id=row["id"],
-        article_id=row["article_id"],
-        slug=row["slug"],
-        operation=row["operation"],
-        priority=row["priority"],
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-        failed_at=row["failed_at"],
-        error=row["error_message"] or "",
     )
 
 

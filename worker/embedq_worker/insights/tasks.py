@@ -12,7 +12,16 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.selection import PLAN, Branch, Cursor, Order, Selection, in_order_of_claims, select
+from embedq_worker.queue.selection import (
+    PLAN,
+    TIME,
+    Branch,
+    Cursor,
+    Order,
+    Selection,
+    in_order_of_claims,
+    select,
+)
 from embedq_worker.queue.wanted import TaskFilter
 
 LISTING_S = 600.0
@@ -173,28 +182,11 @@ def cut(longest: str) -> str:
     return f"""t.id, t.article_id, t.slug AS task_slug, coalesce(t.operation, '') AS operation,
     coalesce(t.priority, '') AS priority, coalesce(t.status, '') AS status,
     coalesce(t.attempts, 0) AS attempts, coalesce(t.max_attempts, 3) AS max_attempts,
-    t.created_at, t.scheduled_at, t.processed_at, t.completed_at,
+    t.created_at, t.scheduled_at, t.processed_at, t.completed_at, {TIME} AS at,
     coalesce(left(t.error_message, {longest}), '') AS error,
     CASE WHEN t.status = 'processing' AND t.claimed_at = t.processed_at THEN t.worker_id END AS worker"""
 
 
 def task_of(row: asyncpg.Record) -> TaskRow:
     """A task from the columns of `cut` and ``slug``."""
-    times = {"pending": "scheduled_at", "processing": "processed_at"}
-    return TaskRow(
-        id=row["id"],
-        article_id=row["article_id"],
-        slug=row["slug"],
-        operation=row["operation"],
-        priority=row["priority"],
-        status=row["status"],
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-        created_at=row["created_at"],
-        scheduled_at=row["scheduled_at"],
-        processed_at=row["processed_at"],
-        completed_at=row["completed_at"],
-        at=row[times.get(row["status"], "completed_at")],
-        error=row["error"],
-        worker=row["worker"],
-    )
+    return TaskRow._make(row[name] for name in TaskRow._fields)

@@ -131,10 +131,12 @@ _TIME_BY_STATUS = {
     "completed": "t.completed_at",
     "failed": "t.completed_at",
 }
-_TIME = (
+TIME = (
     "CASE t.status WHEN 'pending' THEN t.scheduled_at WHEN 'processing' THEN t.processed_at "
     "ELSE t.completed_at END"
 )
+"""The time of a task, whatever its status; see `TaskFilter`."""
+
 _UNKNOWN = "coalesce(t.processed_at, t.created_at, '-infinity')"
 _RANK = "embedq_rank(t.priority)"
 _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId' = "
@@ -277,7 +279,7 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
         # statistics of a nearly empty table, each of those would look as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)
         if words:
-            yield from _halves(f"(t.status || '') IN ({words})", _TIME)
+            yield from _halves(f"(t.status || '') IN ({words})", TIME)
     elif wanted.operation is not None:
         for status in statuses:
             yield Branch(f"t.status = '{status}'", None, "t.id {0}")
