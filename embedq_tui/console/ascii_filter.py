@@ -20,7 +20,7 @@ _LIKE = str.maketrans(
         **dict.fromkeys("█▇▆▉▊▋▅▄▀▃", "#"),
         **dict.fromkeys("●•◉■◆", "*"),
         **dict.fromkeys("○◌◯□◇", "o"),
-        **dict.fromkeys("·∙", "."),
+        **dict.fromkeys("·∙░", "."),
         **dict.fromkeys("✓✔", "v"),
         **dict.fromkeys("✗✘\u00d7", "x"),
         "…": "~",

@@ -19,7 +19,6 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
-from embedq_tui.capabilities import ascii_only
 from embedq_tui.rendering.styles import badge_style
 from embedq_worker.text import printable
 
@@ -71,7 +70,6 @@ class Dialog(ModalScreen[R], Generic[R]):
         background: $panel; border: round $primary; padding: 0 1;
     }
     Dialog #box.-danger { border: round $error; }
-    Dialog #box.-ascii { border: ascii $primary; }
     Dialog #box.-tiny { border: none; padding: 0; }
     Dialog #place { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     Dialog #box.-tiny #place { display: none; }
@@ -154,7 +152,6 @@ class Dialog(ModalScreen[R], Generic[R]):
         """The box."""
         with Vertical(id="box") as box:
             box.set_class(self._danger, "-danger")
-            box.set_class(ascii_only(), "-ascii")
             if self._place is not None:
                 yield Static(_place(self._place), id="place")
             with VerticalScroll(id="text", can_focus=False):

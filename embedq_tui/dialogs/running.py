@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.capabilities import ascii_only
 from embedq_tui.dialogs.dialog import Place, SeenFirst, button, show, text_of
 from embedq_tui.rendering.words import count
 from embedq_worker.errors import EmbedqError
@@ -186,8 +185,7 @@ def bar(done: int, total: int | None, width: int) -> Text:
     room = max(width - 5, 0)
     share = min(done / total, 1.0)
     full = int(room * share)  # rounded down: full only when done
-    solid, hollow = ("#", ".") if ascii_only() else ("█", "░")
-    return Text(f"{solid * full}{hollow * (room - full)} {int(100 * share):3}%", no_wrap=True)
+    return Text(f"{'█' * full}{'░' * (room - full)} {int(100 * share):3}%", no_wrap=True)
 
 
 def numbers(progress: Progress) -> str:

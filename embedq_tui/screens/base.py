@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """The application, as far as its screens know it."""
 
-    ascii_only: bool
-
     @property
     def desk(self) -> Desk:
         """For the current database."""
@@ -216,10 +214,8 @@ class ConsoleScreen(Screen[None], Backdrop):
         if not self.alive:
             return
         frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
-        width, ascii_only = self.size.width, self.console.ascii_only
-        self.query_one("#title", Line).say(
-            title(self.session, width, frozen_s=frozen_s, ascii_only=ascii_only)
-        )
+        width = self.size.width
+        self.query_one("#title", Line).say(title(self.session, width, frozen_s=frozen_s))
         line, wrong = self.query_one("#alert", Line), alert(self.store, width)
         line.say(wrong)
         line.display = bool(wrong)

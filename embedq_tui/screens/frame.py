@@ -32,14 +32,13 @@ def spread(left: Text, right: Text, width: int) -> Text:
     return Text.assemble(line, " " if room else "", right)
 
 
-def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: bool) -> Text:
+def title(session: Session, width: int, *, frozen_s: float | None) -> Text:
     """The title line: the database, and how current the display is.
 
     Args:
         session: The session with the database.
         width: Available width in cells.
         frozen_s: Age of a frozen display in seconds; None if not frozen.
-        ascii_only: Use ASCII characters only.
     """
     profile = session.profile
     left = Text(" embedq ", HEAD)
@@ -50,26 +49,25 @@ def title(session: Session, width: int, *, frozen_s: float | None, ascii_only: b
     left.append(printable_line(session.link.place))
     if session.read_only and session.store.access is not None:
         left.append("  READ-ONLY", f"bold {DOUBTFUL}")
-    return spread(left, _pulse(session.store, frozen_s, ascii_only), width)
+    return spread(left, _pulse(session.store, frozen_s), width)
 
 
-def _pulse(store: Store, frozen_s: float | None, ascii_only: bool) -> Text:
-    dot = "*" if ascii_only else "●"
+def _pulse(store: Store, frozen_s: float | None) -> Text:
     now, line = store.now(), Text()
     if frozen_s is not None:
         line.append(f"frozen, {age(frozen_s)} old ", f"bold {DOUBTFUL}")
     if store.lost is not None:
         left_s = max(store.lost.retry_at - time.monotonic(), 0.0)
         old = f", data {age(seconds)} old" if (seconds := store.age_s()) is not None else ""
-        return line.append(f"{dot} no answer{old}, retry in {age(left_s)} ", BAD)
+        return line.append(f"● no answer{old}, retry in {age(left_s)} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)
     if store.hearing is Hearing.LISTENING:
-        line.append(f"{dot} live ", GOOD)
+        line.append("● live ", GOOD)
     elif store.hearing is Hearing.DEAF:
-        line.append(f"{dot} polling ", DOUBTFUL)
+        line.append("● polling ", DOUBTFUL)
     else:
-        line.append(f"{dot} not listening ", DOUBTFUL)
+        line.append("● not listening ", DOUBTFUL)
     return line.append(f"{now.astimezone():%H:%M:%S} ")
 
 

@@ -19,7 +19,7 @@ from textual.widgets import DataTable
 
 from embedq_tui.widgets.rows import Aged, Column, Row
 
-MARK, MARK_ASCII = "●", "*"
+MARK = "●"
 
 SETTLE_S = 0.4
 """Seconds a row must have been under the cursor before a key press is taken to mean it."""
@@ -35,7 +35,6 @@ class KeyedTable(DataTable[None]):
         columns: Left to right.
         markable: Rows can be marked.
         opens: Rows can be opened.
-        ascii_only: Use ASCII characters only.
     """
 
     DEFAULT_CSS = "KeyedTable { height: 1fr; }"
@@ -83,7 +82,6 @@ class KeyedTable(DataTable[None]):
         *,
         markable: bool = False,
         opens: bool = False,
-        ascii_only: bool = False,
         id: str | None = None,  # noqa: A002 - as every widget calls it
     ) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False, id=id, cell_padding=1)
@@ -94,7 +92,6 @@ class KeyedTable(DataTable[None]):
         self._now: datetime | None = None
         self._markable = markable
         self._opens = opens
-        self._mark = MARK_ASCII if ascii_only else MARK
         self._hidden: Set[str] = frozenset()
         self._replaced_at = -SETTLE_S
         self.marked: set[str] = set()
@@ -312,7 +309,7 @@ class KeyedTable(DataTable[None]):
         return [Text(column.label, justify="right" if column.right else "left") for column in columns]
 
     def _cells(self, row: Row) -> Iterator[Text]:
-        mark = (Text(self._mark if row.key in self.marked else " "),) if self._markable else ()
+        mark = (Text(MARK if row.key in self.marked else " "),) if self._markable else ()
         cells = (*mark, *row.cells)
         for cell in [cells[at] for at in self._shown]:
             yield Text(cell.told(self._now), cell.style) if isinstance(cell, Aged) else cell

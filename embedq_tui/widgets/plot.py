@@ -9,6 +9,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from embedq_tui.capabilities import ascii_only
 from embedq_tui.rendering.plots import Line, plot
 from embedq_tui.widgets.lines import drawn
 
@@ -18,7 +19,6 @@ class Plot(Widget):
 
     Args:
         title: Shown above, with the unit.
-        ascii_only: Use ASCII characters only.
     """
 
     DEFAULT_CSS = "Plot { height: 1fr; width: 1fr; }"
@@ -29,12 +29,10 @@ class Plot(Widget):
         self,
         title: str,
         *,
-        ascii_only: bool = False,
         id: str | None = None,  # noqa: A002 - as every widget calls it
     ) -> None:
         super().__init__(id=id)
         self._title = title
-        self._ascii_only = ascii_only
         self._drawn: tuple[object, Sequence[Text]] = (None, ())
 
     def show(self, lines: Sequence[Line], labels: Sequence[str]) -> None:
@@ -58,6 +56,6 @@ class Plot(Widget):
             title=self._title,
             width=self.size.width,
             height=self.size.height,
-            ascii_only=self._ascii_only,
+            ascii_only=ascii_only(),
         )
         return picture if picture is not None else Text.assemble((f"{self._title}: nothing yet", "dim"))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embedq_tui.capabilities import ascii_only
+
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=oO#@"
 
 
-def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
+def sparkline(values: Sequence[float], width: int) -> str:
     """Draw values, newest on the right; every character stands for the same number of values.
 
     Args:
         values: Oldest first, none negative.
         width: Maximum number of characters.
-        ascii_only: Use ASCII characters only.
 
     Returns:
         At most `width` characters; empty if all values are zero.
@@ -25,5 +26,5 @@ def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) 
     # Grouped from the newest, so that only the oldest bar may stand for fewer values.
     chunks = [values[max(end - each, 0) : end] for end in range(len(values), 0, -each)][::-1]
     means = [sum(chunk) / len(chunk) for chunk in chunks]
-    bars, top = ASCII_BARS if ascii_only else BARS, max(means)
+    bars, top = ASCII_BARS if ascii_only() else BARS, max(means)
     return "".join(bars[min(int(mean / top * len(bars)), len(bars) - 1)] if mean else " " for mean in means)

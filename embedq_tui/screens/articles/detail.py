@@ -75,12 +75,11 @@ class ArticleDetailScreen(ArticleQueueing):
 
     def body(self) -> ComposeResult:
         """The facts, and below them chunks or tasks."""
-        ascii_only = self.console.ascii_only
         yield Lines(id="facts")
         yield Lines(id="sections")
         with ContentSwitcher(initial=SECTIONS[0]):
-            yield KeyedTable(CHUNKS, opens=True, ascii_only=ascii_only, id="chunks")
-            yield KeyedTable(TASKS, opens=True, ascii_only=ascii_only, id="tasks")
+            yield KeyedTable(CHUNKS, opens=True, id="chunks")
+            yield KeyedTable(TASKS, opens=True, id="tasks")
 
     def on_mount(self) -> None:
         """Draw placeholders and focus the first tab."""

@@ -129,7 +129,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
         yield Lines(id="figures")
         yield Line(id="info")
         yield from self.filter_widgets()
-        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="list")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, id="list")
 
     def questions(self) -> Iterable[Question[Any]]:
         """The page, the coverage, the last backfill."""

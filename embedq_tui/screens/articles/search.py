@@ -101,7 +101,7 @@ class ArticleSearchScreen(ConsoleScreen):
             id="query",
         )
         yield Lines(id="told")
-        yield KeyedTable(_COLUMNS, opens=True, ascii_only=self.console.ascii_only, id="hits")
+        yield KeyedTable(_COLUMNS, opens=True, id="hits")
         yield Static(id="hit")
 
     async def on_unmount(self) -> None:

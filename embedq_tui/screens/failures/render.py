@@ -41,18 +41,17 @@ COLUMNS = (
 )
 
 
-def row_of(group: FailureGroup, trend: Sequence[int] | None, *, ascii_only: bool) -> Row:
+def row_of(group: FailureGroup, trend: Sequence[int] | None) -> Row:
     """A group as a table row.
 
     Args:
         trend: Its bars; None if unknown.
-        ascii_only: Use ASCII characters only.
     """
     cells = (
         Text(group.fingerprint, NAME),
         Text(f"{group.count:>8,}"),
-        Text(share_bar(group.share, ascii_only=ascii_only) if group.count else ""),
-        _bars(trend, ascii_only=ascii_only),
+        Text(share_bar(group.share) if group.count else ""),
+        _bars(trend),
         _age(group.first_seen),
         _age(group.last_seen),
         Text(printable_line(group.error)),
@@ -60,11 +59,10 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None, *, ascii_only: bool
     return Row(group.fingerprint, cells)
 
 
-def share_bar(share: float, *, ascii_only: bool) -> str:
+def share_bar(share: float) -> str:
     """A share as a bar and a percentage; even the smallest share shows at least one block."""
-    full, hollow = ("#", ".") if ascii_only else ("█", "░")
     blocks = max(round(share * BAR), 1)
-    return f"{full * blocks}{hollow * (BAR - blocks)} {percentage(share):>4}"
+    return f"{'█' * blocks}{'░' * (BAR - blocks)} {percentage(share):>4}"
 
 
 def head(found: Failures, page: int, latest: bool) -> Text:
@@ -93,7 +91,7 @@ def in_order(groups: Iterable[FailureGroup], order: Sequence[str]) -> list[Failu
     return sorted(groups, key=lambda group: places.get(group.fingerprint, len(places)))
 
 
-def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | None:
+def trend_line(found: Trends, group: str) -> TextLine | None:
     """When the tasks of a group failed, in one line; None if unknown."""
     bars = found.bars.get(group)
     if bars is None:
@@ -103,7 +101,7 @@ def trend_line(found: Trends, group: str, *, ascii_only: bool) -> TextLine | Non
     if not any(bars):
         return f"None in the last {span} ({change})", ""
     more = "+" if max(bars) >= found.counted else ""
-    spark = sparkline(bars, len(bars), ascii_only=ascii_only)
+    spark = sparkline(bars, len(bars))
     each = age(found.bar.total_seconds())
     return f"{sum(bars):,}{more} in the last {span} ({change}), per {each}: |{spark:>{len(bars)}}|", ""
 
@@ -145,10 +143,10 @@ def group_lines(
         yield f"{head}{name}{tail}", ""
 
 
-def _bars(trend: Sequence[int] | None, *, ascii_only: bool) -> Text:
+def _bars(trend: Sequence[int] | None) -> Text:
     if trend is None or not any(trend):
         return Text("" if trend is None else "-", QUIET)
-    return Text(sparkline(trend, TREND, ascii_only=ascii_only), NAME)
+    return Text(sparkline(trend, TREND), NAME)
 
 
 def _age(when: datetime | None) -> Cell:

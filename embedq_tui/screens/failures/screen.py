@@ -95,7 +95,7 @@ class FailuresScreen(Paged, TaskTableScreen):
     def body(self) -> ComposeResult:
         """A summary, the groups, one of them in full."""
         yield Static(id="head")
-        yield KeyedTable(COLUMNS, opens=True, ascii_only=self.console.ascii_only, id="groups")
+        yield KeyedTable(COLUMNS, opens=True, id="groups")
         yield TextView(id="group")
 
     # -- display
@@ -202,9 +202,9 @@ class FailuresScreen(Paged, TaskTableScreen):
         self._sorted_anew()
         groups = in_order(found.groups, self._order)
         self.table.show_header = bool(groups)
-        at, ascii_only = now or found.at, self.console.ascii_only
+        at = now or found.at
         bars = self._trends.bars if self._trends else {}
-        rows = (row_of(group, bars.get(group.fingerprint), ascii_only=ascii_only) for group in groups)
+        rows = (row_of(group, bars.get(group.fingerprint)) for group in groups)
         if self.pages.arrived:
             self.table.show(rows, now=at, at=self._land)
             self._land = None
@@ -217,11 +217,7 @@ class FailuresScreen(Paged, TaskTableScreen):
             return
         if view.border_title != group.fingerprint:  # Textual repaints the view even for the same one
             view.border_title = group.fingerprint
-        trend = (
-            trend_line(self._trends, group.fingerprint, ascii_only=self.console.ascii_only)
-            if self._trends
-            else None
-        )
+        trend = trend_line(self._trends, group.fingerprint) if self._trends else None
         inside = self._newest.get(group.fingerprint)
         tasks, folders = inside or (None, ())
         view.show(group_lines(group, tasks, folders, trend, now, view.room))

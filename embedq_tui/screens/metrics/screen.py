@@ -12,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from embedq_tui.capabilities import ascii_only
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.metric_figures import ALL, MAIN, anything, cells, document, when
 from embedq_tui.rendering.plots import Line as PlotLine
@@ -57,7 +56,7 @@ class MetricsScreen(ConsoleScreen):
         self._measured: Measured | None = None
         self._answer: Answer[Any] | None = None
         # References instead of queries: when the console closes, nested widgets are removed first.
-        self._plots = [Plot(picture.title, ascii_only=ascii_only(), id=picture.name) for picture in PICTURES]
+        self._plots = [Plot(picture.title, id=picture.name) for picture in PICTURES]
         self._table = KeyedTable(_columns(), id="table")
         self._text = Static(MEASURING, id="note")
         self.add_class("-quiet")

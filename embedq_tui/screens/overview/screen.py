@@ -108,11 +108,10 @@ class OverviewScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         """Figures, plots, lists."""
-        ascii_only = self.console.ascii_only
         yield Lines(id="figures")
         with _Row(id="plots"):
-            yield Plot("Tasks ended per minute", ascii_only=ascii_only, id="throughput")
-            yield Plot("Processing time, ms", ascii_only=ascii_only, id="latency")
+            yield Plot("Tasks ended per minute", id="throughput")
+            yield Plot("Processing time, ms", id="latency")
         with _Column(id="lists"):
             yield Lines("Workers", id="workers")
             yield Lines("Failures", id="failures")
@@ -199,7 +198,7 @@ class OverviewScreen(ConsoleScreen):
         ended = tuple(self.store.ended)
         pace = labelled("Pace").append(pace_line(seen, rates))
         room = min(self.size.width - 4 - pace.cell_len, SPARK)
-        spark = sparkline(ended, room if room >= LEAST_SPARK else 0, ascii_only=self.console.ascii_only)
+        spark = sparkline(ended, room if room >= LEAST_SPARK else 0)
         yield pace.append(f"  {spark}", "cyan") if spark else pace
         yield labelled("Waiting").append("; ".join(waiting(seen, now)) or "nothing")
         yield (labelled("Workers").append(word, style).append(f"; {_last(seen, now)}"))

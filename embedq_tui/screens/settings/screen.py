@@ -111,14 +111,13 @@ class SettingsScreen(ActionScreen):
 
     def body(self) -> ComposeResult:
         """The database and schema, then one of several tabs."""
-        ascii_only = self.console.ascii_only
         yield Lines(id="where")
         yield Static(id="warnings")
         yield Lines(id="sections")
         with ContentSwitcher(initial=SECTIONS[0]):
-            yield KeyedTable(SETTINGS, ascii_only=ascii_only, id="settings")
+            yield KeyedTable(SETTINGS, id="settings")
             yield TextView(id="checks")
-            yield KeyedTable(MIGRATIONS, ascii_only=ascii_only, id="migrations")
+            yield KeyedTable(MIGRATIONS, id="migrations")
         yield Static(id="about")
 
     def on_mount(self) -> None:

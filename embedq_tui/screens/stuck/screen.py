@@ -97,7 +97,7 @@ class StuckScreen(TaskTableScreen):
     def body(self) -> ComposeResult:
         """A summary, then the tasks."""
         yield Static(id="head")
-        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="tasks")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, id="tasks")
 
     # -- display
 

@@ -109,7 +109,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         yield Line(id="status")
         yield Line(id="info")
         yield from self.filter_widgets()
-        yield KeyedTable(COLUMNS, markable=True, opens=True, ascii_only=self.console.ascii_only, id="list")
+        yield KeyedTable(COLUMNS, markable=True, opens=True, id="list")
 
     @property
     def _counts(self) -> StatusCounts | None:

@@ -116,7 +116,7 @@ class WorkersScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         """This console's worker, all workers, and the log."""
         yield Lines(id="ours")
-        yield KeyedTable(COLUMNS, opens=True, ascii_only=self.console.ascii_only, id="all")
+        yield KeyedTable(COLUMNS, opens=True, id="all")
         yield Lines("Worker", id="one")
         log = TailView(LOG_LINES, id="log")
         log.border_title = "Log of this console's worker"
