@@ -12,6 +12,7 @@ DROP INDEX CONCURRENTLY IF EXISTS embedq_tasks_bulk_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_audit_time_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_audit_task_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_audit_uncommon_idx;
+DROP INDEX CONCURRENTLY IF EXISTS embedq_audit_unqueued_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_audit_operation_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_metrics_type_idx;
 DROP INDEX CONCURRENTLY IF EXISTS embedq_metrics_time_idx;

@@ -50,6 +50,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_task_idx
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_uncommon_idx
     ON embedding_audit_logs (timestamp, id) WHERE category <> 'task_lifecycle' OR level IN ('warn', 'error');
 
+-- audit: what the trigger on articles (013) could not queue; almost always empty
+CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_unqueued_idx ON embedding_audit_logs (timestamp)
+    WHERE message = 'Articles were saved, but their tasks could not be queued: a backfill will find them';
+
 -- audit: what an operator's action changed, page by page: to show it, newest first, or to undo it
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_audit_operation_idx
     ON embedding_audit_logs (operation_id, timestamp, id) WHERE operation_id IS NOT NULL;

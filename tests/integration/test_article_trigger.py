@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from embedq_worker.actions import article_trigger
-from embedq_worker.actions.backfill import BackfillOptions, plan
+from embedq_worker.actions.backfill import BackfillOptions, plan, run
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.health import health
+from embedq_worker.insights.issues import Code
 from embedq_worker.schema.needs import Category
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, statuses, store_chunk, wrong_articles
@@ -294,6 +296,26 @@ async def test_a_save_succeeds_when_not_even_that_can_be_told(
     await connection.execute("DROP TABLE embedding_tasks, embedding_audit_logs CASCADE")
     await add_articles(editor, ["text"])
     await until(lambda: len(warnings) == 2)
+
+
+async def test_health_tells_what_could_not_be_queued_until_somebody_has_queued_it(
+    database: Database, connection: Connection, editor: Connection
+) -> None:
+    async def unqueued() -> float:
+        found = await health(connection, database.settings)
+        return next((issue.measured for issue in found.issues if issue.code == Code.UNQUEUED), 0)
+
+    articles = await add_articles(connection, ["one", "two", "three", "four"])
+    await queued(connection)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedding_tasks")
+        await editor.execute("UPDATE articles SET content = content || ' more'")
+    assert await unqueued() == 4
+    await editor.execute("UPDATE articles SET content = content || '!' WHERE id = $1", articles[0])
+    await editor.execute("DELETE FROM articles WHERE id = $1", articles[1])
+    assert await unqueued() == 2
+    await run(connection, BackfillOptions("local/test", 3), by="me@here", planned=2)
+    assert await unqueued() == 0
 
 
 @pytest.mark.parametrize("limit", ["", "statement_timeout", "transaction_timeout"])

@@ -17,7 +17,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
 from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.insights.vitals import Ended, Vitals, vitals
+from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
 from embedq_worker.schema.check import foremost, missing_objects
 from embedq_worker.schema.files import known_migrations
 from embedq_worker.schema.state import require_current
@@ -128,6 +128,7 @@ class _Findings:
         yield from self._stall()
         yield from self._failures(Code.FAILURE_RATE_HOUR, 3_600, self.facts.hour, self._limit_hour)
         yield from self._failures(Code.FAILURE_RATE_DAY, 86_400, self.facts.day, self._limit_day)
+        yield from self._unqueued()
         yield from self._table()
 
     def measures(self) -> tuple[Measure, ...]:
@@ -225,6 +226,21 @@ class _Findings:
                 rounded(last.failure_rate),
                 most,
                 "ratio",
+            )
+
+    # -- saved articles
+
+    def _unqueued(self) -> Iterator[Issue]:
+        number = self.facts.unqueued
+        if number:
+            yield Issue(
+                Code.UNQUEUED,
+                f"the trigger on articles could not queue {number:,}"
+                f"{' or more' if number == UNQUEUED_JUDGED else ''} of those that were saved",
+                "queue them: embedq-tui backfill; for the reason: embedq-tui audit --level error",
+                number,
+                0,
+                "articles",
             )
 
     # -- the table and its counts

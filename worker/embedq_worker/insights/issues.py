@@ -28,6 +28,7 @@ class Code(StrEnum):
     STUCK = "stuck"
     FAILURE_RATE_HOUR = "failure_rate_hour"
     FAILURE_RATE_DAY = "failure_rate_day"
+    UNQUEUED = "unqueued"
     COUNT_DRIFT = "count_drift"
     DEAD_ROWS = "dead_rows"
 

@@ -21,6 +21,12 @@ another program are no high share among them."""
 DEAD_WALKED = 50_000
 """Dead rows up to which the pending tasks are counted: an old snapshot keeps their entries in the index."""
 
+UNQUEUED_KNOWN = 1_000
+"""Saved articles without a task that are looked up, of those the trigger on articles could not queue."""
+
+UNQUEUED_JUDGED = 100
+"""Articles among them whose embeddings are compared, as a backfill does, which takes 0.3 ms for each."""
+
 SAMPLES = 5_000
 """Workers' samples read for a window, the newest ones; each worker writes one a minute."""
 
@@ -57,6 +63,8 @@ class Vitals(NamedTuple):
         oldest_claim_at: Time of the oldest claim.
         claimed_due_at: Earliest due time of the claimed tasks.
         counted: The triggers that maintain the counts exist and are enabled.
+        unqueued: Articles that the trigger on them could not queue, and that a backfill would, at most
+            `UNQUEUED_JUDGED`.
         drifted: A maintained count is negative, or differs from the tasks, where this is cheap to see.
         live_rows: Live rows of the queue table, as estimated by the server.
         dead_rows: Dead tuples of the queue table, likewise.
@@ -70,6 +78,7 @@ class Vitals(NamedTuple):
     oldest_claim_at: datetime | None
     claimed_due_at: datetime | None
     counted: bool
+    unqueued: int
     drifted: bool
     live_rows: int
     dead_rows: int
@@ -92,10 +101,11 @@ async def vitals(connection: Connection, settings: Settings) -> Vitals:
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
         facts = await connection.fetchrow(_FACTS, COUNTED, DEAD_WALKED)
+        unqueued = await connection.fetchval(_UNQUEUED, UNQUEUED_KNOWN, UNQUEUED_JUDGED)
         newest, hour = await _ended(connection, 3_600.0)
         _, day = await _ended(connection, 86_400.0)
     assert facts is not None
-    return Vitals(newest=newest, hour=hour, day=day, stuck=stuck_tasks.total, **facts)
+    return Vitals(newest=newest, hour=hour, day=day, stuck=stuck_tasks.total, unqueued=unqueued, **facts)
 
 
 async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]:
@@ -148,6 +158,28 @@ JOIN pg_class AS c ON c.oid = 'embedding_tasks'::regclass
 LEFT JOIN (SELECT relid, n_live_tup, n_dead_tup,
                   coalesce(last_vacuum, last_autovacuum, last_analyze, last_autoanalyze) IS NOT NULL AS known
            FROM pg_stat_user_tables) AS stat ON stat.relid = c.oid
+"""
+
+# Most of these articles were queued since, by a later save or a backfill. Without OFFSET, the planner might
+# read all tasks. A row of another program may hold anything.
+_UNQUEUED = """
+SELECT count(*)
+FROM (SELECT DISTINCT s.article
+      FROM (SELECT e.id::int AS article, r.timestamp
+            FROM embedding_audit_logs r
+            CROSS JOIN jsonb_array_elements_text(
+                CASE jsonb_typeof(r.metadata -> 'articles') WHEN 'array' THEN r.metadata -> 'articles'
+                ELSE '[]' END) AS e(id)
+            WHERE r.message =
+                  'Articles were saved, but their tasks could not be queued: a backfill will find them'
+              AND e.id ~ '^[0-9]{1,9}$'
+            ORDER BY r.timestamp DESC LIMIT $1) AS s
+      WHERE NOT EXISTS (SELECT FROM embedding_tasks t
+                        WHERE t.article_id = s.article
+                          AND (t.status IN ('pending', 'processing') OR t.created_at >= s.timestamp) OFFSET 0)
+      LIMIT $2) AS u
+CROSS JOIN LATERAL embedq_backfill_page(u.article - 1, 1, NULL, NULL) AS p
+WHERE p.article_id = u.article AND p.category IN ('missing', 'stale', 'no_rag') AND NOT p.waiting
 """
 
 # If more tasks ended than are counted, the window shrinks to the time that the newest span: a rate would be
