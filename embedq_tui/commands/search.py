@@ -13,7 +13,7 @@ from embedq_tui.workflows.searching import Wanted, look_up
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.settings import Settings
 
 

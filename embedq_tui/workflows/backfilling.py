@@ -12,7 +12,7 @@ from embedq_worker.actions.backfill import BackfillOptions, CategoryCount, Plan
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness, overview
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings

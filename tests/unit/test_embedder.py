@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedq_worker.providers import estimate_tokens, open_provider
 from embedq_worker.providers.base import (
     InputRejected,
     ProviderError,
@@ -22,6 +21,8 @@ from embedq_worker.providers.base import (
     RequestLimits,
     Vector,
 )
+from embedq_worker.providers.factory import open_provider
+from embedq_worker.providers.tokens import estimate_tokens
 from embedq_worker.service.embedder import (
     Embedded,
     Embedder,

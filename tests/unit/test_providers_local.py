@@ -13,8 +13,8 @@ from time import perf_counter
 
 import pytest
 
-from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import InputRejected, Provider, ProviderMisconfigured, Vector
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.service.embedder import Embedded, Embedder
 from embedq_worker.settings import Settings
 
@@ -121,7 +121,7 @@ def test_a_user_without_a_home() -> None:
 import asyncio, os, pwd
 def nobody(uid): raise KeyError(uid)
 pwd.getpwuid = nobody
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.settings import Settings
 async def main():
     provider = open_provider(Settings(provider="local"))
@@ -140,7 +140,7 @@ def test_nothing_is_fetched_written_or_printed(tmp_path: Path) -> None:
 import asyncio, logging, socket
 def refuse(*a, **k): raise AssertionError("network")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.settings import Settings
 async def main():
     provider = open_provider(Settings(provider="local"))
@@ -170,7 +170,7 @@ assert not logging.getLogger().handlers
 def test_other_providers_do_without_the_library() -> None:
     program = """
 import sys
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.settings import Settings
 open_provider(Settings(provider="ollama"))
 assert "wordllama" not in sys.modules and "numpy" not in sys.modules
@@ -183,7 +183,7 @@ def test_without_the_library_the_remedy_is_told() -> None:
 import importlib.util, sys
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *a: None if name == "wordllama" else find(name, *a)
-from embedq_worker.providers import open_provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.providers.base import ProviderMisconfigured
 from embedq_worker.settings import Settings
 try:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import ProviderUnavailable
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome
 from embedq_worker.service.suspicion import ASKED_AGAIN, Suspicion
 from embedq_worker.settings import Settings

@@ -27,8 +27,8 @@ from embedq_tui.workflows.searching import Wanted, look_up
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider, ProviderUnavailable, Vector
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line

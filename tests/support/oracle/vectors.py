@@ -13,8 +13,8 @@ import asyncpg
 
 from embedq_worker.content import chunking
 from embedq_worker.content.chunking import content_hash, embedding_input, split_markdown
-from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Vector
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue.claims import chunk_id
 from embedq_worker.settings import Settings
 from tests.support.databases import DIMENSIONS, Connection

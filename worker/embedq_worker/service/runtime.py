@@ -20,8 +20,8 @@ from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.host import this_host
 from embedq_worker.insights.doctor import require_ground
 from embedq_worker.logs import Log
-from embedq_worker.providers import open_provider
 from embedq_worker.providers.base import Provider
+from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service.embedder import Embedder
