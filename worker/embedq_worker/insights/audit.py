@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.selection import PLAN, Cursor, pattern_of
+from embedq_worker.queue.selection import PLAN, Cursor, Parameters, pattern_of
 
 LEVELS = ("debug", "info", "warn", "error")
 CATEGORIES = (
@@ -53,16 +53,12 @@ class AuditFilter:
         if self.level not in (None, *LEVELS) or self.category not in (None, *CATEGORIES):
             raise UsageError(f"no such level or category: {self.level or self.category}")
 
-    def source(self, parameter: Callable[[object], str]) -> str:
-        """The table, or a subquery on the index by task.
-
-        Args:
-            parameter: Adds a parameter with this value, and returns its placeholder.
-        """
+    def source(self, parameters: Parameters) -> str:
+        """The table, or a subquery on the index by task."""
         if self.task is None:
             return "embedding_audit_logs"
         # OFFSET 0 keeps the planner from scanning the whole log by time instead.
-        return f"(SELECT * FROM embedding_audit_logs WHERE task_id = {parameter(self.task)} OFFSET 0)"
+        return f"(SELECT * FROM embedding_audit_logs WHERE task_id = {parameters.add(self.task)} OFFSET 0)"
 
     @property
     def order(self) -> str:
@@ -70,12 +66,8 @@ class AuditFilter:
         by_time = "l.timestamp DESC, l.id DESC"
         return by_time if self.operation is None else f"l.operation_id DESC, {by_time}"
 
-    def conditions(self, parameter: Callable[[object], str]) -> Iterator[str]:
-        """Conditions over ``l``, the log. SQL texts are constants; what an operator enters is a parameter.
-
-        Args:
-            parameter: Adds a parameter with this value, and returns its placeholder.
-        """
+    def conditions(self, parameters: Parameters) -> Iterator[str]:
+        """Conditions over ``l``, the log. SQL texts are constants; what an operator enters is a parameter."""
         # Literals, so that the partial index for the rare levels and categories matches.
         if self.level not in (None, LEVELS[0]):
             graver = LEVELS[LEVELS.index(self.level) :]
@@ -84,17 +76,17 @@ class AuditFilter:
             yield f"l.category = '{self.category}'"
         for column, value in (("task_id", self.task), ("article_id", self.article)):
             if value is not None:
-                yield f"l.{column} = {parameter(value)}"
+                yield f"l.{column} = {parameters.add(value)}"
         if self.operation is not None:
             # = ANY of an array hides from the planner that there is only one id. So `order` forces the index
             # on operations; otherwise the planner might scan the whole log by time.
-            yield f"l.operation_id = ANY (ARRAY[{parameter(self.operation)}::text])"
+            yield f"l.operation_id = ANY (ARRAY[{parameters.add(self.operation)}::text])"
         if isinstance(self.since, timedelta):
-            yield f"l.timestamp >= now() - {parameter(self.since)}::interval"
+            yield f"l.timestamp >= now() - {parameters.add(self.since)}::interval"
         elif self.since is not None:
-            yield f"l.timestamp >= {parameter(self.since)}::timestamptz"
+            yield f"l.timestamp >= {parameters.add(self.since)}::timestamptz"
         if self.text is not None:
-            number = parameter(pattern_of(self.text))
+            number = parameters.add(pattern_of(self.text))
             columns = ("l.message", "l.error", "l.metadata::text")
             yield f"({' OR '.join(f'{column} ILIKE {number}::text' for column in columns)})"
 
@@ -150,17 +142,13 @@ async def audit_page(
         after: `AuditPage.next` of the previous page, with the same filter.
         longest: Maximum characters of a text.
     """
-    arguments: list[object] = [limit + 1, longest]
-
-    def parameter(value: object) -> str:
-        arguments.append(value)
-        return f"${len(arguments)}"
-
-    source = wanted.source(parameter)
-    conditions = [*wanted.conditions(parameter)]
+    parameters = Parameters((limit + 1, longest))
+    source = wanted.source(parameters)
+    conditions = [*wanted.conditions(parameters)]
     if after is not None:
         conditions.append(
-            f"(l.timestamp, l.id) < ({parameter(after.time)}::timestamptz, {parameter(after.id)}::uuid)"
+            f"(l.timestamp, l.id)"
+            f" < ({parameters.add(after.time)}::timestamptz, {parameters.add(after.id)}::uuid)"
         )
     statement = _PAGE.format(
         columns=cut("$2::int"),
@@ -171,7 +159,7 @@ async def audit_page(
     async with connection.transaction(readonly=True):
         # Forces an index scan, because the statistics of a log that grows this fast are unreliable.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        rows = await connection.fetch(statement, *arguments, timeout=LISTING_S)
+        rows = await connection.fetch(statement, *parameters, timeout=LISTING_S)
         at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     found = tuple(row_of(row) for row in rows[:limit])
     last = Cursor(found[-1].event.at, found[-1].id) if found and len(rows) > limit else None

@@ -20,6 +20,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditRow, cut, row_of
 from embedq_worker.insights.tasks import WHOLE
+from embedq_worker.queue.selection import Parameters
 
 LATE = timedelta(minutes=2)
 """How far the timestamp of a row may lie before its transaction's first write: the time between BEGIN and
@@ -162,25 +163,20 @@ class AuditTail:
         ]
         recent = max(before.at - self._late, self._by_id_since) if by_id else _NEVER
         known = [each % _XIDS for each in before.open]
-        arguments: list[object] = [self._page, floor, _NO_ID, before.low, before.high, told, known]
-        arguments += [self._forgotten_until, recent, self._longest]
-
-        def parameter(value: object) -> str:
-            arguments.append(value)
-            return f"${len(arguments)}"
-
-        statement = _NEW.format(conditions=" AND ".join([*self._wanted.conditions(parameter), "true"]))
+        parameters = Parameters((self._page, floor, _NO_ID, before.low, before.high, told, known))
+        parameters += [self._forgotten_until, recent, self._longest]
+        statement = _NEW.format(conditions=" AND ".join([*self._wanted.conditions(parameters), "true"]))
         while True:
             async with connection.transaction(readonly=True):
                 await connection.execute(_PLAN)
-                rows = await connection.fetch(statement, *arguments)
+                rows = await connection.fetch(statement, *parameters)
             for row in rows:
                 self._returned[row["id"]] = (_whole(row["writer"], before.high), row["timestamp"])
             if rows:
                 yield tuple(row_of(row) for row in rows)
             if len(rows) < self._page:
                 return
-            arguments[1:3] = [rows[-1]["timestamp"], rows[-1]["id"]]
+            parameters[1:3] = [rows[-1]["timestamp"], rows[-1]["id"]]
 
     def _advance(self, seen: _Snapshot, before_at: datetime) -> None:
         """Make this the previous snapshot, and forget rows that no poll will read again."""

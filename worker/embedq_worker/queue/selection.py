@@ -8,7 +8,7 @@ of this module; everything an operator enters is a parameter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -30,6 +30,15 @@ def pattern_of(text: str) -> str:
 def in_order_of_claims(wanted: TaskFilter) -> bool:
     """Whether these can be listed in the order of claims: pending tasks, and not by operation (no index)."""
     return wanted.statuses in ((), ("pending",)) and wanted.operation is None
+
+
+class Parameters(list[object]):
+    """The values of a statement's parameters, from $1 on."""
+
+    def add(self, value: object) -> str:
+        """Add one; return its placeholder."""
+        self.append(value)
+        return f"${len(self)}"
 
 
 class Cursor(NamedTuple):
@@ -158,15 +167,10 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
         ranked: Only pending tasks, with one branch per priority.
     """
     at: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    arguments: list[object] = []
-
-    def parameter(value: object) -> str:
-        arguments.append(value)
-        return f"${len(arguments)}"
-
-    common = " AND ".join(_conditions(wanted, parameter))
+    parameters = Parameters()
+    common = " AND ".join(_conditions(wanted, parameters))
     since, until = (
-        parameter(at - given if isinstance(given, timedelta) else given) if given is not None else None
+        parameters.add(at - given if isinstance(given, timedelta) else given) if given is not None else None
         for given in (wanted.since, wanted.until)
     )
     branches = tuple(
@@ -174,7 +178,7 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
         for branch in (_ranked(wanted) if ranked else _walks(wanted))
         for within in [_within(branch.time or _UNKNOWN, since, until)]
     )
-    return Selection(at, branches, tuple(arguments))
+    return Selection(at, branches, tuple(parameters))
 
 
 PLAN = (
@@ -257,14 +261,14 @@ _CONDITIONS = (
 """For each field of a filter: its condition, and the function that turns its value into a parameter."""
 
 
-def _conditions(wanted: TaskFilter, parameter: Callable[[object], str]) -> Iterator[str]:
+def _conditions(wanted: TaskFilter, parameters: Parameters) -> Iterator[str]:
     """The conditions that do not depend on the branch."""
     for name, condition, form in _CONDITIONS:
         value = getattr(wanted, name)
         if value is not None:
-            yield condition.format(parameter(form(value)))
+            yield condition.format(parameters.add(form(value)))
     if wanted.stuck is not None:
-        yield _STUCK.format(parameter(wanted.stuck.older_s), parameter(wanted.stuck.silent_s))
+        yield _STUCK.format(parameters.add(wanted.stuck.older_s), parameters.add(wanted.stuck.silent_s))
 
 
 def _walks(wanted: TaskFilter) -> Iterator[Branch]:
