@@ -20,6 +20,9 @@ class Desk:
     """One database as an operator works on it: its session, dialogs, executor and worker supervisor.
 
     Args:
+        app: The application to show dialogs in.
+        session: The session with the database.
+        options: How the console was started.
         on_change: Called when the state of this console's worker changes.
 
     Attributes:

@@ -106,6 +106,7 @@ class Text(click.ParamType[str]):
         self._or_none = or_none
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the value."""
         text = str(value)
         try:
             text.encode()
@@ -118,6 +119,7 @@ class NamedPath(click.Path):
     """A non-empty path: pathlib takes an empty one for the working directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the value."""
         if not str(value):
             self.fail("is empty", param, ctx)
         return super().convert(value, param, ctx)
@@ -129,6 +131,7 @@ class Seconds(click.FloatRange):
     name = "number of seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the value."""
         found: float = super().convert(value, param, ctx)
         if math.isnan(found):  # NaN passes every bound: it is neither less nor greater
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
@@ -148,6 +151,7 @@ class CursorOf(click.ParamType[C]):
         self._parse = parse
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> C:
+        """Parse the value."""
         try:
             return self._parse(str(value))
         except ValueError:
@@ -161,6 +165,9 @@ def limit_option(
 
     Args:
         what: Text for --help.
+        default: Its value if it is not given.
+        most: Its maximum.
+        least: Its minimum.
     """
     return click.option(
         "--limit", type=Number(least, most), default=default, metavar="N", show_default=True, help=what
@@ -168,7 +175,11 @@ def limit_option(
 
 
 def priority_option(default: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Add --priority, that of the tasks to be queued."""
+    """Add --priority, that of the tasks to be queued.
+
+    Args:
+        default: Its value if it is not given.
+    """
     return click.option(
         "--priority",
         type=click.Choice(PRIORITIES),

@@ -165,6 +165,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     """Write a table that fits the terminal.
 
     Args:
+        columns: Their headings and layout.
         rows: Taken literally: no markup, control characters replaced.
     """
     with held():

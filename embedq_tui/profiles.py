@@ -83,6 +83,7 @@ class Profile(BaseModel):
         """Every setting with its value and source.
 
         Args:
+            settings: This profile's settings.
             env_file: As given to `settings`.
         """
         own = {"DATABASE_URL": self.database_url is not None, "DB_READ_ONLY": self.read_only}

@@ -55,9 +55,13 @@ def run_action(
     """Plan an action, say how many tasks it affects, carry it out and report the outcome.
 
     Args:
+        invocation: The command's.
+        action: What to do.
+        wanted: To which tasks.
         ask: Ask for confirmation first.
         allowed: If False, report the count and change nothing.
         nothing: Exit code if there is nothing to do.
+        way: How to carry it out.
 
     Returns:
         The exit code of the command.

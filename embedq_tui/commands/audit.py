@@ -132,7 +132,11 @@ async def _follow(settings: Settings, asked: Wanted, limit: int, shown: _Lines) 
 
 
 class _Lines:
-    """Writes rows as they arrive."""
+    """Writes rows as they arrive.
+
+    Args:
+        as_json: One JSON object per row.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

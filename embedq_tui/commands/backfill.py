@@ -33,6 +33,7 @@ class Categories(click.ParamType[frozenset[Category]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> frozenset[Category]:
+        """Read the list."""
         words = [word.strip().replace("-", "_") for word in str(value).split(",")]
         try:
             return frozenset(Category(word) for word in words)

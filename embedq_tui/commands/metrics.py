@@ -32,6 +32,7 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse the value."""
         try:
             moment = value if isinstance(value, timedelta) else parse_moment(str(value))
         except ValueError:

@@ -16,6 +16,7 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
     """Give an order to all workers and report the resulting state.
 
     Args:
+        invocation: The command's.
         order: Any but a stop.
         done: What to print once it is given.
     """

@@ -50,6 +50,9 @@ async def find(
     """Embed the query and search.
 
     Args:
+        settings: Where the database and the provider are.
+        query: What to search for.
+        limit: Maximum number of articles.
         folder: Only this folder and its subfolders; empty for all.
         any_model: Also search vectors stored without a model name by other programs.
 

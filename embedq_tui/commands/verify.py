@@ -38,6 +38,7 @@ async def verify(settings: Settings, *, repair: bool) -> Verified:
     """Compare the stored counts and embeddings with the data.
 
     Args:
+        settings: Where the database is, and the model to embed with.
         repair: Correct the counts.
     """
     target = await target_of(settings)

@@ -45,7 +45,13 @@ _BETWEEN = "between"
 
 
 class Console(App[int]):
-    """The application."""
+    """The application.
+
+    Args:
+        settings: Where the database is.
+        profile: The operator's profile of it.
+        options: How the console was started.
+    """
 
     TITLE = "embedq"
     # All style sheets at once: for one added later with its screen, Textual would re-read them all.
@@ -155,7 +161,12 @@ class Console(App[int]):
             self.set_timer(1.0, self._serve)
 
     async def look_at(self, settings: Settings, profile: Profile) -> None:
-        """Switch to another database; nothing of the previous one stays on screen. Call it in a worker."""
+        """Switch to another database; nothing of the previous one stays on screen. Call it in a worker.
+
+        Args:
+            settings: Where it is.
+            profile: The operator's profile of it.
+        """
         if self.desk.supervisor.alive:
             self.notify(
                 "This console's worker is still running: stop it or leave it running first", markup=False
@@ -236,7 +247,12 @@ class Console(App[int]):
 
     @work(group="ask", exit_on_error=False)
     async def act_on(self, name: str, action: str) -> None:
-        """Show a screen, and run one of its actions."""
+        """Show a screen, and run one of its actions.
+
+        Args:
+            name: The screen's.
+            action: The screen's.
+        """
         while len(self.screen_stack) > 1:  # detail screens on top of the current one
             await self.pop_screen()
         if name != self.current_mode:
@@ -248,6 +264,7 @@ class Console(App[int]):
             self.notify("Nothing to do: no suitable rows there", markup=False)
 
     def action_show_last(self) -> None:
+        """Show the previous screen."""
         self.action_show(self._last)
 
     def action_refresh(self) -> None:
@@ -258,6 +275,7 @@ class Console(App[int]):
 
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def action_profiles(self) -> None:
+        """Choose another database."""
         from embedq_tui.screens.profiles import choose_profile
 
         chosen = await choose_profile(self.desk, self._started_with)
@@ -308,6 +326,7 @@ class Console(App[int]):
 
     @work(exclusive=True, group="picture", exit_on_error=False)
     async def action_picture(self) -> None:
+        """Save a screenshot."""
         from embedq_tui.screens.exporting import keep_picture
 
         await keep_picture(self.desk)
@@ -325,6 +344,7 @@ class Console(App[int]):
         self.push_screen(ArticleDetailScreen(article))
 
     def action_help(self) -> None:
+        """Show the keys of this screen."""
         from embedq_tui.screens.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen))

@@ -34,6 +34,7 @@ class TypeAhead:
     Call everything in the application's message loop.
 
     Args:
+        app: The application.
         hand_on: Processes a key as Textual would.
         busy: Whether an operation is running.
     """

@@ -44,6 +44,9 @@ async def ask_choice(app: App[Any], title: str, choices: Sequence[Choice[T]], *,
     """Let the operator choose from a list. Call it in a Textual worker.
 
     Args:
+        app: The application to show it in.
+        title: The question.
+        choices: The options.
         start: Initial position of the cursor.
 
     Returns:
@@ -66,6 +69,8 @@ async def ask_text(
     """Let the operator enter a line of text. Call it in a Textual worker.
 
     Args:
+        app: The application to show it in.
+        title: The question.
         value: Initial text.
         note: A short remark after the label.
         placeholder: Shown while the line is empty.
@@ -83,6 +88,8 @@ class OneOf(Dialog[R | None], Generic[R]):
     """Chooses from a list with a cursor.
 
     Args:
+        title: The question.
+        options: The texts to choose from.
         start: Initial position of the cursor.
     """
 
@@ -126,6 +133,7 @@ class OneOf(Dialog[R | None], Generic[R]):
         found.highlighted = self._start if self._options else None
 
     def action_move(self, by: int) -> None:
+        """Move the cursor."""
         found = self.query_one(OptionList)
         if by > 0:
             found.action_cursor_down()
@@ -138,6 +146,7 @@ class OneOf(Dialog[R | None], Generic[R]):
         self.chosen(event.option_index)
 
     def action_give_up(self) -> None:
+        """Go back without a choice."""
         self.end(None)
 
 
@@ -193,6 +202,7 @@ class _Line(Input):
         return super().check_action(action, parameters)
 
     def action_accept(self) -> None:
+        """Accept the suggestion."""
         self.action_cursor_right()
 
 
@@ -238,4 +248,5 @@ class _Write(Dialog[str | None]):
             self.end(text)
 
     def action_give_up(self) -> None:
+        """Go back without a text."""
         self.end(None)

@@ -188,7 +188,11 @@ class Dialog(ModalScreen[R], Generic[R]):
         self.pressed(event.button.id or "")
 
     def pressed(self, button: str) -> None:
-        """React to a button, given its id."""
+        """React to a button.
+
+        Args:
+            button: Its id.
+        """
         self.action_give_up()
 
 
@@ -226,6 +230,7 @@ async def show(app: App[Any], dialog: Dialog[R]) -> R:
     """Show a dialog and wait until it closes; cancelling the wait closes it. Call it in a Textual worker.
 
     Args:
+        app: The application to show it in.
         dialog: One that has not been shown yet.
     """
     try:

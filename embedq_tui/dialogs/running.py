@@ -72,8 +72,10 @@ async def watch(
     """Run an operation, with a progress dialog if it takes long. Call it in a Textual worker.
 
     Args:
+        app: The application to show the dialog in.
         progress: Updated by the work.
         work: The operation; it may be cancelled at any time.
+        place: The database to name in the dialog.
         show_after_s: Seconds after which the dialog appears.
 
     Returns:
@@ -129,7 +131,9 @@ class Running(SeenFirst[None]):
     """Shows the progress of an operation until it ends.
 
     Args:
+        progress: Its progress.
         task: The operation. Stopping cancels it only once: it need not survive a second cancellation.
+        place: The database it concerns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

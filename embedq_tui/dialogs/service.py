@@ -71,6 +71,8 @@ class Dialogs:
         """Run an operation with `watch`, if changes are allowed; report any error.
 
         Args:
+            progress: Its progress.
+            work: The operation.
             changes: If False, it only reads, and runs in read-only mode too.
 
         Returns:

@@ -46,6 +46,9 @@ class Wanted:
     async def look_up(self, connection: Connection) -> AuditFilter:
         """The complete filter.
 
+        Args:
+            connection: To the migrated database.
+
         Raises:
             EmbedqError: There is no such task, article or operation.
         """
@@ -107,6 +110,7 @@ def death_of(worker: UUID, died_at: datetime) -> Wanted:
     """The rows of a worker's death, and of the tasks that were taken back from it.
 
     Args:
+        worker: Its id.
         died_at: When it was declared dead.
     """
     found = AuditFilter(level="warn", since=died_at, text=str(worker))

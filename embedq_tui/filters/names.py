@@ -27,6 +27,7 @@ class TaskName(click.ParamType[Name]):
     name = "id"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
         return task_name(str(value)) or self.fail(
             f"{value!r} is neither an id nor the first {LEAST_DIGITS} digits of one", param, ctx
         )
@@ -38,6 +39,7 @@ class WorkerName(click.ParamType[Name]):
     name = "worker"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
         text = Text().convert(value, param, ctx)
         return (text if "/" in text else task_name(text)) or self.fail(
             f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
@@ -66,6 +68,7 @@ async def tasks_named(connection: Connection, names: Sequence[Name]) -> tuple[UU
     """The ids of tasks; whole ids are returned as they are, whether or not such a task exists.
 
     Args:
+        connection: To the migrated database.
         names: From `TaskName`.
 
     Raises:
@@ -101,6 +104,8 @@ async def worker_named(connection: Connection, settings: Settings, name: Name) -
     """Find a worker among those that have not ended.
 
     Args:
+        connection: To the database.
+        settings: For reading the workers.
         name: From `WorkerName`.
 
     Raises:

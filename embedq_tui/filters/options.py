@@ -36,6 +36,7 @@ class Moment(click.ParamType[datetime | timedelta]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | timedelta:
+        """Parse the value."""
         try:
             return (parse_past if self._past else parse_moment)(str(value))
         except ValueError:
@@ -53,6 +54,7 @@ class ArticleId(click.ParamType[int]):
     name = "id"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the value."""
         found = parse_article_id(str(value))
         if found is None:
             self.fail(f"{value!r} is not an article id", param, ctx)
@@ -65,6 +67,7 @@ class JsonObject(click.ParamType[str]):
     name = "json"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the value."""
         try:
             found = json.loads(str(value))
             text = json.dumps(found, allow_nan=False, ensure_ascii=False)
@@ -144,6 +147,10 @@ class Chosen:
 
     async def look_up(self, connection: Connection, settings: Settings) -> TaskFilter:
         """The complete filter.
+
+        Args:
+            connection: To the migrated database.
+            settings: For reading the workers.
 
         Raises:
             EmbedqError: A name fits no task or worker, or more than one.

@@ -30,6 +30,7 @@ def refuse_key(term: str, known: Iterable[str]) -> None:
     """Refuse a term with an unknown key where a term may be any word: ``slug:intro``, but not ``http://a``.
 
     Args:
+        term: As typed by the operator.
         known: The keys of this filter.
 
     Raises:
@@ -55,6 +56,8 @@ def word_of(key: str, text: str, known: Iterable[str]) -> str:
 
     Args:
         key: The term's key, for the error message.
+        text: As typed by the operator.
+        known: The accepted words.
 
     Raises:
         UsageError: It matches none of them, or more than one.

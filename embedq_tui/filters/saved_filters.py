@@ -50,6 +50,7 @@ def store_filters(filters: Mapping[str, str], file: Path | None = None) -> None:
     """Write all filters atomically: the file is either the old one or the new one.
 
     Args:
+        filters: Filter texts by name.
         file: Instead of `default_file`.
 
     Raises:

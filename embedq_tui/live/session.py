@@ -17,6 +17,8 @@ class Session:
     """Follows one database for as long as `run` runs.
 
     Args:
+        settings: Where it is.
+        profile: The operator's profile of it.
         read_only: The operator disabled changes.
         on_state: Called when the store changed.
         on_answer: Called with each answer to a screen's question.

@@ -50,6 +50,7 @@ class Look(Question[Overview]):
     within_s: ClassVar[float] = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Overview:
+        """Ask it once."""
         return await overview(connection, settings)
 
 
@@ -62,6 +63,7 @@ class Judge(Question[Health]):
     every_s: ClassVar[float] = 15.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Health:
+        """Ask it once."""
         return await health(connection, settings)
 
 
@@ -74,6 +76,7 @@ class Rights(Question[Access]):
     every_s: ClassVar[float] = 15.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Access:
+        """Ask it once."""
         return await access(connection)
 
 

@@ -21,6 +21,7 @@ def audit_line(row: AuditRow, *, wide: bool) -> str:
     """A row on one line.
 
     Args:
+        row: Its texts may hold anything.
         wide: Whether there is room for everything.
     """
     event = row.event

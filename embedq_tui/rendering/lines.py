@@ -63,6 +63,7 @@ def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
     Args:
         counts: Of all tasks.
         rates: None if unknown.
+        width: Available width in cells.
     """
     line = labelled("Tasks").append(f"{counts.pending:,} pending", HEAD)
     place = len(line)
@@ -219,6 +220,8 @@ def audit_text(row: AuditRow, width: int, today: date) -> Text:
     """A row of the audit log on one line.
 
     Args:
+        row: Its texts may hold anything.
+        width: Available width in cells.
         today: Today's date in local time.
     """
     event = row.event

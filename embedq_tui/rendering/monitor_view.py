@@ -78,6 +78,9 @@ def view(
     """The whole screen.
 
     Args:
+        seen: From the last refresh.
+        now: The database's time, extrapolated from the last refresh.
+        width: Available columns.
         height: Available lines; None for no limit.
         trouble: Why the last refresh is out of date.
     """

@@ -54,6 +54,8 @@ def plot(
         lines: At most three.
         labels: One per point, left to right.
         title: Shown above, with the unit. Like names and labels, single-width characters only.
+        width: Columns to use.
+        height: Rows to use.
         ascii_only: Use ASCII characters only.
 
     Returns:

@@ -13,6 +13,7 @@ def moment(when: datetime | None, now: datetime) -> str:
 
     Args:
         when: The time; None for never.
+        now: The database's time, from which the age is computed.
     """
     if when is None:
         return "never"

@@ -92,7 +92,11 @@ class ConsoleScreen(Screen[None], Backdrop):
         """Show what changed in `store`; not called while frozen."""
 
     def ticked(self, now: datetime) -> None:
-        """Update ages, once a second; `now` is the database's time."""
+        """Update ages, once a second.
+
+        Args:
+            now: The database's time.
+        """
 
     # -- for subclasses to use
 
@@ -180,6 +184,7 @@ class ConsoleScreen(Screen[None], Backdrop):
             self.notify(message, title="Internal error", severity="error", markup=False)
 
     def action_freeze(self) -> None:
+        """Freeze or unfreeze the display."""
         self.freeze(not self.frozen)
 
     def take(self, answer: Answer[Any]) -> None:

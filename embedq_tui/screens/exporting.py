@@ -22,6 +22,7 @@ async def export(
     """Ask for a file name and write rows to the file. Call it in a Textual worker.
 
     Args:
+        desk: Of the database.
         what: Used in the default file name: ``tasks``.
         pages: Pages of rows, all with the same fields.
         total: Number of rows; None if unknown.

@@ -29,11 +29,17 @@ class Completion(Suggester):
         self._completed = completed
 
     async def get_suggestion(self, value: str) -> str | None:
+        """Complete the text."""
         return self._completed(value)
 
 
 class FilterLine(Input):
-    """The input for a filter; suggests completions of the last term."""
+    """The input for a filter; suggests completions of the last term.
+
+    Args:
+        completed: Completes the last term of a text.
+        placeholder: Shown while the line is empty.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", id="filter.apply"),
@@ -75,12 +81,17 @@ class FilterLine(Input):
             self.value = ""
 
     def action_accept(self) -> None:
+        """Accept the suggestion."""
         self.cursor_position = len(self.value)
         self.action_cursor_right()
 
 
 async def save_filter(desk: Desk, text: str) -> None:
     """Save a filter under a name. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+        text: The filter.
 
     Raises:
         SettingsError: The file of filters cannot be read or written.
@@ -99,6 +110,9 @@ async def save_filter(desk: Desk, text: str) -> None:
 
 async def recall_filter(desk: Desk) -> str | None:
     """Let the operator choose a saved filter. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
 
     Returns:
         The filter's text; None if none was chosen.

@@ -52,6 +52,7 @@ class PageList(Filtering[F], Paged):
         self.refresh_bindings()
 
     def back_to_list(self) -> None:
+        """Focus the list."""
         self.set_focus(self.table)
 
     @on(KeyedTable.Marked, "#list")

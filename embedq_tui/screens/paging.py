@@ -171,6 +171,7 @@ async def all_pages(
     """The rows of a list, page by page, for an export.
 
     Args:
+        session: With the database.
         asked: The question for the page that begins at a place; None for the first.
         rows: The rows of a page.
 

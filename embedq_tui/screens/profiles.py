@@ -49,6 +49,7 @@ async def choose_profile(
     """Let the operator choose a database. Call it in a Textual worker.
 
     Args:
+        desk: Of the current database.
         started_with: Settings and profile of the database that the console was started with.
 
     Returns:
@@ -87,6 +88,7 @@ class ProfilesScreen(OneOf[Place]):
     """Shows the databases.
 
     Args:
+        places: The databases to choose from.
         current: Index of the current one.
         note: A remark, if any.
     """

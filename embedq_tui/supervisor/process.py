@@ -86,6 +86,7 @@ class WorkerChild:
 
         Args:
             environment: The complete environment, including settings and secrets.
+            listeners: The callbacks.
 
         Raises:
             OSError: The process cannot be started.

@@ -290,6 +290,7 @@ class KeyedTable(DataTable[None]):
                 self.scroll_to(y=max(at - above, 0), animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
+        """Draw a line."""
         if y < self._heading:
             return self._drawn(self._labels, self.get_component_rich_style("datatable--header"))
         at, style = y - self._heading + self.scroll_offset.y, self.rich_style

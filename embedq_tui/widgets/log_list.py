@@ -118,6 +118,7 @@ class LogList(Widget, Generic[T], can_focus=True):
     # -- keys and mouse
 
     def action_move(self, lines: int) -> None:
+        """Move the cursor."""
         wanted = self._cursor + lines
         last = len(self._items) - 1
         if wanted < 0:
@@ -129,9 +130,11 @@ class LogList(Widget, Generic[T], can_focus=True):
         self.post_message(self.Moved(self.following, wanted > last))
 
     def action_page(self, pages: int) -> None:
+        """Move the cursor by a page."""
         self.action_move(pages * max(self.size.height - 1, 1))
 
     def action_first(self) -> None:
+        """Move to the first line."""
         self.action_move(-self._cursor)
 
     def action_last(self) -> None:
@@ -165,6 +168,7 @@ class LogList(Widget, Generic[T], can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
+        """Render one visible line."""
         width, at = self.size.width, self._top + y
         if at >= len(self._items) or width <= 0:
             return Strip.blank(width, self.rich_style)

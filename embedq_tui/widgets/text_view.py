@@ -109,6 +109,7 @@ class TextView(ScrollView, can_focus=True):
             self.refresh(*lines)
 
     def render_line(self, y: int) -> Strip:
+        """Render one visible line."""
         at, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if not 0 <= at < len(self._pieces):
             return Strip.blank(self.size.width, self.rich_style)
@@ -118,19 +119,25 @@ class TextView(ScrollView, can_focus=True):
         return strip.crop_extend(0, width, self.rich_style)
 
     def action_scroll_down(self) -> None:
+        """Scroll a line down."""
         self.scroll_relative(y=1, animate=False)
 
     def action_scroll_up(self) -> None:
+        """Scroll a line up."""
         self.scroll_relative(y=-1, animate=False)
 
     def action_page_down(self) -> None:
+        """Scroll a page down."""
         self.scroll_relative(y=self.size.height, animate=False)
 
     def action_page_up(self) -> None:
+        """Scroll a page up."""
         self.scroll_relative(y=-self.size.height, animate=False)
 
     def action_scroll_home(self) -> None:
+        """Scroll to the first line."""
         self.scroll_to(y=0, animate=False)
 
     def action_scroll_end(self) -> None:
+        """Scroll to the last line."""
         self.scroll_to(y=self.max_scroll_y, animate=False)

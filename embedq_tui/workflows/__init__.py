@@ -1,4 +1,1 @@
-"""Work that commands and the console share.
-
-Database errors are passed on: asyncpg.PostgresError, OSError, TimeoutError, see `failures.explained`.
-"""
+"""Work that commands and the console share."""

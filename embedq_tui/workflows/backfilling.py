@@ -100,12 +100,15 @@ async def plan_backfill(
     """Count the articles that need embedding.
 
     Args:
+        connection: To the database.
         settings: For the sizes of chunks and claims.
         target: The model to compare with.
+        options: What to queue, and how.
         progress: Called with the number of articles examined.
 
     Raises:
         SchemaError: The database is not migrated.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await require_current(connection)
     words = settings.chunk_size - settings.chunk_overlap

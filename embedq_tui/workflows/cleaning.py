@@ -17,8 +17,10 @@ async def clean(
     """Delete in batches, and record in the audit log who did it.
 
     Args:
+        settings: Where the database is.
         days: Delete what is older than this.
         found: What was counted before.
+        by: The operator as ``user@host``.
         progress: Called after each batch with what is deleted so far.
 
     Returns:

@@ -32,13 +32,16 @@ async def import_files(
     """Read files and store them as articles, batch by batch.
 
     Args:
+        connection: To the database.
         paths: Files, and folders to search.
         folder: Put the articles below this folder; empty to keep theirs.
+        options: How to store them.
         report: Called after each batch.
 
     Raises:
         SchemaError: The database is not migrated.
         EmbedqError: See `store_articles`.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await require_current(connection)
     items = await asyncio.to_thread(_items, paths, folder)

@@ -35,8 +35,10 @@ async def look_up(
     """Compare a query with the stored vectors.
 
     Args:
+        connection: To a migrated database.
         vector: The embedded query.
         model: The model that made it.
+        wanted: What to search for.
 
     Returns:
         The hits, and why there are none (None if there are hits).

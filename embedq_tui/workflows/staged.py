@@ -55,6 +55,8 @@ async def in_stages(run: Run, timeout_s: float, report: Callable[[Stage], None])
     Returns:
         False if a stage did not succeed; nothing was done after it.
 
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     ahead = replace(run, planned=replace(run.planned, action=RETRY_NEXT))
     for number, size in enumerate(STAGES, 1):

@@ -47,6 +47,7 @@ async def wait_for(
     """Wait for workers to end; those without a heartbeat are not waited for.
 
     Args:
+        connection: To the migrated database.
         settings: When a worker is presumed dead.
         asked: Workers that were told to exit.
         timeout_s: Maximum seconds to wait.
@@ -75,9 +76,11 @@ async def free(
     """Release what workers hold, and declare dead those that do not end in time.
 
     Args:
+        connection: To the migrated database.
         settings: When a worker is presumed dead.
         asked: Workers that were told to exit at once.
         held: Tasks to release.
+        by: Operator as ``user@host``.
         timeout_s: Maximum seconds to wait for the workers.
         reached: Called with the number of those that have ended.
     """

@@ -79,6 +79,7 @@ async def prove(
     """Compare stored counts and embeddings with the data; reads whole tables.
 
     Args:
+        connection: To the database.
         settings: How articles are to be embedded.
         model: The model these settings name.
         repair_by: Correct the counts on behalf of this operator; empty to only check.
@@ -86,6 +87,7 @@ async def prove(
 
     Raises:
         SchemaError: The database is not migrated.
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     await require_current(connection)
     schema = await migrations.verify(connection)

@@ -40,6 +40,7 @@ class Article(Question[ArticleDetail | None]):
     pause_s: ClassVar[float] = 0.5
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
         return await article_detail(connection, self.article)
 
 
@@ -51,11 +52,16 @@ class ChunkText(Question[str | None]):
     index: int
 
     async def ask(self, connection: Connection, settings: Settings) -> str | None:
+        """Ask it once."""
         return await chunk_text(connection, self.article, self.index)
 
 
 class ArticleDetailScreen(ArticleQueueing):
-    """Shows an article, followed by its id."""
+    """Shows an article, followed by its id.
+
+    Args:
+        article: Its id.
+    """
 
     MODE = "articles"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -104,6 +110,7 @@ class ArticleDetailScreen(ArticleQueueing):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         self._draw()
 
     # -- drawing
@@ -157,13 +164,16 @@ class ArticleDetailScreen(ArticleQueueing):
         return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
+        """Go back to the previous screen."""
         self.dismiss()
 
     def action_section(self, by: int) -> None:
+        """Show the other tab."""
         self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
         self._show_section()
 
     def action_copy(self) -> None:
+        """Copy the slug."""
         if self._found is not None:
             slug = self._found.article.slug
             self.app.copy_to_clipboard(slug)

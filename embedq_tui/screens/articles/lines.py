@@ -47,6 +47,8 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
     """An article at a glance, one fact per line.
 
     Args:
+        article: The article as stored.
+        now: The database's time.
         queued: A task for it waits or is being processed.
         model: The configured model.
     """

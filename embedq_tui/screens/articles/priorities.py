@@ -20,6 +20,8 @@ async def ask_priority(app: App[Any], title: str, start: Priority) -> Priority |
     """Let the operator choose a priority. Call it in a Textual worker.
 
     Args:
+        app: The application to show it in.
+        title: The question.
         start: The preselected priority.
 
     Returns:

@@ -47,6 +47,7 @@ class ArticleList(Question[ArticlePage]):
     limit: int = PAGE
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticlePage:
+        """Ask it once."""
         return await article_page(
             connection, settings, self.wanted, limit=self.limit, after=self.after, direction=self.direction
         )
@@ -69,6 +70,7 @@ class Covered(Question[StateCounts]):
     count_s: float = COUNT_S
 
     async def ask(self, connection: Connection, settings: Settings) -> StateCounts:
+        """Ask it once."""
         ends, found = monotonic() + self.count_s, None
         async with aclosing(coverage_by_state(connection, settings)) as steps:
             async for found in steps:
@@ -87,4 +89,5 @@ class LastBackfill(Question[Operation | None]):
     pause_s: ClassVar[float] = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
+        """Ask it once."""
         return await bulk.status(connection)

@@ -19,6 +19,7 @@ async def queue(desk: Desk, chosen: Mapping[int, str]) -> bool:
     """Queue articles after asking for a priority. Call it in a Textual worker.
 
     Args:
+        desk: Of the database.
         chosen: Their ids and slugs.
 
     Returns:

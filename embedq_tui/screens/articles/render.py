@@ -85,6 +85,7 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     """The number of articles by state, in two lines.
 
     Args:
+        found: The counts.
         counted_s: Their age in seconds.
         counting: Counting is still in progress.
     """
@@ -146,7 +147,9 @@ def place_line(page: ArticlePage, number: int, direction: str, *, filtered: bool
     """The position in the list.
 
     Args:
+        page: The page shown.
         number: Its number, counted from 1.
+        direction: The sort order.
         filtered: A filter is in force.
     """
     shown, more = len(page.articles), page.next is not None

@@ -177,6 +177,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     # -- drawing
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         self.table.tick(now)
         self.draw_lines()
 
@@ -211,6 +212,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     # -- moving
 
     def go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
+        """Go to another position."""
         self.pages.view, self._land = view, land
         self.draw_lines()
         self.ask_again()
@@ -224,11 +226,13 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     # -- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
         if action in ("copy", "export"):
             return self.pages.page is not None and bool(self.pages.page.articles)
         return super().check_action(action, parameters)
 
     def action_order(self) -> None:
+        """Reverse the sort order."""
         self.go(self.pages.view.turned())
 
     def action_state(self, by: int) -> None:
@@ -245,6 +249,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
     def action_search(self) -> None:
+        """Search by meaning."""
         from embedq_tui.screens.articles.search import ArticleSearchScreen
 
         self.app.push_screen(ArticleSearchScreen(self.wanted.folder))
@@ -252,9 +257,11 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     # -- the filter
 
     def filter_text(self) -> str:
+        """The current filter as text."""
         return format_article_filter(self.wanted)
 
     def parsed(self, text: str) -> ArticleFilter:
+        """Parse a filter."""
         return parse_article_filter(text)
 
     def completed(self, text: str) -> str | None:
@@ -262,6 +269,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
         return complete_article_filter(text)
 
     def look_for(self, wanted: ArticleFilter) -> None:
+        """Apply another filter."""
         if wanted != self.wanted:
             self.go(self.pages.view.filtered(wanted))
 
@@ -281,16 +289,19 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
         return self._backfill is not None if action == "take_back" else super().can_act(action)
 
     def action_backfill(self) -> None:
+        """Queue what needs embedding, after counting and confirmation."""
         from embedq_tui.screens.articles.backfill import run_backfill
 
         self.alone(run_backfill)
 
     def action_take_back(self) -> None:
+        """Remove the pending tasks of the last backfill."""
         from embedq_tui.screens.articles.backfill import take_back
 
         self.alone(take_back)
 
     def action_import_files(self) -> None:
+        """Import files, after a dry run and confirmation."""
         from embedq_tui.screens.articles.importing import run_import
 
         self.alone(run_import)
@@ -312,5 +323,6 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:
+        """Export all that match to a file."""
         asked = partial(ArticleList, self.wanted, self.pages.view.direction, limit=EXPORTED)
         await export(self.desk, "articles", all_pages(self.session, asked, lambda page: page.articles))

@@ -63,6 +63,7 @@ class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
     async def ask(
         self, connection: Connection, settings: Settings
     ) -> tuple[list[SearchHit], EmbedqError | None]:
+        """Ask it once."""
         await require_current(connection)
         return await look_up(connection, self.vector, self.model, self.wanted)
 
@@ -212,9 +213,11 @@ class ArticleSearchScreen(ConsoleScreen):
             self.console.show_article(int(event.row_key.value))
 
     def action_query(self) -> None:
+        """Focus the query."""
         self.set_focus(self.query_one("#query"))
 
     def action_results(self) -> None:
+        """Focus the hits."""
         if self._hits:
             self.set_focus(self._table)
 

@@ -109,6 +109,9 @@ class _Stretch:
 class AuditRoll:
     """What is known of the log, and which part is shown.
 
+    Args:
+        wanted: The filter.
+
     Attributes:
         begun: Whether anything has been read yet.
         newer: Number of new rows that are not shown because the operator is looking at others.
@@ -260,6 +263,7 @@ class FollowLog(Question[int]):
     every_s: ClassVar[float] = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
+        """Ask it once."""
         return await self.roll.look(connection)
 
 
@@ -272,6 +276,7 @@ class OnePage(Question[AuditPage]):
     within_s: ClassVar[float] = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
+        """Ask it once."""
         return await audit_page(connection, self.wanted, limit=5 * PAGE, after=self.after)
 
 
@@ -283,4 +288,5 @@ class OlderRows(Question[int]):
     within_s: ClassVar[float] = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
+        """Ask it once."""
         return await self.roll.read_older(connection)

@@ -246,14 +246,17 @@ class AuditScreen(Filtering[Wanted]):
             self._go_older(max(self._rows.size.height - 1, 1))
 
     def action_newer(self) -> None:
+        """Move a page down."""
         self._rows.action_page(1)
 
     # -- filter
 
     def filter_text(self) -> str:
+        """The current filter as text."""
         return self._roll.wanted.typed
 
     def parsed(self, text: str) -> Wanted:
+        """Parse a filter."""
         return parse(text)
 
     def completed(self, text: str) -> str | None:
@@ -261,9 +264,11 @@ class AuditScreen(Filtering[Wanted]):
         return complete(text)
 
     def back_to_list(self) -> None:
+        """Focus the log."""
         self.set_focus(self._rows)
 
     def look_for(self, wanted: Wanted) -> None:
+        """Apply another filter."""
         self.store.forget(self._question)
         self._error = None
         self._about(wanted)
@@ -274,6 +279,7 @@ class AuditScreen(Filtering[Wanted]):
         self.ask_again()
 
     def action_level(self) -> None:
+        """Change the minimum level."""
         cycle = (*LEVELS[1:], LEVELS[0])
         wanted = self._roll.wanted
         at = cycle.index(wanted.filter.level) if wanted.filter.level in cycle else -1
@@ -301,12 +307,14 @@ class AuditScreen(Filtering[Wanted]):
         self._draw()
 
     def action_open_task(self) -> None:
+        """Open the row's task."""
         row = self._rows.current
         if row is not None and row.task_id is not None:
             self.console.show_task(row.task_id)
 
     @work(exclusive=True, group="act", exit_on_error=False)
     async def action_undo_row(self) -> None:
+        """Undo the row's operation."""
         row = self._rows.current
         if row is not None and (operation := operation_of(row)) is not None:
             await self.desk.executor.history.undo(operation)
@@ -320,6 +328,7 @@ class AuditScreen(Filtering[Wanted]):
             await export(self.desk, "audit", pages)
 
     def action_copy(self) -> None:
+        """Copy the row."""
         if (row := self._rows.current) is not None:
             self.app.copy_to_clipboard(json.dumps(plain(document(row)), ensure_ascii=False, indent=2))
             self.notify("Row copied", markup=False)

@@ -39,6 +39,7 @@ class Groups(Question[Failures]):
     latest: bool = False
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
+        """Ask it once."""
         return await failures(
             connection, limit=PAGE, after=self.after, latest=self.latest, longest=LONGEST + 1
         )
@@ -63,6 +64,7 @@ class NewestOf(Question[InGroup]):
     pause_s: ClassVar[float] = 1.0
 
     async def ask(self, connection: Connection, settings: Settings) -> InGroup:
+        """Ask it once."""
         page = await list_tasks(connection, of_group(self.group), limit=NEWEST, longest=LONGEST + 1)
         folders = await group_folders(connection, (self.group,))
         return InGroup(page.tasks, folders.get(self.group, ()))
@@ -83,6 +85,7 @@ class TrendsOf(Question[Trends]):
     every_s: ClassVar[float] = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Trends:
+        """Ask it once."""
         return await group_trends(connection, self.groups, over=self.over, bars=TREND)
 
 

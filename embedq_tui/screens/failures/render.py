@@ -45,6 +45,7 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None) -> Row:
     """A group as a table row.
 
     Args:
+        group: The group.
         trend: Its bars; None if unknown.
     """
     cells = (
@@ -69,6 +70,7 @@ def head(found: Failures, page: int, latest: bool) -> Text:
     """All failures in one sentence.
 
     Args:
+        found: The page shown.
         page: Its number, counted from 1.
         latest: Whether it shows the groups that failed last.
     """
@@ -117,9 +119,12 @@ def group_lines(
     """A group in full: the advice, where its tasks are, a sample error, its newest tasks.
 
     Args:
+        group: The group, with its sample.
         newest: Its newest tasks; None while unknown.
         folders: Those of more of its newest tasks; empty while unknown.
         trend: From `trend_line`.
+        now: The database's time.
+        width: Available width in cells.
     """
     retry = f"retry them ({key('failures.retry')})"
     yield f"Advice: {advice_here(group.advice, retry)}", ""

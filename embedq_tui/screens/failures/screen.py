@@ -229,10 +229,12 @@ class FailuresScreen(Paged, TaskTableScreen):
         return self.pages.arrived and super().settled()
 
     def go(self, view: View[None, GroupCursor], land: int = 0) -> None:
+        """Go to another position."""
         self.pages.view, self._land = view, land
         self.ask_again()
 
     def action_sort(self) -> None:
+        """Sort by size, or by the time of the last failure."""
         self._latest = not self._latest
         self.go(self.pages.view.first())
 
@@ -264,9 +266,11 @@ class FailuresScreen(Paged, TaskTableScreen):
         self.ask_again()
 
     def action_scroll_detail(self, lines: int) -> None:
+        """Scroll the details."""
         self.query_one(TextView).scroll_relative(y=lines, animate=False)
 
     def action_span(self) -> None:
+        """Change the period of the trend."""
         self._span = (self._span + 1) % len(SPANS)
         self.ask_again()
 
@@ -277,14 +281,17 @@ class FailuresScreen(Paged, TaskTableScreen):
         return self._current is not None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
         if action in ("copy", "copy_group", "export", "scroll_detail", "span"):
             return self._current is not None
         return super().check_action(action, parameters)
 
     def action_retry(self) -> None:
+        """Retry all tasks of this group."""
         self._do_to_group(retry)
 
     def action_cancel(self) -> None:
+        """Cancel all tasks of this group."""
         self._do_to_group(give_up)
 
     def _do_to_group(self, asked: Callable[..., Request]) -> None:
@@ -304,6 +311,7 @@ class FailuresScreen(Paged, TaskTableScreen):
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
+        """Export all groups to a file."""
         await export(self.desk, "failures", all_pages(self.session, Groups, lambda page: page.groups))
 
     def action_copy(self) -> None:

@@ -37,6 +37,7 @@ class Measure(Question[Measured]):
     within_s: ClassVar[float] = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Measured:
+        """Ask it once."""
         fine = await metrics(connection, by=self.plotted, since=self.since)
         if self.tabled is self.plotted:
             return Measured(fine, fine)

@@ -100,6 +100,7 @@ class MetricsScreen(ConsoleScreen):
     # -- keys
 
     def action_span(self) -> None:
+        """Change to the next span."""
         self._span = SPANS[(SPANS.index(self._span) + 1) % len(SPANS)]
         self._measured = self._answer = None
         if self.frozen:
@@ -108,12 +109,14 @@ class MetricsScreen(ConsoleScreen):
         self.ask_again()
 
     def action_turn(self, pages: int) -> None:
+        """Turn to other plots."""
         self._page = (self._page + pages) % self._pages
         self._choose()
         self.draw_frame()
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
+        """Export the figures of each period to a file."""
         if self._measured is not None:
             await export(self.desk, "metrics", self._exported(self._measured.plotted))
 
@@ -121,6 +124,7 @@ class MetricsScreen(ConsoleScreen):
         yield [document(period) for period in found.periods]
 
     def action_copy(self) -> None:
+        """Copy the table."""
         if self._measured is not None:
             found = self._measured.tabled
             rows = [(name, *cells(period, ALL)) for name, period in _named(found)]

@@ -59,6 +59,7 @@ class TopFailures(Question[Failures]):
     every_s: ClassVar[float] = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
+        """Ask it once."""
         return await failures(connection, limit=GROUPS, longest=1_000)
 
 
@@ -70,6 +71,7 @@ class LastRows(Question[AuditPage]):
     every_s: ClassVar[float] = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
+        """Ask it once."""
         return await audit_page(connection, AuditFilter(level="info"), limit=ROWS, longest=LONGEST)
 
 
@@ -82,6 +84,7 @@ class LastHour(Question[Metrics]):
     every_s: ClassVar[float] = 20.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Metrics:
+        """Ask it once."""
         return await metrics(connection, by=Span.MINUTE, since=timedelta(hours=1))
 
 
@@ -148,6 +151,7 @@ class OverviewScreen(ConsoleScreen):
         self._draw()
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         if self.store.overview is not None:
             self._draw_ages(self.store.overview, now)
 

@@ -33,6 +33,7 @@ class Schema(Question[list[MigrationState]]):
     every_s: ClassVar[float] = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
+        """Ask it once."""
         return await status(connection)
 
 
@@ -46,6 +47,9 @@ class ToApply(Schema):
 
 async def offer_migrations(desk: Desk) -> bool:
     """Offer to apply missing migrations. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
 
     Returns:
         Whether the schema is now up to date.

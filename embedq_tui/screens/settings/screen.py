@@ -147,6 +147,7 @@ class SettingsScreen(ActionScreen):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         if self._section == "migrations":
             self._draw()
 
@@ -233,6 +234,7 @@ class SettingsScreen(ActionScreen):
     # -- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
         if action in ("copy", "only_set"):
             return self._section == "settings"
         return super().check_action(action, parameters)
@@ -243,10 +245,12 @@ class SettingsScreen(ActionScreen):
         return missing if action == "migrate" else super().can_act(action)
 
     def action_section(self, by: int) -> None:
+        """Show another tab."""
         self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
         self._show_section()
 
     def action_only_set(self) -> None:
+        """Hide or show the defaults."""
         self._only_set = not self._only_set
         self._draw()
 
@@ -257,6 +261,7 @@ class SettingsScreen(ActionScreen):
             self.notify(f"Copied: {row.name}", markup=False)
 
     def action_back(self) -> None:
+        """Stop a check, or unfreeze."""
         if self._checking is not None:
             self._checking.cancel()
         elif self.frozen:
@@ -290,19 +295,23 @@ class SettingsScreen(ActionScreen):
                     self._draw()
 
     def action_migrate(self) -> None:
+        """Offer to apply missing migrations."""
         self.alone(offer_migrations)
 
     def action_verify(self) -> None:
+        """Verify counts and embeddings."""
         from embedq_tui.screens.settings.maintenance import verify
 
         self.alone(verify)
 
     def action_trigger(self) -> None:
+        """Install the trigger on articles, or remove it."""
         from embedq_tui.screens.settings.maintenance import switch_trigger
 
         self.alone(switch_trigger)
 
     def action_clean_up(self) -> None:
+        """Delete old data."""
         from embedq_tui.screens.settings.maintenance import clean_up
 
         self.alone(clean_up)

@@ -60,6 +60,7 @@ def head(found: StuckTasks, *, served: bool, chosen_here: bool) -> Iterator[Text
     """The lines above the table: what is stuck, who holds it, what counts as stuck, and what to expect.
 
     Args:
+        found: The stuck tasks.
         served: Workers are running.
         chosen_here: The maximum age was chosen on this screen.
     """

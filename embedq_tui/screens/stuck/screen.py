@@ -52,6 +52,7 @@ class WhatIsStuck(Question[StuckTasks]):
     every_s: ClassVar[float] = 5.0
 
     async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:
+        """Ask it once."""
         return await stuck(connection, settings, limit=self.limit, by=self.by)
 
 
@@ -152,6 +153,7 @@ class StuckScreen(TaskTableScreen):
         self.offer(bool(self._found and self._found.total), bool(self.table.marked))
 
     def action_unmark(self) -> None:
+        """Clear all marks."""
         self.table.unmark()
 
     def can_act(self, action: str) -> bool:
@@ -159,6 +161,7 @@ class StuckScreen(TaskTableScreen):
         return bool(self._found and self._found.total)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
         if action in ("copy", "export"):
             return bool(self._found and self._found.tasks)
         if action == "unmark":
@@ -174,15 +177,19 @@ class StuckScreen(TaskTableScreen):
     # -- acting
 
     def action_reset(self) -> None:
+        """Return the selected tasks to the queue."""
         self._do_to_chosen(reset)
 
     def action_cancel(self) -> None:
+        """Cancel the selected tasks."""
         self._do_to_chosen(cancel)
 
     def action_reset_all(self) -> None:
+        """Return all stuck tasks to the queue."""
         self._do_to_all(reset)
 
     def action_cancel_all(self) -> None:
+        """Cancel all stuck tasks."""
         self._do_to_all(cancel)
 
     def _do_to_chosen(self, make: Callable[..., Request]) -> None:
@@ -206,6 +213,7 @@ class StuckScreen(TaskTableScreen):
 
     @work(exclusive=True, group="minutes", exit_on_error=False)
     async def action_minutes(self) -> None:
+        """Ask for the age at which a claim counts as stuck."""
         own = stuck_by(self.session.settings).older_s
         text = await ask_text(
             self.app,
@@ -229,12 +237,15 @@ class StuckScreen(TaskTableScreen):
 
     @work(exclusive=True, group="export", exit_on_error=False)
     async def action_export(self) -> None:
+        """Export all stuck tasks to a file."""
+
         async def pages() -> AsyncIterator[Sequence[object]]:
             yield (await self.session.ask(WhatIsStuck(self._by, limit=EXPORTED))).tasks
 
         await export(self.desk, "stuck", pages())
 
     def action_copy(self) -> None:
+        """Copy the ids of the selected tasks."""
         chosen = self.table.chosen
         self.app.copy_to_clipboard("\n".join(chosen))
         self.notify(

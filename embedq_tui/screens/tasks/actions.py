@@ -54,6 +54,7 @@ class TaskActions(RequestingScreen):
         """Ask for a priority, and set it on tasks.
 
         Args:
+            wanted: Which tasks.
             names: Their names, if they are selected individually.
             what: The tasks in words.
         """
@@ -75,15 +76,18 @@ class TaskActions(RequestingScreen):
         return super().check_action(action, parameters)
 
     def action_retry(self) -> None:
+        """Retry the selected tasks."""
         if (names := self._named()) is not None:
             self.carry_out(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
+        """Cancel the selected tasks."""
         if (names := self._named()) is not None:
             end = give_up if self.only_failed() else cancel
             self.carry_out(end(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:
+        """Change the priority of the selected tasks."""
         if (names := self._named()) is not None:
             what = next(iter(names.values())) if len(names) == 1 else count(len(names), "task")
             self.carry_out_priority(TaskFilter(ids=tuple(names)), names, what)

@@ -48,6 +48,7 @@ class Detail(Question[TaskDetail | None]):
     pause_s: ClassVar[float] = 0.3
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
+        """Ask it once."""
         return await task_detail(connection, self.task, longest=lines.SHOWN)
 
 
@@ -59,11 +60,16 @@ class Chunks(Question[ArticleDetail | None]):
     pause_s: ClassVar[float] = 1.0
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
         return await article_detail(connection, self.article)
 
 
 class TaskDetailScreen(TaskActions):
-    """Shows a task."""
+    """Shows a task.
+
+    Args:
+        task: Its id.
+    """
 
     MODE = "tasks"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -138,6 +144,7 @@ class TaskDetailScreen(TaskActions):
         self.refresh_bindings()
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         self._draw()
 
     def state_changed(self) -> None:
@@ -235,14 +242,17 @@ class TaskDetailScreen(TaskActions):
         self.freeze(False)
 
     def action_leave(self) -> None:
+        """Go back to the previous screen."""
         self.dismiss()
 
     def action_section(self, by: int) -> None:
+        """Show another tab."""
         names = ("history", "error", "metadata", "article", "related")
         self._section = names[(names.index(self._section) + by) % len(names)]
         self._show_section()
 
     def action_open_article(self) -> None:
+        """Open the task's article."""
         if self._found is not None and self._found.article is not None:
             self.console.show_article(self._found.article.id)
 

@@ -40,7 +40,13 @@ def _retry() -> str:
 
 
 def facts(found: TaskDetail, now: datetime, width: int) -> Iterator[Text]:
-    """A task at a glance, one fact per line; its times and the advice are shown in full."""
+    """A task at a glance, one fact per line; its times and the advice are shown in full.
+
+    Args:
+        found: The task.
+        now: The database's time.
+        width: Available width in cells.
+    """
     task = found.task
     yield labelled("Task").append(str(task.id), NAME).append(f"  {printable_line(article_of(task))}", HEAD)
     state = labelled("State").append(printable_line(task.status), STATUS_STYLES.get(task.status, ""))
@@ -174,7 +180,9 @@ def article(found: TaskDetail, chunks: Sequence[Chunk] | None, width: int) -> It
     """The article of a task, and its stored chunks.
 
     Args:
+        found: The task.
         chunks: None while unknown.
+        width: Available width in cells.
     """
     if found.article is None:
         missing = found.task.article_id is None

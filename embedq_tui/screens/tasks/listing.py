@@ -151,6 +151,7 @@ class Listing(Pages[TaskView, TaskPage]):
     # -- moving
 
     def go(self, view: TaskView) -> None:
+        """Go to another position."""
         self.view, self.following = view, view.at_top
         self._kept = Kept()
 
@@ -195,6 +196,7 @@ def in_place(before: Sequence[UUID], tasks: Sequence[TaskRow]) -> list[TaskRow]:
 
     Args:
         before: Ids already shown, top to bottom.
+        tasks: The tasks as they are now.
     """
     known = {task.id: task for task in tasks}
     old = iter([known[task] for task in before if task in known])

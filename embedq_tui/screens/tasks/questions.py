@@ -48,6 +48,7 @@ class TaskList(Question[TaskPage]):
     kept: Kept = field(default_factory=Kept, compare=False)
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+        """Ask it once."""
         page = await list_tasks(
             connection,
             self.wanted,
@@ -75,6 +76,7 @@ class Matching(Question[int | None]):
     wanted: TaskFilter
 
     async def ask(self, connection: Connection, settings: Settings) -> int | None:
+        """Ask it once."""
         with suppress(TimeoutError):
             async with asyncio.timeout(COUNT_S):
                 return await count(connection, self.wanted, await select(connection, self.wanted))
@@ -92,6 +94,7 @@ class Exported(Question[TaskPage]):
     after: Cursor | None
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
+        """Ask it once."""
         return await list_tasks(
             connection, self.wanted, limit=EXPORTED, after=self.after, direction=self.direction
         )

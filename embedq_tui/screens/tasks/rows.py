@@ -52,7 +52,11 @@ def short_age(seconds: float) -> str:
 
 
 def task_row(task: TaskRow) -> Row:
-    """A row of `COLUMNS`."""
+    """A row of `COLUMNS`.
+
+    Args:
+        task: Its texts may hold anything.
+    """
     failed = task.status == "failed"
     quiet = QUIET if task.status == "completed" else ""
     cells: tuple[Cell, ...] = (
@@ -85,6 +89,7 @@ def status_line(counts: StatusCounts | None, chosen: Sequence[str], width: int) 
     Args:
         counts: None while unknown.
         chosen: The statuses shown; empty for all.
+        width: Available width in cells.
     """
     line = _statuses(counts, chosen, compact=False)
     return line if line.cell_len <= width else _statuses(counts, chosen, compact=True)

@@ -160,6 +160,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     # -- drawing
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         self.table.tick(now)
 
     def draw_lines(self) -> None:
@@ -178,9 +179,11 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     # -- the filter
 
     def filter_text(self) -> str:
+        """The current filter as text."""
         return format_filter(self.wanted)
 
     def parsed(self, text: str) -> TaskFilter:
+        """Parse a filter."""
         return parse_filter(text)
 
     def completed(self, text: str) -> str | None:
@@ -190,6 +193,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         return complete(text, slugs, [str(task.id) for task in tasks])
 
     def look_for(self, wanted: TaskFilter) -> None:
+        """Apply another filter."""
         self.go(self.pages.view.filtered(wanted))
 
     def action_status(self, by: int) -> None:
@@ -201,11 +205,13 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
 
     @work(group="ask", exit_on_error=False)
     async def action_save_filter(self) -> None:
+        """Save the filter under a name."""
         with self.desk.dialogs.telling("Filter not saved"):
             await save_filter(self.desk, format_filter(self.wanted))
 
     @work(group="ask", exit_on_error=False)
     async def action_saved_filters(self) -> None:
+        """Apply a saved filter."""
         with self.desk.dialogs.telling("No filter applied"):
             text = await recall_filter(self.desk)
             if text is not None:
@@ -214,6 +220,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     # -- moving
 
     def go(self, view: TaskView, land: int = 0) -> None:
+        """Go to another position."""
         self._land = land
         self.pages.go(view)
         self.draw_lines()
@@ -233,6 +240,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
             self.go(self.pages.view.first())
 
     def action_sort(self) -> None:
+        """Change the sort order."""
         self.go(self.pages.view.turned())
 
     @on(KeyedTable.RowHighlighted, "#list")
@@ -279,17 +287,21 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         return super().can_act(action)
 
     def action_sweep_retry(self) -> None:
+        """Retry all that match."""
         self.carry_out(retry(self.wanted))
 
     def action_sweep_cancel(self) -> None:
+        """Cancel all that match."""
         self.carry_out(give_up(self.wanted) if self.only_failed() else cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
+        """Change the priority of all that match."""
         wanted = self.wanted
         self.carry_out_priority(wanted, {}, wanted.only("pending").describe())
 
     @work(group="ask", exit_on_error=False)
     async def action_export(self) -> None:
+        """Write tasks to a file."""
         view, marked = self.pages.view, tuple(map(UUID, self.table.marked))
         if marked:  # some may have been claimed in the meantime, and have no place in the order of claims
             asked = partial(Exported, TaskFilter(ids=marked), view.direction)

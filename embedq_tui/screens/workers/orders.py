@@ -22,6 +22,11 @@ from embedq_worker.text import age, printable_line
 async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
     """Set how many batches a worker processes at once. Call it in a Textual worker.
 
+    Args:
+        desk: Of the database.
+        row: The worker.
+        wanted: Number of batches.
+
     Returns:
         Whether the worker is running.
     """
@@ -37,6 +42,8 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
     """Shut down a worker, after confirmation. Call it in a Textual worker.
 
     Args:
+        desk: Of the database.
+        row: The worker.
         force: It does not finish its tasks but returns them to the queue.
     """
     if desk.dialogs.refused():
@@ -104,7 +111,11 @@ def _place(row: WorkerRow) -> str:
 
 
 async def pause_or_resume(desk: Desk) -> None:
-    """Pause all workers, or let them claim tasks again. Call it in a Textual worker."""
+    """Pause all workers, or let them claim tasks again. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     seen = await _look_now(desk)
     if seen is None:
         return
@@ -117,7 +128,11 @@ async def pause_or_resume(desk: Desk) -> None:
 
 
 async def stop_or_start(desk: Desk) -> None:
-    """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker."""
+    """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     seen = await _look_now(desk)
     if seen is None:
         return

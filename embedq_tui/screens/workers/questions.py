@@ -21,4 +21,5 @@ class Deaths(Question[Dead]):
     pause_s: ClassVar[float] = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Dead:
+        """Ask it once."""
         return await deaths(connection)

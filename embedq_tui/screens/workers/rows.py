@@ -42,6 +42,7 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
     """A row of the list of workers.
 
     Args:
+        worker: Its texts may hold anything.
         ours: Id of this console's worker.
     """
     note = worker.note or ", ".join(
@@ -66,7 +67,11 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
 
 
 def dead_row(worker: DeadWorker) -> Row:
-    """A row for a worker that died lately: its age is that of its last heartbeat, its time up ended there."""
+    """A row for a worker that died lately: its age is that of its last sign of life, its time up ended there.
+
+    Args:
+        worker: Its texts may hold anything.
+    """
     lived_s = (worker.heartbeat_at - worker.started_at).total_seconds()
     return Row(
         str(worker.id),
@@ -87,7 +92,12 @@ def dead_row(worker: DeadWorker) -> Row:
 
 
 def dead_facts(worker: DeadWorker, now: datetime) -> Iterator[Text]:
-    """When a worker died, and whether its tasks are safe."""
+    """When a worker died, and whether its tasks are safe.
+
+    Args:
+        worker: Its texts may hold anything.
+        now: The database's time.
+    """
     yield labelled("Died").append(f"{moment(worker.died_at, now)}: {printable_line(worker.note)}", DOUBTFUL)
     yield labelled("Lived").append(
         f"{age((worker.heartbeat_at - worker.started_at).total_seconds())}, "
@@ -105,7 +115,13 @@ def dead_facts(worker: DeadWorker, now: datetime) -> Iterator[Text]:
 
 
 def worker_facts(worker: WorkerRow, now: datetime, width: int) -> Iterator[Text]:
-    """What the table has no room for."""
+    """What the table has no room for.
+
+    Args:
+        worker: Its texts may hold anything.
+        now: The database's time.
+        width: Available width in cells.
+    """
     label = "Idle"
     for piece in islice(wrapped(printable_line(worker.note), max(width - 10, 20)), NOTE_LINES):
         if piece:

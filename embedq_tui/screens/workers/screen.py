@@ -139,6 +139,7 @@ class WorkersScreen(ConsoleScreen):
         self._draw()
 
     def ticked(self, now: datetime) -> None:
+        """Update ages."""
         self.query_one("#ours", Lines).show(self._ours())
         self.query_one("#all", KeyedTable).tick(now)
         self._draw_chosen()
@@ -259,6 +260,7 @@ class WorkersScreen(ConsoleScreen):
         return super().check_action(action, parameters)
 
     def action_start(self) -> None:
+        """Start this console's worker."""
         if not self.desk.dialogs.refused():
             self._supervise(self._supervisor.start)
 
@@ -271,12 +273,16 @@ class WorkersScreen(ConsoleScreen):
         self._supervise(self._supervisor.force)
 
     def action_restart(self) -> None:
+        """Restart it."""
         self._supervise(self._supervisor.restart)
 
     def action_leave(self) -> None:
+        """Leave it running on its own."""
         self._supervise(self._supervisor.leave)
 
     def action_reset(self) -> None:
+        """Stop it at once, return its tasks to the queue, and start it again."""
+
         async def reset() -> None:
             returned = await self._supervisor.reset()
             self.desk.dialogs.notify(f"Worker reset; {count(returned, 'task')} returned to the queue")
@@ -318,13 +324,16 @@ class WorkersScreen(ConsoleScreen):
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:
+        """Pause or resume all workers."""
         await pause_or_resume(self.desk)
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_stop_all(self) -> None:
+        """Stop all workers on all hosts, or lift a stop."""
         await stop_or_start(self.desk)
 
     def action_copy(self) -> None:
+        """Copy the log."""
         lines = self._supervisor.log.tail(LOG_LINES)
         self.app.copy_to_clipboard("\n".join(line.text for line in lines))
         self.desk.dialogs.notify(f"{count(len(lines), 'line')} copied")
