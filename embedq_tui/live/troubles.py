@@ -32,7 +32,6 @@ def troubles(store: Store) -> list[Trouble]:
     """Every current problem while the database responds, the most severe first."""
     judged = () if store.health is None else store.health.issues
     known = {
-        Code.SCHEMA,
         Code.STOPPED,
         Code.PAUSED,
         Code.NO_WORKER,
@@ -40,10 +39,11 @@ def troubles(store: Store) -> list[Trouble]:
         Code.BACKLOG,
         Code.PROVIDER_OPEN,
         Code.PROVIDER_COOLING,
-    }  # the schema comes first; the others are known from live data
-    schema = (Trouble(issue.message, issue.advice) for issue in judged if issue.code == Code.SCHEMA)
-    others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known)
-    found = [*schema, *_ordered(store), *_serving(store), *unavailable(store), *_backlog(store), *others]
+    }  # from live data
+    causes = {Code.SCHEMA, Code.COMMITS_WAIT}
+    first = (Trouble(issue.message, issue.advice) for issue in judged if issue.code in causes)
+    others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known | causes)
+    found = [*first, *_ordered(store), *_serving(store), *unavailable(store), *_backlog(store), *others]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"

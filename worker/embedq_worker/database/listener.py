@@ -22,6 +22,10 @@ from embedq_worker.waits import first_of
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
 _PROBE_WITHIN_S = 2.0
+_PING = """SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $2, true),
+                  pg_notify($1, '')"""
+"""Transactions with a NOTIFY commit one at a time. While one waits for a synchronous replica that is gone,
+all do, and each test notification would leave a session behind: the server has to end its wait."""
 _WITHOUT_LISTEN = Backoff(1.0, 60.0)
 """Soon at first: for a moment before it is promoted, a server is a replica."""
 
@@ -150,13 +154,13 @@ class Listener:
     async def _ping(self, sender: DirectConnection, pong: asyncio.Event, closed: asyncio.Event) -> None:
         """Send a test notification, and wait until it arrives or the listening session ends."""
         pong.clear()
-        try:
-            async with asyncio.timeout(self._ping_within_s):
-                await sender.execute("SELECT pg_notify($1, '')", self._ping_channel)
-                if not closed.is_set():
-                    await pong.wait()
-        except TimeoutError:
-            raise _PingLost("a notification did not come back") from None
+        lock_ms = int(self._ping_within_s * 500)  # half of the time: the server has to be first
+        async with asyncio.timeout(self._ping_within_s):
+            await sender.execute(_PING, self._ping_channel, str(lock_ms))
+        if not closed.is_set():
+            await first_of(pong, timeout_s=self._ping_within_s)
+            if not pong.is_set():
+                raise _PingLost("a notification did not come back")
         if closed.is_set():  # which says nothing about whether notifications would arrive
             raise ConnectionResetError("the server closed it")
 

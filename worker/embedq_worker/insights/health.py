@@ -32,6 +32,9 @@ LEAST_DEAD_ROWS = 100_000
 """Minimum number of dead tuples: fewer cost a read of the queue 10 ms. Autovacuum, which looks once a minute,
 need not have seen yet what tens of thousands of tasks left behind."""
 
+COMMIT_WAITS_S = 10.0
+"""A synchronous replica that works confirms a commit within milliseconds."""
+
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
 
@@ -121,6 +124,7 @@ class _Findings:
 
     def issues(self) -> Iterator[Issue]:
         """Issues, the most severe first."""
+        yield from self._commits()
         yield from orders(self.seen.control, self.seen.at)
         yield from serving(self.seen)
         yield from self._providers()
@@ -146,6 +150,20 @@ class _Findings:
             Measure("dead_rows", rounded(facts.dead_share), self._limit_dead_rows, "ratio"),
             Measure("workers", alive, None, "counts"),
         )
+
+    # -- the server
+
+    def _commits(self) -> Iterator[Issue]:
+        waits_s = self.facts.commit_waits_s
+        if waits_s > COMMIT_WAITS_S:
+            yield Issue(
+                Code.COMMITS_WAIT,
+                f"commits wait for a synchronous replica, one for {age(waits_s)}: workers can store nothing",
+                "start the replica, or take it out of synchronous_standby_names (and reload)",
+                round(waits_s, 1),
+                COMMIT_WAITS_S,
+                "s",
+            )
 
     # -- providers
 

@@ -16,6 +16,7 @@ class Code(StrEnum):
     """What can be wrong; scripts rely on these codes."""
 
     SCHEMA = "schema"
+    COMMITS_WAIT = "commits_wait"
     STOPPED = "stopped"
     PAUSED = "paused"
     NO_WORKER = "no_worker"

@@ -68,6 +68,8 @@ class Vitals(NamedTuple):
         drifted: A maintained count is negative, or differs from the tasks, where this is cheap to see.
         live_rows: Live rows of the queue table, as estimated by the server.
         dead_rows: Dead tuples of the queue table, likewise.
+        commit_waits_s: Seconds for which a commit has been waiting for a synchronous replica, on the whole
+            server; of sessions that the role may see.
     """
 
     newest: Ended
@@ -82,6 +84,7 @@ class Vitals(NamedTuple):
     drifted: bool
     live_rows: int
     dead_rows: int
+    commit_waits_s: float
 
     @property
     def dead_share(self) -> float:
@@ -151,7 +154,9 @@ SELECT (SELECT completed_at FROM embedding_tasks
         FROM embedq_live_counts) AS drifted,
        CASE WHEN stat.known THEN stat.n_live_tup
             ELSE greatest(stat.n_live_tup, c.reltuples::bigint, 0) END AS live_rows,
-       coalesce(stat.n_dead_tup, 0) AS dead_rows
+       coalesce(stat.n_dead_tup, 0) AS dead_rows,
+       (SELECT greatest(extract(epoch FROM clock_timestamp() - min(state_change)), 0)::float8
+        FROM pg_stat_activity WHERE wait_event = 'SyncRep') AS commit_waits_s
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
       FROM embedding_tasks WHERE status = 'processing') AS busy
 JOIN pg_class AS c ON c.oid = 'embedding_tasks'::regclass
