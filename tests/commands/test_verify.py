@@ -97,6 +97,24 @@ async def test_what_it_says_of_too_many_attempts_mends_them(tui: Tui, connection
     assert "overspent" not in counts(document)
 
 
+async def test_what_was_given_up_or_cannot_be_retried_is_no_damage(tui: Tui, connection: Connection) -> None:
+    for article in await queued_articles(connection, 2):
+        await embed(connection, article)
+    await connection.execute(
+        """INSERT INTO embedding_tasks (id, article_id, operation, status, attempts, created_at)
+           SELECT embedq_uuid(), article_id, 'delete', 'failed', 4, created_at - interval '1 hour'
+           FROM embedding_tasks"""
+    )
+    assert (await tui("retry", "--failed")).code == ExitCode.NO
+    assert counts((await verified(tui))[1]) == {}
+    await connection.execute(
+        """UPDATE embedding_tasks SET operation = 'update', created_at = now() WHERE operation = 'delete'"""
+    )
+    assert counts((await verified(tui))[1]) == {"overspent": (2, 0)}
+    assert (await tui("cancel", "--failed", "--yes")).code == ExitCode.OK
+    assert counts((await verified(tui))[1]) == {}
+
+
 async def test_what_is_queued_is_no_damage(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 2)
     code, document = await verified(tui)

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.queue.operator_log import operator_and_host
-from embedq_worker.queue.selection import PLAN, Branch, Cursor, Selection, count, select
+from embedq_worker.queue.selection import PLAN, RETRIABLE, Branch, Cursor, Selection, count, select
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import CANCELLED, PRIORITIES
 
@@ -52,15 +52,12 @@ class Action:
 _FRESH = """status = 'pending', attempts = 0, crash_count = NULL, scheduled_at = {due}, processed_at = NULL,
        completed_at = NULL, error_message = NULL, worker_id = NULL"""
 
-# Retrying a failed delete would remove what a later task for its article has stored.
 RETRY = Action(
     "retry",
     "retried",
     ("failed",),
     _FRESH.format(due="m.at"),
-    """(t.operation <> 'delete' OR NOT EXISTS (
-            SELECT FROM embedding_tasks l WHERE l.article_id = t.article_id AND l.operation <> 'delete'
-                                            AND l.created_at > t.created_at))""",
+    RETRIABLE,
     "superseded",
 )
 """A fresh start for failed tasks."""

@@ -16,7 +16,8 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.counts import COUNTING_S
-from embedq_worker.queue.selection import PLAN
+from embedq_worker.queue.selection import PLAN, RETRIABLE
+from embedq_worker.queue.words import CANCELLED
 
 COUNTED_OF_BAR = 2_000
 """Tasks counted for one bar of a trend; a bar with more is cut off there."""
@@ -364,12 +365,16 @@ ORDER BY g.fingerprint, b.back DESC
 async def overspent_tasks(connection: Connection) -> int:
     """Count failed tasks with more attempts than max_attempts, as another program's worker leaves them.
 
+    Neither those an operator gave up on, nor those a later task supersedes: nothing is left to do about them.
+
     Args:
         connection: To the migrated database.
     """
-    return int(
-        await connection.fetchval(
-            "SELECT count(*) FROM embedding_tasks WHERE status = 'failed' AND attempts > max_attempts",
-            timeout=COUNTING_S,
-        )
-    )
+    return int(await connection.fetchval(_OVERSPENT, timeout=COUNTING_S))
+
+
+_OVERSPENT = f"""
+SELECT count(*) FROM embedding_tasks t
+WHERE t.status = 'failed' AND t.attempts > t.max_attempts
+  AND t.error_message IS DISTINCT FROM '{CANCELLED}' AND {RETRIABLE}
+"""

@@ -146,6 +146,11 @@ TIME = (
 )
 """The time of a task, whatever its status; see `TaskFilter`."""
 
+RETRIABLE = """(t.operation <> 'delete' OR NOT EXISTS (
+            SELECT FROM embedding_tasks l WHERE l.article_id = t.article_id AND l.operation <> 'delete'
+                                            AND l.created_at > t.created_at))"""
+"""A retry of any other failed task would remove what a later task of its article has stored."""
+
 _UNKNOWN = "coalesce(t.processed_at, t.created_at, '-infinity')"
 _RANK = "embedq_rank(t.priority)"
 _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId' = "
