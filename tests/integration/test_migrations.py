@@ -253,17 +253,19 @@ async def test_of_two_started_at_once_the_second_finds_nothing_to_do(
     assert await migrations.verify(empty) == []
 
 
-async def test_a_schema_other_than_public(empty_database: Database, empty: Connection) -> None:
-    await empty.execute('CREATE SCHEMA "Our app"')
-    settings = empty_database.in_schema("Our app")
+@pytest.mark.parametrize("schema", ["Our app", 'one, "two"'])
+async def test_a_schema_other_than_public(empty_database: Database, empty: Connection, schema: str) -> None:
+    ours = await empty.fetchval("SELECT quote_ident($1)", schema)
+    await empty.execute(f"CREATE SCHEMA {ours}")
+    settings = empty_database.in_schema(schema)
     assert await migrations.up(settings) == ALL
     assert await empty.fetchval("SELECT to_regclass('embedding_tasks') IS NULL")
-    await empty.execute("""SET search_path = "Our app" """)
+    await empty.execute(f"SET search_path = {ours}")
     assert await migrations.verify(empty) == []
     await empty.execute("INSERT INTO embedding_tasks (operation, slug) VALUES ('create', 'a')")
     await empty.execute("RESET search_path")
-    await empty.execute("""INSERT INTO "Our app".embedding_tasks (operation, slug) VALUES ('create', 'b')""")
-    assert await empty.fetchval("""SELECT sum(n) FROM "Our app".embedq_live_counts""") == 2
+    await empty.execute(f"INSERT INTO {ours}.embedding_tasks (operation, slug) VALUES ('create', 'b')")
+    assert await empty.fetchval(f"SELECT sum(n) FROM {ours}.embedq_live_counts") == 2
     assert await migrations.rollback(settings, 0) == ALL[::-1]
 
 

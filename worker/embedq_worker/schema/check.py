@@ -182,8 +182,9 @@ WITH functions AS (
 )
 SELECT n.oid::regnamespace::text AS schema, min(f.path) AS path
 FROM needed JOIN pg_namespace n ON n.oid = needed.schema
-JOIN functions f ON n.nspname <> ALL (regexp_split_to_array(
-    replace(replace(f.path, '"', ''), '$user', pg_get_userbyid(f.owner)), ' *, *'))
+JOIN functions f ON n.nspname <> ALL (ARRAY(
+    SELECT replace(coalesce(replace(part[1], '""', '"'), part[2]), '$user', pg_get_userbyid(f.owner))
+    FROM regexp_matches(f.path, '"((?:[^"]|"")*)"|([^", ]+)', 'g') AS part))
 GROUP BY 1 ORDER BY 1"""
 
 _ASLEEP = """
