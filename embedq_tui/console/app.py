@@ -34,9 +34,8 @@ from embedq_tui.profiles import Profile
 from embedq_tui.rendering import keys
 from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable, printable_line
+from embedq_worker.text import printable_line
 
 _SHEET = Path(__file__).with_name("console.tcss")
 
@@ -285,12 +284,8 @@ class Console(App[int]):
     @work(exclusive=True, group="profiles", exit_on_error=False)
     async def look_at_profile(self, profile: Profile) -> None:
         """Switch to the database of a profile."""
-        try:
-            settings = profile.settings(self.options.env_file)
-        except EmbedqError as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
-        else:
-            await self.look_at(settings, profile)
+        with self.desk.dialogs.telling("Database not opened"):
+            await self.look_at(profile.settings(self.options.env_file), profile)
 
     @work(exclusive=True, group="migrate", exit_on_error=False)
     async def action_migrate(self) -> None:

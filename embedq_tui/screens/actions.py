@@ -13,8 +13,6 @@ from embedq_tui.execution.request import Request
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
-from embedq_worker.errors import EmbedqError
-from embedq_worker.text import printable
 
 
 class ActionScreen(ConsoleScreen):
@@ -49,11 +47,9 @@ class ActionScreen(ConsoleScreen):
         if self._one_at_a_time.locked() and not in_turn:
             return
         async with self._one_at_a_time:
-            try:
+            with self.desk.dialogs.telling("Not done"):
                 await act(self.desk)
                 self.session.again()
-            except EmbedqError as error:
-                self.notify(printable(str(error)), severity="error", markup=False)
 
     # -- wiring
 

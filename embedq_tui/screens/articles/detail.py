@@ -23,11 +23,10 @@ from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, t
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_text
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings
-from embedq_worker.text import printable, printable_line
+from embedq_worker.text import printable_line
 
 SECTIONS = ("chunks", "tasks")
 
@@ -188,13 +187,10 @@ class ArticleDetailScreen(ArticleQueueing):
     @work(exclusive=True, group="chunk", exit_on_error=False)
     async def _show_chunk(self, index: int) -> None:
         """Show the text of a chunk."""
-        try:
+        with self.desk.dialogs.telling("Loading failed"):
             text = await self.session.ask(ChunkText(self._of, index))
-        except EmbedqError as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
-            return
-        shown = text if text is not None else "This chunk no longer exists."
-        await self.desk.dialogs.tell(Report(f"Chunk {index}", [shown]))
+            shown = text if text is not None else "This chunk no longer exists."
+            await self.desk.dialogs.tell(Report(f"Chunk {index}", [shown]))
 
     @on(KeyedTable.RowSelected, "#tasks")
     def _open(self, event: KeyedTable.RowSelected) -> None:

@@ -14,7 +14,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui.dialogs.running import Progress, Stopped
+from embedq_tui.dialogs.running import Progress
 from embedq_tui.filters.article_filter import (
     EXAMPLE,
     complete_article_filter,
@@ -47,9 +47,8 @@ from embedq_tui.screens.paging import Pages, View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line, Lines
 from embedq_worker.actions.bulk import Operation
-from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, StateCounts
-from embedq_worker.text import printable, printable_line
+from embedq_worker.text import printable_line
 
 
 class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
@@ -311,15 +310,10 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
         """Count all articles by state, however long it takes."""
         progress = Progress("Counting articles by state", noun="article")
         question = Covered(lambda found: progress.reached(found.articles), DAY_S)
-        try:
+        with self.desk.dialogs.telling("Counting failed"):
             found = await self.desk.dialogs.watch(progress, lambda _: self.session.ask(question))
-        except Stopped:
-            return
-        except EmbedqError as error:
-            self.notify(printable(str(error)), title="Counting failed", severity="error", markup=False)
-            return
-        self._take_coverage(found, time.monotonic())
-        self.draw_lines()
+            self._take_coverage(found, time.monotonic())
+            self.draw_lines()
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_export(self) -> None:

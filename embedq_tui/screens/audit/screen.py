@@ -225,11 +225,10 @@ class AuditScreen(Filtering[Wanted]):
     @work(exclusive=True, group="older", exit_on_error=False)
     async def _read_older(self, roll: AuditRoll, lines: int) -> None:
         """Load the page before the first row, and move up into it."""
+        found = 0
         try:
-            found = await self.session.ask(OlderRows(roll))
-        except EmbedqError as error:
-            self.notify(printable_line(str(error)), title="Loading failed", severity="error", markup=False)
-            return
+            with self.desk.dialogs.telling("Loading failed"):
+                found = await self.session.ask(OlderRows(roll))
         finally:
             if self._reading is roll:
                 self._reading = None

@@ -31,7 +31,6 @@ from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
-from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.overview import Liveness, WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
@@ -292,10 +291,8 @@ class WorkersScreen(ConsoleScreen):
     @work(group="supervise", exit_on_error=False)
     async def _supervise(self, do: Callable[[], Awaitable[object]]) -> None:
         # Not exclusive: a stop in progress may be followed by a forced one.
-        try:
+        with self.desk.dialogs.telling("This console's worker"):
             await do()
-        except EmbedqError as error:
-            self.desk.dialogs.notify(str(error), bad=True)
         self._draw()
         self.session.again()
 
