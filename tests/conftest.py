@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from embedq_worker.configuration import spellings_of
@@ -24,6 +25,11 @@ SERVER_VARIABLE = "EMBEDQ_TEST_DATABASE_URL"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "pgvector: needs the pgvector extension on the server")
+    # However busy the machine is, slow is not wrong.
+    hypothesis.settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("patient")
     if (
         signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     ):  # `make test &` of a script; programs would inherit it

@@ -42,14 +42,13 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
     settings = invocation.settings()
     if timeout is None:
         timeout = (FORCED_S if force else settings.shutdown_grace_ms / 1000) + settings.beat_every_s
-    ordered = SoFar(False)
+    stands = SoFar("")
     try:
-        stopped = asyncio.run(_stop(settings, worker, ordered, force=force, timeout_s=timeout))
+        stopped = asyncio.run(_stop(settings, worker, stands, force=force, timeout_s=timeout))
     except (KeyboardInterrupt, EmbedqError):
-        if ordered.value:  # giving up the wait does not withdraw the order
-            say(
-                f"The stop remains in force{'' if worker else ' until you run: embedq-tui start'}", error=True
-            )
+        if stands.value:  # giving up the wait does not withdraw the order
+            until = "" if worker else " until you run: embedq-tui start"
+            say(f"The stop {stands.value} in force{until}", error=True)
         raise
     if invocation.as_json:
         print_json(
@@ -68,19 +67,20 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
 
 
 async def _stop(
-    settings: Settings, name: Name | None, ordered: SoFar[bool], *, force: bool, timeout_s: float
+    settings: Settings, name: Name | None, stands: SoFar[str], *, force: bool, timeout_s: float
 ) -> Ended:
     async with connected(settings) as connection:
         await require_current(connection)
-        if name is None:
+        worker = None if name is None else await worker_named(connection, settings, name)
+        stands.value = "may be"  # interrupted from here on, the order may have reached the database
+        if worker is None:
             held = TaskFilter()
             asked = await orders.command(connection, Order.STOP_NOW if force else Order.STOP, operator())
         else:
-            worker = await worker_named(connection, settings, name)
             held = TaskFilter(worker=worker.id)
             await orders.stop_worker(connection, worker.id, force=force, by=operator())
             asked = [worker.id]
-        ordered.value = True
+        stands.value = "remains"
         with progress("Workers ended", len(asked)) as reached:
             if not force:
                 return await wait_for(connection, settings, asked, timeout_s, reached)

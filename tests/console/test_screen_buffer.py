@@ -68,7 +68,7 @@ class Screen(pyte.Screen):
         ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.lists(PARTS, max_size=4) | st.lists(LINES, max_size=2), st.booleans())))
 def test_the_terminal_shows_what_was_drawn(
     frames: list[tuple[list[tuple[tuple[int, int], str, str]], bool]],

@@ -69,7 +69,7 @@ def has_front_matter(text: str) -> bool:
     return text.removeprefix("\ufeff").startswith("---")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS, size=SIZES)
 @example(text="\n" * 40 + "a" + " " * 100 + "b", size=1)
 def test_without_overlap_every_character_is_in_exactly_one_chunk(text: str, size: int) -> None:
@@ -79,7 +79,7 @@ def test_without_overlap_every_character_is_in_exactly_one_chunk(text: str, size
     assert essence("".join(chunk.text for chunk in chunks)) == essence(text.removeprefix("\ufeff"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS, size=SIZES, overlap=st.integers(0, 50), title=st.text(max_size=10))
 def test_chunks_are_fit_to_be_stored_and_sent(text: str, size: int, overlap: int, title: str) -> None:
     chunks = split_markdown(text, size=size, overlap=overlap)
@@ -97,7 +97,7 @@ def test_chunks_are_fit_to_be_stored_and_sent(text: str, size: int, overlap: int
         assert all(len(heading) <= 200 and "\n" not in heading for heading in chunk.heading_path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     breaks=st.lists(st.sampled_from([" ", "\n", "\n\n", ". ", "\n```\n"]), min_size=1, max_size=120),
     size=SIZES,
@@ -117,7 +117,7 @@ def test_the_next_chunk_repeats_the_overlap_and_goes_on(breaks: list[str], size:
     assert last == len(breaks) - 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=TEXTS, fence=st.sampled_from(["```", "~~~", "`````", "~~~~~"]))
 def test_nothing_inside_a_fence_is_a_heading(body: str, fence: str) -> None:
     inner = re.sub(r"[`~]{3,}", "", body)
@@ -125,7 +125,7 @@ def test_nothing_inside_a_fence_is_a_heading(body: str, fence: str) -> None:
     assert {chunk.heading_path for chunk in split_markdown(text, size=50, overlap=5)} == {("Top",), ("End",)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=TEXTS, more=TEXTS)
 def test_words_are_counted_alike_in_parts(text: str, more: str) -> None:
     assert count_words(f"{text}\n{more}") <= count_words(text) + count_words(more) + 2

@@ -240,7 +240,7 @@ async def test_a_failure_in_the_middle_of_the_parts_is_the_failure_of_the_text(p
         ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=60))
 def test_splitting_keeps_every_character_but_the_white_space_at_the_cut(text: str) -> None:
     halves = split_near_middle(text)
@@ -299,7 +299,7 @@ def expected_kind(text: str, *, misconfigured: bool) -> type[Outcome]:
     return Embedded
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     texts=st.lists(MARKED, max_size=20),
     inputs=st.integers(1, 8),
@@ -324,7 +324,7 @@ async def test_each_text_gets_what_it_deserves_whatever_company_it_is_in(
             assert outcome.vector == stub_vector(text, 8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     texts=st.lists(st.text(min_size=1, max_size=80), max_size=40),
     inputs=st.integers(1, 10),
@@ -340,7 +340,7 @@ def test_packing_loses_nothing_and_keeps_the_limits(texts: list[str], inputs: in
     assert len(roomy) == ceil(len(texts) / inputs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=200))
 def test_the_estimate_never_falls_below_a_third_of_the_bytes_beyond_ascii(text: str) -> None:
     estimate = estimate_tokens(text)

@@ -17,7 +17,7 @@ from embedq_worker.content.chunking import split_markdown
 from embedq_worker.content.importing import ArticleDraft, Skipped, find_markdown, read_articles, slugify
 from embedq_worker.errors import UsageError
 
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(root: Path, name: str, content: str | bytes = "words") -> Path:

@@ -24,7 +24,7 @@ BLOCKS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.lists(BLOCKS, max_size=40).map("".join), part=st.integers(1, 300))
 @example(text="1. a\n\n   ```\n   # x\n>[a]: /u\n'ti\ntle'\n<b>\n   # x\n", part=1)
 @example(text="```\n# no\n\n# no\n```\n# a\nb\n", part=3)

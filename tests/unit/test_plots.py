@@ -28,7 +28,7 @@ values = st.one_of(
 @example([[5.0]], 80, 12, "one point", False)
 @example([[math.nan] * 5], 80, 12, "none is a number", True)
 @example([[1.0, math.nan, 2.0, None, 3.0]], LEAST_WIDTH, LEAST_HEIGHT, "gaps", True)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_plot_is_never_wider_or_higher_than_asked(
     lines: list[list[float | None]], width: int, height: int, title: str, ascii_only: bool
 ) -> None:

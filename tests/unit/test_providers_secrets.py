@@ -115,7 +115,7 @@ SPELLINGS: list[Callable[[str], str]] = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     secret=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=4, max_size=30)
     .map(str.strip)

@@ -76,7 +76,7 @@ def judge(path: Path) -> None:
         assert load_settings(NO_FILE).model_dump() == found.model_dump()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6),
     st.dictionaries(st.sampled_from(SECRET), SECRETS, max_size=3),
@@ -88,7 +88,7 @@ def test_any_environment_is_settings_or_one_clear_error(
         judge(NO_FILE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.one_of(
