@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from embedq_tui.console import pace
 from embedq_tui.console.pace import AHEAD, EACH, REQUEST, Pace
 
 
@@ -40,11 +41,45 @@ def test_a_terminal_that_answers_nothing_is_asked_once_and_gets_everything() -> 
     mute.settle()
 
 
-def test_a_lost_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_while_an_answer_is_overdue_there_is_a_frame_a_second_and_then_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    quick = answering()
+    assert quick.sent(AHEAD) == REQUEST
+    assert quick.sent(AHEAD) == ""
+    for _ in range(5):
+        assert not quick.allows()
+        clock.now += 1.0
+        assert quick.allows()
+        assert quick.sent(AHEAD) == ""
+    clock.now += 5.0
+    assert quick.allows()
+    assert [quick.sent(AHEAD) for _ in range(5)] == [REQUEST] + [""] * 4
+    assert quick.allows(), "until it answers, nothing is held back"
+    quick.answered()
+    quick.sent(AHEAD)
+    quick.sent(AHEAD)
+    assert not quick.allows()
+
+
+def test_on_a_slow_line_frames_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
     slow = answering()
-    slow.sent(EACH)
-    slow.sent(AHEAD)
-    monkeypatch.setattr(pace, "PATIENCE_S", 0.0)
-    assert slow.allows()
-    assert slow.allows()
-    slow.settle()
+    sent = 0
+    for second in range(100):
+        clock.now += 1
+        if second % 5 == 0:
+            slow.answered()
+        if slow.allows():
+            slow.sent(2_000)
+            sent += 1
+    assert sent <= 2 * 20 + 4, "two per answer, and few at the beginning"
