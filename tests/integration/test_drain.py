@@ -15,7 +15,7 @@ from tests.support.content import (
 )
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
-from tests.support.worker_process import environment, run_worker_process
+from tests.support.worker_process import environment, run_worker_process, worker_process
 
 
 async def test_a_drain_ends_when_everything_is_embedded(
@@ -108,3 +108,19 @@ async def test_a_drain_against_an_operators_order_says_so(
     assert len(worker.plain_lines) == 2
     assert await statuses(connection) == {"pending": 3}
     assert stub.seen.inputs == 1
+
+
+async def test_a_drain_that_waits_for_another_programs_task_says_so(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    [article] = await queued_articles(connection, 1)
+    await connection.execute("UPDATE embedding_tasks SET status = 'processing', processed_at = now()")
+    await queue_tasks(connection, [article])
+    async with worker_process(environment(database, stub), "--drain") as worker:
+        await worker.until_heard("waiting")
+        await connection.execute(
+            "UPDATE embedding_tasks SET status = 'completed' WHERE status = 'processing'"
+        )
+        assert await worker.ended() == 0
+    assert worker.text.count("waiting") == 1
+    assert await statuses(connection) == {"completed": 2}

@@ -57,6 +57,7 @@ class Dispatcher:
         self._notifier = notifier
         self._metrics = metrics
         self._drain = drain
+        self._told_waiting = False
         self._concurrency = parts.settings.concurrency
         self._busy = 0
         self._checked = asyncio.Event()
@@ -268,6 +269,9 @@ class Dispatcher:
             )
         if held is not None and held.state == "open":
             raise Unreachable(f"not drained: {held.reason}", held.advice)
+        if held is None and not self._told_waiting:  # for half an hour, if who holds an article is gone
+            self._told_waiting = True
+            self._log.info("waiting for tasks that are due within a minute, or whose article others hold")
         return False
 
 
