@@ -170,44 +170,43 @@ FROM embedq_live_counts WHERE status = 'failed'
 _FIRST = GroupCursor(2**63 - 1, "")
 """Every group is beyond this position."""
 
-# The largest groups beyond a position are among the groups with unfolded deltas and the $1 + (number of
-# those) groups that were the largest beyond it when the deltas were last folded.
-_GROUPS = """
-WITH moved AS (
+_MOVED = """moved AS (
     SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
     WHERE fingerprint IS NOT NULL GROUP BY fingerprint
-), likely AS (
+)"""
+# The sizes of the groups l; m has their deltas.
+_SIZED = """(coalesce((SELECT c.n FROM embedq_failure_counts c WHERE c.fingerprint = l.fingerprint), 0)
+            + coalesce(m.delta, 0))::bigint AS n"""
+# When a task of the group g failed first or last.
+_SEEN = """(SELECT t.completed_at FROM embedding_tasks t
+        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = g.fingerprint
+          AND t.completed_at IS NOT NULL
+        ORDER BY t.completed_at {0} LIMIT 1)"""
+_FIRST_SEEN = _SEEN.format("ASC")
+_LAST_SEEN = _SEEN.format("DESC")
+
+# The largest groups beyond a position are among the groups with unfolded deltas and the $1 + (number of
+# those) groups that were the largest beyond it when the deltas were last folded.
+_GROUPS = f"""
+WITH {_MOVED}, likely AS (
     (SELECT fingerprint FROM embedq_failure_counts WHERE (n, fingerprint) < ($2::bigint, $3::text)
      ORDER BY n DESC, fingerprint DESC LIMIT $1::int + (SELECT count(*) FROM moved))
     UNION
     SELECT fingerprint FROM moved
 ), sized AS MATERIALIZED (
-    SELECT l.fingerprint, (coalesce(
-               (SELECT c.n FROM embedq_failure_counts c WHERE c.fingerprint = l.fingerprint), 0)
-           + coalesce(m.delta, 0))::bigint AS n
+    SELECT l.fingerprint, {_SIZED}
     FROM likely l LEFT JOIN moved m ON m.fingerprint = l.fingerprint
 ), biggest AS (
     SELECT fingerprint, n FROM sized WHERE n > 0 AND (n, fingerprint) < ($2::bigint, $3::text)
     ORDER BY n DESC, fingerprint DESC LIMIT $1::int
 )
-SELECT b.fingerprint, b.n,
-       (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = b.fingerprint
-          AND t.completed_at IS NOT NULL
-        ORDER BY t.completed_at LIMIT 1) AS first_seen,
-       (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = b.fingerprint
-          AND t.completed_at IS NOT NULL
-        ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
-FROM biggest b ORDER BY b.n DESC, b.fingerprint DESC
+SELECT g.fingerprint, g.n, {_FIRST_SEEN} AS first_seen, {_LAST_SEEN} AS last_seen
+FROM biggest g ORDER BY g.n DESC, g.fingerprint DESC
 """
 
 # The groups of the newest failures; and the largest ones, because the newest may all be of one cancellation.
-_LATEST = """
-WITH moved AS (
-    SELECT fingerprint, sum(delta) AS delta FROM embedq_count_deltas
-    WHERE fingerprint IS NOT NULL GROUP BY fingerprint
-), near AS (
+_LATEST = f"""
+WITH {_MOVED}, near AS (
     SELECT embedq_fingerprint(t.error_message) AS fingerprint
     FROM (SELECT error_message FROM embedding_tasks
           WHERE status = 'failed' AND completed_at IS NOT NULL
@@ -217,27 +216,16 @@ WITH moved AS (
     UNION
     SELECT fingerprint FROM moved
 ), timed AS (
-    SELECT n.fingerprint, (
-               SELECT t.completed_at FROM embedding_tasks t
-               WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = n.fingerprint
-                 AND t.completed_at IS NOT NULL
-               ORDER BY t.completed_at DESC LIMIT 1) AS last_seen
-    FROM near n
+    SELECT g.fingerprint, {_LAST_SEEN} AS last_seen FROM near g
 ), latest AS (
     SELECT fingerprint, last_seen FROM timed
     ORDER BY last_seen DESC NULLS LAST, fingerprint DESC LIMIT $1::int
 ), sized AS (
-    SELECT l.fingerprint, l.last_seen, (coalesce(
-               (SELECT c.n FROM embedq_failure_counts c WHERE c.fingerprint = l.fingerprint), 0)
-           + coalesce(m.delta, 0))::bigint AS n
+    SELECT l.fingerprint, l.last_seen, {_SIZED}
     FROM latest l LEFT JOIN moved m ON m.fingerprint = l.fingerprint
 )
-SELECT s.fingerprint, s.n, s.last_seen,
-       (SELECT t.completed_at FROM embedding_tasks t
-        WHERE t.status = 'failed' AND embedq_fingerprint(t.error_message) = s.fingerprint
-          AND t.completed_at IS NOT NULL
-        ORDER BY t.completed_at LIMIT 1) AS first_seen
-FROM sized s WHERE s.n > 0 ORDER BY s.last_seen DESC NULLS LAST, s.fingerprint DESC
+SELECT g.fingerprint, g.n, g.last_seen, {_FIRST_SEEN} AS first_seen
+FROM sized g WHERE g.n > 0 ORDER BY g.last_seen DESC NULLS LAST, g.fingerprint DESC
 """
 
 _SAMPLES = """
