@@ -213,6 +213,8 @@ async def test_a_probe_under_way_is_told_from_its_beginning_to_its_end(world: Wo
 
 async def test_probes_that_fail_come_ever_rarer(world: World) -> None:
     waits = [await fail(world, times=5)]
+    opened = "SELECT opened_at FROM embedq_providers"
+    opened_at = await world.psql.fetchval(opened)
     for _ in range(9):
         await pass_time(world, 400)
         held = await look(world)
@@ -223,6 +225,7 @@ async def test_probes_that_fail_come_ever_rarer(world: World) -> None:
         assert held is not None
         assert not held.probe
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300]
+    assert await world.psql.fetchval(opened) == opened_at
 
 
 async def test_a_probe_that_is_told_to_wait_waits(world: World) -> None:
