@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck, stuck_by
+from embedq_worker.insights.tasks import list_tasks
 from embedq_worker.queue.wanted import Stuck, TaskFilter
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
@@ -80,14 +81,26 @@ async def test_an_action_reaches_what_is_listed_and_nothing_else(
 ) -> None:
     articles = await queued_articles(connection, 60)
     alive, silent = await start_worker(connection), await start_worker(connection, silent="60 s")
-    holders = [alive, silent, uuid4(), None]
+    stopping, ended = await start_worker(connection), await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET state = 'stopping' WHERE id = $1", stopping)
+    await connection.execute("SELECT embedq_worker_stop($1, 'done')", ended)
+    holders = [alive, silent, stopping, ended, uuid4(), None]
     for number, article in enumerate(articles):
-        await claim(connection, article, holders[number % 4], age=f"{number} min")
+        await claim(connection, article, holders[number % 6], age=f"{number} min")
+    for status in ("pending", "completed"):  # which nobody holds
+        await connection.execute(
+            """INSERT INTO embedding_tasks (operation, status, processed_at)
+               VALUES ('update', $1, now() - interval '5 hours')""",
+            status,
+        )
     await connection.execute("UPDATE embedding_tasks SET processed_at = NULL WHERE article_id % 7 = 0")
     await connection.execute("UPDATE embedding_tasks SET created_at = now() - interval '1 h'")
     for by in (stuck_by(database.settings), Stuck(600, 45), Stuck(10_000, 90)):
         listed = await stuck(connection, database.settings, limit=100, by=by)
-        assert len(listed.tasks) == listed.total == sum(one.tasks for one in listed.workers)
+        held = [one.tasks for one in listed.workers]
+        assert len(listed.tasks) == listed.total == sum(held)
+        assert held == sorted(held, reverse=True)
+        assert (await list_tasks(connection, TaskFilter(stuck=by), direction="next")).tasks == ()
         planned = await plan(connection, RELEASE, TaskFilter(stuck=by))
         assert 0 < planned.matched == listed.total < 60
         async with undone(connection):
@@ -96,7 +109,8 @@ async def test_an_action_reaches_what_is_listed_and_nothing_else(
     ids = tuple(task.id for task in listed.tasks)
     await connection.execute("UPDATE embedq_workers SET heartbeat_at = clock_timestamp()")
     beating = await plan(connection, RELEASE, TaskFilter(ids=ids, stuck=by))
-    assert beating.matched == sum(task.worker not in (alive, silent) for task in listed.tasks)
+    living = (alive, silent, stopping)
+    assert beating.matched == sum(task.worker not in living for task in listed.tasks)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
+from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.queue.selection import Cursor, Direction, Order, count, in_order_of_claims, select
@@ -164,6 +164,22 @@ async def test_a_group_and_a_worker(various: World) -> None:
         assert (await list_tasks(various.psql, TaskFilter(worker_begins=begins), limit=100)).tasks == tasks
 
 
+async def test_a_group_is_of_failed_tasks_whatever_error_others_had(various: World) -> None:
+    group = await various.psql.fetchval(
+        "SELECT embedq_fingerprint(error_message) FROM embedding_tasks WHERE status = 'failed' LIMIT 1"
+    )
+    wanted = TaskFilter(group=group)
+    before = await list_tasks(various.psql, wanted, limit=100)
+    await various.psql.execute(
+        """UPDATE embedding_tasks SET error_message = (
+               SELECT f.error_message FROM embedding_tasks f
+               WHERE embedq_fingerprint(f.error_message) = $1 LIMIT 1) WHERE status <> 'failed'""",
+        group,
+    )
+    assert (await list_tasks(various.psql, wanted, limit=100)).tasks == before.tasks
+    assert (await list_tasks(various.psql, wanted, direction="next")).tasks == ()
+
+
 async def test_a_task_is_found_by_the_beginning_of_its_id(various: World) -> None:
     ids = await various.psql.fetch("SELECT id FROM embedding_tasks")
     for task in [row["id"] for row in ids][:20]:
@@ -185,6 +201,17 @@ async def test_actions_reach_what_a_list_shows(various: World, wanted: TaskFilte
     assert await various.miscounted() == []
 
 
+async def test_an_action_counts_no_task_that_it_would_leave_as_it_is(various: World) -> None:
+    planned = await plan(various.psql, PRIORITISE["low"], TaskFilter(statuses=("pending",)))
+    outcome = await carry_out(Run(various.psql, planned, "ann@ops"))
+    assert 0 < outcome.changed == planned.matched < 40
+
+
+async def test_tasks_of_an_operation_have_no_order_of_claims(various: World) -> None:
+    with pytest.raises(UsageError):
+        await list_tasks(various.psql, TaskFilter(operation=BULK), direction="next")
+
+
 async def test_a_place_of_another_list_is_refused(various: World) -> None:
     place = Cursor(datetime.now(UTC), uuid4())
     with pytest.raises(UsageError):
@@ -198,6 +225,11 @@ async def test_tasks_without_a_due_time_are_listed_too(world: World) -> None:
     for direction in DIRECTIONS:
         page = await list_tasks(world.psql, TaskFilter(), direction=direction)
         assert {task.id for task in page.tasks} == set(tasks)
+    first = await list_tasks(world.psql, TaskFilter(), direction="next", limit=2)
+    rest = await list_tasks(world.psql, TaskFilter(), direction="next", after=first.next)
+    assert first.tasks[0].id == tasks[0]
+    assert {task.id for task in (*first.tasks[1:], *rest.tasks)} == set(tasks[1:])
+    assert len(rest.tasks) == 1
     assert (await plan(world.psql, CANCEL, TaskFilter(slug="article-"))).matched == 3
 
 
