@@ -195,7 +195,6 @@ def worker_lines(workers: Sequence[WorkerRow], now: datetime) -> Iterator[Text]:
             (f"  {printable_line(_idle_note(worker))}", DOUBTFUL) if worker.note else "",
             f"  {worker.in_hand:>{held},} held  {worker.succeeded:>{done},} done",
             f"  {worker.failed:,} failed" if worker.failed else "",
-            ("  by its last heartbeat", QUIET),
         )
 
 

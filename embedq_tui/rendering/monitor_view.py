@@ -94,8 +94,9 @@ def view(
     room = None if height is None else height - len(figures)
     workers = [*worker_lines(seen.overview.workers, now), *dead_lines(seen.dead, now)]
     died = f": {deaths_words(seen.dead)}" if seen.dead else ""
+    name = f"Workers, by their last heartbeat{died}"
     groups = [group_line(row, now) for row in seen.failures.groups]
-    lines = figures + _section(f"Workers{died}", len(workers), workers, _share(room, 3))
+    lines = figures + _section(name, len(workers), workers, _share(room, 3))
     if groups:
         name = f"Failures: {count(seen.failures.failed, 'task')}"
         left = None if height is None else height - len(lines)

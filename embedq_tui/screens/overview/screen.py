@@ -116,7 +116,7 @@ class OverviewScreen(ConsoleScreen):
             yield Plot("Tasks ended per minute", id="throughput")
             yield Plot("Processing time, ms", id="latency")
         with _Column(id="lists"):
-            yield Lines("Workers", id="workers")
+            yield Lines("Workers, by their last heartbeat", id="workers")
             yield Lines("Failures", id="failures")
         yield Lines("Audit", from_end=True, id="audit")
 
