@@ -55,7 +55,7 @@ class Duration(click.ParamType[timedelta]):
     type=Duration(),
     default="24h",
     show_default=True,
-    metavar="TIME",
+    metavar="SPAN",
     help="How far back: 90m, 24h, 7d, 2w.",
 )
 @click.option("--plot", "plotted", is_flag=True, help="Plots instead of a table.")
