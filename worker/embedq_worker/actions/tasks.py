@@ -18,7 +18,16 @@ from uuid import UUID, uuid4
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.queue.operator_log import operator_and_host
-from embedq_worker.queue.selection import PLAN, RETRIABLE, Branch, Cursor, Selection, count, select
+from embedq_worker.queue.selection import (
+    PLAN,
+    RETRIABLE,
+    Branch,
+    Cursor,
+    Parameters,
+    Selection,
+    count,
+    select,
+)
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import CANCELLED, PRIORITIES
 
@@ -245,20 +254,19 @@ class _Batch:
 
 async def _batch(run: Run, branch: Branch, place: Cursor | None, size: int) -> _Batch:
     chosen, action = run.planned.selection, run.planned.action
-    arguments = [*chosen.arguments, size, *_signature(run)]
-    number = len(chosen.arguments) + 1
-    beyond = branch.beyond(place, "oldest", len(arguments) + 1) if place else "true"
+    parameters = Parameters(chosen.arguments)
+    beyond = branch.beyond(place, "oldest", parameters) if place else "true"
     statement = _BATCH.format(
         time=branch.time or "NULL::timestamptz",
         where=f"{branch.where} AND {action.also} AND {beyond}",
         order=branch.ordered("oldest"),
         changes=action.changes,
-        size=f"${number}::int",
-        **{name: f"${number + place}::text" for place, name in enumerate(_SIGNED, 1)},
+        size=f"{parameters.add(size)}::int",
+        **{name: f"{parameters.add(value)}::text" for name, value in _signature(run).items()},
     )
     async with run.connection.transaction():
         await run.connection.execute(PLAN)
-        row = await run.connection.fetchrow(statement, *arguments, *(place.arguments if place else ()))
+        row = await run.connection.fetchrow(statement, *parameters)
     assert row is not None
     ids = row["ids"] or ()
     outcome = run.outcome
@@ -270,22 +278,19 @@ async def _batch(run: Run, branch: Branch, place: Cursor | None, size: int) -> _
     return _Batch(ids, row["chosen"], Cursor(row["last_time"], row["last_id"]) if row["chosen"] else None)
 
 
-_SIGNED = ("operation", "action", "done", "category", "operator", "host", "filter")
-
-
-def _signature(run: Run) -> list[str]:
+def _signature(run: Run) -> dict[str, str]:
     """Values that every audit row of a run contains."""
     action, wanted = run.planned.action, run.planned.wanted
     operator, host = operator_and_host(run.by)
-    return [
-        str(run.outcome.operation_id),
-        action.name,
-        action.done,
-        "bulk_operations" if wanted.ids is None else "queue_operations",
-        operator,
-        host,
-        json.dumps(wanted.document()),
-    ]
+    return {
+        "operation": str(run.outcome.operation_id),
+        "action": action.name,
+        "done": action.done,
+        "category": "bulk_operations" if wanted.ids is None else "queue_operations",
+        "operator": operator,
+        "host": host,
+        "filter": json.dumps(wanted.document()),
+    }
 
 
 # The tasks and audit rows of a batch share its timestamp, which tells `undo` that nothing has changed since.
@@ -320,12 +325,12 @@ SELECT (SELECT array_agg(id) FROM changed) AS ids, (SELECT count(*) FROM chosen)
 
 
 async def _summarise(run: Run, state: str) -> None:
-    operation, action, done, category, operator, host, wanted = _signature(run)
+    signed = _signature(run)
     document = {
-        "operator": operator,
-        "host": host,
-        "action": action,
-        "filter": json.loads(wanted),
+        "operator": signed["operator"],
+        "host": signed["host"],
+        "action": signed["action"],
+        "filter": json.loads(signed["filter"]),
         "count": run.outcome.changed,
         "matched": run.planned.matched,
         "batches": run.outcome.batches,
@@ -335,9 +340,9 @@ async def _summarise(run: Run, state: str) -> None:
         """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
            VALUES (embedq_uuid(), clock_timestamp(), 'info', $1, 'Operator: in all tasks ' || $2::text,
                    $3, $4)""",
-        category,
-        done,
-        operation,
+        signed["category"],
+        signed["done"],
+        signed["operation"],
         json.dumps(document),
     )
 

@@ -100,7 +100,7 @@ async def _undo_batch(
 ) -> asyncpg.Record:
     async with connection.transaction():
         await connection.execute(PLAN)
-        row = await connection.fetchrow(_UNDO, str(undone), *place.arguments, size, *map(str, signature))
+        row = await connection.fetchrow(_UNDO, str(undone), place.time, place.id, size, *map(str, signature))
     assert row is not None
     return row
 

@@ -18,6 +18,7 @@ from embedq_worker.queue.selection import (
     Branch,
     Cursor,
     Order,
+    Parameters,
     Selection,
     in_order_of_claims,
     select,
@@ -140,23 +141,22 @@ def _page(
     other = after is not None and (after.rank is not None) != (direction == "next")
     if other or (after and after.time and not any(branch.time for branch in chosen.branches)):
         raise UsageError("--after does not belong to this list")
-    arguments = [*chosen.arguments, longest, size]
-    size_at, place_at = len(arguments), len(arguments) + 1
-    columns = cut(f"${size_at - 1}::int")
+    parameters = Parameters(chosen.arguments)
+    columns, limit = cut(f"{parameters.add(longest)}::int"), f"{parameters.add(size)}::int"
     parts = []
     for branch in chosen.branches:
-        beyond = branch.beyond(after, direction, place_at) if after else "true"
+        beyond = branch.beyond(after, direction, parameters) if after else "true"
         if beyond is not None:
-            parts.append(_part(columns, branch, beyond, direction, size_at))
+            parts.append(_part(columns, branch, beyond, direction, limit))
     if not parts:
         return "", []
     order = _ORDERS[direction]
     statement = f"""
         SELECT l.*, coalesce(l.task_slug, a.slug) AS slug
         FROM (SELECT * FROM ({" UNION ALL ".join(parts)}) AS t ORDER BY {order.replace("l.", "t.")}
-              LIMIT ${size_at}::int) AS l
+              LIMIT {limit}) AS l
         LEFT JOIN articles a ON a.id = l.article_id ORDER BY {order}"""
-    return statement, [*arguments, *(after.arguments if after else ())]
+    return statement, parameters
 
 
 _ORDERS: Mapping[Order, str] = {
@@ -166,11 +166,11 @@ _ORDERS: Mapping[Order, str] = {
 }
 
 
-def _part(columns: str, branch: Branch, beyond: str, direction: Order, size_at: int) -> str:
+def _part(columns: str, branch: Branch, beyond: str, direction: Order, limit: str) -> str:
     return f"""(SELECT {columns}, {branch.time or "NULL::timestamptz"} AS key, {branch.rank} AS rank
                 FROM embedding_tasks t
                 WHERE {branch.where} AND {beyond}
-                ORDER BY {branch.ordered(direction)} LIMIT ${size_at}::int)"""
+                ORDER BY {branch.ordered(direction)} LIMIT {limit})"""
 
 
 def cut(longest: str) -> str:

@@ -57,11 +57,6 @@ class Cursor(NamedTuple):
         rank = "" if self.rank is None else f"{self.rank}:"
         return f"{rank}{self.time.isoformat() if self.time else ''}/{self.id}"
 
-    @property
-    def arguments(self) -> list[object]:
-        """Its parameters, see `Branch.beyond`."""
-        return [self.id] if self.time is None else [self.time, self.id]
-
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Parse the result of `str`.
@@ -92,13 +87,13 @@ class Branch(NamedTuple):
     order: str
     rank: int = 0
 
-    def beyond(self, place: Cursor, order: Order, number: int) -> str | None:
+    def beyond(self, place: Cursor, order: Order, parameters: Parameters) -> str | None:
         """The condition for rows beyond a position.
 
         Args:
-            place: The position; its `arguments` are the parameters.
+            place: The position.
             order: Order of the list.
-            number: Number of the first of these parameters.
+            parameters: Those of the statement; the position is added if the condition needs it.
 
         Returns:
             SQL; None if no row of this branch can be beyond it.
@@ -109,11 +104,12 @@ class Branch(NamedTuple):
         # Rows without a time come first if the oldest come first, and last in other orders.
         if place.time is None:
             if self.time is None:
-                return f"t.id {sign} ${number}::uuid"
+                return f"t.id {sign} {parameters.add(place.id)}::uuid"
             return "true" if order == "oldest" else None
         if self.time is None:
             return None if order == "oldest" else "true"
-        return f"({self.time}, t.id) {sign} (${number}::timestamptz, ${number + 1}::uuid)"
+        time, task = parameters.add(place.time), parameters.add(place.id)
+        return f"({self.time}, t.id) {sign} ({time}::timestamptz, {task}::uuid)"
 
     def ordered(self, order: Order) -> str:
         """ORDER BY of this branch."""
