@@ -20,6 +20,7 @@ from tests.console.running import (
     OPERATOR,
     ConsolePilot,
     console,
+    notices,
     shown,
     until_asked,
     until_shown,
@@ -117,6 +118,7 @@ async def test_what_was_dropped_is_put_back(database: Database, connection: Conn
         await pilot.press("M")
         await until_asked(pilot)
         await pilot.press("y")
+        await until(lambda: bool(notices(pilot)), within_s=30)
         await until_shown(pilot, lambda screen: "M: migrate" not in screen)
     assert await connection.fetchval("SELECT to_regclass('embedq_tasks_failed_idx') IS NOT NULL")
 
