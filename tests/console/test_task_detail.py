@@ -75,7 +75,7 @@ async def test_a_task_is_followed_until_it_is_gone(database: Database, connectio
         assert isinstance(pilot.app.screen, TaskDetailScreen)
         await pilot.press("escape")
         await opened(pilot, NOBODY)
-        await until_text(pilot, "There is no task")
+        await until_text(pilot, "does not exist")
     assert await connection.fetchval("SELECT status FROM embedding_tasks WHERE id = $1", other) == "pending"
 
 

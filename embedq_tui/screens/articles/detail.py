@@ -16,10 +16,9 @@ from textual.widgets import ContentSwitcher
 
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
+from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.database.connections import Connection
@@ -27,8 +26,6 @@ from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_t
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
-
-SECTIONS = ("chunks", "tasks")
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class ChunkText(Question[str | None]):
         return await chunk_text(connection, self.article, self.index)
 
 
-class ArticleDetailScreen(ArticleQueueing):
+class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleQueueing):
     """Shows an article, followed by its id.
 
     Args:
@@ -63,6 +60,7 @@ class ArticleDetailScreen(ArticleQueueing):
     """
 
     MODE = "articles"
+    SECTIONS = ("chunks", "tasks")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="article.back"),
         Binding("tab,right,l", "section(1)", "Chunks, tasks", id="article.next"),
@@ -71,110 +69,62 @@ class ArticleDetailScreen(ArticleQueueing):
     ]
 
     def __init__(self, article: int) -> None:
-        super().__init__()
-        self._of = article
-        self._found: ArticleDetail | None = None
-        self._gone = False
-        self._problem = ""
-        self._section = SECTIONS[0]
+        super().__init__(f"Article {article}")
+        self._article = article
 
     def body(self) -> ComposeResult:
         """The facts, and below them chunks or tasks."""
         yield Lines(id="facts")
         yield Lines(id="sections")
-        with ContentSwitcher(initial=SECTIONS[0]):
+        with ContentSwitcher(initial=self.section):
             yield KeyedTable(CHUNKS, opens=True, id="chunks")
             yield KeyedTable(TASKS, opens=True, id="tasks")
 
-    def on_mount(self) -> None:
-        """Draw placeholders and focus the first tab."""
-        self._draw()
-        self._show_section()
-
     def questions(self) -> Iterable[Question[Any]]:
         """The article."""
-        yield Article(self._of)
+        yield Article(self._article)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show it; the last known state of a deleted article stays."""
-        self._problem = "" if answer.error is None else answer.error.message
-        self._gone = answer.value is None and answer.error is None
-        self._found = answer.value or self._found
-        self._draw()
+        """Show it."""
+        self.follow(answer)
+        self.draw()
         self.refresh_bindings()
-
-    def state_changed(self) -> None:
-        """The rights or the connection may have changed."""
-        self._draw()
-        self.refresh_bindings()
-
-    def ticked(self, now: datetime) -> None:
-        """Update ages."""
-        self._draw()
 
     # -- drawing
 
-    def _draw(self) -> None:
-        found, now = self._found, self.store.now()
-        self.query_one("#facts", Lines).show(self._facts())
-        self.query_one("#sections", Lines).show([self._sections()])
+    def draw(self) -> None:
+        """Also draw the tabs."""
+        super().draw()
+        found = self.found
+        chunks, tasks = (len(found.chunks), len(found.tasks)) if found else (0, 0)
+        labels = (f"Chunks {chunks:,}", f"Tasks {tasks:,}")
+        self.query_one("#sections", Lines).show([self.section_line(labels, "article.next")])
         if found is not None:
-            now = now or found.at
+            now = self.store.now() or found.at
             self.query_one("#chunks", KeyedTable).show(map(chunk_row, found.chunks), now=now)
             self.query_one("#tasks", KeyedTable).show(map(task_row, found.tasks), now=now)
 
-    def _facts(self) -> Iterable[Text]:
-        if self._gone:
-            gone = "no longer exists" if self._found else "does not exist"
-            yield Text(f"Article {self._of} {gone}", f"bold {BAD}")
-        if self._problem:
-            yield Text(printable_line(self._problem), BAD)
-        if self._found is not None:
-            now = self.store.now() or self._found.at
-            queued = any(task.status in ("pending", "processing") for task in self._found.tasks)
-            model = stored_model(self.session.settings)
-            yield from facts(self._found.article, now, queued=queued, model=model)
-        elif not self._gone and not self._problem:
-            yield Text(f"Article {self._of}  ", QUIET) + self.unknown()
-
-    def _sections(self) -> Text:
-        found, line = self._found, Text()
-        chunks, tasks = (len(found.chunks), len(found.tasks)) if found else (0, 0)
-        for name, label in (("chunks", f"Chunks {chunks:,}"), ("tasks", f"Tasks {tasks:,}")):
-            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
-            line.append(" ")
-        return line.append(f" {key('article.next')}: next", QUIET)
-
-    def _show_section(self) -> None:
-        self.query_one(ContentSwitcher).current = self._section
-        self.set_focus(self.query_one(f"#{self._section}"))
-        self._draw()
+    def facts(self, found: ArticleDetail, now: datetime) -> Iterable[Text]:
+        """The article at a glance."""
+        queued = any(task.status in ("pending", "processing") for task in found.tasks)
+        return facts(found.article, now, queued=queued, model=stored_model(self.session.settings))
 
     # -- keys
 
     def chosen_articles(self) -> Mapping[int, str]:
         """This article, while it exists."""
-        return {self._of: self._found.article.slug} if self._found is not None and not self._gone else {}
+        return {self._article: self.found.article.slug} if self.found is not None and not self.gone else {}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Copying needs a loaded article."""
         if action == "copy":
-            return self._found is not None
+            return self.found is not None
         return super().check_action(action, parameters)
-
-    def action_leave(self) -> None:
-        """Go back to the previous screen."""
-        self.dismiss()
-
-    def action_section(self, by: int) -> None:
-        """Show the other tab."""
-        self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
-        self._show_section()
 
     def action_copy(self) -> None:
         """Copy the slug."""
-        if self._found is not None:
-            slug = self._found.article.slug
+        if self.found is not None:
+            slug = self.found.article.slug
             self.app.copy_to_clipboard(slug)
             self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
 
@@ -188,7 +138,7 @@ class ArticleDetailScreen(ArticleQueueing):
     async def _show_chunk(self, index: int) -> None:
         """Show the text of a chunk."""
         with self.desk.dialogs.telling("Loading failed"):
-            text = await self.session.ask(ChunkText(self._of, index))
+            text = await self.session.ask(ChunkText(self._article, index))
             shown = text if text is not None else "This chunk no longer exists."
             await self.desk.dialogs.tell(Report(f"Chunk {index}", [shown]))
 

@@ -17,6 +17,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.actions import ActionScreen
+from embedq_tui.screens.sections import Sectioned
 from embedq_tui.screens.settings.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
     DEFAULT,
@@ -44,13 +45,11 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
 
-SECTIONS = ("settings", "checks", "migrations")
-
-
-class SettingsScreen(ActionScreen):
+class SettingsScreen(Sectioned, ActionScreen):
     """Shows the settings of this console, which also apply to a worker started here."""
 
     MODE = "settings"
+    SECTIONS = ("settings", "checks", "migrations")
     CHANGES = frozenset({"migrate", "clean_up", "trigger"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check", id="settings.check", tooltip="Check database and provider"),
@@ -97,7 +96,6 @@ class SettingsScreen(ActionScreen):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
         self._rows: list[SettingRow] = []
         self._only_set = False
-        self._section = SECTIONS[0]
         self._states: list[MigrationState] | None = None
         self._problem: EmbedqError | None = None
         self._described: SettingRow | None = None
@@ -114,7 +112,7 @@ class SettingsScreen(ActionScreen):
         yield Lines(id="where")
         yield Static(id="warnings")
         yield Lines(id="sections")
-        with ContentSwitcher(initial=SECTIONS[0]):
+        with ContentSwitcher(initial=self.section):
             yield KeyedTable(SETTINGS, id="settings")
             yield TextView(id="checks")
             yield KeyedTable(MIGRATIONS, id="migrations")
@@ -128,7 +126,7 @@ class SettingsScreen(ActionScreen):
         shown = self.query_one("#warnings", Static)
         shown.update(Text("\n").join(warnings))
         shown.display = bool(warnings)
-        self._show_section()
+        self.show_section(self.section)
 
     def questions(self) -> Iterable[Question[Any]]:
         """The state of the schema."""
@@ -138,7 +136,7 @@ class SettingsScreen(ActionScreen):
         """Show the state of the schema."""
         self._problem = answer.error
         self._states = answer.value if answer.error is None else self._states
-        self._draw()
+        self.draw()
         self.refresh_bindings()
 
     def state_changed(self) -> None:
@@ -148,22 +146,23 @@ class SettingsScreen(ActionScreen):
 
     def ticked(self, now: datetime) -> None:
         """Update ages."""
-        if self._section == "migrations":
-            self._draw()
+        if self.section == "migrations":
+            self.draw()
 
     def tick(self) -> None:
         """Keep updating a running check, even without a database."""
         super().tick()
         if self._checking is not None:
-            self._draw()
+            self.draw()
 
     # -- drawing
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draw everything."""
         if not self.alive:
             return
         self.query_one("#where", Lines).show(self._where())
-        self.query_one("#sections", Lines).show([self._parts()])
+        self.query_one("#sections", Lines).show([self._sections()])
         self.query_one("#settings", KeyedTable).show(setting_row(row) for row in self._listed)
         self.query_one("#checks", TextView).show(self._check_lines())
         now = self.store.now()
@@ -175,7 +174,7 @@ class SettingsScreen(ActionScreen):
     def _draw_about(self) -> None:
         description = self.query_one("#about", Static)
         row = self._current
-        description.display = self._section == "settings" and row is not None
+        description.display = self.section == "settings" and row is not None
         if row is not None and row != self._described:
             self._described = row
             description.update(Text("\n").join(about(row)))
@@ -188,18 +187,11 @@ class SettingsScreen(ActionScreen):
             yield schema_line(self._states)
         yield versions_line()
 
-    def _parts(self) -> Text:
-        line = Text()
-        labels = {
-            "settings": f"Settings {len(self._listed)}" + (" (no defaults)" if self._only_set else ""),
-            "checks": "Checks",
-            "migrations": f"Migrations {len(self._states or ())}",
-        }
-        for name, label in labels.items():
-            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
-            line.append(" ")
-        line.append(f" {key('settings.next')}: next", QUIET)
-        if self._section == "settings":
+    def _sections(self) -> Text:
+        shown = f"Settings {len(self._listed)}" + (" (no defaults)" if self._only_set else "")
+        labels = (shown, "Checks", f"Migrations {len(self._states or ())}")
+        line = self.section_line(labels, "settings.next")
+        if self.section == "settings":
             line.append(f"   {key('settings.only_set')}: defaults", QUIET)
         return line
 
@@ -210,12 +202,6 @@ class SettingsScreen(ActionScreen):
             yield f"...   {age(time.monotonic() - self._began)}, esc: stop", DOUBTFUL
         else:
             yield self._verdict
-
-    def _show_section(self) -> None:
-        self.query_one(ContentSwitcher).current = self._section
-        self.set_focus(self.query_one(f"#{self._section}"))
-        self._draw()
-        self.refresh_bindings()
 
     @property
     def _listed(self) -> list[SettingRow]:
@@ -236,7 +222,7 @@ class SettingsScreen(ActionScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done now."""
         if action in ("copy", "only_set"):
-            return self._section == "settings"
+            return self.section == "settings"
         return super().check_action(action, parameters)
 
     def can_act(self, action: str) -> bool:
@@ -244,15 +230,10 @@ class SettingsScreen(ActionScreen):
         missing = any(state.state == "pending" for state in self._states or ())
         return missing if action == "migrate" else super().can_act(action)
 
-    def action_section(self, by: int) -> None:
-        """Show another tab."""
-        self._section = SECTIONS[(SECTIONS.index(self._section) + by) % len(SECTIONS)]
-        self._show_section()
-
     def action_only_set(self) -> None:
         """Hide or show the defaults."""
         self._only_set = not self._only_set
-        self._draw()
+        self.draw()
 
     def action_copy(self) -> None:
         """Copy the setting under the cursor, as shown."""
@@ -269,10 +250,9 @@ class SettingsScreen(ActionScreen):
 
     def action_check(self) -> None:
         """Check database and provider; restarts a running check."""
-        self._section = "checks"
         self._checks, self._began = [], time.monotonic()
         self._checking = self._check()
-        self._show_section()
+        self.show_section("checks")
 
     @work(exclusive=True, group="check", exit_on_error=False)
     async def _check(self) -> None:
@@ -281,7 +261,7 @@ class SettingsScreen(ActionScreen):
         def report(check: Check) -> None:
             checks.append(check)
             if checks is self._checks and self.alive:
-                self._draw()
+                self.draw()
 
         verdict: TextLine = ("Stopped.", QUIET)
         try:
@@ -292,7 +272,7 @@ class SettingsScreen(ActionScreen):
             if checks is self._checks:
                 self._checking, self._verdict = None, verdict
                 if self.alive:
-                    self._draw()
+                    self.draw()
 
     def action_migrate(self) -> None:
         """Offer to apply missing migrations."""

@@ -15,9 +15,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.screens.tasks import lines
 from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -64,7 +63,7 @@ class Chunks(Question[ArticleDetail | None]):
         return await article_detail(connection, self.article)
 
 
-class TaskDetailScreen(TaskActions):
+class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
     """Shows a task.
 
     Args:
@@ -72,6 +71,7 @@ class TaskDetailScreen(TaskActions):
     """
 
     MODE = "tasks"
+    SECTIONS = ("history", "error", "metadata", "article", "related")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
         Binding("tab,right,l", "section(1)", "Next tab", show=False, id="detail.next"),
@@ -81,21 +81,17 @@ class TaskDetailScreen(TaskActions):
     ]
 
     def __init__(self, task: UUID) -> None:
-        super().__init__()
+        super().__init__(f"Task {task}")
         self._of = task
-        self._found: TaskDetail | None = None
         self._chunks: ArticleDetail | None = None
-        self._gone = False
-        self._problem = ""
-        self._section = "history"
 
     def body(self) -> ComposeResult:
         """The facts, and below them one of several tabs."""
         yield Lines(id="facts")
         yield Lines(id="sections")
-        with ContentSwitcher(initial="history"):
-            for name in ("history", "error", "metadata", "article"):
-                yield TextView(id=name)
+        with ContentSwitcher(initial=self.section):
+            for section in self.SECTIONS[:-1]:
+                yield TextView(id=section)
             yield KeyedTable(
                 [
                     Column("id", "Task", 36),
@@ -108,20 +104,15 @@ class TaskDetailScreen(TaskActions):
                 id="related",
             )
 
-    def on_mount(self) -> None:
-        """Draw placeholders and focus the first tab."""
-        self._draw()
-        self._show_section()
-
     def questions(self) -> Iterable[Question[Any]]:
         """The task; its chunks only if their tab is open."""
         yield Detail(self._of)
-        if self._section == "article" and self._article is not None:
+        if self.section == "article" and self._article is not None:
             yield Chunks(self._article)
 
     @property
     def _article(self) -> int | None:
-        return None if self._found is None else self._found.task.article_id
+        return None if self.found is None else self.found.task.article_id
 
     def take(self, answer: Answer[Any]) -> None:
         """Show chunks even while frozen if none are shown yet: that changes nothing on screen."""
@@ -131,70 +122,46 @@ class TaskDetailScreen(TaskActions):
             super().take(answer)
 
     def answered(self, answer: Answer[Any]) -> None:
-        """Show an answer; the last known state of a deleted task stays."""
+        """Show an answer."""
         match answer.question:
             case Detail():
-                self._problem = "" if answer.error is None else answer.error.message
-                self._gone = answer.value is None and answer.error is None
-                self._found = answer.value or self._found
+                self.follow(answer)
             case Chunks() if answer.error is None:
                 self._chunks = answer.value
-        self._draw()
+        self.draw()
         self._draw_section()
-        self.refresh_bindings()
-
-    def ticked(self, now: datetime) -> None:
-        """Update ages."""
-        self._draw()
-
-    def state_changed(self) -> None:
-        """The rights or the connection may have changed."""
-        self._draw()
         self.refresh_bindings()
 
     # -- drawing
 
-    def _draw(self) -> None:
-        self.query_one("#facts", Lines).show(self._facts())
-        self.query_one("#sections", Lines).show([self._sections()])
+    def facts(self, found: TaskDetail, now: datetime) -> Iterable[Text]:
+        """The task at a glance."""
+        return lines.facts(found, now, self.size.width - 2)
 
-    def _facts(self) -> Iterable[Text]:
-        if self._gone:
-            gone = f"Task {self._of} no longer exists" if self._found else f"There is no task {self._of}"
-            yield Text(gone, f"bold {BAD}")
-        if self._problem:
-            yield Text(printable_line(self._problem), BAD)
-        now = self.store.now()
-        if self._found is not None:
-            yield from lines.facts(self._found, now or self._found.at, self.size.width - 2)
-        elif not self._gone and not self._problem:
-            yield Text(f"Task {self._of}  ", QUIET) + self.unknown()
-
-    def _sections(self) -> Text:
-        found = self._found
+    def draw(self) -> None:
+        """Also draw the line of tabs."""
+        super().draw()
+        found = self.found
         events, related = (len(found.timeline), len(found.related)) if found else (0, 0)
         chunks = found.article.chunks if found and found.article else 0
-        line = Text()
-        for name, label in (
-            ("history", f"History {events}"),
-            ("error", "Error"),
-            ("metadata", "Metadata"),
-            ("article", f"Article, chunks {chunks}"),
-            ("related", f"Other tasks {related}"),
-        ):
-            line.append(f" {label} ", f"reverse {HEAD}" if name == self._section else QUIET)
-            line.append(" ")
-        return line.append(f" {key('detail.next')}: next", QUIET)
+        labels = (
+            f"History {events}",
+            "Error",
+            "Metadata",
+            f"Article, chunks {chunks}",
+            f"Other tasks {related}",
+        )
+        self.query_one("#sections", Lines).show([self.section_line(labels, "detail.next")])
 
     def _draw_section(self) -> None:
-        if self._found is None:
+        if self.found is None:
             return
-        if self._section == "related":
-            now = self.store.now() or self._found.at
-            rows = [Row(str(task.id), lines.other(task)) for task in self._found.related]
+        if self.section == "related":
+            now = self.store.now() or self.found.at
+            rows = [Row(str(task.id), lines.other(task)) for task in self.found.related]
             self.query_one("#related", KeyedTable).show(rows, now=now)
         else:
-            self.query_one(f"#{self._section}", TextView).show(self._text(self._found))
+            self.query_one(f"#{self.section}", TextView).show(self._text(self.found))
 
     def _text(self, found: TaskDetail) -> Iterable[TextLine]:
         chunks = self._chunks.chunks if self._chunks is not None else None
@@ -204,62 +171,50 @@ class TaskDetailScreen(TaskActions):
             "metadata": lambda: lines.metadata(found.metadata),
             "article": lambda: lines.article(found, chunks, self.query_one("#article", TextView).room),
         }
-        return parts[self._section]()
+        return parts[self.section]()
 
-    def _show_section(self) -> None:
-        self.query_one(ContentSwitcher).current = self._section
-        self.set_focus(self.query_one(f"#{self._section}"))
-        self._draw()
+    def show_section(self, section: str) -> None:
+        """Show a tab, and ask for what only this one shows."""
+        super().show_section(section)
         self._draw_section()
-        self.refresh_bindings()
         self.ask_again()
 
     # -- keys
 
     def chosen_tasks(self) -> Mapping[UUID, str]:
         """The task shown."""
-        if self._found is None or self._gone:
+        if self.found is None or self.gone:
             return {}
-        return {self._of: printable_line(article_of(self._found.task), 60)}
+        return {self._of: printable_line(article_of(self.found.task), 60)}
 
     def only_failed(self) -> bool:
         """Whether the task shown has failed."""
-        return self._found is not None and self._found.task.status == "failed"
+        return self.found is not None and self.found.task.status == "failed"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what the task's status allows."""
-        if action in _STATUSES and self._found is not None:
-            if self._found.task.status not in _STATUSES[action]:
+        if action in _STATUSES and self.found is not None:
+            if self.found.task.status not in _STATUSES[action]:
                 return None
         elif action == "open_article":
-            return self._section == "article" and bool(self._found and self._found.article)
+            return self.section == "article" and bool(self.found and self.found.article)
         elif action == "copy_error":
-            return bool(self._found and self._found.task.error)
+            return bool(self.found and self.found.task.error)
         return super().check_action(action, parameters)
 
     def acted(self, outcome: Outcome) -> None:
         """Unfreeze, so that the next answer shows the result."""
         self.freeze(False)
 
-    def action_leave(self) -> None:
-        """Go back to the previous screen."""
-        self.dismiss()
-
-    def action_section(self, by: int) -> None:
-        """Show another tab."""
-        names = ("history", "error", "metadata", "article", "related")
-        self._section = names[(names.index(self._section) + by) % len(names)]
-        self._show_section()
-
     def action_open_article(self) -> None:
         """Open the task's article."""
-        if self._found is not None and self._found.article is not None:
-            self.console.show_article(self._found.article.id)
+        if self.found is not None and self.found.article is not None:
+            self.console.show_article(self.found.article.id)
 
     def action_copy_error(self) -> None:
         """Copy the error with its stack trace."""
-        if self._found is not None:
-            text = "\n\n".join(filter(None, (self._found.task.error, self._found.stack_trace)))
+        if self.found is not None:
+            text = "\n\n".join(filter(None, (self.found.task.error, self.found.stack_trace)))
             self.app.copy_to_clipboard(text[:COPIED])
             self.notify(f"Copied: {min(len(text), COPIED):,} characters of the error", markup=False)
 
