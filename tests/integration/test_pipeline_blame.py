@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
+import pytest
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.content.chunking import Chunk, split_markdown
 from embedq_worker.queue import breaker
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
@@ -74,6 +78,31 @@ async def test_an_error_is_charged_to_the_task_that_has_it_alone(
             assert [(task.id, task.attempts) for task in alone] == [(suspect.id, 0)]
             await it.pipeline.fail(alone, error)
     assert await charged(connection) == 4
+
+
+async def test_memory_that_is_too_little_for_a_batch_is_charged_to_an_article_that_has_it_alone(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    articles = await queued_articles(connection, 4)
+    await connection.execute("UPDATE articles SET content = 'HUGE' WHERE id = $1", articles[0])
+    taken: list[str] = []
+
+    def split(content: str, **options: Any) -> list[Chunk]:
+        taken.append(content)
+        if "HUGE" in taken:
+            raise MemoryError
+        return split_markdown(content, **options)
+
+    monkeypatch.setattr("embedq_worker.service.planning.split_markdown", split)
+    async with bench(database, stub) as it:
+        assert await it.work() == {"requeued": 4}
+        assert await charged(connection) == 0
+        for _ in articles:
+            taken.clear()
+            await it.work()
+    assert await statuses(connection) == {"pending": 1, "completed": 3}
+    assert await charged(connection) == 4
+    assert await wrong_articles(connection) == articles[:1]
 
 
 async def test_what_the_database_refuses_is_nobodys_error(

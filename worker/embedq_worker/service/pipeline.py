@@ -22,7 +22,7 @@ from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKi
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
 from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
-from embedq_worker.service.planning import Plan, plan_tasks, verdict
+from embedq_worker.service.planning import NOT_SPLIT, Plan, plan_tasks, verdict
 from embedq_worker.service.refusals import ALONE_S, Refusals
 from embedq_worker.service.storing import Storing
 from embedq_worker.service.suspicion import MAY_BE_A_TEXT, Suspicion
@@ -157,8 +157,9 @@ class Pipeline:
         ends = monotonic() + self._settings.deadline_s
         try:
             plans = await self._plan(tasks)
-        except TimeoutError:
-            error = self._late("split into chunks")
+        except (TimeoutError, MemoryError) as failure:
+            late = isinstance(failure, TimeoutError)
+            error = self._late("split into chunks") if late else NOT_SPLIT.format("MemoryError")
             await self._give_back(
                 [self._failed_attempt(task, error, None, sure=len(tasks) == 1) for task in tasks], report
             )

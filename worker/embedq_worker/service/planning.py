@@ -40,6 +40,9 @@ class Plan(NamedTuple):
     detail: str = ""
 
 
+NOT_SPLIT = "the article could not be split into chunks: {}"
+
+
 class BrokenOff(Exception):
     """Nobody waits for the plans any more."""
 
@@ -57,6 +60,7 @@ def plan_tasks(
 
     Raises:
         BrokenOff: The plans are no longer wanted.
+        MemoryError: There is too little memory for one of them, or for all.
     """
 
     def go_on() -> None:
@@ -74,11 +78,11 @@ def _plan(task: ClaimedTask, size: int, overlap: int, go_on: Callable[[], None])
         return Plan(task, Action.SKIP)
     try:
         return Plan(task, Action.STORE, _chunks(article, size, overlap, go_on))
-    except BrokenOff:
+    except (BrokenOff, MemoryError):  # the memory may have been taken by another article of the batch
         raise
     except Exception as error:
         # The boundary of a task: whatever its text causes, the rest of the batch continues.
-        text = f"the article could not be split into chunks: {type(error).__name__}"
+        text = NOT_SPLIT.format(type(error).__name__)
         return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
 
 
