@@ -4,7 +4,7 @@
 -- tasks that need it are not claimed, and after retry_at, or when an operator requests it, one worker at a time probes.
 
 -- Records a failure of the provider (not of a text); returns the milliseconds until its state ends or it is probed.
--- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: the wait requested by the provider, or null.
+-- p_kind: unavailable, rate_limited, misconfigured. p_wait_ms: the wait requested with rate_limited, or null.
 -- Unavailable opens the breaker after p_threshold consecutive failures; the first probe comes after 5 s, later ones with
 -- exponential backoff up to 5 minutes. While requests are held back, only failed probes (p_probe) count: requests that
 -- were already in flight provide no new information.
@@ -34,9 +34,8 @@ BEGIN
                     ELSE v_old.state END;
     v_wait := CASE
         WHEN p_kind = 'rate_limited' THEN coalesce(p_wait_ms, 1000 * least(2 ^ least(v_failures, 10), 60))
-        WHEN v_state = 'open' THEN greatest(coalesce(p_wait_ms, 0),
-            least(5000 * 2 ^ least(greatest(v_failures - p_threshold, 0), 6), 300000))
-        ELSE coalesce(p_wait_ms, 0) END;
+        WHEN v_state = 'open' THEN least(5000 * 2 ^ least(greatest(v_failures - p_threshold, 0), 6), 300000)
+        ELSE 0 END;
     UPDATE embedq_providers
     SET state = v_state, kind = p_kind, reason = p_reason, advice = p_advice, failures = v_failures,
         opened_at = CASE WHEN v_state = 'open' THEN coalesce(v_old.opened_at, v_now) END,

@@ -19,7 +19,7 @@ from embedq_worker.providers.base import (
 )
 from embedq_worker.queue import breaker
 from embedq_worker.settings import Settings
-from tests.support.queue_world import PROVIDER, World
+from tests.support.queue_world import PROVIDER, World, waiters
 
 DOWN = ProviderUnavailable("connection refused", "is it running?")
 
@@ -252,6 +252,35 @@ async def test_a_success_closes_it_for_all_and_is_told_once(world: World) -> Non
     assert await fail(world, times=4) == 0
 
 
+async def test_reports_at_the_same_moment_are_counted_each_and_told_once(world: World) -> None:
+    await fail(world)
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT FROM embedq_providers FOR UPDATE")
+        reports = [asyncio.create_task(fail(world)) for _ in range(3)]
+        await waiters(world, 3)
+    await asyncio.gather(*reports)
+    assert await fail(world) == pytest.approx(5), "the fifth"
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT FROM embedq_providers FOR UPDATE")
+        successes = [asyncio.create_task(breaker.works(world.pool, PROVIDER)) for _ in range(3)]
+        await waiters(world, 3)
+    assert sum(await asyncio.gather(*successes)) == 1
+
+
+async def test_who_looks_at_one_provider_or_probes_it_puts_off_no_other(world: World) -> None:
+    await fail(world, times=5)
+    await pass_time(world, 4)
+    await breaker.failed(world.pool, "another", DOWN, threshold=1, probe=True)
+    await breaker.still_probing(world.pool, "another")
+    await pass_time(world, 1)
+    held = await breaker.look(world.pool, "another")
+    assert held is not None
+    assert not held.probe
+    held = await look(world)
+    assert held is not None
+    assert held.probe
+
+
 async def test_workers_are_told_of_each_change_and_of_nothing_else(world: World) -> None:
     heard: list[object] = []
     session = await world.database.connect()
@@ -279,8 +308,13 @@ async def test_an_operator_has_what_is_held_probed_at_once(world: World) -> None
     held = await look(world)
     assert held is not None
     assert (held.probe, held.wait_s > 100) == (False, True)
+    heard: list[object] = []
+    session = await world.database.connect()
+    await session.add_listener("embedq_work", lambda *args: heard.append(args[-1]))
     [asked] = await ask(world)
     assert (asked.key, asked.held, asked.answered, asked.workers) == (PROVIDER, True, False, 0)
+    await session.execute("SELECT 1")
+    assert heard == ["provider"]
     seen = await asyncio.gather(*(look(world) for _ in range(4)))
     assert sum(held.probe for held in seen if held) == 1
     assert await fail(world, probe=True) == 5, "who asks has mended something: patience begins anew"

@@ -111,7 +111,10 @@ TOLD = [
     ("UPDATE articles SET title = 'x'", {}),
     ("UPDATE embedding_worker_status SET is_running = false", ONE_OF_EACH),
     ("UPDATE embedding_worker_status SET is_running = true", ONE_OF_EACH),
-    ("UPDATE embedding_worker_status SET last_heartbeat = now()", {}),
+    # Another program's worker begins, beats, or tells what it did and ends.
+    ("UPDATE embedding_worker_status SET is_running = true, started_at = now()", {}),
+    ("UPDATE embedding_worker_status SET is_running = true, last_heartbeat = now()", {}),
+    ("UPDATE embedding_worker_status SET is_running = false, tasks_processed = 1", {}),
 ]
 
 
