@@ -242,7 +242,7 @@ $$;
 --
 -- outcome  started; resumed; busy: another runner has made progress within p_silent_ms, and continues
 CREATE FUNCTION embedq_bulk_start(
-    p_operator text, p_host text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint, p_resume_ms bigint)
+    p_by text, p_filter jsonb, p_planned bigint, p_runner uuid, p_silent_ms bigint, p_resume_ms bigint)
 RETURNS TABLE (outcome text, id uuid, operator text, host text, started_at timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -267,7 +267,8 @@ BEGIN
         v_outcome := 'started';
         UPDATE embedq_bulk_operations o SET state = 'stopped', finished_at = v_now WHERE o.state = 'running';
         INSERT INTO embedq_bulk_operations AS o (id, operator, host, filter, state, planned, runner)
-        VALUES (embedq_uuid(), p_operator, p_host, p_filter, 'running', p_planned, p_runner)
+        VALUES (embedq_uuid(), embedq_signature(p_by) ->> 'operator', embedq_signature(p_by) ->> 'host', p_filter,
+                'running', p_planned, p_runner)
         RETURNING o.* INTO v_last;
     END IF;
     RETURN QUERY SELECT v_outcome, v_last.id, v_last.operator, v_last.host, v_last.started_at;

@@ -21,7 +21,6 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
-from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.schema.needs import Category
 
 PAGE = 1_000
@@ -249,8 +248,8 @@ async def _start(
     connection: Connection, options: BackfillOptions, by: str, planned: int, runner: UUID
 ) -> tuple[UUID, bool]:
     row = await connection.fetchrow(
-        "SELECT * FROM embedq_bulk_start($1, $2, $3, $4, $5, $6, $7)",
-        *operator_and_host(by),
+        "SELECT * FROM embedq_bulk_start($1, $2, $3, $4, $5, $6)",
+        by,
         json.dumps(options.filter),
         planned,
         runner,

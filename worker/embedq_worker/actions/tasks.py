@@ -17,7 +17,6 @@ from uuid import UUID, uuid4
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
-from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import (
     PLAN,
     RETRIABLE,
@@ -281,14 +280,12 @@ async def _batch(run: Run, branch: Branch, place: Cursor | None, size: int) -> _
 def _signature(run: Run) -> dict[str, str]:
     """Values that every audit row of a run contains."""
     action, wanted = run.planned.action, run.planned.wanted
-    operator, host = operator_and_host(run.by)
     return {
         "operation": str(run.outcome.operation_id),
         "action": action.name,
         "done": action.done,
         "category": "bulk_operations" if wanted.ids is None else "queue_operations",
-        "operator": operator,
-        "host": host,
+        "by": run.by,
         "filter": json.dumps(wanted.document()),
     }
 
@@ -296,7 +293,7 @@ def _signature(run: Run) -> dict[str, str]:
 # The tasks and audit rows of a batch share its timestamp, which tells `undo` that nothing has changed since.
 _BATCH = """
 WITH moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS at
+    SELECT clock_timestamp() AS at, embedq_signature({by}) AS signed
 ), chosen AS MATERIALIZED (
     SELECT t.id, {time} AS time, t.status AS was, t.priority AS priority_was, t.error_message AS error_was
     FROM embedding_tasks t WHERE {where} ORDER BY {order} LIMIT {size} FOR UPDATE OF t SKIP LOCKED
@@ -307,15 +304,13 @@ WITH moment AS MATERIALIZED (
     INSERT INTO embedding_audit_logs
         (id, timestamp, level, category, message, task_id, article_id, operation_id, metadata)
     SELECT embedq_uuid(), m.at, 'debug', 'task_lifecycle', 'Operator: task ' || {done}, c.id, c.article_id,
-           {operation}, jsonb_strip_nulls(jsonb_build_object(
-               'operator', {operator}, 'host', {host}, 'action', {action},
-               'status', c.was, 'priority', c.priority_was, 'error', c.error_was))
+           {operation}, m.signed || jsonb_strip_nulls(jsonb_build_object(
+               'action', {action}, 'status', c.was, 'priority', c.priority_was, 'error', c.error_was))
     FROM changed c, moment m
 ), summed AS (
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
     SELECT embedq_uuid(), m.at, 'info', {category}, 'Operator: tasks ' || {done}, {operation},
-           jsonb_build_object('operator', {operator}, 'host', {host}, 'action', {action},
-                              'filter', {filter}::jsonb, 'count', n.n)
+           m.signed || jsonb_build_object('action', {action}, 'filter', {filter}::jsonb, 'count', n.n)
     FROM (SELECT count(*) AS n FROM changed) AS n, moment m WHERE n.n > 0
 )
 SELECT (SELECT array_agg(id) FROM changed) AS ids, (SELECT count(*) FROM chosen) AS chosen,
@@ -327,8 +322,6 @@ SELECT (SELECT array_agg(id) FROM changed) AS ids, (SELECT count(*) FROM chosen)
 async def _summarise(run: Run, state: str) -> None:
     signed = _signature(run)
     document = {
-        "operator": signed["operator"],
-        "host": signed["host"],
         "action": signed["action"],
         "filter": json.loads(signed["filter"]),
         "count": run.outcome.changed,
@@ -339,10 +332,11 @@ async def _summarise(run: Run, state: str) -> None:
     await run.connection.execute(
         """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
            VALUES (embedq_uuid(), clock_timestamp(), 'info', $1, 'Operator: in all tasks ' || $2::text,
-                   $3, $4)""",
+                   $3, embedq_signature($4) || $5::jsonb)""",
         signed["category"],
         signed["done"],
         signed["operation"],
+        signed["by"],
         json.dumps(document),
     )
 

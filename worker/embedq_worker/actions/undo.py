@@ -11,7 +11,6 @@ import asyncpg
 
 from embedq_worker.actions.tasks import BATCH, whole
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.operator_log import operator_and_host
 from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
 from embedq_worker.queue.words import CANCELLED
 
@@ -81,11 +80,10 @@ async def undo(
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    operation, operator, host = uuid4(), *operator_and_host(by)
+    operation = uuid4()
     changed, seen, place = 0, 0, Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))
     while True:
-        batch = _undo_batch(connection, operation_id, place, batch_size, operation, operator, host)
-        row = await whole(batch)
+        row = await whole(_undo_batch(connection, operation_id, place, batch_size, operation, by))
         changed += row["changed"]
         seen += row["seen"]
         so_far = Undone(operation, changed, seen - changed)
@@ -96,11 +94,11 @@ async def undo(
 
 
 async def _undo_batch(
-    connection: Connection, undone: UUID, place: Cursor, size: int, *signature: object
+    connection: Connection, undone: UUID, place: Cursor, size: int, operation: UUID, by: str
 ) -> asyncpg.Record:
     async with connection.transaction():
         await connection.execute(PLAN)
-        row = await connection.fetchrow(_UNDO, str(undone), place.time, place.id, size, *map(str, signature))
+        row = await connection.fetchrow(_UNDO, str(undone), place.time, place.id, size, str(operation), by)
     assert row is not None
     return row
 
@@ -142,14 +140,14 @@ WITH noted AS MATERIALIZED (
     INSERT INTO embedding_audit_logs
         (id, timestamp, level, category, message, task_id, article_id, operation_id, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'debug', 'task_lifecycle', 'Operator: undone', c.id,
-           c.article_id, $5::text, jsonb_build_object('operator', $6::text, 'host', $7::text,
-                                        'action', 'undo ' || (c.metadata ->> 'action'))
+           c.article_id, $5::text,
+           embedq_signature($6::text) || jsonb_build_object('action', 'undo ' || (c.metadata ->> 'action'))
     FROM changed c
 ), summed AS (
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, operation_id, metadata)
     SELECT embedq_uuid(), clock_timestamp(), 'info', 'bulk_operations', 'Operator: action undone', $5::text,
-           jsonb_build_object('operator', $6::text, 'host', $7::text, 'action', 'undo',
-                              'filter', jsonb_build_object('operation', $1::text), 'count', n.n)
+           embedq_signature($6::text) || jsonb_build_object(
+               'action', 'undo', 'filter', jsonb_build_object('operation', $1::text), 'count', n.n)
     FROM (SELECT count(*) AS n FROM changed) AS n WHERE n.n > 0
 )
 SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM noted) AS seen,

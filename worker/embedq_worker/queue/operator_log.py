@@ -7,12 +7,6 @@ import json
 from embedq_worker.database.connections import Connection
 
 
-def operator_and_host(by: str) -> tuple[str, str]:
-    """Operator and host of ``user@host``; without an ``@``, the host is empty."""
-    operator, at, host = by.rpartition("@")
-    return (operator, host) if at else (by, "")
-
-
 async def note(
     connection: Connection, what: str, by: str, *, category: str = "queue_operations", **facts: object
 ) -> None:
@@ -25,11 +19,12 @@ async def note(
         category: Category of the row.
         facts: Further facts, as JSON values.
     """
-    operator, host = operator_and_host(by)
     await connection.execute(
         """INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
-           VALUES (embedq_uuid(), clock_timestamp(), 'info', $1, 'Operator: ' || $2::text, $3)""",
+           VALUES (embedq_uuid(), clock_timestamp(), 'info', $1, 'Operator: ' || $2::text,
+                   embedq_signature($3) || $4::jsonb)""",
         category,
         what,
-        json.dumps({"operator": operator, "host": host, **facts}),
+        by,
+        json.dumps(facts),
     )
