@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from embedq_tui.rendering.documents import plain
@@ -64,20 +62,44 @@ def save(path: Path, text: str) -> None:
     Raises:
         EmbedqError: It cannot be written.
     """
+    with _new(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def export_to(path: Path) -> Iterator[Export]:
+    """Write rows to a new file as they arrive; it is removed again if that ends before its time.
+
+    Args:
+        path: As returned by `path_of`; its suffix decides the format.
+
+    Raises:
+        EmbedqError: It cannot be written.
+    """
+    with _new(path) as file:
+        out = Export(file, as_json=path.suffix.lower() == ".json")
+        yield out
+        out.end()
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[IO[str]]:
     try:
-        file = path.open("x", encoding="utf-8")
+        file = path.open("x", encoding="utf-8", newline="")
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        with file:
-            file.write(text)
-    except OSError as error:
+        yield file
+        file.close()  # some file systems report a full disk only on close
+    except BaseException as error:
+        with suppress(OSError):  # closing flushes the buffer, and the disk is still full
+            file.close()
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        raise _unwritable(path, error, NOTHING_LEFT) from None
-
-
-NOTHING_LEFT = "the incomplete file was removed; try another place"
+        if isinstance(error, OSError):
+            advice = "the incomplete file was removed; try another place"
+            raise _unwritable(path, error, advice) from None
+        raise
 
 
 def _unwritable(path: Path, error: OSError, advice: str = "") -> EmbedqError:
@@ -85,91 +107,45 @@ def _unwritable(path: Path, error: OSError, advice: str = "") -> EmbedqError:
 
 
 class Export:
-    """Writes rows to a new file as they arrive. A context manager: an incomplete file is removed.
-
-    Args:
-        path: As returned by `path_of`; its suffix decides the format.
+    """Rows on their way into a file, from `export_to`.
 
     Attributes:
         rows: Number of rows written so far.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: IO[str], *, as_json: bool) -> None:
         self.rows = 0
-        self._path = path
-        self._file: IO[str] | None = None
+        self._file = file
+        self._as_json = as_json
         self._names: list[str] = []
-
-    def __enter__(self) -> Export:
-        """Create the file.
-
-        Raises:
-            EmbedqError: It cannot be created.
-        """
-        try:
-            self._file = self._path.open("x", encoding="utf-8", newline="")
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish and close the file.
-
-        Raises:
-            EmbedqError: It cannot be written.
-        """
-        if kind is None:
-            self._write(self._end)
-        else:
-            self._discard()
 
     def add(self, rows: Iterable[object]) -> None:
         """Write rows.
 
         Args:
             rows: Anything `documents.plain` turns into a mapping, all with the same fields.
-
-        Raises:
-            EmbedqError: They cannot be written.
         """
         for row in rows:
             values = plain(row)
             assert isinstance(values, dict)
-            self._write(partial(self._add, values))
+            if self._as_json:
+                self._file.write("[\n" if not self.rows else ",\n")
+                json.dump(values, self._file)
+            else:
+                self._add_line(values)
             self.rows += 1
 
-    def _write(self, write: Callable[[IO[str]], None]) -> None:
-        assert self._file is not None
-        try:
-            write(self._file)
-        except OSError as error:
-            self._discard()
-            raise _unwritable(self._path, error, NOTHING_LEFT) from None
-
-    def _discard(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # closing flushes the buffer, and the disk is still full
-                self._file.close()
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
-
-    def _add(self, values: dict[str, object], file: IO[str]) -> None:
-        if self._path.suffix.lower() == ".json":
-            file.write("[\n" if not self.rows else ",\n")
-            json.dump(values, file)
-            return
-        writer = csv.writer(file)
+    def _add_line(self, values: dict[str, object]) -> None:
+        writer = csv.writer(self._file)
         if not self.rows:
             self._names = list(values)
             writer.writerow(self._names)
         writer.writerow([_cell(values[name]) for name in self._names])
 
-    def _end(self, file: IO[str]) -> None:
-        if self._path.suffix.lower() == ".json":
-            file.write("\n]\n" if self.rows else "[]\n")
-        file.close()  # some file systems report a full disk only on close
+    def end(self) -> None:
+        """Write what ends the file."""
+        if self._as_json:
+            self._file.write("\n]\n" if self.rows else "[]\n")
 
 
 def _cell(value: object) -> object:

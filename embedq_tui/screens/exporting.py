@@ -11,7 +11,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.dialogs.running import Progress, Stopped
 from embedq_tui.dialogs.service import Dialogs
-from embedq_tui.rendering.export import PICTURE, ROWS, Export, default_name, path_of, save
+from embedq_tui.rendering.export import PICTURE, ROWS, default_name, export_to, path_of, save
 from embedq_tui.rendering.picture import settled
 from embedq_worker.errors import UsageError
 
@@ -71,7 +71,7 @@ async def _write(
     dialogs: Dialogs, path: Path, pages: AsyncIterator[Sequence[object]], progress: Progress
 ) -> int:
     async def write(progress: Progress) -> int:
-        with Export(path) as out:
+        with export_to(path) as out:
             async for page in pages:
                 out.add(page)
                 progress.reached(out.rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.filters.saved_filters import load_filters, store_filters
-from embedq_tui.rendering.export import Export, path_of, save
+from embedq_tui.rendering.export import export_to, path_of, save
 from embedq_worker.errors import EmbedqError, SettingsError, UsageError
 
 
@@ -31,7 +31,7 @@ ROWS = [Row('=HYPERLINK("x")', None), Row('a,"b"\nc \x1b[2J 中', datetime(2026,
 
 
 def test_a_table_is_read_again_and_starts_no_formula(tmp_path: Path) -> None:
-    with Export(tmp_path / "rows.csv") as out:
+    with export_to(tmp_path / "rows.csv") as out:
         out.add(ROWS[:1])
         out.add(ROWS[1:])
     with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
@@ -43,7 +43,7 @@ def test_a_table_is_read_again_and_starts_no_formula(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[], ROWS])
 def test_json_is_one_list(tmp_path: Path, rows: list[Row]) -> None:
-    with Export(tmp_path / "rows.json") as out:
+    with export_to(tmp_path / "rows.json") as out:
         out.add(rows)
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [row["slug"] for row in found] == [row.slug for row in rows]
@@ -51,7 +51,7 @@ def test_json_is_one_list(tmp_path: Path, rows: list[Row]) -> None:
 
 def test_nothing_is_left_of_what_was_cut_short(tmp_path: Path) -> None:
     def stop() -> None:
-        with Export(tmp_path / "rows.csv") as out:
+        with export_to(tmp_path / "rows.csv") as out:
             out.add(ROWS)
             raise KeyboardInterrupt
 
@@ -109,7 +109,7 @@ def test_on_a_full_disk_the_filters_of_before_stay(tmp_path: Path) -> None:
 def test_a_file_that_came_meanwhile_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("another's", "utf-8")
-    with pytest.raises(EmbedqError), Export(path) as out:
+    with pytest.raises(EmbedqError), export_to(path) as out:
         out.add(ROWS)
     with pytest.raises(EmbedqError):
         save(path, "picture")
@@ -121,7 +121,7 @@ def write(path: Path, rows: int) -> None:
     if path.suffix == ".svg":
         save(path, "x" * rows * 50)
         return
-    with Export(path) as out:
+    with export_to(path) as out:
         out.add(ROWS[:1] * rows)
 
 
