@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from time import monotonic
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
 
-from embedq_worker.actions import orders
 from embedq_worker.database.connections import open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import open_log
 from embedq_worker.queue import fleet
-from embedq_worker.queue.claims import Scope
 from embedq_worker.service import maintenance
 from embedq_worker.service.metrics import WorkerMetrics
 from embedq_worker.waits import beside
@@ -223,112 +219,6 @@ async def test_a_worker_disowns_what_it_never_heard_of(world: World) -> None:
     assert [await world.status(task) for task in (known, foreign, of_another)] == ["processing"] * 3
 
 
-# -- the fleet
-
-
-async def test_workers_of_this_host_whose_processes_are_gone_are_dead_at_once(world: World) -> None:
-    here = HostIdentity("here", os.getpid(), "this host")
-    pids = [os.getpid(), 2**22 - 1]
-    for key in ("this host", "another"):
-        for pid in pids:
-            scope = await world.worker()
-            await world.psql.execute(
-                "UPDATE embedq_workers SET pid = $2, host_key = $3 WHERE id = $1", scope.worker, pid, key
-            )
-    assert await fleet.declare_local_dead(world.pool, here) == 1
-    assert await fleet.declare_local_dead(world.pool, here) == 0
-    dead = await world.psql.fetch("SELECT pid, host_key FROM embedq_workers WHERE state = 'dead'")
-    assert [tuple(row) for row in dead] == [(pids[1], "this host")]
-
-
-async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: World) -> None:
-    for _ in range(5):
-        scopes = [await world.worker() for _ in range(8)]
-        assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
-        await asyncio.gather(*(fleet.leave(world.pool, scope.worker, "drained") for scope in scopes))
-        assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
-    assert await world.psql.fetchval("SELECT stopped_at IS NULL FROM embedq_control")
-
-
-async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: World) -> None:
-    scopes = [await world.worker() for _ in range(3)]
-
-    async def command() -> None:
-        session = await world.database.connect()
-        for number in range(40):
-            await orders.command(session, list(orders.Order)[number % 4], "me@here")
-        await session.close()
-
-    async def psql() -> None:
-        session = await world.database.connect()
-        for number in range(40):
-            await session.execute(f"UPDATE embedding_worker_status SET is_running = {number % 2 == 0}")
-        await session.close()
-
-    async def beat(worker: UUID) -> None:
-        for _ in range(20):
-            await fleet.beat(world.pool, worker, state="running", note="", in_hand=1, succeeded=1, failed=1)
-
-    async with asyncio.timeout(20):
-        await asyncio.gather(command(), command(), psql(), psql(), *(beat(scope.worker) for scope in scopes))
-    row = await world.psql.fetchrow("SELECT * FROM embedding_worker_status")
-    assert row is not None
-    assert (row["tasks_processed"], row["tasks_succeeded"], row["tasks_failed"]) == (120, 60, 60)
-
-
-async def beat(world: World, scope: Scope) -> fleet.Beat:
-    return await fleet.beat(
-        world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=1, failed=0
-    )
-
-
-async def enter(world: World, _: Scope) -> Scope:
-    return await world.worker()
-
-
-@pytest.mark.parametrize("say", [beat, enter])
-async def test_no_worker_takes_back_what_an_operator_says_meanwhile(
-    world: World, say: Callable[[World, Scope], Coroutine[None, None, object]]
-) -> None:
-    scope = await world.worker()
-    async with world.psql.transaction():
-        await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
-        saying = asyncio.create_task(say(world, scope))
-        await waiters(world, 1)
-    await saying
-    assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status") is False
-    assert (await beat(world, scope)).block == "stopped"
-
-
-@pytest.mark.parametrize("statement", ["DELETE FROM", "TRUNCATE"])
-async def test_the_row_of_the_fleet_comes_back_with_a_beat(world: World, statement: str) -> None:
-    scope = await world.worker()
-    await world.psql.execute(f"{statement} embedding_worker_status")
-    await beat(world, scope)
-    assert await world.psql.execute("UPDATE embedding_worker_status SET is_running = false") == "UPDATE 1"
-    assert (await beat(world, scope)).block == "stopped"
-
-
-async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None:
-    scope = await world.worker()
-    await world.psql.execute("UPDATE embedding_worker_status SET tasks_processed = 2147483640")
-    for _ in range(2):
-        await fleet.beat(world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=9, failed=1)
-    row = await world.psql.fetchrow("SELECT tasks_processed, tasks_succeeded FROM embedding_worker_status")
-    assert row is not None
-    assert tuple(row) == (2147483647, 18)
-
-
-async def test_a_worker_alone_is_asked_to_end(world: World) -> None:
-    scope, other = await world.worker(), await world.worker()
-    await world.psql.execute("UPDATE embedq_workers SET stop_requested = 'force' WHERE id = $1", scope.worker)
-    asked = [
-        (await fleet.beat(world.pool, one.worker, state="running", note="", in_hand=0, succeeded=0, failed=0))
-        for one in (scope, other)
-    ]
-    assert [beat.stop_asked for beat in asked] == ["force", ""]
-
-
 async def test_all_of_it_comes_back_however_much_there_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,11 +255,3 @@ async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
                     world.psql, "SELECT status = 'pending' FROM embedding_tasks WHERE id = $1", task
                 )
     assert monotonic() - back > settings.dead_after_s / 2
-
-
-async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
-    gone, alive = await world.worker(), await world.worker()
-    await fleet.leave(world.pool, gone.worker, "done")
-    await fleet.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
-    rows = await world.psql.fetch("SELECT id, state FROM embedq_workers")
-    assert {row["id"]: row["state"] for row in rows} == {gone.worker: "stopped", alive.worker: "dead"}

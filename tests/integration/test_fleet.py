@@ -1,0 +1,308 @@
+"""Workers as rows: what they say of themselves, what operators order, what one learns with a heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine
+from uuid import UUID
+
+import pytest
+
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
+from embedq_worker.host import HostIdentity
+from embedq_worker.queue import fleet
+from embedq_worker.queue.claims import Scope
+from tests.support.queue_world import World, waiters
+
+RUNNING = "SELECT is_running FROM embedding_worker_status"
+ASKED = "SELECT stop_requested FROM embedq_workers WHERE id = $1"
+
+
+async def beat(
+    world: World, scope: Scope, *, state: str = "running", concurrency: int | None = None
+) -> fleet.Beat:
+    """Beat, with one task done."""
+    return await fleet.beat(
+        world.pool,
+        scope.worker,
+        state=state,
+        note="",
+        in_hand=0,
+        succeeded=1,
+        failed=0,
+        concurrency=concurrency,
+    )
+
+
+async def test_workers_of_this_host_whose_processes_are_gone_are_dead_at_once(world: World) -> None:
+    here = HostIdentity("here", os.getpid(), "this host")
+    pids = [os.getpid(), 2**22 - 1]
+    for key in ("this host", "another"):
+        for pid in pids:
+            scope = await world.worker()
+            await world.psql.execute(
+                "UPDATE embedq_workers SET pid = $2, host_key = $3 WHERE id = $1", scope.worker, pid, key
+            )
+    assert await fleet.declare_local_dead(world.pool, here) == 1
+    assert await fleet.declare_local_dead(world.pool, here) == 0
+    dead = await world.psql.fetch("SELECT pid, host_key FROM embedq_workers WHERE state = 'dead'")
+    assert [tuple(row) for row in dead] == [(pids[1], "this host")]
+
+
+async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: World) -> None:
+    for _ in range(5):
+        scopes = [await world.worker() for _ in range(8)]
+        assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
+        await asyncio.gather(*(fleet.leave(world.pool, scope.worker, "drained") for scope in scopes))
+        assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
+    assert await world.psql.fetchval("SELECT stopped_at IS NULL FROM embedq_control")
+
+
+async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: World) -> None:
+    scopes = [await world.worker() for _ in range(3)]
+
+    async def command() -> None:
+        session = await world.database.connect()
+        for number in range(40):
+            await orders.command(session, list(orders.Order)[number % 4], "me@here")
+        await session.close()
+
+    async def psql() -> None:
+        session = await world.database.connect()
+        for number in range(40):
+            await session.execute(f"UPDATE embedding_worker_status SET is_running = {number % 2 == 0}")
+        await session.close()
+
+    async def beat(worker: UUID) -> None:
+        for _ in range(20):
+            await fleet.beat(world.pool, worker, state="running", note="", in_hand=1, succeeded=1, failed=1)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(command(), command(), psql(), psql(), *(beat(scope.worker) for scope in scopes))
+    row = await world.psql.fetchrow("SELECT * FROM embedding_worker_status")
+    assert row is not None
+    assert (row["tasks_processed"], row["tasks_succeeded"], row["tasks_failed"]) == (120, 60, 60)
+
+
+async def enter(world: World, _: Scope) -> Scope:
+    return await world.worker()
+
+
+@pytest.mark.parametrize("say", [beat, enter])
+async def test_no_worker_takes_back_what_an_operator_says_meanwhile(
+    world: World, say: Callable[[World, Scope], Coroutine[None, None, object]]
+) -> None:
+    scope = await world.worker()
+    async with world.psql.transaction():
+        await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
+        saying = asyncio.create_task(say(world, scope))
+        await waiters(world, 1)
+    await saying
+    assert await world.psql.fetchval("SELECT is_running FROM embedding_worker_status") is False
+    assert (await beat(world, scope)).block == "stopped"
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM", "TRUNCATE"])
+async def test_the_row_of_the_fleet_comes_back_with_a_beat(world: World, statement: str) -> None:
+    scope = await world.worker()
+    await world.psql.execute(f"{statement} embedding_worker_status")
+    await beat(world, scope)
+    assert await world.psql.execute("UPDATE embedding_worker_status SET is_running = false") == "UPDATE 1"
+    assert (await beat(world, scope)).block == "stopped"
+
+
+async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None:
+    scope = await world.worker()
+    await world.psql.execute("UPDATE embedding_worker_status SET tasks_processed = 2147483640")
+    for _ in range(2):
+        await fleet.beat(world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=9, failed=1)
+    row = await world.psql.fetchrow("SELECT tasks_processed, tasks_succeeded FROM embedding_worker_status")
+    assert row is not None
+    assert tuple(row) == (2147483647, 18)
+
+
+async def test_a_worker_alone_is_asked_to_end(world: World) -> None:
+    scope, other = await world.worker(), await world.worker()
+    await world.psql.execute("UPDATE embedq_workers SET stop_requested = 'force' WHERE id = $1", scope.worker)
+    asked = [
+        (await fleet.beat(world.pool, one.worker, state="running", note="", in_hand=0, succeeded=0, failed=0))
+        for one in (scope, other)
+    ]
+    assert [beat.stop_asked for beat in asked] == ["force", ""]
+
+
+async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
+    gone, alive = await world.worker(), await world.worker()
+    await fleet.leave(world.pool, gone.worker, "done")
+    await fleet.declare_dead(world.psql, [gone.worker, alive.worker], "no answer")
+    rows = await world.psql.fetch("SELECT id, state FROM embedq_workers")
+    assert {row["id"]: row["state"] for row in rows} == {gone.worker: "stopped", alive.worker: "dead"}
+
+
+async def test_one_that_is_stopping_still_runs_the_fleet(world: World) -> None:
+    first, last = await world.worker(), await world.worker()
+    await beat(world, last, state="stopping")
+    await fleet.leave(world.pool, first.worker, "done")
+    assert await world.psql.fetchval(RUNNING)
+    await fleet.leave(world.pool, last.worker, "done")
+    assert not await world.psql.fetchval(RUNNING)
+
+
+async def test_the_fleet_runs_again_with_the_next_beat_after_another_programs_worker_ended(
+    world: World,
+) -> None:
+    scope = await world.worker()
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = false, last_heartbeat = now()")
+    await beat(world, scope)
+    assert await world.psql.fetchval(RUNNING)
+
+
+async def test_what_was_done_is_added_up_once_although_the_row_of_the_fleet_was_locked(world: World) -> None:
+    scope = await world.worker()
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT FROM embedding_worker_status FOR UPDATE")
+        heard = await beat(world, scope)
+        assert (heard.known, heard.counted) == (True, False)
+    assert (await beat(world, scope)).counted  # which reports it again
+    sums = """SELECT processed, succeeded FROM embedq_workers
+              UNION ALL SELECT tasks_processed, tasks_succeeded FROM embedding_worker_status"""
+    assert {tuple(row) for row in await world.psql.fetch(sums)} == {(1, 1)}
+
+
+async def test_who_was_declared_dead_counts_only_after_entering_again(world: World) -> None:
+    scope = await world.worker()
+    await fleet.declare_dead(world.psql, [scope.worker], "no answer")
+    assert not (await beat(world, scope)).known
+    look = "SELECT state, processed, stopped_at IS NULL, note FROM embedq_workers"
+    assert tuple(await world.psql.fetchrow(look) or ()) == ("dead", 0, False, "no answer")
+    await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour'")
+    await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {})
+    assert tuple(await world.psql.fetchrow(look) or ()) == ("running", 0, True, "")
+    assert await world.psql.fetchval("SELECT heartbeat_at > now() - interval '1 min' FROM embedq_workers")
+    assert (await beat(world, scope)).known
+
+
+async def test_a_concurrency_that_changed_is_shown_and_told_once(world: World) -> None:
+    heard: list[object] = []
+    scope = await world.worker()
+    session = await world.database.connect()
+    await session.add_listener("embedq_changes", lambda *args: heard.append(args[-1]))
+    for concurrency in (None, 4, 4):
+        await beat(world, scope, concurrency=concurrency)
+    shown = json.loads(await world.psql.fetchval("SELECT settings FROM embedq_workers"))
+    await session.execute("SELECT 1")
+    assert (shown["concurrency"], heard) == (4, ["workers"])
+
+
+# -- orders
+
+
+async def test_a_beat_tells_which_order_is_in_force_and_whose(world: World) -> None:
+    scope = await world.worker()
+    for order, by, found in (
+        (Order.PAUSE, "bob@ops", ("paused", "bob@ops")),
+        (Order.STOP, "ann@ops", ("stopped", "ann@ops")),
+        (Order.START, "eve@ops", ("paused", "bob@ops")),
+        (Order.RESUME, "eve@ops", ("", "")),
+    ):
+        await orders.command(world.psql, order, by)
+        heard = await beat(world, scope)
+        assert (heard.block, heard.block_by) == found
+        assert (heard.block_since is not None) is bool(heard.block)
+
+
+async def test_a_stop_stands_for_who_enters_later_and_a_start_runs_nobody(world: World) -> None:
+    await orders.command(world.psql, Order.STOP, "ann@ops")
+    scope = await world.worker()
+    assert not await world.psql.fetchval(RUNNING)
+    await orders.command(world.psql, Order.START, "ann@ops")
+    assert await world.psql.fetchval(RUNNING)
+    await fleet.leave(world.pool, scope.worker, "done")
+    await orders.command(world.psql, Order.START, "ann@ops")
+    assert not await world.psql.fetchval(RUNNING)
+
+
+async def test_a_pause_asks_nobody_to_end(world: World) -> None:
+    scope = await world.worker()
+    for order in (Order.PAUSE, Order.RESUME):
+        assert await orders.command(world.psql, order, "ann@ops") == []
+        assert await world.psql.fetchval(ASKED, scope.worker) is None
+        assert await world.psql.fetchval(RUNNING)
+
+
+async def test_stops_reach_who_is_stopping_and_are_not_weakened(world: World) -> None:
+    running, stopping = await world.worker(), await world.worker()
+    await beat(world, stopping, state="stopping")
+    both = {running.worker, stopping.worker}
+    for order, asked in ((Order.STOP, "graceful"), (Order.STOP_NOW, "force"), (Order.STOP, "force")):
+        assert set(await orders.command(world.psql, order, "ann@ops")) == both
+        assert {await world.psql.fetchval(ASKED, worker) for worker in both} == {asked}
+
+
+async def test_a_start_spares_who_has_not_begun_to_end(world: World) -> None:
+    running, stopping, forced = [await world.worker() for _ in range(3)]
+    await orders.command(world.psql, Order.STOP, "ann@ops")
+    assert await orders.stop_worker(world.psql, forced.worker, force=True, by="ann@ops")
+    await beat(world, stopping, state="stopping")
+    await orders.command(world.psql, Order.START, "ann@ops")
+    asked = [await world.psql.fetchval(ASKED, scope.worker) for scope in (running, stopping, forced)]
+    assert asked == [None, "graceful", "force"]
+
+
+async def test_orders_to_one_worker_keep_each_other(world: World) -> None:
+    scope, other = await world.worker(), await world.worker()
+
+    async def told() -> tuple[str, int | None]:
+        heard = await beat(world, scope)
+        return heard.stop_asked, heard.concurrency
+
+    assert await orders.set_concurrency(world.psql, scope.worker, 4, "ann@ops")
+    assert await told() == ("", 4)
+    for force, asked in ((False, "graceful"), (True, "force"), (False, "force")):
+        assert await orders.stop_worker(world.psql, scope.worker, force=force, by="ann@ops")
+        assert await told() == (asked, 4)
+    assert await orders.set_concurrency(world.psql, scope.worker, 2, "ann@ops")
+    assert await told() == ("force", 2)
+    await beat(world, scope, state="stopping")
+    assert not await orders.set_concurrency(world.psql, scope.worker, 1, "ann@ops")
+    assert await orders.stop_worker(world.psql, scope.worker, force=True, by="ann@ops")
+    await fleet.leave(world.pool, scope.worker, "done")
+    assert not await orders.stop_worker(world.psql, scope.worker, force=True, by="ann@ops")
+    assert (await beat(world, other)).stop_asked == ""
+
+
+# -- what remains
+
+
+@pytest.mark.parametrize(
+    ("priorities", "folders", "within_s", "found"),
+    [
+        (None, None, 0, (True, 300)),
+        (None, ("docs",), 0, (True, 500)),
+        (None, ("news",), 0, (False, 300)),
+        (None, ("news",), 310, (True, 300)),
+        (("low",), None, 0, (False, 300)),
+        (("low",), ("docs",), 0, (False, 600)),
+        (("normal",), None, 1_000, (False, None)),
+    ],
+)
+async def test_what_remains_for_a_worker_is_what_it_may_claim(
+    world: World,
+    priorities: tuple[str, ...] | None,
+    folders: tuple[str, ...] | None,
+    within_s: float,
+    found: tuple[bool, float | None],
+) -> None:
+    for folder, priority, due_s in (
+        ("docs/api", "high", -60),
+        ("docs", "high", 500),
+        ("docs", "low", 600),
+        ("news", "low", 300),
+    ):
+        await world.task(await world.article(folder=folder), priority=priority, due_s=due_s)
+    scope = await world.worker(priorities=priorities, folders=folders)
+    seen = await fleet.outlook(world.pool, scope, within_s=within_s)
+    assert (seen.more, seen.next_s and round(seen.next_s, -2)) == found
