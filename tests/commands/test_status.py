@@ -114,6 +114,11 @@ async def test_what_a_worker_claimed_or_gave_back_after_its_last_heartbeat_count
     await queued_articles(connection, 1, slug="waits")
     [busy] = (await tui("status", "--json")).document("status")["worker"]["workers"]
     assert busy["in_hand"] == 3
+    await connection.execute(  # another program took one over
+        "UPDATE embedding_tasks SET processed_at = now() + interval '1 s' WHERE slug = 'article-0'"
+    )
+    [busy] = (await tui("status", "--json")).document("status")["worker"]["workers"]
+    assert busy["in_hand"] == 2
 
 
 async def test_a_worker_that_died_is_told_of_until_all_it_held_is_safe(
@@ -155,6 +160,10 @@ async def test_another_programs_worker_counts(tui: Tui, connection: Connection) 
     assert worker["running"] is True
     assert worker["workers"] == []
     assert worker["fleet"]["tasks_processed"] == 7
+    await connection.execute(
+        "UPDATE embedding_worker_status SET is_running = false, last_heartbeat = clock_timestamp()"
+    )
+    assert (await tui("status", "--json")).document("status")["worker"]["running"] is False
 
 
 async def test_an_operators_stop_in_sql_is_seen(tui: Tui, connection: Connection) -> None:

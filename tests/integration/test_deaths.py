@@ -52,6 +52,16 @@ async def test_a_claim_that_another_took_over_is_not_the_dead_ones(world: World)
     assert (found.id, found.unreturned) == (silent.worker, 0)
 
 
+async def test_a_claim_that_another_program_took_over_is_not_the_dead_ones_either(world: World) -> None:
+    silent = await dead(world, count=2)
+    await fleet.declare_dead(world.psql, [silent.worker], "no answer")
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET processed_at = now() WHERE id = (SELECT id FROM embedding_tasks LIMIT 1)"
+    )
+    (found,) = await deaths(world.psql)
+    assert (found.id, found.unreturned) == (silent.worker, 1)
+
+
 async def test_one_that_enters_again_has_not_died(world: World) -> None:
     silent = await dead(world, count=1)
     await world.rescue()
