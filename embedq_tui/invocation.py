@@ -175,11 +175,7 @@ def limit_option(
 
 
 def priority_option(default: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Add --priority, that of the tasks to be queued.
-
-    Args:
-        default: Its value if it is not given.
-    """
+    """Add --priority, that of the tasks to be queued."""
     return click.option(
         "--priority",
         type=click.Choice(PRIORITIES),

@@ -81,11 +81,7 @@ def command(invocation: Invocation, interval: float, once: bool) -> int:
 
 
 class _Looker:
-    """Reads everything the screen shows.
-
-    Args:
-        settings: Where the database is.
-    """
+    """Reads everything the screen shows."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

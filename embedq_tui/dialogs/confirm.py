@@ -45,12 +45,7 @@ class Confirmation:
 
 
 class Confirm(SeenFirst[Decision]):
-    """Asks. Keys pressed before the question was visible are ignored, except those that say no.
-
-    Args:
-        confirmation: What to ask.
-        place: The database it concerns.
-    """
+    """Asks. Keys pressed before the question was visible are ignored, except those that say no."""
 
     LEAVING = frozenset({"give_up", "say('NO')"})
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -188,11 +188,7 @@ class Dialog(ModalScreen[R], Generic[R]):
         self.pressed(event.button.id or "")
 
     def pressed(self, button: str) -> None:
-        """React to a button.
-
-        Args:
-            button: Its id.
-        """
+        """React to a button, given its id."""
         self.action_give_up()
 
 

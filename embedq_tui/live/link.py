@@ -28,9 +28,6 @@ FAREWELL_S = 1.0
 class Link:
     """A few connections to one database.
 
-    Args:
-        settings: Where it is.
-
     Attributes:
         place: The database in words, without secrets.
     """

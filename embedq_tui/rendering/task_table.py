@@ -19,12 +19,7 @@ WIDE = 130
 
 
 def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
-    """Write a table of tasks, with fewer columns on a narrow terminal.
-
-    Args:
-        tasks: In the order to show.
-        now: The database's time.
-    """
+    """Write a table of tasks, with fewer columns on a narrow terminal."""
     wide = console().width >= WIDE
     columns = [
         Column("Task"),

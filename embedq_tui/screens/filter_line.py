@@ -34,12 +34,7 @@ class Completion(Suggester):
 
 
 class FilterLine(Input):
-    """The input for a filter; suggests completions of the last term.
-
-    Args:
-        completed: Completes the last term of a text.
-        placeholder: Shown while the line is empty.
-    """
+    """The input for a filter; suggests completions of the last term."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", id="filter.apply"),
@@ -89,10 +84,6 @@ class FilterLine(Input):
 async def save_filter(desk: Desk, text: str) -> None:
     """Save a filter under a name. Call it in a Textual worker.
 
-    Args:
-        desk: Of the database.
-        text: The filter.
-
     Raises:
         SettingsError: The file of filters cannot be read or written.
     """
@@ -110,9 +101,6 @@ async def save_filter(desk: Desk, text: str) -> None:
 
 async def recall_filter(desk: Desk) -> str | None:
     """Let the operator choose a saved filter. Call it in a Textual worker.
-
-    Args:
-        desk: Of the database.
 
     Returns:
         The filter's text; None if none was chosen.

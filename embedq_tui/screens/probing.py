@@ -13,11 +13,7 @@ ANSWER_S = 60.0
 
 
 async def try_providers(desk: Desk) -> None:
-    """Have every unavailable provider probed, and report the result. Call it in a Textual worker.
-
-    Args:
-        desk: Of the database.
-    """
+    """Have every unavailable provider probed, and report the result. Call it in a Textual worker."""
 
     async def ask(_: Progress) -> list[Probed]:
         async with desk.session.link.connection() as connection:

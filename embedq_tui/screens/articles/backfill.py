@@ -20,11 +20,7 @@ from embedq_worker.schema.needs import Category
 
 
 async def run_backfill(desk: Desk) -> None:
-    """Count what would be queued, ask, and queue it. Call it in a Textual worker.
-
-    Args:
-        desk: Of the database.
-    """
+    """Count what would be queued, ask, and queue it. Call it in a Textual worker."""
     dialogs = desk.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
     planned = await dialogs.attempt(progress, lambda reached: _plan(desk, reached))
@@ -119,11 +115,7 @@ async def _run(desk: Desk, planned: Planned, progress: Progress) -> Run:
 
 
 async def take_back(desk: Desk) -> None:
-    """Remove the pending tasks of the last backfill, after confirmation.
-
-    Args:
-        desk: Of the database.
-    """
+    """Remove the pending tasks of the last backfill, after confirmation."""
     dialogs = desk.dialogs
     looking = Progress("Loading the last backfill", stop="Cancel")
     found = await dialogs.attempt(looking, lambda _: _last(desk))

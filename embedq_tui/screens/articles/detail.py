@@ -53,11 +53,7 @@ class ChunkText(Question[str | None]):
 
 
 class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleQueueing):
-    """Shows an article, followed by its id.
-
-    Args:
-        article: Its id.
-    """
+    """Shows an article, followed by its id."""
 
     MODE = "articles"
     SECTIONS = ("chunks", "tasks")

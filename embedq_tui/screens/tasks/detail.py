@@ -64,11 +64,7 @@ class Chunks(Question[ArticleDetail | None]):
 
 
 class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
-    """Shows a task.
-
-    Args:
-        task: Its id.
-    """
+    """Shows a task."""
 
     MODE = "tasks"
     SECTIONS = ("history", "error", "metadata", "article", "related")
