@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 
+import asyncpg
 import pytest
 
+from embedq_worker.logs import open_log
+from embedq_worker.queue import claims
+from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.service.runtime import run_worker
+from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import Kind, judge
@@ -82,6 +89,29 @@ async def test_a_task_that_kills_its_workers_ends_as_failed(
         stub.seen.texts.clear()
     code, _ = await run_worker_process(environment(database, stub), "--drain", "--batch-size", "10")
     assert code == 0
+    assert await statuses(connection) == {"completed": 3, "failed": 1}
+    assert {finding.kind for finding in await judge(connection)} == {Kind.MISSING}
+
+
+async def test_a_task_that_crashes_its_workers_ends_as_failed(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    articles = await queued_articles(connection, 4)
+    await connection.execute("UPDATE articles SET content = 'HUGE' WHERE id = $1", articles[1])
+    decode = claims._claimed
+
+    def claimed(row: asyncpg.Record) -> ClaimedTask:
+        task = decode(row)
+        if task.article and "HUGE" in task.article.content:
+            raise MemoryError
+        return task
+
+    monkeypatch.setattr(claims, "_claimed", claimed)
+    work = partial(run_worker, settings.model_copy(update={"batch_size": 10}), open_log("text", "error"))
+    for _ in range(3):
+        with pytest.raises(ExceptionGroup):
+            await work(drain=True)
+    await work(drain=True)
     assert await statuses(connection) == {"completed": 3, "failed": 1}
     assert {finding.kind for finding in await judge(connection)} == {Kind.MISSING}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, persist
 from embedq_worker.database.listener import Heard, Hearing, Listener
@@ -76,7 +77,6 @@ class Service:
         """
         await self._enter()
         failure: EmbedqError | None = None
-        reason = "crashed"
         try:
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(run) for run in self._background()]
@@ -87,9 +87,13 @@ class Service:
                 finally:
                     for task in background:
                         task.cancel()
-            reason = self._dispatcher.stop_reason or (failure.message if failure else "drained")
-        finally:
-            await self._leave(reason)
+        except Exception:
+            await self._die()
+            raise
+        except BaseException:
+            await self._leave("cancelled")
+            raise
+        await self._leave(self._dispatcher.stop_reason or (failure.message if failure else "drained"))
         if failure:
             raise failure
 
@@ -137,6 +141,12 @@ class Service:
                 )
         except EXPECTED_ERRORS as error:
             self._log.error("could not deregister", error=explained(error, self._settings).message)
+
+    async def _die(self) -> None:
+        """End like a worker that was killed: a task in hand may be to blame, so they are to be isolated."""
+        with suppress(*EXPECTED_ERRORS):
+            async with asyncio.timeout(SIGN_OFF_WITHIN_S):
+                await persist(lambda: fleet.declare_dead(self._pool, [self._parts.scope.worker], "crashed"))
 
     # -- messages between the loops
 
