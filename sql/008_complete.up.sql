@@ -19,6 +19,7 @@
 --            lost       the claim is no longer ours: nothing was written
 --            contended  another session has locked the article, the task, or an older task that would undo this one:
 --                       nothing was written, try again
+--            coalesced  another pending task of one of the articles: completed as well
 CREATE FUNCTION embedq_complete(
     p_worker uuid, p_model text,
     p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
@@ -35,6 +36,7 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_outcome text[];
+    v_spared uuid[];
     v_store int[];
     v_clear int[];
     v_bare int[];
@@ -291,15 +293,18 @@ BEGIN
         SELECT embedq_uuid(), v_now, 'info', 'task_lifecycle', 'Task completed with another of its article',
                s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done), NULL
         FROM spared s
+    ), measured AS (
+        INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
+        SELECT embedq_uuid(), v_now, 'task_processing_time',
+               round(avg(embedq_elapsed_ms(d.claimed_at, v_now)), 3), 'ms',
+               jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
+                                  'wait_ms', round(avg(embedq_elapsed_ms(d.created_at, d.claimed_at))))
+        FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0
     )
-    INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
-    SELECT embedq_uuid(), v_now, 'task_processing_time',
-           round(avg(embedq_elapsed_ms(d.claimed_at, v_now)), 3), 'ms',
-           jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
-                              'wait_ms', round(avg(embedq_elapsed_ms(d.created_at, d.claimed_at))))
-    FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0;
+    SELECT array_agg(s.id) INTO v_spared FROM spared s;
 
-    RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome);
+    RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome)
+                 UNION ALL SELECT s.id, 'coalesced' FROM unnest(v_spared) AS s(id);
 END
 $$;
 

@@ -39,6 +39,18 @@ async def test_many_tasks_travel_in_few_requests(
     assert await charged(connection) == 60
 
 
+async def test_tasks_that_were_done_along_with_another_are_counted_as_done(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    [article] = await add_articles(connection, ["saved in a loop"])
+    await queue_tasks(connection, [article] * 20)
+    async with bench(database, stub) as it:
+        report = await it.pipeline.run(await it.pipeline.claim(10))
+        assert (report.succeeded, report.outcomes["stored"], report.failed) == (20, 1, 0)
+        assert not it.pipeline.in_hand
+    assert await statuses(connection) == {"completed": 20}
+
+
 async def test_several_requests_are_in_flight_and_no_more_than_allowed(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

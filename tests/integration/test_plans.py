@@ -101,7 +101,7 @@ async def use(session: Connection, world: World, scope: Scope) -> None:
             tasks = await claims.claim(pool, scope, 60)
             done = [completion_of(task) for task in tasks[:50]]
             outcomes = await claims.complete(pool, scope, world.storage, done)
-            assert set(outcomes.values()) <= {"stored", "removed"}
+            assert set(outcomes.values()) <= {"stored", "removed", "coalesced"}
             returns = [Return(task, kind, "e") for task, kind in zip(tasks[50:54], ReturnKind, strict=True)]
             await claims.give_back(pool, scope, returns)
             assert await fleet.disown(pool, scope.worker, [], older_s=0) == 6

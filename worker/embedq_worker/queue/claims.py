@@ -242,7 +242,8 @@ async def complete(
         lock_s: Seconds to wait for a lock, such as that of a CREATE INDEX.
 
     Returns:
-        Outcome by task id: stored, skipped, removed, gone, changed, lost or contended; see sql/008_complete.
+        Outcome by task id: stored, skipped, removed, gone, changed, lost or contended; coalesced, of those
+        completed along with these. See sql/008_complete.
     """
     chunks = _ChunkColumns()
     for completion in completions:

@@ -27,7 +27,7 @@ _PROVIDERS = 20
 """Maximum number exposed, as each is a time series and the keys come from the database."""
 _PROVIDER_STATES = ("closed", "cooling", "open")
 
-_OUTCOMES = ("stored", "skipped", "removed", "gone", "changed", "requeued", "failed", "lost")
+_OUTCOMES = ("stored", "skipped", "removed", "gone", "coalesced", "changed", "requeued", "failed", "lost")
 _KINDS = ("unavailable", "rate_limited", "misconfigured", "input_rejected", "other")
 
 _TASK_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -198,7 +198,7 @@ class WorkerTelemetry:
         self._busy.inc(seconds)
         for outcome, number in report.outcomes.items():
             self._outcomes.labels(outcome if outcome in _OUTCOMES else "other").inc(number)
-        for _ in range(report.succeeded + report.failed):
+        for _ in range(report.succeeded - report.outcomes["coalesced"] + report.failed):
             self._tasks.observe(seconds)
         for request in report.requests:
             self._requests.observe(request.seconds)

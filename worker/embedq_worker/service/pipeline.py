@@ -60,7 +60,8 @@ class BatchReport:
     """What became of a batch.
 
     Attributes:
-        outcomes: Number of tasks by outcome: stored, skipped, removed, gone, changed, requeued, failed, lost.
+        outcomes: Number of tasks by outcome: stored, skipped, removed, gone, coalesced, changed, requeued,
+            failed, lost.
         requests: Requests sent to the provider.
         errors: Number of returned tasks by error.
     """
@@ -71,8 +72,8 @@ class BatchReport:
 
     @property
     def succeeded(self) -> int:
-        """Tasks completed."""
-        return sum(self.outcomes[name] for name in ("stored", "skipped", "removed", "gone"))
+        """Tasks completed, also those not claimed that were done along with one of the same article."""
+        return sum(self.outcomes[name] for name in ("stored", "skipped", "removed", "gone", "coalesced"))
 
     @property
     def failed(self) -> int:
