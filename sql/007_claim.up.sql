@@ -46,7 +46,7 @@ CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_model text, p_limit int, p_priorities text[], p_folders text[],
     p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
 RETURNS TABLE (
-    id uuid, article_id int, operation text, priority text, attempts int, max_attempts int, crash_count int,
+    id uuid, article_id int, operation text, priority text, attempts int,
     claim_token bigint, claimed_at timestamptz, scheduled_at timestamptz,
     article int, title text, slug text, content text, no_rag boolean, source text, hashes text[])
 LANGUAGE plpgsql VOLATILE
@@ -174,8 +174,7 @@ BEGIN
             FROM claimed c
         )
         SELECT c.id, c.article_id, coalesce(c.operation, '')::text, coalesce(c.priority, '')::text, coalesce(c.attempts, 0),
-               coalesce(c.max_attempts, 3), coalesce(c.crash_count, 0)::int, c.claim_token, c.claimed_at,
-               c.scheduled_at,
+               c.claim_token, c.claimed_at, c.scheduled_at,
                a.id, coalesce(a.title, '')::text, coalesce(a.slug, '')::text, coalesce(a.content, '')::text,
                coalesce(a.no_rag, false), embedq_source(a.title, a.slug, a.content),
                CASE WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id OFFSET 0)

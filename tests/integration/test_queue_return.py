@@ -59,7 +59,7 @@ async def test_numbers_that_another_program_left_out_have_their_defaults(world: 
     for _ in range(3):
         for task in await world.claim(scope):
             if task.id == completed:
-                assert (task.attempts, task.max_attempts) == (0, 3)
+                assert task.attempts == 0
                 assert await world.complete(scope, task) == ["stored"]
             elif task.id == foreign:
                 await world.psql.execute(
@@ -138,7 +138,7 @@ async def test_one_of_a_spoilt_batch_is_tried_alone(world: World) -> None:
     assert await world.give_back(scope, *tasks, kind=ReturnKind.ISOLATE) == ["requeued"] * 3
     for _ in range(3):
         (task,) = await world.claim(scope)
-        assert (task.attempts, task.crash_count) == (0, 1)
+        assert (task.attempts, (await world.row(task.id))["crash_count"]) == (0, 1)
         await world.complete(scope, task)
     assert {row["crash_count"] for row in await world.psql.fetch("TABLE embedding_tasks")} == {None}
 
@@ -148,7 +148,8 @@ async def test_a_retry_forgets_the_suspicion(world: World) -> None:
     await world.psql.execute("UPDATE embedding_tasks SET crash_count = 2")
     scope = await world.worker()
     await world.give_back(scope, await world.claim_one(scope))
-    assert (await world.claim_one(scope)).crash_count == 0
+    task = await world.claim_one(scope)
+    assert (await world.row(task.id))["crash_count"] is None
 
 
 async def test_kinds_of_a_batch_do_not_mix(world: World) -> None:

@@ -68,7 +68,6 @@ class ClaimedTask(NamedTuple):
 
     Attributes:
         attempts: Attempts charged before this one.
-        crash_count: Earlier claims that ended with the death of their worker.
         article: None if it does not exist (any more).
     """
 
@@ -77,8 +76,6 @@ class ClaimedTask(NamedTuple):
     operation: str
     priority: str
     attempts: int
-    max_attempts: int
-    crash_count: int
     token: int
     claimed_at: datetime
     scheduled_at: datetime
