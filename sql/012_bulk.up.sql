@@ -282,7 +282,7 @@ $$;
 -- state  running; done: this was the last page; anything else: this runner must stop, nothing was queued
 CREATE FUNCTION embedq_backfill_batch(
     p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int)
-RETURNS TABLE (state text, scanned int, queued int, waiting int)
+RETURNS TABLE (state text, scanned int, queued int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -292,7 +292,6 @@ DECLARE
     v_last_id int;
     v_scanned int;
     v_queued int := 0;
-    v_waiting int;
     v_ids int[];
     v_slugs text[];
     v_categories text[];
@@ -303,17 +302,17 @@ BEGIN
     SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
     v_state := CASE WHEN v_operation.runner = p_runner THEN v_operation.state ELSE 'taken over' END;
     IF v_state <> 'running' THEN
-        RETURN QUERY SELECT v_state, 0, 0, 0;
+        RETURN QUERY SELECT v_state, 0, 0;
         RETURN;
     END IF;
 
-    SELECT count(*), max(p.article_id), count(*) FILTER (WHERE p.waiting AND p.category = ANY (p_categories)),
+    SELECT count(*), max(p.article_id),
            array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
            array_agg(p.slug) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
            array_agg(p.category) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
            array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)
                                              AND p.category = 'no_rag')
-    INTO v_scanned, v_last_id, v_waiting, v_ids, v_slugs, v_categories, v_clear
+    INTO v_scanned, v_last_id, v_ids, v_slugs, v_categories, v_clear
     FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id) p;
     v_last_id := coalesce(v_last_id, v_operation.cursor);
     v_state := CASE WHEN v_scanned < p_limit THEN 'done' ELSE 'running' END;
@@ -346,7 +345,7 @@ BEGIN
     SET state = v_state, cursor = v_last_id, queued = o.queued + v_queued, updated_at = clock_timestamp(),
         finished_at = CASE WHEN v_state = 'done' THEN clock_timestamp() END
     WHERE o.id = p_id;
-    RETURN QUERY SELECT v_state, v_scanned, v_queued, v_waiting;
+    RETURN QUERY SELECT v_state, v_scanned, v_queued;
 END
 $$;
 

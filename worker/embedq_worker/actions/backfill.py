@@ -110,7 +110,6 @@ class Run:
             session in the meantime.
         articles: Articles examined.
         queued: Tasks queued by this run.
-        waiting: Articles that already had an open task.
     """
 
     operation_id: UUID
@@ -118,7 +117,6 @@ class Run:
     state: str = "running"
     articles: int = 0
     queued: int = 0
-    waiting: int = 0
 
 
 class BackfillBusy(EmbedqError):
@@ -223,7 +221,6 @@ async def run(
                 row["state"],
                 so_far.articles + row["scanned"],
                 so_far.queued + row["queued"],
-                so_far.waiting + row["waiting"],
             )
             progress(so_far)
             if so_far.state != "running":

@@ -31,12 +31,10 @@ class Lost:
     Attributes:
         error: What happened.
         retry_in_s: Seconds until the next attempt.
-        tries: Failures in a row, including this one.
     """
 
     error: EmbedqError
     retry_in_s: float
-    tries: int
 
 
 async def follow(
@@ -86,7 +84,7 @@ async def follow(
             reason = explained(error, settings)
             if not succeeded:
                 raise reason from error
-            lost = Lost(reason, RECONNECT.delay_s(tries), tries + 1)
+            lost = Lost(reason, RECONNECT.delay_s(tries))
         tries += 1
         yield lost
         await asyncio.sleep(lost.retry_in_s)
