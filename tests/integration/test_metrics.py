@@ -21,6 +21,7 @@ MEASURED = """
 INSERT INTO performance_metrics (metric_type, value, unit, timestamp, metadata)
 VALUES ($1, $2::float8, 'ms', $3, $4::text::jsonb)
 """
+STEP = timedelta(microseconds=1)
 OURS = '{"worker": "w", "n": %d}'
 
 
@@ -67,6 +68,20 @@ async def test_what_ended_in_each_hour(connection: Connection) -> None:
     assert (before.completed, before.failed, before.error_rate) == (30, 10, 0.25)
     assert (now.completed, now.error_rate) == (0, None)
     assert (found.total.completed, found.total.failed, found.total.error_rate) == (90, 10, 0.1)
+
+
+async def test_what_happened_at_the_edge_of_two_hours_belongs_to_the_later(connection: Connection) -> None:
+    edge = (await look(connection)).periods[-2].since
+    await connection.execute(ENDED, "completed", edge, 3, None)
+    await connection.execute(ENDED, "failed", edge, 2, "broke")
+    await measured(connection, "task_processing_time", 100, edge, "{}")
+    await connection.execute(MEASURED.replace("'ms'", "'s'"), "task_processing_time", 3, edge - STEP, "{}")
+    found = {
+        period.since: (period.completed, period.failed, period.processing_ms and period.processing_ms.p50)
+        for period in (await look(connection)).periods
+    }
+    assert found[edge] == (3, 2, 100)
+    assert found[edge - timedelta(hours=1)] == (0, 0, 3_000)
 
 
 async def test_percentiles_are_of_tasks_not_of_batches(connection: Connection) -> None:
@@ -136,6 +151,7 @@ async def test_where_more_ended_than_is_counted_the_samples_are_added_up(
     await connection.execute(ENDED, "completed", at, 12, None)
     last = (await look(connection)).periods[-2]
     assert (last.completed, last.exact, last.error_rate) == (5, False, None)
+    assert (await look(connection)).total.error_rate is None
     await measured(connection, "error_rate", 0, at, OURS % 12)
     found = await look(connection)
     assert (found.periods[-2].completed, found.total.completed, found.total.exact) == (12, 12, False)
