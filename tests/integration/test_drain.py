@@ -6,6 +6,7 @@ import pytest
 
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
+from tests.commands.actors import let_hold, start_worker
 from tests.support.content import (
     add_articles,
     queue_tasks,
@@ -124,3 +125,14 @@ async def test_a_drain_that_waits_for_another_programs_task_says_so(
         assert await worker.ended() == 0
     assert worker.text.count("waiting") == 1
     assert await statuses(connection) == {"completed": 2}
+
+
+async def test_a_drain_leaves_what_the_dead_hold_where_taking_back_is_switched_off(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 1)
+    await let_hold(connection, await start_worker(connection, silent="1 h"))
+    variables = environment(database, stub, EMBEDDING_QUEUE_STUCK_TASK_CLEANUP_ENABLED="false")
+    code, _ = await run_worker_process(variables, "--drain")
+    assert code == 0
+    assert await statuses(connection) == {"processing": 1}
