@@ -68,7 +68,7 @@ class Invocation:
 def common_options(function: F) -> F:
     """Add --env-file, --profile and --debug."""
     function = _remembered(
-        "--profile", "profile", type=Text(), metavar="NAME", help="Use this database from profiles.toml."
+        "--profile", "profile", type=TextValue(), metavar="NAME", help="Use this database from profiles.toml."
     )(function)
     function = _remembered(
         "--env-file",
@@ -91,7 +91,7 @@ class Number(click.IntRange):
     name = "whole number"
 
 
-class Text(click.ParamType[str]):
+class TextValue(click.ParamType[str]):
     """A non-empty text: an unset shell variable must not pass for one.
 
     As a filter, an empty text would match everything.

@@ -6,7 +6,7 @@ import click
 
 from embedq_tui.commands.asking import ask
 from embedq_tui.commands.show import article_lines
-from embedq_tui.invocation import Invocation, Text, operator_command
+from embedq_tui.invocation import Invocation, TextValue, operator_command
 from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import Connection
@@ -15,7 +15,7 @@ from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail, 
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")
-@click.argument("article", type=Text(), metavar="ID|SLUG")
+@click.argument("article", type=TextValue(), metavar="ID|SLUG")
 @operator_command
 def command(invocation: Invocation, article: str) -> None:
     """Show an article with its newest tasks and its stored chunks. Exits 1 if it does not exist."""

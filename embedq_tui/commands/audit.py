@@ -14,7 +14,7 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import Moment
-from embedq_tui.invocation import Invocation, Text, limit_option, operator_command
+from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection
@@ -49,9 +49,9 @@ PAUSE_S = 0.1
     help=f"Only this category: {', '.join(CATEGORIES)}.",
 )
 @click.option("--task", type=TaskName(), metavar="ID", help="Only this task.")
-@click.option("--article", type=Text(), metavar="ID|SLUG", help="Only this article.")
+@click.option("--article", type=TextValue(), metavar="ID|SLUG", help="Only this article.")
 @click.option(
-    "--operation", type=Text(), metavar="ID", help="Only this operation: a bulk action or a backfill."
+    "--operation", type=TextValue(), metavar="ID", help="Only this operation: a bulk action or a backfill."
 )
 @click.option(
     "--since",
@@ -60,7 +60,7 @@ PAUSE_S = 0.1
     help="Since then: 2h or 3d (ago), or 2026-11-24T15:00Z.",
 )
 @click.option(
-    "--text", type=Text(), metavar="TEXT", help="Only rows whose message, error or metadata contain it."
+    "--text", type=TextValue(), metavar="TEXT", help="Only rows whose message, error or metadata contain it."
 )
 @operator_command
 def command(

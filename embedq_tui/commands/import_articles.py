@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from embedq_tui.invocation import Invocation, NamedPath, Text, operator, operator_command, priority_option
+from embedq_tui.invocation import (
+    Invocation,
+    NamedPath,
+    TextValue,
+    operator,
+    operator_command,
+    priority_option,
+)
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
@@ -23,7 +30,7 @@ from embedq_worker.settings import Settings
 @click.option("--dry-run", is_flag=True, help="Show what would happen, file by file; write nothing.")
 @click.option(
     "--folder",
-    type=Text(or_none=True),
+    type=TextValue(or_none=True),
     metavar="FOLDER",
     help="Put the articles into this folder and its subfolders.",
 )

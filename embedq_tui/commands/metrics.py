@@ -105,7 +105,7 @@ def _table(found: Metrics) -> None:
 
 
 def _plot(found: Metrics) -> None:
-    from embedq_tui.rendering.plots import LEAST_WIDTH, Line, plot
+    from embedq_tui.rendering.plots import LEAST_WIDTH, Series, plot
 
     screen = console()
     if screen.width < LEAST_WIDTH:
@@ -115,12 +115,12 @@ def _plot(found: Metrics) -> None:
     labels = [when(period, found.by) for period in found.periods]
     processing = [period.processing_ms for period in found.periods]
     pictures = {
-        "Tasks ended per minute": [Line("ended", [period.per_minute for period in found.periods])],
+        "Tasks ended per minute": [Series("ended", [period.per_minute for period in found.periods])],
         "Processing time, ms": [
-            Line(name, [None if one is None else getattr(one, name) for one in processing])
+            Series(name, [None if one is None else getattr(one, name) for one in processing])
             for name in ("p50", "p95")
         ],
-        "Tasks pending or processing": [Line("depth", [period.depth_mean for period in found.periods])],
+        "Tasks pending or processing": [Series("depth", [period.depth_mean for period in found.periods])],
     }
     for title, lines in pictures.items():
         picture = plot(

@@ -19,7 +19,7 @@ from embedq_tui.commands.terminal import Terminal
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.lines import drain_s
-from embedq_tui.rendering.monitor_view import Seen, Trouble, view
+from embedq_tui.rendering.monitor_view import Outage, Seen, view
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import Lost, follow
 from embedq_worker.errors import MIGRATE, SchemaError
@@ -276,11 +276,11 @@ class _Live:
     def _view(self, size: os.terminal_size) -> list[Text]:
         assert self._seen is not None
         clock = time.monotonic()
-        trouble = None
+        outage = None
         if self._lost is not None:
-            trouble = Trouble(self._lost, self._retry_at - clock)
+            outage = Outage(self._lost, self._retry_at - clock)
         now = self._seen.overview.at + timedelta(seconds=clock - self._seen_at)
-        return view(self._seen, now, size.columns, size.lines, trouble)
+        return view(self._seen, now, size.columns, size.lines, outage)
 
     def _listen(self, terminal: Terminal) -> None:
         """Listen to keys, and to signals from the terminal and from other programs."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Seconds, Text, operator, operator_command
+from embedq_tui.invocation import Invocation, Seconds, TextValue, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.outcomes import probed_words
 from embedq_worker.actions.probing import Probed, probe
@@ -20,7 +20,7 @@ ANSWER_S = 30.0
 
 
 @click.command("probe", epilog="Example: embedq-tui probe")
-@click.argument("provider", type=Text(), required=False)
+@click.argument("provider", type=TextValue(), required=False)
 @click.option(
     "--timeout",
     type=Seconds(min=0),

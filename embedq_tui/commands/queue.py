@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Text, operator, operator_command, priority_option
+from embedq_tui.invocation import Invocation, TextValue, operator, operator_command, priority_option
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.rendering.outcomes import queued_words
 from embedq_worker.actions.requeue import Requeued, queue_articles
@@ -17,7 +17,7 @@ from embedq_worker.schema.state import require_current
 
 
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")
-@click.argument("articles", nargs=-1, required=True, type=Text(), metavar="ID|SLUG..")
+@click.argument("articles", nargs=-1, required=True, type=TextValue(), metavar="ID|SLUG..")
 @priority_option("normal")
 @operator_command
 def command(invocation: Invocation, articles: tuple[str, ...], priority: Priority) -> ExitCode:

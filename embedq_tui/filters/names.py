@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.invocation import Text
+from embedq_tui.invocation import TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import logged_tasks
@@ -40,7 +40,7 @@ class WorkerName(click.ParamType[Name]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
         """Parse the value."""
-        text = Text().convert(value, param, ctx)
+        text = TextValue().convert(value, param, ctx)
         return (text if "/" in text else task_name(text)) or self.fail(
             f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
             param,

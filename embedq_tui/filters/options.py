@@ -12,7 +12,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
-from embedq_tui.invocation import Text
+from embedq_tui.invocation import TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment, parse_past
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
@@ -88,8 +88,8 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
         help="Only tasks in this status; repeatable.",
     ),
     "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Only this priority."),
-    "slug": click.option("--slug", type=Text(), metavar="TEXT", help="Only slugs that contain it."),
-    "error": click.option("--error", type=Text(), metavar="TEXT", help="Only errors that contain it."),
+    "slug": click.option("--slug", type=TextValue(), metavar="TEXT", help="Only slugs that contain it."),
+    "error": click.option("--error", type=TextValue(), metavar="TEXT", help="Only errors that contain it."),
     "group": click.option(
         "--group", metavar="FINGERPRINT", help="Only this failure group, see `embedq-tui failed`."
     ),

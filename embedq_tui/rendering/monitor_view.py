@@ -60,7 +60,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Outage:
     """The connection is lost.
 
     Attributes:
@@ -73,7 +73,7 @@ class Trouble:
 
 
 def view(
-    seen: Seen, now: datetime, width: int, height: int | None, trouble: Trouble | None = None
+    seen: Seen, now: datetime, width: int, height: int | None, outage: Outage | None = None
 ) -> list[Text]:
     """The whole screen.
 
@@ -82,11 +82,11 @@ def view(
         now: The database's time, extrapolated from the last refresh.
         width: Available columns.
         height: Available lines; None for no limit.
-        trouble: Why the last refresh is out of date.
+        outage: Why the last refresh is out of date.
     """
     figures = [
-        _head(seen, now, width, stale=trouble is not None),
-        _trouble(trouble, seen, now),
+        _head(seen, now, width, stale=outage is not None),
+        _outage(outage, seen, now),
         *_figures(seen, now, width),
     ]
     if height is not None and height < len(figures) + 3:
@@ -132,12 +132,12 @@ def _head(seen: Seen, now: datetime, width: int, *, stale: bool) -> Text:
     return line.append(f"  {clock}", QUIET)
 
 
-def _trouble(trouble: Trouble | None, seen: Seen, now: datetime) -> Text:
-    if trouble is None:
+def _outage(outage: Outage | None, seen: Seen, now: datetime) -> Text:
+    if outage is None:
         return Text()
     stale = age((now - seen.overview.at).total_seconds())
-    again = "reconnecting" if trouble.left_s <= 0 else f"reconnecting in {age(max(trouble.left_s, 1))}"
-    return Text(f"{again}, data {stale} old: {printable_line(trouble.lost.error.message)}", BAD)
+    again = "reconnecting" if outage.left_s <= 0 else f"reconnecting in {age(max(outage.left_s, 1))}"
+    return Text(f"{again}, data {stale} old: {printable_line(outage.lost.error.message)}", BAD)
 
 
 def _figures(seen: Seen, now: datetime, width: int) -> Iterator[Text]:

@@ -27,7 +27,7 @@ _TO_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│", "+++++++++-|")
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-class Line(NamedTuple):
+class Series(NamedTuple):
     """One line of a plot.
 
     Attributes:
@@ -40,7 +40,7 @@ class Line(NamedTuple):
 
 
 def plot(
-    lines: Sequence[Line],
+    lines: Sequence[Series],
     labels: Sequence[str],
     *,
     title: str,
@@ -64,7 +64,7 @@ def plot(
     from rich.text import Text
 
     each = -(-len(labels) // POINTS) or 1
-    thinned = [Line(line.name, _thin(line.values, each)) for line in lines]
+    thinned = [Series(line.name, _thin(line.values, each)) for line in lines]
     drawn = [line for line in thinned if any(value is not None for value in line.values)]
     if not drawn or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return None

@@ -24,7 +24,7 @@ NAME_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Database:
     """A database to choose.
 
     Attributes:
@@ -66,29 +66,29 @@ async def choose_profile(
     except EmbedqError as error:
         note = str(error)
     settings, started = started_with
-    places = [Place(started, settings)]
-    places += [_place(profile, desk) for profile in named if profile.name != started.name]
+    databases = [Database(started, settings)]
+    databases += [_database(profile, desk) for profile in named if profile.name != started.name]
     current = next(
-        (at for at, place in enumerate(places) if place.profile.name == desk.session.profile.name), 0
+        (at for at, database in enumerate(databases) if database.profile.name == desk.session.profile.name), 0
     )
-    chosen = await show(desk.app, ProfilesScreen(places, current, note))
+    chosen = await show(desk.app, ProfilesScreen(databases, current, note))
     if chosen is None or chosen.settings is None:
         return None
     return chosen.settings, chosen.profile
 
 
-def _place(profile: Profile, desk: Desk) -> Place:
+def _database(profile: Profile, desk: Desk) -> Database:
     try:
-        return Place(profile, profile.settings(desk.options.env_file))
+        return Database(profile, profile.settings(desk.options.env_file))
     except EmbedqError as error:
-        return Place(profile, None, error.message)
+        return Database(profile, None, error.message)
 
 
-class ProfilesScreen(OneOf[Place]):
+class ProfilesScreen(OneOf[Database]):
     """Shows the databases.
 
     Args:
-        places: The databases to choose from.
+        databases: The databases to choose from.
         current: Index of the current one.
         note: A remark, if any.
     """
@@ -97,10 +97,10 @@ class ProfilesScreen(OneOf[Place]):
         Binding("ctrl+o", "give_up", show=False, id="profiles.close"),
     ]
 
-    def __init__(self, places: Sequence[Place], current: int, note: str) -> None:
-        labels = [_label(place, current=at == current) for at, place in enumerate(places)]
+    def __init__(self, databases: Sequence[Database], current: int, note: str) -> None:
+        labels = [_label(database, current=at == current) for at, database in enumerate(databases)]
         super().__init__("Databases", labels, current)
-        self._places = places
+        self._databases = databases
         self._note = note
 
     def lines(self) -> Iterable[Widget]:
@@ -112,23 +112,23 @@ class ProfilesScreen(OneOf[Place]):
 
     def chosen(self, at: int) -> None:
         """Switch to it, if its settings are valid."""
-        place = self._places[at]
-        if place.settings is None:
-            self.query_one("#complaint", Static).update(text_of(place.problem, BAD))
+        database = self._databases[at]
+        if database.settings is None:
+            self.query_one("#complaint", Static).update(text_of(database.problem, BAD))
         else:
-            self.end(place)
+            self.end(database)
 
 
-def _label(place: Place, *, current: bool) -> Text:
-    profile = place.profile
+def _label(database: Database, *, current: bool) -> Text:
+    profile = database.profile
     label = Text("> " if current else "  ")
-    label.append(f"{printable_line(place.name, NAME_WIDTH):<{NAME_WIDTH}} ", HEAD)
+    label.append(f"{printable_line(database.name, NAME_WIDTH):<{NAME_WIDTH}} ", HEAD)
     if profile.environment:
         word = printable_line(profile.environment, 20).upper()
         label.append(f" {word} ", badge_style(profile.badge_colour))
         label.append(" ")
     if profile.read_only:
         label.append("read-only ", DOUBTFUL)
-    if place.settings is None:
+    if database.settings is None:
         return label.append("invalid settings", BAD)
-    return label.append(printable_line(place.settings.place), QUIET)
+    return label.append(printable_line(database.settings.place), QUIET)

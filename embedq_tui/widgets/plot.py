@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from embedq_tui.capabilities import ascii_only
-from embedq_tui.rendering.plots import Line, plot
+from embedq_tui.rendering.plots import Series, plot
 from embedq_tui.widgets.lines import drawn
 
 
@@ -23,7 +23,7 @@ class Plot(Widget):
 
     DEFAULT_CSS = "Plot { height: 1fr; width: 1fr; }"
 
-    data: reactive[tuple[tuple[Line, ...], tuple[str, ...]] | None] = reactive(None)
+    data: reactive[tuple[tuple[Series, ...], tuple[str, ...]] | None] = reactive(None)
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Plot(Widget):
         self._title = title
         self._drawn: tuple[object, Sequence[Text]] = (None, ())
 
-    def show(self, lines: Sequence[Line], labels: Sequence[str]) -> None:
+    def show(self, lines: Sequence[Series], labels: Sequence[str]) -> None:
         """Show these lines over these labels; redrawn only if they changed."""
         self.data = (tuple(lines), tuple(labels))
 

@@ -13,24 +13,24 @@ from embedq_worker.providers.base import Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Query:
     """What to search for.
 
     Attributes:
-        query: In words.
+        text: In words.
         limit: Maximum number of articles.
         folder: Only this folder and its subfolders; empty for all.
         any_model: Also vectors stored without a model name by other programs.
     """
 
-    query: str
+    text: str
     limit: int
     folder: str = ""
     any_model: bool = False
 
 
 async def look_up(
-    connection: Connection, vector: Vector, model: str, wanted: Wanted
+    connection: Connection, vector: Vector, model: str, query: Query
 ) -> tuple[list[SearchHit], EmbedqError | None]:
     """Compare a query with the stored vectors.
 
@@ -38,7 +38,7 @@ async def look_up(
         connection: To a migrated database.
         vector: The embedded query.
         model: The model that made it.
-        wanted: What to search for.
+        query: What to search for.
 
     Returns:
         The hits, and why there are none (None if there are hits).
@@ -47,27 +47,27 @@ async def look_up(
         connection,
         vector,
         model=model,
-        limit=wanted.limit,
-        folder=wanted.folder,
-        any_model=wanted.any_model,
-        query=wanted.query,
+        limit=query.limit,
+        folder=query.folder,
+        any_model=query.any_model,
+        query=query.text,
     )
-    return hits, None if hits else _why_nothing(model, wanted, await models(connection))
+    return hits, None if hits else _why_nothing(model, query, await models(connection))
 
 
-def _why_nothing(model: str, wanted: Wanted, stored: Models) -> EmbedqError:
+def _why_nothing(model: str, query: Query, stored: Models) -> EmbedqError:
     own = dict(stored.articles).get(model)
     least = "" if stored.complete else "at least "
     if own:
-        place = f" in the folder {wanted.folder}" if wanted.folder else ""
+        place = f" in the folder {query.folder}" if query.folder else ""
         return EmbedqError(
             f"nothing found{place}; {model} has embedded {least}{count(own, 'article')} overall",
             "try without --folder"
-            if wanted.folder
+            if query.folder
             else "their vectors are gone, or all are no_rag: embedq-tui verify",
         )
     others = [f"{name} ({least}{count(n, 'article')})" for name, n in stored.articles]
-    if stored.unknown and not wanted.any_model:
+    if stored.unknown and not query.any_model:
         others.append("an unknown model (to include it: --any-model)")
     if others:
         return EmbedqError(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from rich.cells import cell_len
 
-from embedq_tui.rendering.plots import Line, plot
+from embedq_tui.rendering.plots import Series, plot
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
@@ -167,7 +167,7 @@ def labels(count: int) -> list[str]:
 @pytest.mark.parametrize("count", [1, 2, 24, 168])
 def test_a_plot_has_its_size(size: tuple[int, int], count: int) -> None:
     values = [float(place % 5) for place in range(count)]
-    picture = plot([Line("a", values)], labels(count), title="T", width=size[0], height=size[1])
+    picture = plot([Series("a", values)], labels(count), title="T", width=size[0], height=size[1])
     assert picture is not None
     lines = picture.plain.splitlines()
     assert len(lines) == size[1]
@@ -175,7 +175,7 @@ def test_a_plot_has_its_size(size: tuple[int, int], count: int) -> None:
 
 
 def test_two_lines_differ_without_colours() -> None:
-    lines = [Line("low", [1.0, 1.0, 1.0]), Line("high", [2.0, 2.0, 2.0])]
+    lines = [Series("low", [1.0, 1.0, 1.0]), Series("high", [2.0, 2.0, 2.0])]
     picture = plot(lines, labels(3), title="T", width=60, height=12)
     assert picture is not None
     assert "low" in picture.plain
@@ -184,11 +184,13 @@ def test_two_lines_differ_without_colours() -> None:
 
 
 def test_ascii_alone() -> None:
-    picture = plot([Line("a", [1.0, None, 3.0])], labels(3), title="T", width=60, height=12, ascii_only=True)
+    picture = plot(
+        [Series("a", [1.0, None, 3.0])], labels(3), title="T", width=60, height=12, ascii_only=True
+    )
     assert picture is not None
     assert picture.plain.isascii()
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])
 def test_without_data_there_is_no_plot(values: list[float | None]) -> None:
-    assert plot([Line("a", values)], labels(len(values)), title="T", width=60, height=12) is None
+    assert plot([Series("a", values)], labels(len(values)), title="T", width=60, height=12) is None

@@ -6,7 +6,7 @@ from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from embedq_tui.rendering.plots import Line
+from embedq_tui.rendering.plots import Series
 from embedq_tui.widgets.plot import Plot
 
 MINUTES = 60
@@ -24,7 +24,7 @@ async def test_a_plot_that_moves_is_drawn_in_the_same_few_styles() -> None:
         plot, seen = app.query_one(Plot), []
         for minute in range(0, MINUTES, 5):
             ended = [0.0] * (MINUTES - minute) + [1_000.0] * minute
-            plot.show([Line("ended", ended)], [str(place) for place in range(MINUTES)])
+            plot.show([Series("ended", ended)], [str(place) for place in range(MINUTES)])
             await pilot.pause()
             seen.append(_styles(plot))
         assert seen[1]

@@ -7,7 +7,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from embedq_tui.rendering.plots import LEAST_HEIGHT, LEAST_WIDTH, POINTS, Line, plot
+from embedq_tui.rendering.plots import LEAST_HEIGHT, LEAST_WIDTH, POINTS, Series, plot
 
 values = st.one_of(
     st.none(),
@@ -33,7 +33,7 @@ def test_a_plot_is_never_wider_or_higher_than_asked(
     lines: list[list[float | None]], width: int, height: int, title: str, ascii_only: bool
 ) -> None:
     count = max(map(len, lines))
-    padded = [Line(f"line {n}", [*line, *[None] * (count - len(line))]) for n, line in enumerate(lines)]
+    padded = [Series(f"line {n}", [*line, *[None] * (count - len(line))]) for n, line in enumerate(lines)]
     labels = [f"11-24 {n % 24:02}:00" for n in range(count)]
     picture = plot(padded, labels, title=title, width=width, height=height, ascii_only=ascii_only)
     anything = any(value is not None and math.isfinite(value) for line in lines for value in line)
@@ -52,8 +52,8 @@ def test_many_points_are_thinned_and_the_peak_stays() -> None:
     flat = [1.0] * 10_000
     flat[4_321] = 1_000.0
     labels = [str(n) for n in range(len(flat))]
-    peaked = plot([Line("x", flat)], labels, title="t", width=120, height=14)
-    low = plot([Line("x", [1.0] * POINTS)], labels[:POINTS], title="t", width=120, height=14)
+    peaked = plot([Series("x", flat)], labels, title="t", width=120, height=14)
+    low = plot([Series("x", [1.0] * POINTS)], labels[:POINTS], title="t", width=120, height=14)
     assert peaked is not None
     assert low is not None
     assert "1k" in peaked.plain
@@ -63,10 +63,10 @@ def test_many_points_are_thinned_and_the_peak_stays() -> None:
 
 def test_what_was_not_measured_is_a_gap() -> None:
     broken = plot(
-        [Line("x", [5.0] * 20 + [None] * 20 + [5.0] * 20)], [str(n) for n in range(60)],
+        [Series("x", [5.0] * 20 + [None] * 20 + [5.0] * 20)], [str(n) for n in range(60)],
         title="", width=80, height=10,
     )  # fmt: skip
-    whole = plot([Line("x", [5.0] * 60)], [str(n) for n in range(60)], title="", width=80, height=10)
+    whole = plot([Series("x", [5.0] * 60)], [str(n) for n in range(60)], title="", width=80, height=10)
     assert broken is not None
     assert whole is not None
 

@@ -23,7 +23,7 @@ from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.rows import Column, Row
-from embedq_tui.workflows.searching import Wanted, look_up
+from embedq_tui.workflows.searching import Query, look_up
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
@@ -58,14 +58,14 @@ class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
 
     vector: Vector
     model: str
-    wanted: Wanted
+    query: Query
 
     async def ask(
         self, connection: Connection, settings: Settings
     ) -> tuple[list[SearchHit], EmbedqError | None]:
         """Ask it once."""
         await require_current(connection)
-        return await look_up(connection, self.vector, self.model, self.wanted)
+        return await look_up(connection, self.vector, self.model, self.query)
 
 
 class ArticleSearchScreen(ConsoleScreen):
@@ -138,16 +138,16 @@ class ArticleSearchScreen(ConsoleScreen):
     def _entered(self, event: Input.Submitted) -> None:
         event.stop()
         if query := event.value.strip():
-            self._asking = self._search(Wanted(query, FOUND, self._folder))
+            self._asking = self._search(Query(query, FOUND, self._folder))
 
     @work(group="search", exclusive=True, exit_on_error=False)
-    async def _search(self, wanted: Wanted) -> None:
+    async def _search(self, query: Query) -> None:
         """Ask the provider, then the database; report any error."""
         self._began, notes = time.monotonic(), []
         try:
-            vector, model = await self._embed(wanted.query)
+            vector, model = await self._embed(query.text)
             self._now("Comparing")
-            hits, why = await self.session.ask(Nearest(vector, model, wanted))
+            hits, why = await self.session.ask(Nearest(vector, model, query))
             self._show(hits)
             if why is not None:
                 notes = [Text(printable_line(why.message), DOUBTFUL), Text(printable_line(why.advice), QUIET)]

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.metric_figures import ALL, MAIN, anything, cells, document, when
-from embedq_tui.rendering.plots import Line as PlotLine
+from embedq_tui.rendering.plots import Series
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
@@ -169,7 +169,7 @@ class MetricsScreen(ConsoleScreen):
         labels = [when(period, found.by) for period in periods]
         for picture, plot in zip(PICTURES, self._plots, strict=True):
             lines = [
-                PlotLine(name, [value(period) for period in periods]) for name, value in picture.lines.items()
+                Series(name, [value(period) for period in periods]) for name, value in picture.lines.items()
             ]
             plot.show(lines, labels)
 

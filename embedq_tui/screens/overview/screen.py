@@ -25,7 +25,7 @@ from embedq_tui.rendering.lines import (
     waiting,
     worker_lines,
 )
-from embedq_tui.rendering.plots import Line as PlotLine
+from embedq_tui.rendering.plots import Series
 from embedq_tui.rendering.styles import QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.workers.questions import Dead, Deaths
@@ -212,12 +212,12 @@ class OverviewScreen(ConsoleScreen):
     def _plots(self, found: Metrics) -> None:
         labels = [f"{period.since.astimezone():%H:%M}" for period in found.periods]
         ended = [period.per_minute for period in found.periods]
-        self.query_one("#throughput", Plot).show([PlotLine("ended", ended)] if any(ended) else (), labels)
+        self.query_one("#throughput", Plot).show([Series("ended", ended)] if any(ended) else (), labels)
         times = [period.processing_ms for period in found.periods]
         self.query_one("#latency", Plot).show(
             [
-                PlotLine("p50", [None if one is None else one.p50 for one in times]),
-                PlotLine("p95", [None if one is None else one.p95 for one in times]),
+                Series("p50", [None if one is None else one.p50 for one in times]),
+                Series("p95", [None if one is None else one.p95 for one in times]),
             ],
             labels,
         )
