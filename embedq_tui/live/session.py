@@ -94,6 +94,4 @@ class Session:
                 else "the console was started with --read-only"
             )
         found = self.store.access
-        if found is None:
-            return "the database has not answered yet"
-        return "" if found.may_write else found.why_not
+        return "the database has not answered yet" if found is None else found.why_not

@@ -193,7 +193,7 @@ def dead() -> DeadWorker:
 
 def access() -> Access:
     """A database that may be written to."""
-    return Access(NOW, "articles", "16.4", "embedq", False, False, (), True, "")
+    return Access("16.4", "embedq", False, False, (), "")
 
 
 # -- what screens ask

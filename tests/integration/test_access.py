@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from embedq_worker.insights.access import access
 from tests.support.databases import Connection, Database
 
@@ -16,12 +14,9 @@ SET LOCAL ROLE embedq_reader
 
 async def test_the_owner_may_act(connection: Connection) -> None:
     found = await access(connection)
-    assert found.may_write
     assert not found.why_not
     assert not found.missing
     assert (found.is_replica, found.read_only) == (False, False)
-    assert found.database == await connection.fetchval("SELECT current_database()")
-    assert abs((found.at - datetime.now(UTC)).total_seconds()) < 60
 
 
 async def test_a_role_without_rights_may_not(connection: Connection) -> None:
@@ -32,7 +27,7 @@ async def test_a_role_without_rights_may_not(connection: Connection) -> None:
         assert "embedding_tasks: DELETE, INSERT, UPDATE" in found.missing
         assert "function embedq_command: EXECUTE" in found.missing
         assert not any(words.startswith("articles") for words in found.missing)
-        assert (found.may_write, bool(found.why_not)) == (False, True)
+        assert found.why_not
         await connection.execute("RESET ROLE; DROP OWNED BY embedq_reader; DROP ROLE embedq_reader")
 
 
@@ -51,7 +46,7 @@ async def test_a_role_that_row_level_security_hides_everything_from_may_not(conn
         assert [line.split(" (")[0] for line in found.missing] == [
             "embedding_tasks: a policy for DELETE, INSERT, UPDATE"
         ]
-        assert (found.may_write, bool(found.why_not)) == (False, True)
+        assert found.why_not
         await connection.execute("RESET ROLE; DROP OWNED BY embedq_hidden; DROP ROLE embedq_hidden")
 
 
@@ -59,10 +54,11 @@ async def test_a_read_only_session_may_not(connection: Connection) -> None:
     await connection.execute("SET default_transaction_read_only = on")
     found = await access(connection)
     assert found.read_only
-    assert (found.may_write, bool(found.why_not), found.missing) == (False, True, ())
+    assert found.why_not
+    assert found.missing == ()
 
 
 async def test_before_the_schema_is_there_nothing_is_missing(empty_database: Database) -> None:
     found = await access(await empty_database.connect())
-    assert found.may_write
+    assert not found.why_not
     assert found.missing == ()

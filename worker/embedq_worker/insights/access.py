@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import NamedTuple
 
 from embedq_worker.database.connections import Connection
@@ -37,25 +36,19 @@ class Access(NamedTuple):
     """Where we are connected, and what we may do.
 
     Attributes:
-        at: The database's time.
-        database: Its name, as the server reports it.
         server_version: As the server reports it, without the packager's suffix.
         user: The role whose privileges apply.
         is_replica: The server is a replica: no one can write here.
         read_only: Sessions are read-only by default.
         missing: Missing privileges that an operator's actions need, as ``table: PRIVILEGE, PRIVILEGE``.
-        may_write: Actions are possible.
-        why_not: Why they are not, in one line; empty if they are.
+        why_not: Why actions are not possible, in one line; empty if they are.
     """
 
-    at: datetime
-    database: str
     server_version: str
     user: str
     is_replica: bool
     read_only: bool
     missing: tuple[str, ...]
-    may_write: bool
     why_not: str
 
 
@@ -66,8 +59,7 @@ async def access(connection: Connection) -> Access:
         connection: To the database, migrated or not; privileges on tables that do not exist are not missed.
     """
     row = await connection.fetchrow(
-        """SELECT clock_timestamp() AS at, current_database()::text AS database,
-                  split_part(current_setting('server_version'), ' ', 1) AS server_version,
+        """SELECT split_part(current_setting('server_version'), ' ', 1) AS server_version,
                   current_user::text AS user, pg_is_in_recovery() AS is_replica,
                   s.setting = 'on' AS read_only, s.source
            FROM pg_settings s WHERE s.name = 'default_transaction_read_only'"""
@@ -85,7 +77,7 @@ async def access(connection: Connection) -> Access:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         remedy = await granting(connection, "embedq_operator")
         why_not = f"the role {row['user']} lacks privileges: {missing[0]}{more}. {remedy}"
-    return Access(**facts, missing=missing, may_write=not why_not, why_not=why_not)
+    return Access(**facts, missing=missing, why_not=why_not)
 
 
 _WHOSE = {
