@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -141,9 +141,12 @@ class Store:
         alive = sum(worker.liveness is Liveness.ALIVE for worker in self.overview.workers)
         return judged is not None and judged != alive
 
-    def age_s(self) -> float | None:
-        """Seconds since the latest overview; None before the first."""
-        return None if self.overview is None else time.monotonic() - self.overview_at
+    def age_s(self, questions: Iterable[Question[Any]] = ()) -> float | None:
+        """Seconds since the latest overview, or the oldest answer to one of these; None without one."""
+        if self.overview is None:
+            return None
+        times = (self.answers[question].at for question in questions if question in self.answers)
+        return time.monotonic() - min((self.overview_at, *times))
 
     @property
     def allowed_backlog(self) -> int | None:

@@ -220,7 +220,9 @@ class ConsoleScreen(Screen[None], Backdrop):
             return
         frozen_s = None if self._frozen_at is None else time.monotonic() - self._frozen_at
         width = self.size.width
-        self.query_one("#title", Line).say(title(self.session, width, frozen_s=frozen_s))
+        self.query_one("#title", Line).say(
+            title(self.session, width, frozen_s=frozen_s, shown=self.questions())
+        )
         line, wrong = self.query_one("#alert", Line), alert(self.store, width)
         line.say(wrong)
         line.display = bool(wrong)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
+from embedq_tui.live.questions import Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
 from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
@@ -32,13 +34,16 @@ def spread(left: Text, right: Text, width: int) -> Text:
     return Text.assemble(line, " " if room else "", right)
 
 
-def title(session: Session, width: int, *, frozen_s: float | None) -> Text:
+def title(
+    session: Session, width: int, *, frozen_s: float | None, shown: Iterable[Question[Any]] = ()
+) -> Text:
     """The title line: the database, and how current the display is.
 
     Args:
         session: The session with the database.
         width: Available width in cells.
         frozen_s: Age of a frozen display in seconds; None if not frozen.
+        shown: Questions whose answers the screen shows; it may not have been open for long.
     """
     profile = session.profile
     left = Text(" embedq ", HEAD)
@@ -49,16 +54,16 @@ def title(session: Session, width: int, *, frozen_s: float | None) -> Text:
     left.append(printable_line(session.link.place))
     if session.read_only and session.store.access is not None:
         left.append("  READ-ONLY", f"bold {DOUBTFUL}")
-    return spread(left, _pulse(session.store, frozen_s), width)
+    return spread(left, _pulse(session.store, frozen_s, shown), width)
 
 
-def _pulse(store: Store, frozen_s: float | None) -> Text:
+def _pulse(store: Store, frozen_s: float | None, shown: Iterable[Question[Any]]) -> Text:
     now, line = store.now(), Text()
     if frozen_s is not None:
         line.append(f"frozen, {age(frozen_s)} old ", f"bold {DOUBTFUL}")
     if store.lost is not None:
         left_s = max(store.lost.retry_at - time.monotonic(), 0.0)
-        old = f", data {age(seconds)} old" if (seconds := store.age_s()) is not None else ""
+        old = f", data {age(seconds)} old" if (seconds := store.age_s(shown)) is not None else ""
         return line.append(f"● no answer{old}, retry in {age(left_s)} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import pytest
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import Answer, Question
@@ -59,3 +62,15 @@ def test_what_ended_while_the_database_was_away_did_not_end_in_the_second_it_cam
         kept.answered(look(completed))
         kept.sample()
     assert list(kept.ended) == [0, 2, 0, 3]
+
+
+def test_a_screen_is_as_old_as_the_oldest_answer_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    kept = store()
+    assert kept.age_s() is None
+    kept.answered(look(1)._replace(at=95.0))
+    kept.answered(Answer(Page(0), 0, at=40.0))
+    kept.answered(Answer(Page(1), 0, at=99.0))
+    assert kept.age_s() == 5.0
+    assert kept.age_s([Page(1), Page(2)]) == 5.0
+    assert kept.age_s([Page(0), Page(1)]) == 60.0
