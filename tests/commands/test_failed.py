@@ -126,6 +126,31 @@ async def test_what_failed_last_comes_first_if_asked_for(tui: Tui, connection: C
     assert (await tui("failed", "--latest", "--after", "5-00000000")).code == ExitCode.USAGE
 
 
+async def test_a_cancellation_of_many_hides_none_of_what_failed_before(
+    tui: Tui, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.insights.failures.LATEST_OF", 2)
+    await fail(connection, "folded", 3)
+    await connection.execute("SELECT embedq_fold_counts()")
+    await fail(connection, "not folded", 1)
+    await fail(connection, "Cancelled by administrator", 5)
+    await fail(connection, "nobody knows when", 1)
+    await fail(connection, "retried", 2)
+    await connection.execute("UPDATE embedding_tasks SET status = 'pending' WHERE error_message = 'retried'")
+    for error, at in (
+        ("folded", "now() - interval '2 hours'"),
+        ("not folded", "now() - interval '1 hour'"),
+        ("nobody knows when", "NULL"),
+    ):
+        await connection.execute(
+            f"UPDATE embedding_tasks SET completed_at = {at} WHERE error_message = $1", error
+        )
+    order = ["Cancelled by administrator", "not folded", "folded", "nobody knows when"]
+    for limit in (9, 1):
+        answer = await tui("failed", "--latest", "--json", "--limit", str(limit))
+        assert [group["error"] for group in answer.document("failed")["groups"]] == order[:limit]
+
+
 async def test_a_limit_says_that_there_are_more(tui: Tui, connection: Connection) -> None:
     for name, count in (("alpha", 2), ("beta", 3), ("gamma", 1)):
         await fail(connection, f"{name} broke", count)

@@ -185,6 +185,18 @@ async def test_who_was_declared_dead_counts_only_after_entering_again(world: Wor
     assert (await beat(world, scope)).known
 
 
+async def test_who_enters_and_who_leaves_is_told(world: World) -> None:
+    heard: list[object] = []
+    session = await world.database.connect()
+    await session.add_listener("embedq_changes", lambda *args: heard.append(args[-1]))
+    scope = await world.worker()
+    await session.execute("SELECT 1")
+    assert heard == ["workers"]
+    await fleet.leave(world.pool, scope.worker, "done")
+    await session.execute("SELECT 1")
+    assert heard == ["workers"] * 2
+
+
 async def test_a_concurrency_that_changed_is_shown_and_told_once(world: World) -> None:
     heard: list[object] = []
     scope = await world.worker()
