@@ -101,6 +101,16 @@ async def test_details_show_tasks_folders_and_advice(tui: Tui, connection: Conne
     assert [task["id"] for task in document["groups"][0]["newest"]] == [row["id"] for row in ids]
     assert document["groups"][0]["folders"] == [{"folder": "docs", "tasks": 5}]
     assert "docs 5" in answer.out
+    for number, folder in ((0, "a"), (1, "b"), (2, "c")):  # of one task each, and three are shown
+        (other,) = await add_articles(connection, ["text"], slug=folder, folder=folder)
+        await connection.execute(
+            "UPDATE embedding_tasks SET article_id = $1 WHERE id = $2::uuid", other, ids[number]["id"]
+        )
+    await fail(connection, "boom {}", 3)
+    await connection.execute("UPDATE embedding_tasks SET article_id = $1 WHERE article_id IS NULL", article)
+    document = (await tui("failed", "--details", "--json")).document("failed")
+    folders = [(row["folder"], row["tasks"]) for row in document["groups"][0]["folders"]]
+    assert folders == [("docs", 5), ("a", 1), ("b", 1)]
 
 
 async def test_the_advice_for_a_group_or_a_task_retries_nothing_else(
@@ -177,6 +187,7 @@ async def test_every_group_is_reached_page_by_page(tui: Tui, connection: Connect
             page = (await tui("failed", "--json", "--limit", str(limit), *after)).document("failed")
             found += page["groups"]
             assert page["more"] == (page["next"] is not None)
+            assert page["groups"]
             if not page["more"]:
                 break
             after = ["--after", page["next"]]
