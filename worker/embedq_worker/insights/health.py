@@ -84,19 +84,22 @@ async def health(connection: Connection, settings: Settings) -> Health:
 async def health_and_overview(connection: Connection, settings: Settings) -> tuple[Health, Overview | None]:
     """`health`, and the overview that it judges; None if what that reads is missing."""
     issues = await _schema(connection)
+    seen = facts = None
     try:
         seen = await overview(connection, settings)
+        facts = await vitals(connection, settings) if seen.migrated else None
     except (SchemaError, *_UNDEFINED):
         if not issues:
             raise
+    if seen is None:
         at = await connection.fetchval("SELECT clock_timestamp()")
         return Health(at, False, tuple(issues), ()), None
-    if not seen.migrated:
+    if facts is None:
         missing = Issue(
             Code.SCHEMA, "functions of embedq are missing", "run: embedq-tui migrate verify", 1, 0, "counts"
         )
         return Health(seen.at, False, tuple(issues or [missing]), ()), seen
-    found = _Findings(seen, await vitals(connection, settings), settings)
+    found = _Findings(seen, facts, settings)
     issues += found.issues()
     return Health(seen.at, not issues, tuple(issues), found.measures()), seen
 
