@@ -138,6 +138,11 @@ def load_profiles(file: Path | None = None) -> Profiles:
         raise SettingsError(f"{path}: {printable_line(str(error), 200)}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    for name in document.keys() - {"profiles", "keys"}:
+        raise SettingsError(
+            f"{path}: {printable_line(name, 40)!r} is neither profiles nor keys",
+            "a profile is a table [profiles.NAME]",
+        )
     tables = document.get("profiles", {})
     if not isinstance(tables, dict):
         raise SettingsError(f"{path}: expected [profiles.NAME] tables")

@@ -76,6 +76,8 @@ def test_no_file_is_no_profiles(tmp_path: Path) -> None:
     [
         ("[profiles.live\n", "line 1"),
         ("profiles = 3\n", "profiles.NAME"),
+        ('[live]\nread_only = true\ndatabase_url = "{url}"\n', "live"),
+        ('[key]\n"app.quit" = "ctrl+x"\n', "key"),
         ("[profiles]\nlive = 3\n", "live"),
         ('[profiles.live]\nread_onyl = true\ndatabase_url = "{url}"\n', "read_onyl"),
         ('[profiles.live]\nread_only = "{url}"\n', "read_only"),
