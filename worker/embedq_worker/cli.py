@@ -194,6 +194,7 @@ def _work(
 
         spare_collector()
         logging.getLogger().addHandler(LibraryLogs(log))
+        logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # warns of each attempt to connect
         asyncio.run(
             run_worker(settings, log, drain=drain, priorities=priorities, folders=folders, lifeline=line)
         )

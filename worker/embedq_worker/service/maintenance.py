@@ -70,18 +70,20 @@ class Maintenance:
         self, chore: Callable[[], Awaitable[None]], every_s: float, first_s: float | None = None
     ) -> None:
         pause_s = every_s if first_s is None else min(first_s, every_s)
+        told = ""
         while True:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - workers must not move in step
             pause_s = every_s
             try:
                 await chore()
+                told = ""
             except EXPECTED_ERRORS as error:
                 failure = explained(error, self._settings)
-                if isinstance(failure, Unreachable):
+                if isinstance(failure, Unreachable):  # which the heartbeat tells
                     self._away_at = monotonic()
-                self._log.warning(
-                    "maintenance failed", chore=chore.__name__.strip("_"), error=failure.message
-                )
+                elif failure.message != told:  # once, not every five seconds of a night
+                    told = failure.message
+                    self._log.warning("maintenance failed", chore=chore.__name__.strip("_"), error=told)
 
     async def _rescue(self) -> None:
         disowned = await fleet.disown(self._pool, self._worker, self._in_hand(), older_s=DISOWN_AFTER_S)
