@@ -71,6 +71,8 @@ def test_a_backlog_is_as_large_as_the_figure_below_says_and_does_not_come_and_go
 def test_what_a_look_shows_of_the_workers_waits_for_no_verdict() -> None:
     [worker, *_] = workers()
     refused = worker._replace(note=f"{REFUSED}disk full")
+    assert state_of(seen()._replace(workers=(refused, worker)))[1] == GOOD
+    assert state_of(seen()._replace(workers=(refused,)))[1] == BAD
     for found, told in (
         (seen()._replace(workers=(refused,)), "disk full"),
         (seen()._replace(running=False), "no worker"),
