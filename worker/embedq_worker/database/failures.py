@@ -189,8 +189,19 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     )
 
 
+_OF_THE_DRIVER = (
+    (asyncpg.TargetServerAttributeNotMatched, "no server matches target_session_attrs"),
+    (asyncpg.InternalClientError, "the connection was lost between two steps of a statement"),
+    (TimeoutError, "no answer in time"),
+)
+"""Errors whose text, if any, is about the driver, and what they mean."""
+
+
 def one_line(error: BaseException) -> str:
     """The text of an error on one line of about 500 characters at most; its type if it has no text."""
+    for kind, meaning in _OF_THE_DRIVER:
+        if isinstance(error, kind):
+            return meaning
     text = printable_line(str(error)[:2_000], 500) or type(error).__name__
     # PostgreSQL says so behind the name of a file, where a narrow line is cut.
     return f"disk full: {text}" if isinstance(error, asyncpg.DiskFullError) else text
@@ -198,6 +209,7 @@ def one_line(error: BaseException) -> str:
 
 _SICK = (
     asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,  # the primary is down, and no replica is promoted yet
     asyncpg.InvalidCatalogNameError,  # the database was renamed, or is being restored
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # also a database that takes no connections

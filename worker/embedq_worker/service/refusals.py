@@ -38,8 +38,7 @@ class Refusals:
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
         before = self._by_caller.get(caller)
-        words = "no answer in time" if isinstance(error, TimeoutError) else one_line(error)
-        self._by_caller[caller] = _Refusal(before.since if before else monotonic(), words)
+        self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
         self._tell()
 
     def ended(self, caller: object, *, after_s: float = 0.0) -> None:
