@@ -133,7 +133,7 @@ async def test_a_no_rag_article_is_queued_only_to_lose_its_embeddings(
     assert await open_tasks(connection) == [("guide", "delete")] * has_embeddings
 
     await connection.execute("UPDATE embedding_tasks SET status = 'completed'")
-    outcomes, _ = await store(connection, draft(no_rag=False))
+    outcomes, _ = await store(connection, draft(title="Not stating whether it is wanted", no_rag=False))
     assert outcomes == {"guide": ("updated", True)}
     assert await open_tasks(connection) == [("guide", "update")]
 

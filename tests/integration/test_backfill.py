@@ -106,9 +106,9 @@ async def test_each_kind_of_damage_is_found(connection: Connection, worker: Benc
     # another program embedded it anew
     await change("UPDATE embeddings SET model = NULL WHERE article_id = $1", articles[5])
     await change("UPDATE embeddings SET model = 'openai/other' WHERE article_id = $1", articles[6])
-    # changed, and the task failed, with the counting of another program
+    # changed or excluded, and the task failed, with the counting of another program
     await change("UPDATE articles SET content = 'Other.' WHERE id = $1", articles[7])
-    await queue_tasks(connection, [articles[7]])
+    await queue_tasks(connection, [articles[0], articles[7]])
     await change("UPDATE embedding_tasks SET status = 'failed', attempts = 9 WHERE status = 'pending'")
     # the text is gone, its embeddings are not
     await change("UPDATE articles SET content = '' WHERE id = $1", articles[8])

@@ -160,6 +160,9 @@ async def test_a_group_and_a_worker(various: World) -> None:
     held = await list_tasks(various.psql, TaskFilter(worker=worker), limit=100)
     assert {task.worker for task in held.tasks} == {worker}
     assert len(held.tasks) == 32
+    claimed = await list_tasks(various.psql, TaskFilter(statuses=("processing",)), limit=100)
+    assert len(claimed.tasks) == 40  # eight were claimed by another program
+    assert sum(task.worker is not None for task in claimed.tasks) == 32
     for begins, tasks in ((worker.hex[:8], held.tasks), (uuid4().hex[:8], ())):
         assert (await list_tasks(various.psql, TaskFilter(worker_begins=begins), limit=100)).tasks == tasks
 
