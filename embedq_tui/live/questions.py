@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
@@ -26,10 +26,10 @@ class Question(ABC, Generic[T]):
         within_s: Seconds an answer may take.
     """
 
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS})
-    pause_s: ClassVar[float] = 0.5
-    every_s: ClassVar[float] = 10.0
-    within_s: ClassVar[float] = 20.0
+    hears: frozenset[str] = frozenset({TASKS})
+    pause_s: float = 0.5
+    every_s: float = 10.0
+    within_s: float = 20.0
 
     @abstractmethod
     async def ask(self, connection: Connection, settings: Settings) -> T:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
@@ -44,10 +44,10 @@ HEALTH = "health"
 class Look(Question[Overview]):
     """Counts, workers and providers, some of which every screen shows."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    pause_s: ClassVar[float] = 0.1
-    every_s: ClassVar[float] = 5.0
-    within_s: ClassVar[float] = 10.0
+    hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
+    pause_s = 0.1
+    every_s = 5.0
+    within_s = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Overview:
         """Ask it once."""
@@ -58,9 +58,9 @@ class Look(Question[Overview]):
 class Judge(Question[Health]):
     """Whether the queue is healthy."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({WORKERS, CONTROL, PROVIDER, HEALTH})
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 15.0
+    hears = frozenset({WORKERS, CONTROL, PROVIDER, HEALTH})
+    pause_s = 5.0
+    every_s = 15.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Health:
         """Ask it once."""
@@ -71,9 +71,9 @@ class Judge(Question[Health]):
 class Rights(Question[Access]):
     """Which database this is, and whether it is writable."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({ACCESS})
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 15.0
+    hears = frozenset({ACCESS})
+    pause_s = 5.0
+    every_s = 15.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Access:
         """Ask it once."""

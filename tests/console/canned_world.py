@@ -13,9 +13,8 @@ from embedq_tui.screens.articles.detail import Article
 from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
 from embedq_tui.screens.audit.roll import FollowLog
 from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf
-from embedq_tui.screens.metrics.questions import LastDay, LastHour, LastWeek, Measured
-from embedq_tui.screens.overview.screen import LastHour as OverviewHour
-from embedq_tui.screens.overview.screen import LastRows, TopFailures
+from embedq_tui.screens.metrics.questions import DAY, HOUR, WEEK, Measure, Measured
+from embedq_tui.screens.overview.screen import LastHour, LastRows, TopFailures
 from embedq_tui.screens.settings.migrate import Schema
 from embedq_tui.screens.stuck.screen import WhatIsStuck
 from embedq_tui.screens.tasks.detail import Chunks, Detail
@@ -215,14 +214,9 @@ def _no_log(question: FollowLog) -> int:
     return 0
 
 
-def _minutes(*, idle: bool) -> Measured:
-    minutes = metrics(Span.MINUTE, 60, idle=idle)
-    return Measured(minutes, minutes)
-
-
-def _hours(_: LastDay) -> Measured:
-    hours = metrics(Span.HOUR, 24)
-    return Measured(hours, hours)
+def _measured(question: Measure, *, idle: bool = False) -> Measured:
+    plotted = metrics(question.plotted, {HOUR: 60, DAY: 24, WEEK: 168}[question], idle=idle)
+    return Measured(plotted, metrics(question.tabled, 7) if question is WEEK else plotted)
 
 
 _BUSY: Answers = {
@@ -242,10 +236,8 @@ _BUSY: Answers = {
     LastBackfill: lambda _: backfill(),
     LastRows: lambda _: AuditPage(NOW, tuple(reversed(audit())), None),
     FollowLog: _log,
-    OverviewHour: lambda _: metrics(Span.MINUTE, 60),
-    LastHour: lambda _: _minutes(idle=False),
-    LastDay: _hours,
-    LastWeek: lambda _: Measured(metrics(Span.HOUR, 168), metrics(Span.DAY, 7)),
+    LastHour: lambda _: metrics(Span.MINUTE, 60),
+    Measure: _measured,
     Schema: lambda _: migrations(),
 }
 
@@ -260,8 +252,8 @@ _EMPTY: Answers = {
     LastBackfill: lambda _: None,
     LastRows: lambda _: AuditPage(NOW, (), None),
     FollowLog: _no_log,
-    OverviewHour: lambda _: metrics(Span.MINUTE, 60, idle=True),
-    LastHour: lambda _: _minutes(idle=True),
+    LastHour: lambda _: metrics(Span.MINUTE, 60, idle=True),
+    Measure: lambda question: _measured(question, idle=True),
 }
 
 

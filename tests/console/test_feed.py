@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -33,8 +33,8 @@ class Pending(Question[int]):
 
     name: str = ""
     delay_s: float = 0.0
-    pause_s: ClassVar[float] = 0.05
-    every_s: ClassVar[float] = 60.0
+    pause_s = 0.05
+    every_s = 60.0
 
     async def ask(self, connection: AnyConnection, settings: Settings) -> int:
         await connection.execute("SELECT pg_sleep($1)", self.delay_s)
@@ -48,7 +48,7 @@ class Pending(Question[int]):
 class Rare(Pending):
     """Asked once a minute at most."""
 
-    pause_s: ClassVar[float] = 60.0
+    pause_s = 60.0
 
 
 @dataclass(frozen=True)

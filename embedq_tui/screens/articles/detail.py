@@ -33,7 +33,7 @@ class Article(Question[ArticleDetail | None]):
     """An article with its chunks and tasks; None if it does not exist."""
 
     article: int
-    pause_s: ClassVar[float] = 0.5
+    pause_s = 0.5
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
         """Ask it once."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import ClassVar
 
 from embedq_tui.live.questions import Question
 from embedq_worker.actions import bulk
@@ -39,7 +38,7 @@ DAY_S = 86_400.0
 class ArticleList(Question[ArticlePage]):
     """A page of articles."""
 
-    pause_s: ClassVar[float] = 1.0
+    pause_s = 1.0
 
     wanted: ArticleFilter
     direction: Direction
@@ -62,9 +61,9 @@ class Covered(Question[StateCounts]):
         count_s: Seconds after which counting stops; an incomplete count is not `done`.
     """
 
-    pause_s: ClassVar[float] = 10.0
-    every_s: ClassVar[float] = 120.0
-    within_s: ClassVar[float] = DAY_S
+    pause_s = 10.0
+    every_s = 120.0
+    within_s = DAY_S
 
     report: Callable[[StateCounts], None] = field(compare=False)
     count_s: float = COUNT_S
@@ -86,7 +85,7 @@ class Covered(Question[StateCounts]):
 class LastBackfill(Question[Operation | None]):
     """The last backfill and the state of its tasks; None if there was none."""
 
-    pause_s: ClassVar[float] = 2.0
+    pause_s = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
         """Ask it once."""

@@ -54,7 +54,7 @@ _COLUMNS = (
 class Nearest(Question[tuple[list[SearchHit], EmbedqError | None]]):
     """The articles nearest to a query, and why there are none, if so."""
 
-    within_s: ClassVar[float] = 60.0
+    within_s = 60.0
 
     vector: Vector
     model: str

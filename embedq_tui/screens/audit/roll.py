@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
 from uuid import UUID
 
 from embedq_tui.filters.audit_filter import Wanted
@@ -255,9 +254,9 @@ class FollowLog(Question[int]):
     """New rows of the log, added to the roll directly, so that an interrupted read loses nothing."""
 
     roll: AuditRoll
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    pause_s: ClassVar[float] = 0.5
-    every_s: ClassVar[float] = 2.0
+    hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
+    pause_s = 0.5
+    every_s = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
         """Ask it once."""
@@ -270,7 +269,7 @@ class OnePage(Question[AuditPage]):
 
     wanted: AuditFilter
     after: Cursor | None
-    within_s: ClassVar[float] = 60.0
+    within_s = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""
@@ -282,7 +281,7 @@ class OlderRows(Question[int]):
     """The page before the rows shown, added to the roll."""
 
     roll: AuditRoll
-    within_s: ClassVar[float] = 60.0
+    within_s = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
         """Ask it once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from embedq_tui.live.questions import Question
 from embedq_tui.screens.failures.render import LONGEST, TREND
@@ -33,7 +33,7 @@ NEWEST = 10
 class Groups(Question[Failures]):
     """A page of groups, largest first, or those that failed last."""
 
-    pause_s: ClassVar[float] = 1.0
+    pause_s = 1.0
 
     after: GroupCursor | None = None
     latest: bool = False
@@ -61,7 +61,7 @@ class NewestOf(Question[InGroup]):
     """
 
     group: str
-    pause_s: ClassVar[float] = 1.0
+    pause_s = 1.0
 
     async def ask(self, connection: Connection, settings: Settings) -> InGroup:
         """Ask it once."""
@@ -81,8 +81,8 @@ class TrendsOf(Question[Trends]):
 
     groups: tuple[str, ...]
     over: timedelta
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 30.0
+    pause_s = 5.0
+    every_s = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Trends:
         """Ask it once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
 
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
@@ -26,15 +25,26 @@ class Measured:
     tabled: Metrics
 
 
+@dataclass(frozen=True)
 class Measure(Question[Measured]):
-    """Takes seconds with millions of tasks: asked one at a time, rarely, and not on notifications."""
+    """Takes seconds with millions of tasks: asked one at a time, rarely, and not on notifications.
 
-    title: ClassVar[str]
-    since: ClassVar[timedelta]
-    plotted: ClassVar[Span]
-    tabled: ClassVar[Span]
-    hears: ClassVar[frozenset[str]] = frozenset()
-    within_s: ClassVar[float] = 60.0
+    Attributes:
+        title: The span, in words.
+        since: Its length.
+        plotted: Length of a period of the plots.
+        tabled: Length of a period of the table.
+        pause_s, every_s: They add up.
+    """
+
+    title: str
+    since: timedelta
+    plotted: Span
+    tabled: Span
+    pause_s: float
+    every_s: float
+    hears = frozenset[str]()
+    within_s = 60.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Measured:
         """Ask it once."""
@@ -44,43 +54,10 @@ class Measure(Question[Measured]):
         return Measured(fine, await metrics(connection, by=self.tabled, since=self.since))
 
 
-@dataclass(frozen=True)
-class LastHour(Measure):
-    """By minute. Pause and interval add up: ten seconds between answers."""
-
-    title: ClassVar[str] = "1 h"
-    since: ClassVar[timedelta] = timedelta(hours=1)
-    plotted: ClassVar[Span] = Span.MINUTE
-    tabled: ClassVar[Span] = Span.MINUTE
-    pause_s: ClassVar[float] = 5.0
-    every_s: ClassVar[float] = 5.0
-
-
-@dataclass(frozen=True)
-class LastDay(Measure):
-    """By hour."""
-
-    title: ClassVar[str] = "24 h"
-    since: ClassVar[timedelta] = timedelta(hours=24)
-    plotted: ClassVar[Span] = Span.HOUR
-    tabled: ClassVar[Span] = Span.HOUR
-    pause_s: ClassVar[float] = 30.0
-    every_s: ClassVar[float] = 30.0
-
-
-@dataclass(frozen=True)
-class LastWeek(Measure):
-    """By hour, and by day."""
-
-    title: ClassVar[str] = "7 d"
-    since: ClassVar[timedelta] = timedelta(days=7)
-    plotted: ClassVar[Span] = Span.HOUR
-    tabled: ClassVar[Span] = Span.DAY
-    pause_s: ClassVar[float] = 150.0
-    every_s: ClassVar[float] = 150.0
-
-
-SPANS: tuple[Measure, ...] = (LastHour(), LastDay(), LastWeek())
+HOUR = Measure("1 h", timedelta(hours=1), Span.MINUTE, Span.MINUTE, 5.0, 5.0)
+DAY = Measure("24 h", timedelta(hours=24), Span.HOUR, Span.HOUR, 30.0, 30.0)
+WEEK = Measure("7 d", timedelta(days=7), Span.HOUR, Span.DAY, 150.0, 150.0)
+SPANS = (HOUR, DAY, WEEK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -55,8 +55,8 @@ LONGEST = 500
 class TopFailures(Question[Failures]):
     """The largest failure groups."""
 
-    pause_s: ClassVar[float] = 2.0
-    every_s: ClassVar[float] = 30.0
+    pause_s = 2.0
+    every_s = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Failures:
         """Ask it once."""
@@ -67,8 +67,8 @@ class TopFailures(Question[Failures]):
 class LastRows(Question[AuditPage]):
     """The newest rows of the audit log."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    every_s: ClassVar[float] = 10.0
+    hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
+    every_s = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""
@@ -79,9 +79,9 @@ class LastRows(Question[AuditPage]):
 class LastHour(Question[Metrics]):
     """What ended in the last hour, by minute."""
 
-    hears: ClassVar[frozenset[str]] = frozenset()
-    pause_s: ClassVar[float] = 10.0
-    every_s: ClassVar[float] = 20.0
+    hears = frozenset()
+    pause_s = 10.0
+    every_s = 20.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Metrics:
         """Ask it once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
@@ -28,9 +27,9 @@ TOLD = 10
 class Schema(Question[list[MigrationState]]):
     """Every migration known to this program or to the database."""
 
-    hears: ClassVar[frozenset[str]] = frozenset()
-    pause_s: ClassVar[float] = 2.0
-    every_s: ClassVar[float] = 30.0
+    hears = frozenset()
+    pause_s = 2.0
+    every_s = 30.0
 
     async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
         """Ask it once."""

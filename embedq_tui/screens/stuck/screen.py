@@ -47,9 +47,9 @@ class WhatIsStuck(Question[StuckTasks]):
 
     by: Stuck
     limit: int = SHOWN
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS})
-    pause_s: ClassVar[float] = 0.5
-    every_s: ClassVar[float] = 5.0
+    hears = frozenset({TASKS, WORKERS})
+    pause_s = 0.5
+    every_s = 5.0
 
     async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:
         """Ask it once."""

@@ -44,7 +44,7 @@ class Detail(Question[TaskDetail | None]):
     """Everything known about a task; None if it does not exist."""
 
     task: UUID
-    pause_s: ClassVar[float] = 0.3
+    pause_s = 0.3
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
         """Ask it once."""
@@ -56,7 +56,7 @@ class Chunks(Question[ArticleDetail | None]):
     """The stored chunks of an article."""
 
     article: int
-    pause_s: ClassVar[float] = 1.0
+    pause_s = 1.0
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
         """Ask it once."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 from uuid import UUID
 
 from embedq_tui.live.questions import Question
@@ -40,7 +39,7 @@ class Kept:
 class TaskList(Question[TaskPage]):
     """A page of tasks, plus those to keep."""
 
-    pause_s: ClassVar[float] = 0.25
+    pause_s = 0.25
 
     wanted: TaskFilter
     direction: Order
@@ -70,8 +69,8 @@ class TaskList(Question[TaskPage]):
 class Matching(Question[int | None]):
     """The number of matching tasks; None if counting takes too long."""
 
-    pause_s: ClassVar[float] = 1.0
-    every_s: ClassVar[float] = 15.0
+    pause_s = 1.0
+    every_s = 15.0
 
     wanted: TaskFilter
 
@@ -87,7 +86,7 @@ class Matching(Question[int | None]):
 class Exported(Question[TaskPage]):
     """A page of an export, with complete errors."""
 
-    within_s: ClassVar[float] = 600.0
+    within_s = 600.0
 
     wanted: TaskFilter
     direction: Order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from embedq_tui.live.questions import TASKS, WORKERS, Question
 from embedq_worker.database.connections import Connection
@@ -17,8 +17,8 @@ Dead: TypeAlias = tuple[DeadWorker, ...]
 class Deaths(Question[Dead]):
     """The workers that died lately."""
 
-    hears: ClassVar[frozenset[str]] = frozenset({TASKS, WORKERS})
-    pause_s: ClassVar[float] = 2.0
+    hears = frozenset({TASKS, WORKERS})
+    pause_s = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> Dead:
         """Ask it once."""
