@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from embedq_tui.output import Column, console, print_table
-from embedq_worker.text import age
+from embedq_tui.rendering.words import relative
 
 if TYPE_CHECKING:
     from embedq_worker.insights.failures import FailedTask
@@ -49,11 +49,6 @@ def when(task: TaskRow, now: datetime) -> str:
     if task.at is None:
         return "unknown"
     return relative((now - task.at).total_seconds())
-
-
-def relative(seconds: float) -> str:
-    """How long ago something was: ``12 min ago``; ``in 5 min`` if it is still to come."""
-    return f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
 
 
 def _more(task: TaskRow) -> list[str]:

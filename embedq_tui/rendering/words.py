@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from embedq_worker.insights.overview import Overview, ProviderRow
 from embedq_worker.text import age
+
+if TYPE_CHECKING:
+    from embedq_worker.insights.overview import Overview, ProviderRow
 
 
 def moment(when: datetime | None, now: datetime) -> str:
@@ -17,9 +20,12 @@ def moment(when: datetime | None, now: datetime) -> str:
     """
     if when is None:
         return "never"
-    seconds = (now - when).total_seconds()
-    relative = f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
-    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({relative})"
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({relative((now - when).total_seconds())})"
+
+
+def relative(seconds: float) -> str:
+    """How long ago something was: ``12 min ago``; ``in 5 min`` if it is still to come."""
+    return f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET, STATUS_STYLES
-from embedq_tui.rendering.task_table import relative
-from embedq_tui.rendering.words import count, moment
+from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.detail import ArticleState, Chunk
 from embedq_worker.insights.tasks import TaskRow

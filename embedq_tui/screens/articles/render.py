@@ -12,8 +12,7 @@ from embedq_tui.filters.article_filter import format_article_filter
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import ago, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.rendering.task_table import relative
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import count, relative
 from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation

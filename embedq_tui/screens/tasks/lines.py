@@ -13,8 +13,8 @@ from embedq_tui.rendering.audit_lines import STYLES
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here, labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
-from embedq_tui.rendering.task_table import article_of, relative
-from embedq_tui.rendering.words import count, moment
+from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
