@@ -62,9 +62,10 @@ def _pulse(store: Store, frozen_s: float | None, shown: Iterable[Question[Any]])
     if frozen_s is not None:
         line.append(f"frozen, {age(frozen_s)} old ", f"bold {DOUBTFUL}")
     if store.lost is not None:
-        left_s = max(store.lost.retry_at - time.monotonic(), 0.0)
+        left_s = store.lost.retry_at - time.monotonic()
+        again = f"retry in {age(max(left_s, 1))}" if left_s > 0 else "retrying"
         old = f", data {age(seconds)} old" if (seconds := store.age_s(shown)) is not None else ""
-        return line.append(f"● no answer{old}, retry in {age(left_s)} ", BAD)
+        return line.append(f"● no answer{old}, {again} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)
     if store.hearing is Hearing.LISTENING:

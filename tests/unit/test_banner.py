@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from embedq_tui.live.feed import Lost
+from embedq_tui.live.session import Session
 from embedq_tui.live.store import Store
+from embedq_tui.profiles import Profile
 from embedq_tui.rendering.keys import key
-from embedq_tui.screens.frame import alert
-from embedq_worker.errors import MIGRATE, SchemaError
+from embedq_tui.screens.frame import alert, title
+from embedq_worker.errors import MIGRATE, SchemaError, Unreachable
 from embedq_worker.insights.health import Health
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
@@ -47,6 +52,17 @@ def test_a_pause_is_told_with_its_age_of_now_whatever_the_verdict_says() -> None
 def test_a_pause_that_is_over_is_told_no_more_though_the_verdict_is_older() -> None:
     judged = Issue(Code.PAUSED, "paused 2 s ago", "", 2.0, 0, "s")
     assert alert(store(NOBODY, judged), 100).plain == ""
+
+
+@pytest.mark.parametrize(("left_s", "counted"), [(7.3, "7 s"), (0.2, "1 s"), (-6.0, "0 s")])
+def test_an_attempt_to_reconnect_is_counted_down_to_and_not_beyond(left_s: float, counted: str) -> None:
+    known = store(NOBODY)
+    known.lost = Lost(Unreachable("gone"), 0.0, time.monotonic() + left_s, 1)
+    session = SimpleNamespace(
+        profile=Profile(), store=known, read_only=False, link=SimpleNamespace(place="here")
+    )
+    line = title(cast(Session, session), 100, frozen_s=None).plain
+    assert (f" {counted} " in f"{line} ".split("old")[1]) is (left_s > 0)
 
 
 def test_what_to_do_is_in_the_line_itself_if_there_is_room() -> None:
