@@ -22,6 +22,16 @@ from embedq_worker.text import age, printable_line
 SHOWN_COUNTS = 4
 """Wrong counts listed by name; `verify` lists them all."""
 
+DAMAGE = (
+    "articles_missing",
+    "articles_failed",
+    "articles_stale",
+    "articles_model",
+    "articles_no_rag",
+    "tasks_overspent",
+)
+"""Codes of what only `--deep` finds."""
+
 
 @click.command("health", epilog="Example: embedq-tui health --max-backlog 50000 --ignore paused")
 @click.option("--max-backlog", type=int, metavar="N", help="Pending tasks.  [EMBEDDING_HEALTH_BACKLOG]")
@@ -38,7 +48,7 @@ SHOWN_COUNTS = 4
 @click.option("--max-dead-rows", type=float, metavar="SHARE", help="0 to 1.  [EMBEDDING_HEALTH_DEAD_ROWS]")
 @click.option(
     "--ignore",
-    type=click.Choice([code.value for code in Code]),
+    type=click.Choice([*(code.value for code in Code), *DAMAGE]),
     metavar="CODE",
     multiple=True,
     help="Ignore this issue; repeatable.",

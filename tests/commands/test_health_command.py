@@ -9,7 +9,7 @@ import pytest
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import embed, start_worker
 from tests.commands.running import Tui
-from tests.support.content import add_articles, failed_tasks, queued_articles
+from tests.support.content import add_articles, failed_tasks, queue_tasks, queued_articles
 from tests.support.databases import Connection
 
 PLUGIN_LINE = re.compile(r"[^|\n]+ \| (\w+=[\d.]+s?(;[\d.]+)?)( \w+=[\d.]+s?(;[\d.]+)?)*\n")
@@ -90,6 +90,25 @@ async def test_the_deep_look_finds_what_others_left(tui: Tui, connection: Connec
     assert answer.code == ExitCode.NO
     issues = {issue["code"]: issue["measured"] for issue in answer.document("health")["issues"]}
     assert issues == {"count_drift": 5, "articles_missing": 1}
+
+
+async def test_all_that_only_the_deep_look_finds_can_be_ignored(tui: Tui, connection: Connection) -> None:
+    hidden, stale, other, _, failing = await add_articles(connection, ["text"] * 5)
+    for article in (hidden, stale, other):
+        await embed(connection, article)
+    await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", hidden)
+    await connection.execute("UPDATE articles SET content = 'other' WHERE id = $1", stale)
+    await connection.execute("UPDATE embeddings SET model = 'x/y' WHERE article_id = $1", other)
+    await queue_tasks(connection, [failing])
+    await connection.execute(
+        "UPDATE embedding_tasks SET status = 'failed', attempts = 4, completed_at = now() "
+        "WHERE status = 'pending'"
+    )
+    document = (await tui("health", "--deep", "--json")).document("health")
+    codes = [issue["code"] for issue in document["issues"]]
+    assert len(codes) == 6
+    ignored = [word for code in codes for word in ("--ignore", code)]
+    assert (await tui("health", "--deep", *ignored)).code == ExitCode.OK
 
 
 async def test_a_database_without_a_queue(bare_tui: Tui) -> None:
