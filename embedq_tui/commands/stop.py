@@ -14,7 +14,7 @@ from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import connected
-from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.errors import EmbedqError, ExitCode, Unreachable
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
@@ -45,8 +45,9 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
     stands = SoFar("")
     try:
         stopped = asyncio.run(_stop(settings, worker, stands, force=force, timeout_s=timeout))
-    except (KeyboardInterrupt, EmbedqError):
-        if stands.value:  # giving up the wait does not withdraw the order
+    except (KeyboardInterrupt, EmbedqError) as error:
+        refused = not isinstance(error, KeyboardInterrupt | Unreachable) and stands.value != "remains"
+        if stands.value and not refused:  # giving up the wait does not withdraw the order
             until = "" if worker else " until you run: embedq-tui start"
             say(f"The stop {stands.value} in force{until}", error=True)
         raise
