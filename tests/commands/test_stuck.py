@@ -100,6 +100,8 @@ async def test_an_action_reaches_what_is_listed_and_nothing_else(
         held = [one.tasks for one in listed.workers]
         assert len(listed.tasks) == listed.total == sum(held)
         assert held == sorted(held, reverse=True)
+        shown = await list_tasks(connection, TaskFilter(stuck=by), limit=100)
+        assert {task.id for task in shown.tasks} == {task.id for task in listed.tasks}
         assert (await list_tasks(connection, TaskFilter(stuck=by), direction="next")).tasks == ()
         planned = await plan(connection, RELEASE, TaskFilter(stuck=by))
         assert 0 < planned.matched == listed.total < 60

@@ -51,7 +51,8 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
 ) -> None:
     await queued_articles(connection, 150)
     stub.faults.latency_s = 0.05
-    async with worker_process(environment(database, stub), "--batch-size", "5") as worker:
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000)
+    async with worker_process(variables, "--batch-size", "5") as worker:
         await worker.started()
         await until_true(connection, "SELECT EXISTS (SELECT FROM embedding_tasks WHERE status = 'completed')")
         await connection.execute("UPDATE embedding_worker_status SET is_running = false")
@@ -59,6 +60,7 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
             connection, "SELECT NOT EXISTS (SELECT FROM embedding_tasks WHERE status = 'processing')"
         )
         await worker.until_heard("workers are stopped")
+        await until_true(connection, "SELECT note <> '' FROM embedq_workers")
         before = await statuses(connection)
         assert 0 < before["pending"] < 150
         await queued_articles(connection, 1, slug="more", priority="high")
@@ -112,7 +114,13 @@ async def test_one_worker_can_be_asked_to_end(
 async def test_a_provider_that_is_killed_and_comes_back(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    variables = environment(database, stub, EMBEDDING_RETRY_BACKOFF_BASE=10, EMBEDDING_WORKER_INTERVAL=100)
+    variables = environment(
+        database,
+        stub,
+        EMBEDDING_RETRY_BACKOFF_BASE=10,
+        EMBEDDING_WORKER_INTERVAL=100,
+        EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000,
+    )
     async with worker_process(variables, "--batch-size", "10", "--concurrency", "2") as worker:
         await worker.started()
         await stub.stop()

@@ -36,7 +36,8 @@ async def audited(connection: Connection, worker: UUID) -> int:
 async def test_concurrency_changes_while_a_worker_works(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
-    async with worker_process(environment(database, stub)) as process:
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000)
+    async with worker_process(variables) as process:
         await process.started()
         stub.faults.hold = first = asyncio.Event()
         await queued_articles(connection, 10)

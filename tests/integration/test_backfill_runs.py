@@ -67,6 +67,34 @@ async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connect
     assert (third.resumed, third.queued) == (False, 5)
 
 
+async def stopped(connection: Connection, options: BackfillOptions) -> Run:
+    """A run that is stopped after its first batch."""
+    stop = asyncio.Event()
+    return await backfill.run(
+        connection, options, by=BY, planned=30, progress=lambda _: stop.set(), stop=stop
+    )
+
+
+async def test_who_goes_on_finds_what_broke_behind_the_place_that_was_reached(
+    connection: Connection,
+) -> None:
+    blank, *_ = await add_articles(connection, ["", *["Text."] * 29])
+    options = replace(OPTIONS, batch_size=10)
+    assert (await stopped(connection, options)).queued == 9
+    await connection.execute("UPDATE articles SET content = 'Text.' WHERE id = $1", blank)
+    again = await queue_all(connection, options)
+    assert (again.resumed, again.queued) == (True, 21)
+
+
+async def test_what_was_stopped_days_ago_is_another_operation(connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    options = replace(OPTIONS, batch_size=10)
+    await stopped(connection, options)
+    await connection.execute("UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '2 days'")
+    again = await queue_all(connection, options)
+    assert (again.resumed, again.queued) == (False, 20)
+
+
 async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection: Connection) -> None:
     await add_articles(connection, ["Text."] * 50)
     blocker, runner = await database.connect(), await database.connect()
