@@ -16,8 +16,8 @@ from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
-from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.insights.pace import Pace, Rates
+from embedq_worker.insights.overview import Liveness, Overview, QueueFigures, overview
+from embedq_worker.insights.pace import Pace, Rates, ended_between
 from embedq_worker.settings import Settings
 
 HISTORY = 120
@@ -116,7 +116,7 @@ class Store:
     ended: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY))
     answers: dict[Question[Any], Answer[Any]] = field(default_factory=dict)
     _pace: Pace = field(default_factory=Pace)
-    _ended_before: int | None = None
+    _before: QueueFigures | None = None
     _skew: timedelta | None = None
 
     def now(self) -> datetime | None:
@@ -198,12 +198,11 @@ class Store:
     def sample(self) -> None:
         """Record how many tasks ended in this second."""
         if self.overview is None or self.lost is not None:
-            self._ended_before = None  # what ends meanwhile must not count for the second it is noticed in
+            self._before = None  # what ends meanwhile must not count for the second it is noticed in
             return
         queue = self.overview.queue
-        ended = queue.counts.completed + queue.counts.failed - queue.cancelled
-        before, self._ended_before = self._ended_before, ended
-        self.ended.append(max(ended - before, 0) if before is not None else 0)
+        before, self._before = self._before or queue, queue
+        self.ended.append(sum(ended_between(before, queue)))
 
     def _look(self, found: Overview, at: float) -> None:
         self.overview, self.overview_at, self.error = found, at, None

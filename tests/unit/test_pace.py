@@ -50,12 +50,19 @@ def test_what_retention_deleted_is_not_taken_off() -> None:
 
 def test_what_an_operator_cancels_is_no_failed_work() -> None:
     pace = Pace()
-    for after_s, failed, cancelled in ((0, 10, 0), (5, 5_010, 5_000), (10, 5_016, 5_000), (15, 16, 0)):
+    for after_s, failed, cancelled in (
+        (0, 10, 0),
+        (6, 5_010, 5_000),  # pending tasks are cancelled
+        (12, 5_016, 5_000),
+        (18, 16, 0),  # undone
+        (24, 16, 16),  # failed tasks are given up
+        (30, 16, 0),  # undone
+    ):
         seen = look(after_s, completed=0)
         counts = seen.queue.counts._replace(failed=failed)
         rates = pace.add(seen._replace(queue=seen.queue._replace(counts=counts, cancelled=cancelled)))
-    assert rates == Rates(completed=0.0, failed=24.0, pending=0.0, over_s=15.0)
-    assert rates.drain_s(24) == 60
+    assert rates == Rates(completed=0.0, failed=12.0, pending=0.0, over_s=30.0)
+    assert rates.drain_s(12) == 60
 
 
 def test_looks_close_to_each_other_tell_nothing() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from embedq_worker.insights.overview import Overview, QueueFigures, StatusCounts
+from embedq_worker.insights.overview import Overview, QueueFigures
 
 WINDOW_S = 60.0
 APART_S = 1.0
@@ -43,7 +42,7 @@ class Pace:
     """Remembers the samples of the last minute, one per second."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[datetime, StatusCounts]] = deque()
+        self._looks: deque[tuple[datetime, QueueFigures]] = deque()
 
     def add(self, seen: Overview) -> Rates | None:
         """Add a sample.
@@ -54,26 +53,35 @@ class Pace:
         looks = self._looks
         if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
             looks.pop()  # the newest sample replaces it
-        looks.append((seen.at, _without_cancelled(seen.queue)))
+        looks.append((seen.at, seen.queue))
         while len(looks) > 2 and (seen.at - looks[1][0]).total_seconds() >= WINDOW_S:
             looks.popleft()
         seconds = (looks[-1][0] - looks[0][0]).total_seconds()
         if seconds < LEAST_S:
             return None
+        ended = [ended_between(before, after) for (_, before), (_, after) in pairwise(looks)]
         return Rates(
-            completed=self._grown(lambda counts: counts.completed) / seconds * 60,
-            failed=self._grown(lambda counts: counts.failed) / seconds * 60,
-            pending=(looks[-1][1].pending - looks[0][1].pending) / seconds * 60,
+            completed=sum(each.completed for each in ended) / seconds * 60,
+            failed=sum(each.failed for each in ended) / seconds * 60,
+            pending=(looks[-1][1].counts.pending - looks[0][1].counts.pending) / seconds * 60,
             over_s=seconds,
         )
 
-    def _grown(self, number: Callable[[StatusCounts], int]) -> int:
-        """By how much a number grew, ignoring decreases by retention or an operator."""
-        return sum(
-            max(number(after) - number(before), 0) for (_, before), (_, after) in pairwise(self._looks)
-        )
+
+class Ended(NamedTuple):
+    """Tasks that ended between two looks."""
+
+    completed: int
+    failed: int
 
 
-def _without_cancelled(queue: QueueFigures) -> StatusCounts:
-    """Counts in which what an operator cancelled has not failed: no work was done."""
-    return queue.counts._replace(failed=queue.counts.failed - queue.cancelled)
+def ended_between(before: QueueFigures, after: QueueFigures) -> Ended:
+    """Compare counts, which retention and operators decrease; what an operator cancelled was no work.
+
+    Failed tasks may become cancelled ones, and with an undo the other way round.
+    """
+    cancelled = max(after.cancelled - before.cancelled, 0)
+    return Ended(
+        max(after.counts.completed - before.counts.completed, 0),
+        max(after.counts.failed - before.counts.failed - cancelled, 0),
+    )
