@@ -94,7 +94,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         (asyncpg.ReadOnlySQLTransactionError,),
         EmbedqError,
         "{place} is read-only (a replica, a server or role set so, DB_READ_ONLY, or a profile): {text}",
-        "connect to the primary, or use another profile",
+        "connect to the primary (of several hosts: target_session_attrs=read-write), or use another profile",
     ),
     (
         (asyncpg.DiskFullError,),

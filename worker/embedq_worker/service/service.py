@@ -166,8 +166,9 @@ class Service:
                     "the listening connection was lost", error=heard.reason or "a test notification was lost"
                 )
             case Hearing.DEAF:
+                cause = heard.reason or "PgBouncer in transaction mode?"
                 self._log.warning(
-                    "LISTEN does not work over this connection (PgBouncer in transaction mode?)",
+                    f"LISTEN does not work over this connection ({cause})",
                     advice="the worker polls instead; a direct connection would wake it in milliseconds",
                     poll_ms=self._settings.worker_interval_ms,
                 )
