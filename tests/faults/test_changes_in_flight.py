@@ -62,7 +62,10 @@ async def test_an_article_edited_and_queued_meanwhile_is_embedded_again_once(
         await connection.execute(f"UPDATE articles SET content = 'Other words.' WHERE id = {SECOND}")
         await queue_tasks(connection, [await connection.fetchval(f"SELECT {SECOND}")], operation="update")
 
-    assert await disturbed(database, connection, stub, edit) == [{"stored": 2, "changed": 1}, {"stored": 1}]
+    assert await disturbed(database, connection, stub, edit) == [
+        {"stored": 2, "changed": 1},
+        {"stored": 1, "coalesced": 1},
+    ]
     assert await judge(connection) == []
     assert await statuses(connection) == {"completed": 4}
     assert stub.seen.inputs == 4
@@ -189,7 +192,7 @@ async def test_other_tasks_of_an_article_are_done_with_the_first(
     for _ in range(3):
         await queue_tasks(connection, articles, operation="update")
     async with bench(database, stub) as it:
-        assert await it.work() == {"stored": 2}
+        assert await it.work() == {"stored": 2, "coalesced": 6}
     assert await statuses(connection) == {"completed": 8}
     assert stub.seen.inputs == 2
 
