@@ -122,6 +122,7 @@ async def test_what_is_held_is_tried_at_once_by_a_worker(
             1,
         )
         assert probed["reason"]
+        assert await connection.fetchval("SELECT failures FROM embedq_providers") == 1  # of that probe
         stub.faults.fault = Fault.NONE
         answer = await tui("probe", probed["key"])
         assert (answer.code, answer.err) == (ExitCode.OK, "")

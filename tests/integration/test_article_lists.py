@@ -15,6 +15,7 @@ from embedq_worker.insights.articles import (
     article_page,
     coverage_by_state,
 )
+from embedq_worker.insights.coverage import coverage
 from embedq_worker.queue.selection import Direction
 from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
@@ -115,6 +116,19 @@ async def test_pages_hold_what_fits_once(
     assert (len(whole.articles), whole.looked_at, whole.next) == (1, len(various), None)
 
 
+async def test_a_page_that_ends_among_names_that_match_loses_none_of_them(
+    connection: Connection,
+    settings: Settings,
+    various: dict[int, State],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("embedq_worker.insights.articles.JUDGED", 2)
+    for direction in DIRECTIONS:
+        for state, count in ((State.EMPTY, 2), (State.EMBEDDED, 4)):
+            wanted = ArticleFilter(folder="docs", states=(state,))
+            assert len(await pages(connection, settings, wanted, direction)) == count
+
+
 async def test_counts_agree_with_lists(
     connection: Connection, settings: Settings, various: dict[int, State]
 ) -> None:
@@ -128,6 +142,18 @@ async def test_no_articles(connection: Connection, settings: Settings) -> None:
     page = await article_page(connection, settings, ArticleFilter(states=(State.STALE,)))
     assert (page.articles, page.next, page.looked_at) == ((), None, 0)
     assert [count.articles async for count in coverage_by_state(connection, settings)] == [0]
+
+
+async def test_coverage_is_of_the_articles_that_should_be_embedded(connection: Connection) -> None:
+    done, _ = await add_articles(connection, ["Text."] * 2, folder="docs")
+    (blank,) = await add_articles(connection, [""], slug="blank", folder="/docs/api/")
+    await add_articles(connection, ["Text."], slug="hidden", folder="docs", no_rag=True)
+    for article in (done, blank):
+        await embed(connection, article)
+    await connection.execute("DELETE FROM embeddings WHERE article_id = $1", blank)
+    await connection.execute("UPDATE embedq_articles SET chunks = 0 WHERE article_id = $1", blank)
+    assert await coverage(connection) == await coverage(connection, "docs") == (3, 2)
+    assert await coverage(connection, "docs/api") == (1, 1)
 
 
 async def test_an_unknown_state_is_refused() -> None:

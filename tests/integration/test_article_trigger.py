@@ -373,16 +373,17 @@ async def test_install_and_remove(connection: Connection) -> None:
 
 async def test_installing_again_puts_right_what_is_there(connection: Connection) -> None:
     await article_trigger.install(connection, max_attempts=4)
-    await connection.execute(
-        """ALTER TABLE articles DISABLE TRIGGER embedq_article_update;
-           DROP TRIGGER embedq_article_delete ON articles"""
-    )
-    state = await article_trigger.status(connection)
-    assert (state.installed, state.enabled, state.disabled) == (True, False, ("update",))
-    assert await article_trigger.install(connection, max_attempts=4)
-    state = await article_trigger.status(connection)
-    assert state.enabled
-    assert len(state.events) == 3
+    for damage, disabled in (
+        ("ALTER TABLE articles DISABLE TRIGGER embedq_article_update", ("update",)),
+        ("DROP TRIGGER embedq_article_delete ON articles", ()),
+    ):
+        await connection.execute(damage)
+        state = await article_trigger.status(connection)
+        assert (state.installed, state.enabled, state.disabled) == (True, not disabled, disabled)
+        assert await article_trigger.install(connection, max_attempts=4)
+        state = await article_trigger.status(connection)
+        assert state.enabled
+        assert len(state.events) == 3
     assert await article_trigger.install(connection, max_attempts=7)
     assert (await article_trigger.status(connection)).max_attempts == 7
 

@@ -60,6 +60,19 @@ async def test_a_drain_waits_for_a_provider_that_asks_for_patience(
     assert await statuses(connection) == {"completed": 2}
 
 
+async def test_a_drain_whose_provider_goes_down_meanwhile_does_not_wait_for_it(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 100)
+    stub.faults.latency_s = 0.2
+    async with worker_process(environment(database, stub), "--drain") as worker:
+        await worker.started()
+        await stub.stop()
+        assert await worker.ended() == 3
+    assert len(worker.plain_lines) == 2
+    assert set(await statuses(connection)) <= {"completed", "pending"}
+
+
 async def test_a_drain_of_an_empty_queue_ends_at_once(database: Database, stub: ProviderStub) -> None:
     code, worker = await run_worker_process(environment(database, stub), "--drain")
     assert (code, worker.plain_lines) == (0, [])

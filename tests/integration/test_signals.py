@@ -129,6 +129,16 @@ async def test_what_is_told_to_whom(world: World) -> None:
             assert await ears.since(world.psql) == heard, statement
 
 
+async def test_one_pending_task_among_those_that_change_wakes_workers(world: World) -> None:
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (operation, status)
+           VALUES ('update', 'failed'), ('update', 'pending'), ('update', 'completed')"""
+    )
+    async with listening(world) as ears:
+        await world.psql.execute("UPDATE embedding_tasks SET slug = 'x'")
+        assert await ears.since(world.psql) == WORK_ONCE
+
+
 async def test_what_is_rolled_back_is_not_told(world: World) -> None:
     async with listening(world) as ears:
         transaction = world.psql.transaction()

@@ -129,6 +129,10 @@ async def test_a_drain_with_a_wrong_key_ends_with_1_and_the_remedy(
     assert (code, len(worker.plain_lines)) == (1, 2)
     assert "OPENAI_API_KEY" in worker.plain_lines[1]
     assert await statuses(connection) == {"pending": 3}
+    stub.faults.api_key = ""  # put right; nobody waits for the next probe
+    await connection.execute("UPDATE embedq_providers SET retry_at = now() + interval '5 min'")
+    code, _ = await run_worker_process(environment(database, stub), "--drain")
+    assert (code, await statuses(connection)) == (0, {"completed": 3})
 
 
 async def test_on_a_database_not_migrated_it_ends_with_1_and_the_remedy(
