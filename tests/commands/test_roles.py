@@ -106,6 +106,31 @@ async def test_a_worker_works_and_writes_no_article(
         await own.close()
 
 
+async def test_rights_of_a_worker_that_are_no_rights_on_tables_are_checked_too(
+    hard: Tui, connection: Connection, granted: Furnished
+) -> None:
+    async def verdict() -> str:
+        async with as_role(hard, connection, WORKER):
+            checks = (await hard("check", "--json")).document("check")["checks"]
+        (found,) = {check["verdict"] for check in checks if check["name"] == "rights"}
+        return str(found)
+
+    for lacking, restored in (
+        (
+            "REVOKE USAGE ON SEQUENCE embeddings_id_seq FROM embedq_worker",
+            "GRANT USAGE ON SEQUENCE embeddings_id_seq TO embedq_worker",
+        ),
+        (
+            "REVOKE ALL ON articles FROM embedq_worker; GRANT SELECT ON articles TO embedq_worker",
+            "GRANT UPDATE (id) ON articles TO embedq_worker",
+        ),
+    ):
+        await connection.execute(lacking)
+        assert await verdict() == "fail"
+        await connection.execute(restored)
+        assert await verdict() == "ok"
+
+
 async def test_a_member_of_a_group_that_lacks_what_is_new_is_not_told_to_join_it(
     hard: Tui, connection: Connection, granted: Furnished
 ) -> None:
