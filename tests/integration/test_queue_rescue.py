@@ -234,7 +234,6 @@ async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
 ) -> None:
     monkeypatch.setattr(maintenance, "RESCUE_EVERY_S", 0.05)
     (task,) = await held_by_the_dead(world, 1)
-    lines = io.StringIO()
     async with TcpProxy(world.database.url) as proxy:
         settings = world.database.settings.model_copy(
             update={"database_url": SecretStr(proxy.url), "heartbeat_interval_ms": 1_500}
@@ -244,10 +243,15 @@ async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(
             proxy.cut()
             worker = uuid4()
             chores = maintenance.Maintenance(
-                pool, settings, worker, list, WorkerMetrics(worker, 1), open_log("text", "warn", lines)
+                pool,
+                settings,
+                worker,
+                list,
+                WorkerMetrics(worker, 1),
+                open_log("text", "error", io.StringIO()),
             )
             async with beside(chores.run()):
-                await until(lambda: "rescue" in lines.getvalue())
+                await until(lambda: proxy.refused > 1)
                 assert await world.status(task) == "processing"
                 back = monotonic()
                 proxy.refuses = False
