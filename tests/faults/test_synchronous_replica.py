@@ -7,9 +7,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
-from embedq_worker.database.listener import Heard, Hearing, Listener
+from embedq_worker.database.listener import Heard, Hearing, Listener, probe_listen
 from embedq_worker.insights import health as healths
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.waits import beside
@@ -26,13 +27,18 @@ pytestmark = pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason="that serv
 
 @pytest.fixture
 async def waiting(connection: Connection, database: Database) -> AsyncIterator[None]:
-    """A commit with a NOTIFY waits for the replica; others do not: this server is asynchronous by default."""
+    """A commit with a NOTIFY waits for the replica; others do not: this server is asynchronous by default.
+
+    It writes something, too: for a NOTIFY alone no replica is asked.
+    """
     author = await database.connect()
     await author.execute("SET synchronous_commit = on")
 
     async def commit() -> None:
         while True:  # the server takes a moment to heed its configuration
-            await author.execute("NOTIFY anything")
+            await author.execute(
+                "SELECT pg_notify('any', ''), pg_logical_emit_message(true, 'any', 'change')"
+            )
 
     async with beside(commit()), _standby(connection, "gone"):
         await until_true(connection, WAITS)
@@ -46,6 +52,11 @@ async def test_health_says_what_all_wait_for(
     monkeypatch.setattr(healths, "COMMIT_WAITS_S", 0.0)
     first, *_ = await _issues(connection, database)
     assert first.code == Code.COMMITS_WAIT
+
+
+async def test_a_pooler_is_not_blamed(connection: Connection, database: Database, waiting: None) -> None:
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await probe_listen(await database.connect(), await database.connect())
 
 
 async def test_a_listener_that_cannot_be_tested_leaves_no_sessions_behind(

@@ -22,8 +22,7 @@ from embedq_worker.waits import first_of
 PING_EVERY_S = 20.0
 PING_WITHIN_S = 5.0
 _PROBE_WITHIN_S = 2.0
-_PING = """SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $2, true),
-                  pg_notify($1, '')"""
+_PING = "SELECT set_config('lock_timeout', $2, true), pg_notify($1, '')"
 """Transactions with a NOTIFY commit one at a time. While one waits for a synchronous replica that is gone,
 all do, and each test notification would leave a session behind: the server has to end its wait."""
 _WITHOUT_LISTEN = Backoff(1.0, 60.0)
@@ -171,6 +170,9 @@ async def probe_listen(connection: DirectConnection, sender: DirectConnection) -
     Args:
         connection: The one that listens; not in a transaction.
         sender: The one that notifies; not in a transaction.
+
+    Raises:
+        asyncpg.LockNotAvailableError: Another notification is being committed, and does not get done.
     """
     heard = asyncio.Event()
     channel = f"embedq_probe_{uuid4().hex}"
@@ -181,7 +183,7 @@ async def probe_listen(connection: DirectConnection, sender: DirectConnection) -
     await connection.add_listener(channel, callback)
     try:
         async with asyncio.timeout(_PROBE_WITHIN_S):
-            await sender.execute("SELECT pg_notify($1, '')", channel)
+            await sender.execute(_PING, channel, str(int(_PROBE_WITHIN_S * 500)))
             await heard.wait()
     except TimeoutError:
         return False
