@@ -11,7 +11,7 @@ from rich.text import Text
 
 from embedq_tui.live.questions import Question
 from embedq_tui.live.session import Session
-from embedq_tui.live.store import Store
+from embedq_tui.live.store import Look, Store
 from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import advice_here
@@ -24,6 +24,9 @@ from embedq_worker.text import age, printable_line
 
 SPACED = 100
 """Width from which the tabs are spaced out, and can carry numbers."""
+
+OLD_S = 2 * Look.every_s
+"""Age in seconds from which data are not live: the database is slow, or hangs and is not yet known to."""
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
@@ -68,7 +71,9 @@ def _pulse(store: Store, frozen_s: float | None, shown: Iterable[Question[Any]])
         return line.append(f"● no answer{old}, {again} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)
-    if store.hearing is Hearing.LISTENING:
+    if (seconds := store.age_s() or 0.0) > OLD_S:
+        line.append(f"● data {age(seconds)} old ", DOUBTFUL)
+    elif store.hearing is Hearing.LISTENING:
         line.append("● live ", GOOD)
     elif store.hearing is Hearing.DEAF:
         line.append("● polling ", DOUBTFUL)

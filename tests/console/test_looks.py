@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol, cast
 
 import pytest
@@ -15,6 +16,8 @@ from textual.widgets import Input
 
 from embedq_tui.console.app import Console
 from embedq_tui.live.feed import Lost
+from embedq_tui.live.questions import Answer
+from embedq_tui.live.store import Look
 from embedq_tui.profiles import Profile
 from embedq_worker.errors import Unreachable
 from tests.console.canned import CLOCK, CannedConsole, stillness
@@ -143,6 +146,10 @@ def test_frozen(snap_compare: Compare) -> None:
         await show(pilot, ALL["audit"])
         await pilot.press("f")
         CLOCK.at += 75
+        store = cast(Console, pilot.app).desk.session.store
+        assert store.overview is not None
+        later = store.overview._replace(at=store.overview.at + timedelta(seconds=75))
+        store.answered(Answer(Look(), later, at=CLOCK.at))
         await rest(pilot, "frozen, 1 min old")
 
     assert snap_compare(console(ALL["audit"]), terminal_size=SMALL, run_before=freeze)

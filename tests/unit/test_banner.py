@@ -54,14 +54,24 @@ def test_a_pause_that_is_over_is_told_no_more_though_the_verdict_is_older() -> N
     assert alert(store(NOBODY, judged), 100).plain == ""
 
 
+def above(known: Store) -> str:
+    """The title line."""
+    session = SimpleNamespace(
+        profile=Profile(), store=known, read_only=False, link=SimpleNamespace(place="here")
+    )
+    return title(cast(Session, session), 100, frozen_s=None).plain
+
+
+def test_what_was_seen_a_while_ago_is_not_called_live() -> None:
+    assert " old" not in above(store(NOBODY, age_s=5.0))
+    assert "13 s old" in above(store(NOBODY, age_s=13.0))
+
+
 @pytest.mark.parametrize(("left_s", "counted"), [(7.3, "7 s"), (0.2, "1 s"), (-6.0, "0 s")])
 def test_an_attempt_to_reconnect_is_counted_down_to_and_not_beyond(left_s: float, counted: str) -> None:
     known = store(NOBODY)
     known.lost = Lost(Unreachable("gone"), 0.0, time.monotonic() + left_s, 1)
-    session = SimpleNamespace(
-        profile=Profile(), store=known, read_only=False, link=SimpleNamespace(place="here")
-    )
-    line = title(cast(Session, session), 100, frozen_s=None).plain
+    line = above(known)
     assert (f" {counted} " in f"{line} ".split("old")[1]) is (left_s > 0)
 
 
