@@ -175,7 +175,11 @@ def limit_option(
 
 
 def priority_option(default: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Add --priority, that of the tasks to be queued."""
+    """Add --priority, that of the tasks to be queued.
+
+    Args:
+        default: Its value if it is not given.
+    """
     return click.option(
         "--priority",
         type=click.Choice(PRIORITIES),

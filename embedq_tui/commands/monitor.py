@@ -81,7 +81,11 @@ def command(invocation: Invocation, interval: float, once: bool) -> int:
 
 
 class _Looker:
-    """Reads everything the screen shows."""
+    """Reads everything the screen shows.
+
+    Args:
+        settings: Where the database is.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -46,7 +46,11 @@ class Answers:
         return bool(self._begun)
 
     def without(self, text: str) -> str:
-        """What was typed, without answers."""
+        """What was typed, without answers.
+
+        Args:
+            text: As read.
+        """
         text = _ANSWER.sub(self._taken, self._begun + text)
         begun = _BEGUN.search(text)
         self._begun, self._since = begun[0] if begun else "", time.monotonic()

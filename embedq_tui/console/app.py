@@ -44,7 +44,13 @@ _BETWEEN = "between"
 
 
 class Console(App[int]):
-    """The application."""
+    """The application.
+
+    Args:
+        settings: Where the database is.
+        profile: The operator's profile of it.
+        options: How the console was started.
+    """
 
     TITLE = "embedq"
     # All style sheets at once: for one added later with its screen, Textual would re-read them all.
@@ -154,7 +160,12 @@ class Console(App[int]):
             self.set_timer(1.0, self._serve)
 
     async def look_at(self, settings: Settings, profile: Profile) -> None:
-        """Switch to another database; nothing of the previous one stays on screen. Call it in a worker."""
+        """Switch to another database; nothing of the previous one stays on screen. Call it in a worker.
+
+        Args:
+            settings: Where it is.
+            profile: The operator's profile of it.
+        """
         if self.desk.supervisor.alive:
             self.notify(
                 "This console's worker is still running: stop it or leave it running first", markup=False
@@ -235,7 +246,12 @@ class Console(App[int]):
 
     @work(group="ask", exit_on_error=False)
     async def act_on(self, name: str, action: str) -> None:
-        """Show a screen, and run one of its actions."""
+        """Show a screen, and run one of its actions.
+
+        Args:
+            name: The screen's.
+            action: The screen's.
+        """
         while len(self.screen_stack) > 1:  # detail screens on top of the current one
             await self.pop_screen()
         if name != self.current_mode:

@@ -11,6 +11,9 @@ from embedq_tui.supervisor.types import WorkerState
 async def may_leave(desk: Desk) -> bool:
     """Ask what to do with the worker, and do it. Call it in a Textual worker.
 
+    Args:
+        desk: Of the console to quit.
+
     Returns:
         Whether it may quit; False if the operator stays.
     """

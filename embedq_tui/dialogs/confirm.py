@@ -45,7 +45,12 @@ class Confirmation:
 
 
 class Confirm(SeenFirst[Decision]):
-    """Asks. Keys pressed before the question was visible are ignored, except those that say no."""
+    """Asks. Keys pressed before the question was visible are ignored, except those that say no.
+
+    Args:
+        confirmation: What to ask.
+        place: The database it concerns.
+    """
 
     LEAVING = frozenset({"give_up", "say('NO')"})
     BINDINGS: ClassVar[list[BindingType]] = [

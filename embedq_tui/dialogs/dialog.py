@@ -188,7 +188,11 @@ class Dialog(ModalScreen[R], Generic[R]):
         self.pressed(event.button.id or "")
 
     def pressed(self, button: str) -> None:
-        """React to a button, given its id."""
+        """React to a button.
+
+        Args:
+            button: Its id.
+        """
         self.action_give_up()
 
 

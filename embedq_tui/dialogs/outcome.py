@@ -55,7 +55,12 @@ def broken(error: EmbedqError, done: str, lines: Sequence[str]) -> Report:
 
 
 class Tell(Dialog[None]):
-    """Shows a report."""
+    """Shows a report.
+
+    Args:
+        report: What to show.
+        place: The database it concerns.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "give_up", "Close", show=False, id="outcome.close")]
 

@@ -54,6 +54,9 @@ class Executor:
     async def carry_out(self, request: Request) -> Outcome | None:
         """Count, ask, carry out, report.
 
+        Args:
+            request: What to do.
+
         Returns:
             What was done, even if it was stopped or failed half-way; `Outcome.ids` are the affected tasks.
             None if it was not begun.

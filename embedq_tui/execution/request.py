@@ -60,24 +60,48 @@ class Request:
 
 
 def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Retry those of the tasks that have failed."""
+    """Retry failed tasks.
+
+    Args:
+        wanted: Which; only failed ones are affected.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
     safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
     return Request(RETRY, wanted, "Retry", safeguard, scope, names=names or {})
 
 
 def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Cancel pending or claimed tasks; cancelling by filter always requires typing the number."""
+    """Cancel pending or claimed tasks; cancelling by filter always requires typing the number.
+
+    Args:
+        wanted: Which.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
     safeguard = Safeguard.TYPE_NUMBER if wanted.ids is None else Safeguard.CONFIRM
     return Request(CANCEL, wanted, "Cancel", safeguard, scope, undoable=True, names=names or {})
 
 
 def give_up(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Cancel those of the tasks that have failed, so that they leave their failure group."""
+    """Cancel failed tasks, so that they leave their failure group.
+
+    Args:
+        wanted: Which; only failed ones are affected.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
     return replace(cancel(wanted, scope=scope, names=names), action=CANCEL_FAILED)
 
 
 def reset(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Return claimed tasks to the queue."""
+    """Return claimed tasks to the queue.
+
+    Args:
+        wanted: Which.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
     return Request(RELEASE, wanted, "Reset", Safeguard.CONFIRM, scope, names=names or {})
 
 
@@ -88,7 +112,14 @@ def prioritise(
     scope: str = "",
     names: Mapping[UUID, str] | None = None,
 ) -> Request:
-    """Change the priority of pending tasks."""
+    """Change the priority of pending tasks.
+
+    Args:
+        wanted: Which.
+        priority: ``high``, ``normal``, ``low``.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
     safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
     verb = f"Set priority {priority} on"
     return Request(PRIORITISE[priority], wanted, verb, safeguard, scope, undoable=True, names=names or {})

@@ -21,6 +21,9 @@ EXAMPLE = "part of a slug or title, folder:guides, state:stale,missing"
 def parse_article_filter(text: str) -> ArticleFilter:
     """Parse a filter.
 
+    Args:
+        text: As typed by the operator.
+
     Raises:
         UsageError: It is invalid; says where.
     """

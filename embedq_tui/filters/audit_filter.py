@@ -46,6 +46,9 @@ class Wanted:
     async def look_up(self, connection: Connection) -> AuditFilter:
         """The complete filter.
 
+        Args:
+            connection: To the migrated database.
+
         Raises:
             EmbedqError: There is no such task, article or operation.
         """

@@ -148,6 +148,10 @@ class Chosen:
     async def look_up(self, connection: Connection, settings: Settings) -> TaskFilter:
         """The complete filter.
 
+        Args:
+            connection: To the migrated database.
+            settings: For reading the workers.
+
         Raises:
             EmbedqError: A name fits no task or worker, or more than one.
         """

@@ -52,6 +52,9 @@ _META = 'meta: needs a JSON object such as {"k":1}'
 def parse_filter(text: str) -> TaskFilter:
     """Parse a filter.
 
+    Args:
+        text: As typed by the operator.
+
     Raises:
         UsageError: It is invalid; says where.
     """
@@ -83,6 +86,11 @@ def format_filter(wanted: TaskFilter) -> str:
 
 def complete(text: str, slugs: Iterable[str] = (), ids: Iterable[str] = ()) -> str | None:
     """Complete a filter that is being typed.
+
+    Args:
+        text: What has been typed so far.
+        slugs: Known slugs.
+        ids: Known task ids.
 
     Returns:
         The text with its last term completed; None if there is no completion.

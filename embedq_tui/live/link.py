@@ -28,6 +28,9 @@ FAREWELL_S = 1.0
 class Link:
     """A few connections to one database.
 
+    Args:
+        settings: Where it is.
+
     Attributes:
         place: The database in words, without secrets.
     """

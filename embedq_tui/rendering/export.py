@@ -28,6 +28,10 @@ def default_name(what: str, now: datetime, suffix: str) -> str:
 def path_of(text: str, suffixes: Sequence[str] = ROWS) -> Path:
     """Check the file name an operator typed.
 
+    Args:
+        text: As it was typed.
+        suffixes: The accepted endings.
+
     Raises:
         UsageError: It cannot be written to.
     """

@@ -19,7 +19,12 @@ WIDE = 130
 
 
 def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
-    """Write a table of tasks, with fewer columns on a narrow terminal."""
+    """Write a table of tasks, with fewer columns on a narrow terminal.
+
+    Args:
+        tasks: In the order to show.
+        now: The database's time.
+    """
     wide = console().width >= WIDE
     columns = [
         Column("Task"),

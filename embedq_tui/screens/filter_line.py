@@ -34,7 +34,12 @@ class Completion(Suggester):
 
 
 class FilterLine(Input):
-    """The input for a filter; suggests completions of the last term."""
+    """The input for a filter; suggests completions of the last term.
+
+    Args:
+        completed: Completes the last term of a text.
+        placeholder: Shown while the line is empty.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", id="filter.apply"),
@@ -84,6 +89,10 @@ class FilterLine(Input):
 async def save_filter(desk: Desk, text: str) -> None:
     """Save a filter under a name. Call it in a Textual worker.
 
+    Args:
+        desk: Of the database.
+        text: The filter.
+
     Raises:
         SettingsError: The file of filters cannot be read or written.
     """
@@ -101,6 +110,9 @@ async def save_filter(desk: Desk, text: str) -> None:
 
 async def recall_filter(desk: Desk) -> str | None:
     """Let the operator choose a saved filter. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
 
     Returns:
         The filter's text; None if none was chosen.

@@ -18,7 +18,11 @@ from embedq_tui.screens import ENTRIES
 
 
 class HelpScreen(ModalScreen[None]):
-    """Shows the keys of the screen below."""
+    """Shows the keys of the screen below.
+
+    Args:
+        below: The screen whose keys to show.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close")

@@ -13,7 +13,11 @@ ANSWER_S = 60.0
 
 
 async def try_providers(desk: Desk) -> None:
-    """Have every unavailable provider probed, and report the result. Call it in a Textual worker."""
+    """Have every unavailable provider probed, and report the result. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
 
     async def ask(_: Progress) -> list[Probed]:
         async with desk.session.link.connection() as connection:

@@ -26,7 +26,11 @@ LOOK_S = 0.5
 
 
 class TroublesScreen(ModalScreen[None]):
-    """Shows the verdict of `health`, live."""
+    """Shows the verdict of `health`, live.
+
+    Args:
+        session: The session with the database.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close"),

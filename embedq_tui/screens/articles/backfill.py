@@ -20,7 +20,11 @@ from embedq_worker.schema.needs import Category
 
 
 async def run_backfill(desk: Desk) -> None:
-    """Count what would be queued, ask, and queue it. Call it in a Textual worker."""
+    """Count what would be queued, ask, and queue it. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     dialogs = desk.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
     planned = await dialogs.attempt(progress, lambda reached: _plan(desk, reached))
@@ -115,7 +119,11 @@ async def _run(desk: Desk, planned: Planned, progress: Progress) -> Run:
 
 
 async def take_back(desk: Desk) -> None:
-    """Remove the pending tasks of the last backfill, after confirmation."""
+    """Remove the pending tasks of the last backfill, after confirmation.
+
+    Args:
+        desk: Of the database.
+    """
     dialogs = desk.dialogs
     looking = Progress("Loading the last backfill", stop="Cancel")
     found = await dialogs.attempt(looking, lambda _: _last(desk))

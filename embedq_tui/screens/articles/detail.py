@@ -53,7 +53,11 @@ class ChunkText(Question[str | None]):
 
 
 class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleQueueing):
-    """Shows an article, followed by its id."""
+    """Shows an article, followed by its id.
+
+    Args:
+        article: Its id.
+    """
 
     MODE = "articles"
     SECTIONS = ("chunks", "tasks")

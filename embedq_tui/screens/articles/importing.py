@@ -37,7 +37,11 @@ class _Done:
 
 
 async def run_import(desk: Desk) -> None:
-    """Ask for files, show what would happen, and import them. Call it in a Textual worker."""
+    """Ask for files, show what would happen, and import them. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     dialogs = desk.dialogs
     if dialogs.refused() or (files := await _ask(desk)) is None:
         return

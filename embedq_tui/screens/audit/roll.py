@@ -108,6 +108,9 @@ class _Stretch:
 class AuditRoll:
     """What is known of the log, and which part is shown.
 
+    Args:
+        wanted: The filter.
+
     Attributes:
         begun: Whether anything has been read yet.
         newer: Number of new rows that are not shown because the operator is looking at others.

@@ -27,7 +27,11 @@ LONGEST_DAYS = 36_500
 
 
 async def clean_up(desk: Desk) -> None:
-    """Delete old data, after counting and confirmation. Call it in a Textual worker."""
+    """Delete old data, after counting and confirmation. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     dialogs, settings = desk.dialogs, desk.session.settings
     if dialogs.refused():
         return
@@ -101,7 +105,11 @@ async def _clean(desk: Desk, found: Cleaned, days: int) -> None:
 
 
 async def switch_trigger(desk: Desk) -> None:
-    """Install the trigger on articles, or remove it, after confirmation. Call it in a Textual worker."""
+    """Install the trigger on articles, or remove it, after confirmation. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     dialogs = desk.dialogs
     looking = Progress("Checking the trigger", stop="Cancel")
     found = await dialogs.attempt(looking, lambda _: _trigger(desk))
@@ -150,6 +158,9 @@ async def verify(desk: Desk) -> None:
     """Check counts and embeddings against the data, report what is wrong, and offer to repair it.
 
     The check is allowed in read-only mode. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
     """
     dialogs = desk.dialogs
     title = "Comparing counts with tasks, and embeddings with articles"

@@ -47,6 +47,9 @@ class ToApply(Schema):
 async def offer_migrations(desk: Desk) -> bool:
     """Offer to apply missing migrations. Call it in a Textual worker.
 
+    Args:
+        desk: Of the database.
+
     Returns:
         Whether the schema is now up to date.
     """

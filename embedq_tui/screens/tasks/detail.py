@@ -64,7 +64,11 @@ class Chunks(Question[ArticleDetail | None]):
 
 
 class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
-    """Shows a task."""
+    """Shows a task.
+
+    Args:
+        task: Its id.
+    """
 
     MODE = "tasks"
     SECTIONS = ("history", "error", "metadata", "article", "related")

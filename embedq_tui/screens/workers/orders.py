@@ -22,6 +22,11 @@ from embedq_worker.text import age, printable_line
 async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
     """Set how many batches a worker processes at once. Call it in a Textual worker.
 
+    Args:
+        desk: Of the database.
+        row: The worker.
+        wanted: Number of batches.
+
     Returns:
         Whether the worker is running.
     """
@@ -106,7 +111,11 @@ def _place(row: WorkerRow) -> str:
 
 
 async def pause_or_resume(desk: Desk) -> None:
-    """Pause all workers, or let them claim tasks again. Call it in a Textual worker."""
+    """Pause all workers, or let them claim tasks again. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     seen = await _look_now(desk)
     if seen is None:
         return
@@ -119,7 +128,11 @@ async def pause_or_resume(desk: Desk) -> None:
 
 
 async def stop_or_start(desk: Desk) -> None:
-    """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker."""
+    """Stop all workers on all hosts, or lift a stop. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+    """
     seen = await _look_now(desk)
     if seen is None:
         return
