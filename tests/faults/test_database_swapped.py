@@ -54,7 +54,8 @@ async def test_what_is_embedded_outlives_a_database_that_lets_nobody_in(
             await until(lambda: stub.seen.in_flight == 2, within_s=15)
             await without_sessions(administration, name, close)
             stub.faults.hold.set()
-            await worker.until_heard("maintenance failed")  # some seconds later
+            await until(lambda: stub.seen.in_flight == 0, within_s=15)  # now they are to be stored
+            await worker.until_heard("no heartbeat")
             await administration.execute(reopen)
             await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
             connection = await database.connect()

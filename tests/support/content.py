@@ -182,3 +182,11 @@ async def until_true(
     async with asyncio.timeout(within_s):
         while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110 - another program's work
             await asyncio.sleep(0.02)
+
+
+async def queued(connection: Connection) -> list[tuple[str, str]]:
+    """Slug and operation of the pending tasks; takes them away."""
+    rows = await connection.fetch(
+        "DELETE FROM embedding_tasks WHERE status = 'pending' RETURNING slug, operation, created_at"
+    )
+    return [(row["slug"], row["operation"]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
