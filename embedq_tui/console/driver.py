@@ -155,13 +155,19 @@ class TerminalDriver(LinuxDriver):
     def _sigcont_application(self, *_: object) -> None:
         if self._must_signal_resume:  # it was suspended by Textual
             super()._sigcont_application()
-        else:  # stopped from outside: a shell may have changed the modes and overwritten the screen
-            with suppress(OSError, termios.error):
-                if os.tcgetpgrp(self.fileno) == os.getpgrp():  # in the background, it would be stopped again
-                    termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
-            self._enable_bracketed_paste()
-            signal.raise_signal(signal.SIGWINCH)  # of another size meanwhile, only the shell was told
-            self._app.call_later(self.redraw)
+        elif (loop := self._app._loop) is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                # Not here: `write` may be what was interrupted, with the lock of its queue.
+                loop.call_soon_threadsafe(self._continued)
+
+    def _continued(self) -> None:
+        """Stopped from outside until now: a shell may have changed the modes and overwritten the screen."""
+        with suppress(OSError, termios.error):
+            if os.tcgetpgrp(self.fileno) == os.getpgrp():  # in the background, it would be stopped again
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
+        self._enable_bracketed_paste()
+        signal.raise_signal(signal.SIGWINCH)  # of another size meanwhile, only the shell was told
+        self._app.call_later(self.redraw)
 
     def redraw(self) -> None:
         """Draw everything: the terminal no longer shows what was drawn."""
