@@ -95,16 +95,16 @@ async def test_many_rows_that_are_kept_are_not_looked_for_one_by_one(
     monkeypatch.setattr(retention, "MOST_HELD", 5)
     await world.psql.execute(
         """INSERT INTO embedding_tasks (operation, status, completed_at)
-           SELECT 'update', 'completed', now() - n * interval '1 day' FROM generate_series(101, 320) n;
+           SELECT 'update', 'completed', now() - n * interval '1 day' FROM generate_series(101, 2120) n;
            CREATE TABLE notes (task uuid REFERENCES embedding_tasks (id));
-           INSERT INTO notes SELECT id FROM embedding_tasks ORDER BY completed_at LIMIT 200"""
+           INSERT INTO notes SELECT id FROM embedding_tasks ORDER BY completed_at LIMIT 2000"""
     )
     spent = "SELECT txid_current()"
     before = await world.psql.fetchval(spent)
     with pytest.raises(RowsHeld) as held:
         await clean_up(world.pool, days=30, pause_s=0)
     assert held.value.cleaned.tasks == 20
-    assert await world.psql.fetchval(spent) - before < 100
+    assert await world.psql.fetchval(spent) - before < 1000  # of the whole server: other tests may run
 
 
 async def test_it_goes_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
