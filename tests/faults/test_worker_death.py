@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 
 import asyncpg
@@ -93,6 +94,17 @@ async def test_a_task_that_kills_its_workers_ends_as_failed(
     assert {finding.kind for finding in await judge(connection)} == {Kind.MISSING}
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A worker in this process leaves signals ignored; the programs of later tests would inherit that."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
 async def test_a_task_that_crashes_its_workers_ends_as_failed(
     connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
