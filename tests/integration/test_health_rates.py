@@ -16,6 +16,12 @@ SELECT 'error_rate', $2::float8, 'ratio', now() - $1::text::interval,
 """What a worker writes of what it ended in an interval."""
 
 
+@pytest.fixture
+def few_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more than 40 ended tasks of a kind are counted: of more, samples tell, or the newest."""
+    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+
+
 async def test_failure_rates(connection: Connection, database: Database) -> None:
     await end(connection, "completed", 30)
     await end(connection, "failed", 10)
@@ -38,10 +44,10 @@ async def test_a_few_or_cancelled_ones_are_no_failure_rate(
     assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_where_more_ended_than_is_counted_the_rate_is_of_the_newest(
-    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: Database
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     await end(connection, "failed", 100, "50 minutes")
     await end(connection, "completed", 41, "20 minutes")
     assert await codes(connection, database) == set()
@@ -50,10 +56,10 @@ async def test_where_more_ended_than_is_counted_the_rate_is_of_the_newest(
     assert await codes(connection, database) == one
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_where_more_ended_than_is_counted_the_workers_samples_tell_the_rate(
-    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: Database
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     await end(connection, "failed", 30, "50 minutes")
     await end(connection, "completed", 100, "20 minutes")
     await connection.execute(SAMPLED, "50 minutes", 1.0, 30)
@@ -65,10 +71,10 @@ async def test_where_more_ended_than_is_counted_the_workers_samples_tell_the_rat
     assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR}
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_samples_of_our_workers_hide_no_failure_of_another_program(
     connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     await end(connection, "completed", 100, "20 minutes")
     await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
     await end(connection, "failed", 10, "30 minutes")
@@ -77,28 +83,25 @@ async def test_samples_of_our_workers_hide_no_failure_of_another_program(
     found = await look(connection, database)
     assert {issue.code for issue in found.issues} == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
     assert {issue.measured for issue in found.issues} == {0.1667}
-    monkeypatch.setattr("embedq_worker.insights.vitals.COMPLETED_COUNTED", 60)  # samples tell of more
-    assert {issue.measured for issue in (await look(connection, database)).issues} == {0.1667}
-    monkeypatch.undo()
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+    with monkeypatch.context() as patched:
+        patched.setattr("embedq_worker.insights.vitals.COMPLETED_COUNTED", 60)  # samples tell of more
+        assert {issue.measured for issue in (await look(connection, database)).issues} == {0.1667}
     await end(connection, "completed", 200, "40 minutes")  # of the other program, too
     assert await codes(connection, database) == set()
 
 
-async def test_many_cancelled_ones_hide_no_failure(
-    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
+@pytest.mark.usefixtures("few_counted")
+async def test_many_cancelled_ones_hide_no_failure(connection: Connection, database: Database) -> None:
     await end(connection, "failed", 10, "20 minutes")
     await connection.execute(SAMPLED, "20 minutes", 1.0, 10)
     await end(connection, "failed", 60, error="Cancelled by administrator")
     assert await codes(connection, database) == {Code.FAILURE_RATE_HOUR, Code.FAILURE_RATE_DAY}
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_cancelled_ones_are_no_failures_beside_samples_either(
-    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: Database
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     await end(connection, "completed", 100, "20 minutes")
     await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
     await end(connection, "failed", 30, "30 minutes", error="Cancelled by administrator")
@@ -113,10 +116,10 @@ async def test_what_failed_and_was_retried_is_no_failure_whatever_was_sampled(
     assert await codes(connection, database) == set()
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_of_more_samples_than_are_read_the_newest_tell_and_of_no_longer_time(
     connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     monkeypatch.setattr("embedq_worker.insights.vitals.SAMPLES", 2)
     for ago, rate in (("20 minutes", 0.0), ("30 minutes", 0.0), ("3 hours", 1.0)):
         await end(connection, "failed" if rate else "completed", 50, ago)
@@ -124,10 +127,10 @@ async def test_of_more_samples_than_are_read_the_newest_tell_and_of_no_longer_ti
     assert await codes(connection, database) == set()
 
 
+@pytest.mark.usefixtures("few_counted")
 async def test_what_other_programs_write_under_the_name_of_our_samples_tells_nothing(
-    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: Database
 ) -> None:
-    monkeypatch.setattr("embedq_worker.insights.vitals.COUNTED", 40)
     await end(connection, "completed", 100, "20 minutes")
     await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
     for value, metadata in (

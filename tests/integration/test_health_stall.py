@@ -11,11 +11,18 @@ from tests.support.health_world import claim, codes, end, look
 FOR_A_DAY = "UPDATE embedq_workers SET started_at = now() - interval '1 day'"
 
 
-async def test_a_stall(connection: Connection, database: Database) -> None:
-    await start_worker(connection)
+async def in_hand(
+    connection: Connection, tasks: int, ago: str = "15 minutes", *, silent: str = "0 s"
+) -> None:
+    """Tasks claimed a while ago, with a worker that has been running for a day."""
+    await start_worker(connection, silent=silent)
     await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 3)
-    await claim(connection, "15 minutes")
+    await queued_articles(connection, tasks)
+    await claim(connection, ago)
+
+
+async def test_a_stall(connection: Connection, database: Database) -> None:
+    await in_hand(connection, 3)
     assert await codes(connection, database) == {Code.STALLED}
     assert await codes(connection, database, health_stall_s=1_000) == set()
     for status in ("completed", "failed"):
@@ -42,10 +49,7 @@ async def test_what_was_begun_just_now_is_no_stall(connection: Connection, datab
 async def test_claims_made_just_now_are_no_stall_however_long_their_tasks_waited(
     connection: Connection, database: Database
 ) -> None:
-    await start_worker(connection)
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 1)
-    await claim(connection, "10 seconds")  # the workers were resumed
+    await in_hand(connection, 1, "10 seconds")  # the workers were resumed
     await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() - interval '1 hour'")
     assert await codes(connection, database) == set()
     await connection.execute("UPDATE embedding_tasks SET processed_at = now() - interval '2 minutes'")
@@ -70,10 +74,7 @@ async def test_tasks_that_wait_behind_those_in_progress_tell_since_when_there_wa
 async def test_a_worker_that_starts_again_and_again_hides_no_stall_of_another(
     connection: Connection, database: Database
 ) -> None:
-    await start_worker(connection)
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 1)
-    await claim(connection, "15 minutes")
+    await in_hand(connection, 1)
     await start_worker(connection)
     assert await codes(connection, database) == {Code.STALLED}
     await queued_articles(connection, 1, slug="more")
@@ -86,10 +87,7 @@ async def test_a_worker_that_starts_again_and_again_hides_no_stall_of_another(
 async def test_where_no_worker_lives_that_is_all_that_is_told(
     connection: Connection, database: Database
 ) -> None:
-    await start_worker(connection, silent="60 s")
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 1)
-    await claim(connection, "15 minutes")
+    await in_hand(connection, 1, silent="60 s")
     assert await codes(connection, database) == {Code.NO_WORKER}
     await start_worker(connection)  # which has had no time to end anything
     assert await codes(connection, database) == set()
@@ -112,10 +110,7 @@ async def test_a_stall_of_another_programs_worker(connection: Connection, databa
 
 
 async def test_held_by_the_provider_is_no_stall(connection: Connection, database: Database) -> None:
-    await start_worker(connection)
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 3)
-    await claim(connection, "15 minutes")
+    await in_hand(connection, 3)
     await connection.execute(
         "SELECT * FROM embedq_provider_failed('m e', 'unavailable', 'down', '', NULL, 1)"
     )
@@ -125,10 +120,7 @@ async def test_held_by_the_provider_is_no_stall(connection: Connection, database
 async def test_a_provider_that_nobody_uses_any_more_explains_nothing(
     connection: Connection, database: Database
 ) -> None:
-    await start_worker(connection)
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 3)
-    await claim(connection, "15 minutes")
+    await in_hand(connection, 3)
     await queued_articles(connection, 3, slug="more")
     before = await look(connection, database, health_backlog=2)
     assert {issue.code for issue in before.issues} == {Code.BACKLOG, Code.STALLED}
@@ -144,10 +136,7 @@ async def test_a_provider_that_nobody_uses_any_more_explains_nothing(
 async def test_a_provider_that_asks_for_patience_explains_no_stall(
     connection: Connection, database: Database
 ) -> None:
-    await start_worker(connection)
-    await connection.execute(FOR_A_DAY)
-    await queued_articles(connection, 1)
-    await claim(connection, "15 minutes")
+    await in_hand(connection, 1)
     await connection.execute(
         "SELECT * FROM embedq_provider_failed('m e', 'rate_limited', 'too many', '', 60000, 5)"
     )
