@@ -75,7 +75,7 @@ def readers(
     return {
         "rescue": lambda: fleet.rescue(pool, dead_s=45, stuck_s=1_800, limit=500),
         "disown": lambda: fleet.disown(pool, scope.worker, [], older_s=30),
-        "outlook": lambda: fleet.outlook(pool, None, None, within_s=0),
+        "outlook": lambda: fleet.outlook(pool, scope, within_s=0),
         "stuck": lambda: stuck(connection, settings),
         "overview": lambda: overview(connection, settings),
         "health": lambda: health(connection, settings),

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
 from pydantic import SecretStr
@@ -19,7 +20,9 @@ from bench.contenders import Gate, Started
 from embedq_worker.actions.requeue import queue_articles
 from embedq_worker.logs import open_log
 from embedq_worker.providers.base import CheckReport, RequestLimits, Vector
+from embedq_worker.queue.claims import ClaimedTask
 from embedq_worker.schema import migrations
+from embedq_worker.service.pipeline import BatchReport, Pipeline
 from embedq_worker.service.runtime import run_worker, spare_collector
 from embedq_worker.settings import Settings
 
@@ -44,24 +47,18 @@ _SPAN = """SELECT extract(epoch FROM max(completed_at) - min(processed_at))::flo
 
 
 class NoProvider:
-    """A provider that takes no time.
-
-    Args:
-        started: Called with each request.
-    """
+    """A provider that takes no time."""
 
     model = "none/none"
     endpoint = "nowhere"
     dimensions = DIMENSIONS
     limits = RequestLimits(2_048, 1_000_000)
 
-    def __init__(self, started: Started = lambda: None) -> None:
-        self._started = started
+    def __init__(self) -> None:
         self._vector = array("f", [0.5] * DIMENSIONS)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """The same vector for all."""
-        self._started()
         return [self._vector] * len(texts)
 
     async def check(self) -> CheckReport:
@@ -127,8 +124,15 @@ class Embedq:
         return float(seconds or 0)  # another one may have taken all
 
     async def serve(self, url: str, started: Started) -> None:
-        """A worker as it comes, at the moment its provider is asked."""
-        await run_worker(settings_of(url), open_log("json", "error"), provider=NoProvider(started))
+        """A worker as it comes, at the moment it has a task with its text in hand, as others have a job."""
+        run = Pipeline.run
+
+        async def begin(pipeline: Pipeline, tasks: Sequence[ClaimedTask]) -> BatchReport:
+            started()
+            return await run(pipeline, tasks)
+
+        with patch.object(Pipeline, "run", begin):
+            await run_worker(settings_of(url), open_log("json", "error"), provider=NoProvider())
 
 
 def _columns(ids: Sequence[int]) -> tuple[list[int], list[str], list[str]]:
