@@ -334,11 +334,12 @@ def test_lines_that_nobody_can_read_are_named(tmp_path: Path) -> None:
     file = tmp_path / "odd.env"
     file.write_text(
         'CHUNK_SIZE: 200\nEMBEDDING_BATCH_SIZE=7\nOPENAI_API_KEY="sk-geheim\n# fine\nexport A=1\n'
+        "\nEMBEDDING_MODEL\nB=\n"
     )
     settings = load_settings(file)
     assert settings.batch_size == 7
     [warning] = settings.warnings()
-    assert re.findall(r"\d+", warning) == ["1", "3"]
+    assert re.findall(r"\d+", warning) == ["1", "3", "7"]
     assert file.name in warning
     assert "geheim" not in warning
 

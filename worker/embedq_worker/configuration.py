@@ -10,7 +10,7 @@ from typing import NamedTuple, Self, get_args
 
 from annotated_types import Ge, Le
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Original, parse_stream
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -99,12 +99,22 @@ def _unread(path: Path) -> str:
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8") as file:
-        lines = [str(each.original.line) for each in parse_stream(file) if each.error]
+        lines = [
+            str(_line(each.original))
+            for each in parse_stream(file)
+            if each.error or (each.key and each.value is None)
+        ]
     if not lines:
         return ""
     which = ", ".join(lines[:_SHOWN_LINES]) + (" .." if len(lines) > _SHOWN_LINES else "")
     name = printable_line(path.name, _SHOWN_OF_PATH)
     return f"{name}: ignored, not NAME=VALUE or an unclosed quote: line {which}"
+
+
+def _line(original: Original) -> int:
+    """Number of a line that the parser gives together with the blank ones above it."""
+    text = original.string
+    return original.line + text[: -len(text.lstrip())].count("\n")
 
 
 def _unused(path: Path) -> Iterator[str]:
