@@ -308,6 +308,20 @@ async def test_health_tells_what_could_not_be_queued_until_somebody_has_queued_i
     assert await unqueued() == 0
 
 
+async def test_what_could_not_be_queued_is_found_by_its_own_index(
+    database: Database, connection: Connection
+) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_audit_logs (id, level, category, message)
+           SELECT embedq_uuid(), 'error', 'error_handling', 'Task failed' FROM generate_series(1, 2000);
+           ANALYZE embedding_audit_logs"""
+    )
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await health(connection, database.settings)
+        uses = "SELECT pg_stat_get_xact_numscans('embedq_audit_unqueued_idx'::regclass)"
+        assert await connection.fetchval(uses) > 0
+
+
 @pytest.mark.parametrize("limit", ["", "statement_timeout", "transaction_timeout"])
 async def test_a_save_does_not_wait_for_a_locked_queue(
     server: Server, connection: Connection, editor: Connection, limit: str
