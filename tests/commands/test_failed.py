@@ -261,6 +261,10 @@ async def test_text_of_others_is_neither_markup_nor_a_command(tui: Tui, connecti
         ("The worker that held this task died", "memory"),
         ("The claim was held too long", "EMBEDDING_QUEUE_MAX_PROCESSING_TIME"),
         ("Cancelled by administrator", "operator"),
+        ("Error: connection to 10.0.0.1 was refused", "could not be reached"),
+        ("No connection could be made: the target machine actively refused it", "could not be reached"),
+        ("the request was refused by the content filter", UNKNOWN),
+        ("the model refused the text", "correct the articles"),
         ("could not extend file: No space left on device", "space"),
     ],
 )

@@ -56,12 +56,16 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "these articles take longer than EMBEDDING_WORKER_TIMEOUT: raise it, or split them; " + _RETRY,
     ),
     (
-        r"refused|unreachable|ECONN|ENOTFOUND|ETIMEDOUT|fetch failed|name or service|timed? ?out"
+        r"connect.*refused|refused.*connect"
+        r"|unreachable|ECONN|ENOTFOUND|ETIMEDOUT|fetch failed|name or service|timed? ?out"
         r"|did not answer|deadline exceeded|connection attempts? failed|network|socket|\b50[0234]\b"
         r"|connection (reset|lost|closed)",
         f"the provider could not be reached: test with `embedq-tui check`, {_RETRY}",
     ),
-    (r"not finite|NaN|(refuse|reject)s? .*text|invalid input|\b4(00|22)\b|could not be (cut|split)", _TEXTS),
+    (
+        r"not finite|NaN|(refuse|reject)(s|e?d)? .*text|invalid input|\b4(00|22)\b|could not be (cut|split)",
+        _TEXTS,
+    ),
     (
         r"disk|no space|could not extend",
         f"the database is out of disk space: free some, {_RETRY}",
