@@ -241,7 +241,7 @@ class _Findings:
             ended = last.completed + last.failed
             yield Issue(
                 code,
-                f"{percentage(last.failure_rate, 1)} of the {ended:,} tasks that ended in the last "
+                f"{percentage(last.failure_rate, 1)} of {ended:,} tasks that ended in the last "
                 f"{age(min(last.seconds, window_s))} failed, {percentage(most, 1)} allowed",
                 "find out why: embedq-tui failed --details",
                 rounded(last.failure_rate),
