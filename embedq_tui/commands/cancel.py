@@ -27,7 +27,17 @@ from embedq_worker.errors import ExitCode
     "--failed", is_flag=True, help="Give up on failed tasks instead: they leave their failure group."
 )
 @filter_options(
-    "group", "error", "slug", "priority", "article", "worker", "operation", "metadata", "since", "until"
+    "group",
+    "error",
+    "slug",
+    "priority",
+    "kind",
+    "article",
+    "worker",
+    "operation",
+    "metadata",
+    "since",
+    "until",
 )
 @click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @operator_command

@@ -69,6 +69,19 @@ async def test_a_list_by_kind_and_metadata(tui: Tui, connection: Connection) -> 
     assert answer.document("action")["changed"] == 1
 
 
+async def test_actions_take_the_kind_of_a_list(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        "INSERT INTO embedding_tasks (operation) VALUES ('delete'), ('update'), ('create')"
+    )
+    for line in (
+        ("priority", "high", "--kind", "delete"),
+        ("cancel", "--kind", "delete", "--yes"),
+        ("retry", "--failed", "--kind", "delete"),
+    ):
+        document = (await tui(*line, "--json")).document("action")
+        assert (document["changed"], document["filter"]["kind"]) == (1, "delete"), line
+
+
 async def test_pages(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 5)
     seen: list[str] = []
