@@ -1,4 +1,13 @@
 -- Small functions shared by queries, indexes and triggers.
+--
+-- All our advisory locks, here because 005 comes before them. The first key is 1701667442 (classid in pg_locks), the second
+--   the id of an article   claiming one of its tasks (007)
+--   -1, -3                 being the one transaction that notifies: of a change, of work (009)
+--   -2, -6                 folding the counts, repairing them (009)
+--   -4                     taking tasks back (011)
+--   -5                     deleting what is past the retention (queue/retention.py)
+-- A migration holds a lock with one key of 64 bits, 1701667442 << 32 | 1 (schema/session.py): PostgreSQL keeps these apart,
+-- so it is not that of article 1.
 
 -- A random uuid that sorts by time (version 7, RFC 9562), so that rows of the same time are close in the index.
 CREATE FUNCTION embedq_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from embedq_worker.database.connections import open_pool
+from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.queue import retention
-from embedq_worker.queue.retention import RETENTION_LOCK, Cleaned, RowsHeld, clean_up, count_expired
+from embedq_worker.queue.retention import Cleaned, RowsHeld, clean_up, count_expired
 from tests.support.content import until_true
 from tests.support.queue_world import World
 
@@ -126,7 +127,7 @@ async def test_it_goes_in_batches(world: World, monkeypatch: pytest.MonkeyPatch)
 async def test_one_session_at_a_time(world: World) -> None:
     await fill(world)
     async with world.psql.transaction():
-        await world.psql.execute("SELECT pg_advisory_xact_lock($1, -5)", RETENTION_LOCK)
+        await world.psql.execute("SELECT pg_advisory_xact_lock($1, -5)", LOCK_CLASS)
         assert await clean_up(world.pool, days=30) is None
     cleaned = [
         done for done in await asyncio.gather(*(clean_up(world.pool, days=30) for _ in range(4))) if done

@@ -42,7 +42,6 @@ ASSEMBLED = {
     "schema.session.release": "a number, a constant",
     "schema.session.schema_session": "no SQL: `prepare` of a session of ours",
     "content.search._best_by_index": "a schema, quoted by PostgreSQL, and a number of components",
-    "content.search._best_by_streaming": "constants, one of them taken apart",
     "content.search._best_exactly": "a schema, quoted by PostgreSQL, and a number of components",
     "queue.selection.count": OURS,
 }
@@ -79,7 +78,7 @@ def assigned(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
 def is_constant(node: ast.expr, known: dict[str, ast.expr]) -> bool:
     """Whether an expression is the same text whatever happens: literals, and names of such."""
     match node:
-        case ast.Constant(value=str()):
+        case ast.Constant(value=str() | int()):
             return True
         case ast.Name(name):  # taken out of what is known: it may be made from itself
             others = {other: value for other, value in known.items() if other != name}

@@ -1,4 +1,4 @@
-"""Acquire contended locks with short timeouts and retries: later requests queue behind one that waits."""
+"""Our advisory locks; contended locks, with short timeouts: later requests queue behind one that waits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.errors import EmbedqError
 
 T = TypeVar("T")
+
+LOCK_CLASS = 1_701_667_442
+"""First key of all our advisory locks; sql/005_helpers lists them."""
 
 ROWS_TRIES = 20
 """Attempts for row locks of articles; with at most half a second each, about half a minute in all."""

@@ -13,13 +13,13 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection, Pool
 from embedq_worker.database.failures import one_line
+from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import operator_log
 from embedq_worker.queue.counts import COUNTING_S
 
 RETENTION_BATCH = 5_000
 RETENTION_PAUSE_S = 0.2
-RETENTION_LOCK = 1_701_667_442
 MOST_HELD = 1_000
 """Rows of a kind that are found to be kept one by one; each takes a subtransaction or two, in every run."""
 
@@ -195,7 +195,7 @@ async def _delete_batch(
         held: Receives an error for each row, or for rows beside each other, that other tables hold.
     """
     async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", RETENTION_LOCK):
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, -5)", LOCK_CLASS):
             return None
         await connection.execute(
             "SELECT set_config('embedq.quiet', 'on', true), set_config('enable_seqscan', 'off', true)"

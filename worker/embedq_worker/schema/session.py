@@ -21,6 +21,7 @@ import asyncpg
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
+from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.schema.partitions import Step, steps_of
@@ -31,9 +32,9 @@ Report: TypeAlias = Callable[[str], None]
 
 APPLICATION = "embedq-migrate"
 
-_LOCK = (1701667442 << 32) | 1
-_HELD = """EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 1701667442
-               AND objid = 1 AND objsubid = 1 AND pid = {pid}
+_LOCK = (LOCK_CLASS << 32) | 1
+_HELD = f"""EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {LOCK_CLASS}
+               AND objid = 1 AND objsubid = 1 AND pid = {{pid}}
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 _VACUUMED = """
 SELECT DISTINCT l.relation::regclass::text AS name FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
