@@ -47,7 +47,7 @@ class HelpScreen(ModalScreen[None]):
             binding = active.binding
             if binding.system or binding.action.startswith("show("):
                 continue
-            text = binding.tooltip or binding.description or _WORDS.get(binding.action, "")
+            text = _WORDS.get(binding.action) or binding.tooltip or binding.description
             if text:
                 key = self.app.get_key_display(binding)
                 rows.setdefault((text, active.enabled), []).append(key)
@@ -78,4 +78,5 @@ _WORDS = {
     "page_down": "Page down",
     "scroll_top": "First row",
     "scroll_bottom": "Last row",
+    "screen.copy_text": "Copy selected text; if none is selected, ^c quits",
 }
