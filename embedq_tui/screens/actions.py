@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events, work
+from textual.binding import Binding
 
 from embedq_tui.desk import Desk
 from embedq_tui.execution.request import Request
@@ -15,14 +16,24 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
 
 
+class Change(Binding):
+    """A key whose action changes data: refused in read-only mode, and offered only if it can do anything."""
+
+
 class ActionScreen(ConsoleScreen):
-    """A screen that changes data.
+    """A screen that changes data, by the actions of its keys that are a `Change`.
 
     Attributes:
-        CHANGES: Names of its actions that change data.
+        changes: Names of these actions.
     """
 
-    CHANGES: ClassVar[frozenset[str]] = frozenset()
+    changes: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # From here, as Textual copies them into bindings of its own class.
+        bindings = [one for base in cls.__mro__ for one in vars(base).get("BINDINGS", ())]
+        cls.changes = frozenset(one.action for one in bindings if isinstance(one, Change))
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +42,7 @@ class ActionScreen(ConsoleScreen):
     # -- for subclasses to override
 
     def can_act(self, action: str) -> bool:
-        """Whether there is anything that one of `CHANGES` could act on."""
+        """Whether there is anything that one of `changes` could act on."""
         return True
 
     # -- for subclasses to use
@@ -55,14 +66,14 @@ class ActionScreen(ConsoleScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a change if there is something to change; grey it out in read-only mode."""
-        if action in self.CHANGES:
+        if action in self.changes:
             return (None if self.session.read_only else True) if self.can_act(action) else False
         return super().check_action(action, parameters)
 
     def on_key(self, event: events.Key) -> None:
         """Say why changes are refused here."""
         active = self.active_bindings.get(event.key)
-        if active is not None and not active.enabled and active.binding.action in self.CHANGES:
+        if active is not None and not active.enabled and active.binding.action in self.changes:
             self.desk.dialogs.refused()
 
 

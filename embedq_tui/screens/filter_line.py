@@ -43,7 +43,7 @@ class FilterLine(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", id="filter.apply"),
-        Binding("tab", "accept", "Complete", id="filter.complete"),
+        Binding("tab,shift+tab", "accept", "Complete", id="filter.complete"),
         Binding("ctrl+u", "delete_left_all", "Clear", id="filter.clear"),
         Binding("escape", "screen.back", "Close", id="filter.leave"),
     ]

@@ -41,11 +41,9 @@ class Filtering(ConsoleScreen, Generic[F]):
 
     Attributes:
         EXAMPLE: Placeholder of the filter line.
-        NOT_MEANWHILE: Names of actions that are disabled while a filter is being typed.
     """
 
     EXAMPLE: ClassVar[str] = ""
-    NOT_MEANWHILE: ClassVar[frozenset[str]] = frozenset({"filter"})
 
     # -- for subclasses to override
 
@@ -96,8 +94,8 @@ class Filtering(ConsoleScreen, Generic[F]):
     # -- wiring
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a filter is being typed, keys belong to it."""
-        if self.editing and action in self.NOT_MEANWHILE:
+        """While a filter is being typed, its key belongs to it, like all others that can be typed."""
+        if self.editing and action == "filter":
             return False
         return super().check_action(action, parameters)
 

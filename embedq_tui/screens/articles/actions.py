@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from embedq_tui.desk import Desk
-from embedq_tui.screens.actions import ActionScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 
 
 class ArticleQueueing(ActionScreen):
     """A screen that shows articles and queues the selected ones."""
 
-    CHANGES = frozenset({"queue"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
+        Change(
             "r", "queue", "Queue", id="articles.queue", tooltip="Queue the selected articles for embedding"
         ),
     ]

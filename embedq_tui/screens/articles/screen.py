@@ -24,6 +24,7 @@ from embedq_tui.filters.article_filter import (
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD
+from embedq_tui.screens.actions import Change
 from embedq_tui.screens.articles.actions import ArticleQueueing
 from embedq_tui.screens.articles.questions import (
     DAY_S,
@@ -57,16 +58,15 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
     pages: Pages[View[ArticleFilter, int], ArticlePage]
     MODE = "articles"
     EXAMPLE = EXAMPLE
-    CHANGES = ArticleQueueing.CHANGES | {"backfill", "take_back", "import_files"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
+        Change(
             "b",
             "backfill",
             "Backfill",
             id="articles.backfill",
             tooltip="Queue what needs embedding (shows the count first); resumes a stopped backfill",
         ),
-        Binding(
+        Change(
             "B",
             "take_back",
             "Roll back",
@@ -74,7 +74,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
             id="articles.take_back",
             tooltip="Remove the last backfill's tasks that are still pending",
         ),
-        Binding(
+        Change(
             "i",
             "import_files",
             "Import",

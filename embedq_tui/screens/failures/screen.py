@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Static
 from embedq_tui.execution.request import Request, give_up, retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.actions import TaskTableScreen
+from embedq_tui.screens.actions import Change, TaskTableScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures.questions import Groups, InGroup, NewestOf, TrendsOf, of_group
 from embedq_tui.screens.failures.render import (
@@ -55,10 +55,9 @@ class FailuresScreen(Paged, TaskTableScreen):
 
     pages: Pages[View[None, GroupCursor], Failures]
     MODE = "failures"
-    CHANGES = frozenset({"retry", "cancel"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
-        Binding(
+        Change("r", "retry", "Retry group", id="failures.retry", tooltip="Retry all tasks of this group"),
+        Change(
             "x", "cancel", "Cancel group", id="failures.cancel", tooltip="Give up on all tasks of this group"
         ),
         Binding("J", "scroll_detail(3)", "Scroll", id="failures.down", tooltip="Scroll the details down"),

@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Static
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.screens.actions import ActionScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.sections import Sectioned
 from embedq_tui.screens.settings.migrate import Schema, offer_migrations
 from embedq_tui.screens.settings.render import (
@@ -50,10 +50,9 @@ class SettingsScreen(Sectioned, ActionScreen):
 
     MODE = "settings"
     SECTIONS = ("settings", "checks", "migrations")
-    CHANGES = frozenset({"migrate", "clean_up", "trigger"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check", id="settings.check", tooltip="Check database and provider"),
-        Binding("m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply missing migrations"),
+        Change("m", "migrate", "Migrate", id="settings.migrate", tooltip="Apply missing migrations"),
         Binding(
             "v",
             "verify",
@@ -61,14 +60,14 @@ class SettingsScreen(Sectioned, ActionScreen):
             id="settings.verify",
             tooltip="Verify counts and embeddings, and offer repairs",
         ),
-        Binding(
+        Change(
             "t",
             "trigger",
             "Trigger",
             id="settings.trigger",
             tooltip="Install or remove the trigger that queues every save",
         ),
-        Binding(
+        Change(
             "X",
             "clean_up",
             "Clean up",

@@ -18,7 +18,7 @@ from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
 from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.actions import TaskTableScreen
+from embedq_tui.screens.actions import Change, TaskTableScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -60,18 +60,17 @@ class StuckScreen(TaskTableScreen):
     """The list of stuck tasks, with its actions."""
 
     MODE = "stuck"
-    CHANGES = frozenset({"reset", "reset_all", "cancel", "cancel_all"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "reset", "Reset", id="stuck.reset", tooltip="Return the selected tasks to the queue"),
-        Binding(
+        Change("r", "reset", "Reset", id="stuck.reset", tooltip="Return the selected tasks to the queue"),
+        Change(
             "R",
             "reset_all",
             "Reset all",
             id="stuck.reset_all",
             tooltip="Return all stuck tasks to the queue",
         ),
-        Binding("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the selected tasks"),
-        Binding("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),
+        Change("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the selected tasks"),
+        Change("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),
         Binding(
             "m",
             "minutes",

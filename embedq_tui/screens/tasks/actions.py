@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, give_up, prioritise, retry
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.actions import RequestingScreen
+from embedq_tui.screens.actions import Change, RequestingScreen
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import PRIORITIES
 
@@ -21,11 +21,10 @@ class TaskActions(RequestingScreen):
     """A screen that shows tasks and acts on the selected ones."""
 
     IN_TURN = True
-    CHANGES = frozenset({"retry", "cancel", "priority"})
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the selected failed tasks"),
-        Binding("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the selected tasks"),
-        Binding(
+        Change("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the selected failed tasks"),
+        Change("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the selected tasks"),
+        Change(
             "p",
             "priority",
             "Priority",
@@ -71,7 +70,7 @@ class TaskActions(RequestingScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out actions that do not apply, rather than hide them: they may apply to the next row."""
-        if action in self.CHANGES and not self.can_act(action):
+        if action in self.changes and not self.can_act(action):
             return None
         return super().check_action(action, parameters)
 

@@ -18,6 +18,7 @@ from embedq_tui.execution.request import cancel, give_up, retry
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.actions import Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.frame import spread
@@ -44,7 +45,6 @@ LATE_S = 0.3
 
 
 _ALL = "all tasks that match the filter"
-_SWEEPS = frozenset({"sweep_retry", "sweep_cancel", "sweep_priority"})
 
 
 class TasksScreen(PageList[TaskFilter], TaskActions):
@@ -53,8 +53,6 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     pages: Listing
     MODE = "tasks"
     EXAMPLE = EXAMPLE
-    CHANGES = TaskActions.CHANGES | _SWEEPS
-    NOT_MEANWHILE = CHANGES | {"filter", "status", "save_filter", "saved_filters", "export", "copy"}
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, so that what is typed next goes into the line and is never taken for commands.
         Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
@@ -62,11 +60,11 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         Binding("shift+tab", "status(-1)", "Previous status", show=False, id="tasks.status_before"),
         Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),
         Binding("o", "saved_filters", "Saved filters", show=False, id="tasks.saved_filters"),
-        Binding("R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip=f"Retry {_ALL}"),
-        Binding(
+        Change("R", "sweep_retry", "Retry all", show=False, id="tasks.retry_all", tooltip=f"Retry {_ALL}"),
+        Change(
             "X", "sweep_cancel", "Cancel all", show=False, id="tasks.cancel_all", tooltip=f"Cancel {_ALL}"
         ),
-        Binding(
+        Change(
             "P",
             "sweep_priority",
             "Priority of all",
@@ -282,7 +280,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
 
     def can_act(self, action: str) -> bool:
         """Allow sweeps if anything matches, or may match: they do their own counting."""
-        if action in _SWEEPS:
+        if action.startswith("sweep_"):
             return bool(self.pages.tasks) or not self.pages.arrived
         return super().can_act(action)
 
