@@ -37,6 +37,7 @@ class KeyedTable(DataTable[None]):
         opens: Rows can be opened.
     """
 
+    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "KeyedTable { height: 1fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -33,6 +33,7 @@ class Lines(Widget):
         from_end: If not all lines fit, show the last ones.
     """
 
+    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
 
     def __init__(

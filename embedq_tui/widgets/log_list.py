@@ -28,6 +28,7 @@ class LogList(Widget, Generic[T], can_focus=True):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log-list--cursor"}
+    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "LogList { height: 1fr; width: 1fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [

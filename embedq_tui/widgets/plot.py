@@ -21,6 +21,7 @@ class Plot(Widget):
         title: Shown above, with the unit.
     """
 
+    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "Plot { height: 1fr; width: 1fr; }"
 
     data: reactive[tuple[tuple[Series, ...], tuple[str, ...]] | None] = reactive(None)

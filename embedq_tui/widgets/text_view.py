@@ -53,6 +53,7 @@ def _chopped(line: str, width: int) -> Iterator[str]:
 class TextView(ScrollView, can_focus=True):
     """Shows wrapped lines; scrollable."""
 
+    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "TextView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -111,6 +111,18 @@ async def test_the_palette_opens_by_either_key_and_also_while_typing() -> None:
             await until(lambda: not isinstance(pilot.app.screen, CommandPalette))
 
 
+async def test_the_mouse_selects_no_text_where_none_could_be_copied() -> None:
+    """Else ctrl+c, instead of quitting, would copy the name of a widget."""
+    async with CannedConsole(busy()).run_test() as pilot:
+        for key in "1267":
+            await pilot.press(key)
+            for y in (3, 6, 12):
+                await pilot.mouse_down(offset=(5, y))
+                await pilot.hover(offset=(30, y + 2))
+                await pilot.mouse_up(offset=(30, y + 2))
+                assert "#" not in (pilot.app.screen.get_selected_text() or ""), (key, y)
+
+
 async def test_keys_have_names_where_their_signs_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "vt220")
     async with CannedConsole(busy()).run_test() as pilot:
