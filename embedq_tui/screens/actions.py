@@ -25,9 +25,11 @@ class ActionScreen(ConsoleScreen):
 
     Attributes:
         changes: Names of these actions.
+        IN_TURN: An action waits for the one before it; otherwise one that comes too early is dropped.
     """
 
     changes: ClassVar[frozenset[str]] = frozenset()
+    IN_TURN: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -45,57 +47,28 @@ class ActionScreen(ConsoleScreen):
         """Whether there is anything that one of `changes` could act on."""
         return True
 
-    # -- for subclasses to use
-
-    @work(group="act", exit_on_error=False)
-    async def alone(self, act: Callable[[Desk], Awaitable[object]], *, in_turn: bool = False) -> None:
-        """Run an action, unless another one is running.
-
-        Args:
-            act: Carries it out and reports the outcome.
-            in_turn: Wait for the other action; otherwise this one is dropped.
-        """
-        if self._one_at_a_time.locked() and not in_turn:
-            return
-        async with self._one_at_a_time:
-            with self.desk.dialogs.telling("Not done"):
-                await act(self.desk)
-                self.session.again()
-
-    # -- wiring
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer a change if there is something to change; grey it out in read-only mode."""
-        if action in self.changes:
-            return (None if self.session.read_only else True) if self.can_act(action) else False
-        return super().check_action(action, parameters)
-
-    def on_key(self, event: events.Key) -> None:
-        """Say why changes are refused here."""
-        active = self.active_bindings.get(event.key)
-        if active is not None and not active.enabled and active.binding.action in self.changes:
-            self.desk.dialogs.refused()
-
-
-class RequestingScreen(ActionScreen):
-    """A screen that requests actions on tasks.
-
-    Attributes:
-        IN_TURN: Queue requests one after the other; otherwise one that comes too early is dropped.
-    """
-
-    IN_TURN: ClassVar[bool] = False
-
-    # -- for subclasses to override
-
     def settled(self) -> bool:
         """Whether the selection has been on screen long enough for the operator to have seen it."""
         return True
 
     def acted(self, outcome: Outcome) -> None:
-        """React to an outcome, complete or not."""
+        """React to the outcome of a request, complete or not."""
 
     # -- for subclasses to use
+
+    @work(group="act", exit_on_error=False)
+    async def alone(self, act: Callable[[Desk], Awaitable[object]]) -> None:
+        """Run an action while no other one is running, see `IN_TURN`.
+
+        Args:
+            act: Carries it out and reports the outcome.
+        """
+        if self._one_at_a_time.locked() and not self.IN_TURN:
+            return
+        async with self._one_at_a_time:
+            with self.desk.dialogs.telling("Not done"):
+                await act(self.desk)
+                self.session.again()
 
     def is_meant(self) -> bool:
         """Whether the selection is what the operator saw when pressing the key; if not, says so."""
@@ -119,10 +92,24 @@ class RequestingScreen(ActionScreen):
             if outcome is not None and self.alive:
                 self.acted(outcome)
 
-        self.alone(act, in_turn=self.IN_TURN)
+        self.alone(act)
+
+    # -- wiring
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a change if there is something to change; grey it out in read-only mode."""
+        if action in self.changes:
+            return (None if self.session.read_only else True) if self.can_act(action) else False
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why changes are refused here."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and not active.enabled and active.binding.action in self.changes:
+            self.desk.dialogs.refused()
 
 
-class TaskTableScreen(RequestingScreen):
+class TaskTableScreen(ActionScreen):
     """A screen with one table, whose rows stand for tasks to act on."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.screens.actions import ActionScreen, Change
 
 
-class ArticleQueueing(ActionScreen):
+class ArticleActions(ActionScreen):
     """A screen that shows articles and queues the selected ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

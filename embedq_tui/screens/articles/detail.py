@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher
 
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.screens.articles.actions import ArticleQueueing
+from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
 from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -52,7 +52,7 @@ class ChunkText(Question[str | None]):
         return await chunk_text(connection, self.article, self.index)
 
 
-class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleQueueing):
+class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleActions):
     """Shows an article, followed by its id.
 
     Args:

@@ -25,7 +25,7 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import Change
-from embedq_tui.screens.articles.actions import ArticleQueueing
+from embedq_tui.screens.articles.actions import ArticleActions
 from embedq_tui.screens.articles.questions import (
     DAY_S,
     EXPORTED,
@@ -52,7 +52,7 @@ from embedq_worker.insights.articles import ArticleFilter, ArticlePage, State, S
 from embedq_worker.text import printable_line
 
 
-class ArticlesScreen(PageList[ArticleFilter], ArticleQueueing):
+class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
     """Shows the coverage, and the list of articles page by page."""
 
     pages: Pages[View[ArticleFilter, int], ArticlePage]

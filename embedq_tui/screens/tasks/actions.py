@@ -12,12 +12,12 @@ from textual.binding import Binding, BindingType
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, give_up, prioritise, retry
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.actions import Change, RequestingScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import PRIORITIES
 
 
-class TaskActions(RequestingScreen):
+class TaskActions(ActionScreen):
     """A screen that shows tasks and acts on the selected ones."""
 
     IN_TURN = True
