@@ -30,6 +30,7 @@ from embedq_worker.errors import ExitCode
     "group",
     "error",
     "slug",
+    "folder",
     "priority",
     "kind",
     "article",

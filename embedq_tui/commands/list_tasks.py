@@ -23,6 +23,7 @@ from embedq_worker.queue.selection import Cursor, Order
     "priority",
     "kind",
     "slug",
+    "folder",
     "error",
     "group",
     "article",

@@ -18,7 +18,7 @@ from embedq_worker.queue.words import PRIORITIES
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
 @click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
-@filter_options("priority", "slug", "kind", "article", "operation", "metadata", "since", "until")
+@filter_options("priority", "slug", "folder", "kind", "article", "operation", "metadata", "since", "until")
 @operator_command
 def command(invocation: Invocation, to: str, tasks: tuple[Name, ...], **values: Any) -> ExitCode:
     """Change the priority of the given pending tasks, or of all that match the options.

@@ -22,7 +22,17 @@ from embedq_worker.errors import ExitCode
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @click.option("--failed", is_flag=True, help="All failed tasks that match the options.")
 @filter_options(
-    "group", "error", "slug", "priority", "kind", "article", "operation", "metadata", "since", "until"
+    "group",
+    "error",
+    "slug",
+    "folder",
+    "priority",
+    "kind",
+    "article",
+    "operation",
+    "metadata",
+    "since",
+    "until",
 )
 @click.option(
     "--staged", is_flag=True, help="Retry 10, then 100, then the rest; halt if over 10% fail again."

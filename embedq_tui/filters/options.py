@@ -89,6 +89,12 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
     ),
     "priority": click.option("--priority", type=click.Choice(PRIORITIES), help="Only this priority."),
     "slug": click.option("--slug", type=TextValue(), metavar="TEXT", help="Only slugs that contain it."),
+    "folder": click.option(
+        "--folder",
+        type=TextValue(),
+        metavar="FOLDER",
+        help="Only articles in this folder and its subfolders.",
+    ),
     "error": click.option("--error", type=TextValue(), metavar="TEXT", help="Only errors that contain it."),
     "group": click.option(
         "--group", metavar="FINGERPRINT", help="Only this failure group, see `embedq-tui failed`."

@@ -23,6 +23,9 @@ DIRECTIONS: Sequence[Direction] = ("newest", "oldest")
 async def various(world: World) -> World:
     """Tasks of each status, with and without their times, with many ties."""
     await world.articles(3)
+    await world.psql.execute(
+        "UPDATE articles SET folder = CASE id WHEN 2 THEN '/guides/a_b/' WHEN 3 THEN 'guides-old' ELSE '' END"
+    )
     worker = (await world.worker()).worker
     await world.psql.execute(
         """INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, created_at,
@@ -63,6 +66,9 @@ FILTERS: Sequence[tuple[TaskFilter, str]] = [
         f"status = 'failed' AND metadata ->> 'bulkOperationId' = '{BULK}'",
     ),
     (TaskFilter(article=2), "article_id = 2"),
+    (TaskFilter(folder="/guides/"), "article_id = 2"),
+    (TaskFilter(folder="guides/a_b", statuses=("failed",)), "status = 'failed' AND article_id = 2"),
+    (TaskFilter(folder="a_b"), "false"),
     (TaskFilter(kind="update", priority="low"), "operation = 'update' AND priority = 'low'"),
     (TaskFilter(kind="delete"), "false"),
     (

@@ -108,6 +108,7 @@ class TaskFilter:
         stuck: In progress, and stuck at the time of the query.
         id_begins: Beginning of the id: hexadecimal digits, without hyphens.
         worker_begins: Held by a worker whose id begins with this: the same.
+        folder: Of an article in this folder or a subfolder; slashes around it do not matter.
     """
 
     ids: tuple[UUID, ...] | None = None
@@ -126,6 +127,7 @@ class TaskFilter:
     stuck: Stuck | None = None
     id_begins: str | None = None
     worker_begins: str | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in (None, *PRIORITIES) or not set(self.statuses) <= set(STATUSES):
@@ -134,6 +136,8 @@ class TaskFilter:
             raise UsageError(
                 f"{self.group!r} is not the fingerprint of a group", "list them: embedq-tui failed"
             )
+        if self.folder is not None and not self.folder.strip("/"):
+            raise UsageError("the folder is empty", "omit it for the articles of all folders")
 
     def require_possible(self) -> None:
         """Refuse conditions that exclude each other.
@@ -178,6 +182,7 @@ class TaskFilter:
             (self.id_begins, "whose id begins with {}"),
             (self.article, "of article {}"),
             (self.slug, "with {!r} in the slug"),
+            (self.folder, "of folder {!r}"),
             (self.error, "with {!r} in the error"),
             (self.group, "of group {}"),
             (self.worker, "held by worker {}"),
