@@ -86,6 +86,8 @@ class Dialog(ModalScreen[R], Generic[R]):
     Dialog #buttons Button:disabled { border: none !important; }
     Dialog Input { margin: 1 0 0 0; }
     Dialog #box.-tiny Input { margin: 0; }
+    /* Notifications at the bottom would cover the buttons. */
+    Dialog ToastRack { dock: top; align: right top; margin: 0; }
     """
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [

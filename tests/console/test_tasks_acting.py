@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual.widgets import Button
+from textual.widgets._toast import Toast
 
 from embedq_tui.console.app import Console
 from embedq_tui.options import Options
@@ -126,6 +128,19 @@ async def test_a_command_without_anything_to_do_it_to_says_so(database: Database
         await opened(pilot)
         app.act_on("tasks", action)  # as the list of commands does
         await until(lambda: len(notices(pilot)) == 1)
+
+
+async def test_notifications_cover_no_button_of_a_dialog(database: Database, connection: Connection) -> None:
+    await add_tasks(connection, 30)  # some may be retried first: there is a third button
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until(lambda: len(table.keys) == 30)
+        await pilot.press("y", "y", "y", "R")
+        await until_asked(pilot)
+        dialog = pilot.app.screen
+        await until(lambda: len(dialog.query(Toast)) == 3 and dialog.query(Toast).first().region.height > 0)
+        covered = [toast.region for toast in dialog.query(Toast)]
+        assert not [each for each in dialog.query(Button) if any(map(each.region.overlaps, covered))]
 
 
 async def test_what_jumped_under_the_cursor_this_moment_is_not_acted_on(
