@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from rich.text import Text
 
 from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
-from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
-from embedq_tui.rendering.words import next_try
+from embedq_tui.rendering.words import ago, next_try
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
@@ -251,49 +249,3 @@ def _written(event: Event, width: int, today: date) -> str:
     if width >= WIDE:
         return f"{at:%m-%d %H:%M:%S}"
     return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%d. %H:%M}"
-
-
-def advice_here(advice: str, retry: str = "") -> str:
-    """Advice as the console shows it: with screens and keys instead of commands.
-
-    Args:
-        advice: From `insights`, which names commands.
-        retry: What to say instead of the retry command.
-    """
-    here = _COMMANDS.sub(lambda found: _place(found[1]), printable_line(advice))
-    here = here.replace(_START, f"{_START} or {_place('worker')}")
-    return _RETRYING.sub(retry, here) if retry else here
-
-
-_PLACES = {
-    "status": ("Workers", ""),
-    "metrics": ("Metrics", ""),
-    "failed --details": ("Failures", ""),
-    "reset-stuck": ("Stuck", "stuck.reset_all"),
-    "resume": ("Workers", "workers.pause"),
-    "start": ("Workers", "workers.stop_all"),
-    "worker": ("Workers", "workers.start"),
-    "probe": ("", "app.probe"),
-    "check": ("Settings", "settings.check"),
-    "verify --repair": ("Settings", "settings.verify"),
-}
-"""Where the console has what a command does: on which screen, and by which binding."""
-
-
-def _place(command: str) -> str:
-    """The same in words: ``Stuck (3), R``."""
-    screen, action = _PLACES[command]
-    there = f"{screen} ({key(f'show.{screen.lower()}')})" if screen else ""
-    return ", ".join(filter(None, (there, key(action) if action else "")))
-
-
-_COMMANDS = re.compile(f"`?embedq-tui ({'|'.join(_PLACES)})`?")
-
-_START = "start one: embedq-worker"
-
-_RETRYING = re.compile(r"embedq-tui retry (--failed( --group \w+)?|[\w-]{36})")
-
-
-def ago(when: datetime | None, now: datetime) -> str:
-    """How long ago a time was: ``12 min ago``."""
-    return "never" if when is None else f"{age((now - when).total_seconds())} ago"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from embedq_tui.rendering.lines import (
-    ago,
     audit_text,
     counts_line,
     dead_lines,
@@ -24,7 +23,7 @@ from embedq_tui.rendering.lines import (
 )
 from embedq_tui.rendering.outcomes import deaths_words
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import ago, count
 from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.failures import Failures

@@ -28,6 +28,11 @@ def relative(seconds: float) -> str:
     return f"in {age(-seconds)}" if seconds < -1 else f"{age(seconds)} ago"
 
 
+def ago(when: datetime | None, now: datetime) -> str:
+    """How long ago a time was: ``12 min ago``."""
+    return "never" if when is None else f"{age((now - when).total_seconds())} ago"
+
+
 def count(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun: ``1 task``, ``1,204 tasks``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

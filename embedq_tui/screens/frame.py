@@ -13,8 +13,8 @@ from embedq_tui.live.questions import Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Look, Store
 from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
+from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.lines import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing

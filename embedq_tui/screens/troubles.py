@@ -14,9 +14,9 @@ from textual.widgets import Static
 
 from embedq_tui.live.session import Session
 from embedq_tui.live.troubles import troubles
-from embedq_tui.rendering.lines import advice_here, ago
+from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import ago, count
 from embedq_worker.insights.health import Measure
 from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from embedq_tui.filters.article_filter import format_article_filter
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.lines import ago, labelled
+from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.rendering.words import count, relative
+from embedq_tui.rendering.words import ago, count, relative
 from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation

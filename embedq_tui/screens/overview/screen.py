@@ -13,7 +13,6 @@ from textual.containers import Horizontal, Vertical
 
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
 from embedq_tui.rendering.lines import (
-    ago,
     audit_text,
     counts_line,
     dead_lines,
@@ -27,6 +26,7 @@ from embedq_tui.rendering.lines import (
 )
 from embedq_tui.rendering.plots import Series
 from embedq_tui.rendering.styles import QUIET
+from embedq_tui.rendering.words import ago
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.workers.questions import Dead, Deaths
 from embedq_tui.widgets.backdrop import Backdrop

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from rich.text import Text
 
+from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.audit_lines import STYLES
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.lines import advice_here, labelled
+from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count, moment, relative
