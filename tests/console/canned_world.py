@@ -9,16 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from embedq_tui.live.questions import Question
-from embedq_tui.screens.articles.detail import Article
-from embedq_tui.screens.articles.questions import ArticleList, Covered, LastBackfill
-from embedq_tui.screens.audit.roll import FollowLog
+from embedq_tui.screens.articles.questions import Article, ArticleList, Covered, LastBackfill
+from embedq_tui.screens.audit.questions import FollowLog
 from embedq_tui.screens.failures.questions import Groups, NewestOf, TrendsOf
 from embedq_tui.screens.metrics.questions import DAY, HOUR, WEEK, Measure, Measured
-from embedq_tui.screens.overview.screen import LastHour, LastRows, TopFailures
-from embedq_tui.screens.settings.migrate import Schema
-from embedq_tui.screens.stuck.screen import WhatIsStuck
-from embedq_tui.screens.tasks.detail import Chunks, Detail
-from embedq_tui.screens.tasks.questions import Matching, TaskList
+from embedq_tui.screens.overview.questions import LastHour, LastRows, TopFailures
+from embedq_tui.screens.settings.questions import Schema
+from embedq_tui.screens.stuck.questions import WhatIsStuck
+from embedq_tui.screens.tasks.questions import Chunks, Detail, Matching, TaskList
 from embedq_tui.screens.workers.questions import Deaths
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.access import Access

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -17,39 +16,14 @@ from textual.widgets import ContentSwitcher
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.screens.articles.actions import ArticleActions
-from embedq_tui.screens.articles.lines import CHUNKS, TASKS, chunk_row, facts, task_row
+from embedq_tui.screens.articles.detail_render import CHUNKS, TASKS, chunk_row, facts, task_row
+from embedq_tui.screens.articles.questions import Article, ChunkText
 from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
-from embedq_worker.database.connections import Connection
-from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_text
+from embedq_worker.insights.detail import ArticleDetail
 from embedq_worker.providers.naming import stored_model
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
-
-
-@dataclass(frozen=True)
-class Article(Question[ArticleDetail | None]):
-    """An article with its chunks and tasks; None if it does not exist."""
-
-    article: int
-    pause_s = 0.5
-
-    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
-        """Ask it once."""
-        return await article_detail(connection, self.article)
-
-
-@dataclass(frozen=True)
-class ChunkText(Question[str | None]):
-    """The text of a chunk; None if it no longer exists."""
-
-    article: int
-    index: int
-
-    async def ask(self, connection: Connection, settings: Settings) -> str | None:
-        """Ask it once."""
-        return await chunk_text(connection, self.article, self.index)
 
 
 class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleActions):

@@ -1,4 +1,4 @@
-"""The questions of the list of articles."""
+"""The questions of the list of articles, and of the details of one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from embedq_worker.insights.articles import (
     article_page,
     coverage_by_state,
 )
+from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_text
 from embedq_worker.queue.selection import Direction
 from embedq_worker.settings import Settings
 
@@ -90,3 +91,27 @@ class LastBackfill(Question[Operation | None]):
     async def ask(self, connection: Connection, settings: Settings) -> Operation | None:
         """Ask it once."""
         return await bulk.status(connection)
+
+
+@dataclass(frozen=True)
+class Article(Question[ArticleDetail | None]):
+    """An article with its chunks and tasks; None if it does not exist."""
+
+    article: int
+    pause_s = 0.5
+
+    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
+        return await article_detail(connection, self.article)
+
+
+@dataclass(frozen=True)
+class ChunkText(Question[str | None]):
+    """The text of a chunk; None if it no longer exists."""
+
+    article: int
+    index: int
+
+    async def ask(self, connection: Connection, settings: Settings) -> str | None:
+        """Ask it once."""
+        return await chunk_text(connection, self.article, self.index)

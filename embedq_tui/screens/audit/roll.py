@@ -13,17 +13,14 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from embedq_tui.filters.audit_filter import Wanted
-from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.audit import AuditFilter, AuditPage, AuditRow, audit_page
+from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
 from embedq_worker.queue.selection import Cursor
-from embedq_worker.settings import Settings
 
 KEPT = 2_000
 PAGE = 200
@@ -250,42 +247,3 @@ class AuditRoll:
             self._joined = False
             self.newer += came
         return came
-
-
-@dataclass(frozen=True, eq=False)
-class FollowLog(Question[int]):
-    """New rows of the log, added to the roll directly, so that an interrupted read loses nothing."""
-
-    roll: AuditRoll
-    hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    pause_s = 0.5
-    every_s = 2.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> int:
-        """Ask it once."""
-        return await self.roll.look(connection)
-
-
-@dataclass(frozen=True)
-class OnePage(Question[AuditPage]):
-    """A page of the log, newest rows first."""
-
-    wanted: AuditFilter
-    after: Cursor | None
-    within_s = 60.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
-        """Ask it once."""
-        return await audit_page(connection, self.wanted, limit=5 * PAGE, after=self.after)
-
-
-@dataclass(frozen=True, eq=False)
-class OlderRows(Question[int]):
-    """The page before the rows shown, added to the roll."""
-
-    roll: AuditRoll
-    within_s = 60.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> int:
-        """Ask it once."""
-        return await self.roll.read_older(connection)

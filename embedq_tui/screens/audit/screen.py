@@ -23,8 +23,9 @@ from embedq_tui.rendering.documents import plain
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import audit_text
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
+from embedq_tui.screens.audit.questions import FollowLog, OlderRows, OnePage
 from embedq_tui.screens.audit.render import audit_detail
-from embedq_tui.screens.audit.roll import AuditRoll, FollowLog, OlderRows, OnePage
+from embedq_tui.screens.audit.roll import AuditRoll
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.filtering import Filtering
 from embedq_tui.screens.frame import spread

@@ -1,14 +1,13 @@
-"""The questions of the metrics screen, and the plots it draws from the answers."""
+"""The questions of the metrics screen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.metrics import Metrics, Period, Span, Spread, metrics
+from embedq_worker.insights.metrics import Metrics, Span, metrics
 from embedq_worker.settings import Settings
 
 
@@ -58,48 +57,3 @@ HOUR = Measure("1 h", timedelta(hours=1), Span.MINUTE, Span.MINUTE, 5.0, 5.0)
 DAY = Measure("24 h", timedelta(hours=24), Span.HOUR, Span.HOUR, 30.0, 30.0)
 WEEK = Measure("7 d", timedelta(days=7), Span.HOUR, Span.DAY, 150.0, 150.0)
 SPANS = (HOUR, DAY, WEEK)
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A plot.
-
-    Attributes:
-        title: With the unit.
-        lines: By name, the value of each period to draw.
-    """
-
-    name: str
-    title: str
-    lines: dict[str, Callable[[Period], float | None]]
-
-
-def _of(spread: Callable[[Period], Spread | None], name: str) -> Callable[[Period], float | None]:
-    def value(period: Period) -> float | None:
-        found = spread(period)
-        return None if found is None else float(getattr(found, name))
-
-    return value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
-
-
-_PERCENTILES = ("p50", "p95", "p99")
-PICTURES = (
-    Picture("throughput", "Tasks ended per minute", {"ended": lambda period: period.per_minute}),
-    Picture(
-        "latency",
-        "Processing time, ms",
-        {name: _of(lambda period: period.processing_ms, name) for name in _PERCENTILES},
-    ),
-    Picture("depth", "Tasks pending or processing", {"depth": lambda period: period.depth_mean}),
-    Picture("errors", "Failed, % of ended tasks", {"failed": lambda period: _percent(period.error_rate)}),
-    Picture(
-        "wait", "Wait, ms", {name: _of(lambda period: period.wait_ms, name) for name in _PERCENTILES}
-    ),
-    Picture(
-        "utilization", "Slots busy, % of all", {"busy": lambda period: _percent(period.utilization)}
-    ),
-)  # fmt: skip

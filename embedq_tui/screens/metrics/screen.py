@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -13,24 +13,21 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.rendering.metric_figures import ALL, MAIN, anything, cells, document, when
+from embedq_tui.rendering.metric_figures import ALL, anything, cells, document, when
 from embedq_tui.rendering.plots import Series
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
-from embedq_tui.screens.metrics.questions import PICTURES, SPANS, Measured
+from embedq_tui.screens.metrics.questions import SPANS, Measured
+from embedq_tui.screens.metrics.render import COLUMNS, PICTURES, named, rows, telling
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.plot import Plot
-from embedq_tui.widgets.rows import Column, Row
-from embedq_worker.insights.metrics import Metrics, Period
+from embedq_worker.insights.metrics import Metrics
 from embedq_worker.text import age, printable_line
 
 MEASURING = "measuring..."
-
-WIDTHS = {"Done": 9, "Failed": 7, "p50": 7, "p95": 7, "p99": 7, "Busy": 5, "Error": 6}
-LEAST = {"Wait p95": 92}
 
 
 class MetricsScreen(ConsoleScreen):
@@ -57,7 +54,7 @@ class MetricsScreen(ConsoleScreen):
         self._answer: Answer[Any] | None = None
         # References instead of queries: when the console closes, nested widgets are removed first.
         self._plots = [Plot(picture.title, id=picture.name) for picture in PICTURES]
-        self._table = KeyedTable(_columns(), id="table")
+        self._table = KeyedTable(COLUMNS, id="table")
         self._text = Static(MEASURING, id="note")
         self.add_class("-quiet")
 
@@ -127,8 +124,8 @@ class MetricsScreen(ConsoleScreen):
         """Copy the table."""
         if self._measured is not None:
             found = self._measured.tabled
-            rows = [(name, *cells(period, ALL)) for name, period in _named(found)]
-            self.app.copy_to_clipboard("\n".join("\t".join(row) for row in [("", *ALL), *rows]))
+            lines = [("", *ALL), *((name, *cells(period, ALL)) for name, period in named(found))]
+            self.app.copy_to_clipboard("\n".join(map("\t".join, lines)))
             self.notify("Table copied", markup=False)
 
     # -- drawing
@@ -152,7 +149,7 @@ class MetricsScreen(ConsoleScreen):
             self._text.update(Text(note, QUIET))
         elif self._measured is not None:
             self._plot(self._measured.plotted)
-            self._table.show(_rows(self._measured.tabled))
+            self._table.show(rows(self._measured.tabled))
         self.draw_frame()
 
     def _note(self) -> str:
@@ -165,7 +162,7 @@ class MetricsScreen(ConsoleScreen):
         return f"No task ended and no worker ran in the last {self._span.title}."
 
     def _plot(self, found: Metrics) -> None:
-        periods = _telling(found.periods)
+        periods = telling(found.periods)
         labels = [when(period, found.by) for period in periods]
         for picture, plot in zip(PICTURES, self._plots, strict=True):
             lines = [
@@ -190,35 +187,3 @@ class MetricsScreen(ConsoleScreen):
             return Text(f"{printable_line(answer.error.message)} ", BAD)
         old_s = (now - self._measured.plotted.at).total_seconds()
         return Text(f"by {self._measured.plotted.by.value}, {age(old_s)} old ", QUIET)
-
-
-def _telling(periods: Sequence[Period]) -> Sequence[Period]:
-    """Drop a period that has only just begun: in a plot it would look like a sudden fall."""
-    if (
-        len(periods) > 1
-        and (periods[-1].until - periods[-1].since) < (periods[-2].until - periods[-2].since) / 2
-    ):
-        return periods[:-1]
-    return periods
-
-
-def _columns() -> list[Column]:
-    columns = [Column("when", "", 11)]
-    for name in ALL:
-        width, least = WIDTHS.get(name, 8), LEAST.get(name, 0 if name in MAIN else 132)
-        columns.append(Column(name, f"{name:>{width}}", width, least))
-    return columns
-
-
-def _named(found: Metrics) -> Iterator[tuple[str, Period]]:
-    """The whole span first, then its periods, newest first."""
-    yield "All", found.total
-    for period in reversed(found.periods):
-        yield when(period, found.by), period
-
-
-def _rows(found: Metrics) -> Iterator[Row]:
-    for name, period in _named(found):
-        key, style = ("all", HEAD) if period is found.total else (period.since.isoformat(), "")
-        figures = (Text(figure, style, justify="right") for figure in cells(period, ALL))
-        yield Row(key, (Text(name, style or QUIET), *figures))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import (
     audit_text,
     counts_line,
@@ -28,64 +27,21 @@ from embedq_tui.rendering.plots import Series
 from embedq_tui.rendering.styles import QUIET
 from embedq_tui.rendering.words import ago
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.overview.questions import LastHour, LastRows, TopFailures
 from embedq_tui.screens.workers.questions import Dead, Deaths
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.plot import Plot
 from embedq_tui.widgets.sparkline import sparkline
-from embedq_worker.database.connections import Connection
-from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
-from embedq_worker.insights.failures import Failures, failures
-from embedq_worker.insights.metrics import Metrics, Span, metrics
+from embedq_worker.insights.audit import AuditPage
+from embedq_worker.insights.failures import Failures
+from embedq_worker.insights.metrics import Metrics
 from embedq_worker.insights.overview import Liveness, Overview
-from embedq_worker.settings import Settings
 
-ROWS = 60
-GROUPS = 5
 DEAD = 3
 
 SPARK, LEAST_SPARK = 24, 6
 """Width of the sparkline in cells, and the minimum below which it is unreadable."""
-
-LONGEST = 500
-"""Characters to fetch of each audit text: a line shows no more."""
-
-
-@dataclass(frozen=True)
-class TopFailures(Question[Failures]):
-    """The largest failure groups."""
-
-    pause_s = 2.0
-    every_s = 30.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> Failures:
-        """Ask it once."""
-        return await failures(connection, limit=GROUPS, longest=1_000)
-
-
-@dataclass(frozen=True)
-class LastRows(Question[AuditPage]):
-    """The newest rows of the audit log."""
-
-    hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    every_s = 10.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
-        """Ask it once."""
-        return await audit_page(connection, AuditFilter(level="info"), limit=ROWS, longest=LONGEST)
-
-
-@dataclass(frozen=True)
-class LastHour(Question[Metrics]):
-    """What ended in the last hour, by minute."""
-
-    hears = frozenset()
-    pause_s = 10.0
-    every_s = 20.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> Metrics:
-        """Ask it once."""
-        return await metrics(connection, by=Span.MINUTE, since=timedelta(hours=1))
 
 
 class _Row(Horizontal, Backdrop):

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.live.questions import Question
 from embedq_tui.rendering.words import count
-from embedq_worker.database.connections import Connection
+from embedq_tui.screens.settings.questions import ToApply
 from embedq_worker.schema import migrations
-from embedq_worker.schema.state import MigrationState, status
-from embedq_worker.settings import Settings
+from embedq_worker.schema.state import MigrationState
 
 NAMED = 6
 """Number of migrations that the question lists."""
 
 TOLD = 10
 """Number of progress lines to show."""
-
-
-@dataclass(frozen=True)
-class Schema(Question[list[MigrationState]]):
-    """Every migration known to this program or to the database."""
-
-    hears = frozenset()
-    pause_s = 2.0
-    every_s = 30.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
-        """Ask it once."""
-        return await status(connection)
-
-
-class ToApply(Schema):
-    """The same, but those whose columns or indexes were dropped since are pending."""
-
-    async def ask(self, connection: Connection, settings: Settings) -> list[MigrationState]:
-        """Ask it once; what is missing and cannot be put back is an error that says what to do."""
-        return await migrations.to_apply(connection)
 
 
 async def offer_migrations(desk: Desk) -> bool:

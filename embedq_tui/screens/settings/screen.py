@@ -18,7 +18,8 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.sections import Sectioned
-from embedq_tui.screens.settings.migrate import Schema, offer_migrations
+from embedq_tui.screens.settings.migrate import offer_migrations
+from embedq_tui.screens.settings.questions import Schema
 from embedq_tui.screens.settings.render import (
     DEFAULT,
     MIGRATIONS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,44 +15,20 @@ from textual.widgets import DataTable, Static
 
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
-from embedq_tui.live.questions import TASKS, WORKERS, Answer, Question
+from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import Change, TaskTableScreen
 from embedq_tui.screens.exporting import export
+from embedq_tui.screens.stuck.questions import WhatIsStuck
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
-from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
+from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck_by
 from embedq_worker.queue.wanted import Stuck, TaskFilter
-from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
-SHOWN = 200
-"""Maximum number of tasks in the table, oldest claims first; the actions on all are not limited by it."""
-
 EXPORTED = 1_000_000
-
-
-@dataclass(frozen=True)
-class WhatIsStuck(Question[StuckTasks]):
-    """The oldest stuck tasks, and how many each worker holds.
-
-    Attributes:
-        by: The definition of stuck.
-        limit: Maximum number of tasks.
-    """
-
-    by: Stuck
-    limit: int = SHOWN
-    hears = frozenset({TASKS, WORKERS})
-    pause_s = 0.5
-    every_s = 5.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:
-        """Ask it once."""
-        return await stuck(connection, settings, limit=self.limit, by=self.by)
 
 
 class StuckScreen(TaskTableScreen):

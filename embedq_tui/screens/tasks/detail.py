@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -17,16 +16,15 @@ from textual.widgets import ContentSwitcher
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.sections import DetailScreen
-from embedq_tui.screens.tasks import lines
+from embedq_tui.screens.tasks import detail_render
 from embedq_tui.screens.tasks.actions import TaskActions
+from embedq_tui.screens.tasks.questions import Chunks, Detail
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.rows import Column, Row
 from embedq_tui.widgets.text_view import TextLine, TextView
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED, PRIORITISE, RETRY, Outcome
-from embedq_worker.database.connections import Connection
-from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
-from embedq_worker.settings import Settings
+from embedq_worker.insights.detail import ArticleDetail, TaskDetail
 from embedq_worker.text import printable_line
 
 COPIED = 100_000
@@ -37,30 +35,6 @@ _STATUSES = {
     "cancel": CANCEL.statuses + CANCEL_FAILED.statuses,
     "priority": PRIORITISE["high"].statuses,
 }
-
-
-@dataclass(frozen=True)
-class Detail(Question[TaskDetail | None]):
-    """Everything known about a task; None if it does not exist."""
-
-    task: UUID
-    pause_s = 0.3
-
-    async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
-        """Ask it once."""
-        return await task_detail(connection, self.task, longest=lines.SHOWN)
-
-
-@dataclass(frozen=True)
-class Chunks(Question[ArticleDetail | None]):
-    """The stored chunks of an article."""
-
-    article: int
-    pause_s = 1.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
-        """Ask it once."""
-        return await article_detail(connection, self.article)
 
 
 class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
@@ -136,7 +110,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
 
     def facts(self, found: TaskDetail, now: datetime) -> Iterable[Text]:
         """The task at a glance."""
-        return lines.facts(found, now, self.size.width - 2)
+        return detail_render.facts(found, now, self.size.width - 2)
 
     def draw(self) -> None:
         """Also draw the line of tabs."""
@@ -158,18 +132,19 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
             return
         if self.section == "related":
             now = self.store.now() or self.found.at
-            rows = [Row(str(task.id), lines.other(task)) for task in self.found.related]
+            rows = [Row(str(task.id), detail_render.other(task)) for task in self.found.related]
             self.query_one("#related", KeyedTable).show(rows, now=now)
         else:
             self.query_one(f"#{self.section}", TextView).show(self._text(self.found))
 
     def _text(self, found: TaskDetail) -> Iterable[TextLine]:
         chunks = self._chunks.chunks if self._chunks is not None else None
+        width = self.query_one("#article", TextView).room
         parts: Mapping[str, Callable[[], Iterable[TextLine]]] = {
-            "history": lambda: lines.history(found.timeline),
-            "error": lambda: lines.error(found),
-            "metadata": lambda: lines.metadata(found.metadata),
-            "article": lambda: lines.article(found, chunks, self.query_one("#article", TextView).room),
+            "history": lambda: detail_render.history(found.timeline),
+            "error": lambda: detail_render.error(found),
+            "metadata": lambda: detail_render.metadata(found.metadata),
+            "article": lambda: detail_render.article(found, chunks, width),
         }
         return parts[self.section]()
 

@@ -1,4 +1,4 @@
-"""The questions of the list of tasks."""
+"""The questions of the list of tasks, and of the details of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
+from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order, count, select
 from embedq_worker.queue.wanted import TaskFilter
@@ -23,6 +24,9 @@ LONGEST = 300
 
 COUNT_S = 2.0
 """Seconds counting may take; a slower count is not repeated."""
+
+SHOWN = 200_000
+"""Characters to fetch of an error or a stack trace in the details of a task."""
 
 EXPORTED = 1_000
 """Tasks per page of an export."""
@@ -97,3 +101,27 @@ class Exported(Question[TaskPage]):
         return await list_tasks(
             connection, self.wanted, limit=EXPORTED, after=self.after, direction=self.direction
         )
+
+
+@dataclass(frozen=True)
+class Detail(Question[TaskDetail | None]):
+    """Everything known about a task; None if it does not exist."""
+
+    task: UUID
+    pause_s = 0.3
+
+    async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
+        """Ask it once."""
+        return await task_detail(connection, self.task, longest=SHOWN)
+
+
+@dataclass(frozen=True)
+class Chunks(Question[ArticleDetail | None]):
+    """The stored chunks of an article."""
+
+    article: int
+    pause_s = 1.0
+
+    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
+        """Ask it once."""
+        return await article_detail(connection, self.article)

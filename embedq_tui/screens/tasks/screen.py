@@ -27,7 +27,14 @@ from embedq_tui.screens.paging import all_pages, page_keys
 from embedq_tui.screens.tasks.actions import TaskActions
 from embedq_tui.screens.tasks.listing import Listing, TaskView
 from embedq_tui.screens.tasks.questions import Exported, Matching, TaskList
-from embedq_tui.screens.tasks.rows import COLUMNS, filter_line, number_text, place_line, status_line, task_row
+from embedq_tui.screens.tasks.render import (
+    COLUMNS,
+    filter_line,
+    number_text,
+    place_line,
+    status_line,
+    task_row,
+)
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_worker.actions.tasks import Outcome

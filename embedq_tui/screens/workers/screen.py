@@ -25,7 +25,7 @@ from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
 from embedq_tui.screens.workers.questions import Dead, Deaths
-from embedq_tui.screens.workers.rows import COLUMNS, dead_facts, dead_row, worker_facts, worker_row
+from embedq_tui.screens.workers.render import COLUMNS, dead_facts, dead_row, worker_facts, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable

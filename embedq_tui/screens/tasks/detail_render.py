@@ -16,15 +16,13 @@ from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count, moment, relative
+from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
-
-SHOWN = 200_000
-"""Characters to fetch of an error or a stack trace."""
 
 _STATE_STYLES = {
     "embedded": "green",
