@@ -223,6 +223,7 @@ class ConsoleScreen(Screen[None], Backdrop):
         self.query_one("#title", Line).say(
             title(self.session, width, frozen_s=frozen_s, shown=self.questions())
         )
-        line, wrong = self.query_one("#alert", Line), alert(self.store, width)
+        wrong = alert(self.store, width, read_only=bool(self.session.read_only))
+        line = self.query_one("#alert", Line)
         line.say(wrong)
         line.display = bool(wrong)

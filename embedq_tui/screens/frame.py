@@ -108,37 +108,37 @@ def _numbers(store: Store) -> dict[str, int]:
     }
 
 
-def alert(store: Store, width: int) -> Text:
+def alert(store: Store, width: int, *, read_only: bool = False) -> Text:
     """The worst current problem in one line, with what to do about it; empty if all is well.
 
     Args:
         store: What is known about the database.
         width: Available width in cells; if needed the message is cut, never the advice.
+        read_only: Nothing may be changed here, so no key migrates the schema.
     """
+    migrate = MIGRATE if read_only else f"{key('app.migrate')}: migrate"
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
     if store.error is not None:
-        advice = store.error.advice
-        if advice == MIGRATE:
-            advice = f"{key('app.migrate')}: migrate"
+        advice = migrate if store.error.advice == MIGRATE else store.error.advice
         return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
         return Text()
     message = Text(f" {printable_line(issues[0].message)}", DOUBTFUL)
-    for hint in _hints(store, issues):
+    for hint in _hints(store, issues, migrate):
         if message.cell_len + 2 + cell_len(hint) <= width:
             break
     return _with_hint(message, hint, width)
 
 
-def _hints(store: Store, issues: Sequence[Trouble]) -> Iterator[str]:
+def _hints(store: Store, issues: Sequence[Trouble], migrate: str) -> Iterator[str]:
     """What to do about the worst problem: the advice itself, and in fewer words."""
     troubles_key = key("app.troubles")
     more = f"(+{len(issues) - 1} more: {troubles_key})" if len(issues) > 1 else ""
     brief = more or f"(advice: {troubles_key})"
     if issues[0].advice == MIGRATE:
-        yield f"{key('app.migrate')}: migrate {brief}"
+        yield f"{migrate} {brief}"
         return
     if issues[0].advice:
         yield f"{printable_line(advice_here(issues[0].advice))} {more}".rstrip()

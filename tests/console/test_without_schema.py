@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from embedq_worker.errors import MIGRATE
 from tests.console.running import console, shown, until_text
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -21,6 +22,12 @@ async def test_no_screen_goes_on_looking(empty_database: Database, key: str) -> 
 
         await until(told)
         assert "M: migrate" in shown(pilot)
+
+
+async def test_where_nothing_may_be_changed_no_key_is_offered(empty_database: Database) -> None:
+    async with console(empty_database.settings, (120, 40), read_only=True) as pilot:
+        await until_text(pilot, MIGRATE)
+        assert "M: migrate" not in shown(pilot)
 
 
 async def test_no_provider_can_be_tried(empty_database: Database) -> None:
