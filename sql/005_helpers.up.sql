@@ -94,6 +94,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 THEN coalesce(processed_at, created_at) ELSE '-infinity' END
 $$;
 
+-- Whether a worker is alive: it has neither ended nor been declared dead, and has sent a heartbeat within this time.
+CREATE FUNCTION embedq_alive(state text, heartbeat_at timestamptz, silent_for interval) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT state IN ('running', 'stopping') AND heartbeat_at >= now() - silent_for
+$$;
+
 -- An operator, given as user@host, in the form used in the audit log.
 CREATE FUNCTION embedq_signature(p_by text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -131,7 +131,8 @@ BEGIN
     UPDATE embedq_workers w SET heartbeat_at = v_now
     WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at > clock_timestamp();
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
-    WHERE w.state IN ('running', 'stopping') AND w.heartbeat_at < v_now - p_dead_ms * interval '1 millisecond';
+    WHERE w.state IN ('running', 'stopping')
+      AND NOT embedq_alive(w.state, w.heartbeat_at, p_dead_ms * interval '1 millisecond');
     PERFORM embedq_make_due(p_limit);
     -- Not quiet: every worker may claim the returned tasks. Timestamps are taken when the rows are written: a worker that
     -- was declared dead may claim a task in the meantime, which is taken back too, and the audit row of that claim must

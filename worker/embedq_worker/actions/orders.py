@@ -115,7 +115,7 @@ async def asked_workers(
     rows = await connection.fetch(
         """SELECT id, host || '/' || pid AS place, state, in_hand,
                   state IN ('running', 'stopping')
-                  AND heartbeat_at < clock_timestamp() - make_interval(secs => $2) AS silent
+                  AND NOT embedq_alive(state, heartbeat_at, make_interval(secs => $2)) AS silent
            FROM embedq_workers WHERE id = ANY ($1::uuid[]) ORDER BY host, pid, id""",
         list(workers),
         dead_s,

@@ -80,7 +80,7 @@ _LOOK = """
 SELECT p.key, h.held, NOT h.held OR p.updated_at > a.asked_at AS answered,
        (SELECT count(*) FROM embedq_workers w
         WHERE w.provider = p.key AND w.state = 'running'
-          AND w.heartbeat_at > clock_timestamp() - make_interval(secs => $3)) AS workers,
+          AND embedq_alive(w.state, w.heartbeat_at, make_interval(secs => $3))) AS workers,
        CASE WHEN h.held THEN p.reason ELSE '' END AS reason,
        CASE WHEN h.held THEN p.advice ELSE '' END AS advice
 FROM unnest($1::text[], $2::timestamptz[]) AS a(key, asked_at)

@@ -248,7 +248,7 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
 _WORKERS = """
 SELECT w.id, w.host, w.pid, w.version, w.state, w.note, w.processed, w.succeeded, w.failed, w.provider,
        w.settings, w.started_at, w.heartbeat_at,
-       w.heartbeat_at > clock_timestamp() - make_interval(secs => $1) AS alive,
+       embedq_alive(w.state, w.heartbeat_at, make_interval(secs => $1)) AS alive,
        coalesce(h.tasks, 0) AS in_hand
 FROM embedq_workers w
 LEFT JOIN (SELECT worker_id, count(*)::int AS tasks FROM embedding_tasks

@@ -12,6 +12,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness
+from embedq_worker.queue.selection import STUCK
 from embedq_worker.queue.wanted import Stuck
 from embedq_worker.settings import Settings
 
@@ -120,37 +121,29 @@ async def stuck(
     )
 
 
-# A claim is ours while claimed_at equals processed_at; otherwise only its age counts. `TaskFilter.stuck` has
-# the same rule for a single task.
-_FOUND = """
-WITH busy AS (
+_FOUND = f"""
+WITH found AS (
     SELECT t.id, t.article_id, t.slug, t.operation, t.priority, t.attempts, t.max_attempts,
            embedq_held_since(t.processed_at, t.created_at) AS claimed_at,
            CASE WHEN t.claimed_at = t.processed_at THEN t.worker_id END AS worker
-    FROM embedding_tasks t WHERE t.status = 'processing'
-), judged AS (
-    SELECT b.*, w.host || '/' || w.pid AS worker_place,
-           CASE WHEN b.worker IS NULL THEN NULL
-                WHEN w.id IS NULL OR w.state NOT IN ('running', 'stopping') THEN 'gone'
-                WHEN w.heartbeat_at < now() - make_interval(secs => $2) THEN 'silent'
-                ELSE 'alive' END AS liveness,
-           b.claimed_at < now() - make_interval(secs => $1) AS too_old
-    FROM busy b LEFT JOIN embedq_workers w ON w.id = b.worker
-), found AS (
-    SELECT j.* FROM judged j WHERE j.too_old OR j.liveness IN ('silent', 'gone')
+    FROM embedding_tasks t WHERE t.status = 'processing' AND {STUCK.format("$1", "$2")}
 )
+SELECT f.worker, w.host || '/' || w.pid AS worker_place,
+       CASE WHEN f.worker IS NULL THEN NULL
+            WHEN embedq_alive(w.state, w.heartbeat_at, make_interval(secs => $2)) THEN 'alive'
+            WHEN w.state IN ('running', 'stopping') THEN 'silent' ELSE 'gone' END AS liveness,
 """
 
-_WORKERS = f"""{_FOUND}
-SELECT f.worker, f.worker_place, f.liveness, count(*) AS tasks FROM found f
+_WORKERS = f"""{_FOUND} count(*) AS tasks
+FROM found f LEFT JOIN embedq_workers w ON w.id = f.worker
 GROUP BY 1, 2, 3 ORDER BY tasks DESC, f.worker
 """
 
-_TASKS = f"""{_FOUND}
-SELECT f.id, f.article_id, coalesce(f.slug, a.slug) AS slug, coalesce(f.operation, '') AS operation,
-       coalesce(f.priority, '') AS priority, f.attempts,
-       f.max_attempts, f.claimed_at, f.worker, f.worker_place, f.liveness
-FROM (SELECT * FROM found ORDER BY claimed_at, id LIMIT $3) AS f LEFT JOIN articles a ON a.id = f.article_id
+_TASKS = f"""{_FOUND} f.id, f.article_id, coalesce(f.slug, a.slug) AS slug,
+       coalesce(f.operation, '') AS operation, coalesce(f.priority, '') AS priority, f.attempts,
+       f.max_attempts, f.claimed_at
+FROM (SELECT * FROM found ORDER BY claimed_at, id LIMIT $3) AS f
+LEFT JOIN embedq_workers w ON w.id = f.worker LEFT JOIN articles a ON a.id = f.article_id
 ORDER BY f.claimed_at, f.id
 """
 

@@ -151,12 +151,13 @@ _UNKNOWN = "coalesce(t.processed_at, t.created_at, '-infinity')"
 _RANK = "embedq_rank(t.priority)"
 _OPERATION = "t.metadata ? 'bulkOperationId' AND t.metadata ->> 'bulkOperationId' = "
 
-
-# As in `insights.stuck`: a claim is ours while claimed_at equals processed_at; otherwise only its age counts.
-_STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
+STUCK = """(embedq_held_since(t.processed_at, t.created_at) < now() - make_interval(secs => {0}::float8)
     OR t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at AND NOT EXISTS (
-        SELECT FROM embedq_workers w WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')
-                                       AND w.heartbeat_at >= now() - make_interval(secs => {1}::float8)))"""
+        SELECT FROM embedq_workers w
+        WHERE w.id = t.worker_id
+          AND embedq_alive(w.state, w.heartbeat_at, make_interval(secs => {1}::float8))))"""
+"""Whether a claimed task is stuck, by the values of `Stuck`. A claim is ours while claimed_at equals
+processed_at; otherwise only its age counts. embedq_rescue takes the same tasks back."""
 
 
 async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = False) -> Selection:
@@ -275,7 +276,7 @@ def _conditions(wanted: TaskFilter, parameters: Parameters) -> Iterator[str]:
         if value is not None:
             yield condition.format(parameters.add(form(value)))
     if wanted.stuck is not None:
-        yield _STUCK.format(parameters.add(wanted.stuck.older_s), parameters.add(wanted.stuck.silent_s))
+        yield STUCK.format(parameters.add(wanted.stuck.older_s), parameters.add(wanted.stuck.silent_s))
 
 
 def _walks(wanted: TaskFilter) -> Iterator[Branch]:
