@@ -14,13 +14,14 @@ from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import say
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
-from embedq_worker.actions.tasks import RETRY, Run
+from embedq_worker.actions.tasks import RETRY, RETRY_WAITING, Run
 from embedq_worker.errors import ExitCode
 
 
 @click.command("retry", epilog="Example: embedq-tui retry --failed --group 1a2b3c4d --staged")
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @click.option("--failed", is_flag=True, help="All failed tasks that match the options.")
+@click.option("--waiting", is_flag=True, help="Pending tasks that are not due yet, instead of failed ones.")
 @filter_options(
     "group",
     "error",
@@ -50,6 +51,7 @@ def command(
     invocation: Invocation,
     tasks: tuple[Name, ...],
     failed: bool,
+    waiting: bool,
     staged: bool,
     stage_timeout: float,
     **values: Any,
@@ -57,16 +59,19 @@ def command(
     """Retry the given failed tasks, or all that match the options.
 
     They start from scratch: zero attempts, due now. A failed delete is skipped if its article has a later
-    task.
+    task. With --waiting, tasks that wait for their next attempt do not wait any longer.
     """
     given = {name: value for name, value in values.items() if value is not None}
     if tasks and (failed or given):
         raise click.UsageError("give task ids or filter options, not both")
-    if not tasks and not failed:
-        raise click.UsageError("give task ids, or add --failed")
-    wanted = chosen(tasks, statuses=() if tasks else ("failed",), **given)
+    if not tasks and not failed and not waiting:
+        raise click.UsageError("give task ids, or add --failed or --waiting")
+    if waiting and (failed or staged):
+        raise click.UsageError("--waiting cannot be combined with --failed or --staged")
+    action = RETRY_WAITING if waiting else RETRY
+    wanted = chosen(tasks, statuses=() if tasks else action.statuses, **given)
     if not staged:
-        return run_action(invocation, RETRY, wanted)
+        return run_action(invocation, action, wanted)
 
     async def way(run: Run) -> str:
         report = partial(_report, begun=set(), quiet=invocation.as_json)

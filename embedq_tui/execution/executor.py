@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import REST, Report, broken
@@ -17,10 +18,11 @@ from embedq_tui.live.link import Link
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_worker.actions.left_out import LeftOut, left_out
-from embedq_worker.actions.tasks import BATCH, RETRY, Outcome, Plan, Run, carry_out, plan
+from embedq_worker.actions.tasks import BATCH, RETRY, RETRY_WAITING, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
+from embedq_worker.queue.selection import Direction
 from embedq_worker.schema.state import require_current
 
 SAMPLE_S = 1.0
@@ -89,8 +91,9 @@ class Executor:
     async def _samples(self, connection: Connection, planned: Plan) -> list[str]:
         with suppress(TimeoutError):
             async with asyncio.timeout(SAMPLE_S):
-                page = await list_tasks(connection, planned.wanted, limit=NAMED, direction="oldest")
-                return [_name(row) for row in page.tasks if _certain(planned, row)]
+                first: Direction = "newest" if planned.action is RETRY_WAITING else "oldest"
+                page = await list_tasks(connection, planned.wanted, limit=NAMED, direction=first)
+                return [_name(row) for row in page.tasks if _certain(planned, row, page.at)]
         return []
 
     async def _ask(self, request: Request, counted: Counted) -> Decision:
@@ -98,7 +101,8 @@ class Executor:
             return Decision.YES
         word = str(counted.matched) if request.safeguard is Safeguard.TYPE_NUMBER else ""
         lines = consequences(request, counted)
-        if request.action is RETRY and (idle := self.idle()):
+        retries = request.action in (RETRY, RETRY_WAITING)
+        if retries and (idle := self.idle()):
             lines.append(f"They wait: {idle}")
         staged = request.action is RETRY and counted.matched > STAGES[0]
         if staged:
@@ -108,9 +112,8 @@ class Executor:
         if word:
             lines.append(f"Type {word} to confirm.")
         yes = f"{request.verb.split()[0]} {counted.matched:,}"
-        danger = request.action is not RETRY
         return await self.dialogs.confirm(
-            Confirmation(question(request, counted), lines, yes, word, staged=staged, danger=danger)
+            Confirmation(question(request, counted), lines, yes, word, staged=staged, danger=not retries)
         )
 
     async def _perform(self, request: Request, planned: Plan, *, staged: bool) -> Outcome:
@@ -209,10 +212,12 @@ def _name(row: TaskRow) -> str:
     return row.slug or (f"article {row.article_id}" if row.article_id is not None else str(row.id))
 
 
-def _certain(planned: Plan, row: TaskRow) -> bool:
+def _certain(planned: Plan, row: TaskRow, now: datetime) -> bool:
     """Whether the action applies to a task of the filter, as far as the list shows."""
     if planned.action is RETRY:
         return row.operation != "delete"
+    if planned.action is RETRY_WAITING:
+        return row.waits(now)
     return planned.action.name != f"priority {row.priority}"
 
 

@@ -14,6 +14,7 @@ from embedq_worker.actions.tasks import (
     PRIORITISE,
     RELEASE,
     RETRY,
+    RETRY_WAITING,
     Action,
     Plan,
 )
@@ -69,6 +70,18 @@ def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | No
     """
     safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
     return Request(RETRY, wanted, "Retry", safeguard, scope, names=names or {})
+
+
+def retry_waiting(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
+    """Retry pending tasks that are not due yet.
+
+    Args:
+        wanted: Which; only those are affected.
+        scope: See `Request.scope`.
+        names: See `Request.names`.
+    """
+    scope = scope or f"{wanted.only(*RETRY_WAITING.statuses).describe()} that are not due yet"
+    return replace(retry(wanted, scope=scope, names=names), action=RETRY_WAITING)
 
 
 def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
@@ -188,6 +201,7 @@ def consequences(request: Request, counted: Counted) -> list[str]:
 
 _EFFECTS = {
     RETRY: "They start from scratch: zero attempts, due now.",
+    RETRY_WAITING: "They start from scratch: zero attempts, due now.",
     CANCEL: f'They are kept as failed, "{CANCELLED}". Work in progress on them is discarded.',
     CANCEL_FAILED: f'They are kept as failed, "{CANCELLED}"; their errors stay in the audit log.',
     RELEASE: "They become pending again; no attempt is counted. Late writes by their workers are rejected.",

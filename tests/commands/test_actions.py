@@ -56,6 +56,23 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
     await act(tui, "retry", failed, code=ExitCode.NO, matched=0, state="nothing")
 
 
+async def test_retry_of_what_waits_for_its_next_attempt(tui: Tui, connection: Connection) -> None:
+    await failed_tasks(connection, 1)
+    await queued_articles(connection, 4)
+    later = await connection.fetch(
+        """UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour', attempts = 1
+           WHERE slug IN ('article-0', 'article-1', 'article-2') RETURNING id"""
+    )
+    await act(tui, "retry", later[0]["id"], code=ExitCode.NO, state="nothing")
+    await act(tui, "retry", "--waiting", later[0]["id"], matched=1, changed=1)
+    await act(tui, "retry", "--waiting", "--slug", "article", action="retry", matched=2, changed=2)
+    assert await connection.fetchval("SELECT max(scheduled_at) FROM embedding_tasks WHERE attempts = 0") <= (
+        await connection.fetchval("SELECT now()")
+    )
+    assert await statuses(connection) == {"pending": 4, "failed": 1}
+    await act(tui, "retry", "--waiting", code=ExitCode.NO, state="nothing")
+
+
 async def test_times_of_a_filter_are_told_in_utc(tui: Tui) -> None:
     told = {"statuses": ["pending"], "since": "2025-12-31T18:15:00Z"}
     await act(
@@ -87,6 +104,9 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["priority", "high"],
         ["priority", "urgent", "--slug", "a"],
         ["undo", "it"],
+        ["retry", "--failed", "--waiting"],
+        ["retry", "--waiting", "--staged"],
+        ["retry", "--waiting", "--group", "1a2b3c4d"],
         ["cancel", NOBODYS, "--priority", "low"],
         ["cancel", "--status", "failed"],
         ["cancel", "--failed", "--status", "pending"],

@@ -14,6 +14,7 @@ from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table
 from embedq_tui.widgets.keyed_table import SETTLE_S
+from embedq_worker.queue.words import CANCELLED
 from tests.console.running import (
     OPERATOR,
     console,
@@ -90,6 +91,46 @@ async def test_all_that_match_are_cancelled_after_their_number_was_typed(
     )
     assert {row["by"] for row in by} == {OPERATOR}
     assert {row["task_id"] for row in by} == {*wanted, kept[0]}
+
+
+async def test_tasks_that_wait_for_their_next_attempt_are_retried_at_once(
+    database: Database, connection: Connection
+) -> None:
+    due = await add_tasks(connection, 2, slug="due", status="pending")
+    late = await add_tasks(connection, 3, slug="late", status="pending", ago_s=-4_000)
+    [failed] = await add_tasks(connection, 1)
+    waiting = "SELECT count(*) FROM embedding_tasks WHERE scheduled_at > now()"
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until(lambda: len(table.keys) == 6 and table.current == str(late[0]))
+        await pilot.press("r")  # the row says when its next attempt is due
+        await until_text(pilot, "1 task retried")
+        assert await connection.fetchval(waiting) == 2
+        await type_filter(pilot, "status:pending")
+        await until(lambda: len(table.keys) == 5)
+        await pilot.press("R")
+        await until_text(pilot, "Retry 2 pending tasks that are not due yet")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_text(pilot, "2 tasks retried")
+    assert await connection.fetchval(waiting) == 0
+    assert await statuses(connection, [*due, *late, failed]) == ["pending"] * 5 + ["failed"]
+
+
+async def test_a_failed_task_is_given_up_whatever_else_is_listed(
+    database: Database, connection: Connection
+) -> None:
+    [failed] = await add_tasks(connection, 1)
+    await add_tasks(connection, 1, slug="other", status="pending", ago_s=2_000)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until(lambda: len(table.keys) == 2 and table.current == str(failed))
+        await pilot.press("x")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_text(pilot, "1 task cancelled")
+    error = await connection.fetchval("SELECT error_message FROM embedding_tasks WHERE id = $1", failed)
+    assert error == CANCELLED
 
 
 async def test_nothing_is_changed_where_nothing_may_be(database: Database, connection: Connection) -> None:

@@ -16,6 +16,7 @@ from embedq_worker.actions.tasks import (
     RELEASE,
     RETRY,
     RETRY_NEXT,
+    RETRY_WAITING,
     Action,
     Run,
     carry_out,
@@ -63,6 +64,7 @@ PAGES = [
 ACTIONS = [
     (RETRY, TaskFilter()),
     (RETRY, TaskFilter(since=timedelta(minutes=30))),
+    (RETRY_WAITING, TaskFilter()),
     (CANCEL, TaskFilter(statuses=("pending",))),
     (CANCEL, TaskFilter(operation=BULK)),
     (CANCEL, TaskFilter(article=1)),

@@ -18,6 +18,7 @@ from embedq_worker.actions.tasks import (
     RELEASE,
     RETRY,
     RETRY_NEXT,
+    RETRY_WAITING,
     Outcome,
     Run,
     carry_out,
@@ -57,6 +58,34 @@ async def test_a_retried_task_starts_afresh(world: World) -> None:
         assert row[column] is None, column
     claimed = await world.claim_one(await world.worker())
     assert claimed.id == task
+    assert await world.miscounted() == []
+
+
+async def test_a_task_that_waits_for_its_next_attempt_need_not_wait(world: World) -> None:
+    waiting, due, ended = [await world.task(await world.article(), due_s=due) for due in (3600, -60, 3600)]
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET attempts = 2, error_message = 'boom' WHERE id = $1", waiting
+    )
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed' WHERE id = $1", ended)
+    assert (await do(world, RETRY_WAITING, TaskFilter(error="boom"))).ids == [waiting]
+    row = await world.row(waiting)
+    assert (row["status"], row["attempts"], row["error_message"]) == ("pending", 0, None)
+    assert {task.id for task in await world.claim(await world.worker())} == {waiting, due}
+    planned = await plan(world.psql, RETRY_WAITING, TaskFilter(ids=(ended,)))
+    [missed] = await left_out(world.psql, planned, Outcome())
+    assert missed.reason == "failed"
+
+
+async def test_of_waiting_tasks_all_are_retried_in_batches_and_the_others_are_left_alone(
+    world: World,
+) -> None:
+    article = await world.article()
+    waiting = {await world.task(article, due_s=3600 + number, priority="low") for number in range(7)}
+    due = await world.task(article)
+    named = await plan(world.psql, RETRY_WAITING, TaskFilter(ids=(due,)))
+    assert [one.reason for one in await left_out(world.psql, named, Outcome())] == ["already"]
+    outcome = await do(world, RETRY_WAITING, TaskFilter(), batch_size=2)
+    assert (set(outcome.ids), outcome.batches) == (waiting, 4)
     assert await world.miscounted() == []
 
 

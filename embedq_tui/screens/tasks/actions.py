@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from embedq_tui.dialogs.choose import Choice, ask_choice
-from embedq_tui.execution.request import cancel, give_up, prioritise, retry
+from embedq_tui.execution.request import cancel, give_up, prioritise, retry, retry_waiting
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_worker.queue.wanted import TaskFilter
@@ -22,7 +22,9 @@ class TaskActions(ActionScreen):
 
     IN_TURN = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Change("r", "retry", "Retry", id="tasks.retry", tooltip="Retry the selected failed tasks"),
+        Change(
+            "r", "retry", "Retry", id="tasks.retry", tooltip="Retry the selected tasks, failed or not yet due"
+        ),
         Change("x", "cancel", "Cancel", id="tasks.cancel", tooltip="Cancel the selected tasks"),
         Change(
             "p",
@@ -42,9 +44,9 @@ class TaskActions(ActionScreen):
         """The selected tasks, with their names as shown on the screen."""
         return {}
 
-    def only_failed(self) -> bool:
-        """Whether every selectable task has failed: cancelling those means giving up on them."""
-        return False
+    def common_status(self) -> str | None:
+        """The status of all selected tasks, if known and the same: it decides what a key does to them."""
+        return None
 
     # -- for subclasses to use
 
@@ -77,12 +79,13 @@ class TaskActions(ActionScreen):
     def action_retry(self) -> None:
         """Retry the selected tasks."""
         if (names := self._named()) is not None:
-            self.carry_out(retry(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            again = retry_waiting if self.common_status() == "pending" else retry
+            self.carry_out(again(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_cancel(self) -> None:
         """Cancel the selected tasks."""
         if (names := self._named()) is not None:
-            end = give_up if self.only_failed() else cancel
+            end = give_up if self.common_status() == "failed" else cancel
             self.carry_out(end(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
 
     def action_priority(self) -> None:

@@ -23,7 +23,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.rows import Column, Row
 from embedq_tui.widgets.text_view import TextLine, TextView
-from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED, PRIORITISE, RETRY, Outcome
+from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED, PRIORITISE, RETRY, RETRY_WAITING, Outcome
 from embedq_worker.insights.detail import ArticleDetail, TaskDetail
 from embedq_worker.text import printable_line
 
@@ -31,7 +31,7 @@ COPIED = 100_000
 """Maximum number of characters to copy: terminals accept no more."""
 
 _STATUSES = {
-    "retry": RETRY.statuses,
+    "retry": RETRY.statuses + RETRY_WAITING.statuses,
     "cancel": CANCEL.statuses + CANCEL_FAILED.statuses,
     "priority": PRIORITISE["high"].statuses,
 }
@@ -162,14 +162,16 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
             return {}
         return {self._of: printable_line(article_of(self.found.task), 60)}
 
-    def only_failed(self) -> bool:
-        """Whether the task shown has failed."""
-        return self.found is not None and self.found.task.status == "failed"
+    def common_status(self) -> str | None:
+        """The status of the task shown."""
+        return None if self.found is None else self.found.task.status
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what the task's status allows."""
         if action in _STATUSES and self.found is not None:
-            if self.found.task.status not in _STATUSES[action]:
+            task = self.found.task
+            due = action == "retry" and task.status == "pending" and not task.waits(self.found.at)
+            if due or task.status not in _STATUSES[action]:
                 return None
         elif action == "open_article":
             return self.section == "article" and bool(self.found and self.found.article)

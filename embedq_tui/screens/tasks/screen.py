@@ -14,7 +14,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from embedq_tui.execution.request import cancel, give_up, retry
+from embedq_tui.execution.request import cancel, give_up, retry, retry_waiting
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
@@ -281,9 +281,18 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self._fresh_after = time.monotonic()
         self.table.unmark(map(str, outcome.ids))
 
-    def only_failed(self) -> bool:
-        """Whether the filter selects failed tasks only."""
-        return self.wanted.statuses == ("failed",) or self.wanted.group is not None
+    def common_status(self) -> str | None:
+        """The status of the filter, or of the selected rows if they are all on this page."""
+        chosen = self.chosen_tasks()
+        shown = [task.status for task in self.pages.tasks if task.id in chosen]
+        same = len(set(shown)) == 1 and len(shown) == len(chosen)
+        return self._filtered_status or (shown[0] if same else None)
+
+    @property
+    def _filtered_status(self) -> str | None:
+        """The only status that the filter selects."""
+        statuses = ("failed",) if self.wanted.group is not None else self.wanted.statuses
+        return statuses[0] if len(statuses) == 1 else None
 
     def can_act(self, action: str) -> bool:
         """Allow sweeps if anything matches, or may match: they do their own counting."""
@@ -293,11 +302,12 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
 
     def action_sweep_retry(self) -> None:
         """Retry all that match."""
-        self.carry_out(retry(self.wanted))
+        again = retry_waiting if self._filtered_status == "pending" else retry
+        self.carry_out(again(self.wanted))
 
     def action_sweep_cancel(self) -> None:
         """Cancel all that match."""
-        self.carry_out(give_up(self.wanted) if self.only_failed() else cancel(self.wanted))
+        self.carry_out(give_up(self.wanted) if self._filtered_status == "failed" else cancel(self.wanted))
 
     def action_sweep_priority(self) -> None:
         """Change the priority of all that match."""

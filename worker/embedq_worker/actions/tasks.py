@@ -70,6 +70,14 @@ RETRY = Action(
 )
 """A fresh start for failed tasks."""
 
+RETRY_WAITING = replace(
+    RETRY,
+    statuses=("pending",),
+    also="t.scheduled_at > now()",  # not clock_timestamp(): only a stable expression can bound an index scan
+    otherwise="already",
+)
+"""The same for pending tasks that are not due yet, such as those that wait for their next attempt."""
+
 # Looked up once per priority, not once per task: the head of the queue may lie behind many dead entries.
 # A microsecond earlier, as a whole backlog may share one time; nothing precedes the earliest of timestamps.
 _AHEAD = """ARRAY(SELECT (SELECT w.scheduled_at - interval '1 microsecond' FROM embedding_tasks w

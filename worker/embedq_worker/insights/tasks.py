@@ -57,6 +57,14 @@ class TaskRow(NamedTuple):
     error: str
     worker: UUID | None
 
+    def waits(self, now: datetime) -> bool:
+        """Whether it is pending, but not due yet.
+
+        Args:
+            now: The database's time.
+        """
+        return self.status == "pending" and self.scheduled_at is not None and self.scheduled_at > now
+
 
 class TaskPage(NamedTuple):
     """A page of a list.
