@@ -1,24 +1,21 @@
 """Filters of articles as one line of text: ``state:stale,missing folder:guides part of a slug or title``.
 
-Terms are separated by spaces. A term is ``key:value`` or a word of the slug or title; several words are
-searched for as one phrase. Values with spaces need double quotes.
+Bare words are searched for in slug and title, as one phrase.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 
-from embedq_tui.filters.quoting import quoted, refuse_key, refuse_unprintable, word_of
-from embedq_worker.errors import UsageError
+from embedq_tui.filters.syntax import complete_term, quoted, refuse_key, terms, word_of
 from embedq_worker.insights.articles import ArticleFilter, State
 
 KEYS = ("state", "folder", "text")
 EXAMPLE = "part of a slug or title, folder:guides, state:stale,missing"
 
 
-def parse_article_filter(text: str) -> ArticleFilter:
+def parse_filter(text: str) -> ArticleFilter:
     """Parse a filter.
 
     Args:
@@ -27,12 +24,10 @@ def parse_article_filter(text: str) -> ArticleFilter:
     Raises:
         UsageError: It is invalid; says where.
     """
-    refuse_unprintable(text)
     states: list[State] = []
     folder, words = "", []
-    for term in _terms(text):
-        key, colon, value = term.partition(":")
-        match key if colon else "":
+    for key, value in terms(text, KEYS):
+        match key:
             case "state":
                 states += [State(word_of("state", word, State)) for word in value.split(",")]
             case "folder":
@@ -40,34 +35,19 @@ def parse_article_filter(text: str) -> ArticleFilter:
             case "text":
                 words.append(value)
             case _:
-                refuse_key(term, KEYS)
-                words.append(term)
+                refuse_key(value, KEYS)
+                words.append(value)
     return ArticleFilter(tuple(dict.fromkeys(states)), folder, " ".join(words))
 
 
-def format_article_filter(wanted: ArticleFilter) -> str:
-    """Format a filter so that `parse_article_filter` can read it."""
+def format_filter(wanted: ArticleFilter) -> str:
+    """Format a filter so that `parse_filter` can read it."""
     return " ".join(_terms_of(wanted))
 
 
-def complete_article_filter(text: str) -> str | None:
+def complete(text: str) -> str | None:
     """Complete the last term of a filter being typed; None if there is no completion."""
-    key, colon, value = text.rpartition(" ")[2].rpartition(":")
-    if colon and key != "state":
-        return None
-    word = value.rpartition(",")[2]
-    known = State if colon else [f"{name}:" for name in KEYS]
-    found = [name for name in known if name.startswith(word)]
-    return text + found[0][len(word) :] if word and len(found) == 1 else None
-
-
-def _terms(text: str) -> list[str]:
-    reader = shlex.shlex(text, posix=True, punctuation_chars=False)
-    reader.quotes, reader.commenters, reader.whitespace_split = '"', "", True
-    try:
-        return list(reader)
-    except ValueError:
-        raise UsageError("unclosed quote, or nothing after a backslash") from None
+    return complete_term(text, KEYS, {"state": tuple(State)})
 
 
 def _terms_of(wanted: ArticleFilter) -> Iterator[str]:

@@ -1,18 +1,17 @@
 """Filters of the audit log as one line of text: ``level:warn article:intro since:2h "timed out"``.
 
-Terms are separated by spaces, and all of them must match. A term is ``key:value``; other words must occur, as
-typed, in the message, the error or the metadata (which includes the operator's name).
+All terms must match. Bare words must occur, as typed, in the message, the error or the metadata, which
+includes the operator's name.
 """
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from embedq_tui.filters.names import Name, logged_task_named, task_name
-from embedq_tui.filters.quoting import refuse_key, refuse_unprintable, word_of
+from embedq_tui.filters.syntax import complete_term, quoted, refuse_key, terms, word_of
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter, require_operation
@@ -63,36 +62,34 @@ class Wanted:
 
     def at_level(self, level: str) -> Wanted:
         """The same filter at another level."""
-        rest = [word for word in _words(self.typed) if not word.startswith("level:")]
-        typed = shlex.join([f"level:{level}", *rest])
+        rest = ((key, quoted(value)) for key, value in terms(self.typed, KEYS) if key != "level")
+        typed = " ".join([f"level:{level}", *(f"{key}:{value}" if key else value for key, value in rest)])
         return replace(self, filter=replace(self.filter, level=level), typed=typed)
 
 
-def parse(typed: str) -> Wanted:
+def parse_filter(typed: str) -> Wanted:
     """Parse a filter.
 
     Raises:
         UsageError: It is invalid.
     """
-    refuse_unprintable(typed)
     given: dict[str, str] = {}
-    text = []
-    for word in _words(typed):
-        key, colon, value = word.partition(":")
-        if colon and key in KEYS:
-            if not value or key in given:
-                raise UsageError(f"{key}: needs a value" if not value else f"{key}: is given twice")
-            given[key] = value
+    words = []
+    for key, value in terms(typed, KEYS):
+        if not key:
+            refuse_key(value, KEYS)
+            words.append(value)
+        elif not value or key in given:
+            raise UsageError(f"{key}: needs a value" if not value else f"{key}: is given twice")
         else:
-            refuse_key(word, KEYS)
-            text.append(word)
+            given[key] = value
     one_thing = given.keys() & {"task", "operation"}
     level = _word("level", given, LEVELS) or (LEVELS[0] if one_thing else ORDINARY)
     found = AuditFilter(
         level=level,
         category=_word("category", given, CATEGORIES),
         operation=given.get("operation"),
-        text=" ".join(text) or None,
+        text=" ".join(words) or None,
     )
     if "since" in given:
         try:
@@ -117,13 +114,6 @@ def death_of(worker: UUID, died_at: datetime) -> Wanted:
     return Wanted(found, typed=f"level:warn since:{died_at.isoformat()} {worker}")
 
 
-def _words(typed: str) -> list[str]:
-    try:
-        return shlex.split(typed)
-    except ValueError:  # a single apostrophe opens no quotation
-        return typed.split()
-
-
 def _task(text: str) -> Name:
     if (name := task_name(text)) is None:
         raise UsageError(f"task: needs a task's id or at least its first {LEAST_DIGITS} digits, not {text}")
@@ -136,8 +126,4 @@ def _word(key: str, given: dict[str, str], known: tuple[str, ...]) -> str | None
 
 def complete(typed: str) -> str | None:
     """Complete the last term of a filter being typed; None if there is no completion."""
-    start = typed.rfind(" ") + 1
-    before, last = typed[:start], typed[start:]
-    offered = [f"level:{level}" for level in LEVELS] + [f"category:{name}" for name in CATEGORIES]
-    offered = [f"{key}:" for key in KEYS] + offered
-    return next((before + term for term in offered if last and term.startswith(last) and term != last), None)
+    return complete_term(typed, KEYS, {"level": LEVELS, "category": CATEGORIES})

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from embedq_tui.filters.quoting import quoted, refuse_unprintable, word_of
+from embedq_tui.filters.syntax import complete_term, quoted, terms, word_of
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import (
     LEAST_DIGITS,
@@ -43,9 +43,6 @@ KEYS = (
 EXAMPLE = 'status:failed priority:high error:"timed out" since:2h article:12 meta:{"k":1} or part of a slug'
 
 _WORDS = {"status": STATUSES, "priority": PRIORITIES, "kind": KINDS}
-_KEY = re.compile(r"([a-z]+):")
-_PLAIN = re.compile(r'[^\s"]+')
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MANY = ("id", "status")
 _META = 'meta: needs a JSON object such as {"k":1}'
 
@@ -59,7 +56,6 @@ def parse_filter(text: str) -> TaskFilter:
     Raises:
         UsageError: It is invalid; says where.
     """
-    refuse_unprintable(text)
     given: dict[str, list[str]] = {}
     for key, value in _terms(text):
         given.setdefault(key, []).append(value)
@@ -96,57 +92,18 @@ def complete(text: str, slugs: Iterable[str] = (), ids: Iterable[str] = ()) -> s
     Returns:
         The text with its last term completed; None if there is no completion.
     """
-    start = text.rfind(" ") + 1
-    before, term = text[:start], text[start:]
-    if not term or '"' in term or "{" in text:
-        return None
-    return next((before + offered for offered in _offered(term, slugs, ids)), None)
-
-
-def _offered(term: str, slugs: Iterable[str], ids: Iterable[str]) -> Iterator[str]:
-    key, colon, value = term.partition(":")
-    if colon:
-        values = {"slug": slugs, "id": ids}.get(key, _WORDS.get(key, ()))
-        head = key + colon + value[: value.rfind(",") + 1]
-        value = value[value.rfind(",") + 1 :]
-        yield from (head + word for word in values if value and _begins(word, value))
-        return
-    yield from (f"{name}:" for name in KEYS if _begins(name, term))
-    for words in (slugs, ids):
-        yield from (word for word in words if _begins(word, term))
-
-
-def _begins(word: str, start: str) -> bool:
-    return word != start and word.startswith(start) and word.isprintable() and " " not in word
+    slugs, ids = tuple(slugs), tuple(ids)
+    return complete_term(text, KEYS, {**_WORDS, "slug": slugs, "id": ids}, (*slugs, *ids))
 
 
 # -- reading
 
 
 def _terms(text: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        key = ""
-        if (found := _KEY.match(text, at)) and found[1] in KEYS:
-            key, at = found[1], found.end()
-        value, at = _json(text, at) if key == "meta" else _value(text, at, key)
+    for key, value in terms(text, KEYS, {"meta": _json}):
         if not key:
             _refuse_key(value)
-            key = "id" if is_id(value) else "slug"
-        yield key, value
-
-
-def _value(text: str, at: int, key: str) -> tuple[str, int]:
-    if found := _QUOTED.match(text, at):
-        return re.sub(r"\\(.)", r"\1", found[1]), found.end()
-    if at < len(text) and text[at] == '"':
-        raise UsageError(f"unclosed quote: {text[at:]}")
-    if found := _PLAIN.match(text, at):
-        return found[0], found.end()
-    raise UsageError(f"{key}: needs a value")
+        yield key or ("id" if is_id(value) else "slug"), value
 
 
 def _json(text: str, at: int) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_tui.filters.article_filter import format_article_filter, parse_article_filter
+from embedq_tui.filters.article_filter import format_filter, parse_filter
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import ArticleFilter, State
 
@@ -27,15 +27,17 @@ from embedq_worker.insights.articles import ArticleFilter, State
         ("title:intro", None),
         ("text:title:intro", ArticleFilter(text="title:intro")),
         ('folder:"open', None),
+        ("folder:", None),
+        (r"back\slash", ArticleFilter(text=r"back\slash")),
         ("a\x1b[31m", None),
     ],
 )
 def test_a_line_is_a_filter_or_refused(text: str, wanted: ArticleFilter | None) -> None:
     if wanted is None:
         with pytest.raises(UsageError):
-            parse_article_filter(text)
+            parse_filter(text)
     else:
-        assert parse_article_filter(text) == wanted
+        assert parse_filter(text) == wanted
 
 
 @pytest.mark.parametrize(
@@ -49,4 +51,4 @@ def test_a_line_is_a_filter_or_refused(text: str, wanted: ArticleFilter | None) 
     ],
 )
 def test_what_is_written_is_read_as_it_was(wanted: ArticleFilter) -> None:
-    assert parse_article_filter(format_article_filter(wanted)) == wanted
+    assert parse_filter(format_filter(wanted)) == wanted

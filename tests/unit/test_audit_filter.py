@@ -7,26 +7,27 @@ from uuid import uuid4
 
 import pytest
 
-from embedq_tui.filters.audit_filter import Wanted, complete, parse
+from embedq_tui.filters.audit_filter import Wanted, complete, parse_filter
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import AuditFilter
 
 
 def test_terms_and_words() -> None:
-    assert parse("  ") == Wanted(AuditFilter(level="info"))
-    found = parse('level:w category:bulk article:intro since:2h "timed out" ann')
+    assert parse_filter("  ") == Wanted(AuditFilter(level="info"))
+    found = parse_filter('level:w category:bulk article:intro since:2h "timed out" ann')
     assert found.filter == AuditFilter(
         level="warn", category="bulk_operations", since=timedelta(hours=2), text="timed out ann"
     )
     assert found.article == "intro"
     task = uuid4()
-    assert parse(f"task:{task}").filter == AuditFilter(level="debug")
-    assert [parse(f"task:{name}").task for name in (task, "0badcafe-1")] == [task, "0badcafe1"]
-    assert parse(f"task:{task} level:info").filter.level == "info"
-    assert parse("operation:x").filter.level == "debug"
-    assert parse("don't").filter.text == "don't"
+    assert parse_filter(f"task:{task}").filter == AuditFilter(level="debug")
+    assert [parse_filter(f"task:{name}").task for name in (task, "0badcafe-1")] == [task, "0badcafe1"]
+    assert parse_filter(f"task:{task} level:info").filter.level == "info"
+    assert parse_filter("operation:x").filter.level == "debug"
+    assert parse_filter("don't").filter.text == "don't"
+    assert parse_filter('it\'s "timed out" task:0badcafe1').filter.text == "it's timed out"
     for text in ("http://localhost:11434", "ValueError:x", "error: no such key"):
-        assert parse(f'"{text}"').filter.text == text
+        assert parse_filter(f'"{text}"').filter.text == text
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ def test_terms_and_words() -> None:
     [
         "level:fatal",
         "level:",
+        'article:""',
+        '"open',
         "task:7",
         "since:soon",
         "level:info level:warn",
@@ -47,12 +50,12 @@ def test_terms_and_words() -> None:
 )
 def test_what_cannot_be_understood_is_told(typed: str) -> None:
     with pytest.raises(UsageError):
-        parse(typed)
+        parse_filter(typed)
 
 
 def test_another_level_keeps_the_rest() -> None:
-    changed = parse('level:info "timed out" article:intro').at_level("error")
-    assert changed == parse(changed.typed)
+    changed = parse_filter('level:info "timed out" article:intro').at_level("error")
+    assert changed == parse_filter(changed.typed)
     assert changed.filter == AuditFilter(level="error", text="timed out")
     assert changed.article == "intro"
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.filters.article_filter import format_article_filter
+from embedq_tui.filters.article_filter import format_filter
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
@@ -132,7 +132,7 @@ def filter_line(wanted: ArticleFilter) -> Text:
     if wanted.states:
         line.append(", ".join(map(word_of, wanted.states)), f"reverse {HEAD}")
         line.append(" ")
-    words = format_article_filter(replace(wanted, states=()))
+    words = format_filter(replace(wanted, states=()))
     if words or wanted.states:
         return line.append(printable_line(words), HEAD)
     return Text(

@@ -17,9 +17,9 @@ from textual.binding import Binding, BindingType
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.filters.article_filter import (
     EXAMPLE,
-    complete_article_filter,
-    format_article_filter,
-    parse_article_filter,
+    complete,
+    format_filter,
+    parse_filter,
 )
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import labelled
@@ -257,15 +257,15 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
 
     def filter_text(self) -> str:
         """The current filter as text."""
-        return format_article_filter(self.wanted)
+        return format_filter(self.wanted)
 
     def parsed(self, text: str) -> ArticleFilter:
         """Parse a filter."""
-        return parse_article_filter(text)
+        return parse_filter(text)
 
     def completed(self, text: str) -> str | None:
         """Complete keys and states."""
-        return complete_article_filter(text)
+        return complete(text)
 
     def look_for(self, wanted: ArticleFilter) -> None:
         """Apply another filter."""

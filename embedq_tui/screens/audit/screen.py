@@ -16,7 +16,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from embedq_tui.execution.undo import operation_of
-from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse
+from embedq_tui.filters.audit_filter import EXAMPLE, Wanted, complete, parse_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.audit_lines import document
 from embedq_tui.rendering.documents import plain
@@ -257,7 +257,7 @@ class AuditScreen(Filtering[Wanted]):
 
     def parsed(self, text: str) -> Wanted:
         """Parse a filter."""
-        return parse(text)
+        return parse_filter(text)
 
     def completed(self, text: str) -> str | None:
         """Complete keys, levels and categories."""
