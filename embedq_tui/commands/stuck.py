@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.filters.options import minutes_option
 from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count
-from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck
+from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
 from embedq_worker.text import age
 
 WIDE = 120
@@ -18,15 +19,17 @@ WIDE = 120
 
 @click.command("stuck", epilog="Example: embedq-tui stuck --json")
 @limit_option("Tasks to show, oldest claims first.", default=50, most=10_000)
+@minutes_option
 @operator_command
-def command(invocation: Invocation, limit: int) -> None:
+def command(invocation: Invocation, limit: int, older_s: float | None) -> None:
     """Show tasks whose claim is too old, or whose worker is gone or has no heartbeat.
 
     Any running worker returns such tasks to the queue within seconds; without one they stay stuck. Exits 0
     even if there are none.
     """
     settings = invocation.settings()
-    found = ask(settings, lambda connection: stuck(connection, settings, limit=limit))
+    by = stuck_by(settings, older_s)
+    found = ask(settings, lambda connection: stuck(connection, settings, limit=limit, by=by))
     if invocation.as_json:
         print_json(found)
     elif not found.tasks:

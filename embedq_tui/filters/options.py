@@ -12,7 +12,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
-from embedq_tui.invocation import TextValue
+from embedq_tui.invocation import Number, TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment, parse_past
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
@@ -124,6 +124,17 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
     ),
     "until": click.option("--until", type=Moment(), metavar="TIME", help="Due, claimed or ended until then."),
 }
+
+
+minutes_option = click.option(
+    "--minutes",
+    "older_s",
+    type=Number(0, 100_000),
+    callback=lambda context, option, minutes: None if minutes is None else minutes * 60.0,
+    metavar="N",
+    help="Claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
+)
+"""Adds --minutes, the age at which a claim is stuck; the function receives it in seconds."""
 
 
 def filter_options(*names: str) -> Callable[[F], F]:

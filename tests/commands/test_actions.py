@@ -321,6 +321,22 @@ async def test_reset_stuck_goes_by_age(tui: Tui, connection: Connection) -> None
     await act(tui, "reset-stuck", "--minutes", 0, changed=1)
 
 
+async def test_only_the_named_of_the_stuck_tasks_are_reset(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    rows = await connection.fetch(
+        """UPDATE embedding_tasks SET status = 'processing',
+                  processed_at = now() - right(slug, 1)::int * interval '20 min' RETURNING id, slug"""
+    )
+    young, middle, old = [str(row["id"]) for row in sorted(rows, key=lambda row: str(row["slug"]))]
+    for line, listed in ((["--minutes", "10"], [old, middle]), ([], [old])):
+        document = (await tui("stuck", "--json", *line)).document("stuck")
+        assert [task["id"] for task in document["tasks"]] == listed
+    named = await act(tui, "reset-stuck", "--minutes", 10, young, middle, changed=1, state="done")
+    assert [missed["id"] for missed in named["left_out"]] == [young]
+    assert await statuses(connection) == {"processing": 2, "pending": 1}
+    await act(tui, "reset-stuck", young, code=ExitCode.NO, changed=0, state="nothing")
+
+
 async def test_reset_stuck_takes_what_a_silent_worker_holds(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 2)
     silent, alive = await start_worker(connection), await start_worker(connection)

@@ -78,8 +78,7 @@ class StuckScreen(TaskTableScreen):
 
     @property
     def _by(self) -> Stuck:
-        by = stuck_by(self.session.settings)
-        return by if self._older_s is None else Stuck(self._older_s, by.silent_s)
+        return stuck_by(self.session.settings, self._older_s)
 
     def questions(self) -> Iterable[Question[Any]]:
         """The question for the stuck tasks."""

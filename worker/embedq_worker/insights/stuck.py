@@ -86,9 +86,15 @@ class StuckTasks(NamedTuple):
     silent_after_s: float
 
 
-def stuck_by(settings: Settings) -> Stuck:
-    """What counts as stuck according to the settings."""
-    return Stuck(settings.max_processing_time_ms / 1000, settings.dead_after_s)
+def stuck_by(settings: Settings, older_s: float | None = None) -> Stuck:
+    """What counts as stuck according to the settings.
+
+    Args:
+        settings: How old a claim may be, and when a worker is presumed dead.
+        older_s: How old a claim may be, in seconds, if not as in the settings.
+    """
+    maximum = settings.max_processing_time_ms / 1000 if older_s is None else older_s
+    return Stuck(maximum, settings.dead_after_s)
 
 
 async def stuck(
