@@ -4,12 +4,18 @@
 -- few seconds leaves thousands of rows a day. A heartbeat changes neither column, so it still writes no index.
 CREATE INDEX embedq_workers_state_idx ON embedq_workers (state, stopped_at);
 
--- Whoever declares a worker dead; its last heartbeat may have been before its last claims.
+-- Whoever declares a worker dead; its last heartbeat may have been before its last claims. As when it stops, the last one
+-- sets the status row to not running.
 CREATE FUNCTION embedq_worker_died() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off SET embedq.quiet = 'on' AS $$
 BEGIN
     SELECT count(*) INTO NEW.in_hand FROM embedding_tasks t
     WHERE t.status = 'processing' AND t.worker_id = NEW.id AND t.claimed_at = t.processed_at;
+    IF NOT EXISTS (SELECT FROM embedq_workers WHERE id <> NEW.id AND state IN ('running', 'stopping')) THEN
+        IF embedq_lock_status() THEN  -- after all workers, the order in which a heartbeat takes them
+            UPDATE embedding_worker_status SET is_running = false WHERE id = 1;
+        END IF;
+    END IF;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'warn', 'worker_status', 'Worker died',
             jsonb_build_object('worker', NEW.id, 'host', NEW.host, 'pid', NEW.pid, 'held', NEW.in_hand,

@@ -13,6 +13,7 @@ import pytest
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.host import HostIdentity
+from embedq_worker.insights.overview import overview
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
 from tests.support.queue_world import World, waiters
@@ -59,6 +60,18 @@ async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: W
         await asyncio.gather(*(fleet.leave(world.pool, scope.worker, "drained") for scope in scopes))
         assert not await world.psql.fetchval("SELECT is_running FROM embedding_worker_status")
     assert await world.psql.fetchval("SELECT stopped_at IS NULL FROM embedq_control")
+
+
+async def test_the_death_of_the_last_takes_the_fleet_down_and_is_no_order(world: World) -> None:
+    scopes = [await world.worker() for _ in range(3)]
+    await fleet.declare_dead(world.psql, [scopes[0].worker], "no answer")
+    assert await world.psql.fetchval(RUNNING)
+    await fleet.declare_dead(world.psql, [scope.worker for scope in scopes], "no answer")
+    assert not await world.psql.fetchval(RUNNING)
+    assert (await overview(world.psql, world.database.settings)).running is False
+    assert await world.psql.fetchval("SELECT stopped_at FROM embedq_control") is None
+    assert (await beat(world, await world.worker())).block == ""
+    assert await world.psql.fetchval(RUNNING)
 
 
 async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: World) -> None:
