@@ -12,10 +12,12 @@ from typing import cast
 import pytest
 
 from embedq_tui.console.app import Console
+from embedq_tui.workflows.checking import check_database
 from embedq_worker.database.connections import DirectConnection
 from embedq_worker.database.following import follow
 from embedq_worker.database.listener import Hearing, Listener
 from embedq_worker.errors import ExitCode
+from embedq_worker.insights.doctor import Check, Verdict
 from embedq_worker.waits import beside
 from tests.conftest import SERVER_VARIABLE
 from tests.console.running import console, until_shown, until_text
@@ -118,10 +120,13 @@ async def test_the_console_turns_read_only_with_its_server_and_back(replica: Dat
         await until_text(pilot, "No longer read-only")
 
 
-async def test_a_worker_does_not_start_there(replica: Database) -> None:
+async def test_a_worker_does_not_start_there_and_a_check_tells_once_why(replica: Database) -> None:
     code, worker = await run_worker_process(environment(replica))
     assert code == ExitCode.NO, worker.text
     assert not worker.heard("Traceback")
+    checks: list[Check] = []
+    assert await check_database(replica.settings, checks.append)
+    assert [check.name for check in checks if check.verdict is Verdict.FAIL] == ["server"]
 
 
 async def add_failed(connection: Connection, slug: str) -> None:

@@ -59,13 +59,15 @@ async def examine(
         checks.append(check)
         told(check)
 
-    note(await _server(connection))
+    server = await _server(connection)
+    note(server)
     schema = await _schema(connection)
     note(schema)
     if schema.verdict is not Verdict.FAIL:
         note(await _rights(connection))
         note(await _vectors(connection, settings))
-    note(await _listen(connection, settings))
+    if server.verdict is not Verdict.FAIL:  # a replica refuses LISTEN
+        note(await _listen(connection, settings))
     return checks
 
 
