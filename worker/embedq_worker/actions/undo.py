@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from embedq_worker.actions.tasks import BATCH, whole
-from embedq_worker.database.connections import Connection
-from embedq_worker.queue.selection import COUNTING_S, PLAN, Cursor
+from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
+from embedq_worker.queue.selection import PLAN, Cursor
 from embedq_worker.queue.words import CANCELLED
 
 
@@ -52,7 +52,7 @@ async def undoable(connection: Connection, operation_id: UUID) -> Undoable:
     """
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
-        row = await connection.fetchrow(_UNDOABLE, str(operation_id), timeout=COUNTING_S)
+        row = await connection.fetchrow(_UNDOABLE, str(operation_id), timeout=FILTER_TIMEOUT_S)
     assert row is not None
     return Undoable(row["open"], row["seen"] - row["open"])
 

@@ -23,6 +23,7 @@ import yaml
 from frontmatter.default_handlers import YAMLHandler
 from markdown_it import MarkdownIt
 
+from embedq_worker.content.chunking import MAX_TITLE
 from embedq_worker.content.outline import heading_text
 from embedq_worker.errors import UsageError
 
@@ -30,7 +31,6 @@ MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown"})
 LEFT_OUT_FOLDERS = frozenset({"node_modules"})
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_FRONT_MATTER = 64 * 1024  # characters
-MAX_TITLE = 500
 MAX_FOLDER = 500
 MAX_SLUG = 255
 # Leaves room for '.md#99999999': other programs write slug and index into a chunk id of 255 characters.

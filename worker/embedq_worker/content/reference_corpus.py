@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import re
 
-from embedq_worker.content.importing import MAX_TITLE, ArticleDraft, slugify
+from embedq_worker.content.chunking import MAX_TITLE
+from embedq_worker.content.importing import ArticleDraft, slugify
 from embedq_worker.errors import EmbedqError
 
 FOLDER = "python/reference"

@@ -32,6 +32,11 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+FILTER_TIMEOUT_S = 600.0
+"""For a statement by an operator's filter, which no index may serve: a text within a slug or an error."""
+SCAN_TIMEOUT_S = 3600.0
+"""For a statement that reads a whole table: COUNT(*) over 10,000,000 tasks takes about a second, over larger
+tables on slow disks much longer."""
 
 RECONNECT = Backoff(0.2, 15.0)
 """Delay between attempts to replace a connection that was lost."""

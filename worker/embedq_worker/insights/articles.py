@@ -38,8 +38,6 @@ SPARSE = 16
 COUNTED = 1_000
 """Articles per statement of a count."""
 
-STATEMENT_S = 60.0
-
 
 class State(StrEnum):
     """State of an article; the first that applies."""
@@ -188,7 +186,7 @@ async def _step(
 ) -> tuple[list[ArticleRow], asyncpg.Record]:
     async with connection.transaction(readonly=True):
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        rows = await connection.fetch(statement, *arguments, timeout=STATEMENT_S)
+        rows = await connection.fetch(statement, *arguments)
     return [_article(row) for row in rows if row["id"] is not None], rows[0]
 
 
@@ -289,7 +287,7 @@ async def coverage_by_state(
     sums = dict.fromkeys(State, 0)
     done = False
     while not done:
-        rows = await connection.fetch(_COUNT, place, page, model, timeout=STATEMENT_S)
+        rows = await connection.fetch(_COUNT, place, page, model)
         for row in rows:
             sums[State(row["state"])] += row["n"]
             place = max(place, row["last"])

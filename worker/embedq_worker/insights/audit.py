@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
@@ -25,8 +25,6 @@ CATEGORIES = (
     "error_handling",
     "bulk_operations",
 )
-
-LISTING_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ async def audit_page(
     async with connection.transaction(readonly=True):
         # Forces an index scan, because the statistics of a log that grows this fast are unreliable.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        rows = await connection.fetch(statement, *parameters, timeout=LISTING_S)
+        rows = await connection.fetch(statement, *parameters, timeout=FILTER_TIMEOUT_S)
         at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     found = tuple(row_of(row) for row in rows[:limit])
     last = Cursor(found[-1].event.at, found[-1].id) if found and len(rows) > limit else None

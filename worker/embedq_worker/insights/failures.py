@@ -12,10 +12,9 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.counts import COUNTING_S
 from embedq_worker.queue.selection import PLAN, RETRIABLE
 from embedq_worker.queue.words import CANCELLED
 
@@ -358,7 +357,7 @@ async def overspent_tasks(connection: Connection) -> int:
     Args:
         connection: To the migrated database.
     """
-    return int(await connection.fetchval(_OVERSPENT, timeout=COUNTING_S))
+    return int(await connection.fetchval(_OVERSPENT, timeout=SCAN_TIMEOUT_S))
 
 
 _OVERSPENT = f"""

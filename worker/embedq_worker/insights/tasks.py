@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.selection import (
     PLAN,
@@ -24,8 +24,6 @@ from embedq_worker.queue.selection import (
     select,
 )
 from embedq_worker.queue.wanted import TaskFilter
-
-LISTING_S = 600.0
 
 WHOLE = 2**31 - 1
 """No limit to the characters of a text."""
@@ -111,7 +109,7 @@ async def list_tasks(
     statement, arguments = _page(chosen, limit + 1, after, direction, longest)
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
-        rows = await connection.fetch(statement, *arguments, timeout=LISTING_S) if statement else []
+        rows = await connection.fetch(statement, *arguments, timeout=FILTER_TIMEOUT_S) if statement else []
     found = tuple(task_of(row) for row in rows[:limit])
     if len(rows) <= limit:
         return TaskPage(chosen.at, found, None)

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection
 from embedq_worker.queue import operator_log
-
-COUNTING_S = 3600.0
-"""Timeout: COUNT(*) over 10,000,000 tasks takes about a second, larger tables on slow disks much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ async def count_drift(connection: Connection) -> list[Drift]:
     Args:
         connection: To the migrated database.
     """
-    rows = await connection.fetch(_COMPARE, timeout=COUNTING_S)
+    rows = await connection.fetch(_COMPARE, timeout=SCAN_TIMEOUT_S)
     return [_drift(row) for row in rows]
 
 
@@ -75,7 +72,7 @@ async def repair_counts(connection: Connection, by: str) -> list[Drift]:
         What was wrong.
     """
     async with connection.transaction():
-        rows = await connection.fetch(_REPAIR, timeout=COUNTING_S)
+        rows = await connection.fetch(_REPAIR, timeout=SCAN_TIMEOUT_S)
         drift = [_drift(row) for row in rows]
         if drift:
             await operator_log.note(connection, "counts repaired", by, count=miscounted(drift))

@@ -11,12 +11,11 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import Connection, Pool
+from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection, Pool
 from embedq_worker.database.failures import one_line
 from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import operator_log
-from embedq_worker.queue.counts import COUNTING_S
 
 RETENTION_BATCH = 5_000
 RETENTION_PAUSE_S = 0.2
@@ -102,7 +101,7 @@ async def count_expired(connection: Connection, *, days: int) -> Cleaned:
         days: Minimum age in days.
     """
     counts = (f"(SELECT count(*) FROM {rows.table} WHERE {rows.expired})" for rows in _RETENTION)
-    found = await connection.fetchrow(f"SELECT {', '.join(counts)}", days, timeout=COUNTING_S)
+    found = await connection.fetchrow(f"SELECT {', '.join(counts)}", days, timeout=SCAN_TIMEOUT_S)
     assert found is not None
     return _summed([int(number) for number in found.values()])
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from embedq_worker.database.connections import Connection
+from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.queue.words import PRIORITIES, STATUSES
 
@@ -193,8 +193,6 @@ The plan does not depend on the parameters, so a generic plan saves planning whe
 left to itself, PostgreSQL would keep planning as long as it believes a custom plan to be cheaper.
 """
 
-COUNTING_S = 600.0
-
 
 async def count(connection: Connection, wanted: TaskFilter, selection: Selection, extra: str = "true") -> int:
     """Count the matching tasks exactly; costs next to nothing if the filter has only status and priority.
@@ -222,7 +220,7 @@ async def count(connection: Connection, wanted: TaskFilter, selection: Selection
     async with connection.transaction():
         await connection.execute(PLAN)
         found: int = await connection.fetchval(
-            f"SELECT {' + '.join(counts)}", *selection.arguments, timeout=COUNTING_S
+            f"SELECT {' + '.join(counts)}", *selection.arguments, timeout=FILTER_TIMEOUT_S
         )
     return found
 
