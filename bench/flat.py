@@ -28,7 +28,7 @@ from embedq_worker.insights.overview import overview
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import recent
 from embedq_worker.queue import claims, fleet
-from embedq_worker.queue.claims import Action, ClaimedTask, Completion, Scope
+from embedq_worker.queue.claims import ClaimedTask, Completion, CompletionKind, Scope
 from embedq_worker.schema import migrations
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from embedq_worker.settings import Settings
@@ -259,7 +259,7 @@ async def _claim(side: _Side, pool: Pool) -> None:
 
 
 async def _complete(side: _Side, pool: Pool) -> None:
-    done = [Completion(task, Action.DELETE) for task in side.claimed]
+    done = [Completion(task, CompletionKind.DELETE) for task in side.claimed]
     await claims.complete(pool, side.scope, side.storage, done)
 
 

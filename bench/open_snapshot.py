@@ -18,7 +18,7 @@ from embedq_worker.insights.health import health
 from embedq_worker.insights.overview import overview
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.queue import claims, fleet
-from embedq_worker.queue.claims import Action, Completion, Scope
+from embedq_worker.queue.claims import Completion, CompletionKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.settings import Settings
@@ -56,7 +56,7 @@ async def main(tasks: int) -> None:
                 seconds[hint].append(perf_counter() - began)
                 marked.claimed(claimed, seconds[hint][-1])
                 await claims.complete(
-                    pool, scope, storage, [Completion(task, Action.DELETE) for task in claimed]
+                    pool, scope, storage, [Completion(task, CompletionKind.DELETE) for task in claimed]
                 )
             for hint, values in seconds.items():
                 last = median(values[-20:]) * 1000

@@ -8,7 +8,7 @@
 -- since, everything is rolled back (serialization_failure), to be tried again. Only these locks are waited for, as briefly
 -- as lock_timeout says.
 --
--- Per task:  p_action  'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the operation of the task)
+-- Per task:  p_kind    'store' (vectors follow), 'skip' (the article is no_rag), 'delete' (the operation of the task)
 --            p_source  embedq_source() of the text that was read
 --            p_chunks  number of chunks, p_note a warning for the audit log or null
 -- Per chunk: c_heading the heading path joined by U+001F; with c_vector null, the stored vector of the same hash is kept
@@ -23,7 +23,7 @@
 CREATE FUNCTION embedq_complete(
     p_worker uuid, p_model text,
     p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
-    p_action text[], p_source text[], p_chunks int[], p_note text[],
+    p_kind text[], p_source text[], p_chunks int[], p_note text[],
     c_article int[], c_index int[], c_chunk_id text[], c_heading text[], c_text text[], c_hash text[],
     c_vector anyarray)
 RETURNS TABLE (task_id uuid, outcome text)
@@ -77,20 +77,20 @@ BEGIN
             WHEN a.source IS NULL THEN
                 CASE WHEN EXISTS (SELECT FROM articles n WHERE n.id = p.article OFFSET 0)
                      THEN 'contended' ELSE 'gone' END
-            WHEN p.action = 'delete' AND t.operation = 'delete' THEN 'removed'
+            WHEN p.kind = 'delete' AND t.operation = 'delete' THEN 'removed'
             WHEN a.no_rag THEN 'skipped'
-            WHEN p.action <> 'store' OR t.operation = 'delete' OR p.source IS DISTINCT FROM a.source THEN 'changed'
+            WHEN p.kind <> 'store' OR t.operation = 'delete' OR p.source IS DISTINCT FROM a.source THEN 'changed'
             ELSE 'stored'
         END ORDER BY p.place), array_agg(t.created_at ORDER BY p.place),
         array_agg(p.article) FILTER (WHERE t.shared)
     INTO v_outcome, v_made, v_shared
-    FROM unnest(p_task, p_token, p_claimed_at, p_article, p_action, p_source) WITH ORDINALITY
-         AS p(id, token, claimed_at, article, action, source, place)
+    FROM unnest(p_task, p_token, p_claimed_at, p_article, p_kind, p_source) WITH ORDINALITY
+         AS p(id, token, claimed_at, article, kind, source, place)
     LEFT JOIN LATERAL (
-        SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
+        SELECT l.no_rag, CASE p.kind WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
         FROM articles l WHERE NOT v_many AND l.id = p.article FOR NO KEY UPDATE SKIP LOCKED) AS few ON true
     LEFT JOIN LATERAL (
-        SELECT l.no_rag, CASE p.action WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
+        SELECT l.no_rag, CASE p.kind WHEN 'store' THEN embedq_source(l.title, l.slug, l.content) ELSE '' END AS source
         FROM articles l WHERE v_many AND l.id = p.article AND l.id = ANY (v_free) FOR KEY SHARE SKIP LOCKED) AS many ON true
     CROSS JOIN LATERAL (
         SELECT coalesce(few.source, many.source) AS source, coalesce(few.no_rag, many.no_rag) AS no_rag) AS a

@@ -14,7 +14,7 @@ from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.actions.backfill import PAGE, BackfillOptions, Run
+from embedq_worker.actions.backfill import PAGE, BackfillOptions, BackfillRun
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import connected
@@ -88,7 +88,7 @@ def command(
     if not yes and not confirm(f"Queue {count(planned.tasks, 'task')} with priority {priority}?"):
         _document(invocation, planned, None, dry_run=False, unbegun="refused")
         return ExitCode.NO
-    so_far = SoFar[Run | None](None)
+    so_far = SoFar[BackfillRun | None](None)
     try:
         ended = asyncio.run(_run(settings, planned, so_far))
     except (KeyboardInterrupt, EmbedqError):
@@ -109,11 +109,11 @@ async def _plan(
             return await plan_backfill(connection, settings, target, options, reached)
 
 
-async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) -> Run:
+async def _run(settings: Settings, planned: Planned, so_far: SoFar[BackfillRun | None]) -> BackfillRun:
     async with connected(settings) as connection:
         with progress("Tasks queued", planned.tasks) as reached:
 
-            def report(run: Run) -> None:
+            def report(run: BackfillRun) -> None:
                 so_far.value = run
                 reached(run.queued)
 
@@ -123,7 +123,12 @@ async def _run(settings: Settings, planned: Planned, so_far: SoFar[Run | None]) 
 
 
 def _document(
-    invocation: Invocation, planned: Planned, ended: Run | None, *, dry_run: bool, unbegun: str = "planned"
+    invocation: Invocation,
+    planned: Planned,
+    ended: BackfillRun | None,
+    *,
+    dry_run: bool,
+    unbegun: str = "planned",
 ) -> None:
     """The outcome, as JSON or as a line."""
     if invocation.as_json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
-from embedq_worker.actions.backfill import BackfillOptions, CategoryCount, Plan
+from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan, CategoryCount
 from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness, overview
@@ -38,7 +38,7 @@ class Planned:
         others: Models other than the planned one that live workers embed with.
     """
 
-    plan: Plan
+    plan: BackfillPlan
     options: BackfillOptions
     inputs: int
     claimed: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
-from embedq_worker.actions.backfill import BackfillOptions, Plan
+from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import overspent_tasks
 from embedq_worker.queue.counts import Drift, count_drift, repair_counts
@@ -108,7 +108,7 @@ async def prove(
     )
 
 
-def _findings(plan: Plan, overspent: int) -> list[Finding]:
+def _findings(plan: BackfillPlan, overspent: int) -> list[Finding]:
     found = [
         Finding(
             category.value,

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, Run
+from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, BackfillRun
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
@@ -33,9 +33,9 @@ async def worker(database: Database, connection: Connection, stub: ProviderStub)
 async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connection, worker: Bench) -> None:
     await add_articles(connection, ["Text."] * 50)
     stop = asyncio.Event()
-    seen: list[Run] = []
+    seen: list[BackfillRun] = []
 
-    def after_two(so_far: Run) -> None:
+    def after_two(so_far: BackfillRun) -> None:
         seen.append(so_far)
         if len(seen) == 2:
             stop.set()
@@ -67,7 +67,7 @@ async def test_stopped_and_run_again_there_are_no_duplicates(connection: Connect
     assert (third.resumed, third.queued) == (False, 5)
 
 
-async def stopped(connection: Connection, options: BackfillOptions) -> Run:
+async def stopped(connection: Connection, options: BackfillOptions) -> BackfillRun:
     """A run that is stopped after its first batch."""
     stop = asyncio.Event()
     return await backfill.run(
@@ -165,7 +165,7 @@ async def test_of_two_runs_that_start_at_once_one_is_refused(
 @asynccontextmanager
 async def after_one_batch(
     database: Database, connection: Connection, options: BackfillOptions
-) -> AsyncIterator[tuple[Connection, asyncio.Task[Run]]]:
+) -> AsyncIterator[tuple[Connection, asyncio.Task[BackfillRun]]]:
     """A run that has done one batch and stands before the next, until the block ends.
 
     Yields:

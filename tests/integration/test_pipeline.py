@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embedq_worker.queue import claims
-from embedq_worker.service.planning import BrokenOff, Plan, plan_tasks
+from embedq_worker.service.planning import BrokenOff, PlannedTask, plan_tasks
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -189,7 +189,7 @@ async def test_who_is_frozen_while_splitting_an_article_charges_nobody(
 ) -> None:
     splitting = threading.Event()
 
-    def split(*args: Any) -> list[Plan]:
+    def split(*args: Any) -> list[PlannedTask]:
         if splitting.is_set():
             return plan_tasks(*args)
         splitting.set()

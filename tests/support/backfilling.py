@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from embedq_worker.actions import backfill
-from embedq_worker.actions.backfill import BackfillOptions, Plan, Run
+from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan, BackfillRun
 from tests.support.databases import Connection
 
 OPTIONS = BackfillOptions(model="openai/stub", max_attempts=4)
 BY = "ada@example"
 
 
-async def look(connection: Connection, options: BackfillOptions = OPTIONS, *, page: int = 7) -> Plan:
+async def look(connection: Connection, options: BackfillOptions = OPTIONS, *, page: int = 7) -> BackfillPlan:
     return await backfill.plan(connection, options, words_per_chunk=450, page=page)
 
 
@@ -20,6 +20,6 @@ async def found(connection: Connection, options: BackfillOptions = OPTIONS) -> d
     return {category.value: count.to_queue for category, count in plan.counts.items() if count.to_queue}
 
 
-async def queue_all(connection: Connection, options: BackfillOptions = OPTIONS) -> Run:
+async def queue_all(connection: Connection, options: BackfillOptions = OPTIONS) -> BackfillRun:
     planned = (await look(connection, options)).of(options).to_queue
     return await backfill.run(connection, options, by=BY, planned=planned)

@@ -19,7 +19,15 @@ from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.providers.base import Vector
 from embedq_worker.queue import claims, fleet
-from embedq_worker.queue.claims import Action, ClaimedTask, Completion, Return, ReturnKind, Scope, StoredChunk
+from embedq_worker.queue.claims import (
+    ClaimedTask,
+    Completion,
+    CompletionKind,
+    Return,
+    ReturnKind,
+    Scope,
+    StoredChunk,
+)
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from tests.support.content import add_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
@@ -61,10 +69,10 @@ def completion_of(task: ClaimedTask, *, note: str = "") -> Completion:
     """What a worker makes of a task: it reuses what it can, and does not look at the database again."""
     article = task.article
     if task.operation == "delete" or article is None:
-        return Completion(task, Action.DELETE)
+        return Completion(task, CompletionKind.DELETE)
     if article.no_rag:
-        return Completion(task, Action.SKIP)
-    return Completion(task, Action.STORE, chunks_of(article.content, reuse=article.hashes), note)
+        return Completion(task, CompletionKind.SKIP)
+    return Completion(task, CompletionKind.STORE, chunks_of(article.content, reuse=article.hashes), note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from embedq_worker.service.embedder import (
     Embedded,
     Embedder,
     EmbedResult,
-    Outcome,
+    TextOutcome,
     Unfinished,
     pack,
     split_near_middle,
@@ -60,7 +60,7 @@ def numbered(count: int) -> list[str]:
     return [f"text number {index}" for index in range(count)]
 
 
-def kinds(result: EmbedResult) -> set[type[Outcome]]:
+def kinds(result: EmbedResult) -> set[type[TextOutcome]]:
     return {type(outcome) for outcome in result.outcomes}
 
 
@@ -291,7 +291,7 @@ WORDS = st.text(alphabet="abc äß数\n", min_size=1, max_size=30)
 MARKED = st.one_of(WORDS, WORDS.map("POISON ".__add__), WORDS.map("NAN ".__add__))
 
 
-def expected_kind(text: str, *, misconfigured: bool) -> type[Outcome]:
+def expected_kind(text: str, *, misconfigured: bool) -> type[TextOutcome]:
     if not text.strip():
         return InputRejected
     if "POISON" in text or "NAN" in text:

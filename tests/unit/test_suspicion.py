@@ -9,7 +9,7 @@ import pytest
 
 from embedq_worker.providers.base import ProviderUnavailable
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.service.embedder import Embedded, Embedder, Outcome
+from embedq_worker.service.embedder import Embedded, Embedder, TextOutcome
 from embedq_worker.service.suspicion import ASKED_AGAIN, Suspicion
 from embedq_worker.settings import Settings
 from tests.support.provider_stub import Fault, ProviderStub, stub_vector
@@ -36,12 +36,12 @@ async def suspicion(stub: ProviderStub) -> AsyncIterator[Suspicion]:
         await provider.aclose()
 
 
-def unavailable(texts: Sequence[str]) -> dict[str, Outcome]:
+def unavailable(texts: Sequence[str]) -> dict[str, TextOutcome]:
     return {text: ProviderUnavailable("no") for text in texts}
 
 
 async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion, stub: ProviderStub) -> None:
-    async def ask(texts: Sequence[str]) -> dict[str, Outcome]:
+    async def ask(texts: Sequence[str]) -> dict[str, TextOutcome]:
         stub.faults.fault = Fault.STATUS
         return unavailable(texts)
 
@@ -54,7 +54,7 @@ async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion
 async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicion: Suspicion) -> None:
     lacking = []
 
-    async def ask(texts: Sequence[str]) -> dict[str, Outcome]:
+    async def ask(texts: Sequence[str]) -> dict[str, TextOutcome]:
         lacking.append(len(texts))
         outcomes = unavailable(texts)
         if len(lacking) == ASKED_AGAIN:

@@ -13,7 +13,7 @@ from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.actions.backfill import BackfillOptions, Run
+from embedq_worker.actions.backfill import BackfillOptions, BackfillRun
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema.needs import Category
@@ -107,8 +107,8 @@ async def _report_stopped(desk: Desk) -> None:
         await desk.dialogs.tell(Report(title, [rest, f"operation {found.id}"]))
 
 
-async def _run(desk: Desk, planned: Planned, progress: Progress) -> Run:
-    def report(so_far: Run) -> None:
+async def _run(desk: Desk, planned: Planned, progress: Progress) -> BackfillRun:
+    def report(so_far: BackfillRun) -> None:
         progress.reached(so_far.queued)
         progress.lines = [f"{count(so_far.articles, 'article')} examined"]
 

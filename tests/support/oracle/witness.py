@@ -68,7 +68,7 @@ ALTER FUNCTION embedq_complete(
 CREATE FUNCTION embedq_complete(
     p_worker uuid, p_model text,
     p_task uuid[], p_token bigint[], p_claimed_at timestamptz[], p_article int[],
-    p_action text[], p_source text[], p_chunks int[], p_note text[],
+    p_kind text[], p_source text[], p_chunks int[], p_note text[],
     c_article int[], c_index int[], c_chunk_id text[], c_heading text[], c_text text[], c_hash text[],
     c_vector anyarray)
 RETURNS TABLE (task_id uuid, outcome text)
@@ -78,7 +78,7 @@ BEGIN
     RETURN QUERY
     WITH done AS MATERIALIZED (
         SELECT * FROM witness_complete(
-            p_worker, p_model, p_task, p_token, p_claimed_at, p_article, p_action, p_source, p_chunks, p_note,
+            p_worker, p_model, p_task, p_token, p_claimed_at, p_article, p_kind, p_source, p_chunks, p_note,
             c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
     ), noted AS (
         INSERT INTO witness_writes (worker, task_id, token, claimed_at, article_id, outcome)

@@ -76,7 +76,7 @@ class CategoryCount:
 
 
 @dataclass(slots=True)
-class Plan:
+class BackfillPlan:
     """What a run would find.
 
     Attributes:
@@ -100,7 +100,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BackfillRun:
     """How a run ended, or how far it has come.
 
     Attributes:
@@ -144,7 +144,7 @@ async def plan(
     words_per_chunk: int,
     page: int = PAGE,
     progress: Callable[[int], None] = lambda articles: None,
-) -> Plan:
+) -> BackfillPlan:
     """Count what is wrong, in pages: memory and the cost of a page do not depend on the number of articles.
 
     Args:
@@ -157,7 +157,7 @@ async def plan(
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    found = Plan()
+    found = BackfillPlan()
     last_id = -(2**31)
     while True:
         rows = await connection.fetch(_PLAN, last_id, page, options.model, words_per_chunk * BYTES_PER_WORD)
@@ -189,9 +189,9 @@ async def run(
     *,
     by: str,
     planned: int,
-    progress: Callable[[Run], None] = lambda so_far: None,
+    progress: Callable[[BackfillRun], None] = lambda so_far: None,
     stop: asyncio.Event | None = None,
-) -> Run:
+) -> BackfillRun:
     """Queue what is wrong in batches, each a transaction with an audit row.
 
     Articles with an open task are skipped. A run that was stopped or killed at any point can be repeated:
@@ -211,11 +211,11 @@ async def run(
     """
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)
-    so_far = Run(operation_id, resumed)
+    so_far = BackfillRun(operation_id, resumed)
     try:
         while stop is None or not stop.is_set():
             row = await _batch(connection, operation_id, runner, options)
-            so_far = Run(
+            so_far = BackfillRun(
                 operation_id,
                 resumed,
                 row["state"],

@@ -86,7 +86,7 @@ async def rollback(
 
     Args:
         connection: To a migrated database.
-        operation_id: From `Operation` or `backfill.Run`.
+        operation_id: From `Operation` or `BackfillRun`.
         by: Operator as ``user@host``.
         batch_size: Tasks per transaction.
         progress: Called after each batch with the number of tasks removed so far.

@@ -100,7 +100,7 @@ class StoredChunk:
     vector: Vector | None
 
 
-class Action(StrEnum):
+class CompletionKind(StrEnum):
     """How a task is completed."""
 
     STORE = "store"
@@ -112,12 +112,12 @@ class Completion(NamedTuple):
     """A task whose work is done, ready to be stored.
 
     Attributes:
-        chunks: All chunks of the article, with `Action.STORE`.
+        chunks: All chunks of the article, with `CompletionKind.STORE`.
         note: A warning for the audit log; empty for none.
     """
 
     task: ClaimedTask
-    action: Action
+    kind: CompletionKind
     chunks: Sequence[StoredChunk] = ()
     note: str = ""
 
@@ -245,7 +245,7 @@ async def complete(
     chunks = _ChunkColumns()
     for completion in completions:
         article = completion.task.article
-        if completion.action is Action.STORE and article is not None:
+        if completion.kind is CompletionKind.STORE and article is not None:
             for chunk in completion.chunks:
                 chunks.add(article, chunk, as_json=storage.schema is None)
     tasks = [completion.task for completion in completions]
@@ -261,7 +261,7 @@ async def complete(
         [task.token for task in tasks],
         [task.claimed_at for task in tasks],
         [task.article_id for task in tasks],
-        [completion.action.value for completion in completions],
+        [completion.kind.value for completion in completions],
         [task.article.source if task.article else None for task in tasks],
         [len(completion.chunks) for completion in completions],
         notes if any(notes) else [],  # unnest() fills up with null

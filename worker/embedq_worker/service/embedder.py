@@ -53,7 +53,7 @@ class Embedded:
     note: str = ""
 
 
-Outcome: TypeAlias = Embedded | ProviderError
+TextOutcome: TypeAlias = Embedded | ProviderError
 
 
 class Unfinished(ProviderError):
@@ -69,7 +69,7 @@ class EmbedResult:
         requests: Every request that was sent.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[TextOutcome]
     requests: list[RequestStats]
 
 
@@ -148,7 +148,7 @@ class _Call:
     """State of one `Embedder.embed`."""
 
     def __init__(self, provider: Provider, slots: Slots) -> None:
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, TextOutcome] = {}
         self.requests: list[RequestStats] = []
         self._provider = provider
         self._slots = slots
@@ -215,7 +215,7 @@ class _Call:
             self._proved = True
             return vectors
 
-    async def _settle_refused(self, text: str, refusal: InputRejected) -> Outcome:
+    async def _settle_refused(self, text: str, refusal: InputRejected) -> TextOutcome:
         """Outcome of a text that was rejected when sent alone."""
         if not refusal.too_long:
             return await self._verdict(refusal)

@@ -21,8 +21,8 @@ from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
-from embedq_worker.service.embedder import Embedded, Embedder, Outcome, RequestStats, Unfinished
-from embedq_worker.service.planning import NOT_SPLIT, Plan, plan_tasks, verdict
+from embedq_worker.service.embedder import Embedded, Embedder, RequestStats, TextOutcome, Unfinished
+from embedq_worker.service.planning import NOT_SPLIT, PlannedTask, plan_tasks, verdict
 from embedq_worker.service.refusals import ALONE_S, Refusals
 from embedq_worker.service.storing import Storing
 from embedq_worker.service.suspicion import MAY_BE_A_TEXT, Suspicion
@@ -231,7 +231,7 @@ class Pipeline:
         self._low_water.forget()
         return await fleet.disown(self._pool, self._scope.worker, self.in_hand, older_s=0)
 
-    async def _plan(self, tasks: Sequence[ClaimedTask]) -> list[Plan]:
+    async def _plan(self, tasks: Sequence[ClaimedTask]) -> list[PlannedTask]:
         size, overlap = self._settings.chunk_size, self._settings.chunk_overlap
         if sum(len(task.article.content) for task in tasks if task.article) <= _AT_ONCE:
             return plan_tasks(tasks, size, overlap)
@@ -239,14 +239,18 @@ class Pipeline:
 
     # -- asking the provider
 
-    async def _ask(self, texts: Sequence[str], report: BatchReport, *, within_s: float) -> dict[str, Outcome]:
+    async def _ask(
+        self, texts: Sequence[str], report: BatchReport, *, within_s: float
+    ) -> dict[str, TextOutcome]:
         result = await self._embedder.embed(texts, within_s=within_s)
         report.requests.extend(result.requests)
         return dict(zip(texts, result.outcomes, strict=True))
 
     # -- settling
 
-    async def _settle(self, plans: Sequence[Plan], outcomes: dict[str, Outcome], report: BatchReport) -> None:
+    async def _settle(
+        self, plans: Sequence[PlannedTask], outcomes: dict[str, TextOutcome], report: BatchReport
+    ) -> None:
         completions: list[Completion] = []
         returns: list[Return] = []
         held: list[tuple[ClaimedTask, ProviderError]] = []
@@ -346,7 +350,7 @@ class Pipeline:
         return f"not {what} within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
 
 
-async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[Plan]:
+async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[PlannedTask]:
     wanted = threading.Event()
     wanted.set()
     try:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from embedq_worker.content.chunking import Chunk, content_hash, embedding_input, split_markdown
 from embedq_worker.providers.base import InputRejected, ProviderError
-from embedq_worker.queue.claims import Action, ArticleText, ClaimedTask, Completion, StoredChunk
-from embedq_worker.service.embedder import Embedded, Outcome
+from embedq_worker.queue.claims import ArticleText, ClaimedTask, Completion, CompletionKind, StoredChunk
+from embedq_worker.service.embedder import Embedded, TextOutcome
 from embedq_worker.text import printable
 
 
@@ -30,11 +30,11 @@ class PlannedChunk:
     reuse: bool
 
 
-class Plan(NamedTuple):
+class PlannedTask(NamedTuple):
     """What to do for a task; `error` and `detail` are set if its article could not be chunked."""
 
     task: ClaimedTask
-    action: Action
+    kind: CompletionKind
     chunks: Sequence[PlannedChunk] = ()
     error: str = ""
     detail: str = ""
@@ -49,7 +49,7 @@ class BrokenOff(Exception):
 
 def plan_tasks(
     tasks: Sequence[ClaimedTask], size: int, overlap: int, wanted: Callable[[], bool] = lambda: True
-) -> list[Plan]:
+) -> list[PlannedTask]:
     """Split the articles of tasks into chunks; takes time, so call it in a thread.
 
     Args:
@@ -70,20 +70,20 @@ def plan_tasks(
     return [_plan(task, size, overlap, go_on) for task in tasks]
 
 
-def _plan(task: ClaimedTask, size: int, overlap: int, go_on: Callable[[], None]) -> Plan:
+def _plan(task: ClaimedTask, size: int, overlap: int, go_on: Callable[[], None]) -> PlannedTask:
     article = task.article
     if task.operation == "delete" or article is None:
-        return Plan(task, Action.DELETE)
+        return PlannedTask(task, CompletionKind.DELETE)
     if article.no_rag:
-        return Plan(task, Action.SKIP)
+        return PlannedTask(task, CompletionKind.SKIP)
     try:
-        return Plan(task, Action.STORE, _chunks(article, size, overlap, go_on))
+        return PlannedTask(task, CompletionKind.STORE, _chunks(article, size, overlap, go_on))
     except (BrokenOff, MemoryError):  # the memory may have been taken by another article of the batch
         raise
     except Exception as error:
         # The boundary of a task: whatever its text causes, the rest of the batch continues.
         text = NOT_SPLIT.format(type(error).__name__)
-        return Plan(task, Action.STORE, error=text, detail=printable(traceback.format_exc()))
+        return PlannedTask(task, CompletionKind.STORE, error=text, detail=printable(traceback.format_exc()))
 
 
 def _chunks(article: ArticleText, size: int, overlap: int, go_on: Callable[[], None]) -> list[PlannedChunk]:
@@ -96,7 +96,7 @@ def _chunks(article: ArticleText, size: int, overlap: int, go_on: Callable[[], N
     return planned
 
 
-def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Completion | ProviderError | None:
+def verdict(plan: PlannedTask, outcomes: Mapping[str, TextOutcome]) -> Completion | ProviderError | None:
     """Decide the result of a task.
 
     Args:
@@ -127,4 +127,4 @@ def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Completion | Provide
         stored.append(StoredChunk(chunk.index, chunk.heading_path, chunk.text, planned.hash, vector))
     if failures:
         return failures[0]
-    return Completion(plan.task, plan.action, stored, note="; ".join(notes)[:2000])
+    return Completion(plan.task, plan.kind, stored, note="; ".join(notes)[:2000])

@@ -11,7 +11,7 @@ from embedq_worker.providers.base import (
     ProviderUnavailable,
     control_text,
 )
-from embedq_worker.service.embedder import Embedded, Embedder, Outcome
+from embedq_worker.service.embedder import Embedded, Embedder, TextOutcome
 
 ASKED_AGAIN = 2
 """Consecutive times that a suspect has to fail again before it is charged: first immediately, then after the
@@ -66,8 +66,8 @@ class Suspicion:
     async def ask_again(
         self,
         task: UUID,
-        outcomes: dict[str, Outcome],
-        ask: Callable[[Sequence[str]], Awaitable[Mapping[str, Outcome]]],
+        outcomes: dict[str, TextOutcome],
+        ask: Callable[[Sequence[str]], Awaitable[Mapping[str, TextOutcome]]],
     ) -> None:
         """Retry the missing texts of a suspect until it has failed often enough to be charged.
 
@@ -101,6 +101,6 @@ class Suspicion:
         return True
 
 
-def _lacking(outcomes: Mapping[str, Outcome]) -> list[str]:
+def _lacking(outcomes: Mapping[str, TextOutcome]) -> list[str]:
     """The texts for which the provider failed."""
     return [text for text, outcome in outcomes.items() if isinstance(outcome, MAY_BE_A_TEXT)]
