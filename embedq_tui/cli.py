@@ -15,7 +15,7 @@ import click
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
-from embedq_worker.imports import held, loading
+from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.scarcity import scarce
 
@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
             # click suggests near misses from the commands it knows.
             self.commands.update({name: click.Command(name) for name in COMMANDS})
             return None
-        with held(), loading():
+        with uninterrupted(), loading():
             command = import_module(f"embedq_tui.commands.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         return command

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embedq_tui.output import print_error
-from embedq_worker.imports import held
+from embedq_worker.imports import uninterrupted
 from embedq_worker.queue.words import PRIORITIES
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class Invocation:
 
     def _settings(self, overrides: Mapping[str, object]) -> Settings:
         if self.profile:
-            with held():
+            with uninterrupted():
                 from embedq_tui.profiles import load_profiles
             return load_profiles().find(self.profile).settings(self.env_file, **overrides)
-        with held():
+        with uninterrupted():
             from embedq_worker.configuration import load_settings
         return load_settings(self.env_file, **overrides)
 

@@ -19,7 +19,7 @@ import click
 
 from embedq_tui.rendering.documents import plain
 from embedq_worker.errors import EmbedqError
-from embedq_worker.imports import held
+from embedq_worker.imports import uninterrupted
 from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def require_reader() -> None:
 
 def console() -> Console:
     """Standard output through rich: colour only on a terminal without NO_COLOR; nothing is cut in a pipe."""
-    with held():
+    with uninterrupted():
         from rich.console import Console
 
     options: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": False}
@@ -168,7 +168,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         columns: Their headings and layout.
         rows: Taken literally: no markup, control characters replaced.
     """
-    with held():
+    with uninterrupted():
         from rich.table import Table
         from rich.text import Text
 
@@ -208,7 +208,7 @@ def print_wrapped(line: str, *, quiet: bool = False) -> None:
         line: Taken literally; control characters replaced.
         quiet: Dimmed, for secondary text.
     """
-    with held():
+    with uninterrupted():
         from rich.padding import Padding
         from rich.text import Text
 

@@ -18,7 +18,7 @@ from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_
 from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection
-from embedq_worker.database.following import Lost, follow
+from embedq_worker.database.following import FailedLook, follow
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.audit import (
     CATEGORIES,
@@ -120,7 +120,7 @@ async def _follow(settings: Settings, asked: Wanted, limit: int, shown: _Lines) 
     lost = False
     async with aclosing(follow(settings, look, every_s=EVERY_S, pause_s=PAUSE_S)) as followed:
         async for found in followed:
-            if isinstance(found, Lost):
+            if isinstance(found, FailedLook):
                 lost = True
                 print_error(f"{found.error.message}; retrying in {age(found.retry_in_s)}")
                 continue

@@ -85,11 +85,11 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
 
 async def _expose(settings: Settings) -> ExitCode:
     """Write the exposition; an unreachable database is reported in it and on standard error."""
-    from embedq_worker.service.exposition import exposition, look
+    from embedq_worker.service.exposition import exposition, read_state
 
     try:
         async with connected(settings) as connection:
-            state = await look(connection, settings)
+            state = await read_state(connection, settings)
     except EmbedqError:
         click.echo(exposition(None), nl=False)
         raise

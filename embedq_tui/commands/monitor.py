@@ -21,7 +21,7 @@ from embedq_tui.output import console, print_error, print_json, require_reader, 
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Outage, Seen, view
 from embedq_worker.database.connections import Connection
-from embedq_worker.database.following import Lost, follow
+from embedq_worker.database.following import FailedLook, follow
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.deaths import DeadWorker, deaths
@@ -134,7 +134,7 @@ async def _lines(settings: Settings, interval: float, *, as_json: bool) -> None:
     async with aclosing(looks):
         async for found in looks:
             require_reader()
-            if isinstance(found, Lost):
+            if isinstance(found, FailedLook):
                 lost = True
                 print_error(f"{found.error.message}; retrying in {age(found.retry_in_s)}")
                 continue
@@ -223,7 +223,7 @@ class _Live:
         self._end: int | None = None
         self._seen: Seen | None = None
         self._seen_at = 0.0
-        self._lost: Lost | None = None
+        self._lost: FailedLook | None = None
         self._retry_at = 0.0
 
     async def run(self) -> int:
@@ -269,9 +269,9 @@ class _Live:
         finally:
             self._changed.set()
 
-    def _take(self, found: Seen | Lost) -> None:
+    def _take(self, found: Seen | FailedLook) -> None:
         now = time.monotonic()
-        if isinstance(found, Lost):
+        if isinstance(found, FailedLook):
             self._lost, self._retry_at = found, now + found.retry_in_s
         else:
             self._seen, self._seen_at, self._lost = found, now, None

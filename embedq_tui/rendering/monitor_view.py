@@ -32,7 +32,7 @@ from embedq_worker.insights.pace import Rates
 from embedq_worker.text import age, printable_line
 
 if TYPE_CHECKING:
-    from embedq_worker.database.following import Lost
+    from embedq_worker.database.following import FailedLook
 
 PIPE = 200
 """Maximum width of the first line if the output is not a terminal."""
@@ -67,7 +67,7 @@ class Outage:
         left_s: Seconds until the next attempt.
     """
 
-    lost: Lost
+    lost: FailedLook
     left_s: float
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from embedq_worker.database.following import Lost, follow
+from embedq_worker.database.following import FailedLook, follow
 from embedq_worker.insights.audit import AuditFilter, AuditRow
 from embedq_worker.insights.audit_tail import AuditTail
 from tests.support.databases import Connection, Database, inspect
@@ -195,7 +195,7 @@ async def test_no_row_is_lost_or_told_twice_while_all_write_at_once(
 ) -> None:
     chance = random.Random(7)
     told: list[UUID] = []
-    losses: list[Lost] = []
+    losses: list[FailedLook] = []
     tail = AuditTail(AuditFilter(category="performance"), late=NO_TIME, page=7)
     looked = asyncio.Event()
 
@@ -207,7 +207,7 @@ async def test_no_row_is_lost_or_told_twice_while_all_write_at_once(
     async def listen() -> None:
         async with aclosing(follow(database.settings, look, every_s=0.02, pause_s=0.005)) as followed:
             async for found in followed:
-                if isinstance(found, Lost):
+                if isinstance(found, FailedLook):
                     losses.append(found)
                 else:
                     told.extend(row.id for row in found)

@@ -11,7 +11,7 @@ import pytest
 from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
-from embedq_worker.queue.selection import Cursor, Direction, Order, count, in_order_of_claims, select
+from embedq_worker.queue.selection import Cursor, Direction, Order, count_tasks, in_order_of_claims, select
 from embedq_worker.queue.wanted import TaskFilter, parse_moment
 from tests.support.queue_world import World
 
@@ -104,7 +104,7 @@ async def test_pages_hold_each_task_once_and_in_order(various: World) -> None:
             if wanted.operation is None:
                 assert times == sorted(times, reverse=direction == "newest"), wanted.describe()
         chosen = await select(various.psql, wanted)
-        assert await count(various.psql, wanted, chosen) == len(rows), wanted.describe()
+        assert await count_tasks(various.psql, wanted, chosen) == len(rows), wanted.describe()
 
 
 async def test_what_is_claimed_next_comes_first(various: World) -> None:

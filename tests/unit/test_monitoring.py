@@ -13,7 +13,7 @@ import yaml
 from embedq_worker.insights.health import Health
 from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Control, Overview, ProviderRow, QueueFigures, StatusCounts
-from embedq_worker.service.exposition import State, WorkerTelemetry
+from embedq_worker.service.exposition import DatabaseState, WorkerTelemetry
 from tests.support.scraping import MONITORING, expected_names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def families() -> dict[str, tuple[str, list[dict[str, str]]]]:
     )
     provider = ProviderRow("m e", "open", "", "", "", 1, NOW, NOW)
     seen = Overview(NOW, True, True, figures, (), None, Control(None, None, None, None), (provider,))
-    collector = WorkerTelemetry("m", 1, lambda: 0).families(State(seen, Health(NOW, True, (), ())))
+    collector = WorkerTelemetry("m", 1, lambda: 0).families(DatabaseState(seen, Health(NOW, True, (), ())))
     return {
         family.name: (family.type, [sample.labels for sample in family.samples])
         for family in collector.collect()

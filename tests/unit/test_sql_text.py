@@ -43,7 +43,7 @@ ASSEMBLED = {
     "schema.session.schema_session": "no SQL: `prepare` of a session of ours",
     "content.search._best_by_index": "a schema, quoted by PostgreSQL, and a number of components",
     "content.search._best_exactly": "a schema, quoted by PostgreSQL, and a number of components",
-    "queue.selection.count": OURS,
+    "queue.selection.count_tasks": OURS,
 }
 """Functions of embedq_worker that put a statement together, and why no value of anybody can get into it."""
 

@@ -17,7 +17,7 @@ import click
 from embedq_worker import __version__
 from embedq_worker.configuration import load_settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
-from embedq_worker.imports import held, loading
+from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.output import patient_output
@@ -189,7 +189,7 @@ def _work(
     for warning in settings.warnings():
         log.warning(warning)
     try:
-        with held(), loading():
+        with uninterrupted(), loading():
             from embedq_worker.service.runtime import run_worker, spare_collector
 
         spare_collector()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Defer Ctrl-C until the end of the block, which should be short.
 
     An interrupt in the middle of an import may hit code where Python prints the exception and goes on, and

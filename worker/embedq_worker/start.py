@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from embedq_worker.errors import INTERRUPTED
-from embedq_worker.imports import held, loading
+from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.scarcity import scarce
 
 
@@ -24,7 +24,7 @@ def start(module: str, name: str) -> None:
     if os.getpid() == 1:
         _end_on_signals()
     try:
-        with held(), loading():
+        with uninterrupted(), loading():
             begin = getattr(import_module(module), name)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -12,7 +12,7 @@ from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
 from embedq_worker.insights.tasks import TaskPage, list_tasks
-from embedq_worker.queue.selection import Cursor, Order, count, select
+from embedq_worker.queue.selection import Cursor, Order, count_tasks, select
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
@@ -82,7 +82,7 @@ class Matching(Question[int | None]):
         """Ask it once."""
         with suppress(TimeoutError):
             async with asyncio.timeout(COUNT_S):
-                return await count(connection, self.wanted, await select(connection, self.wanted))
+                return await count_tasks(connection, self.wanted, await select(connection, self.wanted))
         return None
 
 

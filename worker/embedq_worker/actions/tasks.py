@@ -24,7 +24,7 @@ from embedq_worker.queue.selection import (
     Cursor,
     Parameters,
     Selection,
-    count,
+    count_tasks,
     select,
 )
 from embedq_worker.queue.wanted import TaskFilter
@@ -179,7 +179,7 @@ async def plan(connection: Connection, action: Action, wanted: TaskFilter) -> Pl
         else narrowed
     )
     chosen = await select(connection, bounded)
-    return Plan(action, narrowed, chosen, await count(connection, narrowed, chosen, action.also))
+    return Plan(action, narrowed, chosen, await count_tasks(connection, narrowed, chosen, action.also))
 
 
 @dataclass(frozen=True, slots=True)

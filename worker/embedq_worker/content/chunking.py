@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from embedq_worker.content.outline import Heading, normalised, one_line, outline
+from embedq_worker.content.outline import Heading, collapsed, normalised, outline
 
 MAX_TITLE = 500  # characters, as in the table
 MERGED_BELOW = 2  # sections of headings deeper than this may share a chunk
@@ -129,7 +129,7 @@ def embedding_input(title: str, chunk: Chunk) -> str:
         title: Title of the article; left out if the outermost heading repeats it.
         chunk: A chunk of that article.
     """
-    name = one_line(title)[:MAX_TITLE]
+    name = collapsed(title)[:MAX_TITLE]
     headings = chunk.heading_path
     repeated = headings and headings[0].casefold() == name.casefold()
     context = " > ".join(headings if repeated or not name else (name, *headings))

@@ -72,14 +72,14 @@ def heading_text(markdown: str) -> str:
         markdown: The heading without its marks. Parsing is not linear in its length, so truncate it first.
     """
     if not _MARKUP.search(markdown):
-        return one_line(markdown)
+        return collapsed(markdown)
     _, inline = _parsers()
     spans = inline.parseInline(markdown)[0].children or []
     plain = "".join(
         " " if span.type.endswith("break") else span.content for span in spans if span.type != "html_inline"
     )
     # The heading may consist only of what looks like a tag: `# <Button>`.
-    return one_line(plain) or one_line(markdown)
+    return collapsed(plain) or collapsed(markdown)
 
 
 def normalised(text: str) -> str:
@@ -87,7 +87,7 @@ def normalised(text: str) -> str:
     return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", _LINE_END.sub("\n", text)))
 
 
-def one_line(text: str) -> str:
+def collapsed(text: str) -> str:
     """The normalised text with white space collapsed."""
     return " ".join(normalised(text).split())
 

@@ -25,7 +25,7 @@ DUTY = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class FailedLook:
     """The connection was lost, or a query failed.
 
     Attributes:
@@ -43,7 +43,7 @@ async def follow(
     *,
     every_s: float,
     pause_s: float,
-) -> AsyncGenerator[T | Lost, None]:
+) -> AsyncGenerator[T | FailedLook, None]:
     """Query at once, after every NOTIFY, and at a slow interval; never ends by itself.
 
     The interval covers changes that nobody notifies about (audit rows of other programs, a pooler that drops
@@ -84,7 +84,7 @@ async def follow(
             reason = explained(error, settings)
             if not succeeded:
                 raise reason from error
-            lost = Lost(reason, RECONNECT.delay_s(tries))
+            lost = FailedLook(reason, RECONNECT.delay_s(tries))
         tries += 1
         yield lost
         await asyncio.sleep(lost.retry_in_s)

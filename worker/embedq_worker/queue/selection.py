@@ -194,7 +194,9 @@ left to itself, PostgreSQL would keep planning as long as it believes a custom p
 """
 
 
-async def count(connection: Connection, wanted: TaskFilter, selection: Selection, extra: str = "true") -> int:
+async def count_tasks(
+    connection: Connection, wanted: TaskFilter, selection: Selection, extra: str = "true"
+) -> int:
     """Count the matching tasks exactly; costs next to nothing if the filter has only status and priority.
 
     Args:

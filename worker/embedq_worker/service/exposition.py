@@ -36,7 +36,7 @@ _CLAIM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class DatabaseState:
     """State of the database at a moment.
 
     Attributes:
@@ -53,7 +53,7 @@ class State:
         return all(issue.code != Code.SCHEMA for issue in self.health.issues)
 
 
-async def look(connection: Connection, settings: Settings) -> State:
+async def read_state(connection: Connection, settings: Settings) -> DatabaseState:
     """Read the state to expose.
 
     Args:
@@ -61,10 +61,10 @@ async def look(connection: Connection, settings: Settings) -> State:
         settings: Thresholds of `health`.
     """
     verdict, seen = await health_and_overview(connection, settings)
-    return State(seen, verdict)
+    return DatabaseState(seen, verdict)
 
 
-def queue_families(state: State | None) -> Iterator[Metric]:
+def queue_families(state: DatabaseState | None) -> Iterator[Metric]:
     """Metrics of the queue.
 
     Args:
@@ -132,7 +132,7 @@ class _Families(Collector):
         yield from self._families
 
 
-def exposition(state: State | None) -> str:
+def exposition(state: DatabaseState | None) -> str:
     """Metrics of the queue in the text format.
 
     Args:
@@ -215,7 +215,7 @@ class WorkerTelemetry:
         """Change the number of concurrent batches."""
         self._slots.set(slots)
 
-    def families(self, state: State | None) -> Collector:
+    def families(self, state: DatabaseState | None) -> Collector:
         """All metrics: those of the queue, then those of this worker.
 
         Args:

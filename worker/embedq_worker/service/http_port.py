@@ -26,7 +26,7 @@ from embedq_worker.database.connections import DirectConnection, connect
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.logs import Log
-from embedq_worker.service.exposition import State, WorkerTelemetry, look
+from embedq_worker.service.exposition import DatabaseState, WorkerTelemetry, read_state
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
@@ -57,9 +57,9 @@ class StateReader:
         self._connection: DirectConnection | None = None
         self._lock = asyncio.Lock()
         self._read_at = float("-inf")
-        self._state: State | None = None
+        self._state: DatabaseState | None = None
 
-    async def read(self) -> State | None:
+    async def read(self) -> DatabaseState | None:
         """The state of the database; None if it cannot be reached."""
         async with self._lock:
             if monotonic() - self._read_at > FRESH_S:
@@ -67,14 +67,14 @@ class StateReader:
                 self._read_at = monotonic()
             return self._state
 
-    async def _read(self) -> State | None:
+    async def _read(self) -> DatabaseState | None:
         for _ in range(2):  # the connection from last time may have broken since
             kept = self._connection is not None
             try:
                 async with asyncio.timeout(DATABASE_PATIENCE_S):
                     if self._connection is None:
                         self._connection = await connect(self._settings, "embedq-worker metrics")
-                    return await look(self._connection, self._settings)
+                    return await read_state(self._connection, self._settings)
             except (*EXPECTED_ERRORS, EmbedqError):
                 self.close()
                 if not kept:

@@ -48,7 +48,7 @@ def take_line(descriptor: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def held(
+async def on_lifeline(
     line: socket.socket, worker: UUID, on_end: Callable[[str], None], log: Log
 ) -> AsyncIterator[None]:
     """Announce the worker on the lifeline, and listen to it, for the duration of the block.

@@ -25,7 +25,7 @@ from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service.embedder import Embedder
-from embedq_worker.service.lifeline import held
+from embedq_worker.service.lifeline import on_lifeline
 from embedq_worker.service.parts import Parts
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from embedq_worker.service.service import Service
@@ -92,7 +92,9 @@ async def run_worker(
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, claimer, provider, scope, log)
             service = Service(parts, drain=drain)
-            line = nullcontext() if lifeline is None else held(lifeline, scope.worker, service.stop, log)
+            line = (
+                nullcontext() if lifeline is None else on_lifeline(lifeline, scope.worker, service.stop, log)
+            )
             manager = informed(
                 ServiceManager.named_in(os.environ), service, grace_s=settings.shutdown_grace_ms / 1000
             )
