@@ -91,6 +91,8 @@ def status_lines(seen: Overview, dead: Sequence[DeadWorker], settings: Settings)
     yield from _orders(seen)
     yield from _workers(seen)
     yield from _dead(dead, seen.at)
+    if queue.cancelled:
+        yield f"Failed tasks that an operator cancelled: {queue.cancelled}"
     if seen.migrated:
         yield from _times(queue, seen.at)
     for provider in seen.providers:

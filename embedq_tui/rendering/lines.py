@@ -15,7 +15,7 @@ from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
-from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, StatusCounts, WorkerRow
+from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow
 from embedq_worker.insights.pace import Rates
 from embedq_worker.queue.words import REFUSED
 from embedq_worker.text import age, printable_line
@@ -59,18 +59,22 @@ def labelled(name: str) -> Text:
     return Text.assemble((f"{name:<10}", QUIET))
 
 
-def counts_line(counts: StatusCounts, rates: Rates | None, width: int) -> Text:
-    """The number of tasks by status and, if it fits, how fast the backlog grows.
+def counts_line(queue: QueueFigures, rates: Rates | None, width: int) -> Text:
+    """The number of tasks by status and, if it fits, of those cancelled, and how fast the backlog grows.
 
     Args:
-        counts: Of all tasks.
+        queue: The queue in numbers.
         rates: None if unknown.
         width: Available width in cells.
     """
+    counts = queue.counts
     line = labelled("Tasks").append(f"{counts.pending:,} pending", HEAD)
     place = len(line)
     line.append(f"  {counts.processing:,} processing  {counts.completed:,} completed  ")
-    line.append(f"{counts.failed:,} failed", BAD if counts.failed else "")
+    line.append(f"{counts.failed:,} failed", BAD if counts.failed > queue.cancelled else "")
+    cancelled = f" ({queue.cancelled:,} cancelled)" if queue.cancelled else ""
+    if line.cell_len + len(cancelled) <= width:
+        line.append(cancelled, QUIET)
     grows = growth(rates) if counts.pending else ""
     if not grows or line.cell_len + len(grows) + 3 > width:
         return line

@@ -141,7 +141,7 @@ def _outage(outage: Outage | None, seen: Seen, now: datetime) -> Text:
 
 def _figures(seen: Seen, now: datetime, width: int) -> Iterator[Text]:
     queue, rates = seen.overview.queue, seen.rates
-    yield counts_line(queue.counts, rates, width)
+    yield counts_line(queue, rates, width)
     yield labelled("Pace").append(pace_line(seen.overview, rates))
     yield labelled("Waiting").append("; ".join(waiting(seen.overview, now)) or "nothing")
     yield labelled("Last done").append(ago(queue.last_completed_at, now))

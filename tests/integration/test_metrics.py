@@ -10,6 +10,7 @@ from embedq_worker.errors import UsageError
 from embedq_worker.insights import metrics as insight
 from embedq_worker.insights.metrics import Metrics, Span, metrics
 from embedq_worker.insights.stats import stats
+from embedq_worker.queue.words import CANCELLED
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 
@@ -197,8 +198,9 @@ async def test_stats(connection: Connection, database: Database) -> None:
     await connection.execute(ENDED, "completed", now - timedelta(days=3), 30, None)
     await connection.execute(ENDED, "completed", now - timedelta(days=9), 50, None)
     await connection.execute(ENDED, "failed", now - timedelta(days=2), 20, "broke")
+    await connection.execute(ENDED, "failed", now - timedelta(days=8), 10, CANCELLED)
     found = await stats(connection, database.settings)
-    assert (found.queue.total, found.queue.by_priority["high"].pending) == (102, 2)
+    assert (found.queue.total, found.queue.by_priority["high"].pending) == (112, 2)
     assert (found.week.completed, found.week.failed, found.week.error_rate) == (30, 20, 0.4)
     assert (found.today.completed, found.success_rate) == (0, 0.8)
-    assert [(group.error, group.count) for group in found.failing] == [("broke", 20)]
+    assert [(group.error, group.count) for group in found.failing] == [("broke", 20), (CANCELLED, 10)]

@@ -30,14 +30,24 @@ def provider(state: str, reason: str = "") -> ProviderRow:
 
 def test_counts_are_whole_at_80_columns_and_the_growth_is_told_where_there_is_room() -> None:
     counts = StatusCounts(pending=18_220, processing=120, completed=1_225_760, failed=16_000)
-    narrow, wide = counts_line(counts, RATES, 78), counts_line(counts, RATES, 118)
-    grows = counts_line(counts, RATES._replace(pending=3_600.0), 118)
+    queue = overview(counts, ()).queue
+    narrow, wide = counts_line(queue, RATES, 78), counts_line(queue, RATES, 118)
+    grows = counts_line(queue, RATES._replace(pending=3_600.0), 118)
     assert narrow.cell_len <= 78
     assert "16,000 failed" in narrow.plain
     assert "3,600/min" not in narrow.plain
     assert "3,600/min" in wide.plain
     assert "3,600/min" in grows.plain
     assert grows.plain != wide.plain
+
+
+def test_cancelled_tasks_are_not_shown_as_failures() -> None:
+    queue = overview(StatusCounts(failed=60), ()).queue
+    apart, mixed = [counts_line(queue._replace(cancelled=number), None, 78) for number in (60, 59)]
+    alarm = counts_line(queue, None, 78).spans[-1].style
+    assert "60 failed (60" in apart.plain
+    assert alarm not in {span.style for span in apart.spans}
+    assert alarm in {span.style for span in mixed.spans}
 
 
 @pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: too many requests"])

@@ -154,7 +154,7 @@ class OverviewScreen(ConsoleScreen):
     def _figures(self, seen: Overview, now: datetime) -> Iterator[Text]:
         rates = self.store.rates
         word, style = state_of(seen)
-        yield counts_line(seen.queue.counts, rates, self.size.width - 2)
+        yield counts_line(seen.queue, rates, self.size.width - 2)
         ended = tuple(self.store.ended)
         pace = labelled("Pace").append(pace_line(seen, rates))
         room = min(self.size.width - 4 - pace.cell_len, SPARK)

@@ -23,6 +23,7 @@ class Stats(NamedTuple):
         at: The database's time.
         queue: Its present state.
         success_rate: Share of completed among the completed and failed tasks now, 0 to 1; None without any.
+            Cancelled tasks do not count.
         today: Since midnight in the local time zone.
         week: Today and the six days before.
         failing: The largest groups of failed tasks.
@@ -49,7 +50,7 @@ async def stats(connection: Connection, settings: Settings) -> Stats:
     queue = (await overview(connection, settings)).queue
     days = await metrics(connection, by=Span.DAY, since=timedelta(days=6))
     failing = await failures(connection, limit=GROUPS)
-    ended = queue.counts.completed + queue.counts.failed
+    ended = queue.counts.completed + max(queue.counts.failed - queue.cancelled, 0)
     return Stats(
         at=days.at,
         queue=queue,
