@@ -6,6 +6,18 @@ BAD, DOUBTFUL, GOOD, QUIET, HEAD, NAME = "red", "yellow", "green", "dim", "bold"
 
 STATUS_STYLES = {"pending": "cyan", "processing": "yellow", "completed": "green", "failed": "red"}
 PRIORITY_STYLES = {"high": "bold", "normal": "", "low": "dim"}
+ARTICLE_STYLES = {
+    "queued": "cyan",
+    "embedded": GOOD,
+    "empty": QUIET,
+    "excluded": QUIET,
+    "stale": DOUBTFUL,
+    "model": DOUBTFUL,
+    "unknown": DOUBTFUL,
+    "missing": BAD,
+    "failed": BAD,
+}
+"""By the state of an article: in the list that of its backlog, in details that of its embeddings."""
 
 
 def badge_style(colour: str) -> str:

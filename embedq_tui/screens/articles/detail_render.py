@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.lines import labelled
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET, STATUS_STYLES
+from embedq_tui.rendering.styles import ARTICLE_STYLES, BAD, DOUBTFUL, HEAD, NAME, QUIET, STATUS_STYLES
 from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.detail import ArticleState, Chunk
@@ -16,13 +16,13 @@ from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import printable_line
 
 _STATES = {
-    "embedded": ("embedded", GOOD),
-    "empty": ("embedded: it has no text", GOOD),
-    "stale": ("stale: changed since it was embedded", DOUBTFUL),
-    "missing": ("missing: no embeddings stored", BAD),
-    "unknown": ("embedded by another program", DOUBTFUL),
-    "excluded": ("excluded (no_rag)", QUIET),
+    "empty": "embedded: it has no text",
+    "stale": "stale: changed since it was embedded",
+    "missing": "missing: no embeddings stored",
+    "unknown": "embedded by another program",
+    "excluded": "excluded (no_rag)",
 }
+"""The others are words already."""
 
 CHUNKS = (
     Column("index", "Chunk", 5, right=True),
@@ -56,7 +56,7 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
     yield slug.append(f"  in {printable_line(article.folder)}") if article.folder else slug
     changed = moment(article.updated_at, now)
     yield labelled("Text").append(f"{count(article.characters, 'character')}, changed {changed}")
-    words, style = _STATES.get(article.state, (article.state, ""))
+    words, style = _STATES.get(article.state, article.state), ARTICLE_STYLES.get(article.state, "")
     line = labelled("State").append("queued, " if queued else "", "cyan").append(words, style)
     if article.embedded_at:
         since = moment(article.embedded_at, now)

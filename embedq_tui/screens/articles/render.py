@@ -11,7 +11,7 @@ from rich.text import Text
 from embedq_tui.filters.article_filter import format_filter
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
+from embedq_tui.rendering.styles import ARTICLE_STYLES, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.rendering.words import ago, count, relative
 from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
@@ -20,16 +20,6 @@ from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleR
 from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
-STATE_STYLES: Mapping[State, str] = {
-    State.QUEUED: "cyan",
-    State.EXCLUDED: QUIET,
-    State.FAILED: BAD,
-    State.MISSING: BAD,
-    State.STALE: DOUBTFUL,
-    State.MODEL: DOUBTFUL,
-    State.EMPTY: QUIET,
-    State.EMBEDDED: GOOD,
-}
 STATE_WORDS: Mapping[State, str] = {State.MODEL: "other model"}
 
 _WELL = (State.EXCLUDED, State.EMPTY)
@@ -55,7 +45,7 @@ def word_of(state: State) -> str:
 
 def row_of(article: ArticleRow) -> Row:
     """An article as a table row."""
-    style = STATE_STYLES[article.state]
+    style = ARTICLE_STYLES[article.state]
     state = Text(word_of(article.state), style)
     if article.state is State.QUEUED and article.category is not None:
         state.append(f" {article.category.value}", QUIET)
@@ -100,12 +90,12 @@ def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator
     share = f" ({percentage(embedded / wanted, 1)})" if wanted and found.done else ""
     line.append(f"  embedded {embedded:,}{share}", GOOD)
     for state in _WELL:
-        line.append(f"  {word_of(state)} {found.by_state[state]:,}", STATE_STYLES[state])
+        line.append(f"  {word_of(state)} {found.by_state[state]:,}", ARTICLE_STYLES[state])
     yield line
     line = labelled("To do")
     for place, state in enumerate(_WRONG):
         number = found.by_state[state]
-        style = STATE_STYLES[state] if number else QUIET
+        style = ARTICLE_STYLES[state] if number else QUIET
         line.append(f"{'  ' if place else ''}{word_of(state)} {number:,}", style)
     yield line
 

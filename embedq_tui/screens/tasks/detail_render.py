@@ -13,7 +13,16 @@ from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.audit_lines import STYLES
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, NAME, PRIORITY_STYLES, QUIET, STATUS_STYLES
+from embedq_tui.rendering.styles import (
+    ARTICLE_STYLES,
+    BAD,
+    DOUBTFUL,
+    HEAD,
+    NAME,
+    PRIORITY_STYLES,
+    QUIET,
+    STATUS_STYLES,
+)
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.screens.tasks.questions import SHOWN
@@ -24,13 +33,6 @@ from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 
-_STATE_STYLES = {
-    "embedded": "green",
-    "empty": "green",
-    "missing": BAD,
-    "stale": DOUBTFUL,
-    "unknown": DOUBTFUL,
-}
 _SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
 
 
@@ -206,7 +208,7 @@ def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
     yield f"text       {count(one.characters, 'character')}, changed {moment(one.updated_at, now)}", ""
     models = printable_line(", ".join(model or "unknown model" for model in one.models))
     by = f" by {models}" if models else ""
-    yield f"embeddings {one.state}, {count(one.chunks, 'chunk')}{by}", _STATE_STYLES.get(one.state, "")
+    yield f"embeddings {one.state}, {count(one.chunks, 'chunk')}{by}", ARTICLE_STYLES.get(one.state, "")
     if one.embedded_at:
         yield f"embedded   {moment(one.embedded_at, now)}", ""
 
