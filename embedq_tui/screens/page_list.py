@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual import on
 
@@ -14,7 +14,7 @@ F = TypeVar("F")
 
 
 class PageList(Filtering[F], Paged):
-    """A screen with such a list, a `KeyedTable` with the id ``list``. Marking rows freezes it."""
+    """A screen with such a list, a `KeyedTable`. Marking rows freezes it."""
 
     # -- for subclasses to override
 
@@ -30,10 +30,10 @@ class PageList(Filtering[F], Paged):
         wanted: F = self.pages.view.wanted
         return wanted
 
-    @property
-    def table(self) -> KeyedTable:
-        """The list."""
-        return self.query_one("#list", KeyedTable)
+    def go(self, view: Any, land: int = 0) -> None:
+        """Go to another position; the lines tell of it before the page arrives."""
+        super().go(view, land)
+        self.draw_lines()
 
     # -- wiring
 

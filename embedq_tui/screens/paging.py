@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from textual import on
@@ -14,6 +15,7 @@ from embedq_tui.live.session import Session
 from embedq_tui.rendering.keys import key
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_tui.widgets.rows import Row
 from embedq_worker.queue.selection import Direction
 
 F = TypeVar("F")
@@ -34,8 +36,8 @@ class View(Generic[F, C]):
     starts: tuple[C | None, ...] = (None,)
 
     @property
-    def page(self) -> int:
-        """Page number, counted from 1."""
+    def number(self) -> int:
+        """The page's number, counted from 1."""
         return len(self.starts)
 
     def next(self, place: C) -> Self:
@@ -105,17 +107,36 @@ class Pages(Generic[V, P]):
         """Where the page after the one shown begins; None if none follows."""
         return None if self.page is None else self.page.next
 
+    def go(self, view: V) -> None:
+        """Go to another position.
+
+        Args:
+            view: The position.
+        """
+        self.view = view
+
 
 class Paged(ConsoleScreen):
-    """A screen that shows a list in a `KeyedTable`, page by page.
+    """A screen that shows a list in its `KeyedTable`, page by page.
 
     Attributes:
         pages: The list.
     """
 
     pages: Pages[Any, Any]
+    _land: int | None = None
 
     # -- for subclasses to override
+
+    def beyond_first(self) -> None:
+        """React to a move beyond the first row of the first page."""
+
+    # -- for subclasses to use
+
+    @property
+    def table(self) -> KeyedTable:
+        """The list."""
+        return self.query_one(KeyedTable)
 
     def go(self, view: Any, land: int = 0) -> None:
         """Go to another position.
@@ -124,10 +145,20 @@ class Paged(ConsoleScreen):
             view: The position.
             land: Row to put the cursor on; -1 for the last.
         """
-        raise NotImplementedError
+        self.pages.go(view)
+        self._land = land
+        self.ask_again()
 
-    def beyond_first(self) -> None:
-        """React to a move beyond the first row of the first page."""
+    def show_rows(self, rows: Iterable[Row], now: datetime, *, follow: bool = False) -> None:
+        """Show the rows of the wanted page, which has arrived.
+
+        Args:
+            rows: Top to bottom.
+            now: The database's time.
+            follow: Stay on the first row.
+        """
+        self.table.show(rows, now=now, at=self._land, follow=follow)
+        self._land = None
 
     # -- wiring
 
@@ -141,7 +172,7 @@ class Paged(ConsoleScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer paging only if there is a page to turn to."""
         if action == "page":
-            return self.pages.next is not None if parameters == (1,) else self.pages.view.page > 1
+            return self.pages.next is not None if parameters == (1,) else self.pages.view.number > 1
         return super().check_action(action, parameters)
 
     def action_page(self, by: int) -> None:
@@ -153,13 +184,13 @@ class Paged(ConsoleScreen):
             return  # a key held down turns one page at a time
         elif by > 0 and (place := self.pages.next) is not None:
             self.go(view.next(place))
-        elif by < 0 and view.page > 1:
+        elif by < 0 and view.number > 1:
             self.go(view.previous(), -1)
 
     @on(KeyedTable.AtEdge)
     def _beyond(self, event: KeyedTable.AtEdge) -> None:
         event.stop()
-        if not event.forward and self.pages.view.page == 1:
+        if not event.forward and self.pages.view.number == 1:
             self.beyond_first()
         elif not event.jumped:
             self.action_page(1 if event.forward else -1)

@@ -115,7 +115,6 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self.pages = Pages(
             View(ArticleFilter()), lambda view: ArticleList(view.wanted, view.direction, view.starts[-1])
         )
-        self._land: int | None = None
         self._problem = ""
         self._coverage: StateCounts | None = None
         self._counted_at = 0.0
@@ -170,8 +169,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         self.pages.page, self.pages.shown = page, asked
         marked = {int(key): self._slugs[int(key)] for key in self.table.marked}
         self._slugs = marked | {article.id: article.slug for article in page.articles}
-        self.table.show(map(row_of, page.articles), now=page.at, at=self._land)
-        self._land = None
+        self.show_rows(map(row_of, page.articles), page.at)
 
     # -- drawing
 
@@ -206,15 +204,9 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         page, view = self.pages.page, self.pages.view
         if page is None or not self.pages.arrived:
             return self.unknown()
-        return place_line(page, view.page, view.direction, filtered=view.wanted != ArticleFilter())
+        return place_line(page, view.number, view.direction, filtered=view.wanted != ArticleFilter())
 
     # -- moving
-
-    def go(self, view: View[ArticleFilter, int], land: int = 0) -> None:
-        """Go to another position."""
-        self.pages.view, self._land = view, land
-        self.draw_lines()
-        self.ask_again()
 
     @on(KeyedTable.RowSelected, "#list")
     def _open(self, event: KeyedTable.RowSelected) -> None:

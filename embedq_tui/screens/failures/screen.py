@@ -80,7 +80,6 @@ class FailuresScreen(Paged, TaskTableScreen):
         super().__init__()
         self.pages = Pages(View(None), lambda view: Groups(view.starts[-1], self._latest))
         self._latest = False
-        self._land: int | None = None
         self._error: EmbedqError | None = None
         self._newest: dict[str, InGroup] = {}
         self._trends: Trends | None = None
@@ -137,7 +136,7 @@ class FailuresScreen(Paged, TaskTableScreen):
         self._draw(self.store.now())
 
     def _show(self, asked: Groups, found: Failures) -> None:
-        if not found.groups and self.pages.view.page > 1:
+        if not found.groups and self.pages.view.number > 1:
             self.go(self.pages.view.previous(), -1)  # all groups of this page are gone
             return
         drawn = self._drawn
@@ -186,13 +185,13 @@ class FailuresScreen(Paged, TaskTableScreen):
             text = Text(printable_line(self._error.line), BAD)
         else:
             latest = isinstance(self.pages.shown, Groups) and self.pages.shown.latest
-            page = self.pages.view.page
+            page = self.pages.view.number
             text = self.unknown("Loading ...") if found is None else head(found, page, latest)
         if text != self._head:
             self._head = text
             self.query_one("#head", Static).update(text)
         if found is not None:
-            self.offer(bool(found.groups), self.pages.view.page, found.next is None)
+            self.offer(bool(found.groups), self.pages.view.number, found.next is None)
 
     def _draw(self, now: datetime | None) -> None:
         self._draw_head()
@@ -205,8 +204,7 @@ class FailuresScreen(Paged, TaskTableScreen):
         bars = self._trends.bars if self._trends else {}
         rows = (row_of(group, bars.get(group.fingerprint)) for group in groups)
         if self.pages.arrived:
-            self.table.show(rows, now=at, at=self._land)
-            self._land = None
+            self.show_rows(rows, at)
         self._draw_group(at)
 
     def _draw_group(self, now: datetime) -> None:
@@ -226,11 +224,6 @@ class FailuresScreen(Paged, TaskTableScreen):
     def settled(self) -> bool:
         """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
         return self.pages.arrived and super().settled()
-
-    def go(self, view: View[None, GroupCursor], land: int = 0) -> None:
-        """Go to another position."""
-        self.pages.view, self._land = view, land
-        self.ask_again()
 
     def action_sort(self) -> None:
         """Sort by size, or by the time of the last failure."""

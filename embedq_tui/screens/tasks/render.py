@@ -134,8 +134,8 @@ def _keys() -> str:
 def place_line(view: TaskView) -> Text:
     """The order, and which part of the list is shown."""
     line = Text.assemble((f"{view.order} first  ", QUIET))
-    if view.page > 1:
-        line.append(f"page {view.page}  ", HEAD)
+    if view.number > 1:
+        line.append(f"page {view.number}  ", HEAD)
     elif view.pinned:
         line.append(f"pinned, {key('table.top')}: follow  ", DOUBTFUL)
     return line

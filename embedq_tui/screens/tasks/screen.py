@@ -106,7 +106,6 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self.pages = Listing()
         self._problem = ""
         self._names: dict[UUID, str] = {}
-        self._land: int | None = None
         self._fresh_after: float | None = None
 
     def body(self) -> ComposeResult:
@@ -157,8 +156,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self._names = {task: name for task, name in self._names.items() if task in marked}
         self._names |= {task.id: printable_line(article_of(task), 60) for task in self.pages.tasks}
         rows = map(task_row, self.pages.tasks)
-        self.table.show(rows, now=page.at, at=self._land, follow=self.pages.following)
-        self._land = None
+        self.show_rows(rows, page.at, follow=self.pages.following)
         if others:
             self.ask_again()
 
@@ -226,10 +224,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
 
     def go(self, view: TaskView, land: int = 0) -> None:
         """Go to another position."""
-        self._land = land
-        self.pages.go(view)
-        self.draw_lines()
-        self.ask_again()
+        super().go(view, land)
         self.set_timer(LATE_S, self._clear_late)
 
     def _clear_late(self) -> None:
