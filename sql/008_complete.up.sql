@@ -283,14 +283,13 @@ BEGIN
                               WHEN 'gone' THEN 'Task completed: the article does not exist'
                               ELSE 'Task completed' END,
                d.id, d.article_id,
-               CASE WHEN d.note IS NULL
-                    THEN jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks)
-                    ELSE jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
-                                            'note', d.note) END,
+               jsonb_strip_nulls(jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks,
+                                                    'coalesced', w.others, 'note', d.note)),
                embedq_elapsed_ms(d.claimed_at, v_now)
         FROM done d
+        LEFT JOIN (SELECT s.done, count(*) AS others FROM spared s GROUP BY s.done) AS w ON w.done = d.id
         UNION ALL
-        SELECT embedq_uuid(), v_now, 'info', 'task_lifecycle', 'Task completed with another of its article',
+        SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task completed with another of its article',
                s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done), NULL
         FROM spared s
     ), measured AS (

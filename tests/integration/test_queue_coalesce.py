@@ -29,6 +29,10 @@ async def test_several_updates_of_an_article_are_done_once(world: World) -> None
         assert row["completed_at"] is not None
         assert json.loads(row["metadata"]) == {"coalesced_into": str(first)}
         assert await world.audited(task) == 1
+    ordinary = await world.psql.fetch(
+        "SELECT task_id, metadata FROM embedding_audit_logs WHERE level = 'info' AND task_id IS NOT NULL"
+    )
+    assert [(row["task_id"], json.loads(row["metadata"])["coalesced"]) for row in ordinary] == [(first, 3)]
     assert [await world.status(task) for task in (first, failed, elsewhere)] == [
         "completed",
         "failed",
