@@ -6,7 +6,7 @@
 --   embedq_operator  also acts on tasks and workers: retry, cancel, reset, stop, backfill
 --   embedq_worker    claims, embeds, stores, deletes what is past the retention
 --
--- Migrations, the trigger on articles and imports remain with the owner.
+-- Migrations, the trigger on articles and imports remain with the owner. insights/rights.py looks for what a role lacks.
 
 DO $$
 DECLARE

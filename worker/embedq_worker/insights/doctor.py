@@ -9,7 +9,7 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection, DirectConnection, connected
 from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.access import granting, lacking_rights
+from embedq_worker.insights.rights import STORING, WORKER, granting, lacking_of_worker
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import require_current
@@ -100,37 +100,6 @@ async def _schema(connection: Connection) -> Check:
     return Check("schema", Verdict.OK, "the schema is up to date")
 
 
-_WORKER: Mapping[str, str] = {
-    "articles": "SELECT",
-    "embeddings": "SELECT INSERT UPDATE DELETE",
-    "embedding_tasks": "SELECT INSERT UPDATE DELETE",
-    "embedding_worker_status": "SELECT INSERT UPDATE",
-    "embedding_audit_logs": "SELECT INSERT UPDATE DELETE",
-    "performance_metrics": "SELECT INSERT UPDATE DELETE",
-    "embedq_workers": "SELECT INSERT UPDATE DELETE",
-    "embedq_control": "SELECT INSERT UPDATE",
-    "embedq_providers": "SELECT INSERT UPDATE",
-    "embedq_articles": "SELECT INSERT UPDATE DELETE",
-    "embedq_live_counts": "SELECT",
-}
-
-# A row lock (FOR NO KEY UPDATE) requires UPDATE on at least one column.
-_FINER = """
-SELECT 'articles: UPDATE (of a column, to lock rows)' AS lacking
-WHERE NOT has_any_column_privilege(to_regclass('articles'), 'UPDATE')
-UNION ALL
-SELECT s.name || ': USAGE'
-FROM (SELECT CASE WHEN to_regclass('embeddings') IS NOT NULL
-                  THEN pg_get_serial_sequence('embeddings', 'id') END) AS s(name)
-WHERE NOT has_sequence_privilege(s.name, 'USAGE')
-"""
-
-
-_STORING = {
-    name: _WORKER[name] for name in ("articles", "embeddings", "embedq_articles", "performance_metrics")
-} | {"embedding_tasks": "SELECT UPDATE", "embedq_workers": "SELECT INSERT UPDATE"}
-
-
 async def require_ground(connection: Connection) -> VectorStorage:
     """Require everything without which the database would refuse every completion.
 
@@ -144,15 +113,14 @@ async def require_ground(connection: Connection) -> VectorStorage:
         EmbedqError: Says what is missing, and what to do about it.
     """
     await require_current(connection)
-    rights = await _rights(connection, _STORING)
+    rights = await _rights(connection, STORING)
     if rights.verdict is Verdict.FAIL:
         raise EmbedqError(rights.message, rights.advice)
     return await inspect_storage(connection)
 
 
-async def _rights(connection: Connection, needs: Mapping[str, str] = _WORKER) -> Check:
-    lacking = await lacking_rights(connection, needs, absent=True)
-    lacking += [row["lacking"] for row in await connection.fetch(_FINER)]
+async def _rights(connection: Connection, needs: Mapping[str, str] = WORKER) -> Check:
+    lacking = await lacking_of_worker(connection, needs)
     role = await connection.fetchval("SELECT current_user")
     if lacking:
         remedy = await granting(connection, "embedq_worker")
