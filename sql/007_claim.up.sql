@@ -36,6 +36,7 @@ $$;
 -- p_priorities, p_folders: what this worker processes; null for everything. A folder includes its subfolders.
 -- p_after_due, p_after_id: by priority, look only at tasks from this position on: a hint from the worker, to skip the
 -- dead index entries before the last task it claimed.
+-- p_deletes_only: claim nothing for which a provider is needed, as while its breaker holds requests back.
 -- The planner settings force index scans, because the statistics of a table that changes this fast are unreliable. They
 -- can also mislead: an index on pending tasks may have been empty when it was analyzed, so that reading all of it for
 -- one row looks as cheap as a lookup. So here and below, rows known by id or article are selected in forms that rule out
@@ -44,7 +45,7 @@ $$;
 -- Then one plan fits all parameters; planning each claim would be a third of the cost of a task.
 CREATE FUNCTION embedq_claim(
     p_worker uuid, p_provider text, p_model text, p_limit int, p_priorities text[], p_folders text[],
-    p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL)
+    p_after_due timestamptz[] DEFAULT NULL, p_after_id uuid[] DEFAULT NULL, p_deletes_only boolean DEFAULT false)
 RETURNS TABLE (
     id uuid, article_id int, operation text, priority text, attempts int,
     claim_token bigint, claimed_at timestamptz, scheduled_at timestamptz,
@@ -72,8 +73,9 @@ BEGIN
            OR EXISTS (SELECT FROM (SELECT t.status, t.claimed_at, t.processed_at FROM embedding_tasks t
                                    WHERE t.crash_count > 0 AND t.worker_id = p_worker OFFSET 0) AS suspect
                       WHERE suspect.status = 'processing' AND suspect.claimed_at = suspect.processed_at),
-           EXISTS (SELECT FROM embedq_providers
-                   WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
+           p_deletes_only
+           OR EXISTS (SELECT FROM embedq_providers
+                      WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
     INTO v_blocked, v_held;
     IF v_blocked THEN
         RETURN;

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from embedq_worker.insights.health import health
+from embedq_worker.insights.issues import Code
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
@@ -137,6 +139,37 @@ async def test_a_provider_that_is_killed_and_comes_back(
             assert await worker.stop() == 0
     assert await judge(connection, blameless=True) == []
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 100
+
+
+async def test_a_worker_whose_key_was_replaced_does_not_hold_up_the_others(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.api_key = "sk-old"
+    variables = environment(
+        database, stub, OPENAI_API_KEY="sk-old", EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000
+    )
+    async with worker_process(variables) as forgotten:
+        await forgotten.started()
+        stub.faults.api_key = "sk-new"
+        await queued_articles(connection, 1)
+        await forgotten.until_heard("requests to the provider are held")
+        async with worker_process(variables | {"OPENAI_API_KEY": "sk-new"}) as restarted:
+            await restarted.started()
+            await until_tasks(connection, completed=1)
+            await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note ~ 'alone')")
+            await queued_articles(connection, 40, slug="later")
+            await until_tasks(connection, completed=41)
+            assert await connection.fetchval("SELECT state FROM embedq_providers") == "closed"
+            found = await health(connection, database.settings)
+            assert [issue.code for issue in found.issues] == [Code.PROVIDER_OPEN]
+            assert f"/{forgotten.pid}" in found.issues[0].message
+            stub.faults.api_key = ""
+            await until_true(connection, "SELECT NOT EXISTS (SELECT FROM embedq_workers WHERE note <> '')")
+            assert await restarted.stop() == 0
+        await queued_articles(connection, 1, slug="last")
+        await until_tasks(connection, completed=42)
+        assert await forgotten.stop() == 0
+    assert await judge(connection, blameless=True) == []
 
 
 @pytest.mark.slow

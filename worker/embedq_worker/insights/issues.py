@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from embedq_worker.insights.overview import Control, Liveness, Overview
-from embedq_worker.queue.words import REFUSED
+from embedq_worker.queue.words import ALONE, REFUSED, UNAVAILABLE
 from embedq_worker.text import age
 
 
@@ -83,7 +83,7 @@ def orders(control: Control, at: datetime) -> Iterator[Issue]:
 
 
 def serving(seen: Overview) -> Iterator[Issue]:
-    """Issues for workers that are missing, or cannot write.
+    """Issues for workers that are missing, cannot write, or cannot use their provider although others can.
 
     Args:
         seen: Workers, and whether they have something to do.
@@ -110,6 +110,19 @@ def serving(seen: Overview) -> Iterator[Issue]:
             f"{notes[0].removeprefix(REFUSED)}",
             "correct what it says; the workers keep retrying, and no task is charged an attempt",
             len(notes),
+            0,
+            "counts",
+        )
+    failed = [worker for worker in alive if worker.note.startswith(UNAVAILABLE + ALONE)]
+    if failed:
+        first = failed[0]
+        reason = first.note.removeprefix(UNAVAILABLE + ALONE)
+        more = f" and {len(failed) - 1} more of {len(alive)} workers" if len(failed) > 1 else ""
+        yield Issue(
+            Code.PROVIDER_OPEN,
+            f"the provider fails only for {first.place}{more}: {reason}",
+            "its key, proxy or network differs from the others': correct it, and restart the worker",
+            len(failed),
             0,
             "counts",
         )

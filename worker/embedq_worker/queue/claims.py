@@ -149,7 +149,12 @@ class Return:
 
 
 async def claim(
-    pool: Pool | KeptConnection, scope: Scope, limit: int, after: Sequence[Place | None] = ()
+    pool: Pool | KeptConnection,
+    scope: Scope,
+    limit: int,
+    after: Sequence[Place | None] = (),
+    *,
+    deletes_only: bool = False,
 ) -> list[ClaimedTask]:
     """Claim due tasks, each with its article, at most one per article.
 
@@ -158,6 +163,7 @@ async def claim(
         scope: Who claims, and what.
         limit: Maximum number of tasks.
         after: By priority, the position from which to look for tasks; see `low_water`. Empty for all.
+        deletes_only: Claim no task for which the provider is needed.
 
     Returns:
         Tasks in order: high before normal before low, then by due time. Empty if nothing is due, or while an
@@ -165,7 +171,7 @@ async def claim(
     """
     dues, ids = [place and place.due for place in after], [place and place.id for place in after]
     rows = await pool.fetch(
-        "SELECT * FROM embedq_claim($1, $2, $3, $4, $5, $6, $7, $8)",
+        "SELECT * FROM embedq_claim($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         scope.worker,
         scope.provider,
         scope.model,
@@ -174,6 +180,7 @@ async def claim(
         scope.folders,
         dues,
         ids,
+        deletes_only,
     )
     return [_claimed(row) for row in rows]
 

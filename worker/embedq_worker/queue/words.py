@@ -13,6 +13,12 @@ CANCELLED = "Cancelled by administrator"
 REFUSED = "database: "
 """What the note of a worker begins with while the database refuses its statements."""
 
+UNAVAILABLE = "provider: "
+"""What the note of a worker begins with while it sends no requests to its provider."""
+
+ALONE = "for this worker alone: "
+"""What follows where the provider works for other workers."""
+
 
 def rank_of(priority: str) -> int:
     """Position in `PRIORITIES`, like ``embedq_rank``: an unknown priority counts as normal."""

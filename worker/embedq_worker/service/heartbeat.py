@@ -9,7 +9,7 @@ from typing import Protocol
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line
 from embedq_worker.queue import fleet
 from embedq_worker.queue.breaker import Held
-from embedq_worker.queue.words import REFUSED
+from embedq_worker.queue.words import REFUSED, UNAVAILABLE
 from embedq_worker.service.parts import Parts
 from embedq_worker.text import stamp
 from embedq_worker.waits import first_of
@@ -79,7 +79,7 @@ class Heartbeat:
 
     def provider(self, held: Held | None) -> None:
         """Set what the worker is waiting for because of its provider; None if nothing."""
-        note = f"provider: {held.reason}" if held is not None else ""
+        note = f"{UNAVAILABLE}{held.reason}" if held is not None else ""
         if note != self._note:
             self._note = note
             self._beat_now.set()

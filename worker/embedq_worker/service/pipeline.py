@@ -16,7 +16,12 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, PERSISTING, is_of_the_data, one_line, persist
 from embedq_worker.database.kept import KeptConnection
-from embedq_worker.providers.base import InputRejected, ProviderError, ProviderUnavailable
+from embedq_worker.providers.base import (
+    InputRejected,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderUnavailable,
+)
 from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
@@ -95,6 +100,9 @@ class Pipeline:
     Attributes:
         in_hand: Tasks claimed and not yet settled.
         refusals: What the database refuses at the moment.
+        unproven: The provider failed, which opened its breaker, and no request of this worker has succeeded
+            since. It claims only deletes, even when the provider works for others: with a key that was
+            replaced, it would open the breaker for all of them again and again.
     """
 
     def __init__(
@@ -108,6 +116,7 @@ class Pipeline:
     ) -> None:
         self.in_hand: dict[UUID, ClaimedTask] = {}
         self.refusals = Refusals()
+        self.unproven = False
         self._pool = pool
         self._claimer = claimer
         self._scope = scope
@@ -126,7 +135,7 @@ class Pipeline:
         """
         marks = self._low_water.marks()
         began = monotonic()
-        tasks = await claims.claim(self._claimer, self._scope, limit, marks)
+        tasks = await claims.claim(self._claimer, self._scope, limit, marks, deletes_only=self.unproven)
         self._take(tasks)
         if len(tasks) == limit:
             self._low_water.claimed(tasks, monotonic() - began)
@@ -134,7 +143,7 @@ class Pipeline:
             # A short batch is left short: a task that is to be tried alone comes alone.
             self._low_water.forget()
             if not tasks:
-                tasks = await claims.claim(self._claimer, self._scope, limit)
+                tasks = await claims.claim(self._claimer, self._scope, limit, deletes_only=self.unproven)
                 self._take(tasks)
         return tasks
 
@@ -295,12 +304,14 @@ class Pipeline:
     async def _tell_breaker(self, error: ProviderError | None, *, worked: bool) -> float:
         """Update the breaker; return the seconds until tasks that the provider failed are due again."""
         if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
-            self._provider_failed = False
+            self._provider_failed = self.unproven = False
             await self._persist(lambda: breaker.works(self._pool, self._scope.provider))
         if error is None:
             return 0.0
         self._provider_failed = True
         wait_s = await self._persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+        if wait_s > 0 and not isinstance(error, ProviderRateLimited):
+            self.unproven = True
         # While the breaker holds requests back, tasks keep their position; otherwise they wait a little.
         return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 

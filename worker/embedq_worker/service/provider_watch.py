@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
+from embedq_worker.backoff import Backoff
 from embedq_worker.database.failures import EXPECTED_ERRORS, persist
-from embedq_worker.providers.base import ProviderError, control_text
+from embedq_worker.providers.base import ProviderError, ProviderRateLimited, control_text
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
+from embedq_worker.queue.words import ALONE
 from embedq_worker.service.parts import Parts
 from embedq_worker.waits import first_of
 
 LOOK_EVERY_S = 5.0
 LOOK_WHILE_HELD_S = 1.0
+
+ALONE_TRIES = Backoff(5.0, 60.0)
+"""Delay between tries of a provider that works for other workers."""
 
 
 class ProviderWatch:
@@ -35,6 +41,7 @@ class ProviderWatch:
     ) -> None:
         self._pool = parts.pool
         self._provider = parts.provider
+        self._pipeline = parts.pipeline
         self._key = parts.scope.provider
         self._log = parts.log
         self._on_checked = on_checked
@@ -53,6 +60,9 @@ class ProviderWatch:
             self._news.clear()
             try:
                 held = await breaker.look(self._pool, self._key)
+                if held is None and self._pipeline.unproven:
+                    await self._prove()
+                    continue
                 self._report(held)
                 if held is not None and held.probe:
                     await self._probe()
@@ -68,6 +78,7 @@ class ProviderWatch:
         except ProviderError as error:
             self._log.error("the provider does not work", error=error.message, advice=error.advice)
             fault = error
+            self._pipeline.unproven = not isinstance(error, ProviderRateLimited)
             await persist(lambda: breaker.failed(self._pool, self._key, fault, threshold=1))
             return fault
         await persist(lambda: breaker.works(self._pool, self._key))
@@ -112,7 +123,25 @@ class ProviderWatch:
             request.cancel()
             lease.cancel()
             await asyncio.gather(request, lease, return_exceptions=True)
+        self._pipeline.unproven = False
         await breaker.works(self._pool, self._key)
+
+    async def _prove(self) -> None:
+        """Try a provider that works for other workers until it works for this one too.
+
+        Meanwhile the breaker is theirs: a probe of this worker would only delay the next one of theirs.
+        """
+        for tries in count():
+            try:
+                await self._provider.embed([control_text()])
+            except ProviderRateLimited:
+                break  # it deals with this worker as with the others
+            except ProviderError as error:
+                self._report(Held("open", ALONE + error.message, error.advice, 0.0, probe=False))
+                await asyncio.sleep(ALONE_TRIES.delay_s(tries))
+            else:
+                break
+        self._pipeline.unproven = False
 
     async def _keep_lease(self) -> None:
         """Keep extending the lease of the probe; return once it is over."""
