@@ -76,6 +76,7 @@ async def test_a_bug_ends_it_in_two_lines_or_with_a_traceback_and_tells_no_local
     database: Database, arguments: tuple[str, ...]
 ) -> None:
     environment = {"DATABASE_URL": database.url, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    environment["PYTHON_COLORS"] = "0"  # Python 3.13 would colour a traceback
     async with terminal(["-c", BROKEN, *arguments], environment) as program:
         await program.until(lambda text: "live" in text and "pending" in text, within_s=30)
         program.type("4")

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from tests.packaging.requirements import ROOT, direct_requirements
 
-TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "packaging")
+TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "packaging", "trustme")
 
 
 def main() -> int:
