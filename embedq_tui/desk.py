@@ -50,12 +50,12 @@ class Desk:
     def dialogs(self) -> Dialogs:
         """Dialogs that name this database."""
         if self._dialogs is None:
-            from embedq_tui.dialogs.dialog import Place
+            from embedq_tui.dialogs.dialog import DatabaseLabel
             from embedq_tui.dialogs.service import Dialogs
 
             session, profile = self.session, self.session.profile
-            place = Place(session.link.place, profile.badge, profile.badge_colour)
-            self._dialogs = Dialogs(self.app, place, lambda: session.read_only)
+            database = DatabaseLabel(session.link.place, profile.badge, profile.badge_colour)
+            self._dialogs = Dialogs(self.app, database, lambda: session.read_only)
         return self._dialogs
 
     @property

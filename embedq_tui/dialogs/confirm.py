@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from embedq_tui.dialogs.dialog import Place, SeenFirst, button, text_of
+from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, text_of
 
 
 class Decision(Enum):
@@ -49,7 +49,7 @@ class Confirm(SeenFirst[Decision]):
 
     Args:
         confirmation: What to ask.
-        place: The database it concerns.
+        database: The database it concerns.
     """
 
     LEAVING = frozenset({"give_up", "say('NO')"})
@@ -59,8 +59,8 @@ class Confirm(SeenFirst[Decision]):
         Binding("s", "say('STAGED')", "In stages", id="confirm.staged"),
     ]
 
-    def __init__(self, confirmation: Confirmation, place: Place | None = None) -> None:
-        super().__init__(confirmation.title, place, danger=confirmation.danger)
+    def __init__(self, confirmation: Confirmation, database: DatabaseLabel | None = None) -> None:
+        super().__init__(confirmation.title, database, danger=confirmation.danger)
         self._confirmation = confirmation
 
     def lines(self) -> Iterable[Widget]:

@@ -32,7 +32,7 @@ TINY = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseLabel:
     """The database a dialog concerns.
 
     Attributes:
@@ -59,7 +59,7 @@ class Dialog(ModalScreen[R], Generic[R]):
 
     Args:
         title: One line.
-        place: The database to name above the title, if any.
+        database: The database to name above the title, if any.
         danger: Use the border colour for danger.
     """
 
@@ -71,8 +71,8 @@ class Dialog(ModalScreen[R], Generic[R]):
     }
     Dialog #box.-danger { border: round $error; }
     Dialog #box.-tiny { border: none; padding: 0; }
-    Dialog #place { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
-    Dialog #box.-tiny #place { display: none; }
+    Dialog #database { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    Dialog #box.-tiny #database { display: none; }
     Dialog #text { height: auto; scrollbar-size-vertical: 1; }
     Dialog #text Static { width: 1fr; height: auto; }
     Dialog #title { text-style: bold; margin: 0 0 1 0; }
@@ -100,10 +100,10 @@ class Dialog(ModalScreen[R], Generic[R]):
         Binding("pagedown", "scroll(10)", show=False, id="dialog.page_down"),
     ]
 
-    def __init__(self, title: str, place: Place | None = None, *, danger: bool = False) -> None:
+    def __init__(self, title: str, database: DatabaseLabel | None = None, *, danger: bool = False) -> None:
         super().__init__()
         self._title = title
-        self._place = place
+        self._database = database
         self._danger = danger
         self._result: list[R] = []
         self._dismissed = False
@@ -154,8 +154,8 @@ class Dialog(ModalScreen[R], Generic[R]):
         """The box."""
         with Vertical(id="box") as box:
             box.set_class(self._danger, "-danger")
-            if self._place is not None:
-                yield Static(_place(self._place), id="place")
+            if self._database is not None:
+                yield Static(_named(self._database), id="database")
             with VerticalScroll(id="text", can_focus=False):
                 yield Static(text_of(self._title), id="title")
                 yield from self.lines()
@@ -172,13 +172,13 @@ class Dialog(ModalScreen[R], Generic[R]):
         tiny = self.app.size.height < TINY
         self.query_one("#box").set_class(tiny, "-tiny")
         field_rows = sum(2 if not tiny else 1 for _ in self.fields_shown())
-        chrome = field_rows + (1 if tiny else 4 + (self._place is not None))
+        chrome = field_rows + (1 if tiny else 4 + (self._database is not None))
         self.query_one("#text").styles.max_height = max(self.app.size.height - chrome, 1)
 
     def fields_shown(self) -> Iterable[Widget]:
         """The widgets from `fields`."""
         box = self.query_one("#box")
-        return [child for child in box.children if child.id not in ("place", "text", "buttons")]
+        return [child for child in box.children if child.id not in ("database", "text", "buttons")]
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the text."""
@@ -208,8 +208,8 @@ class SeenFirst(Dialog[R]):
 
     LEAVING: ClassVar[frozenset[str]] = frozenset({"give_up"})
 
-    def __init__(self, title: str, place: Place | None = None, *, danger: bool = False) -> None:
-        super().__init__(title, place, danger=danger)
+    def __init__(self, title: str, database: DatabaseLabel | None = None, *, danger: bool = False) -> None:
+        super().__init__(title, database, danger=danger)
         self.seen_at: float | None = None
 
     def on_screen_resume(self) -> None:
@@ -255,10 +255,10 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
     return Button(Text(printable(label)), variant=variant, id=name, compact=True)
 
 
-def _place(place: Place) -> Text:
+def _named(database: DatabaseLabel) -> Text:
     line = Text()
-    if place.environment:
-        line.append(f" {printable(place.environment)[:20].upper()} ", badge_style(place.colour))
+    if database.environment:
+        line.append(f" {printable(database.environment)[:20].upper()} ", badge_style(database.colour))
         line.append(" ")
-    line.append(printable(place.name), "dim")
+    line.append(printable(database.name), "dim")
     return line

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.dialogs.dialog import Dialog, Place, button, text_of
+from embedq_tui.dialogs.dialog import DatabaseLabel, Dialog, button, text_of
 from embedq_tui.dialogs.running import Stopped
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import printable_line
@@ -59,13 +59,13 @@ class Tell(Dialog[None]):
 
     Args:
         report: What to show.
-        place: The database it concerns.
+        database: The database it concerns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "give_up", "Close", show=False, id="outcome.close")]
 
-    def __init__(self, report: Report, place: Place | None = None) -> None:
-        super().__init__(report.title, place, danger=report.bad)
+    def __init__(self, report: Report, database: DatabaseLabel | None = None) -> None:
+        super().__init__(report.title, database, danger=report.bad)
         self._report = report
 
     def lines(self) -> Iterable[Widget]:

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.dialogs.dialog import Place, SeenFirst, button, show, text_of
+from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, show, text_of
 from embedq_tui.rendering.words import count
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
@@ -66,7 +66,7 @@ async def watch(
     progress: Progress,
     work: Callable[[Progress], Awaitable[T]],
     *,
-    place: Place | None = None,
+    database: DatabaseLabel | None = None,
     show_after_s: float = SHOW_AFTER_S,
 ) -> T:
     """Run an operation, with a progress dialog if it takes long. Call it in a Textual worker.
@@ -75,7 +75,7 @@ async def watch(
         app: The application to show the dialog in.
         progress: Updated by the work.
         work: The operation; it may be cancelled at any time.
-        place: The database to name in the dialog.
+        database: The database to name in the dialog.
         show_after_s: Seconds after which the dialog appears.
 
     Returns:
@@ -90,7 +90,7 @@ async def watch(
     try:
         await asyncio.wait([task], timeout=show_after_s)
         if not task.done():
-            await show(app, Running(progress, task, place))
+            await show(app, Running(progress, task, database))
     except asyncio.CancelledError:
         # The caller is gone: end as if the operator had stopped it.
         if not progress.stopping:
@@ -133,15 +133,17 @@ class Running(SeenFirst[None]):
     Args:
         progress: Its progress.
         task: The operation. Stopping cancels it only once: it need not survive a second cancellation.
-        place: The database it concerns.
+        database: The database it concerns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "give_up", "Stop", show=False, id="running.stop", priority=True),
     ]
 
-    def __init__(self, progress: Progress, task: asyncio.Future[Any], place: Place | None = None) -> None:
-        super().__init__(progress.title, place)
+    def __init__(
+        self, progress: Progress, task: asyncio.Future[Any], database: DatabaseLabel | None = None
+    ) -> None:
+        super().__init__(progress.title, database)
         self._progress = progress
         self._work = task
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from textual.app import App
 
 from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
-from embedq_tui.dialogs.dialog import Place, show
+from embedq_tui.dialogs.dialog import DatabaseLabel, show
 from embedq_tui.dialogs.outcome import REST, Report, Tell, broken
 from embedq_tui.dialogs.running import SHOW_AFTER_S, Progress, Stopped, watch
 from embedq_worker.errors import EmbedqError
@@ -26,14 +26,14 @@ class Dialogs:
 
     Attributes:
         app: The application to show them in.
-        place: The database.
+        database: The database.
         read_only: Returns why nothing may be changed; empty if changes are allowed.
         show_after_s: Seconds an operation may take without showing its progress.
         busy: Number of running operations, whether or not a dialog shows their progress.
     """
 
     app: App[Any]
-    place: Place
+    database: DatabaseLabel
     read_only: Callable[[], str] = lambda: ""
     show_after_s: float = SHOW_AFTER_S
     busy: int = 0
@@ -47,11 +47,11 @@ class Dialogs:
 
     async def confirm(self, confirmation: Confirmation) -> Decision:
         """Ask for confirmation, naming the database."""
-        return await show(self.app, Confirm(confirmation, self.place))
+        return await show(self.app, Confirm(confirmation, self.database))
 
     async def tell(self, report: Report) -> None:
         """Show a report that has to be closed."""
-        await show(self.app, Tell(report, self.place))
+        await show(self.app, Tell(report, self.database))
 
     def notify(self, text: str, *, bad: bool = False) -> None:
         """Show a notification."""
@@ -61,7 +61,9 @@ class Dialogs:
         """Run an operation, with a progress dialog if it takes long; see `running.watch`."""
         self.busy += 1
         try:
-            return await watch(self.app, progress, work, place=self.place, show_after_s=self.show_after_s)
+            return await watch(
+                self.app, progress, work, database=self.database, show_after_s=self.show_after_s
+            )
         finally:
             self.busy -= 1
 

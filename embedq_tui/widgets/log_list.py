@@ -55,7 +55,7 @@ class LogList(Widget, Generic[T], can_focus=True):
     class AtStart(Message):
         """The operator tried to move above the first line."""
 
-    class Chosen(Message):
+    class Selected(Message):
         """The line under the cursor was clicked."""
 
     def __init__(
@@ -159,7 +159,7 @@ class LogList(Widget, Generic[T], can_focus=True):
             again = at == self._cursor
             self.action_move(at - self._cursor)
             if again:
-                self.post_message(self.Chosen())
+                self.post_message(self.Selected())
 
     # -- drawing
 

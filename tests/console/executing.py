@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Static
 from textual.worker import Worker
 
-from embedq_tui.dialogs.dialog import Place
+from embedq_tui.dialogs.dialog import DatabaseLabel
 from embedq_tui.dialogs.running import SHOW_AFTER_S
 from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.execution.executor import Executor
@@ -38,7 +38,7 @@ class Bench(App[None]):
     ) -> None:
         super().__init__()
         self.link = Link(database.settings)
-        self.dialogs = Dialogs(self, Place(self.link.place), read_only, show_after_s)
+        self.dialogs = Dialogs(self, DatabaseLabel(self.link.place), read_only, show_after_s)
         self.history = UndoHistory(self.dialogs, self.link, BY)
         self.executor = Executor(self.dialogs, self.link, BY, self.history, **values)
         self.told: list[str] = []

@@ -212,8 +212,8 @@ class AuditScreen(Filtering[Wanted]):
     def _at_start(self) -> None:
         self._go_older(1)
 
-    @on(LogList.Chosen)
-    def _chosen(self) -> None:
+    @on(LogList.Selected)
+    def _selected(self) -> None:
         self.action_detail()
 
     def _go_older(self, lines: int) -> None:
