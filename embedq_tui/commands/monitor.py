@@ -18,6 +18,7 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.commands.terminal import Terminal
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import console, print_error, print_json, require_reader, say
+from embedq_tui.rates import RateMeter, Rates
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Outage, Seen, view
 from embedq_worker.database.connections import Connection
@@ -27,7 +28,6 @@ from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.overview import Liveness, Overview, overview
-from embedq_worker.insights.pace import Pace, Rates
 from embedq_worker.insights.vitals import vitals
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
@@ -90,7 +90,7 @@ class _Looker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._place = settings.place
-        self._pace = Pace()
+        self._meter = RateMeter()
         self._first: Rates | None = None
         self._dear: tuple[Failures, tuple[DeadWorker, ...]] | None = None
         self._dear_of: object = None
@@ -106,7 +106,7 @@ class _Looker:
             seen = await overview(connection, self._settings)
             if not seen.migrated:
                 raise SchemaError(f"the schema of {self._place} is not up to date", MIGRATE)
-            rates = self._pace.add(seen)
+            rates = self._meter.add(seen)
             if rates is None and self._first is None:
                 last = (await vitals(connection, self._settings)).newest
                 minutes = max(last.seconds, 1.0) / 60

@@ -11,13 +11,13 @@ from typing import Any
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
+from embedq_tui.rates import RateMeter, Rates, ended_between
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
 from embedq_worker.insights.overview import Liveness, Overview, QueueFigures, overview
-from embedq_worker.insights.pace import Pace, Rates, ended_between
 from embedq_worker.settings import Settings
 
 HISTORY = 120
@@ -115,7 +115,7 @@ class Store:
     hearing: Hearing | None = None
     ended: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY))
     answers: dict[Question[Any], Answer[Any]] = field(default_factory=dict)
-    _pace: Pace = field(default_factory=Pace)
+    _meter: RateMeter = field(default_factory=RateMeter)
     _before: QueueFigures | None = None
     _skew: timedelta | None = None
 
@@ -206,7 +206,7 @@ class Store:
 
     def _look(self, found: Overview, at: float) -> None:
         self.overview, self.overview_at, self.error = found, at, None
-        self.rates = self._pace.add(found) or self.rates
+        self.rates = self._meter.add(found) or self.rates
         self._weigh()
         self._skew = datetime.now(UTC) - found.at
 

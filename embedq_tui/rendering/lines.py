@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from rich.text import Text
 
+from embedq_tui.rates import Rates
 from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
 from embedq_tui.rendering.outcomes import death_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
@@ -16,7 +17,6 @@ from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow
-from embedq_worker.insights.pace import Rates
 from embedq_worker.queue.words import REFUSED
 from embedq_worker.text import age, printable_line
 

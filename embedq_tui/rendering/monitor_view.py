@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from embedq_tui.rates import Rates
 from embedq_tui.rendering.lines import (
     audit_text,
     counts_line,
@@ -28,7 +29,6 @@ from embedq_worker.insights.audit import AuditRow
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.failures import Failures
 from embedq_worker.insights.overview import Overview
-from embedq_worker.insights.pace import Rates
 from embedq_worker.text import age, printable_line
 
 if TYPE_CHECKING:

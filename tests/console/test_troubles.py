@@ -10,12 +10,12 @@ import pytest
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.store import Judge, Look, Store
 from embedq_tui.live.troubles import idle, troubles
+from embedq_tui.rates import Rates
 from embedq_tui.rendering.lines import drain_s, state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD
 from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.insights.overview import Overview, ProviderRow
-from embedq_worker.insights.pace import Rates
 from embedq_worker.queue.words import REFUSED
 from tests.console.canned_world import COUNTS, overview, provider, workers
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from embedq_tui.rates import Rates
 from embedq_tui.rendering.lines import counts_line, place_of, provider_line
 from embedq_tui.rendering.words import next_try
 from embedq_worker.insights.overview import Overview, ProviderRow, StatusCounts
-from embedq_worker.insights.pace import Rates
 from tests.console.canned_world import overview, workers
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -38,7 +38,7 @@ class Rates(NamedTuple):
         return pending / ended * 60 if ended > 0 else None
 
 
-class Pace:
+class RateMeter:
     """Remembers the samples of the last minute, one per second."""
 
     def __init__(self) -> None:
@@ -68,20 +68,20 @@ class Pace:
         )
 
 
-class Ended(NamedTuple):
+class EndedTasks(NamedTuple):
     """Tasks that ended between two looks."""
 
     completed: int
     failed: int
 
 
-def ended_between(before: QueueFigures, after: QueueFigures) -> Ended:
+def ended_between(before: QueueFigures, after: QueueFigures) -> EndedTasks:
     """Compare counts, which retention and operators decrease; what an operator cancelled was no work.
 
     Failed tasks may become cancelled ones, and with an undo the other way round.
     """
     cancelled = max(after.cancelled - before.cancelled, 0)
-    return Ended(
+    return EndedTasks(
         max(after.counts.completed - before.counts.completed, 0),
         max(after.counts.failed - before.counts.failed - cancelled, 0),
     )
