@@ -10,13 +10,13 @@ import click
 
 from embedq_tui.capabilities import ascii_only
 from embedq_tui.commands.asking import ask
+from embedq_tui.filters.values import parse_moment
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.queue.wanted import parse_moment
 from embedq_worker.settings import Settings
 
 LONGEST = timedelta(days=3_660)

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from embedq_tui.filters.names import Name, logged_task_named, task_name
 from embedq_tui.filters.syntax import complete_term, quoted, refuse_key, terms, word_of
+from embedq_tui.filters.values import LEAST_DIGITS, parse_past
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.audit import CATEGORIES, LEVELS, AuditFilter, require_operation
 from embedq_worker.insights.detail import article_id
-from embedq_worker.queue.wanted import LEAST_DIGITS, parse_past
 
 ORDINARY = "info"
 """Level if none is given: the debug rows of every step only matter when looking at a single task."""

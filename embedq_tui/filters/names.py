@@ -8,13 +8,14 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.filters.values import LEAST_DIGITS, parse_beginning
 from embedq_tui.invocation import TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import logged_tasks
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.insights.tasks import list_tasks
-from embedq_worker.queue.wanted import LEAST_DIGITS, TaskFilter, parse_beginning
+from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import Settings
 
 Name: TypeAlias = UUID | str

@@ -12,9 +12,10 @@ from uuid import UUID
 import click
 
 from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
+from embedq_tui.filters.values import parse_moment, parse_past
 from embedq_tui.invocation import Number, TextValue
 from embedq_worker.database.connections import Connection
-from embedq_worker.queue.wanted import TaskFilter, parse_article_id, parse_moment, parse_past
+from embedq_worker.queue.wanted import TaskFilter, parse_article_id
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 

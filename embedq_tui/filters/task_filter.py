@@ -14,14 +14,9 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from embedq_tui.filters.syntax import complete_term, quoted, terms, word_of
+from embedq_tui.filters.values import LEAST_DIGITS, parse_beginning, parse_moment
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.wanted import (
-    LEAST_DIGITS,
-    TaskFilter,
-    parse_article_id,
-    parse_beginning,
-    parse_moment,
-)
+from embedq_worker.queue.wanted import TaskFilter, parse_article_id
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
 
 KEYS = (

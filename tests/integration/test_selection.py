@@ -12,7 +12,7 @@ from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.queue.selection import Cursor, Direction, Order, count_tasks, in_order_of_claims, select
-from embedq_worker.queue.wanted import TaskFilter, parse_moment
+from embedq_worker.queue.wanted import TaskFilter
 from tests.support.queue_world import World
 
 BULK = UUID("00000000-0000-0000-0000-000000000001")
@@ -240,44 +240,6 @@ async def test_tasks_without_a_due_time_are_listed_too(world: World) -> None:
     assert {task.id for task in (*first.tasks[1:], *rest.tasks)} == set(tasks[1:])
     assert len(rest.tasks) == 1
     assert (await plan(world.psql, CANCEL, TaskFilter(slug="article-"))).matched == 3
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("90s", timedelta(seconds=90)),
-        ("5 min", timedelta(minutes=5)),
-        ("5m", timedelta(minutes=5)),
-        (" 2h", timedelta(hours=2)),
-        ("3D", timedelta(days=3)),
-        ("1w", timedelta(days=7)),
-        ("2026-11-24T15:00:00Z", datetime(2026, 11, 24, 15, tzinfo=UTC)),
-        ("2026-11-24T15:00:00+02:00", datetime(2026, 11, 24, 13, tzinfo=UTC)),
-        ("2026-11-24", datetime(2026, 11, 24).astimezone()),
-    ],
-)
-def test_moments(text: str, moment: datetime | timedelta) -> None:
-    assert parse_moment(text) == moment
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "yesterday",
-        "h",
-        "-2h",
-        "2 fortnights",
-        "999999999999999d",
-        "99999999d",
-        "9" * 5_000 + "s",
-        "0001-01-01T00:00:00+12:00",
-        "9999-12-31T23:59:59-12:00",
-    ],
-)
-def test_what_is_no_moment(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        parse_moment(text)
 
 
 def test_nonsense_is_refused() -> None:

@@ -11,58 +11,10 @@ from embedq_worker.errors import UsageError
 from embedq_worker.queue.words import PRIORITIES, STATUSES
 from embedq_worker.text import age, stamp
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|min|h|d|w)", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_LONGEST = timedelta(days=365_000)
-"""The longest duration that can be subtracted from any present date."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
-
-def parse_moment(text: str) -> datetime | timedelta:
-    """Read ``2h``, ``3d``, ``90 min`` (ago), or an ISO 8601 time; without a zone it is local.
-
-    Raises:
-        ValueError: It is neither, or out of range.
-    """
-    try:
-        if found := _DURATION.fullmatch(text.strip()):
-            duration = timedelta(seconds=int(found[1]) * _SECONDS[found[2].lower()])
-            if duration > _LONGEST:
-                raise ValueError(f"{text!r} is too long")
-            return duration
-        return datetime.fromisoformat(text.strip()).astimezone()
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is out of range") from error
-
-
-_CLOCKS = timedelta(minutes=10)
+CLOCKS_APART = timedelta(minutes=10)
 """How much the database's clock may be ahead of ours."""
-
-
-def parse_past(text: str) -> datetime | timedelta:
-    """The same for a time since which something may have happened.
-
-    Raises:
-        ValueError: It is neither, out of range, or in the future.
-    """
-    found = parse_moment(text)
-    if isinstance(found, datetime) and found > _now() + _CLOCKS:
-        raise ValueError(f"{text!r} is in the future")
-    return found
-
-
-def _now() -> datetime:
-    return datetime.now().astimezone()
-
-
-LEAST_DIGITS = 6
-"""Minimum length of the beginning of an id: of 10,000,000 tasks, about one matches six digits."""
-
-
-def parse_beginning(text: str) -> str | None:
-    """Parse the beginning of an id, see `TaskFilter.id_begins`; None if the text is not one."""
-    digits = text.replace("-", "").lower()
-    return digits if re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},31}}", digits) else None
 
 
 def parse_article_id(text: str) -> int | None:
@@ -155,13 +107,13 @@ class TaskFilter:
             if status not in left:
                 raise UsageError(f"{what}, so none is {' or '.join(left)}")
             left = (status,)
-        now = _now()
+        now = datetime.now().astimezone()
         since, until = (
             now - when if isinstance(when, timedelta) else when for when in (self.since, self.until)
         )
         if since and until and since > until:
             raise UsageError(f"since {_told(self.since)} is later than until {_told(self.until)}")
-        if since and since > now + _CLOCKS and "pending" not in left:
+        if since and since > now + CLOCKS_APART and "pending" not in left:
             raise UsageError(
                 f"since {_told(self.since)} is in the future, when tasks can only be due (pending)"
             )
