@@ -152,13 +152,14 @@ class TerminalDriver(LinuxDriver):
             thread._queue.put_nowait(None)
             thread.join(ENDS_WITHIN_S)
 
+    def _sigtstp_application(self, *_: object) -> None:
+        self._soon(super()._sigtstp_application)
+
     def _sigcont_application(self, *_: object) -> None:
         if self._must_signal_resume:  # it was suspended by Textual
             super()._sigcont_application()
-        elif (loop := self._app._loop) is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                # Not here: `write` may be what was interrupted, with the lock of its queue.
-                loop.call_soon_threadsafe(self._continued)
+        else:
+            self._soon(self._continued)
 
     def _continued(self) -> None:
         """Stopped from outside until now: a shell may have changed the modes and overwritten the screen."""
@@ -178,9 +179,13 @@ class TerminalDriver(LinuxDriver):
     def _gone(self) -> None:
         """End the console; called from the writer or the reader thread."""
         self._pace.begin()
+        self._soon(self._app.exit, 128 + signal.SIGHUP)
+
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call it in the event loop: what a signal interrupts may be `write`, with the lock of its queue."""
         if (loop := self._app._loop) is not None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
+                loop.call_soon_threadsafe(call, *arguments)
 
 
 class _Output:

@@ -1,4 +1,4 @@
-"""SIGCONT: also what a kernel sends when the terminal is closed, whatever the console is doing then."""
+"""SIGTSTP and SIGCONT, at any moment: a kernel also sends the latter when the terminal is closed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 from queue import Queue
 from types import SimpleNamespace
 
+import pytest
 from textual.geometry import Size
 
 from embedq_tui.console.driver import TerminalDriver
@@ -33,3 +34,25 @@ async def test_a_signal_during_a_write_does_not_wait_for_its_lock() -> None:
         assert not queue.empty()
     finally:
         signal.signal(signal.SIGCONT, before)
+
+
+async def test_the_terminal_is_restored_before_a_stop_but_not_during_a_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue: Queue[str | None] = Queue()
+    driver = TerminalDriver.__new__(TerminalDriver)
+    stopped, writing = list[int](), list[bool]()
+    driver.__dict__.update(
+        _app=SimpleNamespace(_loop=asyncio.get_running_loop()),
+        _auto_restart=True,
+        suspend_application_mode=lambda: writing.append(queue.mutex.locked()),
+    )
+    monkeypatch.setattr("os.kill", lambda _, number: stopped.append(number))
+    before = signal.signal(signal.SIGTSTP, driver._sigtstp_application)
+    try:
+        with queue.mutex:  # as a write holds it
+            signal.raise_signal(signal.SIGTSTP)
+        await until(lambda: stopped == [signal.SIGSTOP])
+        assert writing == [False]
+    finally:
+        signal.signal(signal.SIGTSTP, before)
