@@ -81,8 +81,11 @@ async def _server(connection: DirectConnection) -> Check:
     found = f"PostgreSQL {row['version'].split()[0]}, " + (
         f"pgvector {row['pgvector']}" if row["pgvector"] else "without pgvector"
     )
-    if row["replica"] or row["read_only"]:
-        return Check("server", Verdict.FAIL, f"{found}, read-only (a replica?)", "connect to the primary")
+    if row["replica"]:
+        return Check("server", Verdict.FAIL, f"{found}, a replica", "connect to the primary")
+    if row["read_only"]:
+        by = "DB_READ_ONLY, a profile, the URL, or default_transaction_read_only of role, database or server"
+        return Check("server", Verdict.FAIL, f"{found}, its sessions are read-only", f"turn that off: {by}")
     if connection.get_server_version().major < OLDEST_SERVER:
         return Check("server", Verdict.FAIL, found, f"PostgreSQL {OLDEST_SERVER} or newer is required")
     return Check("server", Verdict.OK, found)
