@@ -12,7 +12,6 @@ from textual.binding import Binding
 from embedq_tui.desk import Desk
 from embedq_tui.execution.request import Request
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
 
 
@@ -107,30 +106,3 @@ class ActionScreen(ConsoleScreen):
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and active.binding.action in self.changes:
             self.desk.dialogs.refused()
-
-
-class TaskTableScreen(ActionScreen):
-    """A screen with one table, whose rows stand for tasks to act on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._offered: tuple[object, ...] = ()
-
-    @property
-    def table(self) -> KeyedTable:
-        """The table."""
-        return self.query_one(KeyedTable)
-
-    def settled(self) -> bool:
-        """Whether the row under the cursor has been there for a moment."""
-        return self.table.settled
-
-    def offer(self, *state: object) -> None:
-        """Update the offered actions if they may have changed: rebuilding the footer is not free.
-
-        Args:
-            state: What the offer depends on, besides read-only mode.
-        """
-        if (offered := (*state, self.session.read_only)) != self._offered:
-            self._offered = offered
-            self.refresh_bindings()

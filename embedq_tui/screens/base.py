@@ -74,6 +74,7 @@ class ConsoleScreen(Screen[None], Backdrop):
         super().__init__()
         self._frozen_at: float | None = None
         self._held: dict[Question[Any], Answer[Any]] = {}
+        self._offered: tuple[object, ...] = ()
 
     # -- for subclasses to override
 
@@ -136,6 +137,16 @@ class ConsoleScreen(Screen[None], Backdrop):
         """Subscribe to changed `questions`; answers already known are shown at once."""
         if self.is_current or self.console.shown is self:
             self.console.subscribe(self)
+
+    def offer(self, *state: object) -> None:
+        """Update the offered actions if they may have changed: rebuilding the footer is not free.
+
+        Args:
+            state: What the offer depends on, besides read-only mode.
+        """
+        if (offered := (*state, self.session.read_only)) != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     @property
     def frozen(self) -> bool:

@@ -84,7 +84,6 @@ class AuditScreen(Filtering[Wanted]):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
         self._error: EmbedqError | None = None
         self._reading: AuditRoll | None = None
-        self._offered: tuple[object, ...] = ()
         # References instead of queries: when the console closes, nested widgets are removed first.
         self._rows: LogList[AuditRow] = LogList(lambda row: row.id, self._line, id="rows")
         self._fields = Static(id="fields")
@@ -150,10 +149,7 @@ class AuditScreen(Filtering[Wanted]):
         self._draw_detail()
         self._draw_about()
         row = self._rows.current
-        offered = (row is not None and row.task_id is not None, row is not None and operation_of(row))
-        if offered != self._offered:
-            self._offered = offered
-            self.refresh_bindings()
+        self.offer(row is not None and row.task_id is not None, row is not None and operation_of(row))
 
     def _draw_about(self) -> None:
         self.query_one("#about", Line).say(spread(self._wanted(), self._place(), self.size.width))

@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Static
 from embedq_tui.execution.request import Request, give_up, retry
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.actions import Change, TaskTableScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures.questions import Groups, InGroup, NewestOf, TrendsOf, of_group
 from embedq_tui.screens.failures.render import (
@@ -50,7 +50,7 @@ RESTED_S = 0.15
 """Seconds the cursor must rest on a group before its newest tasks are fetched."""
 
 
-class FailuresScreen(Paged, TaskTableScreen):
+class FailuresScreen(Paged, ActionScreen):
     """The groups above, page by page, the one under the cursor in full below."""
 
     pages: Pages[View[None, GroupCursor], Failures]
@@ -223,7 +223,7 @@ class FailuresScreen(Paged, TaskTableScreen):
 
     def settled(self) -> bool:
         """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
-        return self.pages.arrived and super().settled()
+        return self.pages.arrived and self.table.settled
 
     def action_sort(self) -> None:
         """Sort by size, or by the time of the last failure."""

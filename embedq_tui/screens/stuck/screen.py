@@ -17,7 +17,7 @@ from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.screens.actions import Change, TaskTableScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.questions import WhatIsStuck
 from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
@@ -31,7 +31,7 @@ from embedq_worker.text import age, printable_line
 EXPORTED = 1_000_000
 
 
-class StuckScreen(TaskTableScreen):
+class StuckScreen(ActionScreen):
     """The list of stuck tasks, with its actions."""
 
     MODE = "stuck"
@@ -75,6 +75,11 @@ class StuckScreen(TaskTableScreen):
         yield KeyedTable(COLUMNS, markable=True, opens=True, id="tasks")
 
     # -- display
+
+    @property
+    def table(self) -> KeyedTable:
+        """The list."""
+        return self.query_one(KeyedTable)
 
     @property
     def _by(self) -> Stuck:
@@ -148,6 +153,10 @@ class StuckScreen(TaskTableScreen):
         return [task for task in (self._found.tasks if self._found else ()) if str(task.id) in keys]
 
     # -- acting
+
+    def settled(self) -> bool:
+        """Whether the operator has seen the row under the cursor."""
+        return self.table.settled
 
     def action_reset(self) -> None:
         """Return the selected tasks to the queue."""
