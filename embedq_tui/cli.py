@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("list_tasks", "Tasks that match the given filters, page by page."),
     "recent": ("recent", "Tasks with the most recent activity."),
     "show": ("show", "Everything known about a task, with its history."),
+    "articles": ("articles", "Articles that match the given filters, with the state of their embeddings."),
     "article": ("article", "An article, its tasks and its embeddings."),
     "retry": ("retry", "Retry failed tasks from scratch."),
     "cancel": ("cancel", "Cancel tasks before they complete."),

@@ -115,6 +115,14 @@ class TextValue(click.ParamType[str]):
         return text if text or self._or_none else self.fail("is empty", param, ctx)
 
 
+class FolderValue(TextValue):
+    """The name of a folder, without slashes around it."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the value."""
+        return super().convert(str(value).strip("/"), param, ctx)
+
+
 class NamedPath(click.Path):
     """A non-empty path: pathlib takes an empty one for the working directory."""
 

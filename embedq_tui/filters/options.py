@@ -13,7 +13,7 @@ import click
 
 from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
 from embedq_tui.filters.values import parse_moment, parse_past
-from embedq_tui.invocation import Number, TextValue
+from embedq_tui.invocation import FolderValue, Number, TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id
 from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
@@ -92,7 +92,7 @@ _OPTIONS: dict[str, Callable[[F], F]] = {
     "slug": click.option("--slug", type=TextValue(), metavar="TEXT", help="Only slugs that contain it."),
     "folder": click.option(
         "--folder",
-        type=TextValue(),
+        type=FolderValue(),
         metavar="FOLDER",
         help="Only articles in this folder and its subfolders.",
     ),

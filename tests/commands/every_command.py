@@ -54,6 +54,7 @@ CALLS: dict[str, Call] = {
     "list": Call(Kind.LOOKS),
     "recent": Call(Kind.LOOKS),
     "show": Call(Kind.LOOKS, TASK),
+    "articles": Call(Kind.LOOKS),
     "article": Call(Kind.LOOKS, "1"),
     "retry": Call(Kind.CHANGES, "--failed"),
     "cancel": Call(Kind.CHANGES, "--slug waits --yes"),

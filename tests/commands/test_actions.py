@@ -116,6 +116,9 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["cleanup", "--days", "0"],
         ["list", "--after", "here"],
         ["list", "--status", "waiting"],
+        ["list", "--folder", "/"],
+        ["articles", "--state", "gone"],
+        ["articles", "--after", "99999999999"],
         # Of variables that are not set: no filter, no database, no path is meant by them.
         ["cancel", "--slug", "", "--yes"],
         ["priority", "high", "--slug", ""],

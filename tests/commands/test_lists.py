@@ -88,6 +88,35 @@ async def test_actions_take_the_kind_and_the_folder_of_a_list(tui: Tui, connecti
         assert document["changed"] == 1, line
 
 
+async def test_articles_by_state_folder_and_name(tui: Tui, connection: Connection) -> None:
+    ids = await add_articles(connection, ["One.", "Two.", "Three.", ""], folder="/guides/a")
+    await queue_tasks(connection, ids[:1])
+    await add_articles(connection, ["Out."], slug="other", folder="guidesb", no_rag=True)
+
+    async def found(*line: object, code: int = ExitCode.OK) -> list[tuple[str, str]]:
+        answer = await tui("articles", "--json", *map(str, line))
+        assert answer.code == code
+        return [(row["slug"], row["state"]) for row in answer.document("articles")["articles"]]
+
+    assert await found("--sort", "oldest") == [
+        ("article-0", "queued"),
+        ("article-1", "missing"),
+        ("article-2", "missing"),
+        ("article-3", "empty"),
+        ("other-0", "excluded"),
+    ]
+    missing = ["--state", "missing", "--folder", "guides"]
+    assert await found(*missing, "--limit", 1) == [("article-2", "missing")]
+    assert await found(*missing, "--after", ids[2]) == [("article-1", "missing")]
+    assert await found("--state", "queued", "--state", "excluded", "--text", "TITLE OF other") == [
+        ("other-0", "excluded")
+    ]
+    assert await found("--state", "stale", code=ExitCode.NO) == []
+    text = await tui("articles", "--limit", "1")
+    assert "other-0" in text.out
+    assert "--after" in text.out
+
+
 async def test_pages(tui: Tui, connection: Connection) -> None:
     await queued_articles(connection, 5)
     seen: list[str] = []
