@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 
-from tests.support.failing import Protocol, both, opened
+from embedq_worker.providers.base import InputRejected
+from tests.support.failing import Protocol, both, failure, opened, provider_at
 from tests.support.http_line import Reply
 from tests.support.odd_server import Request, odd_server
 from tests.support.provider_stub import Fault, ProviderStub, stub_vector
@@ -78,6 +79,17 @@ async def test_a_server_without_base64_is_spoken_to_in_numbers(encoding: Literal
         assert stub.seen.requests == (3 if encoding == "refuse" else 2)
 
 
+async def test_base64_is_given_up_only_for_numbers_that_are_taken() -> None:
+    async with ProviderStub() as stub, opened("openai", stub.base_url) as provider:
+        stub.faults.poison = "bad"
+        assert isinstance(await failure(provider, ["bad"]), InputRejected)
+        await provider.embed(["a"])
+        assert stub.seen.payloads[-1]["encoding_format"] == "base64"
+        before = stub.seen.requests
+        assert isinstance(await failure(provider, ["bad"]), InputRejected)
+        assert stub.seen.requests == before + 1  # it took base64, so the text is at fault
+
+
 async def test_requests_in_flight_together_all_survive_the_refusal_of_base64() -> None:
     async with ProviderStub() as stub, opened("openai", stub.base_url) as provider:
         stub.faults.encoding = "refuse"
@@ -111,3 +123,18 @@ async def test_a_base_url_may_have_a_path_a_query_and_a_login(protocol: Protocol
         path = {"ollama": "/api/embed", "openai": "/embeddings"}[protocol]
         assert last.target == f"/proxy/v2{path}?api-version=7"
         assert last.headers["authorization"] == "Basic am9lOnBAc3M="
+
+
+async def test_a_key_goes_before_a_login() -> None:
+    async with ProviderStub() as stub:
+        url = stub.base_url.replace("://", "://joe:secret@")
+        async with opened("openai", url, openai_api_key="sk-key") as provider:
+            await provider.embed(["a"])
+        assert stub.seen.authorizations[-1] == "Bearer sk-key"
+
+
+@both
+def test_what_a_request_may_hold_follows_the_settings(protocol: Protocol) -> None:
+    limits = provider_at(protocol, "http://localhost", request_inputs=4, context_tokens=512).limits
+    assert limits.inputs == 4
+    assert limits.tokens >= 4 * 512 if protocol == "ollama" else limits.tokens == 300_000

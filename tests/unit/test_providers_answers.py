@@ -190,6 +190,13 @@ async def test_a_component_that_is_no_float32_is_the_fault_of_the_text(
 
 
 @both
+async def test_a_server_that_cannot_write_such_a_component_says_whose_fault_it_is(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, opened(protocol, stub.base_url) as provider:
+        stub.faults.poison_vector = "spoilt"
+        assert isinstance(await failure(provider, ["a", "spoilt"]), InputRejected)
+
+
+@both
 async def test_wrong_dimensions_name_the_right_ones(protocol: Protocol) -> None:
     async with (
         ProviderStub(dimensions=12) as stub,

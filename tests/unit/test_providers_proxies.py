@@ -87,3 +87,15 @@ async def test_a_proxy_that_cannot_be_reached_is_not_taken_for_the_server(
     assert "127.0.0.1:1" in error.message
     assert "HTTP_PROXY" in error.advice
     assert "geheim" not in str(error)
+
+
+@both
+async def test_where_no_proxy_is_used_none_is_blamed(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:2")
+    monkeypatch.setenv("NO_PROXY", "0.0.0.0")
+    async with opened(protocol, "http://0.0.0.0:1") as provider:
+        error = await failure(provider)
+    assert isinstance(error, ProviderUnavailable)
+    assert "127.0.0.1:2" not in str(error)
