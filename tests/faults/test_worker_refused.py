@@ -60,13 +60,14 @@ async def test_a_sick_database_costs_no_attempt_and_health_says_what_it_lacks(
     assert await judge(connection, blameless=True) == []
 
 
+@pytest.mark.parametrize("statement", ["INSERT INTO nowhere VALUES (NEW.id)", "RAISE 'nowhere'"])
 async def test_a_failure_that_the_database_does_not_take_is_known_and_embeds_nothing_again(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, statement: str
 ) -> None:
     stub.faults.poison = "indigestible"
     await connection.execute(
-        """CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END $$;
+        f"""CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN {statement}; RETURN NEW; END $$;
            CREATE TRIGGER tell BEFORE UPDATE ON embedding_tasks FOR EACH ROW WHEN (NEW.status = 'failed')
            EXECUTE FUNCTION tell()"""
     )
@@ -85,6 +86,25 @@ async def test_a_failure_that_the_database_does_not_take_is_known_and_embeds_not
         await connection.execute("DROP TRIGGER tell ON embedding_tasks")
         await until_tasks(connection, completed=1, failed=1)
         assert await worker.stop() == 0
+
+
+async def test_a_worker_starts_although_the_database_does_not_take_what_it_finds_of_its_provider(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no errors here'; END $$;
+           CREATE TRIGGER no BEFORE INSERT ON embedding_audit_logs FOR EACH ROW WHEN (NEW.level = 'error')
+           EXECUTE FUNCTION no()"""
+    )
+    stub.faults.api_key = "another"
+    await queued_articles(connection, 1)
+    async with worker_process(environment(database, stub)) as worker:
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note ~ 'errors here')")
+        stub.faults.api_key = ""
+        await connection.execute("DROP TRIGGER no ON embedding_audit_logs")
+        await until_tasks(connection, completed=1)
+        assert await worker.stop() == 0
+    assert await judge(connection, blameless=True) == []
 
 
 async def test_a_table_that_is_renamed_meanwhile_costs_a_restart_and_no_attempt(

@@ -105,13 +105,14 @@ async def test_memory_that_is_too_little_for_a_batch_is_charged_to_an_article_th
     assert await wrong_articles(connection) == articles[:1]
 
 
+@pytest.mark.parametrize("kind", [asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError])
 async def test_what_the_database_refuses_is_nobodys_error(
-    database: Database, connection: Connection, stub: ProviderStub
+    database: Database, connection: Connection, stub: ProviderStub, kind: type[asyncpg.PostgresError]
 ) -> None:
     await queued_articles(connection, 1)
     async with bench(database, stub) as it:
         tasks = await it.pipeline.claim(1)
-        refused = await it.pipeline.fail(tasks, asyncpg.InsufficientPrivilegeError("no"))
+        refused = await it.pipeline.fail(tasks, kind("no"))
         assert refused.outcomes == {"requeued": 1}
     row = await connection.fetchrow("SELECT status, attempts, crash_count FROM embedding_tasks")
     assert row is not None
@@ -122,7 +123,7 @@ async def test_a_batch_that_cannot_even_be_given_back_is_held_no_longer(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
     await queued_articles(connection, 2)
-    async with bench(database, stub) as it:
+    async with bench(database, stub, patience_s=0.1) as it:
         tasks = await it.pipeline.claim(2)
         await connection.execute(
             """CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;

@@ -227,6 +227,23 @@ async def test_a_text_that_a_broken_trigger_refuses_is_soon_left_alone_and_still
         assert await attempts(connection) == [0]
 
 
+async def test_a_constraint_on_another_table_charges_nobody(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing.ALONE_S", 0.1)
+    monkeypatch.setattr("embedq_worker.service.refusals.LASTING_S", 0.0)
+    await connection.execute(
+        "ALTER TABLE embedding_audit_logs ADD CONSTRAINT terse CHECK (message <> 'Task completed')"
+    )
+    await queued_articles(connection, 2)
+    async with bench(database, stub, patience_s=0.1) as worker, asyncio.timeout(30):
+        assert await worker.work() == {"requeued": 2}
+        assert "terse" in worker.pipeline.refusals.lasting
+        assert await attempts(connection) == [0, 0]
+        await connection.execute("ALTER TABLE embedding_audit_logs DROP CONSTRAINT terse")
+        assert await worker.work_off() == {"stored": 2}
+
+
 async def test_a_sequence_that_is_behind_its_table_charges_nobody(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -91,6 +91,27 @@ async def test_a_conflict_that_does_not_end_is_raised(monkeypatch: pytest.Monkey
         await persist(call)
 
 
+async def test_a_server_that_assigns_no_transaction_ids_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Backoff, "delay_s", lambda self, tries: 0.0)
+    wrapping = {"C": "54000", "M": "keine neuen Transaktions-IDs", "R": "GetNewTransactionId"}
+    too_large = {"C": "54000", "M": "Indexzeile ist zu gross", "R": "_bt_check_third_page"}
+    left = [wrapping] * 20
+
+    async def call() -> str:
+        if left:
+            raise asyncpg.PostgresError.new(left.pop())
+        return "stored"
+
+    assert await persist(call) == "stored"
+    assert not is_of_the_data(asyncpg.PostgresError.new(wrapping))
+    assert is_of_the_data(asyncpg.PostgresError.new(too_large))
+    left = [too_large]
+    with pytest.raises(asyncpg.ProgramLimitExceededError):
+        await persist(call)
+
+
 @pytest.mark.parametrize(
     "error",
     [

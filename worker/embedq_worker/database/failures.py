@@ -239,6 +239,10 @@ _OF_THE_TABLE = (
     asyncpg.NumericValueOutOfRangeError,  # of a sequence that is larger than its column
 )
 """Of class 22 or 23, but no text is the cause."""
+_OTHER_TABLES = ("embedding_", "embedq_", "performance_metrics")
+"""What the names of tables begin with, perhaps of partitions, that hold nothing of a text."""
+_GIVE_IDS = frozenset({"GetNewTransactionId", "GetNewMultiXactId"})
+"""Functions of the server that raise an error of class 54: it takes no writes, lest its ids wrap around."""
 _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -253,6 +257,8 @@ PERSISTING = Backoff(0.1, 5.0)
 def is_sick(error: BaseException) -> bool:
     """Whether the database is at fault rather than the call, so that `persist` would retry it for ever."""
     # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
+    if isinstance(error, asyncpg.ProgramLimitExceededError):
+        return error.server_source_function in _GIVE_IDS  # the text is in the server's language
     return isinstance(error, _SICK) and not isinstance(error, ValueError)
 
 
@@ -262,8 +268,8 @@ def is_of_the_data(error: BaseException) -> bool:
     Any other is of the server, its schema, its settings or its other sessions, and would meet another text
     too: no task is to be charged for it.
     """
-    return (
-        isinstance(error, _OF_THE_DATA) and not isinstance(error, _OF_THE_TABLE) and not _has_taken_id(error)
+    return isinstance(error, _OF_THE_DATA) and not (
+        isinstance(error, _OF_THE_TABLE) or is_sick(error) or _has_taken_id(error) or _is_elsewhere(error)
     )
 
 
@@ -271,6 +277,13 @@ def _has_taken_id(error: BaseException) -> bool:
     """Whether a sequence gave an id that exists: it is behind its table, which was filled without it."""
     # The name of the key is the operator's; the detail is in the server's language except for the column.
     return isinstance(error, asyncpg.UniqueViolationError) and "(id)=(" in str(error.detail)
+
+
+def _is_elsewhere(error: BaseException) -> bool:
+    """Whether a constraint was violated of a table that holds nothing of a text, such as the audit log."""
+    return isinstance(error, asyncpg.IntegrityConstraintViolationError) and str(error.table_name).startswith(
+        _OTHER_TABLES
+    )
 
 
 async def persist(
@@ -298,12 +311,12 @@ async def persist(
     while True:
         try:
             return await call()
-        except (*_SICK, *_CONFLICTS) as error:
+        except EXPECTED_ERRORS as error:
             # A sick database may refuse a call for hours; that does not count as a conflict.
             sick = is_sick(error)
             conflicts += not sick
             late = monotonic() - began > within_s if sick else conflicts > _CONFLICT_TRIES
-            if late or isinstance(error, ValueError):
+            if late or not (sick or isinstance(error, _CONFLICTS)):
                 raise
             on_failure(error)
         await asyncio.sleep(PERSISTING.delay_s(tries))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool
-from embedq_worker.database.failures import EXPECTED_ERRORS, PERSISTING, is_of_the_data, one_line, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS, PERSISTING, one_line, persist
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import (
     InputRejected,
@@ -194,7 +194,7 @@ class Pipeline:
         detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if task.id in self.in_hand]
-        if isinstance(error, EXPECTED_ERRORS) and not is_of_the_data(error):
+        if _is_refused(error):
             returns = [Return(task, ReturnKind.RELEASE, line, delay_s=ALONE_S) for task in left]
         else:
             returns = [self._failed_attempt(task, line, detail, sure=len(left) == 1) for task in left]
@@ -305,27 +305,33 @@ class Pipeline:
         """Update the breaker; return the seconds until tasks that the provider failed are due again."""
         if worked and self._provider_failed and (error is None or isinstance(error, ProviderUnavailable)):
             self._provider_failed = self.unproven = False
-            await self._persist(lambda: breaker.works(self._pool, self._scope.provider))
+            await self.persist(lambda: breaker.works(self._pool, self._scope.provider))
         if error is None:
             return 0.0
         self._provider_failed = True
-        wait_s = await self._persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
+        wait_s = await self.persist(lambda: breaker.failed(self._pool, self._scope.provider, error))
         if wait_s > 0 and not isinstance(error, ProviderRateLimited):
             self.unproven = True
         # While the breaker holds requests back, tasks keep their position; otherwise they wait a little.
         return 0.0 if wait_s > 0 else self._settings.backoff.delay_s(0)
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
-        outcomes = await self._persist(lambda: claims.give_back(self._pool, self._scope, returns))
+        outcomes = await self.persist(lambda: claims.give_back(self._pool, self._scope, returns))
         self._low_water.returned(item.task for item in returns)
         self._settled(outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Like `persist`; what is refused meanwhile is known.
+    async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Like `failures.persist`; what is refused meanwhile is known.
 
         What no text is to blame for, such as a broken trigger, is tried again for a while: it is known only
         if it lasts, and the provider would be asked again for a task that is claimed again at once.
+
+        Args:
+            call: Makes the call; called once per attempt.
+
+        Raises:
+            One of `failures.EXPECTED_ERRORS`: It was refused for that while.
         """
         ends, alone_s, tries = monotonic() + min(self._settings.patience_s, ALONE_S), 0.0, 0
         try:
@@ -333,7 +339,7 @@ class Pipeline:
                 try:
                     return await persist(call, lambda error: self.refusals.refused(call, error))
                 except EXPECTED_ERRORS as error:
-                    if is_of_the_data(error):
+                    if not _is_refused(error):
                         raise
                     self.refusals.refused(call, error)
                     if monotonic() > ends:
@@ -359,6 +365,12 @@ class Pipeline:
 
     def _late(self, what: str) -> str:
         return f"not {what} within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether the database refuses what is written beside the embeddings, for which no text is to blame."""
+    unencodable = isinstance(error, ValueError)  # by asyncpg
+    return isinstance(error, EXPECTED_ERRORS) and not unencodable
 
 
 async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[PlannedTask]:

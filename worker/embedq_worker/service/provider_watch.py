@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.failures import EXPECTED_ERRORS, persist
+from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.providers.base import ProviderError, ProviderRateLimited, control_text
 from embedq_worker.queue import breaker
 from embedq_worker.queue.breaker import Held
@@ -79,13 +79,18 @@ class ProviderWatch:
             self._log.error("the provider does not work", error=error.message, advice=error.advice)
             fault = error
             self._pipeline.unproven = not isinstance(error, ProviderRateLimited)
-            await persist(lambda: breaker.failed(self._pool, self._key, fault, threshold=1))
+            await self._record(lambda: breaker.failed(self._pool, self._key, fault, threshold=1))
             return fault
-        await persist(lambda: breaker.works(self._pool, self._key))
+        await self._record(lambda: breaker.works(self._pool, self._key))
         self._log.info(
             "the provider works", model=report.model, detail=report.detail, seconds=round(report.seconds, 3)
         )
         return None
+
+    async def _record(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Tell the breaker what was found; a worker does not end because a trigger, say, refuses that."""
+        with suppress(*EXPECTED_ERRORS):
+            await self._pipeline.persist(call)
 
     def _report(self, held: Held | None) -> None:
         reason = held.reason if held is not None else ""
