@@ -138,6 +138,16 @@ class ConsoleScreen(Screen[None], Backdrop):
         if self.is_current or self.console.shown is self:
             self.console.subscribe(self)
 
+    def to_clipboard(self, text: str, told: str) -> None:
+        """Copy a text, and say so.
+
+        Args:
+            text: As it is.
+            told: What it is, in words or in its own; shown in one line.
+        """
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied: {printable_line(told, 100)}", markup=False)
+
     def offer(self, *state: object) -> None:
         """Update the offered actions if they may have changed: rebuilding the footer is not free.
 

@@ -23,7 +23,6 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_worker.insights.detail import ArticleDetail
 from embedq_worker.providers.naming import stored_model
-from embedq_worker.text import printable_line
 
 
 class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleActions):
@@ -98,9 +97,7 @@ class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleActions):
     def action_copy(self) -> None:
         """Copy the slug."""
         if self.found is not None:
-            slug = self.found.article.slug
-            self.app.copy_to_clipboard(slug)
-            self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
+            self.to_clipboard(self.found.article.slug, self.found.article.slug)
 
     @on(KeyedTable.RowSelected, "#chunks")
     def _read(self, event: KeyedTable.RowSelected) -> None:

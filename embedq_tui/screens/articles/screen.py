@@ -236,8 +236,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         """Copy the slug of the article under the cursor."""
         articles = self.pages.page.articles if self.pages.page is not None else ()
         for slug in [one.slug for one in articles if str(one.id) == self.table.current]:
-            self.app.copy_to_clipboard(slug)
-            self.notify(f"Copied: {printable_line(slug, 100)}", markup=False)
+            self.to_clipboard(slug, slug)
 
     def action_search(self) -> None:
         """Search by meaning."""

@@ -326,8 +326,7 @@ class AuditScreen(Filtering[Wanted]):
     def action_copy(self) -> None:
         """Copy the row."""
         if (row := self._rows.current) is not None:
-            self.app.copy_to_clipboard(json.dumps(plain(document(row)), ensure_ascii=False, indent=2))
-            self.notify("Row copied", markup=False)
+            self.to_clipboard(json.dumps(plain(document(row)), ensure_ascii=False, indent=2), "the row")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done with the row."""

@@ -310,11 +310,9 @@ class FailuresScreen(Paged, ActionScreen):
         """Copy the group's newest error, as stored."""
         if (group := self._current) is not None:
             error = group.newest[0].error if group.newest else group.error
-            self.app.copy_to_clipboard(error)
-            self.notify(printable_line(error, 100), title="Copied", markup=False)
+            self.to_clipboard(error, error)
 
     def action_copy_group(self) -> None:
         """Copy the fingerprint, for filters and commands."""
         if (group := self._current) is not None:
-            self.app.copy_to_clipboard(group.fingerprint)
-            self.notify(group.fingerprint, title="Copied", markup=False)
+            self.to_clipboard(group.fingerprint, group.fingerprint)

@@ -125,8 +125,7 @@ class MetricsScreen(ConsoleScreen):
         if self._measured is not None:
             found = self._measured.tabled
             lines = [("", *ALL), *((name, *cells(period, ALL)) for name, period in named(found))]
-            self.app.copy_to_clipboard("\n".join(map("\t".join, lines)))
-            self.notify("Table copied", markup=False)
+            self.to_clipboard("\n".join(map("\t".join, lines)), "the table")
 
     # -- drawing
 

@@ -238,8 +238,7 @@ class SettingsScreen(Sectioned, ActionScreen):
     def action_copy(self) -> None:
         """Copy the setting under the cursor, as shown."""
         if (row := self._current) is not None:
-            self.app.copy_to_clipboard(f"{row.name}={row.value}")
-            self.notify(f"Copied: {row.name}", markup=False)
+            self.to_clipboard(f"{row.name}={row.value}", row.name)
 
     def action_back(self) -> None:
         """Stop a check, or unfreeze."""

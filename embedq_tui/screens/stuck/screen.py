@@ -17,6 +17,7 @@ from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.questions import WhatIsStuck
@@ -229,10 +230,7 @@ class StuckScreen(ActionScreen):
     def action_copy(self) -> None:
         """Copy the ids of the selected tasks."""
         chosen = self.table.chosen
-        self.app.copy_to_clipboard("\n".join(chosen))
-        self.notify(
-            chosen[0] if len(chosen) == 1 else f"{len(chosen):,} ids copied", title="Copied", markup=False
-        )
+        self.to_clipboard("\n".join(chosen), chosen[0] if len(chosen) == 1 else count(len(chosen), "id"))
 
 
 def _complaint(text: str) -> str:

@@ -98,9 +98,8 @@ class TaskActions(ActionScreen):
         """Copy the ids of the selected tasks, one per line."""
         chosen = list(self.chosen_tasks())
         if chosen:
-            self.app.copy_to_clipboard("\n".join(map(str, chosen)))
-            copied = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
-            self.notify(f"Copied: {copied}", markup=False)
+            told = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
+            self.to_clipboard("\n".join(map(str, chosen)), told)
 
     def _named(self) -> Mapping[UUID, str] | None:
         """A snapshot of the selected tasks, which stays the same while a dialog is open."""

@@ -192,8 +192,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
         """Copy the error with its stack trace."""
         if self.found is not None:
             text = "\n\n".join(filter(None, (self.found.task.error, self.found.stack_trace)))
-            self.app.copy_to_clipboard(text[:COPIED])
-            self.notify(f"Copied: {min(len(text), COPIED):,} characters of the error", markup=False)
+            self.to_clipboard(text[:COPIED], f"{min(len(text), COPIED):,} characters of the error")
 
     @on(KeyedTable.RowSelected, "#related")
     def _go(self, event: KeyedTable.RowSelected) -> None:

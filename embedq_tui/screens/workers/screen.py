@@ -332,8 +332,7 @@ class WorkersScreen(ConsoleScreen):
     def action_copy(self) -> None:
         """Copy the log."""
         lines = self._supervisor.log.tail(LOG_LINES)
-        self.app.copy_to_clipboard("\n".join(line.text for line in lines))
-        self.desk.dialogs.notify(f"{count(len(lines), 'line')} copied")
+        self.to_clipboard("\n".join(line.text for line in lines), count(len(lines), "line"))
 
 
 def _concurrency(row: WorkerRow) -> int:
