@@ -20,6 +20,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.selection import PLAN
+from embedq_worker.queue.words import IS_CANCELLED
 from embedq_worker.shares import rounded
 
 COUNTED = 100_000
@@ -226,7 +227,7 @@ def _utilization(busy: asyncpg.Record | None, intervals: asyncpg.Record | None) 
     return rounded(min(busy["total"] / intervals["rows"], 1.0)) if busy else 0.0
 
 
-_ENDED = """
+_ENDED = f"""
 SELECT b.place,
        (SELECT count(*) FROM (
             SELECT FROM embedding_tasks
@@ -236,7 +237,7 @@ SELECT b.place,
 FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS b(since, until, place),
 LATERAL (SELECT count(*) FILTER (WHERE NOT is_cancelled) AS failed,
                 count(*) FILTER (WHERE is_cancelled) AS cancelled
-         FROM (SELECT coalesce(error_message, '') ILIKE 'cancelled by%' AS is_cancelled FROM embedding_tasks
+         FROM (SELECT {IS_CANCELLED} AS is_cancelled FROM embedding_tasks
                WHERE status = 'failed' AND completed_at >= b.since AND completed_at < b.until
                ORDER BY completed_at DESC LIMIT $3) AS looked_at) AS f
 ORDER BY b.place

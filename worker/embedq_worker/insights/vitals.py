@@ -8,6 +8,7 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.queue.selection import PLAN
+from embedq_worker.queue.words import IS_CANCELLED
 from embedq_worker.settings import Settings
 
 COUNTED = 5_000
@@ -189,7 +190,7 @@ WHERE p.article_id = u.article AND p.category IN ('missing', 'stale', 'no_rag') 
 
 # If more tasks ended than are counted, the window shrinks to the time that the newest span: a rate would be
 # meaningless if one kind were cut off and the other not. Many may end at the same instant, hence LIMIT.
-_NEWEST = """
+_NEWEST = f"""
 WITH bounds AS (
     SELECT greatest(
         now() - make_interval(secs => $1),
@@ -206,7 +207,7 @@ SELECT extract(epoch FROM now() - since)::float8 AS seconds,
        (SELECT count(*) FROM (SELECT error_message FROM embedding_tasks
                               WHERE status = 'failed' AND completed_at >= since
                               ORDER BY completed_at DESC LIMIT 5 * $2) AS f
-        WHERE coalesce(error_message, '') NOT ILIKE 'cancelled by%') AS failed
+        WHERE NOT ({IS_CANCELLED})) AS failed
 FROM bounds
 """
 
@@ -225,9 +226,9 @@ FROM (SELECT m.timestamp, m.value::float8 AS value,
       ORDER BY m.timestamp DESC LIMIT $2) AS s
 """
 
-_FAILED = """
+_FAILED = f"""
 SELECT count(*) FILTER (WHERE NOT f.cancelled) AS failed, count(*) = $2 AS cut_off
-FROM (SELECT coalesce(error_message, '') ILIKE 'cancelled by%' AS cancelled FROM embedding_tasks
+FROM (SELECT {IS_CANCELLED} AS cancelled FROM embedding_tasks
       WHERE status = 'failed' AND completed_at > now() - make_interval(secs => $1)
       ORDER BY completed_at DESC LIMIT $2) AS f
 """
