@@ -72,7 +72,8 @@ def idle(store: Store) -> str:
         return trouble.message
     if not seen.running:
         return "no worker is running"
-    return next((trouble.message for trouble in unavailable(store)), "")
+    causes = _serving(store) if seen.refused else unavailable(store)
+    return next((trouble.message for trouble in causes), "")
 
 
 def _ordered(store: Store) -> Iterator[Trouble]:

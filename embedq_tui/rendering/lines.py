@@ -17,7 +17,6 @@ from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow
-from embedq_worker.queue.words import REFUSED
 from embedq_worker.text import age, printable_line
 
 WIDE, VERY_WIDE = 100, 150
@@ -36,8 +35,7 @@ def state_of(seen: Overview) -> tuple[str, str]:
         return "No worker", BAD if seen.queue.counts.pending else DOUBTFUL
     if control.paused_at:
         return f"Paused by {control.paused_by or 'unknown'}", DOUBTFUL
-    alive = [worker for worker in seen.workers if worker.liveness is Liveness.ALIVE]
-    if alive and all(worker.note.startswith(REFUSED) for worker in alive):
+    if seen.refused:
         return "Refused by the database", BAD
     held = {row.key: row.state for row in seen.held if row.key in seen.served}
     if held and held.keys() == seen.served:

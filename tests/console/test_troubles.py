@@ -85,6 +85,13 @@ def test_what_a_look_shows_of_the_workers_waits_for_no_verdict() -> None:
         assert not troubles(kept)
 
 
+def test_workers_wait_for_the_database_if_it_refuses_what_all_of_them_write() -> None:
+    works, *_ = workers()
+    refused = works._replace(note=f"{REFUSED}disk full")
+    assert "disk full" in idle(store(seen()._replace(workers=(refused, refused))))
+    assert not idle(store(seen()._replace(workers=(refused, works))))
+
+
 def test_a_provider_that_answers_again_waits_for_no_verdict() -> None:
     kept = store(seen(provider()._replace(state="open", reason="401")))
     judge(kept, 100_000, Issue(Code.PROVIDER_OPEN, "401", "", 1, 0, "s"))

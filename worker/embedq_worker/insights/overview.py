@@ -13,7 +13,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import MIGRATE, SchemaError
-from embedq_worker.queue.words import CANCELLED, PRIORITIES, STATUSES
+from embedq_worker.queue.words import CANCELLED, PRIORITIES, REFUSED, STATUSES
 from embedq_worker.settings import Settings
 
 
@@ -162,6 +162,12 @@ class Overview(NamedTuple):
     def served(self) -> frozenset[str]:
         """Keys of the providers that living workers use, and call again by themselves."""
         return frozenset(row.provider for row in self.workers if row.liveness is Liveness.ALIVE)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the database refuses what every living worker wants to write."""
+        notes = [row.note for row in self.workers if row.liveness is Liveness.ALIVE]
+        return bool(notes) and all(note.startswith(REFUSED) for note in notes)
 
     @property
     def held(self) -> tuple[ProviderRow, ...]:
