@@ -20,7 +20,6 @@ from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
 from embedq_tui.screens.actions import Change
 from embedq_tui.screens.exporting import export
-from embedq_tui.screens.filter_line import recall_filter, save_filter
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.page_list import PageList
 from embedq_tui.screens.paging import all_pages, page_keys
@@ -35,6 +34,7 @@ from embedq_tui.screens.tasks.render import (
     status_line,
     task_row,
 )
+from embedq_tui.screens.tasks.saved_filters import recall_filter, save_filter
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_worker.actions.tasks import Outcome
