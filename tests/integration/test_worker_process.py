@@ -56,8 +56,8 @@ BEGUN = """
 import embedq_worker.start as beginning
 from embedq_worker.__main__ import main
 
-held = beginning.held
-beginning.held = lambda: print(flush=True) or held()  # from here on it answers Ctrl-C, and not a line earlier
+uninterrupted = beginning.uninterrupted
+beginning.uninterrupted = lambda: print(flush=True) or uninterrupted()  # from here on it answers Ctrl-C
 main()
 """
 
