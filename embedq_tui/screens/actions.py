@@ -34,7 +34,7 @@ class ActionScreen(ConsoleScreen):
         super().__init_subclass__(**options)
         # From here, as Textual copies them into bindings of its own class.
         bindings = [one for base in cls.__mro__ for one in vars(base).get("BINDINGS", ())]
-        cls.changes = frozenset(one.action for one in bindings if isinstance(one, Change))
+        cls.changes = frozenset(_name(one.action) for one in bindings if isinstance(one, Change))
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,5 +104,10 @@ class ActionScreen(ConsoleScreen):
     def on_key(self, event: events.Key) -> None:
         """Say why changes are refused here."""
         active = self.active_bindings.get(event.key)
-        if active is not None and not active.enabled and active.binding.action in self.changes:
+        if active is not None and not active.enabled and _name(active.binding.action) in self.changes:
             self.desk.dialogs.refused()
+
+
+def _name(action: str) -> str:
+    """The name of an action that may have parameters: ``pace(1)``."""
+    return action.partition("(")[0]

@@ -12,6 +12,7 @@ from embedq_tui.live.store import Look
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.screens.workers import orders
+from embedq_tui.screens.workers.screen import WorkersScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.actions.orders import Order, command
@@ -33,6 +34,22 @@ async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too
         wanted = "SELECT concurrency_wanted = 4 FROM embedq_workers WHERE id = $1"
         await until_true(connection, wanted, worker)
         await until_text(pilot, "will process 4 batches")
+
+
+async def test_where_nothing_may_be_changed_no_order_is_offered(
+    database: Database, connection: Connection
+) -> None:
+    await start_worker(connection)
+    async with console(database.settings, (120, 40), read_only=True) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "build-7")
+        for key in ("s", "plus", "x", "X", "p", "S"):
+            assert not pilot.app.screen.active_bindings[key].enabled
+            await pilot.press(key)
+            await until_text(pilot, "Read-only")
+            pilot.app.clear_notifications()
+            await until_shown(pilot, lambda text: "Read-only" not in text)
+        assert isinstance(pilot.app.screen, WorkersScreen)
 
 
 async def test_workers_are_paused_and_go_on(database: Database) -> None:

@@ -46,8 +46,6 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
         row: The worker.
         force: It does not finish its tasks but returns them to the queue.
     """
-    if desk.dialogs.refused():
-        return
     then = "returned to the queue at once" if force else "which it finishes first"
     held = f"It holds {count(row.in_hand, 'task')}" + (f", {then}." if row.in_hand else ".")
     title = f"Shut down worker {_place(row)}?"

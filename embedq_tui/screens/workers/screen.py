@@ -21,7 +21,7 @@ from embedq_tui.rendering.lines import state_of
 from embedq_tui.rendering.outcomes import deaths_words
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
 from embedq_tui.screens.workers.questions import Dead, Deaths
@@ -51,12 +51,12 @@ _STYLES = {
 }
 
 
-class WorkersScreen(ConsoleScreen):
+class WorkersScreen(ActionScreen):
     """Shows all workers, with this console's own on top."""
 
     MODE = "workers"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start", "Start", id="workers.start", tooltip="Start this console's worker"),
+        Change("s", "start", "Start", id="workers.start", tooltip="Start this console's worker"),
         Binding("t", "stop", "Stop", id="workers.stop", tooltip="Stop this console's worker"),
         Binding(
             "T",
@@ -78,14 +78,14 @@ class WorkersScreen(ConsoleScreen):
         Binding(
             "o", "leave", "Detach", show=False, id="workers.leave", tooltip="Leave it running on its own"
         ),
-        Binding(
+        Change(
             "plus", "pace(1)", "More", key_display="+", id="workers.more", tooltip="One more batch at once"
         ),
-        Binding(
+        Change(
             "minus", "pace(-1)", "Less", key_display="-", id="workers.less", tooltip="One batch fewer at once"
         ),
-        Binding("x", "end_one(False)", "End", id="workers.end", tooltip="Shut down the selected worker"),
-        Binding(
+        Change("x", "end_one(False)", "End", id="workers.end", tooltip="Shut down the selected worker"),
+        Change(
             "X",
             "end_one(True)",
             "End now",
@@ -93,8 +93,8 @@ class WorkersScreen(ConsoleScreen):
             id="workers.end_now",
             tooltip="Shut down the selected worker at once",
         ),
-        Binding("p", "pause", "Pause all", id="workers.pause", tooltip="Pause or resume all workers"),
-        Binding(
+        Change("p", "pause", "Pause all", id="workers.pause", tooltip="Pause or resume all workers"),
+        Change(
             "S",
             "stop_all",
             "Stop all",
@@ -246,22 +246,24 @@ class WorkersScreen(ConsoleScreen):
         """The worker to give orders to."""
         return row if isinstance(row := self._current, WorkerRow) else None
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what suits the state of this console's worker, and the worker under the cursor."""
-        alive = self._supervisor.alive
+    def can_act(self, action: str) -> bool:
+        """Start a worker if none is running; give orders to the one under the cursor."""
         match action:
             case "start":
-                return not alive
-            case "stop" | "force" | "restart" | "reset" | "leave":
-                return alive
+                return not self._supervisor.alive
             case "pace" | "end_one":
                 return self.alive and self._chosen is not None
+        return super().can_act(action)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what suits the state of this console's worker."""
+        if action in ("stop", "force", "restart", "reset", "leave"):
+            return self._supervisor.alive
         return super().check_action(action, parameters)
 
     def action_start(self) -> None:
         """Start this console's worker."""
-        if not self.desk.dialogs.refused():
-            self._supervise(self._supervisor.start)
+        self._supervise(self._supervisor.start)
 
     def action_stop(self) -> None:
         """Stop it once it has finished its tasks."""
@@ -300,7 +302,7 @@ class WorkersScreen(ConsoleScreen):
     async def action_pace(self, by: int) -> None:
         """Let the selected worker process more or fewer batches at once, on any host."""
         row = self._chosen
-        if row is None or self.desk.dialogs.refused():
+        if row is None:
             return
         wanted = min(max(self._paced(row) + by, 1), MOST_CONCURRENCY)
         self._asked[row.id] = (wanted, time.monotonic())
