@@ -149,7 +149,7 @@ async def audit_page(
             f" < ({parameters.add(after.time)}::timestamptz, {parameters.add(after.id)}::uuid)"
         )
     statement = _PAGE.format(
-        columns=cut("$2::int"),
+        columns=audit_columns("$2::int"),
         source=source,
         conditions=" AND ".join(conditions) or "true",
         order=wanted.order,
@@ -218,7 +218,7 @@ FROM (SELECT operation_id FROM embedding_audit_logs
 """
 
 
-def cut(longest: str) -> str:
+def audit_columns(longest: str) -> str:
     """Columns of a row, with texts truncated in the database to bound the size of a page.
 
     Args:
@@ -238,7 +238,7 @@ ORDER BY l.timestamp DESC, l.id DESC
 
 
 def row_of(row: asyncpg.Record) -> AuditRow:
-    """A row from the columns of `cut` and ``slug``."""
+    """A row from the columns of `audit_columns` and ``slug``."""
     return AuditRow(
         id=row["id"],
         task_id=row["task_id"],

@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.audit import AuditFilter, AuditRow, cut, row_of
+from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_columns, row_of
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import Parameters
 
@@ -212,7 +212,7 @@ _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET 
 # so higher than `low`.
 _NEW = f"""
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
-FROM (SELECT {cut("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
+FROM (SELECT {audit_columns("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
       WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid)
         AND (l.timestamp >= $9::timestamptz OR {_not_before("$4")})
         AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS told(id) WHERE told.id = l.id)

@@ -14,7 +14,7 @@ from embedq_worker.documents import document_of
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.events import Event, event_of
-from embedq_worker.insights.tasks import WHOLE, TaskRow, cut, task_of
+from embedq_worker.insights.tasks import WHOLE, TaskRow, task_columns, task_of
 from embedq_worker.queue.selection import PLAN
 from embedq_worker.queue.wanted import parse_article_id
 
@@ -108,7 +108,7 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
 
 
 _ONE = f"""
-SELECT {cut("$2::int")}, t.metadata, clock_timestamp() AS now,
+SELECT {task_columns("$2::int")}, t.metadata, clock_timestamp() AS now,
        coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
 FROM embedding_tasks t WHERE t.id = $1
 """
@@ -259,6 +259,7 @@ async def _tasks_of(
 
 
 _OF_ARTICLE = f"""
-SELECT {cut("$3::int")}, coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
+SELECT {task_columns("$3::int")},
+       coalesce(t.slug, (SELECT a.slug FROM articles a WHERE a.id = t.article_id)) AS slug
 FROM embedding_tasks t WHERE t.article_id = $1 ORDER BY t.created_at DESC NULLS LAST, t.id DESC LIMIT $2
 """

@@ -148,7 +148,7 @@ def _page(
     if other or (after and after.time and not any(branch.time for branch in chosen.branches)):
         raise UsageError("--after does not belong to this list")
     parameters = Parameters(chosen.arguments)
-    columns, limit = cut(f"{parameters.add(longest)}::int"), f"{parameters.add(size)}::int"
+    columns, limit = task_columns(f"{parameters.add(longest)}::int"), f"{parameters.add(size)}::int"
     parts = []
     for branch in chosen.branches:
         beyond = branch.beyond(after, direction, parameters) if after else "true"
@@ -179,7 +179,7 @@ def _part(columns: str, branch: Branch, beyond: str, direction: Order, limit: st
                 ORDER BY {branch.ordered(direction)} LIMIT {limit})"""
 
 
-def cut(longest: str) -> str:
+def task_columns(longest: str) -> str:
     """Columns of a task, with errors truncated in the database to bound the size of a page.
 
     Args:
@@ -194,5 +194,5 @@ def cut(longest: str) -> str:
 
 
 def task_of(row: asyncpg.Record) -> TaskRow:
-    """A task from the columns of `cut` and ``slug``."""
+    """A task from the columns of `task_columns` and ``slug``."""
     return TaskRow._make(row[name] for name in TaskRow._fields)
