@@ -205,6 +205,13 @@ async def test_force_works_when_nobody_answers(tui: Tui, connection: Connection)
         assert (heard["block"], heard["stop_asked"]) == ("stopped", "force")
 
 
+async def test_who_is_silent_is_not_waited_for(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection, silent="10 min")
+    async with asyncio.timeout(20):
+        document = (await tui("stop", "--timeout", "60", "--json")).document("stop")
+    assert (document["left"], [worker["silent"] for worker in document["workers"]]) == (1, [True])
+
+
 async def test_force_interrupts_a_worker_that_answers(
     tui: Tui, database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -277,6 +284,9 @@ async def test_one_worker_is_told_by_its_place_or_id(
         "stop"
     )
     assert (document["taken_back"], document["left"]) == (1, 0)
+    assert (
+        await connection.fetchval("SELECT stop_requested FROM embedq_workers WHERE id = $1", other) == "force"
+    )
     assert await statuses(connection) == {"pending": 1, "processing": 1}
     assert not await connection.fetchval("SELECT stopped_at FROM embedq_control")
     for line in (("stop", "--worker", place), ("concurrency", "2", "--worker", "nobody/1")):

@@ -31,10 +31,14 @@ async def test_everything_is_right(tui: Tui, connection: Connection) -> None:
 
 
 async def test_drift_is_found_and_repaired(tui: Tui, connection: Connection) -> None:
-    await queued_articles(connection, 3)
+    await connection.execute(
+        "INSERT INTO embedding_tasks (operation) SELECT 'delete' FROM generate_series(1, 3)"
+    )
     async with connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")  # no trigger sees this
-        await connection.execute("DELETE FROM embedding_tasks WHERE slug = 'article-0'")
+        await connection.execute(
+            "DELETE FROM embedding_tasks WHERE id = (SELECT id FROM embedding_tasks LIMIT 1)"
+        )
     code, document = await verified(tui)
     assert code == ExitCode.NO
     assert document["drift"] == [
@@ -43,10 +47,10 @@ async def test_drift_is_found_and_repaired(tui: Tui, connection: Connection) -> 
     assert "verify --repair" in (await tui("verify")).out
 
     code, document = await verified(tui, "--repair")
-    assert document["repaired"] is True
+    assert (code, document["repaired"]) == (ExitCode.OK, True)
     assert len(document["drift"]) == 1
-    code, document = await verified(tui)
-    assert document["drift"] == []
+    code, document = await verified(tui, "--repair")
+    assert (code, document["repaired"], document["drift"]) == (ExitCode.OK, False, [])
     assert (await tui("status", "--json")).document("status")["queue"]["pending"] == 2
 
 
