@@ -7,7 +7,7 @@ import pytest
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.configuration import load_settings
-from embedq_worker.database.failures import explained, is_of_the_data, one_line, persist
+from embedq_worker.database.failures import explained, is_of_the_data, is_sick, one_line, persist
 from embedq_worker.errors import Unreachable
 
 
@@ -124,3 +124,25 @@ async def test_a_server_that_assigns_no_transaction_ids_is_waited_for(
 def test_what_would_meet_any_text_is_of_none(error: asyncpg.PostgresError) -> None:
     assert not is_of_the_data(error)
     assert is_of_the_data(asyncpg.DataError("invalid byte sequence"))
+
+
+async def test_settings_that_asyncpg_cannot_use_are_not_tried_for_ever() -> None:
+    """To asyncpg it is an error of the interface, as a lost connection is."""
+
+    async def call() -> None:
+        raise asyncpg.ClientConfigurationError("no such sslrootcert")
+
+    with pytest.raises(asyncpg.ClientConfigurationError) as caught:
+        await persist(call)
+    assert not is_sick(caught.value)
+
+
+async def test_a_sick_database_is_waited_for_within_the_time_that_there_is() -> None:
+    told: list[Exception] = []
+
+    async def call() -> None:
+        raise asyncpg.DiskFullError("no space")
+
+    with pytest.raises(asyncpg.DiskFullError):
+        await persist(call, told.append, within_s=0.05)
+    assert told

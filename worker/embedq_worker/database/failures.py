@@ -256,9 +256,9 @@ PERSISTING = Backoff(0.1, 5.0)
 
 def is_sick(error: BaseException) -> bool:
     """Whether the database is at fault rather than the call, so that `persist` would retry it for ever."""
-    # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError.
     if isinstance(error, asyncpg.ProgramLimitExceededError):
         return error.server_source_function in _GIVE_IDS  # the text is in the server's language
+    # Settings of a connection that asyncpg cannot use raise an InterfaceError that is also a ValueError.
     return isinstance(error, _SICK) and not isinstance(error, ValueError)
 
 
