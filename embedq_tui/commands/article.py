@@ -11,7 +11,7 @@ from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.task_table import print_tasks
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.detail import ArticleDetail, Chunk, article_detail, article_id
+from embedq_worker.insights.detail import ArticleDetail, ChunkRow, article_detail, article_id
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")
@@ -45,7 +45,7 @@ async def _find(connection: Connection, article: str) -> ArticleDetail | None:
     return await article_detail(connection, await article_id(connection, article))
 
 
-def _row(chunk: Chunk) -> list[str]:
+def _row(chunk: ChunkRow) -> list[str]:
     return [
         str(chunk.index),
         " > ".join(chunk.heading_path),

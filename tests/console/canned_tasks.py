@@ -9,7 +9,7 @@ from uuid import UUID
 from embedq_tui.screens.failures.questions import InGroup
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.articles import ArticlePage, ArticleRow, State, StateCounts
-from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
+from embedq_worker.insights.detail import ArticleState, ChunkRow, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, FolderCount, Trends
 from embedq_worker.insights.overview import Liveness
@@ -143,11 +143,11 @@ def detail() -> TaskDetail:
     )  # fmt: skip
 
 
-def chunks() -> tuple[Chunk, ...]:
+def chunks() -> tuple[ChunkRow, ...]:
     """What is stored of an article."""
     heads = ("Before you begin", "Packages", "From source", "First run", "As a service")
     return tuple(
-        Chunk(n, f"102-{n}", (ARTICLES[1][1], head), 480 - 31 * n, "9f86d081", MODEL, ago(days=3))
+        ChunkRow(n, f"102-{n}", (ARTICLES[1][1], head), 480 - 31 * n, "9f86d081", MODEL, ago(days=3))
         for n, head in enumerate(heads)
     )
 

@@ -11,7 +11,7 @@ from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import ARTICLE_STYLES, BAD, DOUBTFUL, HEAD, NAME, QUIET, STATUS_STYLES
 from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
-from embedq_worker.insights.detail import ArticleState, Chunk
+from embedq_worker.insights.detail import ArticleState, ChunkRow
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import printable_line
 
@@ -69,7 +69,7 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
         yield line.append(f"  (configured: {model})", QUIET) if other else line
 
 
-def chunk_row(chunk: Chunk) -> Row:
+def chunk_row(chunk: ChunkRow) -> Row:
     """A chunk as a table row."""
     cells: tuple[Cell, ...] = (
         Text(f"{chunk.index}", justify="right"),

@@ -28,7 +28,7 @@ from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
-from embedq_worker.insights.detail import ArticleState, Chunk, TaskDetail
+from embedq_worker.insights.detail import ArticleState, ChunkRow, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
@@ -177,7 +177,7 @@ def metadata(value: object) -> Iterator[TextLine]:
     yield from _cut(pretty)
 
 
-def article(found: TaskDetail, chunks: Sequence[Chunk] | None, width: int) -> Iterator[TextLine]:
+def article(found: TaskDetail, chunks: Sequence[ChunkRow] | None, width: int) -> Iterator[TextLine]:
     """The article of a task, and its stored chunks.
 
     Args:
@@ -213,7 +213,7 @@ def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
         yield f"embedded   {moment(one.embedded_at, now)}", ""
 
 
-def _chunk(chunk: Chunk, width: int) -> str:
+def _chunk(chunk: ChunkRow, width: int) -> str:
     path = " > ".join(part for part in chunk.heading_path if part)
     model = printable_line(chunk.model or "unknown", 24)
     digest = printable_line(chunk.content_hash, 8)

@@ -121,7 +121,7 @@ FROM embedding_audit_logs WHERE task_id = $1 ORDER BY task_id DESC, timestamp DE
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class ChunkRow:
     """A stored embedding, without its vector.
 
     Attributes:
@@ -150,7 +150,7 @@ class ArticleDetail(NamedTuple):
     at: datetime
     article: ArticleState
     tasks: tuple[TaskRow, ...]
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[ChunkRow, ...]
 
 
 async def article_id(connection: Connection, key: str) -> int:
@@ -234,7 +234,7 @@ async def chunk_text(connection: Connection, article: int, index: int) -> str | 
     Args:
         connection: To the migrated database.
         article: Id of its article.
-        index: `Chunk.index`.
+        index: `ChunkRow.index`.
 
     Returns:
         None if there is no such chunk (any more).
@@ -247,8 +247,8 @@ async def chunk_text(connection: Connection, article: int, index: int) -> str | 
     return text
 
 
-def _chunk(row: asyncpg.Record) -> Chunk:
-    return Chunk(**{**row, "heading_path": tuple(part or "" for part in row["heading_path"])})
+def _chunk(row: asyncpg.Record) -> ChunkRow:
+    return ChunkRow(**{**row, "heading_path": tuple(part or "" for part in row["heading_path"])})
 
 
 async def _tasks_of(
