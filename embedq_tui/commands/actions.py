@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import click
+
 from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import confirm, print_json, progress, say
@@ -28,13 +30,18 @@ class Done:
     """What a command did.
 
     Attributes:
-        state: ``done``, ``interrupted``, ``refused``, ``nothing`` (there was nothing to do), ``halted``.
+        state: ``done``, ``interrupted``, ``refused``, ``nothing`` (there was nothing to do), ``halted``,
+            ``planned`` (only counted).
     """
 
     planned: Plan
     outcome: Outcome
     left_out: Sequence[LeftOut]
     state: str
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only count the tasks; change nothing.")
+"""Adds --dry-run, see `run_action`."""
 
 
 async def _plain(run: Run) -> str:
@@ -49,6 +56,7 @@ def run_action(
     *,
     ask: bool = False,
     allowed: bool = True,
+    dry_run: bool = False,
     nothing: ExitCode = ExitCode.NO,
     way: Way = _plain,
 ) -> ExitCode:
@@ -59,7 +67,8 @@ def run_action(
         action: What to do.
         wanted: To which tasks.
         ask: Ask for confirmation first.
-        allowed: If False, report the count and change nothing.
+        allowed: If False, report the count and refuse to change anything.
+        dry_run: Only report the count.
         nothing: Exit code if there is nothing to do.
         way: How to carry it out.
 
@@ -69,8 +78,12 @@ def run_action(
     settings = invocation.settings()
     planned = asyncio.run(_plan(settings, action, wanted))
     run_outcome = Outcome()
-    if not invocation.as_json and len(wanted.tasks) != 1:
-        say(f"{planned.wanted.describe()}: {planned.matched:,} will be {action.done}")
+    if not invocation.as_json and (dry_run or len(wanted.tasks) != 1):
+        would = "would" if dry_run else "will"
+        say(f"{planned.wanted.describe()}: {planned.matched:,} {would} be {action.done}")
+    if planned.matched and dry_run:
+        _report(invocation, Done(planned, run_outcome, (), "planned"))
+        return ExitCode.OK
     if planned.matched and (not allowed or (ask and not confirm(_question(planned)))):
         _report(invocation, Done(planned, run_outcome, (), "refused"))
         return ExitCode.NO
@@ -128,6 +141,8 @@ def _report(invocation: Invocation, done: Done) -> None:
         say(f"and {len(done.left_out) - LEFT_OUT_SHOWN:,} more not {action.done}", error=True)
     operation = f" (operation {outcome.operation_id})" if outcome.changed else ""
     match done.state:
+        case "planned":
+            pass
         case "refused" | "nothing":
             say(f"Nothing was {action.done}.")
         case "interrupted":

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from embedq_tui.commands.actions import run_action
+from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
@@ -41,6 +41,7 @@ from embedq_worker.errors import ExitCode
     "until",
 )
 @click.option("--yes", is_flag=True, help="Skip the confirmation.")
+@dry_run_option
 @operator_command
 def command(
     invocation: Invocation,
@@ -48,6 +49,7 @@ def command(
     statuses: tuple[str, ...],
     failed: bool,
     yes: bool,
+    dry_run: bool,
     **values: Any,
 ) -> ExitCode:
     """Cancel the given tasks, or all that match the options. For all pending tasks use `embedq-tui clear`.
@@ -65,10 +67,11 @@ def command(
         raise click.UsageError("--group and --error apply to failed tasks: add --failed")
     action = CANCEL_FAILED if failed else CANCEL
     if tasks:
-        return run_action(invocation, action, chosen(tasks))
+        return run_action(invocation, action, chosen(tasks), dry_run=dry_run)
     if failed:
-        return run_action(invocation, action, chosen(statuses=("failed",), **given), ask=not yes)
+        wanted = chosen(statuses=("failed",), **given)
+        return run_action(invocation, action, wanted, ask=not yes, dry_run=dry_run)
     if not given and not statuses:
         raise click.UsageError("give task ids or filter options: --priority, --slug, --since, --failed, ..")
     wanted = chosen(statuses=statuses or (("processing",) if "worker" in given else ("pending",)), **given)
-    return run_action(invocation, action, wanted, ask=not yes)
+    return run_action(invocation, action, wanted, ask=not yes, dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from embedq_tui.commands.actions import run_action
+from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
@@ -19,8 +19,11 @@ from embedq_worker.queue.words import PRIORITIES
 @click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @filter_options("priority", "slug", "folder", "kind", "article", "operation", "metadata", "since", "until")
+@dry_run_option
 @operator_command
-def command(invocation: Invocation, to: str, tasks: tuple[Name, ...], **values: Any) -> ExitCode:
+def command(
+    invocation: Invocation, to: str, tasks: tuple[Name, ...], dry_run: bool, **values: Any
+) -> ExitCode:
     """Change the priority of the given pending tasks, or of all that match the options.
 
     `embedq-tui undo` reverts it.
@@ -29,4 +32,4 @@ def command(invocation: Invocation, to: str, tasks: tuple[Name, ...], **values: 
     if bool(tasks) == bool(given):
         raise click.UsageError("give either task ids or filter options: --priority, --slug, --since, ..")
     wanted = chosen(tasks, statuses=() if tasks else ("pending",), **given)
-    return run_action(invocation, PRIORITISE[to], wanted)
+    return run_action(invocation, PRIORITISE[to], wanted, dry_run=dry_run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.commands.actions import run_action
+from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, minutes_option
 from embedq_tui.invocation import Invocation, operator_command
@@ -16,8 +16,11 @@ from embedq_worker.insights.stuck import stuck_by
 @click.command("reset-stuck", epilog="Example: embedq-tui reset-stuck --minutes 30")
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @minutes_option
+@dry_run_option
 @operator_command
-def command(invocation: Invocation, tasks: tuple[Name, ...], older_s: float | None) -> ExitCode:
+def command(
+    invocation: Invocation, tasks: tuple[Name, ...], older_s: float | None, dry_run: bool
+) -> ExitCode:
     """Return tasks to the queue whose claim is too old, or whose worker is gone or has no heartbeat.
 
     These are the tasks that `embedq-tui stuck` lists, or those of them that are given by id; --minutes
@@ -28,4 +31,4 @@ def command(invocation: Invocation, tasks: tuple[Name, ...], older_s: float | No
     """
     by = stuck_by(invocation.settings(), older_s)
     wanted = chosen(tasks, statuses=RELEASE.statuses, stuck=by)
-    return run_action(invocation, RELEASE, wanted, nothing=ExitCode.OK)
+    return run_action(invocation, RELEASE, wanted, dry_run=dry_run, nothing=ExitCode.OK)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from embedq_tui.commands.actions import run_action
+from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import chosen, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
@@ -46,6 +46,7 @@ from embedq_worker.errors import ExitCode
     show_default=True,
     help="With --staged: give up on a stage after this long.",
 )
+@dry_run_option
 @operator_command
 def command(
     invocation: Invocation,
@@ -54,6 +55,7 @@ def command(
     waiting: bool,
     staged: bool,
     stage_timeout: float,
+    dry_run: bool,
     **values: Any,
 ) -> ExitCode:
     """Retry the given failed tasks, or all that match the options.
@@ -71,13 +73,13 @@ def command(
     action = RETRY_WAITING if waiting else RETRY
     wanted = chosen(tasks, statuses=() if tasks else action.statuses, **given)
     if not staged:
-        return run_action(invocation, action, wanted)
+        return run_action(invocation, action, wanted, dry_run=dry_run)
 
     async def way(run: Run) -> str:
         report = partial(_report, begun=set(), quiet=invocation.as_json)
         return "done" if await in_stages(run, stage_timeout, report) else "halted"
 
-    return run_action(invocation, RETRY, wanted, way=way)
+    return run_action(invocation, RETRY, wanted, dry_run=dry_run, way=way)
 
 
 def _report(stage: Stage, *, begun: set[int], quiet: bool) -> None:

@@ -56,6 +56,27 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
     await act(tui, "retry", failed, code=ExitCode.NO, matched=0, state="nothing")
 
 
+async def test_a_dry_run_counts_and_changes_nothing(tui: Tui, connection: Connection) -> None:
+    failed = await failed_tasks(connection, 3)
+    await queued_articles(connection, 2)
+    for line, matched in (
+        (["retry", "--failed"], 3),
+        (["retry", "--failed", "--staged", "--error", "boom"], 3),
+        (["retry", *failed[:2]], 2),
+        (["cancel", "--failed"], 3),
+        (["cancel", "--slug", "article"], 2),
+        (["priority", "low", "--slug", "article-1"], 1),
+    ):
+        await act(tui, *line, "--dry-run", state="planned", matched=matched, changed=0)
+        assert str(matched) in (await tui(*map(str, line), "--dry-run")).out
+    await act(tui, "retry", "--failed", "--error", "x", "--dry-run", code=ExitCode.NO, state="nothing")
+    await act(tui, "reset-stuck", "--dry-run", state="nothing")
+    assert await statuses(connection) == {"failed": 3, "pending": 2}
+    assert (
+        await connection.fetchval("SELECT count(*) FROM embedding_audit_logs WHERE metadata ? 'action'") == 0
+    )
+
+
 async def test_retry_of_what_waits_for_its_next_attempt(tui: Tui, connection: Connection) -> None:
     await failed_tasks(connection, 1)
     await queued_articles(connection, 4)
