@@ -341,7 +341,8 @@ async def test_reset_stuck_goes_by_age(tui: Tui, connection: Connection) -> None
         == "article-2"
     )
     await act(tui, "reset-stuck", state="nothing")
-    await act(tui, "reset-stuck", "--minutes", 10, changed=1)
+    await act(tui, "reset-stuck", "--minutes", 25, state="nothing")
+    await act(tui, "reset-stuck", "--minutes", 15, changed=1)
     await act(tui, "reset-stuck", "--minutes", 0, changed=1)
 
 

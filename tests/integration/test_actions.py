@@ -332,6 +332,13 @@ async def test_a_group_of_failed_tasks_is_cancelled_and_nothing_else(world: Worl
     assert {one.reason for one in await left_out(world.psql, again, Outcome())} == {"already"}
 
 
+async def test_a_failure_without_an_error_is_cancelled_too(world: World) -> None:
+    [task] = await failed(world)
+    await world.psql.execute("UPDATE embedding_tasks SET error_message = NULL")  # as other programs may
+    outcome = await do(world, CANCEL_FAILED, TaskFilter(statuses=("failed",)))
+    assert (outcome.ids, (await world.row(task))["error_message"]) == ([task], CANCELLED)
+
+
 async def test_what_was_cancelled_is_told_from_what_failed(world: World) -> None:
     async def cancelled() -> int:
         return (await overview(world.psql, world.database.settings)).queue.cancelled
@@ -346,6 +353,14 @@ async def test_what_was_cancelled_is_told_from_what_failed(world: World) -> None
     assert await cancelled() == 5
     await undo(world.psql, outcome.operation_id, BY)
     assert await cancelled() == 2
+
+
+async def test_a_task_goes_ahead_of_what_waits_with_its_priority(world: World) -> None:
+    for _ in range(2):
+        await world.task(await world.article(), priority="low", due_s=-3_600)
+    [task] = await failed(world, priority="low")
+    await do(world, RETRY_NEXT, TaskFilter(ids=(task,)))
+    assert [claim.id for claim in await world.claim(await world.worker(), 1)] == [task]
 
 
 @pytest.mark.parametrize("due", ["-infinity", "4714-11-24 00:00:00+00 BC", "infinity"])
