@@ -44,6 +44,26 @@ async def test_stopped_half_way_it_tells_what_was_done(database: Database, conne
     assert counted == 10
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["unseen", "after a stop"])
+async def test_when_the_console_leaves_its_database_the_batch_under_way_is_the_last(
+    database: Database, connection: Connection, stopped: bool
+) -> None:
+    await queued_articles(connection, 20)
+    async with bench(database, batch_size=5, show_after_s=0.0 if stopped else 60.0) as (app, pilot):
+        async with held_up(database):
+            work = app.begin(app.executor.carry_out(RAISE))
+            await until_any_blocked(connection)
+            if stopped:
+                await until(lambda: isinstance(app.screen, Running))
+                await pilot.press("escape")
+            work.cancel()
+            await pilot.pause()
+            assert not work.is_finished
+        await until(lambda: work.is_finished)
+    counted = await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE priority = 'high'")
+    assert counted == 10
+
+
 async def test_an_error_half_way_is_told(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 12)
     await connection.execute(
@@ -61,6 +81,7 @@ async def test_an_error_half_way_is_told(database: Database, connection: Connect
         outcome = await work.wait()
         assert outcome is not None
         assert outcome.changed == 10
+        assert app.history.last is not None
 
 
 async def test_a_lost_connection_is_told_and_the_next_one_serves(
