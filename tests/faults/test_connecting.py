@@ -93,6 +93,15 @@ async def test_a_host_that_is_silent_is_passed_over(database: Database, silent_p
     assert perf_counter() - began < 8, "less than the timeout of the silent one"
 
 
+@pytest.mark.parametrize("hosts", ["127.0.0.1:{},127.0.0.1:1", "127.0.0.1:1,127.0.0.1:{}"])
+async def test_what_a_host_answers_counts_whatever_becomes_of_the_others(
+    database: Database, hosts: str
+) -> None:
+    url = f"postgresql://postgres@{hosts.format(urlsplit(database.url).port)}/gone"
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await connect(Settings(_env_file=None, database_url=SecretStr(url)))
+
+
 async def test_an_address_of_a_name_that_is_silent_is_passed_over(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
