@@ -7,19 +7,23 @@ import logging
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from struct import Struct
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.database.blockers import Blocker, blocker_of
 from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
+from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.settings import Settings
 from embedq_worker.times import register_times
+from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -32,6 +36,9 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+
+BLOCKED_S = 5.0
+"""Seconds that a statement of a command waits before somebody looks for whom."""
 FILTER_TIMEOUT_S = 600.0
 """For a statement by an operator's filter, which no index may serve: a text within a slug or an error."""
 SCAN_TIMEOUT_S = 3600.0
@@ -69,14 +76,41 @@ async def connected(settings: Settings, application: str = "embedq-tui") -> Asyn
     Raises:
         EmbedqError: The database cannot be reached, refuses the login or a statement, or lacks our tables.
     """
+    blockers: list[Blocker] = []
     try:
         connection = await connect(settings, application)
         try:
-            yield connection
+            async with beside(_find_blockers(connection, settings, blockers)):
+                yield connection
         finally:
             await _close(connection)
     except EXPECTED_ERRORS as error:
+        if isinstance(error, TimeoutError) and blockers:
+            raise _blocked(blockers[0], settings) from error
         raise explained(error, settings) from error
+
+
+async def _find_blockers(connection: DirectConnection, settings: Settings, found: list[Blocker]) -> None:
+    """Keep in `found` which session's lock the connection has been waiting for, if it waits for long."""
+    assert isinstance(connection, Line)
+    while True:
+        await asyncio.sleep(BLOCKED_S)
+        found.clear()
+        waits_since = connection.waits_since
+        if waits_since is not None and waits_since < monotonic() - BLOCKED_S:
+            with suppress(*EXPECTED_ERRORS):
+                async with abandoned(settings, "embedq-watch") as other:
+                    blocker = await blocker_of(other, connection.get_server_pid())
+                    found += [blocker] if blocker else []
+
+
+def _blocked(blocker: Blocker, settings: Settings) -> EmbedqError:
+    """What explains a timeout better than the network."""
+    end_it = f", or end it: SELECT pg_terminate_backend({blocker.pid})" if blocker.pid else ""
+    return Unreachable(
+        f"PostgreSQL at {settings.place} did not answer in time: {blocker.words} holds a lock",
+        f"try again when it is done{end_it}",
+    )
 
 
 @asynccontextmanager

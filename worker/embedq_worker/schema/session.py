@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.database.blockers import described
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.locks import LOCK_CLASS
@@ -202,7 +203,7 @@ class SchemaSession:
             self._pid,
         )
         self._blocking = [row["pid"] for row in rows] or self._blocking
-        return [_described(row) for row in rows]
+        return [described(row) for row in rows]
 
     def _report_blockers(self, label: str, meanwhile: str) -> None:
         if time.monotonic() - self._reported_at < _REPORT_EVERY_S:
@@ -271,7 +272,7 @@ class SchemaSession:
                        extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
                 FROM pg_stat_activity a WHERE {_HELD.format(pid="a.pid")}"""
         )
-        return [_described(row) for row in rows]
+        return [described(row) for row in rows]
 
     async def _require_lock(self) -> None:
         if not await self.connection.fetchval(f"SELECT {_HELD.format(pid='pg_backend_pid()')}"):
@@ -331,14 +332,3 @@ async def schema_session(
         finally:
             with suppress(*EXPECTED_ERRORS):
                 await session.release()
-
-
-def _described(row: asyncpg.Record) -> str:
-    if row["pid"] == 0:
-        return "a prepared transaction (pg_prepared_xacts)"
-    # The state of another role's session is visible only to privileged roles.
-    words = [row["usename"], row["application_name"], row["state"]]
-    if row["seconds"] is not None:
-        words.append(f"for {row['seconds']:.0f} s")
-    known = ", ".join(word for word in words if word)
-    return printable_line(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")

@@ -1,0 +1,71 @@
+"""Which session keeps a statement of ours waiting for a lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+
+from embedq_worker.text import printable_line
+
+if TYPE_CHECKING:
+    from embedq_worker.database.connections import Connection
+
+# Of sessions that wait for one another, the one that does not wait for a lock itself.
+_BLOCKER = """
+WITH RECURSIVE waits AS (
+    SELECT unnest(pg_blocking_pids($1)) AS pid
+    UNION SELECT unnest(pg_blocking_pids(w.pid)) FROM waits w
+)
+SELECT w.pid, a.usename, a.application_name, a.state,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
+FROM waits w LEFT JOIN pg_stat_activity a USING (pid)
+WHERE pg_blocking_pids(w.pid) = '{}'
+ORDER BY a.xact_start LIMIT 1
+"""
+
+
+class Blocker(NamedTuple):
+    """A session that holds a lock for which others wait.
+
+    Attributes:
+        pid: Process ID of its server process; 0 for a prepared transaction.
+        words: It, in one line.
+    """
+
+    pid: int
+    words: str
+
+
+async def blocker_of(connection: Connection, pid: int) -> Blocker | None:
+    """Find the session for whose lock another one waits, directly or behind others.
+
+    Args:
+        connection: One that does not wait.
+        pid: Process ID of the server process that may be waiting.
+
+    Returns:
+        None if it does not wait for a lock.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
+    """
+    row = await connection.fetchrow(_BLOCKER, pid, timeout=5.0)
+    return Blocker(row["pid"], described(row)) if row is not None else None
+
+
+def described(row: asyncpg.Record) -> str:
+    """A session in one line, as far as the role may see it.
+
+    Args:
+        row: Its pid (0 for a prepared transaction), usename, application_name, state, and the seconds of its
+            transaction.
+    """
+    if row["pid"] == 0:
+        return "a prepared transaction (pg_prepared_xacts)"
+    # The state of another role's session is visible only to privileged roles.
+    words = [row["usename"], row["application_name"], row["state"]]
+    if row["seconds"] is not None:
+        words.append(f"for {row['seconds']:.0f} s")
+    known = ", ".join(word for word in words if word)
+    return printable_line(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")
