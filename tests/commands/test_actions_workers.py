@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import pytest
+
 from embedq_worker.errors import INTERRUPTED, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
@@ -205,8 +207,10 @@ async def test_force_works_when_nobody_answers(tui: Tui, connection: Connection)
         assert (heard["block"], heard["stop_asked"]) == ("stopped", "force")
 
 
-async def test_who_is_silent_is_not_waited_for(tui: Tui, connection: Connection) -> None:
+@pytest.mark.parametrize("state", ["running", "stopping"])
+async def test_who_is_silent_is_not_waited_for(tui: Tui, connection: Connection, state: str) -> None:
     await start_worker(connection, silent="10 min")
+    await connection.execute("UPDATE embedq_workers SET state = $1", state)
     async with asyncio.timeout(20):
         document = (await tui("stop", "--timeout", "60", "--json")).document("stop")
     assert (document["left"], [worker["silent"] for worker in document["workers"]]) == (1, [True])

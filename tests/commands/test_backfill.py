@@ -90,6 +90,20 @@ async def test_status_and_rollback(tui: Tui, connection: Connection) -> None:
     assert status["state"] == "rolled_back"
 
 
+async def test_the_last_one_is_meant_unless_another_is_given(tui: Tui, connection: Connection) -> None:
+    await damage(connection)
+    first, last = [
+        (await tui("backfill", "--yes", "--json", "--only", category)).document("backfill")["operation_id"]
+        for category in ("model", "missing")
+    ]
+    for given, operation in (((), last), ((first,), first)):
+        status = (await tui("backfill", "status", "--json", *given)).document("backfill-status")
+        assert status["id"] == operation
+    removed = (await tui("backfill", "rollback", "--yes", "--json")).document("backfill-rollback")
+    assert removed == {"operation_id": last, "removed": 2}
+    assert await statuses(connection) == {"pending": 1}
+
+
 async def test_workers_that_embed_with_another_model_are_told_of_before_anything_is_queued(
     tui: Tui, connection: Connection
 ) -> None:

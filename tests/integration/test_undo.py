@@ -24,6 +24,10 @@ async def test_undo_makes_tasks_what_they_were(world: World, action: Action) -> 
     assert outcome.changed == 4
     undone = await undo(world.psql, outcome.operation_id, BY, batch_size=3)
     assert (undone.changed, undone.kept) == (4, 0)
+    told = (
+        "SELECT count(*) FROM embedding_audit_logs WHERE operation_id = $1 AND metadata ->> 'action' = 'undo'"
+    )
+    assert await world.psql.fetchval(told, str(undone.operation_id))
     assert [dict(await world.row(task)) for task in tasks] == before
     assert (await undo(world.psql, outcome.operation_id, BY)).changed == 0
     assert await world.miscounted() == []
@@ -31,6 +35,7 @@ async def test_undo_makes_tasks_what_they_were(world: World, action: Action) -> 
 
 async def test_undo_gives_cancelled_failures_their_errors_again(world: World) -> None:
     tasks = await failed(world, 4, error="boom")
+    await world.psql.execute("UPDATE embedding_tasks SET completed_at = NULL WHERE id = $1", tasks[1])
     before = [dict(await world.row(task)) for task in tasks]
     outcome = await do(world, CANCEL_FAILED, TaskFilter(statuses=("failed",)), batch_size=3)
     assert outcome.changed == 4
@@ -59,6 +64,19 @@ async def test_undo_leaves_alone_what_something_happened_to(world: World) -> Non
     raised = await do(world, PRIORITISE["high"], TaskFilter(ids=(tasks[3],)))
     await world.claim(await world.worker())
     assert (await undo(world.psql, raised.operation_id, BY)).kept == 1
+
+
+async def test_undo_waits_for_nobody_and_can_be_repeated(world: World) -> None:
+    tasks = [await world.task(await world.article()) for _ in range(3)]
+    cancelled = await do(world, CANCEL, TaskFilter())
+    other = await world.database.connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", tasks[0])
+        await world.psql.execute("SET lock_timeout = '10s'")
+        undone = await undo(world.psql, cancelled.operation_id, BY)
+    assert (undone.changed, undone.kept) == (2, 1)
+    assert (await undo(world.psql, cancelled.operation_id, BY)).changed == 1
+    assert {await world.status(task) for task in tasks} == {"pending"}
 
 
 async def test_a_claim_that_was_cancelled_and_undone_stays_lost(world: World) -> None:
