@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from embedq_worker.actions import article_trigger
-from embedq_worker.errors import SchemaError, UsageError
+from embedq_worker.errors import MIGRATE, SchemaError, UsageError
+from embedq_worker.insights.overview import overview
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import SchemaObject, expected_objects
 from embedq_worker.schema.files import load_migrations, runs_in_transaction, statements_of
@@ -160,6 +161,18 @@ async def test_a_changed_file_is_refused_and_the_remedy_works(
     await connection.execute(raised.value.advice[raised.value.advice.index("UPDATE ") :])
     assert await migrations.up(database.settings) == []
     assert await migrations.verify(connection) == []
+
+
+async def test_tables_that_are_in_another_schema_are_not_to_be_made_again(
+    database: Database, connection: Connection
+) -> None:
+    await connection.execute("CREATE SCHEMA other; SET search_path = other")
+    with pytest.raises(SchemaError) as told:
+        await require_current(connection)
+    assert "public" in told.value.message
+    assert told.value.advice != MIGRATE
+    with pytest.raises(SchemaError, match="public"):
+        await overview(connection, database.settings)
 
 
 async def test_a_newer_schema_is_refused(database: Database, connection: Connection) -> None:

@@ -14,6 +14,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.queue.words import CANCELLED, PRIORITIES, REFUSED, STATUSES
+from embedq_worker.schema.state import in_other_schema
 from embedq_worker.settings import Settings
 
 
@@ -189,7 +190,8 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         place = await connection.fetchrow(_PLACE)
         assert place is not None
         if not place["public"]:
-            raise SchemaError("this database has no table embedding_tasks", MIGRATE)
+            lacking = SchemaError("this database has no table embedding_tasks", MIGRATE)
+            raise await in_other_schema(connection) or lacking
         migrated: bool = place["ours"]
         counts = await connection.fetch(_LIVE_COUNTS if migrated else _COUNTED)
         times = await connection.fetchrow(_TIMES, CANCELLED) if migrated else None

@@ -78,10 +78,41 @@ async def require_current(connection: Connection) -> None:
     states = await status(connection)
     refuse_others([state for state in states if state.state == "unknown"])
     pending = [state for state in states if state.state == "pending"]
+    if len(pending) == len(states) and (elsewhere := await in_other_schema(connection)):
+        raise elsewhere
     if pending:
         first = label_of(pending[0].version, pending[0].name)
         behind = f"{len(pending)} of {len(states)} migrations are pending, the first is {first}"
         raise SchemaError(f"the schema is older than this program: {behind}", MIGRATE)
+
+
+async def in_other_schema(connection: Connection) -> SchemaError | None:
+    """Why our tables are missing, where another schema has them: the search_path of a role may have changed.
+
+    To migrate then would make a second, empty queue, of which no program knows.
+
+    Args:
+        connection: To a database in whose search_path they are missing.
+
+    Returns:
+        None if no other schema has them.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    row = await connection.fetchrow(
+        """SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname) AS schemas,
+                  current_setting('search_path') AS path
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.relname = 'embedq_migrations' AND c.relkind = 'r'"""
+    )
+    if row is None or row["schemas"] is None:
+        return None
+    return SchemaError(
+        f"the tables of embedq are in the schema {row['schemas']}, but search_path is {row['path']}",
+        "correct the search_path of the role or the database, or ?schema= in DATABASE_URL; "
+        "a queue of its own needs: embedq-tui --migrate",
+    )
 
 
 def refuse_others(states: Sequence[MigrationState]) -> None:
