@@ -162,6 +162,16 @@ async def test_where_no_worker_would_try_it_nobody_is_waited_for(tui: Tui, conne
     )
 
 
+async def test_who_does_not_try_it_in_time_is_told_of(tui: Tui, connection: Connection) -> None:
+    await start_worker(connection)
+    await connection.execute(
+        "INSERT INTO embedq_providers (key, state, reason) VALUES ('m e', 'open', 'refused')"
+    )
+    answer = await tui("probe", "--timeout", "0", "--json")
+    [probed] = answer.document("probe")["providers"]
+    assert (answer.code, probed["answered"], probed["workers"]) == (ExitCode.NO, False, 1)
+
+
 async def hold(connection: Connection, slug: str, worker: UUID | None) -> None:
     """Put a task into a worker's hands; None: another program's."""
     await connection.execute(

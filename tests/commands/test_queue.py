@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import embed
 from tests.commands.running import Tui
-from tests.support.content import add_articles
-from tests.support.databases import Connection
+from tests.support.content import add_articles, until_true
+from tests.support.databases import Connection, Database
 
 
 async def tasks(connection: Connection) -> list[tuple[int, str, str]]:
@@ -49,3 +51,19 @@ async def test_what_is_not_to_be_embedded_is_told(tui: Tui, connection: Connecti
     assert answer.document("queue") == {"queued": 1, "waiting": 0, "excluded": 1, "gone": 1}
     assert await tasks(connection) == [(kept, "delete", "normal")]
     assert (await tui("queue", str(bare))).code == ExitCode.NO
+
+
+async def test_an_article_that_others_hold_for_a_moment_is_queued(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    [article] = await add_articles(connection, ["some text"])
+    other = await database.connect()
+    async with other.transaction():
+        await other.execute("SELECT FROM articles FOR UPDATE")
+        queue = asyncio.ensure_future(tui("queue", str(article)))
+        waits = """SELECT $1 = EXISTS (SELECT FROM pg_stat_activity
+                                       WHERE datname = current_database() AND wait_event_type = 'Lock')"""
+        for waiting in (True, False):  # longer than one attempt takes
+            await until_true(connection, waits, waiting)
+    assert (await queue).code == ExitCode.OK
+    assert await tasks(connection) == [(article, "update", "normal")]

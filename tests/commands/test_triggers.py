@@ -25,6 +25,9 @@ async def test_install_and_remove(tui: Tui, connection: Connection) -> None:
     await connection.execute("ALTER TABLE articles DISABLE TRIGGER embedq_article_insert")
     state = (await tui("triggers", "status", "--json")).document("triggers")
     assert (state["enabled"], state["disabled"]) == (False, ["insert"])
+    await connection.execute("ALTER TABLE articles ENABLE ALWAYS TRIGGER embedq_article_insert")
+    state = (await tui("triggers", "status", "--json")).document("triggers")
+    assert (state["enabled"], state["disabled"]) == (True, [])
 
     assert (await tui("triggers", "remove")).code == ExitCode.OK
     state = (await tui("triggers", "remove", "--json")).document("triggers")

@@ -12,6 +12,7 @@ import pytest
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import BackfillBusy, BackfillOptions, BackfillRun
 from embedq_worker.database.failures import EXPECTED_ERRORS
+from embedq_worker.schema.needs import Category
 from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, queue_tasks, statuses
@@ -86,13 +87,18 @@ async def test_who_goes_on_finds_what_broke_behind_the_place_that_was_reached(
     assert (again.resumed, again.queued) == (True, 21)
 
 
-async def test_what_was_stopped_days_ago_is_another_operation(connection: Connection) -> None:
+@pytest.mark.parametrize(("ago", "resumed"), [("23 hours", True), ("25 hours", False)])
+async def test_what_was_stopped_a_day_ago_is_another_operation(
+    connection: Connection, ago: str, resumed: bool
+) -> None:
     await add_articles(connection, ["Text."] * 30)
     options = replace(OPTIONS, batch_size=10)
     await stopped(connection, options)
-    await connection.execute("UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '2 days'")
+    await connection.execute(
+        "UPDATE embedq_bulk_operations SET updated_at = updated_at - $1::text::interval", ago
+    )
     again = await queue_all(connection, options)
-    assert (again.resumed, again.queued) == (False, 20)
+    assert (again.resumed, again.queued) == (resumed, 20)
 
 
 async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection: Connection) -> None:
@@ -112,12 +118,17 @@ async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection:
     assert await statuses(connection) == {"pending": 50}
 
 
-async def test_another_filter_is_another_operation(connection: Connection) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [replace(OPTIONS, priority="high"), replace(OPTIONS, categories=frozenset({Category.MISSING}))],
+    ids=["priority", "categories"],
+)
+async def test_another_filter_is_another_operation(connection: Connection, other: BackfillOptions) -> None:
     await add_articles(connection, ["Text."] * 3)
     stop = asyncio.Event()
     stop.set()
     first = await backfill.run(connection, OPTIONS, by=BY, planned=3, stop=stop)
-    second = await queue_all(connection, replace(OPTIONS, priority="high"))
+    second = await queue_all(connection, other)
     assert (second.resumed, second.operation_id != first.operation_id) == (False, True)
 
 
@@ -133,12 +144,12 @@ async def test_a_second_run_is_refused_until_the_first_is_silent_for_a_while(
         await connection.execute("SELECT pg_terminate_backend($1)", runner.get_server_pid())
         with pytest.raises(EXPECTED_ERRORS):
             await running
+    silent = "UPDATE embedq_bulk_operations SET updated_at = clock_timestamp() - $1::text::interval"
+    await connection.execute(silent, "20 s")
     with pytest.raises(BackfillBusy) as raised:
         await queue_all(connection)
     assert BY in str(raised.value)
-    await connection.execute(
-        "UPDATE embedq_bulk_operations SET updated_at = updated_at - interval '1 minute'"
-    )
+    await connection.execute(silent, "1 minute")
     again = await queue_all(connection)
     assert (again.resumed, again.state, again.queued) == (True, "done", 30)
 
