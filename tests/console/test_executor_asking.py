@@ -56,7 +56,7 @@ async def test_these_are_not_done_before_the_operator_says_so(
         work = app.begin(app.executor.carry_out(made(TaskFilter(ids=tuple(ids)))))
         await app.dialog(Confirm)
         assert await statuses(connection) == EACH
-        await pilot.press("n")
+        await pilot.press("s", "n")  # stages are not offered
         assert await work.wait() is None
     assert await statuses(connection) == EACH
     assert not await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE priority = 'high'")
