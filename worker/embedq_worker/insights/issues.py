@@ -116,7 +116,9 @@ def serving(seen: Overview) -> Iterator[Issue]:
     failed = [worker for worker in alive if worker.note.startswith(UNAVAILABLE + ALONE)]
     if failed:
         first = failed[0]
-        reason = first.note.removeprefix(UNAVAILABLE + ALONE)
+        address = first.provider.rpartition(" ")[2]
+        # Lines are cut at their end, which would leave the address alone.
+        reason = first.note.removeprefix(UNAVAILABLE + ALONE).removeprefix(address).lstrip(": ")
         more = f" and {len(failed) - 1} more of {len(alive)} workers" if len(failed) > 1 else ""
         yield Issue(
             Code.PROVIDER_OPEN,
