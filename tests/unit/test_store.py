@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.live.store import KEPT, Look, Store
+from embedq_tui.live.store import KEPT, Judge, Look, Rights, Store
 from embedq_worker.database.connections import Connection
-from embedq_worker.errors import Unreachable
+from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.insights.access import Access
+from embedq_worker.insights.health import Health
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
 from embedq_worker.settings import Settings
 
@@ -74,3 +76,23 @@ def test_a_screen_is_as_old_as_the_oldest_answer_it_shows(monkeypatch: pytest.Mo
     assert kept.age_s() == 5.0
     assert kept.age_s([Page(1), Page(2)]) == 5.0
     assert kept.age_s([Page(0), Page(1)]) == 60.0
+
+
+@pytest.mark.parametrize(("behind_s", "skew_s"), [(60, 60), (-60, -60), (2, None), (-2, None)])
+def test_a_clock_that_goes_wrong_is_told_with_its_direction(behind_s: int, skew_s: int | None) -> None:
+    kept, answer = store(), look(1)
+    assert answer.value is not None
+    there = answer.value._replace(at=datetime.now(UTC) - timedelta(seconds=behind_s))
+    kept.answered(answer._replace(value=there))
+    ours = kept.skew_s()
+    assert (ours and round(ours)) == skew_s
+
+
+def test_a_question_that_failed_takes_nothing_away() -> None:
+    kept = store()
+    rights = Access("18.0", "ann", is_replica=True, read_only=False, missing=(), why_not="a replica")
+    verdict = Health(datetime.now(UTC), healthy=False, issues=(), measures=())
+    for question, value in ((Rights(), rights), (Judge(), verdict)):
+        kept.answered(Answer(question, value))
+        kept.answered(Answer(question, None, EmbedqError("no")))
+    assert (kept.access, kept.health) == (rights, verdict)
