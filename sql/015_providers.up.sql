@@ -51,6 +51,9 @@ BEGIN
         VALUES (embedq_uuid(), v_now, CASE WHEN v_state = 'open' THEN 'error' ELSE 'warn' END, 'error_handling',
                 CASE WHEN v_state = 'open' THEN 'Provider held: claiming pauses' ELSE 'Provider asks for patience' END,
                 jsonb_build_object('provider', p_key, 'kind', p_kind, 'advice', p_advice, 'wait_ms', v_wait), p_reason);
+    END IF;
+    -- Also when cooling begins anew, so that workers know when it ends.
+    IF v_state <> v_old.state OR v_state = 'cooling' AND v_old.retry_at <= v_now THEN
         PERFORM embedq_notify('embedq_work', 'provider');
     END IF;
     IF p_probe OR v_state <> v_old.state THEN

@@ -293,6 +293,18 @@ async def test_workers_are_told_of_each_change_and_of_nothing_else(world: World)
     assert heard == [("embedq_work", "provider"), ("embedq_changes", "provider")] * 2
 
 
+async def test_workers_are_told_of_each_new_pause(world: World) -> None:
+    """Or they would claim again when they next poll, not when it is over."""
+    heard: list[object] = []
+    session = await world.database.connect()
+    await session.add_listener("embedq_work", lambda *args: heard.append(args[3]))
+    for _ in range(3):
+        await fail(world, ProviderRateLimited("slow down", retry_after=2), times=2)
+        await pass_time(world, 2)
+    await session.execute("SELECT 1")
+    assert heard == ["provider"] * 3
+
+
 async def ask(world: World, key: str | None = None) -> list[Probed]:
     """Let an operator ask, and wait for nobody."""
     return await probe(world.psql, key, "ops@bastion", dead_s=45, within_s=0)
