@@ -60,6 +60,20 @@ class Wrong(Question[int]):
         return found
 
 
+@dataclass(frozen=True)
+class Heeding(Question[int]):
+    """Tells how often it was asked; no notification is about it."""
+
+    every_s: float
+    asked: list[float] = field(default_factory=list, compare=False)
+    hears = frozenset()
+    pause_s = 0.01
+
+    async def ask(self, connection: AnyConnection, settings: Settings) -> int:
+        self.asked.append(time.monotonic())
+        return 0
+
+
 @dataclass
 class Watched:
     """A session and what it told."""
@@ -123,6 +137,32 @@ async def test_a_worker_that_falls_silent_is_a_problem_as_soon_as_it_is_shown_to
         await until(lambda: store.health is not None and not store.health.issues)
         await until(lambda: store.overview is not None and not store.overview.running, within_s=10)
         await until(lambda: store.health is not None and bool(store.health.issues), within_s=5)
+
+
+async def test_what_no_screen_shows_is_not_asked(database: Database) -> None:
+    left, shown = Heeding(0.01), Heeding(0.02)
+    async with watching(database.settings) as it:
+        it.session.subscribe([left])
+        await until(lambda: len(left.asked) > 1)
+        it.session.subscribe([shown])
+        before = len(left.asked)
+        await until(lambda: len(shown.asked) > 3)
+        assert len(left.asked) == before
+
+
+async def test_after_a_gap_in_the_notifications_everything_is_asked_again(
+    database: Database, connection: Connection
+) -> None:
+    question = Heeding(60.0)
+    async with watching(database.settings) as it:
+        it.session.subscribe([question])
+        await until(lambda: bool(question.asked) and it.session.store.hearing is Hearing.LISTENING)
+        ended_at = time.monotonic()
+        await connection.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'embedq-tui listener'"""
+        )
+        await until(lambda: question.asked[-1] > ended_at, within_s=10)
 
 
 async def test_a_question_stands_until_another_takes_its_place(
