@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from embedq_tui.live import feed
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
@@ -151,8 +152,9 @@ async def test_what_no_screen_shows_is_not_asked(database: Database) -> None:
 
 
 async def test_after_a_gap_in_the_notifications_everything_is_asked_again(
-    database: Database, connection: Connection
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(feed, "POLL_S", 60.0)
     question = Heeding(60.0)
     async with watching(database.settings) as it:
         it.session.subscribe([question])
