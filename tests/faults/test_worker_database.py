@@ -183,7 +183,7 @@ async def test_a_column_for_vectors_that_is_altered_meanwhile_costs_a_restart_an
         assert await worker.ended() == 1
         assert worker.plain_lines[0].startswith("embedq-worker: "), worker.text
     # A connection that was opened after the change may have stored a batch as it is now wanted.
-    assert set(await statuses(connection)) <= {"pending", "completed"}
+    assert set(await statuses(connection)) <= {"pending", "completed"}, worker.text
     code, again = await run_worker_process(variables, "--drain", *BATCHES)
     assert code == 0, again.text
     assert await judge(connection, blameless=True) == []
