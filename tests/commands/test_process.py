@@ -120,6 +120,14 @@ async def test_what_is_asked_often_loads_nothing_it_does_not_need(
     assert answer.out.splitlines()[-1] == "loaded []", answer.err
 
 
+async def test_nobody_looks_for_plugins_of_pydantic(tui: Tui) -> None:
+    process = await tui.start("status", program=("-X", "importtime", "-P", "-m", "embedq_tui"))
+    _, err = await process.communicate()
+    assert process.returncode == ExitCode.OK
+    assert b"pydantic_settings" in err
+    assert b"importlib.metadata" not in err
+
+
 async def test_no_command_loads_textual(tui: Tui) -> None:
     program = (
         "import sys, importlib; from embedq_tui.cli import COMMANDS;"
