@@ -8,7 +8,7 @@ import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
-from embedq_tui.filters.options import chosen, filter_options
+from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED
 from embedq_worker.errors import ExitCode
@@ -26,20 +26,7 @@ from embedq_worker.errors import ExitCode
 @click.option(
     "--failed", is_flag=True, help="Give up on failed tasks instead: they leave their failure group."
 )
-@filter_options(
-    "group",
-    "error",
-    "slug",
-    "folder",
-    "priority",
-    "kind",
-    "article",
-    "worker",
-    "operation",
-    "metadata",
-    "since",
-    "until",
-)
+@filter_options("group", "error", *COMMON, "worker")
 @click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @dry_run_option
 @operator_command

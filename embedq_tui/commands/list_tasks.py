@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.filters.options import chosen, filter_options
+from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.task_table import print_tasks
@@ -18,21 +18,7 @@ from embedq_worker.queue.selection import Cursor, Order
 
 
 @click.command("list", epilog="Example: embedq-tui list --status failed --since 2h --error timeout")
-@filter_options(
-    "status",
-    "priority",
-    "kind",
-    "slug",
-    "folder",
-    "error",
-    "group",
-    "article",
-    "worker",
-    "operation",
-    "metadata",
-    "since",
-    "until",
-)
+@filter_options("status", *COMMON, "error", "group", "worker")
 @limit_option("Tasks per page.", default=50, most=10_000)
 @after_option(Cursor.parse)
 @click.option(

@@ -8,7 +8,7 @@ import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
-from embedq_tui.filters.options import chosen, filter_options
+from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
@@ -18,7 +18,7 @@ from embedq_worker.queue.words import PRIORITIES
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
 @click.argument("to", type=click.Choice(PRIORITIES), metavar="high|normal|low")
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
-@filter_options("priority", "slug", "folder", "kind", "article", "operation", "metadata", "since", "until")
+@filter_options(*COMMON)
 @dry_run_option
 @operator_command
 def command(

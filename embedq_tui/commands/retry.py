@@ -9,7 +9,7 @@ import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
-from embedq_tui.filters.options import chosen, filter_options
+from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
 from embedq_tui.output import say
 from embedq_tui.rendering.words import count
@@ -22,19 +22,7 @@ from embedq_worker.errors import ExitCode
 @click.argument("tasks", type=TaskName(), nargs=-1, metavar="[TASK_ID]..")
 @click.option("--failed", is_flag=True, help="All failed tasks that match the options.")
 @click.option("--waiting", is_flag=True, help="Pending tasks that are not due yet, instead of failed ones.")
-@filter_options(
-    "group",
-    "error",
-    "slug",
-    "folder",
-    "priority",
-    "kind",
-    "article",
-    "operation",
-    "metadata",
-    "since",
-    "until",
-)
+@filter_options("group", "error", *COMMON)
 @click.option(
     "--staged", is_flag=True, help="Retry 10, then 100, then the rest; halt if over 10% fail again."
 )

@@ -138,6 +138,10 @@ minutes_option = click.option(
 """Adds --minutes, the age at which a claim is stuck; the function receives it in seconds."""
 
 
+COMMON = ("slug", "folder", "priority", "kind", "article", "operation", "metadata", "since", "until")
+"""Names of the options by which tasks of any status are selected."""
+
+
 def filter_options(*names: str) -> Callable[[F], F]:
     """Add filter options; the function receives their values, to pass to `chosen`."""
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from embedq_tui.cli import run
+from embedq_worker.errors import ExitCode
 from tests.commands.shapes import assert_shape, documented_shapes
 from tests.support.databases import Connection
 
@@ -135,3 +136,13 @@ async def as_role(tui: Tui, connection: Connection, rights: str) -> AsyncIterato
     finally:
         tui.variables["DATABASE_URL"] = url
         await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def act(tui: Tui, *arguments: object, code: int = ExitCode.OK, **expected: Any) -> Any:
+    """Run an action for its JSON; compare some of its values."""
+    answer = await tui(*map(str, arguments), "--json")
+    assert answer.code == code, answer.err
+    document = answer.document("action")
+    assert {key: document[key] for key in expected} == expected
+    assert (document["operation_id"] is None) == (document["changed"] == 0)
+    return document

@@ -6,9 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,24 +14,13 @@ import pytest
 from embedq_worker.errors import INTERRUPTED, ExitCode
 from embedq_worker.queue.words import CANCELLED
 from tests.commands.actors import start_worker
-from tests.commands.running import Tui
+from tests.commands.running import Tui, act
 from tests.support.blocking import until_any_blocked
-from tests.support.content import end_pending_tasks, failed_tasks, queued_articles, statuses
+from tests.support.content import failed_tasks, queued_articles, statuses
 from tests.support.databases import Connection, Database
-from tests.support.terminal import terminal
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 """Id of no task; the same in every process of a run."""
-
-
-async def act(tui: Tui, *arguments: object, code: int = ExitCode.OK, **expected: Any) -> Any:
-    """Run an action for its JSON; compare some of its values."""
-    answer = await tui(*map(str, arguments), "--json")
-    assert answer.code == code, answer.err
-    document = answer.document("action")
-    assert {key: document[key] for key in expected} == expected
-    assert (document["operation_id"] is None) == (document["changed"] == 0)
-    return document
 
 
 # -- retry
@@ -177,63 +164,6 @@ async def test_wrong_use(anywhere: Tui, arguments: list[str]) -> None:
     answer = await anywhere(*arguments)
     assert (answer.code, answer.out) == (ExitCode.USAGE, "")
     assert 1 <= len(answer.complaint) <= 2
-
-
-@pytest.mark.parametrize("failing", [False, True])
-async def test_stages(tui: Tui, database: Database, connection: Connection, failing: bool) -> None:
-    await failed_tasks(connection, 150)
-    worker = asyncio.ensure_future(end_pending_tasks(await database.connect(), failing=failing))
-    expected: dict[str, Any] = {"state": "done", "changed": 150, "batches": 3}
-    if failing:
-        expected = {"state": "halted", "changed": 10, "batches": 1}
-    await act(tui, "retry", "--failed", "--staged", code=int(failing), matched=150, **expected)
-    worker.cancel()
-
-
-async def test_the_first_stage_does_not_wait_for_the_backlog(tui: Tui, connection: Connection) -> None:
-    await failed_tasks(connection, 12)
-    await queued_articles(connection, 30, slug="backlog")
-    await connection.execute(
-        "UPDATE embedding_tasks SET scheduled_at = now() - interval '1 hour' WHERE status = 'pending'"
-    )
-    options = ["--failed", "--staged", "--stage-timeout", 0]
-    await act(tui, "retry", *options, code=ExitCode.NO, state="halted", changed=10)
-    first = await connection.fetchval(
-        """SELECT count(*) FILTER (WHERE slug LIKE 'failed%')
-           FROM (SELECT slug FROM embedding_tasks WHERE status = 'pending'
-                 ORDER BY embedq_rank(priority), scheduled_at, id LIMIT 10) AS t"""
-    )
-    older = await connection.fetchval(
-        "SELECT max(scheduled_at) - min(scheduled_at) FROM embedding_tasks WHERE status = 'pending'"
-    )
-    assert (first, older) == (10, timedelta(microseconds=1)), "just ahead of the oldest"
-
-
-async def test_a_stage_that_nobody_works_on_halts(tui: Tui, connection: Connection) -> None:
-    await failed_tasks(connection, 12)
-    await act(
-        tui,
-        "retry",
-        "--failed",
-        "--staged",
-        "--stage-timeout",
-        0,
-        code=ExitCode.NO,
-        state="halted",
-        changed=10,
-    )
-
-
-async def test_what_is_told_meanwhile_stands_on_lines_of_its_own_beside_the_bar(
-    tui: Tui, connection: Connection
-) -> None:
-    await failed_tasks(connection, 12)
-    command = ["-m", "embedq_tui", "retry", "--failed", "--staged", "--stage-timeout", "2"]
-    async with terminal(command, tui.variables) as shown:
-        await shown.until(lambda text: "10/12" in text)
-        await shown.until(lambda text: any(line.startswith("Stage 1") for line in text.splitlines()))
-        assert await shown.ended() == ExitCode.NO
-        assert not any("/12" in line for line in shown.lines), "the bar is gone"
 
 
 # -- cancel and clear
