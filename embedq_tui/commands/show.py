@@ -13,7 +13,7 @@ from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.audit_lines import details_of
-from embedq_tui.rendering.task_table import article_of, when
+from embedq_tui.rendering.task_table import article_of, times_of, when
 from embedq_tui.rendering.words import count, moment
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
@@ -71,14 +71,8 @@ def _task(found: TaskDetail) -> Iterator[str]:
     yield f"Task {task.id}: {task.status}"
     yield f"  {task.operation} of {printable_line(article_of(task))}, priority {task.priority}"
     yield f"  attempts   {task.attempts} of {task.max_attempts}"
-    for name, time in (
-        ("created", task.created_at),
-        ("due", task.scheduled_at),
-        ("claimed", task.processed_at),
-        ("ended", task.completed_at),
-    ):
-        if time is not None:
-            yield f"  {name:<10} {moment(time, now)}"
+    for name, time in times_of(task):
+        yield f"  {name:<10} {moment(time, now)}"
     if task.worker:
         yield f"  worker     {task.worker}"
     if task.error:

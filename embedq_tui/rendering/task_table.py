@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,22 @@ def when(task: TaskRow, now: datetime) -> str:
     if task.at is None:
         return "unknown"
     return relative((now - task.at).total_seconds())
+
+
+def times_of(task: TaskRow) -> Iterator[tuple[str, datetime]]:
+    """The known times of a task, each with what happened then.
+
+    Args:
+        task: The task.
+    """
+    for name, time in (
+        ("created", task.created_at),
+        ("due", task.scheduled_at),
+        ("claimed", task.processed_at),
+        ("ended", task.completed_at),
+    ):
+        if time is not None:
+            yield name, time
 
 
 def _more(task: TaskRow) -> list[str]:

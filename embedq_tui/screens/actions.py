@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from textual import events, work
@@ -11,6 +11,7 @@ from textual.binding import Binding
 
 from embedq_tui.desk import Desk
 from embedq_tui.execution.request import Request
+from embedq_tui.rendering.words import count
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_worker.actions.tasks import Outcome
 
@@ -92,6 +93,14 @@ class ActionScreen(ConsoleScreen):
                 self.acted(outcome)
 
         self.alone(act)
+
+    def ids_to_clipboard(self, ids: Sequence[str]) -> None:
+        """Copy ids of tasks, one per line, and say so.
+
+        Args:
+            ids: At least one.
+        """
+        self.to_clipboard("\n".join(ids), ids[0] if len(ids) == 1 else count(len(ids), "id"))
 
     # -- wiring
 

@@ -17,7 +17,6 @@ from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import BAD
-from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.questions import WhatIsStuck
@@ -229,8 +228,7 @@ class StuckScreen(ActionScreen):
 
     def action_copy(self) -> None:
         """Copy the ids of the selected tasks."""
-        chosen = self.table.chosen
-        self.to_clipboard("\n".join(chosen), chosen[0] if len(chosen) == 1 else count(len(chosen), "id"))
+        self.ids_to_clipboard(self.table.chosen)
 
 
 def _complaint(text: str) -> str:

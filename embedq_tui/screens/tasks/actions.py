@@ -96,10 +96,8 @@ class TaskActions(ActionScreen):
 
     def action_copy(self) -> None:
         """Copy the ids of the selected tasks, one per line."""
-        chosen = list(self.chosen_tasks())
-        if chosen:
-            told = str(chosen[0]) if len(chosen) == 1 else count(len(chosen), "id")
-            self.to_clipboard("\n".join(map(str, chosen)), told)
+        if chosen := list(map(str, self.chosen_tasks())):
+            self.ids_to_clipboard(chosen)
 
     def _named(self) -> Mapping[UUID, str] | None:
         """A snapshot of the selected tasks, which stays the same while a dialog is open."""

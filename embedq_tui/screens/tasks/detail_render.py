@@ -23,7 +23,7 @@ from embedq_tui.rendering.styles import (
     QUIET,
     STATUS_STYLES,
 )
-from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.task_table import article_of, times_of
 from embedq_tui.rendering.words import count, moment, relative
 from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
@@ -73,16 +73,10 @@ def _in_full(name: str, words: str, style: str, width: int) -> Iterator[Text]:
 
 
 def _times(task: TaskRow, now: datetime) -> Iterator[str]:
-    for name, time in (
-        ("created", task.created_at),
-        ("due", task.scheduled_at),
-        ("claimed", task.processed_at),
-        ("ended", task.completed_at),
-    ):
-        if time is not None:
-            local = time.astimezone()
-            same_day = local.date() == now.astimezone().date()
-            yield f"{name} {local:{'%H:%M:%S' if same_day else '%m-%d %H:%M'}}"
+    for name, time in times_of(task):
+        local = time.astimezone()
+        same_day = local.date() == now.astimezone().date()
+        yield f"{name} {local:{'%H:%M:%S' if same_day else '%m-%d %H:%M'}}"
 
 
 def _waits(task: TaskRow, now: datetime) -> Iterator[str]:
