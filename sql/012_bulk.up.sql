@@ -196,17 +196,24 @@ $$;
 --           model    its embeddings are from another model, or from an unknown one
 --           null     nothing is wrong; also for a blank article without embeddings
 -- waiting   a task that will fix it is pending or in progress, or its latest task belongs to p_operation
-CREATE FUNCTION embedq_backfill_page(p_after int, p_limit int, p_model text, p_operation uuid)
+-- bytes     of its text; null for an article outside p_folder and its subfolders, or of which neither slug nor title is
+--           like p_pattern: nothing else is looked up for it, and nothing is wrong
+CREATE FUNCTION embedq_backfill_page(
+    p_after int, p_limit int, p_model text, p_operation uuid, p_folder text DEFAULT '', p_pattern text DEFAULT NULL)
 RETURNS TABLE (article_id int, slug text, category text, waiting boolean, bytes int)
 LANGUAGE sql STABLE SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
     WITH page AS MATERIALIZED (
-        SELECT a.id, a.slug, a.title, a.content, a.no_rag, a.updated_at, s.source, s.chunks,
+        SELECT a.id, a.slug, a.title, a.content, a.no_rag, a.updated_at, f.fits, s.source, s.chunks,
                CASE WHEN s.source IS NOT NULL THEN s.source = embedq_source(a.title, a.slug, a.content) END AS current
         FROM (SELECT * FROM articles WHERE id > p_after ORDER BY id LIMIT p_limit) AS a
-        LEFT JOIN embedq_articles s ON s.article_id = a.id
+        CROSS JOIN LATERAL (
+            SELECT (p_folder = '' OR starts_with(btrim(a.folder, '/') || '/', p_folder || '/'))
+                   AND (p_pattern IS NULL OR a.slug ILIKE p_pattern OR a.title ILIKE p_pattern) AS fits) AS f
+        LEFT JOIN embedq_articles s ON s.article_id = a.id AND f.fits
     ), judged AS MATERIALIZED (
         SELECT p.*, v.n, CASE
+            WHEN p.fits IS NOT TRUE THEN NULL
             WHEN p.no_rag THEN CASE WHEN v.n > 0 THEN 'no_rag' END
             WHEN p.current AND p.chunks = v.n AND v.bare = 0 AND v.others = 0 THEN NULL
             WHEN v.n = v.bare AND p.content ~ E'\\S' THEN 'missing'
@@ -221,13 +228,13 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
             SELECT count(*) AS n, max(e.created_at) AS newest,
                    count(*) FILTER (WHERE vector IS NULL AND vector_data IS NULL) AS bare,
                    count(*) FILTER (WHERE e.model IS DISTINCT FROM p_model) AS others
-            FROM embeddings e WHERE e.article_id = p.id) AS v
+            FROM embeddings e WHERE e.article_id = p.id AND p.fits) AS v
     )
     SELECT j.id, j.slug,
            CASE WHEN j.verdict <> 'no_rag' AND t.last = 'failed' THEN 'failed'
                 WHEN j.verdict <> 'blank' THEN j.verdict END,
            coalesce(t.busy OR t.operation = p_operation::text, false),
-           octet_length(j.content)
+           CASE WHEN j.fits THEN coalesce(octet_length(j.content), 0) END
     FROM judged j
     LEFT JOIN LATERAL (
         SELECT bool_or(t.status IN ('pending', 'processing')) AS busy,
@@ -281,7 +288,8 @@ $$;
 --
 -- state  running; done: this was the last page; anything else: this runner must stop, nothing was queued
 CREATE FUNCTION embedq_backfill_batch(
-    p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int)
+    p_id uuid, p_runner uuid, p_limit int, p_model text, p_categories text[], p_priority text, p_max_attempts int,
+    p_folder text, p_pattern text)
 RETURNS TABLE (state text, scanned int, queued int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
@@ -313,7 +321,7 @@ BEGIN
            array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)
                                              AND p.category = 'no_rag')
     INTO v_scanned, v_last_id, v_ids, v_slugs, v_categories, v_clear
-    FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id) p;
+    FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id, p_folder, p_pattern) p;
     v_last_id := coalesce(v_last_id, v_operation.cursor);
     v_state := CASE WHEN v_scanned < p_limit THEN 'done' ELSE 'running' END;
 

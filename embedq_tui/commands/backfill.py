@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Number, operator, operator_command, priority_option
+from embedq_tui.filters.article_filter import matching
+from embedq_tui.invocation import (
+    FolderValue,
+    Invocation,
+    Number,
+    TextValue,
+    operator,
+    operator_command,
+    priority_option,
+)
 from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
@@ -61,6 +72,8 @@ class Categories(click.ParamType[frozenset[Category]]):
     metavar="LIST",
     help="Any of missing,failed,stale,model,no-rag.  [default: all]",
 )
+@click.option("--folder", type=FolderValue(), metavar="FOLDER", help="Only this folder and its subfolders.")
+@click.option("--text", type=TextValue(), metavar="TEXT", help="Only slugs or titles that contain it.")
 @operator_command
 def command(
     invocation: Invocation,
@@ -69,6 +82,8 @@ def command(
     priority: Priority,
     batch_size: int,
     categories: frozenset[Category] | None,
+    folder: str | None,
+    text: str | None,
 ) -> ExitCode:
     """Queue the articles whose embeddings are missing, out of date, or made by another model.
 
@@ -78,7 +93,16 @@ def command(
     if click.get_current_context().invoked_subcommand is not None:
         return ExitCode.OK
     settings = invocation.settings()
-    planned = asyncio.run(_plan(settings, priority, batch_size, categories or frozenset(Category)))
+    options = partial(
+        BackfillOptions,
+        max_attempts=settings.max_retries,
+        categories=categories or frozenset(Category),
+        priority=priority,
+        batch_size=batch_size,
+        folder=folder or "",
+        text=text or "",
+    )
+    planned = asyncio.run(_plan(settings, options))
     if not invocation.as_json:
         for line in plan_lines(planned):
             say(line)
@@ -99,14 +123,11 @@ def command(
     return ExitCode.OK if ended.state == "done" else ExitCode.NO
 
 
-async def _plan(
-    settings: Settings, priority: Priority, batch_size: int, categories: frozenset[Category]
-) -> Planned:
+async def _plan(settings: Settings, options: Callable[[str], BackfillOptions]) -> Planned:
     target = await target_of(settings)
-    options = BackfillOptions(target.model, settings.max_retries, categories, priority, batch_size)
     async with connected(settings) as connection:
         with progress("Articles examined") as reached:
-            return await plan_backfill(connection, settings, target, options, reached)
+            return await plan_backfill(connection, settings, target, options(target.model), reached)
 
 
 async def _run(settings: Settings, planned: Planned, so_far: SoFar[BackfillRun | None]) -> BackfillRun:
@@ -172,6 +193,8 @@ def status(invocation: Invocation, operation: UUID | None) -> None:
         return
     say(f"Backfill {found.id}: {found.state}")
     say(f"  started {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
+    if scope := matching(found.filter):
+        say(f"  only {scope}")
     say(f"  queued {found.queued:,} of {found.planned:,} planned, last activity {age(found.silent_s)} ago")
     for name in STATUSES:
         say(f"  {name:<10} {found.tasks.get(name, 0):>9,}")

@@ -6,10 +6,11 @@ Bare words are searched for in slug and title, as one phrase.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from embedq_tui.filters.syntax import complete_term, quoted, refuse_key, terms, word_of
 from embedq_worker.insights.articles import ArticleFilter, State
+from embedq_worker.text import printable_line
 
 KEYS = ("state", "folder", "text")
 EXAMPLE = "part of a slug or title, folder:guides, state:stale,missing"
@@ -43,6 +44,16 @@ def parse_filter(text: str) -> ArticleFilter:
 def format_filter(wanted: ArticleFilter) -> str:
     """Format a filter so that `parse_filter` can read it."""
     return " ".join(_terms_of(wanted))
+
+
+def matching(wanted: Mapping[str, object]) -> str:
+    """Format which articles a backfill was limited to, as a filter of the list of articles; empty for all.
+
+    Args:
+        wanted: `BackfillOptions.filter`, perhaps as stored with the operation.
+    """
+    folder, text = (str(wanted.get(name) or "") for name in ("folder", "text"))
+    return printable_line(format_filter(ArticleFilter(folder=folder, text=text)))
 
 
 def complete(text: str) -> str | None:

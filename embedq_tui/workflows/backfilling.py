@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from embedq_tui.filters.article_filter import matching
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan, CategoryCount
@@ -125,7 +126,9 @@ async def _other_models(connection: Connection, settings: Settings, model: str) 
 
 def plan_lines(planned: Planned) -> Iterator[str]:
     """Describe a plan, line by line."""
-    yield f"{count(planned.plan.articles, 'article')} compared with {planned.options.model}"
+    scope = matching(planned.options.filter)
+    among = f" ({scope})" if scope else ""
+    yield f"{count(planned.plan.articles, 'article')}{among} compared with {planned.options.model}"
     for category, words in WORDS.items():
         if category in planned.options.categories:
             found = planned.plan.counts[category]

@@ -67,6 +67,26 @@ async def test_only_some(tui: Tui, connection: Connection) -> None:
     assert (await tui("backfill", "--only", ",")).code == ExitCode.USAGE
 
 
+async def test_only_a_folder_and_what_is_called_so(tui: Tui, connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 3)
+    inside = [
+        *await add_articles(connection, ["Text."], slug="inside", folder="/guides/"),
+        *await add_articles(connection, ["Text."] * 2, slug="below", folder="guides/start"),
+    ]
+    await add_articles(connection, ["Text."], slug="beside", folder="guidesx")
+    planned = (await tui("backfill", "--dry-run", "--json", "--folder", "guides")).document("backfill")
+    assert (planned["articles"], planned["to_queue"]) == (3, 3)
+    narrow = ("--folder", "guides/", "--text", "BELOW", "--batch-size", "2", "--yes", "--json")
+    assert (await tui("backfill", *narrow)).document("backfill")["queued"] == 2
+    status = (await tui("backfill", "status", "--json")).document("backfill-status")
+    assert (status["filter"]["folder"], status["filter"]["text"]) == ("guides", "BELOW")
+    queued = (await tui("backfill", "--folder", "guides", "--yes", "--json")).document("backfill")
+    assert (queued["queued"], queued["resumed"]) == (1, False)
+    rows = await connection.fetch("SELECT article_id FROM embedding_tasks ORDER BY 1")
+    assert [row["article_id"] for row in rows] == inside
+    assert (await tui("backfill", "--folder", "/")).code == ExitCode.USAGE
+
+
 async def test_status_and_rollback(tui: Tui, connection: Connection) -> None:
     answer = await tui("backfill", "status")
     assert (answer.code, answer.out) == (ExitCode.NO, "")

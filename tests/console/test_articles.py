@@ -172,6 +172,35 @@ async def test_a_backfill_is_counted_asked_carried_out_and_taken_back(
         await until_tasks(connection)
 
 
+async def test_a_backfill_is_of_the_articles_that_the_list_shows(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."] * 4)
+    stale, missing = await add_articles(connection, ["One.", "Two."], slug="guide", folder="guides")
+    async with ProviderStub(dimensions=DIMENSIONS) as stub:
+        settings = with_stub(database, stub)
+        await embed(connection, settings, stale, "One.")
+        await connection.execute("UPDATE articles SET updated_at = now() + interval '1 s'")
+        async with console(settings) as pilot:
+            await pilot.press("8", "slash", *"folder", "colon", *"guides", "space", *"state", "colon")
+            await pilot.press(*"stale", "enter")
+            await until(lambda: table(pilot).keys == (str(stale),))
+            await begin_backfill(pilot)
+            await until_text(pilot, "Queue 1 task with priority low")
+            await pilot.press("y")
+            await until_tasks(connection, pending=1)
+            assert await connection.fetchval("SELECT article_id FROM embedding_tasks") == stale
+            await pilot.press("B")
+            await until_text(pilot, "Remove 1 pending task")
+            await pilot.press("y")
+            await until_tasks(connection)
+            await pilot.press("slash")
+            await enter(pilot, "folder:guides")
+            await until(lambda: table(pilot).keys == (str(missing), str(stale)))
+            await pilot.press("b")
+            await until_text(pilot, "All 2")
+
+
 async def test_a_backfill_that_is_stopped_is_gone_on_with(database: Database, connection: Connection) -> None:
     await add_articles(connection, ["Text."] * 3)
     holder = await database.connect()

@@ -285,7 +285,9 @@ async def test_no_page_reads_a_whole_table(database: Database, connection: Conne
                WHERE relname IN ('articles', 'embeddings', 'embedding_tasks', 'embedq_articles')"""
     async with connection.transaction():
         before = await connection.fetchval(scans)
-        run = await backfill.run(connection, replace(OPTIONS, batch_size=500), by=BY, planned=3000)
+        options = replace(OPTIONS, batch_size=500)
+        assert (await look(connection, replace(options, folder="x", text="y"), page=500)).articles == 0
+        run = await backfill.run(connection, options, by=BY, planned=3000)
         operation = await bulk.status(connection)
         await bulk.rollback(connection, run.operation_id, by=BY)
         assert await connection.fetchval(scans) == before

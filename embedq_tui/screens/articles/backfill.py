@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.dialogs.confirm import Confirmation, Decision
@@ -16,18 +18,31 @@ from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import BackfillOptions, BackfillRun
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.errors import EmbedqError
+from embedq_worker.insights.articles import ArticleFilter, State
 from embedq_worker.schema.needs import Category
 
+_ALL = ArticleFilter()
 
-async def run_backfill(desk: Desk) -> None:
+_QUEUED: Mapping[State, Category] = {
+    State.EXCLUDED: Category.NO_RAG,
+    State.FAILED: Category.FAILED,
+    State.MISSING: Category.MISSING,
+    State.STALE: Category.STALE,
+    State.MODEL: Category.MODEL,
+}
+"""The states of which articles may need a task, and why."""
+
+
+async def run_backfill(desk: Desk, wanted: ArticleFilter = _ALL) -> None:
     """Count what would be queued, ask, and queue it. Call it in a Textual worker.
 
     Args:
         desk: Of the database.
+        wanted: Only these articles.
     """
     dialogs = desk.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
-    planned = await dialogs.attempt(progress, lambda reached: _plan(desk, reached))
+    planned = await dialogs.attempt(progress, lambda reached: _plan(desk, wanted, reached))
     if planned is None:
         return
     if not planned.tasks:
@@ -38,21 +53,27 @@ async def run_backfill(desk: Desk) -> None:
         await _carry_out(desk, chosen)
 
 
-async def _plan(desk: Desk, progress: Progress) -> Planned:
+async def _plan(desk: Desk, wanted: ArticleFilter, progress: Progress) -> Planned:
     settings = desk.session.settings
     target = await target_of(settings)
     async with desk.session.link.connection() as connection:
-        options = BackfillOptions(target.model, settings.max_retries)
+        options = BackfillOptions(
+            target.model,
+            settings.max_retries,
+            frozenset(_QUEUED[state] for state in wanted.states or State if state in _QUEUED),
+            folder=wanted.folder,
+            text=wanted.text,
+        )
         return await plan_backfill(connection, settings, target, options, progress.reached)
 
 
 async def _choose(desk: Desk, planned: Planned) -> Planned | None:
     """Ask which articles to queue, and with which priority."""
-    wrong = [category for category in WORDS if planned.plan.counts[category].to_queue]
+    wrong = [category for category in WORDS if _found(planned, category)]
     categories = frozenset(wrong)
     if len(wrong) > 1:
         among = [
-            Choice(frozenset({category}), f"{planned.plan.counts[category].to_queue:,} {WORDS[category]}")
+            Choice(frozenset({category}), f"{_found(planned, category):,} {WORDS[category]}")
             for category in wrong
         ]
         whole = Choice(categories, f"All {planned.tasks:,}")
@@ -64,6 +85,10 @@ async def _choose(desk: Desk, planned: Planned) -> Planned | None:
     title = f"Priority of {count(chosen.tasks, 'task')}"
     priority = await ask_priority(desk.app, title, "low")
     return None if priority is None else chosen.only(categories, priority)
+
+
+def _found(planned: Planned, category: Category) -> int:
+    return planned.plan.counts[category].to_queue if category in planned.options.categories else 0
 
 
 def _confirmation(planned: Planned) -> Confirmation:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from embedq_tui.filters.article_filter import format_filter
+from embedq_tui.filters.article_filter import format_filter, matching
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import ARTICLE_STYLES, DOUBTFUL, GOOD, HEAD, QUIET
@@ -108,6 +108,8 @@ def backfill_line(found: Operation, now: datetime) -> Text:
     line.append("not responding" if silent else found.state.replace("_", " "), style)
     who = f"{found.operator}@{found.host}" if found.host else found.operator
     line.append(f", queued {found.queued:,} of {found.planned:,}")
+    if scope := matching(found.filter):
+        line.append(f" ({scope})")
     left = [f"{found.tasks[name]:,} {name}" for name in _LEFT if found.tasks.get(name)]
     line.append(f": {', '.join(left)}" if left else "")
     return line.append(f"; {ago(found.started_at, now)} by {printable_line(who, 40)}")

@@ -64,7 +64,8 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
             "backfill",
             "Backfill",
             id="articles.backfill",
-            tooltip="Queue what needs embedding (shows the count first); resumes a stopped backfill",
+            tooltip="Queue what needs embedding of what the filter matches (shows the count first); "
+            "resumes a stopped backfill",
         ),
         Change(
             "B",
@@ -279,10 +280,10 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         return self._backfill is not None if action == "take_back" else super().can_act(action)
 
     def action_backfill(self) -> None:
-        """Queue what needs embedding, after counting and confirmation."""
+        """Queue what needs embedding of what the filter matches, after counting and confirmation."""
         from embedq_tui.screens.articles.backfill import run_backfill
 
-        self.alone(run_backfill)
+        self.alone(partial(run_backfill, wanted=self.wanted))
 
     def action_take_back(self) -> None:
         """Remove the pending tasks of the last backfill."""

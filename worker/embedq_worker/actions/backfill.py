@@ -21,6 +21,7 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
+from embedq_worker.queue.selection import pattern_of
 from embedq_worker.schema.needs import Category
 
 PAGE = 1_000
@@ -42,6 +43,8 @@ class BackfillOptions:
         categories: Categories to queue.
         priority: Priority of the tasks.
         batch_size: Articles examined, and so at most queued, per transaction.
+        folder: Only articles in this folder or a subfolder; empty for any.
+        text: Only articles with this in slug or title, in any case; empty for any.
     """
 
     model: str
@@ -49,6 +52,8 @@ class BackfillOptions:
     categories: frozenset[Category] = frozenset(Category)
     priority: Priority = "low"
     batch_size: int = PAGE
+    folder: str = ""
+    text: str = ""
 
     @property
     def filter(self) -> dict[str, object]:
@@ -57,7 +62,14 @@ class BackfillOptions:
             "model": self.model,
             "categories": sorted(self.categories),
             "priority": self.priority,
+            **({"folder": self.folder} if self.folder else {}),
+            **({"text": self.text} if self.text else {}),
         }
+
+    @property
+    def pattern(self) -> str | None:
+        """The LIKE pattern of `text`; None for any."""
+        return pattern_of(self.text) if self.text else None
 
 
 @dataclass(slots=True)
@@ -80,7 +92,7 @@ class BackfillPlan:
     """What a run would find.
 
     Attributes:
-        articles: Articles examined.
+        articles: Articles compared: all, or those of the folder and the text.
         counts: Counts of every category, whether it is to be queued or not.
     """
 
@@ -124,11 +136,11 @@ class BackfillBusy(EmbedqError):
 
 
 _PLAN = """
-SELECT category, count(*) AS articles, max(article_id) AS last_id,
+SELECT category, count(*) AS articles, count(bytes) AS compared, max(article_id) AS last_id,
        count(*) FILTER (WHERE waiting) AS waiting,
        coalesce(sum(greatest(1, ceil(bytes / $4::float)))
                 FILTER (WHERE NOT waiting AND category <> 'no_rag'), 0) AS chunks
-FROM embedq_backfill_page($1, $2, $3, NULL) GROUP BY category
+FROM embedq_backfill_page($1, $2, $3, NULL, $5, $6) GROUP BY category
 """
 _STOP = """
 UPDATE embedq_bulk_operations
@@ -149,7 +161,7 @@ async def plan(
 
     Args:
         connection: To a migrated database.
-        options: Of these, the model that vectors should be from.
+        options: Of these, the model that vectors should be from, and which articles to compare.
         words_per_chunk: New words per chunk, that is size minus overlap; for the estimate.
         page: Articles per round trip.
         progress: Called after each page with the number of articles examined.
@@ -158,15 +170,19 @@ async def plan(
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     found = BackfillPlan()
-    last_id = -(2**31)
+    last_id, examined = -(2**31), 0
+    bytes_per_chunk = words_per_chunk * BYTES_PER_WORD
     while True:
-        rows = await connection.fetch(_PLAN, last_id, page, options.model, words_per_chunk * BYTES_PER_WORD)
+        rows = await connection.fetch(
+            _PLAN, last_id, page, options.model, bytes_per_chunk, options.folder, options.pattern
+        )
         looked_at = sum(row["articles"] for row in rows)
         for row in rows:
             if row["category"] is not None:
                 _count(found.counts[Category(row["category"])], row)
-        found.articles += looked_at
-        progress(found.articles)
+            found.articles += row["compared"]
+        examined += looked_at
+        progress(examined)
         if looked_at < page:
             return found
         last_id = max(row["last_id"] for row in rows)
@@ -267,7 +283,7 @@ async def _batch(
     connection: Connection, operation_id: UUID, runner: UUID, options: BackfillOptions
 ) -> asyncpg.Record:
     row = await connection.fetchrow(
-        "SELECT * FROM embedq_backfill_batch($1, $2, $3, $4, $5, $6, $7)",
+        "SELECT * FROM embedq_backfill_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         operation_id,
         runner,
         options.batch_size,
@@ -275,6 +291,8 @@ async def _batch(
         list(options.categories),
         options.priority,
         options.max_attempts,
+        options.folder,
+        options.pattern,
     )
     assert row is not None
     return row
