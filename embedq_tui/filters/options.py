@@ -133,7 +133,7 @@ minutes_option = click.option(
     type=Number(0, 100_000),
     callback=lambda context, option, minutes: None if minutes is None else minutes * 60.0,
     metavar="N",
-    help="Claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
+    help="Stuck are those claimed longer ago than this.  [default: EMBEDDING_QUEUE_MAX_PROCESSING_TIME]",
 )
 """Adds --minutes, the age at which a claim is stuck; the function receives it in seconds."""
 

@@ -119,6 +119,10 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["cancel", "--status", "failed"],
         ["cancel", "--failed", "--status", "pending"],
         ["cancel", "--group", "1a2b3c4d"],
+        ["cancel", NOBODYS, "--stuck"],
+        ["cancel", "--stuck", "--status", "processing"],
+        ["cancel", "--failed", "--stuck"],
+        ["cancel", "--priority", "low", "--minutes", "5"],
         ["cancel", NOBODYS, "--failed", "--error", "boom"],
         ["reset-stuck", "--minutes", "-1"],
         ["cleanup", "--days", "0"],
@@ -198,6 +202,22 @@ async def test_cancel_by_description_asks(tui: Tui, connection: Connection) -> N
     await act(tui, "cancel", "--priority", "low", "--yes", matched=2, changed=2)
     await act(tui, "cancel", "--status", "processing", "--yes", matched=1, changed=1)
     assert await statuses(connection) == {"failed": 3, "pending": 2}
+
+
+async def test_stuck_tasks_are_cancelled_and_taken_back(tui: Tui, connection: Connection) -> None:
+    await queued_articles(connection, 4)
+    worker = await start_worker(connection)
+    await connection.execute(
+        """UPDATE embedding_tasks SET status = 'processing', worker_id = $1,
+                  processed_at = now() - right(slug, 1)::int * interval '20 min' WHERE slug <> 'article-3'""",
+        worker,
+    )
+    await act(tui, "cancel", "--stuck", code=ExitCode.NO, state="refused", matched=1, changed=0)
+    await act(tui, "cancel", "--stuck", "--slug", "article-1", "--yes", code=ExitCode.NO, state="nothing")
+    done = await act(tui, "cancel", "--stuck", "--minutes", 15, "--yes", matched=2, changed=2)
+    assert await statuses(connection) == {"failed": 2, "processing": 1, "pending": 1}
+    assert (await tui("undo", done["operation_id"])).code == ExitCode.OK
+    assert await statuses(connection) == {"processing": 1, "pending": 3}
 
 
 async def test_a_group_of_failures_is_cancelled_and_taken_back(tui: Tui, connection: Connection) -> None:
