@@ -178,20 +178,19 @@ class Feed:
         Returns:
             The error, if the database cannot be reached.
         """
+        asked_at, value, error = time.monotonic(), None, None
         try:
             async with self._link.connection(within_s=question.within_s) as connection:
+                asked_at = time.monotonic()  # it may have waited for a free connection
                 value = await question.ask(connection, self._link.settings)
-        except (EmbedqError, *EXPECTED_ERRORS) as error:
-            reason = explained(error, self._link.settings)
-            if isinstance(reason, Unreachable):
-                return reason
-            self._answered(Answer(question, None, reason, time.monotonic()))
-        except Exception as error:
+        except (EmbedqError, *EXPECTED_ERRORS) as failure:
+            error = explained(failure, self._link.settings)
+            if isinstance(error, Unreachable):
+                return error
+        except Exception as bug:
             # The outermost edge of a task: a bug in one question must not take the others down.
-            failure = EmbedqError(f"internal error: {type(error).__name__}: {one_line(error)}")
-            self._answered(Answer(question, None, failure, time.monotonic()))
-        else:
-            self._answered(Answer(question, value, None, time.monotonic()))
+            error = EmbedqError(f"internal error: {type(bug).__name__}: {one_line(bug)}")
+        self._answered(Answer(question, value, error, asked_at))
         return None
 
     def _answered(self, answer: Answer[Any]) -> None:

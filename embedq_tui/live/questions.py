@@ -47,7 +47,7 @@ class Answer(NamedTuple, Generic[T]):
         question: As asked.
         value: None if it failed.
         error: Why it failed.
-        at: When it arrived, by `time.monotonic`.
+        at: When it was asked, by `time.monotonic`: what it tells is at most as old as that.
     """
 
     question: Question[T]

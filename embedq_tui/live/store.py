@@ -90,7 +90,7 @@ class Store:
 
     Attributes:
         overview: The latest; None before the first.
-        overview_at: When it arrived, by `time.monotonic`.
+        overview_at: When it was asked for, by `time.monotonic`.
         error: Why the latest overview failed although the database responds.
         rates: None until known.
         health: The latest verdict.
@@ -117,7 +117,7 @@ class Store:
     answers: dict[Question[Any], Answer[Any]] = field(default_factory=dict)
     _meter: RateMeter = field(default_factory=RateMeter)
     _before: QueueFigures | None = None
-    _skew: timedelta | None = None
+    _skew_s: float = 0.0
 
     def now(self) -> datetime | None:
         """The database's time, extrapolated from the latest overview."""
@@ -157,8 +157,7 @@ class Store:
 
     def skew_s(self) -> float | None:
         """Seconds by which our clock is ahead of the database's; None if negligible."""
-        seconds = self._skew.total_seconds() if self._skew is not None else 0.0
-        return seconds if abs(seconds) >= SKEW_S else None
+        return self._skew_s if abs(self._skew_s) >= SKEW_S else None
 
     def answered(self, answer: Answer[Any]) -> None:
         """Store an answer from the feed."""
@@ -208,7 +207,9 @@ class Store:
         self.overview, self.overview_at, self.error = found, at, None
         self.rates = self._meter.add(found) or self.rates
         self._weigh()
-        self._skew = datetime.now(UTC) - found.at
+        ahead_s, took_s = (datetime.now(UTC) - found.at).total_seconds(), time.monotonic() - at
+        # The database's time was read while the answer was on its way, which says nothing about clocks.
+        self._skew_s = max(ahead_s - took_s, min(ahead_s, 0.0))
 
     def _weigh(self) -> None:
         if self.overview is not None and (most := self.allowed_backlog) is not None:

@@ -140,6 +140,13 @@ async def test_a_worker_that_falls_silent_is_a_problem_as_soon_as_it_is_shown_to
         await until(lambda: store.health is not None and bool(store.health.issues), within_s=5)
 
 
+async def test_an_answer_is_as_old_as_its_question(database: Database) -> None:
+    async with watching(database.settings) as it:
+        it.session.subscribe([Pending(delay_s=0.5)])
+        await until(lambda: bool(it.answers))
+        assert time.monotonic() - it.answers[0].at >= 0.5
+
+
 async def test_what_no_screen_shows_is_not_asked(database: Database) -> None:
     left, shown = Heeding(0.01), Heeding(0.02)
     async with watching(database.settings) as it:

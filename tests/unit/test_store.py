@@ -40,7 +40,7 @@ def look(completed: int) -> Answer[Overview]:
     queue = QueueFigures(counts, completed, {}, None, None, None, None)
     nobody = Control(None, None, None, None)
     seen = Overview(datetime.now(UTC), True, True, queue, (), None, nobody, ())
-    return Answer(Look(), seen)
+    return Answer(Look(), seen, at=time.monotonic())
 
 
 def test_of_many_pages_the_last_ones_are_kept() -> None:
@@ -86,6 +86,27 @@ def test_a_clock_that_goes_wrong_is_told_with_its_direction(behind_s: int, skew_
     kept.answered(answer._replace(value=there))
     ours = kept.skew_s()
     assert (ours and round(ours)) == skew_s
+
+
+@pytest.mark.parametrize(("behind_s", "took_s", "skew_s"), [(8, 9, None), (60, 9, 51), (-60, 9, -60)])
+def test_an_answer_that_takes_long_is_no_clock_that_goes_wrong(
+    behind_s: int, took_s: int, skew_s: int | None
+) -> None:
+    kept, answer = store(), look(1)
+    assert answer.value is not None
+    there = answer.value._replace(at=datetime.now(UTC) - timedelta(seconds=behind_s))
+    kept.answered(answer._replace(value=there, at=time.monotonic() - took_s))
+    ours = kept.skew_s()
+    assert (ours and round(ours)) == skew_s
+
+
+def test_the_databases_time_goes_on_from_when_it_was_asked_for() -> None:
+    kept, answer = store(), look(1)
+    assert answer.value is not None
+    kept.answered(answer._replace(at=time.monotonic() - 8))
+    now = kept.now()
+    assert now is not None
+    assert abs(now - answer.value.at - timedelta(seconds=8)) < timedelta(seconds=1)
 
 
 def test_a_question_that_failed_takes_nothing_away() -> None:
