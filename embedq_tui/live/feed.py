@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ MERGE_S = 0.1
 """Minimum seconds between two answers to a question, whatever asks for them."""
 
 ANY = "resync"
+
+_NARROW = "narrow the filter, or use a command, which waits longer"
 
 
 class Lost(NamedTuple):
@@ -96,6 +99,7 @@ class Feed:
         self._group: asyncio.TaskGroup | None = None
         self._listening = False
         self._lost: Lost | None = None
+        self._answered_at = -math.inf
 
     async def run(self) -> None:
         """Keep asking until cancelled."""
@@ -155,7 +159,7 @@ class Feed:
             subscription.wanted.clear()
             began = time.monotonic()
             error = await self._ask(question)
-            took_s = time.monotonic() - began
+            took_s = min(time.monotonic() - began, question.within_s)  # longer only if it was frozen
             if error is not None:
                 await self._wait_out(error, tries, news)
                 tries, notified = tries + 1, True
@@ -186,14 +190,23 @@ class Feed:
         except (EmbedqError, *EXPECTED_ERRORS) as failure:
             error = explained(failure, self._link.settings)
             if isinstance(error, Unreachable):
-                return error
+                if not self._is_slow(error, asked_at):
+                    return error
+                error = EmbedqError(f"this takes the database longer than {question.within_s:g} s", _NARROW)
         except Exception as bug:
             # The outermost edge of a task: a bug in one question must not take the others down.
             error = EmbedqError(f"internal error: {type(bug).__name__}: {one_line(bug)}")
         self._answered(Answer(question, value, error, asked_at))
         return None
 
+    def _is_slow(self, error: Unreachable, asked_at: float) -> bool:
+        """Whether only this question is too much for the database, which has answered another one since."""
+        late = isinstance(error.__cause__, TimeoutError)
+        return late and self._lost is None and self._answered_at > asked_at
+
     def _answered(self, answer: Answer[Any]) -> None:
+        if answer.error is None:
+            self._answered_at = time.monotonic()
         if self._lost is not None:
             self._lost = None
             self._on_lost(None)

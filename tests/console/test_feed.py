@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from embedq_tui.live import feed
+from embedq_tui.live.feed import Lost
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
@@ -50,6 +51,13 @@ class Rare(Pending):
     """Asked once a minute at most."""
 
     pause_s = 60.0
+
+
+@dataclass(frozen=True)
+class TooLong(Pending):
+    """It has too little time."""
+
+    within_s = 0.5
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,26 @@ async def test_a_question_that_cannot_be_answered_is_told_and_harms_no_other(
         assert failed.value is None
         assert failed.error is not None
         assert it.session.store.lost is None
+
+
+async def test_a_question_that_takes_too_long_is_told_and_is_no_outage(database: Database) -> None:
+    async with watching(database.settings) as it:
+        store, outages = it.session.store, list[Lost]()
+        await until(lambda: store.overview is not None)
+        slow, quick = TooLong(delay_s=60.0), Heeding(0.1)
+        it.session.subscribe([slow, quick])
+
+        def told() -> list[Answer[Any]]:
+            outages.extend(filter(None, [store.lost]))
+            return [answer for answer in it.answers if answer.question == slow]
+
+        await until(lambda: bool(told()))
+        assert told()[0].error is not None
+        assert not outages
+        assert len(told()) == 1  # the next try is not the next thing that it does
+        it.session.again()
+        await until(lambda: len(told()) == 2)
+        assert not outages
 
 
 async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
