@@ -189,6 +189,15 @@ async def test_only_vectors_of_the_model_are_compared(library: Library) -> None:
     assert await library.slugs(any_model=True) == ["unknown", "known"]
 
 
+async def test_chunks_whose_ids_outgrew_an_integer_are_found(library: Library) -> None:
+    await library.connection.execute(
+        """ALTER TABLE embeddings ALTER COLUMN id TYPE bigint;
+           ALTER SEQUENCE embeddings_id_seq AS bigint RESTART WITH 3000000000"""
+    )
+    await library.article("late", towards(0.5))
+    assert await library.slugs() == ["late"]
+
+
 async def test_a_folder_includes_those_below_it_and_no_namesakes(library: Library) -> None:
     for slug, folder in [("in", "ops"), ("below", "/ops/db/"), ("namesake", "opsx"), ("top", "")]:
         await library.article(slug, towards(0.5), folder=folder)

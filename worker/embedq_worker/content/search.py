@@ -290,7 +290,7 @@ def _cosine(unit: Sequence[float], stored: str) -> float | None:
 async def _hits(connection: Connection, best: Sequence[_Chunk], query: str) -> list[SearchHit]:
     statement = """
         SELECT e.id, e.article_id, a.slug, a.title, e.heading_path, e.chunk_index, e.text_content
-        FROM embeddings e JOIN articles a ON a.id = e.article_id WHERE e.id = ANY ($1::int[])"""
+        FROM embeddings e JOIN articles a ON a.id = e.article_id WHERE e.id = ANY ($1::bigint[])"""
     rows = {row["id"]: row for row in await connection.fetch(statement, [chunk.id for chunk in best])}
     return [_hit(rows[chunk.id], chunk.score, query) for chunk in best if chunk.id in rows]
 
