@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
+from embedq_tui.invocation import FolderValue, Invocation, TextValue, limit_option, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.searching import Query, look_up
 from embedq_worker.content.search import SearchHit
@@ -20,7 +20,7 @@ from embedq_worker.settings import Settings
 @click.command("search", epilog='Example: embedq-tui search "how do I catch an exception" --limit 3')
 @click.argument("query", type=TextValue())
 @limit_option("Articles to show.", default=10, most=1000)
-@click.option("--folder", type=TextValue(), metavar="FOLDER", help="Only this folder and its subfolders.")
+@click.option("--folder", type=FolderValue(), metavar="FOLDER", help="Only this folder and its subfolders.")
 @click.option("--any-model", is_flag=True, help="Also vectors stored without a model name by other programs.")
 @operator_command
 def command(invocation: Invocation, query: str, limit: int, folder: str | None, any_model: bool) -> ExitCode:

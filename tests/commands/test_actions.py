@@ -146,6 +146,7 @@ async def test_retry_of_a_group(tui: Tui, connection: Connection) -> None:
         ["probe", ""],
         ["audit", "--article", ""],
         ["search", "x", "--folder", ""],
+        ["search", "x", "--folder", "/"],
         # Not UTF-8: no such text can be in the database.
         ["cancel", "--slug", "\udcff"],
         ["article", "\udcff"],
