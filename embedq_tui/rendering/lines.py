@@ -9,7 +9,7 @@ from rich.text import Text
 
 from embedq_tui.rates import Rates
 from embedq_tui.rendering.audit_lines import STYLES, details_of, subject_of
-from embedq_tui.rendering.outcomes import death_words
+from embedq_tui.rendering.outcomes import death_words, reason_without_name
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.words import ago, next_try
 from embedq_worker.insights.audit import AuditRow
@@ -149,19 +149,13 @@ def provider_line(provider: ProviderRow, seen: Overview, now: datetime) -> Text:
 
 def breaker_reason(provider: ProviderRow) -> str:
     """Why a circuit breaker is not closed, and which provider's; what is in both is shown only once."""
-    return printable_line(f"{_without_name(provider.reason, provider.key)} ({provider.key})")
-
-
-def _without_name(reason: str, key: str) -> str:
-    """A reason without the model or the address that it may begin with: lines are cut at the end."""
-    model, _, address = key.rpartition(" ")
-    return reason.removeprefix(address or key).removeprefix(model).lstrip(": ")
+    return printable_line(f"{reason_without_name(provider.reason, provider.key)} ({provider.key})")
 
 
 def _idle_note(worker: WorkerRow) -> str:
     """Why a worker is idle; which provider it waits for is told elsewhere."""
     word, colon, reason = worker.note.partition(": ")
-    return f"{word}{colon}{_without_name(reason, worker.provider)}"
+    return f"{word}{colon}{reason_without_name(reason, worker.provider)}"
 
 
 def place_of(host: str, pid: int, width: int) -> str:

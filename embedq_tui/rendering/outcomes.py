@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from embedq_tui.rendering.words import count
 from embedq_worker.insights.deaths import LATELY_H, MOST
+from embedq_worker.queue.breaker import parts_of
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
@@ -49,12 +50,22 @@ def probed_words(probed: Probed) -> str:
     if not probed.held:
         return f"{probed.key} is available again"
     if probed.answered:
-        address = probed.key.rpartition(" ")[2]  # it is in both
-        reason = probed.reason.removeprefix(address).lstrip(": ")
+        reason = reason_without_name(probed.reason, probed.key)
         return f"{probed.key} still fails: {printable_line(reason, REASON)}"
     if not probed.workers:
         return f"{probed.key} is unavailable, and no running worker uses it and could probe it"
     return f"{probed.key} has not answered yet; the probe is still running"
+
+
+def reason_without_name(reason: str, key: str) -> str:
+    """Why a provider fails, without the model or the address that it may begin with.
+
+    Args:
+        reason: As the provider's breaker has it.
+        key: Name of that breaker, shown beside it: lines are cut at their end.
+    """
+    model, address = parts_of(key)
+    return reason.removeprefix(address).removeprefix(model).lstrip(": ")
 
 
 def trigger_words(state: ArticleTrigger) -> str:

@@ -14,6 +14,7 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness, overview
 from embedq_worker.providers.factory import open_provider
+from embedq_worker.queue.breaker import parts_of
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
@@ -120,7 +121,7 @@ async def plan_backfill(
 
 async def _other_models(connection: Connection, settings: Settings, model: str) -> tuple[str, ...]:
     workers = (await overview(connection, settings)).workers
-    models = {row.provider.partition(" ")[0] for row in workers if row.liveness is Liveness.ALIVE}
+    models = {parts_of(row.provider)[0] for row in workers if row.liveness is Liveness.ALIVE}
     return tuple(sorted(models - {model}))
 
 

@@ -57,6 +57,16 @@ async def test_what_is_queued_is_queued_once(tui: Tui, connection: Connection) -
     assert again["categories"]["missing"] == {"to_queue": 0, "waiting": 2, "chunks": 0}
 
 
+async def test_workers_that_embed_with_another_model_are_named(tui: Tui, connection: Connection) -> None:
+    await damage(connection)
+    tui.variables["EMBEDDING_MODEL"] = "a model"
+    await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET provider = 'openai/a model http://provider.test/v1'")
+    assert "Warning" not in (await tui("backfill", "--dry-run")).out
+    await connection.execute("UPDATE embedq_workers SET provider = 'x/another model http://provider.test/v1'")
+    assert "Warning: running workers embed with x/another model:" in (await tui("backfill", "--dry-run")).out
+
+
 async def test_only_some(tui: Tui, connection: Connection) -> None:
     await damage(connection)
     answer = await tui("backfill", "--yes", "--json", "--only", "model, no-rag")

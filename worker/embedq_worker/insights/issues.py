@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from embedq_worker.insights.overview import Control, Liveness, Overview
+from embedq_worker.queue.breaker import parts_of
 from embedq_worker.queue.words import ALONE, REFUSED, UNAVAILABLE
 from embedq_worker.text import age
 
@@ -116,7 +117,7 @@ def serving(seen: Overview) -> Iterator[Issue]:
     failed = [worker for worker in alive if worker.note.startswith(UNAVAILABLE + ALONE)]
     if failed:
         first = failed[0]
-        address = first.provider.rpartition(" ")[2]
+        _, address = parts_of(first.provider)
         # Lines are cut at their end, which would leave the address alone.
         reason = first.note.removeprefix(UNAVAILABLE + ALONE).removeprefix(address).lstrip(": ")
         more = f" and {len(failed) - 1} more of {len(alive)} workers" if len(failed) > 1 else ""

@@ -45,6 +45,12 @@ def key_of(provider: Provider) -> str:
     return f"{provider.model} {provider.endpoint}"
 
 
+def parts_of(key: str) -> tuple[str, str]:
+    """Model and endpoint of the provider of a breaker; only the model may contain spaces."""
+    model, _, endpoint = key.rpartition(" ")
+    return model, endpoint
+
+
 async def look(pool: Pool, key: str) -> Held | None:
     """Ask whether requests are held back; None if they are not."""
     row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
