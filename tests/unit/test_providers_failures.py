@@ -143,13 +143,23 @@ async def test_how_long_to_wait_is_read_in_every_form(
     assert error.retry_after == seconds
 
 
-@pytest.mark.parametrize("code", ["insufficient_quota", "billing_not_active"])
-async def test_an_account_without_money_is_not_waited_for(code: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (429, "insufficient_quota"),
+        (429, "billing_not_active"),
+        (422, "budget_exceeded"),
+        (400, "budget_exceeded"),
+        (402, None),
+        (412, None),
+    ],
+)
+async def test_an_account_without_money_is_not_waited_for(status: int, code: str | None) -> None:
     async with ProviderStub() as stub:
-        stub.faults.fault, stub.faults.status, stub.faults.code = Fault.STATUS, 429, code
+        stub.faults.fault, stub.faults.status, stub.faults.code = Fault.STATUS, status, code
         error = await embed_failure(provider_at("openai", stub.base_url))
     assert isinstance(error, ProviderMisconfigured)
-    assert error.advice
+    assert "OPENAI_BASE_URL" not in error.advice
 
 
 @both

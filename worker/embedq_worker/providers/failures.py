@@ -27,7 +27,12 @@ from embedq_worker.providers.vectors import BrokenAnswer
 _LONGEST_WAIT_S = 86_400.0
 _ABOVE_THE_LIMIT = re.compile(r"request too large|must be reduced", re.IGNORECASE)
 """How OpenAI says with 429 that one request has more tokens than it allows in a minute: waiting is no use."""
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_NO_MONEY = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"}
+)
+"""With any status: OpenAI's is 429, LiteLLM's 422, before that 400."""
+_NO_MONEY_STATUSES = frozenset({402, 412})
+"""412 is what Portkey says when a budget is exhausted."""
 _HOST_NAME = re.compile(r"[\w.:-]+")
 _PASSING = frozenset({408, 409, 424, 425})
 """Statuses below 500 of a server in trouble; 424 is what TEI says when its model fails."""
@@ -128,9 +133,9 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return ProviderMisconfigured(
                 message, "the proxy requires credentials: add USER:PASSWORD@ to HTTP_PROXY and HTTPS_PROXY"
             )
-        case 429 if told.codes & _NO_MONEY:
+        case status if told.codes & _NO_MONEY or status in _NO_MONEY_STATUSES:
             return ProviderMisconfigured(
-                message, "the account's quota is used up: check its plan and billing"
+                message, "the account's quota or budget is used up: check its plan and billing"
             )
         case 429 if _ABOVE_THE_LIMIT.search(told.message):
             return InputRejected(message, too_long=True)
