@@ -144,7 +144,7 @@ async def test_one_poisoned_text_fails_alone_after_log2_requests(protocol: Proto
     culprit = result.outcomes.pop(21)
     assert isinstance(culprit, InputRejected)
     assert kinds(result) == {Embedded}
-    assert len(result.requests) <= 1 + 2 * log2(32)
+    assert len(result.requests) <= 1 + 2 * log2(32) + 1
 
 
 @both
@@ -172,6 +172,15 @@ async def test_a_provider_that_refuses_everything_is_misconfigured(protocol: Pro
         result = await embedder.embed(numbered(100))
         assert kinds(result) == {ProviderMisconfigured}
         assert len(result.requests) <= 4 + log2(32) + 6 + 1
+
+
+@both
+async def test_a_provider_that_comes_to_refuse_everything_is_misconfigured(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=1) as embedder:
+        stub.faults.poison = "text"  # the control text, too
+        result = await embedder.embed(["the longest is sent first", *numbered(9)])
+        assert [type(outcome) for outcome in result.outcomes] == [Embedded, *[ProviderMisconfigured] * 9]
+        assert len(result.requests) == 3
 
 
 @both

@@ -153,7 +153,6 @@ class _Call:
         self._provider = provider
         self._slots = slots
         self._stopped: ProviderError | None = None
-        self._proved = False
         self._searching = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str]) -> None:
@@ -212,7 +211,6 @@ class _Call:
                     self._stopped = self._stopped or error
                 return error
             self.requests.append(RequestStats(len(texts), perf_counter() - began, None))
-            self._proved = True
             return vectors
 
     async def _settle_refused(self, text: str, refusal: InputRejected) -> TextOutcome:
@@ -250,9 +248,10 @@ class _Call:
         return parts
 
     async def _verdict(self, refusal: InputRejected) -> ProviderError:
-        """Decide whether the text is at fault, or the provider, which may reject whatever it is sent."""
-        if self._proved:
-            return refusal
+        """Decide whether the text is at fault, or the provider, which may reject whatever it is sent.
+
+        That it embedded other texts before proves nothing: Gemini answers 400 from when its key expires.
+        """
         answer = await self._request([control_text()])
         if isinstance(answer, InputRejected):
             self._stopped = ProviderMisconfigured(
