@@ -8,7 +8,12 @@ from typing import Literal
 
 import pytest
 
-from embedq_worker.providers.base import InputRejected
+from embedq_worker.providers.base import (
+    InputRejected,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderUnavailable,
+)
 from tests.support.failing import Protocol, both, failure, opened, provider_at
 from tests.support.http_line import Reply
 from tests.support.odd_server import Request, odd_server
@@ -88,6 +93,13 @@ async def test_base64_is_given_up_only_for_numbers_that_are_taken() -> None:
         before = stub.seen.requests
         assert isinstance(await failure(provider, ["bad"]), InputRejected)
         assert stub.seen.requests == before + 1  # it took base64, so the text is at fault
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, ProviderUnavailable), (429, ProviderRateLimited)])
+async def test_a_refusal_of_base64_hides_no_failure(status: int, kind: type[ProviderError]) -> None:
+    async with ProviderStub() as stub, opened("openai", stub.base_url) as provider:
+        stub.faults.encoding, stub.faults.fault, stub.faults.status = "refuse", Fault.STATUS, status
+        assert type(await failure(provider)) is kind
 
 
 async def test_requests_in_flight_together_all_survive_the_refusal_of_base64() -> None:

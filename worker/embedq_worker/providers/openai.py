@@ -64,9 +64,9 @@ class OpenAIProvider:
         in_base64 = self._base64
         answer = await self._post(texts, in_base64=in_base64)
         if in_base64 and answer.status != 200 and self._may_be_base64(answer):
-            in_numbers = await self._post(texts, in_base64=False)
-            if in_numbers.status == 200:
-                self._base64, answer = False, in_numbers
+            answer = await self._post(texts, in_base64=False)
+            if answer.status == 200:
+                self._base64 = False
         elif in_base64 and answer.status == 200:
             self._took_base64 = True
         if answer.status != 200:
