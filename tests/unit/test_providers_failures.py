@@ -177,6 +177,7 @@ async def test_an_account_without_money_is_not_waited_for(status: int, code: str
         (400, "The input token count (9000) exceeds the maximum number of tokens allowed (2048).", True),
         (400, "Single text cannot exceed 8192 tokens. 9237 tokens given.", True),
         (429, "Request too large for m on tokens per min (TPM): Limit 40000, Requested 41000.", True),
+        (429, "Limit type: tokens. Current limit: 500, Remaining: 500. Limit resets at: 12:00", True),
         (400, "Invalid 'input': input cannot be an empty string.", False),
         (422, "something else", False),
     ],

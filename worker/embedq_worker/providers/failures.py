@@ -25,8 +25,10 @@ from embedq_worker.providers.http import Answer, JsonClient
 from embedq_worker.providers.vectors import BrokenAnswer
 
 _LONGEST_WAIT_S = 86_400.0
-_ABOVE_THE_LIMIT = re.compile(r"request too large|must be reduced", re.IGNORECASE)
-"""How OpenAI says with 429 that one request has more tokens than it allows in a minute: waiting is no use."""
+_ABOVE_THE_LIMIT = re.compile(
+    r"request too large|must be reduced|current limit: (\d+), remaining: \1\b", re.IGNORECASE
+)
+"""How OpenAI and LiteLLM say with 429 that a request exceeds the tokens of a minute: waiting is no use."""
 _NO_MONEY = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"}
 )
