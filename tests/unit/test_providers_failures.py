@@ -200,6 +200,13 @@ async def test_a_server_that_takes_too_long_does_not_call_the_text_so(protocol: 
     assert isinstance(error, ProviderUnavailable)
 
 
+async def test_the_words_of_gemini_are_told_without_the_rest() -> None:
+    body = b'[{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}]'
+    async with odd_server(lambda _: Reply(400, body)) as server:
+        error = await embed_failure(provider_at("openai", server.url))
+    assert error.message.endswith(": API key not valid.")
+
+
 @both
 @pytest.mark.parametrize(
     "body",

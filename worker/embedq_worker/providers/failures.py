@@ -82,12 +82,14 @@ class Remedies:
 
 
 def told_by(answer: Answer) -> Told:
-    """Extract the message from the error bodies of OpenAI, Ollama, vLLM, TEI, llama.cpp and proxies."""
+    """Extract the message from the error bodies of OpenAI, Ollama, vLLM, TEI, Gemini, llama.cpp, proxies."""
     text = answer.body.decode("utf-8", "replace")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
         return Told(text, frozenset())
+    if isinstance(body, list) and len(body) == 1:  # Gemini
+        [body] = body
     if not isinstance(body, Mapping):
         return Told(text, frozenset())
     inner = body.get("error", body)
