@@ -193,6 +193,28 @@ async def test_a_text_that_is_too_long_is_recognised(
 
 
 @both
+@pytest.mark.parametrize(
+    "words",
+    [
+        'do embedding request: Post "http://127.0.0.1:40123/v1/embeddings": EOF',
+        "error reading embed response: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer",
+        "llama-server process no longer running: -1 signal: killed",
+        "connection refused",
+        "server not responding",
+        "unexpected server status: llm server loading model",
+        'tokenize error: {"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}',
+        "The model has crashed without additional information. (Exit code: 6)",
+        "Model is unloaded.",
+    ],
+)
+async def test_what_broke_behind_a_server_is_no_fault_of_a_text(protocol: Protocol, words: str) -> None:
+    async with ProviderStub() as stub:
+        stub.faults.fault, stub.faults.status, stub.faults.message = Fault.STATUS, 400, words
+        error = await embed_failure(provider_at(protocol, stub.base_url))
+    assert isinstance(error, ProviderUnavailable)
+
+
+@both
 async def test_a_server_that_takes_too_long_does_not_call_the_text_so(protocol: Protocol) -> None:
     async with ProviderStub() as stub:
         stub.faults.fault, stub.faults.message = Fault.STATUS, "the upstream took too long to answer"

@@ -29,6 +29,12 @@ _ABOVE_THE_LIMIT = re.compile(
     r"request too large|must be reduced|current limit: (\d+), remaining: \1\b", re.IGNORECASE
 )
 """How OpenAI and LiteLLM say with 429 that a request exceeds the tokens of a minute: waiting is no use."""
+_BROKEN_BEHIND = re.compile(
+    r"\bcrashed\b|\bunloaded\b|no longer running|not responding|server status|loading model"
+    r"|connection re(fused|set)|\bEOF\b|\b(get|post) \"https?://",
+    re.IGNORECASE,
+)
+"""What LM Studio and Ollama say with 400 when the process that has the model crashed or is being replaced."""
 _NO_MONEY = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"}
 )
@@ -145,13 +151,19 @@ def failure_of(answer: Answer, client: JsonClient, remedies: Remedies) -> Provid
             return InputRejected(message, too_long=True)
         case 429 | 503 if answer.status == 429 or wait is not None:
             return ProviderRateLimited(message, retry_after=wait)
+        case status if _is_passing(status, told):
+            return ProviderUnavailable(message)
         case 400 | 413 | 422:
             return InputRejected(message, too_long=answer.status == 413 or told.too_long)
         case status if 300 <= status < 400:
             return _redirected(answer, client)
-        case status if status in _PASSING or (status >= 500 and status != _NO_SUCH_SERVICE):
-            return ProviderUnavailable(message)
     return ProviderMisconfigured(message, f"check {client.setting}: it is probably not an embedding server")
+
+
+def _is_passing(status: int, told: Told) -> bool:
+    if status == 400:
+        return bool(_BROKEN_BEHIND.search(told.message))
+    return status in _PASSING or (status >= 500 and status != _NO_SUCH_SERVICE)
 
 
 def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
