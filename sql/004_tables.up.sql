@@ -16,6 +16,8 @@ CREATE TABLE embedq_workers (
     failed bigint NOT NULL DEFAULT 0,
     stop_requested text CHECK (stop_requested IN ('graceful', 'force')),
     concurrency_wanted int,               -- ordered by an operator; null: as started
+    paused_at timestamptz,                -- an operator's pause of this worker alone
+    paused_by text,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     stopped_at timestamptz

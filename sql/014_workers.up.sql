@@ -70,7 +70,8 @@ $$;
 -- unchanged), and returns its orders.
 --
 -- Returns: known       false: it has been declared dead and must register again
---          block       'stopped' or 'paused' while no worker may claim, see embedq_claim; else empty
+--          block       'stopped' or 'paused' while no worker may claim, see embedq_claim, or 'paused' while this one may
+--                      not, which is up to the worker; else empty
 --          block_since, block_by  since when, and by whom
 --          stop_asked  'graceful' or 'force': an order to this worker alone to exit; else empty
 --          counted     false: what it has done was not added up, as the status row is locked; the next heartbeat must
@@ -85,11 +86,13 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     v_asked text;
     v_wanted int;
+    v_paused_at timestamptz;
+    v_paused_by text;
     v_known boolean;
     v_counted boolean;
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    SELECT w.concurrency_wanted INTO v_wanted FROM embedq_workers w
+    SELECT w.concurrency_wanted, w.paused_at, w.paused_by INTO v_wanted, v_paused_at, v_paused_by FROM embedq_workers w
     WHERE w.id = p_worker FOR UPDATE;  -- before the status row, as orders do
     UPDATE embedq_workers w SET settings = jsonb_set(w.settings, '{concurrency}', to_jsonb(p_concurrency))
     WHERE w.id = p_worker AND p_concurrency IS NOT NULL
@@ -124,9 +127,11 @@ BEGIN
         FROM embedq_control c WHERE s.id = 1;
     END IF;
     RETURN QUERY SELECT v_known,
-        CASE WHEN c.stopped_at IS NOT NULL THEN 'stopped' WHEN c.paused_at IS NOT NULL THEN 'paused' ELSE '' END,
-        coalesce(c.stopped_at, c.paused_at),
-        coalesce(CASE WHEN c.stopped_at IS NULL THEN c.paused_by ELSE c.stopped_by END, ''),
+        CASE WHEN c.stopped_at IS NOT NULL THEN 'stopped'
+             WHEN coalesce(c.paused_at, v_paused_at) IS NOT NULL THEN 'paused' ELSE '' END,
+        coalesce(c.stopped_at, c.paused_at, v_paused_at),
+        coalesce(CASE WHEN c.stopped_at IS NOT NULL THEN c.stopped_by
+                      WHEN c.paused_at IS NOT NULL THEN c.paused_by ELSE v_paused_by END, ''),
         coalesce(v_asked, ''), v_counted, v_wanted
     FROM embedq_control c;
 END
@@ -179,7 +184,7 @@ $$;
 
 -- An operator's order to all workers: 'start', 'stop', 'stop now', 'pause', 'resume'. A stop keeps all workers from
 -- claiming and tells running ones to exit, after finishing what they hold or at once; start lifts it, also for workers
--- that have not received it yet. Returns the workers told to exit.
+-- that have not received it yet. A resume also lifts the pauses of single workers. Returns the workers told to exit.
 CREATE FUNCTION embedq_command(p_command text, p_by text) RETURNS SETOF uuid
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
@@ -201,6 +206,10 @@ BEGIN
     FROM (SELECT o.id FROM embedq_workers o WHERE o.state = 'running' AND o.stop_requested = 'graceful'
                                               AND p_command = 'start' ORDER BY o.id FOR UPDATE) AS spared
     WHERE w.id = spared.id;
+    UPDATE embedq_workers w SET paused_at = NULL, paused_by = NULL
+    FROM (SELECT o.id FROM embedq_workers o WHERE o.paused_at IS NOT NULL AND p_command = 'resume'
+          ORDER BY o.id FOR UPDATE) AS paused
+    WHERE w.id = paused.id;
     PERFORM FROM embedding_worker_status WHERE id = 1 FOR UPDATE;  -- then embedq_control, as an UPDATE in psql does
     INSERT INTO embedq_control (id) VALUES (1) ON CONFLICT (id) DO NOTHING;
     CASE p_command

@@ -1,1 +1,1 @@
-DROP FUNCTION IF EXISTS embedq_worker_order(uuid, int, text, text);
+DROP FUNCTION IF EXISTS embedq_worker_order(uuid, int, text, boolean, text);

@@ -49,7 +49,8 @@ DEFAULTS = {
     "tasks.save_filter": "w",
     "tasks.saved_filters": "o",
     "tasks.status_next": "tab",
-    "workers.pause": "p",
+    "workers.pause": "P",
+    "workers.pause_one": "p",
     "workers.start": "s",
     "workers.stop_all": "S",
 }

@@ -48,7 +48,7 @@ async def test_a_stop_ends_workers_and_stands_until_start(
         assert {await first.ended(), await second.ended()} == {0}
     await queued_articles(connection, 1, slug="later")
     async with worker_process(variables) as third:
-        await third.until_heard("workers are stopped")
+        await third.until_heard("claiming is stopped")
         assert await statuses(connection) == {"completed": 1, "pending": 1}
         assert (await tui("start", "--json")).document("order") == {
             "order": "start",
@@ -93,13 +93,40 @@ async def test_pause_keeps_workers_up(
         await worker.started()
         document = (await tui("pause", "--json")).document("order")
         assert (document["paused"], document["workers"]) == (True, 1)
-        await worker.until_heard("workers are paused")
+        await worker.until_heard("claiming is paused")
         assert re.search('"since": "[0-9T:.-]+Z"', worker.text)
         await queued_articles(connection, 1)
         assert "Paused" in (await tui("status")).out
         assert (await tui("resume", "--json")).document("order")["paused"] is False
         await until_tasks(connection, completed=1)
         assert worker.running
+
+
+@pytest.mark.parametrize("lift", [("resume", "--worker"), ("resume",)], ids=["alone", "all"])
+async def test_one_worker_alone_is_paused_and_goes_on(
+    tui: Tui, database: Database, connection: Connection, stub: ProviderStub, lift: tuple[str, ...]
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        place = await connection.fetchval("SELECT host || '/' || pid FROM embedq_workers")
+        other = await start_worker(connection)
+        document = (await tui("pause", "--worker", place, "--json")).document("order")
+        assert (document["order"], document["paused"], document["workers"]) == ("pause", False, 2)
+        await worker.until_heard("claiming is paused")
+        await until_true(connection, "SELECT note <> '' FROM embedq_workers WHERE id <> $1", other)
+        await queued_articles(connection, 1)
+        document = (await tui("status", "--json")).document("status")
+        assert document["worker"]["paused_at"] is None
+        listed = document["worker"]["workers"]
+        assert [each["paused_at"] is not None for each in listed] == [True, False]
+        await connection.execute("SELECT embedq_worker_stop($1, 'done')", other)
+        document = (await tui("status", "--json")).document("status")
+        assert document["worker"]["paused_at"]  # nobody claims
+        assert await statuses(connection) == {"pending": 1}
+        line = (*lift, place) if "--worker" in lift else lift
+        assert (await tui(*line, "--json")).document("order")["paused"] is False
+        await until_tasks(connection, completed=1)
+        assert (await tui("pause", "--worker", "nobody/1")).code == ExitCode.NO
 
 
 async def test_what_is_held_is_tried_at_once_by_a_worker(

@@ -156,6 +156,8 @@ def workers() -> tuple[WorkerRow, ...]:
             settings={"concurrency": 4, "batch_size": 8, "provider": "ollama", "model": canned.MODEL},
             started_at=ago(days=2, hours=5),
             heartbeat_at=ago(seconds=3),
+            paused_at=None,
+            paused_by=None,
         )
         return plain._replace(**more)  # type: ignore[arg-type]
 

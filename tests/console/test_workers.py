@@ -43,7 +43,7 @@ async def test_where_nothing_may_be_changed_no_order_is_offered(
     async with console(database.settings, (120, 40), read_only=True) as pilot:
         await pilot.press("5")
         await until_text(pilot, "build-7")
-        for key in ("s", "plus", "x", "X", "p", "S"):
+        for key in ("s", "plus", "x", "X", "p", "P", "S"):
             assert not pilot.app.screen.active_bindings[key].enabled
             await pilot.press(key)
             await until_text(pilot, "Read-only")
@@ -56,14 +56,28 @@ async def test_workers_are_paused_and_go_on(database: Database) -> None:
     async with console(database.settings, (120, 40)) as pilot:
         await pilot.press("5")
         await until_text(pilot, "This console")
-        await pilot.press("p")
+        await pilot.press("P")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_shown(pilot, lambda text: OPERATOR in text and "Workers (5), p" in text)
-        await pilot.press("p")
+        await until_shown(pilot, lambda text: OPERATOR in text and "Workers (5), P" in text)
+        await pilot.press("P")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_shown(pilot, lambda text: "Workers (5), p" not in text)
+        await until_shown(pilot, lambda text: "Workers (5), P" not in text)
+
+
+async def test_one_worker_is_paused_and_goes_on(database: Database, connection: Connection) -> None:
+    first, second = await start_worker(connection), await start_worker(connection)
+    paused = "SELECT array_agg(paused_by ORDER BY started_at) = $1::text[] FROM embedq_workers"
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        table = pilot.app.screen.query_one(KeyedTable)
+        await until(lambda: table.keys == (str(first), str(second)))
+        await pilot.press("down", "p")
+        await until_true(connection, paused, [None, OPERATOR])
+        await until_text(pilot, "p: resume")
+        await pilot.press("p")
+        await until_true(connection, paused, [None, None])
 
 
 async def test_a_worker_in_trouble_is_seen_among_many_and_those_without_room_are_counted(
@@ -117,7 +131,7 @@ async def test_what_another_operator_paused_a_moment_ago_is_not_paused_again(
         await pilot.press("5")
         await until_text(pilot, "This console")
         await command(connection, Order.PAUSE, "other@there")
-        await pilot.press("p")
+        await pilot.press("P")
         await until_asked(pilot)
         await pilot.press("y")
         await until_true(connection, "SELECT paused_at IS NULL FROM embedq_control")

@@ -32,6 +32,6 @@ async def test_saves_orders_and_workers_go_on(stub: ProviderStub) -> None:
                 async with worker_process(variables) as worker:
                     await until_tasks(connection, completed=3)
                     await connection.execute("UPDATE embedding_worker_status SET is_running = false")
-                    await worker.until_heard("workers are stopped")
+                    await worker.until_heard("claiming is stopped")
                     assert await worker.stop() == 0
             await until_true(connection, "SELECT pg_notification_queue_usage() < 0.5")

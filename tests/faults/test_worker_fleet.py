@@ -61,7 +61,7 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
         await until_true(
             connection, "SELECT NOT EXISTS (SELECT FROM embedding_tasks WHERE status = 'processing')"
         )
-        await worker.until_heard("workers are stopped")
+        await worker.until_heard("claiming is stopped")
         await until_true(connection, "SELECT note <> '' FROM embedq_workers")
         before = await statuses(connection)
         assert 0 < before["pending"] < 150
@@ -71,7 +71,7 @@ async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
 
         stub.faults.latency_s = 0
         await connection.execute("UPDATE embedding_worker_status SET is_running = true")
-        await worker.until_heard("workers may claim again")
+        await worker.until_heard("claiming goes on")
         await until_tasks(connection, completed=151)
 
 

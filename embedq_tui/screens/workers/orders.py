@@ -8,6 +8,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.live.store import Look
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free
 from embedq_worker.actions import orders
@@ -36,6 +37,30 @@ async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
             return await orders.set_concurrency(connection, row.id, wanted, desk.options.operator)
 
     return await _give_to(desk, row, give, f"will process {count(wanted, 'batch', 'batches')} at once")
+
+
+async def pause_worker(desk: Desk, row: WorkerRow) -> None:
+    """Pause a worker, or let it claim tasks again. Call it in a Textual worker.
+
+    Args:
+        desk: Of the database.
+        row: The worker.
+    """
+    seen = await _look_now(desk)
+    if seen is None:
+        return
+    pause = not any(worker.id == row.id and worker.paused_at is not None for worker in seen.workers)
+
+    async def give(_: Progress) -> bool:
+        async with desk.session.link.connection() as connection:
+            return await orders.pause_worker(connection, row.id, pause=pause, by=desk.options.operator)
+
+    await _give_to(
+        desk,
+        row,
+        give,
+        f"will claim no more tasks; {key('workers.pause_one')}: resume" if pause else "may claim tasks again",
+    )
 
 
 async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:

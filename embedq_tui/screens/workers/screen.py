@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -23,7 +24,13 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, QUIET
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.filtering import show_filtered
-from embedq_tui.screens.workers.orders import end_worker, pause_or_resume, set_pace, stop_or_start
+from embedq_tui.screens.workers.orders import (
+    end_worker,
+    pause_or_resume,
+    pause_worker,
+    set_pace,
+    stop_or_start,
+)
 from embedq_tui.screens.workers.questions import Dead, Deaths
 from embedq_tui.screens.workers.render import COLUMNS, dead_facts, dead_row, worker_facts, worker_row
 from embedq_tui.supervisor.supervisor import Supervisor
@@ -93,7 +100,12 @@ class WorkersScreen(ActionScreen):
             id="workers.end_now",
             tooltip="Shut down the selected worker at once",
         ),
-        Change("p", "pause", "Pause all", id="workers.pause", tooltip="Pause or resume all workers"),
+        Change(
+            "p", "pause_one", "Pause", id="workers.pause_one", tooltip="Pause or resume the selected worker"
+        ),
+        Change(
+            "P", "pause", "Pause all", show=False, id="workers.pause", tooltip="Pause or resume all workers"
+        ),
         Change(
             "S",
             "stop_all",
@@ -251,7 +263,7 @@ class WorkersScreen(ActionScreen):
         match action:
             case "start":
                 return not self._supervisor.alive
-            case "pace" | "end_one":
+            case "pace" | "pause_one" | "end_one":
                 return self.alive and self._chosen is not None
         return super().can_act(action)
 
@@ -320,6 +332,11 @@ class WorkersScreen(ActionScreen):
         """Shut down the selected worker, on any host."""
         if (row := self._chosen) is not None:
             await end_worker(self.desk, row, force=force)
+
+    def action_pause_one(self) -> None:
+        """Pause or resume the selected worker, on any host."""
+        if (row := self._chosen) is not None:
+            self.alone(partial(pause_worker, row=row))
 
     @work(exclusive=True, group="order", exit_on_error=False)
     async def action_pause(self) -> None:

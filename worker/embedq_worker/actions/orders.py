@@ -56,7 +56,7 @@ async def set_concurrency(connection: Connection, worker: UUID, concurrency: int
     """
     if not 1 <= concurrency <= MOST_CONCURRENCY:
         raise UsageError(f"the concurrency of a worker is 1 to {MOST_CONCURRENCY}, not {concurrency}")
-    heard: bool = await connection.fetchval(_ORDER, worker, concurrency, None, by)
+    heard: bool = await connection.fetchval(_ORDER, worker, concurrency, None, None, by)
     return heard
 
 
@@ -72,11 +72,29 @@ async def stop_worker(connection: Connection, worker: UUID, *, force: bool, by: 
     Returns:
         False if no such worker is running. `asked_workers` tells what became of it.
     """
-    heard: bool = await connection.fetchval(_ORDER, worker, None, "force" if force else "graceful", by)
+    heard: bool = await connection.fetchval(_ORDER, worker, None, "force" if force else "graceful", None, by)
     return heard
 
 
-_ORDER = "SELECT embedq_worker_order($1, $2, $3, $4)"
+async def pause_worker(connection: Connection, worker: UUID, *, pause: bool, by: str) -> bool:
+    """Have one worker, on any host, claim no more tasks, or claim again; the audit log notes it.
+
+    It is notified at once, and finishes what it holds. `Order.RESUME` lifts this too.
+
+    Args:
+        connection: To the migrated database.
+        worker: Its id.
+        pause: Claim nothing; otherwise, claim again.
+        by: Operator as ``user@host``.
+
+    Returns:
+        False if no such worker is running.
+    """
+    heard: bool = await connection.fetchval(_ORDER, worker, None, None, pause, by)
+    return heard
+
+
+_ORDER = "SELECT embedq_worker_order($1, $2, $3, $4, $5)"
 
 
 @dataclass(frozen=True, slots=True)

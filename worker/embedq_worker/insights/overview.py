@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -69,6 +70,8 @@ class WorkerRow(NamedTuple):
         in_hand: Tasks it holds.
         provider: Key of its provider's breaker.
         settings: Its settings, without secrets.
+        paused_at: Since when an operator has paused it alone; None if not.
+        paused_by: That operator.
     """
 
     id: UUID
@@ -86,6 +89,8 @@ class WorkerRow(NamedTuple):
     settings: Mapping[str, object]
     started_at: datetime
     heartbeat_at: datetime
+    paused_at: datetime | None
+    paused_by: str | None
 
     @property
     def place(self) -> str:
@@ -105,7 +110,7 @@ class Fleet(NamedTuple):
 
 
 class Control(NamedTuple):
-    """Operators' orders to all workers."""
+    """Operators' orders to all workers; all that are alive may also have been paused one by one."""
 
     stopped_at: datetime | None
     stopped_by: str | None
@@ -201,7 +206,7 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         providers = await connection.fetch(_PROVIDERS) if migrated else []
         fleet = await connection.fetchrow(_FLEET, settings.dead_after_s)
     rows = tuple(_worker(row) for row in workers)
-    orders = Control(**control) if control else Control(None, None, None, None)
+    orders = _orders(control, rows)
     return Overview(
         at=place["at"],
         migrated=migrated,
@@ -255,7 +260,7 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
 # heartbeat is seconds old.
 _WORKERS = """
 SELECT w.id, w.host, w.pid, w.version, w.state, w.note, w.processed, w.succeeded, w.failed, w.provider,
-       w.settings, w.started_at, w.heartbeat_at,
+       w.settings, w.started_at, w.heartbeat_at, w.paused_at, w.paused_by,
        embedq_alive(w.state, w.heartbeat_at, make_interval(secs => $1)) AS alive,
        coalesce(h.tasks, 0) AS in_hand
 FROM embedq_workers w
@@ -310,6 +315,16 @@ def _sums(cells: Iterable[tuple[str, int]]) -> StatusCounts:
         if status in sums:
             sums[status] += n
     return StatusCounts(**sums)
+
+
+def _orders(control: asyncpg.Record | None, workers: Sequence[WorkerRow]) -> Control:
+    given = Control(**control) if control else Control(None, None, None, None)
+    serving = [row for row in workers if row.liveness is Liveness.ALIVE and row.state == "running"]
+    pauses = [(row.paused_at, row.paused_by) for row in serving if row.paused_at is not None]
+    if given.paused_at is not None or not pauses or len(pauses) < len(serving):
+        return given
+    at, by = max(pauses, key=itemgetter(0))
+    return given._replace(paused_at=at, paused_by=by)
 
 
 def _worker(row: asyncpg.Record) -> WorkerRow:

@@ -21,7 +21,7 @@ class Beat:
 
     Attributes:
         known: False if the worker has been declared dead: it must register again.
-        block: ``stopped`` or ``paused`` while no worker may claim; empty otherwise.
+        block: ``stopped`` or ``paused`` while no worker may claim, or this one may not; empty otherwise.
         block_since: Since when.
         block_by: Operator who ordered that.
         stop_asked: ``graceful`` or ``force`` if this worker is to exit; empty otherwise.

@@ -154,7 +154,8 @@ class Dispatcher:
     async def _claim_on(self, batches: asyncio.TaskGroup) -> None:
         while await self._free_slot():
             self._wake.clear()
-            tasks = await self._claim()
+            # While all workers are held back, a claim would find nothing; not so while it is this one alone.
+            tasks = [] if self._heartbeat.block else await self._claim()
             if tasks:
                 self._busy += 1
                 batches.create_task(self._work(tasks))

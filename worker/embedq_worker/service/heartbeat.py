@@ -32,19 +32,29 @@ class Heartbeat:
         parts: What the worker is made of.
         on_order: Called when an operator tells this worker to exit.
         on_resize: Called when an operator changes its concurrency.
+        on_lift: Called when it may claim again.
 
     Attributes:
-        block: ``stopped`` or ``paused`` while an operator keeps all workers from claiming; otherwise empty.
+        block: ``stopped`` or ``paused`` while an operator keeps it, alone or with all others, from
+            claiming; otherwise empty.
         ordered: ``graceful`` or ``force`` if an operator told this worker to exit; otherwise empty.
     """
 
-    def __init__(self, parts: Parts, *, on_order: StopOrder, on_resize: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        on_order: StopOrder,
+        on_resize: Callable[[int], None],
+        on_lift: Callable[[], None],
+    ) -> None:
         self.block = ""
         self.ordered = ""
         self._parts = parts
         self._log = parts.log
         self._on_order = on_order
         self._on_resize = on_resize
+        self._on_lift = on_lift
         self._concurrency = parts.settings.concurrency
         self._every_s = parts.settings.beat_every_s
         poll_s = parts.settings.worker_interval_ms / 1000
@@ -158,9 +168,10 @@ class Heartbeat:
             self._beat_now.set()  # to report it in the note
             if heard.block:
                 since = stamp(heard.block_since) if heard.block_since else None
-                self._log.info(f"workers are {heard.block}", by=heard.block_by, since=since)
+                self._log.info(f"claiming is {heard.block}", by=heard.block_by, since=since)
             else:
-                self._log.info("workers may claim again")
+                self._log.info("claiming goes on")
+                self._on_lift()
         if heard.concurrency is not None and heard.concurrency != self._concurrency:
             self._log.info("concurrency set by an operator", was=self._concurrency, now=heard.concurrency)
             self._concurrency = heard.concurrency

@@ -46,6 +46,7 @@ class Service:
             parts,
             on_order=self.stop,
             on_resize=lambda concurrency: self._dispatcher.resize(concurrency),
+            on_lift=lambda: self._dispatcher.wake(),
         )
         self._dispatcher = Dispatcher(parts, self._heartbeat, self._notifier, self._metrics, drain=drain)
         self._provider = ProviderWatch(
