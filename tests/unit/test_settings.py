@@ -305,6 +305,7 @@ def test_what_is_probably_not_meant_is_warned_of(
     [
         {"EMBEDDING_PROVIDER": "local", "EMBEDDING_DIMENSIONS": "128"},
         {"EMBEDDING_REQUEST_TIMEOUT": "225000"},
+        {"EMBEDDING_WORKER_TIMEOUT": "60000"},  # a worker shortens the default of the other
     ],
 )
 def test_what_works_as_it_is_set_is_not_warned_of(
@@ -313,6 +314,11 @@ def test_what_works_as_it_is_set_is_not_warned_of(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert load_settings().warnings() == []
+
+
+def test_a_request_outlasts_the_loading_of_a_large_model() -> None:
+    # Ollama begins again with the next request, so a model that takes longer would never be loaded.
+    assert load_settings().request_timeout_ms >= 2 * 90_000
 
 
 @pytest.mark.parametrize(("other", "warned"), [("5", 1), ("7", 0)])

@@ -111,7 +111,7 @@ class Settings(WatchSettings, DatabaseSettings):
         description="texts per request; default by provider: ollama 32, openai 2048, local 256",
     )
     request_timeout_ms: int = Field(
-        60_000,
+        180_000,  # Ollama gives up loading a model when the client that waits for it is gone
         ge=100,
         le=3_600_000,
         validation_alias="EMBEDDING_REQUEST_TIMEOUT",
@@ -370,7 +370,10 @@ class Settings(WatchSettings, DatabaseSettings):
             )
         if self.concurrency > 32 and self.provider == "ollama":
             found.append("EMBEDDING_CONCURRENT_WORKERS is more than one Ollama server usually handles")
-        if self.request_timeout_ms > self.longest_request_ms:
+        if (
+            "request_timeout_ms" in self.model_fields_set
+            and self.request_timeout_ms > self.longest_request_ms
+        ):
             found.append(
                 "EMBEDDING_REQUEST_TIMEOUT is longer than three quarters of EMBEDDING_WORKER_TIMEOUT, "
                 "after which a worker abandons a request anyway"

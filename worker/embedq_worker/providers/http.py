@@ -175,7 +175,8 @@ class JsonClient:
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(
                 f"{self.endpoint} did not answer within {self._timeout_s:g} s",
-                f"is the server at {self.setting} overloaded? EMBEDDING_REQUEST_TIMEOUT sets the timeout",
+                f"is the server at {self.setting} overloaded, or still loading the model? "
+                "EMBEDDING_REQUEST_TIMEOUT sets the timeout",
             ) from None
         except zlib.error:
             raise self.broken(BrokenAnswer("has a corrupt compression")) from None
