@@ -307,6 +307,7 @@ DECLARE
     v_held int[];
     v_id uuid := embedq_uuid();
 BEGIN
+    LOCK TABLE embedq_bulk_operations IN ROW EXCLUSIVE MODE;  -- so that embedq_bulk_start waits for all of it
     SELECT * INTO v_operation FROM embedq_bulk_operations o WHERE o.id = p_id FOR UPDATE;
     v_state := CASE WHEN v_operation.runner = p_runner THEN v_operation.state ELSE 'taken over' END;
     IF v_state <> 'running' THEN

@@ -209,6 +209,23 @@ async def test_a_run_that_was_taken_for_dead_ends_when_it_wakes(
     assert await statuses(connection) == {"pending": 30}
 
 
+async def test_who_goes_on_with_a_run_that_only_seems_dead_waits_for_its_batch(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    monkeypatch.setattr(backfill, "SILENT_S", 0.0)
+    gate, *runners = [await database.connect() for _ in range(3)]
+    runs = []
+    async with gate.transaction():
+        await gate.execute("LOCK TABLE embedding_tasks")
+        for runner in runners:
+            runs.append(asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=30)))
+            await until_blocked(connection, runner)
+    first, second = await asyncio.gather(*runs)
+    assert (first.state, first.queued) == ("done", 30)
+    assert (second.state, second.queued) == ("done", 0)
+
+
 # -- taking back
 
 
@@ -249,6 +266,23 @@ async def test_a_run_ends_when_it_is_taken_back(database: Database, connection: 
     assert await statuses(connection) == {}
     again = await queue_all(connection)
     assert (again.resumed, again.queued) == (False, 30)
+
+
+async def test_what_a_batch_is_queueing_is_taken_back_too(database: Database, connection: Connection) -> None:
+    await add_articles(connection, ["Text."] * 30)
+    gate, runner, other = [await database.connect() for _ in range(3)]
+    async with gate.transaction():
+        await gate.execute("LOCK TABLE embedding_tasks")
+        running = asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=30))
+        await until_blocked(connection, runner)
+        operation = await bulk.status(gate)
+        assert operation is not None
+        taking_back = asyncio.create_task(bulk.rollback(other, operation.id, by=BY))
+        await until_blocked(connection, other)
+    assert (await running).queued == await taking_back == 30
+    after = await bulk.status(connection)
+    assert after is not None
+    assert (after.state, after.tasks) == ("rolled_back", {})
 
 
 async def test_there_may_be_no_operation(connection: Connection) -> None:
