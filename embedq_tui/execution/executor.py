@@ -15,6 +15,7 @@ from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.execution.request import NAMED, Counted, Request, Safeguard, consequences, question, subject
 from embedq_tui.execution.undo import UndoableOperation, UndoHistory
 from embedq_tui.live.link import Link
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, STAGES, Stage, in_stages
 from embedq_worker.actions.left_out import LeftOut, left_out
@@ -187,7 +188,9 @@ class Executor:
         elif not rows and (apart := planned.matched - outcome.changed) > 0:
             lines.append(f"{count(apart, 'task')} skipped: changed or locked in the meantime.")
         if outcome.changed:
-            lines += [f"operation {outcome.operation_id}", *(["u: undo"] if request.undoable else [])]
+            lines.append(f"operation {outcome.operation_id}")
+            if request.undoable:
+                lines.append(f"{key('app.undo')}: undo")
         if halted or len(rows) > 1 or (rows and outcome.changed):
             await self.dialogs.tell(Report(title, lines, rows))
         elif rows:

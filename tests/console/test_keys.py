@@ -10,6 +10,7 @@ from textual.command import CommandPalette
 
 from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, check_keymap, markdown
+from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.keys import DEFAULTS
@@ -17,6 +18,7 @@ from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
 from tests.console.running import OPERATOR, console, enter, shown, until_shown, until_text
+from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
@@ -71,7 +73,9 @@ def test_texts_name_the_keys_that_are_bound() -> None:
 
 async def test_texts_name_a_key_of_ones_own(database: Database, connection: Connection) -> None:
     await connection.execute("SELECT embedq_command('stop', 'ann@ops')")
+    await queue_tasks(connection, await add_articles(connection, ["one"]))
     keymap = {"show.workers": "f5", "workers.stop_all": "f7,f9", "app.troubles": "f2", "tasks.filter": "f3"}
+    keymap |= {"app.undo": "f8", "settings.check": "f6"}
     app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await until_text(pilot, "Workers (f5), f7")
@@ -80,6 +84,13 @@ async def test_texts_name_a_key_of_ones_own(database: Database, connection: Conn
         await until_text(pilot, "Measured")
         await pilot.press("escape", "2")
         await until_text(pilot, "f3 filter  tab status")
+        await until_text(pilot, "pending")
+        await pilot.press("x")
+        await until_shown(pilot, lambda _: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until_text(pilot, "f8: undo")
+        await pilot.press("9", "tab")
+        await until_text(pilot, "Press f6 to test")
     async with console(database.settings, (120, 40)) as pilot:
         await until_text(pilot, "Workers (5), S")
 

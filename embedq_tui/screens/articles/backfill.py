@@ -166,7 +166,7 @@ async def take_back(desk: Desk) -> None:
         dialogs.notify(f"{count(removed, 'task')} removed\noperation {found.id}")
     elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(pending, 'task')} removed"
-        await dialogs.tell(Report(title, ["Press B to continue with the rest."]))
+        await dialogs.tell(Report(title, [f"Press {key('articles.take_back')} to continue with the rest."]))
 
 
 async def _last(desk: Desk) -> Operation:
@@ -186,7 +186,8 @@ def _back_confirmation(found: Operation, pending: int) -> Confirmation:
         lines.append(f"The others stay as they are: {', '.join(stays)}.")
     if found.state == "running":
         lines.append("It is still running and will be stopped.")
-    lines.append("The tasks are deleted; the articles are not changed. To queue them again: b.")
+    again = key("articles.backfill")
+    lines.append(f"The tasks are deleted; the articles are not changed. To queue them again: {again}.")
     title = f"Remove {count(pending, 'pending task')} of the last backfill?"
     return Confirmation(title, lines, f"Remove {pending:,}", danger=True)
 

@@ -11,6 +11,7 @@ from embedq_tui.dialogs.choose import PathCompletion, ask_text
 from embedq_tui.dialogs.confirm import Confirmation, Decision
 from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
@@ -134,7 +135,8 @@ async def _carry_out(desk: Desk, files: _Files, priority: Priority) -> None:
     if ended is None:
         if progress.done or progress.stopping:
             title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"
-            lines = [_words(done.counts), "What is imported stays. Press i to continue with the rest."]
+            stays = f"What is imported stays. Press {key('articles.import')} to continue with the rest."
+            lines = [_words(done.counts), stays]
             await dialogs.tell(Report(title, lines, _rows(done.skipped), bad=not progress.stopping))
     elif done.skipped:
         stored = count(done.counts.created + done.counts.updated, "article")

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from embedq_tui.live.questions import Question
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, NAME, QUIET
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.base import ConsoleScreen
@@ -178,7 +179,7 @@ class ArticleSearchScreen(ConsoleScreen):
         except TimeoutError:
             raise ProviderUnavailable(
                 f"{provider.model} at {provider.endpoint} did not answer within {PROVIDER_S:g} s",
-                "to check the provider: 9, then c",
+                f"to check the provider: {key('show.settings')}, then {key('settings.check')}",
             ) from None
         return vector, provider.model
 

@@ -103,7 +103,7 @@ class SettingsScreen(Sectioned, ActionScreen):
         self._checking: Worker[None] | None = None
         self._began = 0.0
         self._verdict: TextLine = (
-            "Press c to test the database and the provider the way a worker uses them.",
+            f"Press {key('settings.check')} to test database and provider the way a worker uses them.",
             QUIET,
         )
 
