@@ -227,6 +227,10 @@ async def test_a_task_without_an_article_and_with_odd_metadata(tui: Tui, connect
         ("missing", "DELETE FROM embedq_articles; UPDATE embeddings SET vector = NULL"),
         ("excluded", "UPDATE articles SET no_rag = true"),
         ("empty", "DELETE FROM embeddings; UPDATE embedq_articles SET chunks = 0"),
+        (
+            "empty",
+            "DELETE FROM embeddings; DELETE FROM embedq_articles; UPDATE articles SET content = E' \\n'",
+        ),
     ],
 )
 async def test_states_of_an_article(tui: Tui, connection: Connection, state: str, change: str) -> None:

@@ -16,7 +16,7 @@ from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import printable_line
 
 _STATES = {
-    "empty": "embedded: it has no text",
+    "empty": "empty: it has no text",
     "stale": "stale: changed since it was embedded",
     "missing": "missing: no embeddings stored",
     "unknown": "embedded by another program",

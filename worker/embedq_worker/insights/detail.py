@@ -29,7 +29,7 @@ class ArticleState(NamedTuple):
     """An article and its stored embeddings.
 
     Attributes:
-        state: ``embedded``, ``empty`` (embedded, but without text), ``stale`` (changed since), ``missing``
+        state: ``embedded``, ``empty`` (it has no text), ``stale`` (changed since), ``missing``
             (no embeddings, or not all), ``unknown`` (those of another program), ``excluded`` (no_rag).
         chunks: Number of stored embeddings.
         models: Their models; an empty text for those of another program that did not record it.
@@ -204,7 +204,10 @@ _ARTICLE = """
 SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS folder,
        coalesce(length(a.content), 0) AS characters, coalesce(a.no_rag, false) AS no_rag,
        CASE WHEN a.no_rag THEN 'excluded'
-            WHEN s.article_id IS NULL THEN CASE WHEN e.vectors > 0 THEN 'unknown' ELSE 'missing' END
+            WHEN s.article_id IS NULL THEN
+                CASE WHEN e.vectors > 0 THEN 'unknown'
+                     WHEN e.chunks > 0 OR a.content ~ '[^[:space:]]' THEN 'missing'
+                     ELSE 'empty' END
             WHEN s.source <> embedq_source(a.title, a.slug, a.content) THEN 'stale'
             WHEN s.chunks = 0 THEN 'empty'
             WHEN e.vectors < s.chunks THEN 'missing'
