@@ -191,6 +191,24 @@ async def test_a_request_with_too_many_texts_is_sent_in_smaller_ones(protocol: P
         assert kinds(result) == {Embedded}
 
 
+@both
+async def test_how_many_texts_a_server_takes_is_learnt(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=64) as embedder:
+        stub.faults.max_inputs, stub.faults.max_inputs_status = 20, 422
+        await embedder.embed(numbered(64))
+        result = await embedder.embed([f"another {text}" for text in numbered(64)])
+        assert kinds(result) == {Embedded}
+        assert [(request.inputs, request.error) for request in result.requests] == [(16, None)] * 4
+
+
+@both
+async def test_a_poisoned_text_does_not_make_requests_smaller(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=64) as embedder:
+        stub.faults.poison = "POISON"
+        await embedder.embed([*numbered(63), "POISON"])
+        assert len((await embedder.embed([f"another {text}" for text in numbered(64)])).requests) == 1
+
+
 async def test_what_has_a_vector_when_the_time_is_over_keeps_it() -> None:
     async with (
         ProviderStub() as stub,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from time import perf_counter
 from typing import TypeAlias
@@ -23,6 +23,8 @@ from embedq_worker.providers.tokens import estimate_tokens
 from embedq_worker.waits import Slots, in_time
 
 _SPLIT_LEVELS = 6
+_FEWEST_INPUTS = 8
+"""Requests are not made smaller than this: a failure that passes may look like too many texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Embedder:
 
     def __init__(self, provider: Provider, *, concurrency: int) -> None:
         self._provider = provider
+        self._limits = provider.limits
         self._slots = Slots(concurrency)
 
     def resize(self, concurrency: int) -> None:
@@ -103,13 +106,18 @@ class Embedder:
         Returns:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
-        call = _Call(self._provider, self._slots)
+        call = _Call(self._provider, self._slots, self._limits, self._limit)
         try:
             await in_time(lambda: call.embed(texts), within_s)
         except TimeoutError:
             late = Unfinished(f"not embedded within {within_s:g} s")
             return EmbedResult([call.outcomes.get(text, late) for text in texts], call.requests)
         return EmbedResult([call.outcomes[text] for text in texts], call.requests)
+
+    def _limit(self, inputs: int) -> None:
+        """Send no more texts per request from now on; a server says in no common way how many it takes."""
+        inputs = min(self._limits.inputs, max(inputs, _FEWEST_INPUTS))
+        self._limits = replace(self._limits, inputs=inputs)
 
 
 def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
@@ -147,11 +155,15 @@ class _Pack:
 class _Call:
     """State of one `Embedder.embed`."""
 
-    def __init__(self, provider: Provider, slots: Slots) -> None:
+    def __init__(
+        self, provider: Provider, slots: Slots, limits: RequestLimits, on_too_many: Callable[[int], None]
+    ) -> None:
         self.outcomes: dict[str, TextOutcome] = {}
         self.requests: list[RequestStats] = []
         self._provider = provider
         self._slots = slots
+        self._limits = limits
+        self._on_too_many = on_too_many
         self._stopped: ProviderError | None = None
         self._searching = asyncio.Lock()
 
@@ -160,7 +172,7 @@ class _Call:
         empty = InputRejected("the text is empty")
         self.outcomes.update((text, empty) for text in distinct if not text.strip())
         to_send = [text for text in distinct if text not in self.outcomes]
-        requests = pack(to_send, self._provider.limits)
+        requests = pack(to_send, self._limits)
         if len(requests) == 1:  # without a task, so that it is sent before others that wait for their turn
             await self._settle(requests[0])
             return
@@ -185,12 +197,16 @@ class _Call:
             self.outcomes[texts[0]] = await self._settle_refused(texts[0], refusal)
             return
         middle = len(texts) // 2
+        embedded = 0
         for half in (texts[:middle], texts[middle:]):
             answer = await self._request(half)
             if isinstance(answer, InputRejected):
                 await self._isolate(half, answer)
             else:
                 self._record(half, answer)
+                embedded += not isinstance(answer, ProviderError)
+        if embedded == 2:
+            self._on_too_many(len(texts) - middle)
 
     def _record(self, texts: Sequence[str], answer: list[Vector] | ProviderError) -> None:
         if isinstance(answer, ProviderError):
