@@ -102,23 +102,48 @@ async def test_what_a_host_answers_counts_whatever_becomes_of_the_others(
         await connect(Settings(_env_file=None, database_url=SecretStr(url)))
 
 
+def let_a_name_have(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let db.invalid have these addresses."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *more: Any, **options: Any) -> list[Any]:
+        names = addresses if host == "db.invalid" else (host,)
+        return [found for name in names for found in resolve(name, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+
 async def test_an_address_of_a_name_that_is_silent_is_passed_over(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_a_name_have(monkeypatch, "127.0.0.2", "127.0.0.1")
     port = urlsplit(database.url).port
-    resolve = socket.getaddrinfo
-
-    def both(host: str, *more: Any, **options: Any) -> list[Any]:
-        names = ("127.0.0.2", "127.0.0.1") if host == "db.invalid" else (host,)
-        return [found for name in names for found in resolve(name, *more, **options)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", both)
     with socket.socket() as listening:
         listening.bind(("127.0.0.2", port))
         listening.listen()
         url = database.url.replace("127.0.0.1", "db.invalid")
         settings = Settings(_env_file=None, database_url=SecretStr(url))
         await (await connect(settings)).close()
+
+
+async def test_after_a_silent_address_one_of_version_6_is_tried(
+    monkeypatch: pytest.MonkeyPatch, silent_port: int
+) -> None:
+    let_a_name_have(monkeypatch, "127.0.0.2", "::1")
+    url = f"postgresql://joe@db.invalid:{silent_port}/articles"
+    with socket.socket(socket.AF_INET6) as listening:
+        try:
+            listening.bind(("::1", silent_port))
+        except OSError:
+            pytest.skip("no IPv6 on this machine")
+        listening.listen()
+        listening.setblocking(False)
+        connecting = asyncio.create_task(connect(Settings(_env_file=None, database_url=SecretStr(url))))
+        async with asyncio.timeout(20):
+            reached, _ = await asyncio.get_running_loop().sock_accept(listening)
+        reached.close()
+        connecting.cancel()
+        await asyncio.wait([connecting])
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="getpass fails in another way")

@@ -34,26 +34,19 @@ class _Host(NamedTuple):
         host: Name, address or socket directory.
         port: None for the default.
         url: The URL with this host alone; empty for one of a list.
+        address: One of its addresses, to be used instead of its name; empty for the name.
     """
 
     host: str
     port: int | None
     url: str
+    address: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """For `asyncpg.connect`."""
-        return {"dsn": self.url} if self.url else {"host": self.host}
-
-    def at(self, address: str) -> _Host:
-        """The same host by one of its addresses."""
-        if not self.url:
-            return self._replace(host=address)
-        parts = urlsplit(self.url)
-        userinfo, at, _ = parts.netloc.rpartition("@")
-        written = f"[{address}]" if ":" in address else address
-        netloc = f"{userinfo}{at}{written}{f':{self.port}' if self.port else ''}"
-        return _Host(address, self.port, parts._replace(netloc=netloc).geturl())
+        """For `asyncpg.connect`, which prefers ``host`` and ``port`` to those of a URL."""
+        named = {"dsn": self.url} if self.url else {"host": self.host}
+        return named | ({"host": self.address, "port": self.port} if self.address else {})
 
 
 async def dial(dsn: str | None = None, **arguments: Any) -> _Connection:
@@ -106,7 +99,7 @@ async def _ways(hosts: Sequence[_Host], tries: Sequence[_Try]) -> AsyncIterator[
     for host, tried in zip(hosts, tuple(tries), strict=True):
         # asyncio did not get beyond the first address, unless that refused.
         for address in () if tried.done() else (await _addresses(host))[1:]:
-            yield host.at(address)
+            yield host._replace(address=address)
 
 
 async def _answer(tries: Iterable[_Try], within_s: float | None) -> _Connection | None:
