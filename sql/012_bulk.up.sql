@@ -130,9 +130,9 @@ BEGIN
             ON CONFLICT (slug) DO NOTHING
             RETURNING a.id
         )
-        SELECT v_new || coalesce(array_agg(m.id), '{}') INTO v_new FROM made m;
+        SELECT v_new || array_agg(m.id) INTO v_new FROM made m;
 
-        SELECT v_locked || coalesce(array_agg(l.id), '{}') INTO v_locked
+        SELECT v_locked || array_agg(l.id) INTO v_locked
         FROM (SELECT a.id FROM articles a
               WHERE a.id = ANY (ARRAY(
                   SELECT c.article_id
@@ -330,7 +330,7 @@ BEGIN
         SELECT array_agg(l.id) INTO v_held
         FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_clear) AND a.no_rag
               ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED) AS l;
-        SELECT coalesce(v_held, '{}') || array_agg(l.id) INTO v_held
+        SELECT v_held || array_agg(l.id) INTO v_held
         FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_ids) AND a.id <> ALL (coalesce(v_clear, '{}'))
               ORDER BY a.id FOR KEY SHARE SKIP LOCKED) AS l;
         v_now := clock_timestamp();

@@ -20,7 +20,6 @@ DECLARE
     v_failures int;
     v_wait bigint;
 BEGIN
-    PERFORM set_config('embedq.quiet', 'on', true);
     INSERT INTO embedq_providers (key, state) VALUES (p_key, 'closed') ON CONFLICT (key) DO NOTHING;
     SELECT * INTO v_old FROM embedq_providers WHERE key = p_key FOR UPDATE;
     -- The lease of this probe is over: an operator has requested a new one, and this one may have begun before the fix.
@@ -30,7 +29,7 @@ BEGIN
     v_failures := v_old.failures
         + (p_probe OR v_old.state = 'closed' OR v_old.state = 'cooling' AND v_old.retry_at <= v_now)::int;
     v_state := CASE WHEN p_kind = 'rate_limited' AND v_old.state <> 'open' THEN 'cooling'
-                    WHEN p_kind = 'misconfigured' OR v_old.state = 'open' OR v_failures >= p_threshold THEN 'open'
+                    WHEN p_kind = 'misconfigured' OR v_failures >= p_threshold THEN 'open'
                     ELSE v_old.state END;
     v_wait := CASE
         WHEN p_kind = 'rate_limited' THEN coalesce(p_wait_ms, 1000 * least(2 ^ least(v_failures, 10), 60))
@@ -75,7 +74,6 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_providers
     SET state = 'closed', kind = '', reason = '', advice = '', failures = 0, opened_at = NULL, retry_at = NULL,
         probing_since = NULL, updated_at = clock_timestamp()
@@ -129,7 +127,6 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_keys text[];
 BEGIN
-    PERFORM set_config('embedq.quiet', 'on', true);
     WITH held AS (
         SELECT p.key FROM embedq_providers p
         WHERE p.key = coalesce(p_key, p.key) AND embedq_provider_held(p.key)

@@ -7,7 +7,6 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     v_place text;
 BEGIN
-    PERFORM set_config('embedq.quiet', 'on', true);
     UPDATE embedq_workers w
     SET concurrency_wanted = coalesce(p_concurrency, w.concurrency_wanted),
         stop_requested = CASE WHEN w.stop_requested = 'force' THEN 'force' ELSE coalesce(p_stop, w.stop_requested) END,
