@@ -37,6 +37,7 @@ async def held_by_the_dead(world: World, count: int = 3) -> list[UUID]:
 async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world: World, state: str) -> None:
     tasks = await held_by_the_dead(world)
     await world.psql.execute("UPDATE embedq_workers SET state = $1", state)
+    alive = await world.worker()
     rescued = await world.rescue()
     assert sorted(item.task_id for item in rescued) == sorted(tasks)
     assert {(item.outcome, item.reason) for item in rescued} == {("requeued", "worker gone")}
@@ -45,7 +46,11 @@ async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world
         assert (row["status"], row["attempts"], row["crash_count"]) == ("pending", 0, 1)
         assert (row["worker_id"], row["processed_at"], row["completed_at"]) == (None, None, None)
         assert await world.audited(task) == 2
-    assert await world.psql.fetchval("SELECT state FROM embedq_workers") == "dead"
+    states = "SELECT id = $1 AS alive, state FROM embedq_workers ORDER BY 1"
+    assert [tuple(row) for row in await world.psql.fetch(states, alive.worker)] == [
+        (False, "dead"),
+        (True, "running"),
+    ]
     assert await world.rescue() == []
 
 
@@ -102,6 +107,7 @@ async def test_a_claim_made_while_a_rescue_waits_comes_before_it_in_the_audit_lo
         await world.psql.execute("SELECT FROM embedq_workers WHERE id = $1 FOR UPDATE", silent.worker)
         rescuing = asyncio.create_task(world.rescue())
         await waiters(world, 1)
+        assert await world.rescue() == []  # it leaves it to the one that waits
         await world.claim_one(dead)
     assert len(await rescuing) == 1
     rows = await world.psql.fetch(
@@ -173,6 +179,9 @@ async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(worl
     row = await world.row(killer)
     assert (row["status"], row["attempts"]) == ("failed", 1)
     assert await world.audited(killer) == 2 * killed
+    rescues = """SELECT level FROM embedding_audit_logs WHERE task_id = $1 AND category = 'error_handling'
+                 ORDER BY timestamp"""
+    assert [row["level"] for row in await world.psql.fetch(rescues, killer)] == ["warn", "warn", "error"]
     assert {await world.status(task) for task in others} == {"completed"}
 
 

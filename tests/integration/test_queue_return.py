@@ -131,6 +131,33 @@ async def test_a_release_charges_nothing_and_keeps_the_place(world: World) -> No
     assert await world.audited(first) == 5 + 4
 
 
+@pytest.mark.parametrize(
+    ("kind", "level", "category"),
+    [
+        (ReturnKind.RETRY, "warn", "error_handling"),
+        (ReturnKind.FINAL, "error", "error_handling"),
+        (ReturnKind.ISOLATE, "warn", "error_handling"),
+        (ReturnKind.RELEASE, "debug", "task_lifecycle"),
+    ],
+)
+async def test_who_reads_the_audit_log_can_leave_out_what_is_no_error(
+    world: World, kind: ReturnKind, level: str, category: str
+) -> None:
+    articles = await world.articles(2)
+    task, changed = await world.tasks(articles)
+    scope = await world.worker()
+    held = await world.claim(scope)
+    await world.psql.execute("UPDATE articles SET content = 'New.' WHERE id = $1", articles[1])
+    await world.give_back(scope, *held, kind=kind)
+    charged = kind in (ReturnKind.RETRY, ReturnKind.FINAL)
+    of_changed = ("info", "task_lifecycle") if charged else (level, category)
+    for about, expected in ((task, (level, category)), (changed, of_changed)):
+        rows = await world.psql.fetch(
+            "SELECT level, category FROM embedding_audit_logs WHERE task_id = $1 ORDER BY timestamp", about
+        )
+        assert tuple(rows[-1]) == expected
+
+
 async def test_one_of_a_spoilt_batch_is_tried_alone(world: World) -> None:
     await world.tasks(await world.articles(3))
     scope = await world.worker()

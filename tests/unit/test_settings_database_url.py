@@ -169,6 +169,12 @@ async def test_a_schema_becomes_the_search_path_and_other_parameters_reach_the_s
     assert heard.startup["application_name"] == "a b"
 
 
+@pytest.mark.parametrize(("parameter", "seconds"), [("connect_timeout=4", 4.0), ("connect_timeout=0", None)])
+def test_a_url_says_how_long_to_try_to_connect(parameter: str, seconds: float | None) -> None:
+    settings = settings_of(f"postgresql://joe:pw@db.example/articles?{parameter}")
+    assert settings.connect_arguments().get("timeout") == seconds
+
+
 async def test_a_socket_is_found_in_each_way_to_name_it(tmp_path: Path) -> None:
     quoted = str(tmp_path).replace("/", "%2F")
     for settings in (
