@@ -142,6 +142,61 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
                ALTER TABLE embedding_tasks ALTER metadata SET DEFAULT '{}', ALTER metadata SET NOT NULL""",
             "embedding_tasks.metadata",
         ),
+        # What some ORMs make of a string, or of a key that a sequence of its own fills.
+        (
+            "ALTER TABLE embedding_tasks ALTER error_message TYPE varchar(255)",
+            "embedding_tasks.error_message",
+        ),
+        ("ALTER TABLE embeddings ALTER content_hash TYPE varchar(32)", "embeddings.content_hash"),
+        ("ALTER TABLE embeddings ALTER id DROP DEFAULT", "embeddings.id"),
+        (
+            """DELETE FROM embedding_audit_logs;
+               ALTER TABLE embedding_audit_logs ALTER duration SET DEFAULT 0, ALTER duration SET NOT NULL""",
+            "embedding_audit_logs.duration",
+        ),
+        (
+            "DELETE FROM performance_metrics; ALTER TABLE performance_metrics ALTER article_id SET NOT NULL",
+            "performance_metrics.article_id",
+        ),
+        (
+            "ALTER TABLE embedding_worker_status ALTER started_at SET NOT NULL",
+            "embedding_worker_status.started_at",
+        ),
+        (
+            """ALTER TABLE embeddings DROP COLUMN content_hash,
+                   ADD COLUMN content_hash varchar(64) GENERATED ALWAYS AS (md5(text_content)) STORED""",
+            "embeddings.content_hash",
+        ),
+        (
+            "ALTER TABLE embedding_worker_status DROP CONSTRAINT embedding_worker_status_pkey",
+            "embedding_worker_status",
+        ),
+        ("ALTER TABLE embedding_tasks DROP CONSTRAINT embedding_tasks_pkey", "embedding_tasks"),
+        ("CREATE TABLE old_tasks () INHERITS (embedding_tasks)", "old_tasks"),
+        ("CREATE TABLE posts (LIKE articles); ALTER TABLE articles INHERIT posts", "posts"),
+        (
+            """CREATE TABLE seen (id uuid);
+               CREATE RULE record AS ON UPDATE TO embedding_tasks DO ALSO INSERT INTO seen VALUES (NEW.id)""",
+            "record",
+        ),
+        (
+            """DELETE FROM embedding_audit_logs;
+               ALTER TABLE embedding_audit_logs ADD CONSTRAINT logged FOREIGN KEY (task_id)
+                   REFERENCES embedding_tasks DEFERRABLE INITIALLY DEFERRED""",
+            "logged",
+        ),
+        (
+            """DELETE FROM performance_metrics;
+               ALTER TABLE performance_metrics ADD CONSTRAINT measured FOREIGN KEY (article_id)
+                   REFERENCES articles ON DELETE RESTRICT""",
+            "measured",
+        ),
+        (  # a task may outlive its article, but what is logged of it may not
+            """ALTER TABLE embedding_tasks DROP CONSTRAINT embedding_tasks_article_id_fkey;
+               ALTER TABLE embedding_audit_logs ADD CONSTRAINT logged FOREIGN KEY (article_id)
+                   REFERENCES articles ON DELETE SET NULL""",
+            "logged",
+        ),
     ],
 )
 async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
@@ -180,6 +235,12 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
            CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql
            AS $$ BEGIN NEW.tenant := 1; RETURN NEW; END $$;
            CREATE TRIGGER fill BEFORE INSERT ON embedding_tasks FOR EACH ROW EXECUTE FUNCTION fill()""",
+        """ALTER TABLE embedding_audit_logs
+               ADD FOREIGN KEY (task_id) REFERENCES embedding_tasks ON DELETE CASCADE NOT VALID,
+               ADD FOREIGN KEY (article_id) REFERENCES articles ON DELETE SET NULL""",
+        """ALTER TABLE embeddings ALTER id DROP DEFAULT, ALTER id ADD GENERATED ALWAYS AS IDENTITY;
+           ALTER TABLE articles ADD COLUMN words int GENERATED ALWAYS AS (length(content)) STORED""",
+        "ALTER TABLE embedding_tasks ALTER error_message TYPE varchar(2000)",
     ],
 )
 async def test_other_types_that_hold_the_same_do(legacy: Database, shape: str) -> None:

@@ -34,13 +34,39 @@ _TYPES: Mapping[str, Mapping[str, str]] = {
 PUBLIC_COLUMNS: Mapping[str, Sequence[str]] = {table: list(columns) for table, columns in _TYPES.items()}
 """Required columns by table, whoever created it; `embeddings` also needs `vector` or `vector_data`."""
 
-_KEYS: Mapping[str, Sequence[str]] = {"articles": ["slug"], "embeddings": ["article_id", "chunk_index"]}
+_KEYS: Mapping[str, Sequence[Sequence[str]]] = {
+    "articles": [["id"], ["slug"]],
+    "embeddings": [["article_id", "chunk_index"]],
+    "embedding_tasks": [["id"]],
+    "embedding_worker_status": [["id"]],
+}
+"""What must be unique: rows are found by it, and ON CONFLICT needs it."""
 
 _EMPTIED: Mapping[str, Sequence[str]] = {
     "embedding_tasks": ["processed_at", "completed_at", "error_message", "metadata"],
-    "embedding_audit_logs": ["stack_trace"],
+    "embedding_audit_logs": ["task_id", "article_id", "operation_id", "duration", "error", "stack_trace"],
 }
 """Columns that are set to null, so that a default does not help."""
+
+_LEFT_OUT: Mapping[str, Sequence[str]] = {
+    "embeddings": ["id"],
+    "embedding_worker_status": [
+        "last_heartbeat",
+        "tasks_processed",
+        "tasks_succeeded",
+        "tasks_failed",
+        "started_at",
+    ],
+    "performance_metrics": ["task_id", "article_id", "operation_id"],
+}
+"""Columns that are not named where rows are inserted, so that a default does."""
+
+_CHARACTERS: Mapping[str, Mapping[str, int]] = {
+    "embeddings": {"chunk_id": 255, "content_hash": 64},
+    "embedding_tasks": {"error_message": 1000},
+    "embedding_audit_logs": {"message": 200, "error": 1000, "stack_trace": 10_000},
+}
+"""How many characters a column must take; the default of some ORMs is 255."""
 
 _MAY_BE_PARTITIONED = ("embedding_audit_logs", "performance_metrics")
 
@@ -50,7 +76,8 @@ SELECT a.attname AS name, coalesce(b.typname, y.typname)::text AS type, y.typcat
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND y.typdefault IS NULL
        AND NOT EXISTS (SELECT FROM pg_trigger t  -- before each row that is inserted: it may fill the column
                        WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal AND t.tgtype & 7 = 7) AS required,
-       a.attnotnull AS filled
+       a.attnotnull AS filled, a.attgenerated <> '' AS generated,
+       greatest(a.atttypmod, y.typtypmod) - 4 AS characters
 FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_type b ON b.oid = y.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
@@ -64,6 +91,31 @@ WHERE i.indrelid = to_regclass('embedding_tasks') AND i.indisunique
                   AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))
   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = 'id'
                   AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
+ORDER BY 1"""
+
+_CHILDREN = """
+SELECT h.inhrelid::regclass::text AS child, h.inhparent::regclass::text AS parent
+FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
+JOIN unnest($1::text[]) AS t(name) ON h.inhrelid = to_regclass(t.name)
+                                   OR h.inhparent = to_regclass(t.name) AND p.relkind = 'r'
+ORDER BY 1, 2"""
+
+_RULES = """
+SELECT r.rulename::text AS rule, t.name AS table
+FROM unnest($1::text[]) AS t(name) JOIN pg_class c ON c.oid = to_regclass(t.name) AND c.relkind <> 'v'
+JOIN pg_rewrite r ON r.ev_class = c.oid ORDER BY 1"""
+
+# If a task may outlive its article, what is logged of it names an article that is gone.
+_HELD_BY_LOGS = """
+SELECT f.conname::text AS name, f.conrelid::regclass::text AS table, f.confrelid::regclass::text AS held
+FROM pg_constraint f
+WHERE f.contype = 'f' AND f.conparentid = 0
+  AND f.conrelid IN (to_regclass('embedding_audit_logs'), to_regclass('performance_metrics'))
+  AND f.confrelid IN (to_regclass('articles'), to_regclass('embedding_tasks'))
+  AND (f.confdeltype IN ('a', 'r')
+       OR f.confrelid = to_regclass('articles')
+          AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.contype = 'f' AND o.confrelid = f.confrelid
+                          AND o.conrelid = to_regclass('embedding_tasks')))
 ORDER BY 1"""
 
 
@@ -86,15 +138,19 @@ async def public_problems(connection: Connection) -> list[Problem]:
         found += _mistyped(table, {row["name"]: "" if row["text"] else row["type"] for row in rows})
         found += _required(table, [row["name"] for row in rows if row["required"]])
         found += _never_empty(table, {row["name"] for row in rows if row["filled"]})
+        found += _generated(table, {row["name"] for row in rows if row["generated"]})
+        found += _too_short(table, {row["name"]: row["characters"] for row in rows if row["text"]})
         if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
             what = "is partitioned" if kind == "p" else "is a view or a foreign table"
             found.append(Problem("unsuitable", f"{table} {what}", "embedq requires an ordinary table"))
-        if not found and not await _is_unique(connection, table):
-            columns = ", ".join(_KEYS[table])
-            message = f"the table {table} has no unique index on ({columns})"
-            advice = f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns})"
-            found.append(Problem("missing", message, advice))
+        for key in _KEYS.get(table, ()) if not found else ():
+            if not await _is_unique(connection, table, key):
+                columns = ", ".join(key)
+                message = f"the table {table} has no unique index on ({columns})"
+                advice = f"CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({columns})"
+                found.append(Problem("missing", message, advice))
         problems += found
+    problems += await _entangled(connection)
     problems += [
         Problem(
             "unsuitable",
@@ -102,6 +158,37 @@ async def public_problems(connection: Connection) -> list[Problem]:
             "let its condition include status 'processing': status IN ('pending', 'processing')",
         )
         for (name,) in await connection.fetch(_ONE_PENDING)
+    ]
+    return problems
+
+
+async def _entangled(connection: Connection) -> list[Problem]:
+    """What makes other tables change with the operator's, or keeps rows from being deleted."""
+    whole = [table for table in PUBLIC_COLUMNS if table not in _MAY_BE_PARTITIONED]
+    problems = [
+        Problem(
+            "unsuitable",
+            f"the table {row['child']} inherits from {row['parent']}",
+            "embedq requires an ordinary table: what is written through the other one escapes its triggers",
+        )
+        for row in await connection.fetch(_CHILDREN, whole)
+    ]
+    problems += [
+        Problem(
+            "unsuitable",
+            f"the rule {row['rule']} rewrites statements on {row['table']}",
+            "make it a trigger: PostgreSQL does not allow rules in embedq's statements",
+        )
+        for row in await connection.fetch(_RULES, list(PUBLIC_COLUMNS))
+    ]
+    problems += [
+        Problem(
+            "unsuitable",
+            f"the foreign key {row['name']} of {row['table']} keeps {row['held']} from being deleted, "
+            "or refuses what is logged of deleted ones",
+            "drop it; or let it ON DELETE SET NULL, and embedding_tasks reference articles, too",
+        )
+        for row in await connection.fetch(_HELD_BY_LOGS)
     ]
     return problems
 
@@ -171,13 +258,13 @@ def _mistyped(table: str, columns: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _required(table: str, columns: Iterable[str]) -> Iterator[Problem]:
-    """Columns that embedq does not know and would have to fill.
+    """Columns that embedq does not fill and would have to.
 
     Args:
         table: Their table; the operator's programs insert the articles.
         columns: Those that take no null and have no default.
     """
-    known = {*PUBLIC_COLUMNS[table], "vector", "vector_data"}
+    known = {*PUBLIC_COLUMNS[table], "vector", "vector_data"} - {*_LEFT_OUT.get(table, ())}
     for name in columns:
         if table != "articles" and name not in known:
             yield Problem(
@@ -203,10 +290,40 @@ def _never_empty(table: str, columns: set[str]) -> Iterator[Problem]:
             )
 
 
-async def _is_unique(connection: Connection, table: str) -> bool:
-    """Whether the table has the unique key that our ON CONFLICT clauses need."""
-    if table not in _KEYS:
-        return True
+def _generated(table: str, columns: set[str]) -> Iterator[Problem]:
+    """Columns that embedq would write, although the database generates them.
+
+    Args:
+        table: Their table; the operator's programs write the articles.
+        columns: Those that are generated.
+    """
+    for name in PUBLIC_COLUMNS[table]:
+        if table != "articles" and name in columns:
+            yield Problem(
+                "unsuitable",
+                f"the column {table}.{name} is generated: embedq cannot write it",
+                f"make it an ordinary one: ALTER TABLE {table} ALTER COLUMN {name} DROP EXPRESSION",
+            )
+
+
+def _too_short(table: str, columns: Mapping[str, int]) -> Iterator[Problem]:
+    """Columns that do not take what embedq writes.
+
+    Args:
+        table: Their table.
+        columns: Characters that each takes, by name; less than one for no limit.
+    """
+    for name, characters in _CHARACTERS.get(table, {}).items():
+        if 0 < columns.get(name, 0) < characters:
+            yield Problem(
+                "unsuitable",
+                f"the column {table}.{name} takes only {columns[name]} characters, not {characters}",
+                f"ALTER TABLE {table} ALTER COLUMN {name} TYPE text",
+            )
+
+
+async def _is_unique(connection: Connection, table: str, key: Sequence[str]) -> bool:
+    """Whether the table has a unique index on just these columns, which takes part in ON CONFLICT."""
     found: bool = await connection.fetchval(
         """SELECT EXISTS (
                SELECT FROM pg_index i
@@ -216,6 +333,6 @@ async def _is_unique(connection: Connection, table: str) -> bool:
                      WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
                      ORDER BY a.attname))""",
         table,
-        sorted(_KEYS[table]),
+        sorted(key),
     )
     return found
