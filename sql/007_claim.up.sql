@@ -92,41 +92,19 @@ BEGIN
                                 WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
               ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS c;
     ELSE
-        WITH candidates AS MATERIALIZED (
-            SELECT * FROM (
-                SELECT * FROM (
-                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
-                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 0 AND t.scheduled_at <= now()
-                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[1], '-infinity'), coalesce(p_after_id[1], v_first))
-                      AND (p_priorities IS NULL OR 'high' = ANY (p_priorities))
-                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
-                      AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
-                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS high
-                UNION ALL
-                SELECT * FROM (
-                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
-                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 1 AND t.scheduled_at <= now()
-                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[2], '-infinity'), coalesce(p_after_id[2], v_first))
-                      AND (p_priorities IS NULL OR 'normal' = ANY (p_priorities))
-                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
-                      AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
-                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS normal
-                UNION ALL
-                SELECT * FROM (
-                    SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
-                    WHERE t.status = 'pending' AND embedq_rank(t.priority) = 2 AND t.scheduled_at <= now()
-                      AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[3], '-infinity'), coalesce(p_after_id[3], v_first))
-                      AND (p_priorities IS NULL OR 'low' = ANY (p_priorities))
-                      AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
-                      AND NOT EXISTS (SELECT FROM embedding_tasks b
-                                      WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
-                    ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS low
-            ) AS by_rank LIMIT p_limit
-        )
         SELECT array_agg(c.id), array_agg(c.article_id), array_agg(c.crashes) INTO v_ids, v_articles, v_crashes
-        FROM candidates c;
+        FROM (SELECT due.* FROM (VALUES (0, 'high'), (1, 'normal'), (2, 'low')) AS r(rank, priority)
+              CROSS JOIN LATERAL (
+                  SELECT t.id, t.article_id, coalesce(t.crash_count, 0)::int AS crashes FROM embedding_tasks t
+                  WHERE t.status = 'pending' AND embedq_rank(t.priority) = r.rank AND t.scheduled_at <= now()
+                    AND (t.scheduled_at, t.id) >= (coalesce(p_after_due[r.rank + 1], '-infinity'),
+                                                   coalesce(p_after_id[r.rank + 1], v_first))
+                    AND (p_priorities IS NULL OR r.priority = ANY (p_priorities))
+                    AND (p_folders IS NULL OR embedq_in_folders(t.article_id, p_folders))
+                    AND NOT EXISTS (SELECT FROM embedding_tasks b
+                                    WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
+                  ORDER BY t.scheduled_at, t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED) AS due
+              LIMIT p_limit) AS c;
     END IF;
     IF v_ids IS NULL THEN
         RETURN;
@@ -144,13 +122,20 @@ BEGIN
     END IF;
 
     -- 3. One task per article, and only under an advisory lock for the article: the next session that gets the lock
-    --    sees our task as processing, because the update below uses a snapshot taken after the lock.
-    SELECT array_agg(c.id ORDER BY c.place) INTO v_ids
-    FROM (SELECT DISTINCT ON (u.article, CASE WHEN u.article IS NULL THEN u.place END) u.id, u.article, u.place
-          FROM unnest(v_ids, v_articles, v_crashes) WITH ORDINALITY AS u(id, article, crashes, place)
-          WHERE u.id IS NOT NULL AND (u.crashes = 0 OR u.place = 1)
-          ORDER BY u.article, CASE WHEN u.article IS NULL THEN u.place END, u.place) AS c
-    WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
+    --    sees our task as processing, because the update below uses a snapshot taken after the lock. A single candidate,
+    --    as on an idle queue, needs no statement for that.
+    IF cardinality(v_ids) = 1 THEN
+        IF v_articles[1] IS NOT NULL AND NOT pg_try_advisory_xact_lock(1701667442, v_articles[1]) THEN
+            RETURN;
+        END IF;
+    ELSE
+        SELECT array_agg(c.id ORDER BY c.place) INTO v_ids
+        FROM (SELECT DISTINCT ON (u.article, CASE WHEN u.article IS NULL THEN u.place END) u.id, u.article, u.place
+              FROM unnest(v_ids, v_articles, v_crashes) WITH ORDINALITY AS u(id, article, crashes, place)
+              WHERE u.crashes = 0
+              ORDER BY u.article, CASE WHEN u.article IS NULL THEN u.place END, u.place) AS c
+        WHERE c.article IS NULL OR pg_try_advisory_xact_lock(1701667442, c.article);
+    END IF;
 
     -- A claim need not wait for the WAL flush: if a server crash loses it, along with its audit row, it never happened.
     -- Anything that depends on it is flushed after it, and so together with it. Its fencing token includes the
@@ -167,7 +152,7 @@ BEGIN
             WHERE t.id = ANY (v_ids)  -- locked above, so still pending
               AND NOT EXISTS (SELECT FROM embedding_tasks b
                               WHERE b.article_id = t.article_id AND b.status = 'processing' OFFSET 0)
-            RETURNING t.*
+            RETURNING t.id, t.article_id, t.operation, t.priority, t.attempts, t.claim_token, t.claimed_at, t.scheduled_at
         ), logged AS (
             INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
             SELECT embedq_nth_uuid(v_id, row_number() OVER ()), v_now, 'debug', 'task_lifecycle', 'Task claimed', c.id,
@@ -181,7 +166,8 @@ BEGIN
                coalesce(a.no_rag, false), embedq_source(a.title, a.slug, a.content),
                CASE WHEN EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id OFFSET 0)
                     THEN embedq_kept_hashes(a.id, p_model) ELSE '{}' END
-        FROM claimed c LEFT JOIN LATERAL (SELECT * FROM articles WHERE id = c.article_id OFFSET 0) AS a ON true
+        FROM claimed c LEFT JOIN LATERAL (
+            SELECT id, title, slug, content, no_rag FROM articles WHERE id = c.article_id OFFSET 0) AS a ON true
         ORDER BY embedq_rank(c.priority), c.scheduled_at, c.id;
 END
 $$;

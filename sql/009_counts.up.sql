@@ -123,8 +123,11 @@ BEGIN
 END
 $$;
 
--- Without a search_path setting: it refers to none of our objects, and runs for every commit.
-CREATE FUNCTION embedq_signal() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
+-- Folds occasionally, for a queue without workers. Only at the commit: nobody else can fold until the transaction ends, and
+-- one that imports articles may last for hours. Not under a stricter isolation level, where the delete could fail and the
+-- writer with it. With the rights of its owner: before PostgreSQL 18 it runs as the writer, who may lack any on our schema.
+CREATE FUNCTION embedq_signal() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     v_work boolean := NEW.status = 'pending' AND NEW.delta >= 0;
 BEGIN
@@ -134,6 +137,9 @@ BEGIN
     THEN
         PERFORM pg_notify(CASE WHEN v_work THEN 'embedq_work' ELSE 'embedq_changes' END, 'tasks');
     END IF;
+    IF random() < 0.002 AND current_setting('transaction_isolation') = 'read committed' THEN
+        PERFORM embedq_fold_counts();
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -141,22 +147,6 @@ $$;
 CREATE CONSTRAINT TRIGGER embedq_signal AFTER INSERT ON embedq_count_deltas
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_signal();
-
--- Folds occasionally, for a queue without workers. Only at the commit: nobody else can fold until the transaction ends, and
--- one that imports articles may last for hours. Not under a stricter isolation level, where the delete could fail and the
--- writer with it. With the rights of its owner: before PostgreSQL 18 it runs as the writer, who may lack any on our schema.
-CREATE FUNCTION embedq_fold_at_commit() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    IF current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM embedq_fold_counts();
-    END IF;
-    RETURN NULL;
-END
-$$;
-
-CREATE CONSTRAINT TRIGGER embedq_fold_at_commit AFTER INSERT ON embedq_count_deltas
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (random() < 0.002) EXECUTE FUNCTION embedq_fold_at_commit();
 
 -- COUNT(*) by status and priority, and by group of failed tasks. A function, because a view on the columns of another
 -- program's table would keep that program from altering them. STABLE, so that it uses the caller's snapshot. In plpgsql,
