@@ -10,7 +10,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.advice import advice_here
-from embedq_tui.rendering.audit_lines import STYLES
+from embedq_tui.rendering.audit_lines import STYLES, details_of
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import (
@@ -33,7 +33,8 @@ from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 
-_SHOWN_SEPARATELY = ("worker", "operator", "host", "attempt", "outcome")
+LONGEST_DETAIL = 200
+"""Characters of one detail of an event."""
 
 
 def _retry() -> str:
@@ -119,21 +120,8 @@ def history(timeline: Sequence[Event]) -> Iterator[TextLine]:
 def _event(event: Event, before: datetime | None) -> str:
     since = "" if before is None else f"+{_precise((event.at - before).total_seconds())}"
     head = f"{event.at.astimezone():%m-%d %H:%M:%S} {since:>9} {printable_line(event.level):<5}"
-    return "  ".join([head, printable_line(event.message), *map(printable_line, _rest(event))])
-
-
-def _rest(event: Event) -> Iterator[str]:
-    if event.attempt is not None:
-        yield f"attempt {event.attempt}"
-    if event.duration_ms is not None:
-        yield f"took {_precise(event.duration_ms / 1000)}"
-    if event.operator:
-        yield f"by {event.operator}"
-    elif event.worker:
-        yield f"worker {event.worker[:8]}"
-    for name, value in event.metadata.items():
-        if name not in _SHOWN_SEPARATELY and isinstance(value, str | int | float) and value != "":
-            yield f"{name}={str(value)[:200]}"
+    details = (printable_line(detail, LONGEST_DETAIL) for detail in details_of(event))
+    return "  ".join([head, printable_line(event.message), *details])
 
 
 def error(found: TaskDetail) -> Iterator[TextLine]:
