@@ -192,7 +192,7 @@ def status(invocation: Invocation, operation: UUID | None) -> None:
         print_json(found)
         return
     say(f"Backfill {found.id}: {found.state}")
-    say(f"  started {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.operator}@{found.host}")
+    say(f"  started {found.started_at.astimezone():%Y-%m-%d %H:%M:%S} by {found.by}")
     if scope := matching(found.filter):
         say(f"  only {scope}")
     say(f"  queued {found.queued:,} of {found.planned:,} planned, last activity {age(found.silent_s)} ago")

@@ -177,9 +177,8 @@ async def _last(desk: Desk) -> Operation:
 
 
 def _back_confirmation(found: Operation, pending: int) -> Confirmation:
-    who = f"{found.operator}@{found.host}" if found.host else found.operator
     begun = f"{found.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    lines = [f"Started {begun} by {who}: {found.queued:,} queued"]
+    lines = [f"Started {begun} by {found.by}: {found.queued:,} queued"]
     begun_on = ("processing", "completed", "failed")
     stays = [f"{found.tasks[name]:,} {name}" for name in begun_on if name in found.tasks]
     if stays:

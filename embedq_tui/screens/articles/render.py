@@ -106,13 +106,12 @@ def backfill_line(found: Operation, now: datetime) -> Text:
     silent = found.state == "running" and found.silent_s > 30
     style = DOUBTFUL if silent or found.state in ("stopped", "rolled_back") else GOOD
     line.append("not responding" if silent else found.state.replace("_", " "), style)
-    who = f"{found.operator}@{found.host}" if found.host else found.operator
     line.append(f", queued {found.queued:,} of {found.planned:,}")
     if scope := matching(found.filter):
         line.append(f" ({scope})")
     left = [f"{found.tasks[name]:,} {name}" for name in _LEFT if found.tasks.get(name)]
     line.append(f": {', '.join(left)}" if left else "")
-    return line.append(f"; {ago(found.started_at, now)} by {printable_line(who, 40)}")
+    return line.append(f"; {ago(found.started_at, now)} by {printable_line(found.by, 40)}")
 
 
 _LEFT = ("pending", "processing", "failed")

@@ -21,6 +21,7 @@ from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
+from embedq_worker.queue.operator_log import by_whom
 from embedq_worker.queue.selection import pattern_of
 from embedq_worker.schema.needs import Category
 
@@ -271,7 +272,7 @@ async def _start(
     )
     assert row is not None
     if row["outcome"] == "busy":
-        who = f"{row['operator']}@{row['host']}" if row["host"] else row["operator"]
+        who = by_whom(row["operator"], row["host"])
         raise BackfillBusy(
             f"a backfill by {who} has been running since {row['started_at']:%Y-%m-%d %H:%M %Z}",
             f"wait until it ends; if its process is dead, run this again after {SILENT_S:g} s",

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from embedq_worker.database.connections import Connection
+from embedq_worker.queue.operator_log import by_whom
 
 BATCH = 1_000
 """Tasks removed per transaction."""
@@ -40,6 +41,11 @@ class Operation:
     finished_at: datetime | None
     silent_s: float
     tasks: Mapping[str, int]
+
+    @property
+    def by(self) -> str:
+        """Who began it."""
+        return by_whom(self.operator, self.host)
 
 
 _OPERATION = """

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from embedq_worker.documents import document_of
+from embedq_worker.queue.operator_log import by_whom
 
 
 class Event(NamedTuple):
@@ -42,15 +43,15 @@ def event_of(row: asyncpg.Record) -> Event:
     metadata = document_of(row["metadata"]) if row["metadata"] else {}
     if not isinstance(metadata, dict):  # written by another program
         metadata = {"metadata": metadata}
-    attempt, operator = metadata.get("attempt"), metadata.get("operator")
-    host, worker = metadata.get("host"), metadata.get("worker")
+    attempt, worker = metadata.get("attempt"), metadata.get("worker")
+    operator, host = (str(metadata.get(name) or "") for name in ("operator", "host"))
     return Event(
         at=row["timestamp"],
         level=row["level"],
         category=row["category"],
         message=row["message"],
         worker=str(worker) if worker else None,
-        operator=f"{operator}@{host}" if operator and host else str(operator or ""),
+        operator=by_whom(operator, host),
         attempt=attempt if isinstance(attempt, int) else None,
         duration_ms=_finite(row["duration"]),
         error=row["error"] or "",

@@ -1,4 +1,4 @@
-"""Audit rows for operators' actions other than those on tasks and workers."""
+"""Operators in the audit log: who they are, and rows for actions other than those on tasks and workers."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ async def note(
         by,
         json.dumps(facts),
     )
+
+
+def by_whom(operator: str, host: str) -> str:
+    """An operator as ``user@host``, or without the host if that is not known.
+
+    Args:
+        operator: As ``embedq_signature`` took it from that.
+        host: The same.
+    """
+    return f"{operator}@{host}" if operator and host else operator
