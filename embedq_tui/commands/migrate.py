@@ -172,7 +172,7 @@ def _running(settings: Settings, version: int) -> list[str]:
         if all(state.state == "pending" for state in states if state.version > version):
             return []
         workers = (await overview(connection, settings)).workers
-        return [f"{worker.host}/{worker.pid}" for worker in workers if worker.liveness is Liveness.ALIVE]
+        return [worker.place for worker in workers if worker.liveness is Liveness.ALIVE]
 
     try:
         return ask(settings, look)
