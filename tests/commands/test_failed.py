@@ -118,7 +118,9 @@ async def test_the_advice_for_a_group_or_a_task_retries_nothing_else(
 ) -> None:
     await fail(connection, "boom {}", 2)
     await fail(connection, "alpha broke")
-    for group in (await tui("failed", "--json")).document("failed")["groups"]:
+    groups = (await tui("failed", "--json")).document("failed")["groups"]
+    assert len(groups) == 2
+    for group in groups:
         assert group["advice"].endswith(f"embedq-tui retry --failed --group {group['fingerprint']}")
         task = group["newest"][0]["id"]
         shown = (await tui("show", task, "--json")).document("show")

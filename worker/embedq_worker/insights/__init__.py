@@ -1,10 +1,11 @@
 """All reading for operators. Screens, commands and exporters share these queries, so they cannot disagree.
 
-Modules: `overview` (counts, workers, providers), `pace` (rates from successive overviews), `health` (what is
-wrong; `vitals` are its figures), `metrics` (throughput and times), `stats`, `failures` (with `advice`),
-`stuck`, `doctor` (could a worker work here), `access` (may an operator act here), `models` (which vectors
-there are), `tasks` and `articles` (lists of any size), `coverage` (how many are embedded), `detail` (one
-task, one article), `audit` and `audit_tail` (the log, and what is new in it; `events` are its rows).
+Modules: `overview` (counts, workers, providers), `health` (what is wrong, in the words of `issues`; `vitals`
+are its figures), `metrics` (throughput and times), `stats`, `failures` (with `advice`), `stuck`, `deaths` (of
+workers, lately), `doctor` (could a worker work here), `access` (may an operator act here; `rights` are what
+that takes), `models` (which vectors there are), `tasks` and `articles` (lists of any size), `coverage` (how
+many are embedded), `detail` (one task, one article), `audit` and `audit_tail` (the log, and what is new in
+it; `events` are its rows).
 
 Each takes a connection and returns immutable values. Texts in them are as stored; whoever shows them must
 make them printable. Database errors are passed on: asyncpg.PostgresError, OSError, TimeoutError, see
