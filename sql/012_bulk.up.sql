@@ -148,7 +148,7 @@ BEGIN
         -- Repeat if an article was deleted, or was changed before it was locked.
         EXIT WHEN NOT EXISTS (
             SELECT FROM unnest(v_articles, v_outcomes) AS c(id, outcome)
-            WHERE c.outcome = 'created' OR c.outcome = 'updated' AND c.id <> ALL (v_locked) AND c.id <> ALL (v_new));
+            WHERE c.outcome = 'created' OR c.outcome = 'updated' AND c.id <> ALL (v_locked));
     END LOOP;
 
     SELECT array_agg(CASE WHEN c.id = ANY (v_new) THEN 'created' ELSE c.outcome END ORDER BY c.place),
