@@ -119,14 +119,16 @@ async def test_what_is_not_embedded_needs_no_task(connection: Connection) -> Non
 async def test_a_no_rag_article_is_queued_only_to_lose_its_embeddings(
     connection: Connection, has_embeddings: bool
 ) -> None:
-    outcomes, _ = await store(connection, draft("never", no_rag=True), draft())
+    outcomes, _ = await store(connection, draft("never", no_rag=True), draft("another"), draft())
     assert outcomes["never"] == ("created", False)
     await connection.execute("DELETE FROM embedding_tasks")
+    await store_chunk(connection, (await article(connection, "another"))["id"])
     if has_embeddings:
         await store_chunk(connection, (await article(connection))["id"])
 
-    outcomes, _ = await store(connection, draft(no_rag=True))
-    assert outcomes == {"guide": ("updated", has_embeddings)}
+    for expected in (("updated", has_embeddings), ("unchanged", False)):
+        outcomes, _ = await store(connection, draft(no_rag=True))
+        assert outcomes == {"guide": expected}
     assert await open_tasks(connection) == [("guide", "delete")] * has_embeddings
     outcomes, _ = await store(connection, draft(title="Not stating whether it is wanted"))
     assert outcomes == {"guide": ("updated", has_embeddings)}

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from embedq_tui.filters.values import parse_moment
+from embedq_tui.filters.values import parse_moment, parse_past
+from embedq_worker.queue.wanted import CLOCKS_APART
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,13 @@ def test_moments(text: str, moment: datetime | timedelta) -> None:
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_moment(text)
+
+
+@pytest.mark.parametrize(("apart", "fits"), [(-1, True), (0.5, True), (2, False)])
+def test_what_is_past_allows_for_clocks_that_differ(apart: float, fits: bool) -> None:
+    when = datetime.now(UTC) + apart * CLOCKS_APART
+    if fits:
+        assert parse_past(when.isoformat()) == when
+    else:
+        with pytest.raises(ValueError, match=r"."):
+            parse_past(when.isoformat())
