@@ -54,6 +54,13 @@ class Rare(Pending):
 
 
 @dataclass(frozen=True)
+class Often(Pending):
+    """Asked as often as is allowed."""
+
+    every_s = 0.0
+
+
+@dataclass(frozen=True)
 class TooLong(Pending):
     """It has too little time."""
 
@@ -153,6 +160,13 @@ async def test_an_answer_is_as_old_as_its_question(database: Database) -> None:
         it.session.subscribe([Pending(delay_s=0.5)])
         await until(lambda: bool(it.answers))
         assert time.monotonic() - it.answers[0].at >= 0.5
+
+
+async def test_what_takes_the_database_longer_is_asked_less_often(database: Database) -> None:
+    async with watching(database.settings) as it:
+        it.session.subscribe([Often(delay_s=0.1)])
+        await until(lambda: len(it.answers) > 1)
+        assert it.answers[1].at - it.answers[0].at > 0.3
 
 
 async def test_what_no_screen_shows_is_not_asked(database: Database) -> None:
