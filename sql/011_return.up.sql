@@ -150,7 +150,7 @@ BEGIN
                     AND NOT EXISTS (SELECT FROM embedq_workers w
                                     WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping')))
                    OR embedq_held_since(t.processed_at, t.created_at) < v_now - p_stuck_ms * interval '1 millisecond')
-            ORDER BY t.id LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
+            LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
         ), judged AS (
             SELECT o.id, o.worker_id, o.reason,
                    CASE WHEN o.reason = 'worker gone'
