@@ -7,19 +7,22 @@ import gc
 import os
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
 import trustme
 from pydantic import SecretStr
 
+from embedq_worker.database import dialling
 from embedq_worker.database.connections import connect, connected, open_pool
 from embedq_worker.errors import Unreachable, UsageError
 from embedq_worker.settings import Settings
@@ -144,6 +147,40 @@ async def test_after_a_silent_address_one_of_version_6_is_tried(
         reached.close()
         connecting.cancel()
         await asyncio.wait([connecting])
+
+
+@pytest.mark.parametrize("name", ["db", "a-folder-whose-path-is-longer-than-any-label-of-a-host-may-be"])
+async def test_a_socket_has_no_addresses_and_may_take_its_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "HEAD_START_S", 0.01)
+    looked_up = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def resolved(*arguments: Any, **options: Any) -> list[Any]:
+        try:
+            return await resolve(*arguments, **options)
+        finally:
+            looked_up.set()
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    with TemporaryDirectory() as root, socket.socket(socket.AF_UNIX) as listening:
+        folder = f"{root}/{name}"
+        os.mkdir(folder)
+        listening.bind(f"{folder}/.s.PGSQL.5432")
+        listening.listen()
+        listening.setblocking(False)
+        url = f"postgresql://joe@{quote(folder, safe='')}/gone"
+        connecting = asyncio.create_task(connect(Settings(_env_file=None, database_url=SecretStr(url))))
+        async with asyncio.timeout(20):
+            await looked_up.wait()
+            reached, _ = await loop.sock_accept(listening)
+            told = b"SFATAL\0C3D000\0Mthere is no such database\0\0"
+            await loop.sock_sendall(reached, b"E" + struct.pack("!i", 4 + len(told)) + told)
+            with pytest.raises(asyncpg.InvalidCatalogNameError):
+                await connecting
+        reached.close()
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="getpass fails in another way")

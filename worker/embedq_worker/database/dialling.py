@@ -139,7 +139,8 @@ def _hosts(arguments: Mapping[str, Any]) -> Iterator[_Host]:
 
 async def _addresses(host: _Host) -> list[str]:
     found = []
-    with suppress(OSError):  # it is no name but a socket directory, or name servers are silent too
+    # It is no name but a socket directory, and perhaps too long for a name; or name servers are silent too.
+    with suppress(OSError, UnicodeError):
         async with asyncio.timeout(RESOLVED_WITHIN_S):
             found = await asyncio.get_running_loop().getaddrinfo(
                 host.host, host.port, type=socket.SOCK_STREAM
