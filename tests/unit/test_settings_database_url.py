@@ -160,9 +160,10 @@ async def test_tls_is_asked_for_in_whatever_words(mode: str) -> None:
     assert heard.startup == {}
 
 
-async def test_a_schema_becomes_the_search_path_and_other_parameters_reach_the_server() -> None:
+@pytest.mark.parametrize("parameter", ["schema", "currentSchema"])
+async def test_a_schema_becomes_the_search_path_and_other_parameters_reach_the_server(parameter: str) -> None:
     async with greeter() as heard:
-        url = f"postgresql://joe:pw@127.0.0.1:{heard.port}/articles?schema=My-App&statement_timeout=5000"
+        url = f"postgresql://joe:pw@127.0.0.1:{heard.port}/articles?{parameter}=My-App&statement_timeout=5000"
         await knock(settings_of(url + "&application_name=a%20b"))
     assert heard.startup["search_path"] == '"My-App"'
     assert heard.startup["statement_timeout"] == "5000"
