@@ -158,11 +158,11 @@ async def test_what_has_an_open_task_is_waiting(connection: Connection, worker: 
 
 
 async def test_only_the_last_task_counts(connection: Connection, worker: Bench) -> None:
-    articles = await add_articles(connection, ["Text."] * 2)
-    for status, article in (("failed", 0), ("completed", 0), ("completed", 1), ("failed", 1)):
+    articles = await add_articles(connection, ["Text.", "Text.", ""])
+    for status, article in (("failed", 0), ("completed", 0), ("completed", 1), ("failed", 1), ("failed", 2)):
         await queue_tasks(connection, [articles[article]])
         await connection.execute("UPDATE embedding_tasks SET status = $1 WHERE status = 'pending'", status)
-    assert await found(connection) == {"missing": 1, "failed": 1}
+    assert await found(connection) == {"missing": 1, "failed": 2}
 
 
 async def test_a_plan_tells_its_progress_and_about_how_much_it_will_take(connection: Connection) -> None:
