@@ -100,6 +100,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT state IN ('running', 'stopping') AND heartbeat_at >= now() - silent_for
 $$;
 
+-- Whether a folder is within another one, given without slashes around it: all are within the empty one, and each within
+-- itself. Other programs may write slashes around theirs. Without a setting, so that it becomes part of a query.
+CREATE FUNCTION embedq_is_within(p_folder text, p_other text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p_other = '' OR starts_with(btrim(p_folder, '/') || '/', p_other || '/')
+$$;
+
 -- An operator, given as user@host, in the form used in the audit log.
 CREATE FUNCTION embedq_signature(p_by text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -8,12 +8,12 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHERE key = p_provider AND (state = 'open' OR state = 'cooling' AND retry_at > clock_timestamp()))
 $$;
 
--- Whether an article is in one of these folders or a subfolder. Other programs may write slashes around its folder.
+-- Whether an article is in one of these folders or a subfolder.
 CREATE FUNCTION embedq_in_folders(p_article int, p_folders text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT EXISTS (
         SELECT FROM articles a, unnest(p_folders) AS f(folder)
-        WHERE a.id = p_article AND starts_with(btrim(a.folder, '/') || '/', f.folder || '/'))
+        WHERE a.id = p_article AND embedq_is_within(a.folder, f.folder))
 $$;
 
 -- Hashes of an article's chunks whose stored vectors of this model can be reused.

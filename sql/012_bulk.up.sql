@@ -208,7 +208,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
                CASE WHEN s.source IS NOT NULL THEN s.source = embedq_source(a.title, a.slug, a.content) END AS current
         FROM (SELECT * FROM articles WHERE id > p_after ORDER BY id LIMIT p_limit) AS a
         CROSS JOIN LATERAL (
-            SELECT (p_folder = '' OR starts_with(btrim(a.folder, '/') || '/', p_folder || '/'))
+            SELECT embedq_is_within(a.folder, p_folder)
                    AND (p_pattern IS NULL OR a.slug ILIKE p_pattern OR a.title ILIKE p_pattern) AS fits) AS f
         LEFT JOIN embedq_articles s ON s.article_id = a.id AND f.fits
     ), judged AS MATERIALIZED (

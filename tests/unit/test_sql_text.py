@@ -21,7 +21,6 @@ ASSEMBLED = {
     "insights.articles._step": OURS,
     "insights.audit.audit_page": "conditions of `AuditFilter`: levels and categories are words of a list",
     "insights.audit_tail._read": "the same conditions",
-    "insights.coverage.coverage": "the number of a parameter",
     "insights.detail._tasks_of": "the number of a parameter",
     "insights.detail.task_detail": "the number of a parameter",
     "insights.tasks.list_tasks": OURS,

@@ -196,7 +196,7 @@ _CANDIDATES = """
 FROM embeddings e JOIN articles a ON a.id = e.article_id
 WHERE a.no_rag IS NOT TRUE
   AND (e.model = $1 OR ($2 AND e.model IS NULL))
-  AND ($3 = '' OR btrim(a.folder, '/') = $3 OR starts_with(btrim(a.folder, '/'), $3 || '/'))
+  AND embedq_is_within(a.folder, $3)
 """
 
 

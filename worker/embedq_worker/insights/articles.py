@@ -17,7 +17,6 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.insights.coverage import in_folder
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.queue.selection import Direction, pattern_of
 from embedq_worker.schema.needs import Category
@@ -141,11 +140,7 @@ async def article_page(
     """
     model = stored_model(settings)
     beyond = "a.id < $1::int" if direction == "newest" else "a.id > $1::int"
-    statement = _PAGE.format(
-        beyond=beyond,
-        order="DESC" if direction == "newest" else "ASC",
-        in_folder=in_folder("$3::text"),
-    )
+    statement = _PAGE.format(beyond=beyond, order="DESC" if direction == "newest" else "ASC")
     place = after if after is not None else _FIRST[direction]
     found: list[ArticleRow] = []
     looked_at, more = 0, True
@@ -204,7 +199,8 @@ WITH looked AS MATERIALIZED (
     WHERE {{beyond}} ORDER BY a.id {{order}} LIMIT $2::int
 ), fitting AS MATERIALIZED (
     SELECT a.* FROM looked a
-    WHERE {{in_folder}} AND ($4::text IS NULL OR a.slug ILIKE $4::text OR a.title ILIKE $4::text)
+    WHERE embedq_is_within(a.folder, $3)
+      AND ($4::text IS NULL OR a.slug ILIKE $4::text OR a.title ILIKE $4::text)
     ORDER BY a.id {{order}} LIMIT $5::int
 ), bounds AS MATERIALIZED (
     SELECT b.low, b.n, (SELECT count(*) FROM looked l WHERE l.id BETWEEN b.low AND b.high)::int AS between

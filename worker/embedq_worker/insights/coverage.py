@@ -27,25 +27,14 @@ async def coverage(connection: Connection, folder: str = "") -> Coverage:
         folder: Empty for all.
     """
     row = await connection.fetchrow(
-        f"""SELECT count(*) AS articles,
+        """SELECT count(*) AS articles,
                   count(*) FILTER (
                       WHERE EXISTS (SELECT FROM embeddings e WHERE e.article_id = a.id)
                          OR EXISTS (SELECT FROM embedq_articles s WHERE s.article_id = a.id AND s.chunks = 0)
                   ) AS embedded
            FROM articles a
-           WHERE a.no_rag IS NOT TRUE AND {in_folder("$1::text")}""",
+           WHERE a.no_rag IS NOT TRUE AND embedq_is_within(a.folder, $1)""",
         folder,
     )
     assert row is not None
     return Coverage(row["articles"], row["embedded"])
-
-
-def in_folder(folder: str) -> str:
-    """SQL: whether the article ``a`` is in a folder or below it; all are in the empty one.
-
-    Other programs may write slashes around it.
-
-    Args:
-        folder: SQL of its name, a parameter.
-    """
-    return f"({folder} = '' OR starts_with(btrim(a.folder, '/') || '/', {folder} || '/'))"

@@ -260,8 +260,7 @@ _CONDITIONS = (
     ),
     (  # as embedq_in_folders(), which would be called for each task: five times the time
         "folder",
-        """EXISTS (SELECT FROM articles a
-            WHERE a.id = t.article_id AND starts_with(btrim(a.folder, '/') || '/', {0}::text || '/'))""",
+        "EXISTS (SELECT FROM articles a WHERE a.id = t.article_id AND embedq_is_within(a.folder, {0}::text))",
         lambda folder: folder.strip("/"),
     ),
     ("error", "t.error_message ILIKE {0}::text", pattern_of),
