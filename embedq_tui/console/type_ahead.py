@@ -12,9 +12,13 @@ from typing import Any
 from textual.app import App
 from textual.events import Key, Paste
 from textual.message_pump import MessagePump
+from textual.widget import Widget
 
 LOOK_S = 0.02
 """Seconds between checks whether a dialog has appeared."""
+
+ROWS_S = 0.3
+"""Seconds a key for the rows of a table waits for them to come from the database."""
 
 PATIENCE_S = 2.0
 """Seconds a key waits for the previous one; after that, the next key press goes through anyway."""
@@ -29,7 +33,8 @@ class TypeAhead:
     bubbling up from widget to application. If that one is about to open or close a screen, the next key goes
     to a widget that is about to disappear, or to a screen whose input is not there yet, and is lost.
 
-    Keys also wait while a running operation may be about to show a dialog, such as while tasks are counted.
+    Keys also wait while a running operation may be about to show a dialog, such as while tasks are counted,
+    and those of a table a moment for its first rows. The bell tells that a key was ignored.
 
     Call everything in the application's message loop.
 
@@ -56,9 +61,9 @@ class TypeAhead:
             await self._next()
 
     async def _next(self) -> None:
-        from embedq_tui.dialogs.dialog import (
-            Dialog,
-        )  # imported late, so that the first frame does not wait for it
+        # Imported late, so that the first frame does not wait for them.
+        from embedq_tui.dialogs.dialog import Dialog
+        from embedq_tui.widgets.keyed_table import KeyedTable
 
         self._since = None
         if not self._waiting:
@@ -72,9 +77,13 @@ class TypeAhead:
         if self._busy() and not isinstance(screen, Dialog):
             self._app.set_timer(LOOK_S, partial(self._done, self._turn))
             return
-        event = self._waiting.popleft()
-        goal = self._app.focused or screen
-        if isinstance(screen, Dialog) and not screen.is_meant(event):
+        event, goal = self._waiting[0], self._app.focused or screen
+        rowless = isinstance(goal, KeyedTable) and not goal.came and _is_for(goal, event)
+        if rowless and time.monotonic() - event.time < ROWS_S:
+            self._app.set_timer(LOOK_S, partial(self._done, self._turn))
+            return
+        self._waiting.popleft()
+        if rowless or (isinstance(screen, Dialog) and not screen.is_meant(event)):
             self._app.bell()
         else:
             await self._hand_on(event)
@@ -91,3 +100,9 @@ class TypeAhead:
     async def _done(self, turn: int) -> None:
         if turn == self._turn:
             await self._next()
+
+
+def _is_for(widget: Widget, event: Typed) -> bool:
+    """Whether a key is bound by the widget itself, not by its screen or the application."""
+    active = widget.screen.active_bindings.get(event.key) if isinstance(event, Key) else None
+    return active is not None and active.node is widget

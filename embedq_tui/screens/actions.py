@@ -75,7 +75,7 @@ class ActionScreen(ConsoleScreen):
         if self.settled():
             return True
         self.notify(
-            "The row under the cursor just changed. Nothing was done; press the key again", markup=False
+            "Nothing was done: the row under the cursor has only just come. Press the key again", markup=False
         )
         return False
 
@@ -105,16 +105,18 @@ class ActionScreen(ConsoleScreen):
     # -- wiring
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer a change if there is something to change; grey it out in read-only mode."""
+        """Offer a change if there is something to change; grey it out if read-only, and before rows come."""
         if action in self.changes:
-            return (None if self.session.read_only else True) if self.can_act(action) else False
+            if not self.can_act(action):
+                return None if self.alive and not self.settled() else False
+            return None if self.session.read_only else True
         return super().check_action(action, parameters)
 
     def on_key(self, event: events.Key) -> None:
-        """Say why changes are refused here."""
+        """Say why changes are refused here, or do nothing yet."""
         active = self.active_bindings.get(event.key)
         if active is not None and not active.enabled and _name(active.binding.action) in self.changes:
-            self.desk.dialogs.refused()
+            _ = self.desk.dialogs.refused() or self.is_meant()
 
 
 def _name(action: str) -> str:

@@ -138,6 +138,10 @@ class Paged(ConsoleScreen):
         """The list."""
         return self.query_one(KeyedTable)
 
+    def settled(self) -> bool:
+        """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
+        return bool(self.table.marked) or (self.pages.arrived and self.table.settled)
+
     def go(self, view: Any, land: int = 0) -> None:
         """Go to another position.
 

@@ -95,6 +95,7 @@ class KeyedTable(DataTable[None]):
         self._opens = opens
         self._hidden: Set[str] = frozenset()
         self._replaced_at = -SETTLE_S
+        self.came = False
         self.marked: set[str] = set()
 
     # -- for its users
@@ -132,6 +133,7 @@ class KeyedTable(DataTable[None]):
             at: Move the cursor to this row instead; -1 for the last.
             follow: Keep the cursor on the first row, whichever that is.
         """
+        self.came = True
         before = self.current
         wanted = tuple(rows)
         if [row.key for row in wanted] == [row.key for row in self._rows]:

@@ -12,8 +12,10 @@ from textual.widgets import Input
 
 from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.dialogs.dialog import Dialog
+from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.screen import ArticlesScreen
 from embedq_tui.screens.help import HelpScreen
+from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from tests.console.running import ConsolePilot, console, shown, until_asked, until_text
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
@@ -61,6 +63,29 @@ async def test_what_is_about_all_that_match_does_not_wait_for_their_rows(
     strike(pilot, "2", "X")
     await until_asked(pilot)
     await until_text(pilot, "Cancel 3")
+
+
+async def test_what_moves_in_a_list_waits_for_its_rows(pilot: ConsolePilot, connection: Connection) -> None:
+    await queued_articles(connection, 3)
+    strike(pilot, "2", "j", "enter")
+    await until(lambda: isinstance(pilot.app.screen, TaskDetailScreen))
+    await until_text(pilot, "article-1")
+    strike(pilot, "8", "space", "enter")
+    await until(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
+
+
+@pytest.mark.parametrize("keys", ["2x", "8r", "4x"], ids=" ".join)
+async def test_rows_that_are_not_there_yet_are_not_changed_and_hold_up_nothing(
+    pilot: ConsolePilot, connection: Connection, keys: str
+) -> None:
+    await queued_articles(connection, 3)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedding_tasks, embedq_failure_counts IN ACCESS EXCLUSIVE MODE")
+        strike(pilot, *keys, "j")
+        await until_text(pilot, "Press the key again")
+        strike(pilot, "5")
+        await until(lambda: pilot.app.current_mode == "workers")
+    assert not isinstance(pilot.app.screen, Dialog)
 
 
 async def test_a_line_that_opens_gets_all_that_is_typed_and_pasted(pilot: ConsolePilot) -> None:

@@ -45,5 +45,5 @@ class ArticleActions(ActionScreen):
             if await queue(desk, chosen) and self.alive:
                 self.queued()
 
-        if chosen:
+        if chosen and self.is_meant():
             self.alone(act)

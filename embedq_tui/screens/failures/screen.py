@@ -221,10 +221,6 @@ class FailuresScreen(Paged, ActionScreen):
 
     # -- turning pages
 
-    def settled(self) -> bool:
-        """Whether the wanted page is shown, and the operator has seen the row under the cursor."""
-        return self.pages.arrived and self.table.settled
-
     def action_sort(self) -> None:
         """Sort by size, or by the time of the last failure."""
         self._latest = not self._latest

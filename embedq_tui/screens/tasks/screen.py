@@ -267,10 +267,6 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         chosen = map(UUID, self.table.chosen)
         return {task: self._names.get(task, str(task)) for task in chosen}
 
-    def settled(self) -> bool:
-        """Whether the wanted rows are shown, and the operator has seen the one under the cursor."""
-        return bool(self.table.marked) or (self.pages.arrived and self.table.settled)
-
     def acted(self, outcome: Outcome) -> None:
         """Unmark the tasks acted on, and show the rest as they are now."""
         self._fresh_after = time.monotonic()
