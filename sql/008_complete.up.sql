@@ -37,6 +37,7 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_outcome text[];
     v_spared uuid[];
+    v_others bigint[];  -- by task, how many were completed with it
     v_store int[];
     v_clear int[];
     v_bare int[];
@@ -234,6 +235,46 @@ BEGIN
         END IF;
     END IF;
 
+    -- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and newer
+    -- ones of the same kind up to the first that would undo this one (a delete after an update, an update after a delete).
+    -- All older ones that would undo this one, but not more than 10,000 others: an application that saves in a loop may
+    -- leave a million, for which no statement would have the time. Those left are claimed later.
+    IF v_shared IS NOT NULL THEN
+        WITH spared AS (
+            UPDATE embedding_tasks t
+            SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
+                metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
+            FROM (SELECT w.id, d.id AS done
+                  FROM unnest(p_task, p_article, v_made, v_outcome) AS d(id, article, made, outcome)
+                  CROSS JOIN LATERAL (
+                      SELECT o.id FROM embedding_tasks o
+                      WHERE o.article_id = d.article
+                        AND (o.article_id, o.status) BETWEEN (d.article, 'pending') AND (d.article, 'pending')
+                        AND (o.created_at <= d.made OR d.outcome = 'skipped'
+                             OR (o.operation = 'delete') = (d.outcome = 'removed')
+                                AND o.created_at < coalesce((
+                                    SELECT min(u.created_at) FROM embedding_tasks u
+                                    WHERE (u.article_id, u.status) BETWEEN (d.article, 'pending')
+                                                                       AND (d.article, 'processing')
+                                      AND u.created_at > d.made
+                                      AND (u.operation = 'delete') <> (d.outcome = 'removed')), 'infinity'))
+                      ORDER BY (o.operation = 'delete') <> (d.outcome = 'removed') DESC NULLS LAST
+                      LIMIT 10000 + coalesce(cardinality(v_older), 0)
+                      FOR UPDATE SKIP LOCKED) AS w
+                  WHERE d.article = ANY (v_shared) AND d.outcome IN ('stored', 'removed', 'skipped')) AS p
+            WHERE t.id = p.id
+            RETURNING t.id, t.article_id, p.done
+        ), audited AS (
+            INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
+            SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task completed with another of its article',
+                   s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done)
+            FROM spared s
+        )
+        SELECT (SELECT array_agg(s.id) FROM spared s), array_agg(w.others ORDER BY p.place) INTO v_spared, v_others
+        FROM unnest(p_task) WITH ORDINALITY AS p(id, place)
+        LEFT JOIN (SELECT s.done, count(*) AS others FROM spared s GROUP BY s.done) AS w ON w.done = p.id;
+    END IF;
+
     WITH done AS (
         UPDATE embedding_tasks t
         SET status = CASE WHEN o.outcome = 'changed' THEN 'pending' ELSE 'completed' END,
@@ -241,37 +282,9 @@ BEGIN
             completed_at = CASE WHEN o.outcome = 'changed' THEN NULL ELSE v_now END,
             attempts = CASE WHEN o.outcome = 'changed' THEN t.attempts ELSE embedq_one_more(t.attempts) END,
             crash_count = NULL, error_message = NULL
-        FROM unnest(p_task, v_outcome, p_chunks, p_note) AS o(id, outcome, chunks, note)
+        FROM unnest(p_task, v_outcome, p_chunks, p_note, v_others) AS o(id, outcome, chunks, note, others)
         WHERE t.id = o.id AND t.id = ANY (p_task) AND o.outcome NOT IN ('lost', 'contended')
-        RETURNING t.id, t.article_id, t.operation, t.attempts, t.created_at, t.claimed_at, o.outcome, o.chunks,
-                  o.note
-    ), spared AS (
-        -- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and
-        -- newer ones of the same kind up to the first that would undo this one (a delete after an update, an update
-        -- after a delete). All older ones that would undo this one, but not more than 10,000 others: an application that
-        -- saves in a loop may leave a million, for which no statement would have the time. Those left are claimed later.
-        UPDATE embedding_tasks t
-        SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
-            metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
-        FROM (SELECT w.id, d.id AS done FROM (SELECT * FROM done WHERE article_id = ANY (v_shared)) AS d
-              CROSS JOIN LATERAL (
-                  SELECT o.id FROM embedding_tasks o
-                  WHERE o.article_id = d.article_id
-                    AND (o.article_id, o.status) BETWEEN (d.article_id, 'pending') AND (d.article_id, 'pending')
-                    AND d.outcome IN ('stored', 'removed', 'skipped')
-                    AND (o.created_at <= d.created_at OR d.outcome = 'skipped'
-                         OR (o.operation = 'delete') = (d.operation = 'delete')
-                            AND o.created_at < coalesce((
-                                SELECT min(u.created_at) FROM embedding_tasks u
-                                WHERE (u.article_id, u.status) BETWEEN (d.article_id, 'pending')
-                                                                   AND (d.article_id, 'processing')
-                                  AND u.created_at > d.created_at
-                                  AND (u.operation = 'delete') <> (d.operation = 'delete')), 'infinity'))
-                  ORDER BY (o.operation = 'delete') <> (d.operation = 'delete') DESC NULLS LAST
-                  LIMIT 10000 + coalesce(cardinality(v_older), 0)
-                  FOR UPDATE SKIP LOCKED) AS w) AS p
-        WHERE t.id = p.id
-        RETURNING t.id, t.article_id, p.done
+        RETURNING t.id, t.article_id, t.created_at, t.claimed_at, o.outcome, o.chunks, o.note, o.others
     ), audited AS (
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata,
                                           duration)
@@ -283,27 +296,20 @@ BEGIN
                               WHEN 'gone' THEN 'Task completed: the article does not exist'
                               ELSE 'Task completed' END,
                d.id, d.article_id,
-               CASE WHEN w.others IS NULL AND d.note IS NULL  -- as a rule: stripping would cost 3 % of a task
+               CASE WHEN d.others IS NULL AND d.note IS NULL  -- as a rule: stripping would cost 3 % of a task
                     THEN jsonb_build_object('worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks)
                     ELSE jsonb_strip_nulls(jsonb_build_object(
-                        'worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks, 'coalesced', w.others,
+                        'worker', p_worker, 'outcome', d.outcome, 'chunks', d.chunks, 'coalesced', d.others,
                         'note', d.note)) END,
                embedq_elapsed_ms(d.claimed_at, v_now)
         FROM done d
-        LEFT JOIN (SELECT s.done, count(*) AS others FROM spared s GROUP BY s.done) AS w ON w.done = d.id
-        UNION ALL
-        SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task completed with another of its article',
-               s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done), NULL
-        FROM spared s
-    ), measured AS (
-        INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
-        SELECT embedq_uuid(), v_now, 'task_processing_time',
-               round(avg(embedq_elapsed_ms(d.claimed_at, v_now)), 3), 'ms',
-               jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
-                                  'wait_ms', round(avg(embedq_elapsed_ms(d.created_at, d.claimed_at))))
-        FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0
     )
-    SELECT array_agg(s.id) INTO v_spared FROM spared s;
+    INSERT INTO performance_metrics (id, timestamp, metric_type, value, unit, metadata)
+    SELECT embedq_uuid(), v_now, 'task_processing_time',
+           round(avg(embedq_elapsed_ms(d.claimed_at, v_now)), 3), 'ms',
+           jsonb_build_object('worker', p_worker, 'tasks', count(*), 'chunks', sum(d.chunks),
+                              'wait_ms', round(avg(embedq_elapsed_ms(d.created_at, d.claimed_at))))
+    FROM done d WHERE d.outcome <> 'changed' HAVING count(*) > 0;
 
     RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome)
                  UNION ALL SELECT s.id, 'coalesced' FROM unnest(v_spared) AS s(id);
