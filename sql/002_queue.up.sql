@@ -49,9 +49,10 @@ BEGIN
         CREATE TABLE embedding_audit_logs (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             timestamp timestamptz NOT NULL DEFAULT now(),
-            level varchar(10) NOT NULL CHECK (level IN ('debug', 'info', 'warn', 'error')),
-            category varchar(50) NOT NULL CHECK (category IN ('task_lifecycle', 'worker_status', 'queue_operations',
-                                                              'performance', 'error_handling', 'bulk_operations')),
+            -- = ANY is read faster than IN, which each statement that inserts a row does anew.
+            level varchar(10) NOT NULL CHECK (level = ANY ('{debug,info,warn,error}'::text[])),
+            category varchar(50) NOT NULL CHECK (category = ANY (
+                '{task_lifecycle,worker_status,queue_operations,performance,error_handling,bulk_operations}'::text[])),
             message text NOT NULL,
             task_id uuid,
             article_id int,
