@@ -281,6 +281,7 @@ CHECKS: list[tuple[Protocol, dict[str, Any], dict[str, Any], str]] = [
     ("openai", {"poison": ""}, {"openai_base_url": "{url}"}, "/v1"),
     ("ollama", {"poison": ""}, {"ollama_base_url": "{url}/v1"}, "OLLAMA_BASE_URL"),
     ("openai", {"poison": "control"}, {}, "EMBEDDING_MODEL"),
+    ("openai", {"poison": "control"}, {}, "OPENAI_API_KEY"),  # Gemini answers 400 to a wrong key
     ("ollama", {"poison": "control"}, {}, "EMBEDDING_MODEL"),
 ]
 

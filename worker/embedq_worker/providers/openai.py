@@ -56,7 +56,8 @@ class OpenAIProvider:
             refused="set OPENAI_API_KEY to a key that this server accepts for EMBEDDING_MODEL, "
             "and restart the workers",
             missing="check EMBEDDING_MODEL and OPENAI_BASE_URL (which usually ends in /v1)",
-            unusable="is EMBEDDING_MODEL an embedding model, and does EMBEDDING_DIMENSIONS fit it?",
+            unusable="is EMBEDDING_MODEL an embedding model, does EMBEDDING_DIMENSIONS fit it, and is "
+            "OPENAI_API_KEY valid?",
         )
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:

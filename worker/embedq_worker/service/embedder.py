@@ -272,7 +272,7 @@ class _Call:
         if isinstance(answer, InputRejected):
             self._stopped = ProviderMisconfigured(
                 f"the provider rejects every text: {answer.message}",
-                answer.advice or "check EMBEDDING_MODEL and EMBEDDING_DIMENSIONS",
+                answer.advice or "check EMBEDDING_MODEL, EMBEDDING_DIMENSIONS and the key: embedq-tui check",
             )
             return self._stopped
         return answer if isinstance(answer, ProviderError) else refusal
