@@ -46,6 +46,7 @@ KINDS: list[tuple[int, dict[str, str], type[ProviderError]]] = [
     (529, {}, ProviderUnavailable),
     (204, {}, ProviderMisconfigured),
     (301, {"Location": "https://elsewhere.example/v1"}, ProviderMisconfigured),
+    (301, {"Location": "https://elsewhere.example:8443/v1"}, ProviderMisconfigured),
     (308, {"Location": "/other"}, ProviderMisconfigured),
     (302, {}, ProviderMisconfigured),
     (302, {"Location": "http://[bad"}, ProviderMisconfigured),
@@ -67,7 +68,7 @@ async def test_a_status_means_one_kind_of_failure(
         assert str(status) in error.message
         assert "the server's words" in error.message
     if "Location" in headers and "elsewhere" in headers["Location"]:
-        assert "https://elsewhere.example" in error.message
+        assert headers["Location"].removesuffix("/v1") in error.message
 
 
 @both

@@ -41,7 +41,7 @@ _NO_MONEY = frozenset(
 """With any status: OpenAI's is 429, LiteLLM's 422, before that 400."""
 _NO_MONEY_STATUSES = frozenset({402, 412})
 """412 is what Portkey says when a budget is exhausted."""
-_HOST_NAME = re.compile(r"[\w.:-]+")
+_HOST_AND_PORT = re.compile(r"[\w.:\[\]-]+")
 _PASSING = frozenset({408, 409, 424, 425})
 """Statuses below 500 of a server in trouble; 424 is what TEI says when its model fails."""
 _NO_SUCH_SERVICE = 501
@@ -171,10 +171,10 @@ def _redirected(answer: Answer, client: JsonClient) -> ProviderMisconfigured:
         location = httpx.URL(answer.headers.get("location", ""))
     except httpx.InvalidURL:
         location = httpx.URL("")
-    target = "another path"
-    if _HOST_NAME.fullmatch(location.host):
-        # The scheme is often all that differs.
-        target = client.scrub("://".join(filter(None, (location.scheme, location.host))))
+    target, host = "another path", location.netloc.decode("ascii", "replace")
+    if _HOST_AND_PORT.fullmatch(host):
+        # The scheme or the port is often all that differs.
+        target = client.scrub("://".join(filter(None, (location.scheme, host))))
     return ProviderMisconfigured(
         f"{client.endpoint} redirects to {target}", f"set {client.setting} to the final address"
     )
