@@ -11,7 +11,9 @@ from uuid import uuid4
 import pytest
 
 from embedq_worker.configuration import load_settings
-from embedq_worker.database.connections import Pool, open_pool
+from embedq_worker.database import line_watch
+from embedq_worker.database.connections import Connection as AnyConnection
+from embedq_worker.database.connections import Pool, open_pool, serves
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
@@ -282,6 +284,29 @@ async def test_what_is_sent_and_answered_may_take_its_time_on_a_slow_network(
         proxy.delay_s = 0.05  # for each 64 KB
         assert len(await pool.fetchval("SELECT repeat('x', 3000000)")) == 3_000_000
         assert len(str(await pool.fetchval("SELECT $1::text", "x" * 1_000_000))) == 1_000_000
+
+
+async def test_connections_that_end_while_they_are_looked_at_do_not_end_the_watch(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TcpProxy(database.url) as proxy, watched(proxy, 4) as pool:
+        waiting, looked = [await pool.acquire() for _ in range(2)], asyncio.Event()
+
+        async def served(connection: AnyConnection, pid: int) -> bool:
+            for each in waiting:
+                each.terminate()
+            monkeypatch.undo()
+            answer = await serves(connection, pid)
+            looked.set()
+            return answer
+
+        monkeypatch.setattr(line_watch, "serves", served)
+        sleeps = (each.execute("SELECT pg_sleep(20)") for each in waiting)
+        await asyncio.gather(*sleeps, looked.wait(), return_exceptions=True)
+        proxy.swallow()
+        asking = asyncio.create_task(pool.fetchval("SELECT 1"))
+        await until(asking.done, within_s=8)
+        assert isinstance(asking.exception(), EXPECTED_ERRORS)
 
 
 @pytest.mark.slow

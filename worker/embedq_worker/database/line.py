@@ -43,6 +43,7 @@ class Line(_Connection):
     the server process.
 
     Attributes:
+        pid: Process ID of its server process, known also when it is closed.
         waits_since: Time of `time.monotonic`; None while no statement runs.
         ends_read_only: Close the connection when a write is refused as read-only. A new one may be able to
             write: a session stays read-only if it began before the database was made writable, or if its
@@ -51,6 +52,7 @@ class Line(_Connection):
 
     def __init__(self, protocol: Any, transport: Transport, *more: Any, **named: Any) -> None:
         super().__init__(protocol, transport, *more, **named)
+        self.pid: int = protocol.get_server_pid()
         self.waits_since: float | None = None
         self.ends_read_only = False
         self._socket: socket.socket | None = transport.get_extra_info("socket")

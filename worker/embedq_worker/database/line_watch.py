@@ -106,7 +106,7 @@ class LineWatch:
         """Those for which the server is not working; none if that cannot be determined."""
         try:
             async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
-                return [line for line in lines if not await serves(other, line.get_server_pid())]
+                return [line for line in lines if not await serves(other, line.pid)]
         except (EmbedqError, *EXPECTED_ERRORS) as error:
             cause = error.__cause__ or error
             # If PostgreSQL itself refused the connection, it is up, and its processes may be working.
