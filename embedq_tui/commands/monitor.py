@@ -23,6 +23,7 @@ from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Outage, Seen, view
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import FailedLook, follow
+from embedq_worker.database.line import within
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.deaths import DeadWorker, deaths
@@ -102,7 +103,7 @@ class _Looker:
         Raises:
             SchemaError: The database is not migrated.
         """
-        async with asyncio.timeout(LOOK_S):
+        async with within(connection, LOOK_S):
             seen = await overview(connection, self._settings)
             if not seen.migrated:
                 raise SchemaError(f"the schema of {self._place} is not up to date", MIGRATE)

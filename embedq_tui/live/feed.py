@@ -15,7 +15,7 @@ from embedq_worker.database.channels import CHANGES, WORK
 from embedq_worker.database.connections import RECONNECT
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.database.listener import Heard, Hearing, Listener
-from embedq_worker.errors import EmbedqError, Unreachable
+from embedq_worker.errors import EmbedqError, HeldUp, Unreachable
 from embedq_worker.waits import first_of
 
 POLL_S = 1.0
@@ -180,7 +180,7 @@ class Feed:
         """Ask once, and deliver the answer.
 
         Returns:
-            The error, if the database cannot be reached.
+            The error, if the database cannot be reached or another session holds a lock.
         """
         asked_at, value, error = time.monotonic(), None, None
         try:
@@ -189,6 +189,9 @@ class Feed:
                 value = await question.ask(connection, self._link.settings)
         except (EmbedqError, *EXPECTED_ERRORS) as failure:
             error = explained(failure, self._link.settings)
+            if isinstance(error, HeldUp):
+                self._answered(Answer(question, None, error, asked_at))
+                return error
             if isinstance(error, Unreachable):
                 if not self._is_slow(error, asked_at):
                     return error
@@ -218,7 +221,8 @@ class Feed:
         """Wait before the next attempt; the operator may cut it short."""
         delay_s, now = RECONNECT.delay_s(tries), time.monotonic()
         since = self._lost.since if self._lost else now
-        if self._lost is None or self._lost.tries <= tries:
+        held_up = isinstance(error, HeldUp)  # while other questions are answered
+        if not held_up and (self._lost is None or self._lost.tries <= tries):
             self._lost = Lost(error, since, now + delay_s, tries + 1)
             self._on_lost(self._lost)
         await first_of(news, timeout_s=delay_s)

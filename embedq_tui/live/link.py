@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from embedq_worker.database.blockers import Blocked
 from embedq_worker.database.connections import Connection, open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.pool import PatientPool
-from embedq_worker.errors import Unreachable
+from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.settings import Settings
 
 SIZE = 4
@@ -39,14 +40,14 @@ class Link:
         self.settings = settings
         self.place = settings.place
         self._pool: PatientPool | None = None
+        self._watch = LineWatch(settings, suspect_s=WATCH_S, every_s=WATCH_S, within_s=WATCH_S)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Allow connections inside the block; they are opened on demand."""
-        watch = LineWatch(self.settings, suspect_s=WATCH_S, every_s=WATCH_S, within_s=WATCH_S)
         async with (
-            open_pool(self.settings, "embedq-tui", size=SIZE, min_size=0, opened=watch.add) as pool,
-            watch.looking(),
+            open_pool(self.settings, "embedq-tui", size=SIZE, min_size=0, opened=self._watch.add) as pool,
+            self._watch.looking(),
         ):
             self._pool = pool
             try:
@@ -69,7 +70,7 @@ class Link:
         try:
             connection = await pool.acquire(timeout=ACQUIRE_WITHIN_S)
         except EXPECTED_ERRORS as error:
-            raise explained(error, self.settings) from error
+            raise self._explained(error) from error
         try:
             async with asyncio.timeout(within_s):
                 yield connection
@@ -77,9 +78,14 @@ class Link:
             # A server that silently vanished would also keep us waiting when closing the connection.
             if isinstance(error, TimeoutError):
                 connection.terminate()
-            raise explained(error, self.settings) from error
+            raise self._explained(error) from error
         finally:
             await pool.release(connection)
+
+    def _explained(self, error: BaseException) -> EmbedqError:
+        # Where all connections wait for a lock, whoever else wants one runs out of time too.
+        blocker = self._watch.blocker if isinstance(error, TimeoutError) else None
+        return explained(Blocked(blocker) if blocker else error, self.settings)
 
     def give_up(self) -> None:
         """Shut down without waiting long for a server that does not close its connections."""

@@ -30,6 +30,7 @@ class Trouble(NamedTuple):
 
 def troubles(store: Store) -> list[Trouble]:
     """Every current problem while the database responds, the most severe first."""
+    failed = () if store.error is None else (Trouble(store.error.message, store.error.advice),)
     judged = () if store.health is None else store.health.issues
     known = {
         Code.STOPPED,
@@ -43,7 +44,15 @@ def troubles(store: Store) -> list[Trouble]:
     causes = {Code.SCHEMA, Code.COMMITS_WAIT}
     first = (Trouble(issue.message, issue.advice) for issue in judged if issue.code in causes)
     others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known | causes)
-    found = [*first, *_ordered(store), *_serving(store), *unavailable(store), *_backlog(store), *others]
+    found = [
+        *failed,
+        *first,
+        *_ordered(store),
+        *_serving(store),
+        *unavailable(store),
+        *_backlog(store),
+        *others,
+    ]
     seconds = store.skew_s()
     if seconds is not None:
         side = "ahead of" if seconds > 0 else "behind"

@@ -119,13 +119,10 @@ def alert(store: Store, width: int, *, read_only: bool = False) -> Text:
     migrate = MIGRATE if read_only else f"{key('app.migrate')}: migrate"
     if store.lost is not None:
         return Text(f" {printable_line(store.lost.error.message)}", BAD)
-    if store.error is not None:
-        advice = migrate if store.error.advice == MIGRATE else store.error.advice
-        return _with_hint(Text(f" {printable_line(store.error.message)}", BAD), printable_line(advice), width)
     issues = troubles(store)
     if not issues:
         return Text()
-    message = Text(f" {printable_line(issues[0].message)}", DOUBTFUL)
+    message = Text(f" {printable_line(issues[0].message)}", DOUBTFUL if store.error is None else BAD)
     for hint in _hints(store, issues, migrate):
         if message.cell_len + 2 + cell_len(hint) <= width:
             break

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from embedq_tui.live import feed
+from embedq_tui.live import feed, link
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Judge, Look
+from embedq_tui.live.troubles import troubles
 from embedq_tui.profiles import Profile
+from embedq_tui.screens.frame import alert
 from embedq_worker.configuration import load_settings
 from embedq_worker.database.connections import Connection as AnyConnection
 from embedq_worker.database.listener import Hearing
@@ -241,6 +243,26 @@ async def test_a_question_that_takes_too_long_is_told_and_is_no_outage(database:
         it.session.again()
         await until(lambda: len(told()) == 2)
         assert not outages
+
+
+async def test_a_locked_queue_is_no_lost_database_and_is_told_with_who_holds_the_lock(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "WATCH_S", 0.2)
+    monkeypatch.setattr(Look, "within_s", 1.5)
+    monkeypatch.setattr(Judge, "within_s", 1.5)
+    async with watching(database.settings) as it:
+        store = it.session.store
+        await until(lambda: store.overview is not None and store.health is not None)
+        await connection.execute("BEGIN; LOCK TABLE embedding_tasks")
+        it.session.again()
+        await until(lambda: store.error is not None, within_s=15)
+        told = troubles(store)[0]
+        assert f"pg_terminate_backend({connection.get_server_pid()})" in told.advice
+        assert str(connection.get_server_pid()) in alert(store, 80).plain
+        assert store.lost is None
+        await connection.execute("COMMIT")
+        await until(lambda: store.error is None, within_s=20)
 
 
 async def test_a_database_that_goes_is_waited_for_and_looked_at_again(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from embedq_worker.database import connections
-from embedq_worker.database.connections import connected
+from embedq_worker.database.blockers import Blocked, Blocker
+from embedq_worker.database.connections import connected, open_pool
+from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.errors import ExitCode, Unreachable
+from embedq_worker.service import refusals
+from embedq_worker.service.refusals import Refusals
 from tests.support.content import until_true
 from tests.support.databases import Connection, Database
 
@@ -32,3 +37,23 @@ async def test_who_waits_for_a_lock_in_vain_is_told_who_holds_it(
     assert told.value.exit_code is ExitCode.UNREACHABLE
     await holder.execute("ROLLBACK")
     await altering
+
+
+async def test_a_worker_that_waits_for_a_lock_learns_who_holds_it_while_it_waits(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "LASTING_S", 0.0)
+    told: list[Blocker] = []
+    watch, refused = (
+        LineWatch(database.settings, on_blocked=told.append, suspect_s=0.2, every_s=0.1),
+        Refusals(),
+    )
+    refused.watch = watch
+    await connection.execute("BEGIN; LOCK TABLE embedding_tasks")
+    async with open_pool(database.settings, "embedq-test", size=2, opened=watch.add) as pool, watch.looking():
+        with pytest.raises(Blocked):
+            await pool.fetchval("SELECT count(*) FROM embedding_tasks", timeout=3)
+        refused.refused("a completion, which waits too briefly", asyncpg.LockNotAvailableError("timeout"))
+    assert [blocker.pid for blocker in told] == [connection.get_server_pid()]
+    assert f"session {connection.get_server_pid()} " in refused.lasting
+    assert "LOCK TABLE embedding_tasks" in told[0].words

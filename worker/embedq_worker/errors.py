@@ -64,5 +64,9 @@ class Unreachable(EmbedqError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class HeldUp(Unreachable):
+    """The database answers, but a statement waited too long for another session's lock."""
+
+
 class SchemaError(EmbedqError):
     """The schema of the database is not the one this version needs."""

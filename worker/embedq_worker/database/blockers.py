@@ -11,16 +11,21 @@ from embedq_worker.text import printable_line
 if TYPE_CHECKING:
     from embedq_worker.database.connections import Connection
 
+ABOUT = """a.usename, a.application_name, a.state,
+    extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds,
+    CASE WHEN a.state > '' THEN left(a.query, 500) END AS query"""
+"""SQL: what `described` tells of a session `a` of pg_stat_activity. If it is hidden from our role, its state
+is null, and its query is a message about that."""
+
 # Of sessions that wait for one another, the one that does not wait for a lock itself.
-_BLOCKER = """
+_BLOCKER = f"""
 WITH RECURSIVE waits AS (
     SELECT unnest(pg_blocking_pids($1)) AS pid
     UNION SELECT unnest(pg_blocking_pids(w.pid)) FROM waits w
 )
-SELECT w.pid, a.usename, a.application_name, a.state,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
+SELECT w.pid, {ABOUT}
 FROM waits w LEFT JOIN pg_stat_activity a USING (pid)
-WHERE pg_blocking_pids(w.pid) = '{}'
+WHERE pg_blocking_pids(w.pid) = '{{}}'
 ORDER BY a.xact_start LIMIT 1
 """
 
@@ -35,6 +40,21 @@ class Blocker(NamedTuple):
 
     pid: int
     words: str
+
+
+class Blocked(TimeoutError):
+    """A statement got no answer in time because it was waiting for a lock.
+
+    Args:
+        blocker: The session that holds it.
+
+    Attributes:
+        blocker: The same.
+    """
+
+    def __init__(self, blocker: Blocker) -> None:
+        super().__init__(f"{blocker.words} holds a lock")
+        self.blocker = blocker
 
 
 async def blocker_of(connection: Connection, pid: int) -> Blocker | None:
@@ -58,8 +78,7 @@ def described(row: asyncpg.Record) -> str:
     """A session in one line, as far as the role may see it.
 
     Args:
-        row: Its pid (0 for a prepared transaction), usename, application_name, state, and the seconds of its
-            transaction.
+        row: Its pid (0 for a prepared transaction), and `ABOUT` it.
     """
     if row["pid"] == 0:
         return "a prepared transaction (pg_prepared_xacts)"
@@ -67,5 +86,7 @@ def described(row: asyncpg.Record) -> str:
     words = [row["usename"], row["application_name"], row["state"]]
     if row["seconds"] is not None:
         words.append(f"for {row['seconds']:.0f} s")
+    if row["query"]:
+        words.append(printable_line(row["query"], 100))
     known = ", ".join(word for word in words if word)
     return printable_line(f"session {row['pid']} ({known})" if known else f"session {row['pid']}")

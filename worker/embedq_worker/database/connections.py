@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.blockers import Blocker, blocker_of
 from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
-from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.settings import Settings
 from embedq_worker.times import register_times
 from embedq_worker.waits import beside
@@ -76,41 +74,31 @@ async def connected(settings: Settings, application: str = "embedq-tui") -> Asyn
     Raises:
         EmbedqError: The database cannot be reached, refuses the login or a statement, or lacks our tables.
     """
-    blockers: list[Blocker] = []
     try:
         connection = await connect(settings, application)
         try:
-            async with beside(_find_blockers(connection, settings, blockers)):
+            async with beside(watch_blocker(connection, settings)):
                 yield connection
         finally:
             await _close(connection)
     except EXPECTED_ERRORS as error:
-        if isinstance(error, TimeoutError) and blockers:
-            raise _blocked(blockers[0], settings) from error
         raise explained(error, settings) from error
 
 
-async def _find_blockers(connection: DirectConnection, settings: Settings, found: list[Blocker]) -> None:
-    """Keep in `found` which session's lock the connection has been waiting for, if it waits for long."""
+async def watch_blocker(connection: DirectConnection, settings: Settings) -> None:
+    """Keep looking for whose lock a connection waits, if it waits for long; ends by cancellation only.
+
+    Args:
+        connection: One of `connect`.
+        settings: Where the database is.
+    """
     assert isinstance(connection, Line)
     while True:
         await asyncio.sleep(BLOCKED_S)
-        found.clear()
-        waits_since = connection.waits_since
-        if waits_since is not None and waits_since < monotonic() - BLOCKED_S:
+        if connection.waits_since is not None and connection.waits_since < monotonic() - BLOCKED_S:
             with suppress(*EXPECTED_ERRORS):
                 async with abandoned(settings, "embedq-watch") as other:
-                    blocker = await blocker_of(other, connection.get_server_pid())
-                    found += [blocker] if blocker else []
-
-
-def _blocked(blocker: Blocker, settings: Settings) -> EmbedqError:
-    """What explains a timeout better than the network."""
-    end_it = f", or end it: SELECT pg_terminate_backend({blocker.pid})" if blocker.pid else ""
-    return Unreachable(
-        f"PostgreSQL at {settings.place} did not answer in time: {blocker.words} holds a lock",
-        f"try again when it is done{end_it}",
-    )
+                    await connection.find_blocker(other)
 
 
 @asynccontextmanager

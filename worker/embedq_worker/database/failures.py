@@ -12,7 +12,8 @@ from typing import TypeVar
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.errors import MIGRATE, EmbedqError, SchemaError, Unreachable
+from embedq_worker.database.blockers import Blocked
+from embedq_worker.errors import MIGRATE, EmbedqError, HeldUp, SchemaError, Unreachable
 from embedq_worker.scarcity import scarce
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
@@ -170,6 +171,12 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
             f"PostgreSQL at {place} ended the session: {text}",
             f"raise the {timeout} of the role, the database or the URL",
         )
+    if isinstance(error, Blocked):
+        pid = error.blocker.pid
+        end_it = f", or end it: SELECT pg_terminate_backend({pid})" if pid else ""
+        return HeldUp(
+            f"{text}: PostgreSQL at {place} did not answer in time", f"try again when it is done{end_it}"
+        )
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
@@ -200,7 +207,7 @@ _OF_THE_DRIVER = (
 def one_line(error: BaseException) -> str:
     """The text of an error on one line of about 500 characters at most; its type if it has no text."""
     for kind, meaning in _OF_THE_DRIVER:
-        if isinstance(error, kind):
+        if isinstance(error, kind) and not isinstance(error, Blocked):
             return meaning
     text = printable_line(str(error)[:2_000], 500) or type(error).__name__
     # PostgreSQL says so behind the name of a file, where a narrow line is cut.

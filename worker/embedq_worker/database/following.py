@@ -12,11 +12,11 @@ from typing import TypeVar
 import asyncpg
 
 from embedq_worker.database.channels import CHANGES, WORK
-from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
+from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned, watch_blocker
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
-from embedq_worker.waits import first_of
+from embedq_worker.waits import beside, first_of
 
 T = TypeVar("T")
 
@@ -65,7 +65,10 @@ async def follow(
     tries, succeeded = 0, False
     while True:
         try:
-            async with abandoned(settings, "embedq-tui follow") as connection:
+            async with (
+                abandoned(settings, "embedq-tui follow") as connection,
+                beside(watch_blocker(connection, settings)),
+            ):
                 news, told, listens = asyncio.Event(), False, False
                 connection.add_termination_listener(lambda _, news=news: news.set())
                 while True:

@@ -7,14 +7,18 @@ import socket
 import sys
 import time
 from asyncio import Transport
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
+from embedq_worker.database.blockers import Blocked, Blocker, blocker_of
+
 if TYPE_CHECKING:
+    from embedq_worker.database.connections import Connection
+
     _Connection = asyncpg.Connection[asyncpg.Record]
 else:
     _Connection = asyncpg.Connection
@@ -45,6 +49,7 @@ class Line(_Connection):
     Attributes:
         pid: Process ID of its server process, known also when it is closed.
         waits_since: Time of `time.monotonic`; None while no statement runs.
+        blocker: For whose lock the statement that runs, or ran out of time, was found waiting.
         ends_read_only: Close the connection when a write is refused as read-only. A new one may be able to
             write: a session stays read-only if it began before the database was made writable, or if its
             server has been demoted by a failover.
@@ -54,6 +59,7 @@ class Line(_Connection):
         super().__init__(protocol, transport, *more, **named)
         self.pid: int = protocol.get_server_pid()
         self.waits_since: float | None = None
+        self.blocker: Blocker | None = None
         self.ends_read_only = False
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         _keep_awake(self._socket)
@@ -70,11 +76,30 @@ class Line(_Connection):
             return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MOVED.stop)[_MOVED]
         return b""
 
+    async def find_blocker(self, other: Connection) -> None:
+        """Find out whether the running statement waits for a lock, and whose: `blocker`.
+
+        Args:
+            other: A connection that does not wait.
+
+        Raises:
+            asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
+        """
+        since = self.waits_since
+        found = await blocker_of(other, self.pid)
+        if self.waits_since == since:
+            self.blocker = found
+
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        self.waits_since = time.monotonic()
+        self.waits_since, self.blocker = time.monotonic(), None
         try:
             yield
+            self.blocker = None
+        except TimeoutError as error:
+            if self.blocker:
+                raise Blocked(self.blocker) from error
+            raise
         except asyncpg.ReadOnlySQLTransactionError:
             if self.ends_read_only:
                 self.terminate()
@@ -113,6 +138,28 @@ class Line(_Connection):
         """As in asyncpg."""
         with self._asking():
             return await super().fetchval(query, *args, **named)
+
+
+@asynccontextmanager
+async def within(connection: Connection, seconds: float | None) -> AsyncIterator[None]:
+    """Limit the time of the block, which uses a connection.
+
+    Args:
+        connection: Perhaps one of a pool.
+        seconds: None for no limit.
+
+    Raises:
+        Blocked: It was not done in time because the connection was waiting for a lock.
+        TimeoutError: It was not done in time for another reason.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        blocker: Blocker | None = getattr(connection, "blocker", None)
+        if blocker is not None and not isinstance(error, Blocked):
+            raise Blocked(blocker) from error
+        raise
 
 
 class _Transaction(Transaction):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 from weakref import WeakSet
 
+from embedq_worker.database.blockers import Blocker
 from embedq_worker.database.connections import DirectConnection, connected, serves
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.database.line import Line
@@ -18,6 +19,11 @@ from embedq_worker.waits import beside
 
 LOOKS = 3
 """Checks in a row that must find a connection waiting in vain before it is closed."""
+
+
+MOMENT_S = 30.0
+"""Seconds for which it is remembered for whose lock a connection was waiting: a statement that ran out of
+time may be waiting again, but not yet for so long that it is looked at."""
 
 
 class _Seen(NamedTuple):
@@ -45,6 +51,7 @@ class LineWatch:
     Args:
         settings: Where the database is.
         on_ended: Called with the number of connections that were closed.
+        on_blocked: Called with each other session for whose lock a connection waits.
         suspect_s: Seconds of waiting before a connection is checked.
         every_s: Seconds between two checks.
         within_s: Seconds the server has to report the state of its processes.
@@ -54,6 +61,7 @@ class LineWatch:
         self,
         settings: Settings,
         on_ended: Callable[[int], None] = lambda count: None,
+        on_blocked: Callable[[Blocker], None] = lambda blocker: None,
         *,
         suspect_s: float = 10.0,
         every_s: float = 4.0,
@@ -62,15 +70,23 @@ class LineWatch:
         self._settings = settings
         self._lines: WeakSet[Line] = WeakSet()
         self._on_ended = on_ended
+        self._on_blocked = on_blocked
         self._suspect_s = suspect_s
         self._every_s = every_s
         self._within_s = within_s
         self._seen: dict[Line, _Seen] = {}
+        self._blocker: Blocker | None = None
+        self._blocked_at = 0.0
 
     def add(self, connection: DirectConnection) -> None:
         """Watch a connection of the pool."""
         assert isinstance(connection, Line)
         self._lines.add(connection)
+
+    @property
+    def blocker(self) -> Blocker | None:
+        """The session for whose lock a connection was waiting a moment ago; None if none was."""
+        return self._blocker if time.monotonic() - self._blocked_at < MOMENT_S else None
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -99,18 +115,32 @@ class LineWatch:
                 now, before = _Seen(suspects[line], line.moved, 1), seen.get(line)
                 same = before is not None and (before.since, before.moved) == (now.since, now.moved)
                 self._seen[line] = now._replace(looks=before.looks + 1) if before and same else now
+        for blocker in {line.blocker for line in suspects if line.blocker}:
+            self._blocks(blocker)
         if any(found.looks >= LOOKS for found in self._seen.values()):
             self._end([line for line in self._lines if line in self._seen or line.waits_since is None])
 
     async def _unserved(self, lines: Mapping[Line, float]) -> Collection[Line]:
-        """Those for which the server is not working; none if that cannot be determined."""
+        """Those for which the server is not working; none if that cannot be determined.
+
+        Of the others, who wait for a lock learn whose.
+        """
+        unserved = list(lines)
         try:
             async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
-                return [line for line in lines if not await serves(other, line.pid)]
+                unserved = [line for line in lines if not await serves(other, line.pid)]
+                for line in lines:
+                    await line.find_blocker(other)
         except (EmbedqError, *EXPECTED_ERRORS) as error:
             cause = error.__cause__ or error
             # If PostgreSQL itself refused the connection, it is up, and its processes may be working.
-            return list(lines) if isinstance(cause, OSError | TimeoutError) else []
+            return unserved if isinstance(cause, OSError | TimeoutError) else []
+        return unserved
+
+    def _blocks(self, blocker: Blocker) -> None:
+        if self.blocker is None or self.blocker.pid != blocker.pid:
+            self._on_blocked(blocker)
+        self._blocker, self._blocked_at = blocker, time.monotonic()
 
     def _end(self, lines: Collection[Line]) -> None:
         ended = [line for line in lines if not line.is_closed()]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.database.blockers import described
+from embedq_worker.database.blockers import ABOUT, described
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.locks import LOCK_CLASS
@@ -196,8 +196,7 @@ class SchemaSession:
 
     async def _find_blockers(self) -> list[str]:
         rows = await self.watch.fetch(
-            """SELECT b.pid, a.usename, a.application_name, a.state,
-                      extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
+            f"""SELECT b.pid, {ABOUT}
                FROM (SELECT DISTINCT unnest(pg_blocking_pids($1)) AS pid) AS b
                LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY a.xact_start""",
             self._pid,
@@ -268,9 +267,7 @@ class SchemaSession:
 
     async def _lock_holders(self) -> list[str]:
         rows = await self.watch.fetch(
-            f"""SELECT a.pid, a.usename, a.application_name, a.state,
-                       extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds
-                FROM pg_stat_activity a WHERE {_HELD.format(pid="a.pid")}"""
+            f"""SELECT a.pid, {ABOUT} FROM pg_stat_activity a WHERE {_HELD.format(pid="a.pid")}"""
         )
         return [described(row) for row in rows]
 

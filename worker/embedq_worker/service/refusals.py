@@ -7,7 +7,11 @@ from math import inf
 from time import monotonic
 from typing import NamedTuple
 
+import asyncpg
+
+from embedq_worker.database.blockers import Blocked
 from embedq_worker.database.failures import one_line
+from embedq_worker.database.line_watch import LineWatch
 
 LASTING_S = 5.0
 """Seconds after which a refusal is more than a restart of the server or a conflict."""
@@ -28,15 +32,20 @@ class Refusals:
 
     Attributes:
         on_change: Called when one has lasted for a while, and when none has any more.
+        watch: Knows for whose lock the connections wait.
     """
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None
+        self.watch: LineWatch | None = None
         self._by_caller: dict[object, _Refusal] = {}
         self._told = False
 
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
+        blocker = self.watch.blocker if self.watch else None
+        if blocker and isinstance(error, asyncpg.LockNotAvailableError | TimeoutError):
+            error = Blocked(blocker)
         before = self._by_caller.get(caller)
         self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
         self._tell()

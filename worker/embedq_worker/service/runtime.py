@@ -84,6 +84,7 @@ async def run_worker(
         watch = LineWatch(
             settings,
             lambda ended: log.warning("replacing connections that were silently dead", connections=ended),
+            lambda blocker: log.warning("statements wait for a lock", holder=blocker.words),
         )
         async with (
             open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
@@ -91,6 +92,7 @@ async def run_worker(
         ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
             parts = await _parts(settings, pool, claimer, provider, scope, log)
+            parts.pipeline.refusals.watch = watch
             service = Service(parts, drain=drain)
             line = (
                 nullcontext() if lifeline is None else on_lifeline(lifeline, scope.worker, service.stop, log)
