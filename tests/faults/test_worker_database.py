@@ -16,7 +16,14 @@ from embedq_worker.database.connections import Connection as AnyConnection
 from embedq_worker.database.connections import Pool, open_pool, serves
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
-from tests.support.content import queued_articles, statuses, until_tasks, until_true
+from tests.support.content import (
+    add_articles,
+    queue_tasks,
+    queued_articles,
+    statuses,
+    until_tasks,
+    until_true,
+)
 from tests.support.crashing import crashing_server
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
@@ -238,6 +245,19 @@ async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
             code, worker = await run_worker_process(variables, *BATCHES)
             assert (code, f"{table}: a policy" in worker.text) == (1, True), worker.text
             await connection.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+        code, worker = await run_worker_process(variables, "--drain", *BATCHES)
+        assert code == 0, worker.text
+        for policy in ("CREATE POLICY seen ON embedding_tasks FOR SELECT USING (true)", ""):
+            async with worker_process(variables | {"EMBEDDING_WORKER_INTERVAL": "200"}) as worker:
+                await worker.started()
+                await connection.execute(f"ALTER TABLE embedding_tasks ENABLE ROW LEVEL SECURITY; {policy}")
+                await queue_tasks(
+                    connection, await add_articles(connection, ["hidden"], slug=f"p{policy[:1]}")
+                )
+                assert await worker.ended() == 1
+                assert "embedding_tasks: a policy" in worker.text
+            await connection.execute("ALTER TABLE embedding_tasks DISABLE ROW LEVEL SECURITY")
+            await connection.execute("DROP POLICY IF EXISTS seen ON embedding_tasks")
         code, worker = await run_worker_process(variables, "--drain", *BATCHES)
         assert code == 0, worker.text
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, is_sick
 from embedq_worker.database.notifier import Notifier
@@ -26,6 +26,10 @@ DRAIN_HORIZON_S = 60.0
 """A drain waits for tasks that become due within this time (retries), and leaves the rest."""
 
 DATABASE_PAUSE_S = 1.0
+
+GROUND_POLLS = 6
+"""Polls of an idle worker between two checks of its rights. Row-level security that is switched on meanwhile
+refuses nothing: it hides all tasks, or those that could be claimed."""
 
 
 class Dispatcher:
@@ -65,6 +69,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._signalled = False
         self._looked_again = False
+        self._ground_at = monotonic()
         self._forced = asyncio.Event()
         self._provider_fault: ProviderError | None = None
         self._failure: EmbedqError | None = None
@@ -184,14 +189,18 @@ class Dispatcher:
             self._claiming_failed = True
             self._pipeline.refusals.refused(self, error)
             if not is_sick(error):  # such as of a schema that was migrated for a later release
-                with suppress(*EXPECTED_ERRORS):
-                    await self._pipeline.require_same_ground()
+                await self._check_ground()
             await first_of(self.ending, timeout_s=DATABASE_PAUSE_S)
             return []
         self._claiming_failed = False
         self._pipeline.refusals.ended(self)
         self._metrics.claim(perf_counter() - began, len(tasks))
         return tasks
+
+    async def _check_ground(self) -> None:
+        self._ground_at = monotonic()
+        with suppress(*EXPECTED_ERRORS):
+            await self._pipeline.require_same_ground()
 
     async def _work(self, tasks: Sequence[ClaimedTask]) -> None:
         began = perf_counter()
@@ -226,12 +235,18 @@ class Dispatcher:
     # -- nothing to claim
 
     async def _idle(self) -> None:
-        """Wait for a notification, the due time of the next task, or the poll interval."""
+        """Wait for a notification, the due time of the next task, or the poll interval.
+
+        Raises:
+            EmbedqError: The worker can no longer work here, see `Pipeline.require_same_ground`.
+        """
         if self._signalled:
             self._signalled = False
             await first_of(self._wake, timeout_s=RESCAN_S)
             return
         poll_s = self._settings.worker_interval_ms / 1000
+        if monotonic() - self._ground_at > GROUND_POLLS * poll_s:
+            await self._check_ground()
         try:
             look = await fleet.outlook(self._pool, self._scope, within_s=0)
         except EXPECTED_ERRORS:
