@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from embedq_worker.insights.issues import Code
@@ -9,7 +11,7 @@ from embedq_worker.insights.overview import overview
 from embedq_worker.queue.words import REFUSED
 from embedq_worker.schema import migrations
 from tests.commands.actors import start_worker
-from tests.support.content import queued_articles
+from tests.support.content import queued_articles, until_true
 from tests.support.databases import Connection, Database
 from tests.support.health_world import claim, codes, end, look
 
@@ -179,11 +181,35 @@ async def test_an_older_schema(empty_database: Database) -> None:
     assert "--migrate" in found.issues[0].advice
 
 
-async def test_an_index_that_is_rebuilt_is_not_missing(connection: Connection, database: Database) -> None:
-    await connection.execute(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'embedq_audit_time_idx'::regclass"
+async def test_an_index_is_invalid_once_its_build_has_failed(
+    connection: Connection, database: Database
+) -> None:
+    reader, builder = await database.connect(), await database.connect()
+    await connection.execute("DROP INDEX embedq_audit_time_idx")
+    await reader.execute("BEGIN; LOCK TABLE embedding_audit_logs IN ROW EXCLUSIVE MODE")
+    building = asyncio.create_task(
+        builder.execute("CREATE INDEX CONCURRENTLY embedq_audit_time_idx ON embedding_audit_logs (timestamp)")
+    )
+    await until_true(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid AND indexrelid::regclass::text "
+        "= 'embedq_audit_time_idx')",
     )
     assert await codes(connection, database) == set()
+    await connection.execute("SELECT pg_cancel_backend($1)", builder.get_server_pid())
+    await asyncio.gather(building, return_exceptions=True)
+    assert "REINDEX" in (await look(connection, database)).issues[0].advice
+
+
+async def test_a_queue_that_is_a_view_is_called_that(connection: Connection, database: Database) -> None:
+    await connection.execute(
+        """ALTER TABLE embedding_tasks RENAME TO elsewhere;
+           CREATE VIEW embedding_tasks AS SELECT * FROM elsewhere"""
+    )
+    found = await look(connection, database)
+    assert found.issues[0].code == Code.SCHEMA
+    assert "view" in found.issues[0].message
+    assert "rollback" not in found.issues[0].advice
 
 
 async def test_a_newer_schema(connection: Connection, database: Database) -> None:

@@ -20,6 +20,7 @@ from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
 from embedq_worker.schema.check import foremost, missing_objects
 from embedq_worker.schema.files import known_migrations
+from embedq_worker.schema.public import unsuitable_kinds
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage, rounded
@@ -110,11 +111,23 @@ async def _schema(connection: Connection) -> list[Issue]:
     except SchemaError as error:
         return [Issue(Code.SCHEMA, error.message, error.advice, 1, 0, "counts")]
     known = [migration.version for migration in known_migrations()]
-    lost = [each for each in await missing_objects(connection, known) if each.code == "missing"]
-    if not lost:
+    kinds = await unsuitable_kinds(connection)
+    faults = [*kinds.values(), *await missing_objects(connection, known)]
+    told = {"unsuitable", "missing"}
+    if any(each.code == "invalid" for each in faults) and not await connection.fetchval(_BUILDING):
+        told.add("invalid")
+    wrong = [each for each in faults if each.code in told]
+    if not wrong:
         return []
-    problem = foremost(lost)
-    return [Issue(Code.SCHEMA, problem.message, problem.advice, len(lost), 0, "counts")]
+    problem = foremost(wrong)
+    return [Issue(Code.SCHEMA, problem.message, problem.advice, len(wrong), 0, "counts")]
+
+
+# An index is invalid while it is built, and stays so if that fails.
+_BUILDING = """
+SELECT EXISTS (SELECT FROM pg_stat_progress_create_index p JOIN pg_database d ON d.oid = p.datid
+               WHERE d.datname = current_database())
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,12 +125,10 @@ async def public_problems(connection: Connection) -> list[Problem]:
     Raises:
         asyncpg.PostgresError: A query failed.
     """
-    problems = []
+    problems: list[Problem] = []
+    kinds, absent = await unsuitable_kinds(connection), await absent_tables(connection)
     for table in PUBLIC_COLUMNS:
-        kind = await connection.fetchval(
-            "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table
-        )
-        if kind is None:
+        if table in absent:
             problems.append(Problem("missing", f"there is no table {table}", MIGRATE))
             continue
         rows = await connection.fetch(_COLUMNS, table)
@@ -140,9 +138,8 @@ async def public_problems(connection: Connection) -> list[Problem]:
         found += _never_empty(table, {row["name"] for row in rows if row["filled"]})
         found += _generated(table, {row["name"] for row in rows if row["generated"]})
         found += _too_short(table, {row["name"]: row["characters"] for row in rows if row["text"]})
-        if kind != "r" and not (kind == "p" and table in _MAY_BE_PARTITIONED):
-            what = "is partitioned" if kind == "p" else "is a view or a foreign table"
-            found.append(Problem("unsuitable", f"{table} {what}", "embedq requires an ordinary table"))
+        if table in kinds:
+            found.append(kinds[table])
         for key in _KEYS.get(table, ()) if not found else ():
             if not await _is_unique(connection, table, key):
                 columns = ", ".join(key)
@@ -191,6 +188,30 @@ async def _entangled(connection: Connection) -> list[Problem]:
         for row in await connection.fetch(_HELD_BY_LOGS)
     ]
     return problems
+
+
+async def unsuitable_kinds(connection: Connection) -> Mapping[str, Problem]:
+    """The operator's tables that are no ordinary tables, by name.
+
+    Raises:
+        asyncpg.PostgresError: A query failed.
+    """
+    rows = await connection.fetch(
+        """SELECT t.name, c.relkind = 'p' AS partitioned
+           FROM unnest($1::text[]) WITH ORDINALITY AS t(name, place)
+           JOIN pg_class c ON c.oid = to_regclass(t.name)
+           WHERE c.relkind <> 'r' AND (c.relkind <> 'p' OR t.name <> ALL ($2::text[])) ORDER BY t.place""",
+        list(PUBLIC_COLUMNS),
+        _MAY_BE_PARTITIONED,
+    )
+    return {
+        row["name"]: Problem(
+            "unsuitable",
+            f"{row['name']} {'is partitioned' if row['partitioned'] else 'is a view or a foreign table'}",
+            "embedq requires an ordinary table",
+        )
+        for row in rows
+    }
 
 
 async def absent_tables(connection: Connection) -> list[str]:
