@@ -20,7 +20,7 @@ from tests.support.content import (
     until_tasks,
     until_true,
 )
-from tests.support.databases import Connection, Database
+from tests.support.databases import Connection, Database, Server
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
@@ -48,6 +48,24 @@ async def test_a_worker_is_woken_by_whoever_queues_a_task(
         for number in range(5):
             await queued_articles(connection, 1, slug=f"round-{number}")
             await until_tasks(connection, completed=number + 1)
+        assert await worker.stop() == 0
+
+
+async def test_a_worker_goes_on_listening_where_idle_sessions_are_ended(
+    server: Server, database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    if server.version < 14:
+        pytest.skip("there is no idle_session_timeout")
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '1s'")
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        await worker.until_heard("the provider works")
+        idle = await database.connect()
+        await until(idle.is_closed, within_s=10)
+        await queued_articles(connection, 1)
+        await until_tasks(connection, completed=1)
+        assert not worker.heard("connection was lost")
         assert await worker.stop() == 0
 
 

@@ -25,6 +25,9 @@ _PROBE_WITHIN_S = 2.0
 _PING = "SELECT set_config('lock_timeout', $2, true), pg_notify($1, '')"
 """Transactions with a NOTIFY commit one at a time. While one waits for a synchronous replica that is gone,
 all do, and each test notification would leave a session behind: the server has to end its wait."""
+_STAY = """SELECT set_config(name, '1min', false) FROM pg_settings
+           WHERE name = 'idle_session_timeout' AND setting::int BETWEEN 1 AND 59999"""
+"""A session that listens is idle between two test notifications."""
 _WITHOUT_LISTEN = Backoff(1.0, 60.0)
 """Soon at first: for a moment before it is promoted, a server is a replica."""
 
@@ -135,6 +138,7 @@ class Listener:
                 pong.set()
 
         async with abandoned(self._settings, self._application) as connection:
+            await connection.execute(_STAY)
             for ended in (closed, pong):  # both, so that no one waits for a lost connection
                 connection.add_termination_listener(lambda _, ended=ended: ended.set())
             for channel in (*self._channels, self._ping_channel):
