@@ -74,16 +74,17 @@ def open_console(
         from embedq_tui.console.app import Console
         from embedq_tui.options import Options
 
-    if profiles.keys:
-        from embedq_tui.console.keys import check_keymap
+    keymap = profiles.keys
+    if keymap:
+        from embedq_tui.console.keys import keymap_of
 
-        check_keymap(profiles.keys)
+        keymap = keymap_of(keymap)
     options = Options(
         operator(),
         read_only=read_only,
         profiles=profiles,
         env_file=env_file,
-        keymap=profiles.keys,
+        keymap=keymap,
         worker=worker,
         companion=companion,
     )

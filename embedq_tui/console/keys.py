@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingType, InvalidBinding
 from textual.dom import DOMNode
-from textual.keys import format_key
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, format_key, key_to_character
 from textual.widgets import DataTable
 
 from embedq_tui.console.app import Console
@@ -22,6 +22,10 @@ from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import SettingsError
 
 _BASES = (ConsoleScreen, App, DataTable)
+
+_MODIFIERS = {"alt", "ctrl", "shift", "super", "hyper", "meta"}
+_KEYS = {*(key.value for key in Keys), *KEY_NAME_REPLACEMENTS.values()}
+"""Names of keys; characters have those of Unicode besides."""
 
 
 class Key(NamedTuple):
@@ -72,18 +76,37 @@ def _shown(binding: Binding) -> str:
     return binding.key_display or " ".join(format_key(key.strip()) for key in binding.key.split(","))
 
 
-def check_keymap(keymap: Mapping[str, str]) -> None:
-    """Check that a custom keymap only refers to existing bindings.
+def keymap_of(wanted: Mapping[str, str]) -> Mapping[str, str]:
+    """An operator's own keymap, with keys as Textual names them: ``slash`` for ``/``, ``f5`` for ``F5``.
+
+    Args:
+        wanted: A key, or several with commas between them, by the id of a binding.
 
     Raises:
-        SettingsError: A binding does not exist.
+        SettingsError: A binding or a key does not exist.
     """
     known = {key.id for key in all_keys()}
-    for name in keymap:
+    for name in wanted:
         if name not in known:
             raise SettingsError(
                 f"[keys]: there is no binding {name!r}", "the names are listed in docs/console.md"
             )
+    return {name: ",".join(_named_keys(name, keys)) for name, keys in wanted.items()}
+
+
+def _named_keys(name: str, keys: str) -> Iterator[str]:
+    """Textual would bind any text, and nobody could press it."""
+    try:
+        for binding in Binding.make_bindings([Binding(keys, "")]):
+            key = binding.key if len(binding.key) == 1 else binding.key.lower()
+            *modifiers, pressed = key.split("+")
+            if not _MODIFIERS.issuperset(modifiers) or not (pressed in _KEYS or key_to_character(pressed)):
+                raise InvalidBinding(key)
+            yield key
+    except InvalidBinding:
+        raise SettingsError(
+            f"[keys]: {name!r} has a key that does not exist: {keys!r}", "such as: x, X, /, f5, ctrl+x"
+        ) from None
 
 
 def markdown() -> str:

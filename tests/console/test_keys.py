@@ -9,7 +9,7 @@ import pytest
 from textual.command import CommandPalette
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.keys import all_keys, check_keymap, markdown
+from embedq_tui.console.keys import all_keys, keymap_of, markdown
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
@@ -50,20 +50,30 @@ def test_an_operator_can_have_keys_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "profiles.toml"
     file.write_text('[keys]\n"app.quit" = "ctrl+x"\n')
     keys = load_profiles(file).keys
-    check_keymap(keys)
-    assert keys == {"app.quit": "ctrl+x"}
+    assert keymap_of(keys) == keys == {"app.quit": "ctrl+x"}
     with pytest.raises(SettingsError):
-        check_keymap({"no.such": "x"})
+        keymap_of({"no.such": "x"})
     file.write_text("[keys]\nquit = 3\n")
     with pytest.raises(SettingsError):
         load_profiles(file)
 
 
-async def test_a_key_of_ones_own_does_what_it_is_for(database: Database) -> None:
-    app = Console(database.settings, Profile(), Options(OPERATOR, keymap={"show.tasks": "ctrl+t"}))
+@pytest.mark.parametrize(
+    ("wanted", "pressed"),
+    [("ctrl+t", "ctrl+t"), ("Ctrl+T", "ctrl+t"), ("F6, +", "f6"), ("F6, +", "+"), ("T", "T"), ("*", "*")],
+)
+async def test_a_key_of_ones_own_does_what_it_is_for(database: Database, wanted: str, pressed: str) -> None:
+    keymap = keymap_of({"show.tasks": wanted})
+    app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap))
     async with app.run_test(notifications=True) as pilot:
-        await pilot.press("ctrl+t")
+        await pilot.press(pressed)
         assert app.current_mode == "tasks"
+
+
+@pytest.mark.parametrize("wanted", ["", ",", "x,", "ctrl-t", "crtl+t", "f99", "two keys"])
+def test_a_key_that_nobody_can_press_is_refused(wanted: str) -> None:
+    with pytest.raises(SettingsError):
+        keymap_of({"show.tasks": wanted})
 
 
 def test_texts_name_the_keys_that_are_bound() -> None:
