@@ -17,7 +17,7 @@ from textual.widget import Widget
 LOOK_S = 0.02
 """Seconds between checks whether a dialog has appeared."""
 
-ROWS_S = 0.3
+ROWS_S = 1.0
 """Seconds a key for the rows of a table waits for them to come from the database."""
 
 PATIENCE_S = 2.0

@@ -217,11 +217,12 @@ class KeyedTable(DataTable[None]):
         self.post_message(self.AtEdge(self, forward=False, jumped=True))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to mark and to open only rows that can be."""
+        """Offer to mark and to open only rows that can be; grey it out before they come."""
+        there = bool(self._rows) if self.came else None
         if action in ("mark", "mark_all"):
-            return self._markable and bool(self._rows)
+            return self._markable and there
         if action == "select_cursor":
-            return self._opens and bool(self._rows)
+            return self._opens and there
         return super().check_action(action, parameters)
 
     # -- drawing

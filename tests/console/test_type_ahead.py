@@ -10,6 +10,7 @@ from textual.events import Event, Key, Paste
 from textual.keys import _character_to_key
 from textual.widgets import Input
 
+from embedq_tui.console import type_ahead
 from embedq_tui.dialogs.confirm import Confirm, Confirmation, Decision
 from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
@@ -65,7 +66,10 @@ async def test_what_is_about_all_that_match_does_not_wait_for_their_rows(
     await until_text(pilot, "Cancel 3")
 
 
-async def test_what_moves_in_a_list_waits_for_its_rows(pilot: ConsolePilot, connection: Connection) -> None:
+async def test_what_moves_in_a_list_waits_for_its_rows(
+    pilot: ConsolePilot, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type_ahead, "ROWS_S", 30.0)  # however busy this machine is
     await queued_articles(connection, 3)
     strike(pilot, "2", "j", "enter")
     await until(lambda: isinstance(pilot.app.screen, TaskDetailScreen))
