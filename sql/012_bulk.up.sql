@@ -315,24 +315,22 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT count(*), max(p.article_id),
-           array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
-           array_agg(p.slug) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
-           array_agg(p.category) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)),
-           array_agg(p.article_id) FILTER (WHERE NOT p.waiting AND p.category = ANY (p_categories)
-                                             AND p.category = 'no_rag')
+    SELECT count(*), max(p.article_id), array_agg(p.article_id) FILTER (WHERE p.wanted),
+           array_agg(p.slug) FILTER (WHERE p.wanted), array_agg(p.category) FILTER (WHERE p.wanted),
+           array_agg(p.article_id) FILTER (WHERE p.wanted AND p.category = 'no_rag')
     INTO v_scanned, v_last_id, v_ids, v_slugs, v_categories, v_clear
-    FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id, p_folder, p_pattern) p;
+    FROM (SELECT *, NOT waiting AND category = ANY (p_categories) AS wanted
+          FROM embedq_backfill_page(v_operation.cursor, p_limit, p_model, p_id, p_folder, p_pattern)) AS p;
     v_last_id := coalesce(v_last_id, v_operation.cursor);
     v_state := CASE WHEN v_scanned < p_limit THEN 'done' ELSE 'running' END;
 
     IF v_ids IS NOT NULL THEN
         SELECT array_agg(l.id) INTO v_held
         FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_clear) AND a.no_rag
-              ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED) AS l;
+              FOR NO KEY UPDATE SKIP LOCKED) AS l;
         SELECT v_held || array_agg(l.id) INTO v_held
         FROM (SELECT a.id FROM articles a WHERE a.id = ANY (v_ids) AND a.id <> ALL (coalesce(v_clear, '{}'))
-              ORDER BY a.id FOR KEY SHARE SKIP LOCKED) AS l;
+              FOR KEY SHARE SKIP LOCKED) AS l;
         v_now := clock_timestamp();
         INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, attempts, max_attempts,
                                      created_at, scheduled_at, metadata)

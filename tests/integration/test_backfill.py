@@ -155,6 +155,9 @@ async def test_what_has_an_open_task_is_waiting(connection: Connection, worker: 
     plan = await look(connection)
     assert (plan.counts[Category.MISSING].to_queue, plan.counts[Category.MISSING].waiting) == (3, 2)
     assert (await queue_all(connection)).queued == 3
+    assert await connection.fetchval(
+        "SELECT bool_and(t.slug = a.slug) FROM embedding_tasks t JOIN articles a ON a.id = t.article_id"
+    )
 
 
 async def test_only_the_last_task_counts(connection: Connection, worker: Bench) -> None:
