@@ -117,7 +117,9 @@ async def test_a_claim_made_while_a_rescue_waits_comes_before_it_in_the_audit_lo
 
 
 async def test_a_foreign_claim_comes_back_by_its_age_alone_and_is_charged(world: World) -> None:
-    young, old, unstamped, new_unstamped = await world.tasks(await world.articles(4), made_s=-3600)
+    young, old, unstamped, new_unstamped, ended, *pending = await world.tasks(
+        await world.articles(6), made_s=-3600
+    )
     await world.psql.execute(
         """UPDATE embedding_tasks SET status = 'processing', processed_at =
                CASE id WHEN $1 THEN now() - interval '29 minutes'
@@ -126,6 +128,12 @@ async def test_a_foreign_claim_comes_back_by_its_age_alone_and_is_charged(world:
         old,
     )
     await world.psql.execute("UPDATE embedding_tasks SET created_at = now() WHERE id = $1", new_unstamped)
+    await world.psql.execute(
+        """UPDATE embedding_tasks SET status = CASE id WHEN $1 THEN 'completed' ELSE 'pending' END
+           WHERE id = ANY ($2)""",
+        ended,
+        [ended, *pending],
+    )
     rescued = await world.rescue()
     assert {item.task_id for item in rescued} == {old, unstamped}
     assert {item.reason for item in rescued} == {"claim too old"}

@@ -166,6 +166,19 @@ def test_a_long_section_is_cut_at_paragraphs_then_sentences_then_words() -> None
     assert all(text.endswith("。") for text in texts(chinese, size=64))
 
 
+@pytest.mark.parametrize("words", range(6, 11))
+def test_the_last_paragraph_that_ends_in_the_second_half_of_a_chunk_ends_it(words: int) -> None:
+    text = f"{numbered(3)}\n\n{numbered(words - 3)}\n\nline\n{numbered(20)}"
+    assert count_words(texts(text, size=10)[0]) == words
+
+
+@pytest.mark.parametrize("words", range(1, 7))
+def test_a_code_block_as_long_as_a_chunk_stays_whole_after_any_words(words: int) -> None:
+    code = "```\na b\nc d\n```"
+    first, second, *_ = texts(f"{numbered(words)}\n{code}\n{numbered(20)}", size=6)
+    assert (count_words(first), second) == (words, code)
+
+
 def test_a_code_block_that_fits_stays_whole() -> None:
     code = "```\n" + "\n\n".join(f"x{n} = {n}" for n in range(20)) + "\n```"
     text = "\n\n".join([numbered(70), code, numbered(70)])
