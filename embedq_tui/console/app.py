@@ -235,6 +235,18 @@ class Console(App[int]):
         else:
             await super().on_event(event)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey out changes in read-only mode."""
+        if action in ("migrate", "probe", "undo") and self.desk.session.read_only:
+            return None
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: Key) -> None:
+        """Say why changes are refused here."""
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and active.node is self and not active.enabled:
+            self.desk.dialogs.refused()
+
     def action_show(self, name: str) -> None:
         """Show a screen, as it was left; the current one without the details on top of it."""
         if name != self.current_mode:

@@ -43,7 +43,7 @@ async def test_where_nothing_may_be_changed_no_order_is_offered(
     async with console(database.settings, (120, 40), read_only=True) as pilot:
         await pilot.press("5")
         await until_text(pilot, "build-7")
-        for key in ("s", "plus", "x", "X", "p", "P", "S"):
+        for key in ("s", "plus", "x", "X", "p", "P", "S", "u", "n", "M"):
             assert not pilot.app.screen.active_bindings[key].enabled
             await pilot.press(key)
             await until_text(pilot, "Read-only")
