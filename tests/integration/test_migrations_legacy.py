@@ -209,8 +209,25 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
         await migrations.up(legacy.settings)
     assert named in raised.value.message
     assert raised.value.advice
-    left = {line for line in await catalog(connection) if "embedq_migrations" not in line}
-    assert left - {"extension pgcrypto"} == objects - {"extension pgcrypto"}
+    assert {line for line in await catalog(connection) if "embedq_migrations" not in line} == objects
+
+
+async def test_articles_that_cannot_be_worked_with_get_no_tables_beside_them(
+    empty_database: Database,
+) -> None:
+    connection = await empty_database.connect()
+    await connection.execute(
+        """CREATE TABLE articles (id bigserial PRIMARY KEY, title text, slug text UNIQUE, content text,
+               folder text, is_public bool, no_rag bool, created_at timestamptz, updated_at timestamptz,
+               created_by text, updated_by text)"""
+    )
+    objects = await catalog(connection)
+    with pytest.raises(SchemaError, match=r"articles\.id"):
+        await migrations.up(empty_database.settings)
+    assert {line for line in await catalog(connection) if "embedq_migrations" not in line} == objects
+    await connection.execute("ALTER TABLE articles ALTER id TYPE int")
+    await migrations.up(empty_database.settings)
+    assert await migrations.verify(connection) == []
 
 
 @pytest.mark.parametrize(

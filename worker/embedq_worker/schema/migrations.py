@@ -10,7 +10,7 @@ import asyncpg
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import one_line
-from embedq_worker.errors import EmbedqError, SchemaError, UsageError
+from embedq_worker.errors import MIGRATE, EmbedqError, SchemaError, UsageError
 from embedq_worker.schema.check import (
     REPEATABLE,
     Problem,
@@ -92,10 +92,10 @@ async def up(
             )
         pending = {state.version for state in states if state.state == "pending"}
         again = await _to_repeat(session.connection, states)
+        if _FIRST_OF_OURS in pending:
+            await _require_suitable_tables(session.connection)
         for migration in files:
             if migration.version in pending | again and (target is None or migration.version <= target):
-                if migration.version == _FIRST_OF_OURS and migration.version in pending:
-                    await _require_public_tables(session.connection)
                 await _apply(session, migration, report)
                 applied.append(migration.version)
                 applied_one(migration.version)
@@ -238,8 +238,9 @@ async def _clear_unfinished(session: SchemaSession, states: Sequence[MigrationSt
             await session.run(migration.label, migration.down, _ERASE, migration.version)
 
 
-async def _require_public_tables(connection: Connection) -> None:
-    problems = await public_problems(connection)
+async def _require_suitable_tables(connection: Connection) -> None:
+    """Refuse unsuitable tables of the operator; those that are missing are still to be made."""
+    problems = [problem for problem in await public_problems(connection) if problem.advice != MIGRATE]
     problems += await names_taken(connection, load_migrations()[_FIRST_OF_OURS - 1 :])
     if problems:
         raise SchemaError(
