@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from embedq_worker.errors import SchemaError
+from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema import migrations
-from embedq_worker.schema.state import status
+from embedq_worker.schema.state import require_current, status
 from tests.support.content import add_articles, failed_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
@@ -63,6 +63,9 @@ async def test_a_schema_without_its_rows_is_told_and_both_remedies_work(
 ) -> None:
     copy(database, empty_database, "--schema-only")
     restored = await empty_database.connect()
+    with pytest.raises(SchemaError) as told:
+        await require_current(restored)
+    assert told.value.advice == MIGRATE  # which says more, here
     for _ in range(2):  # nothing was recorded by the first
         with pytest.raises(SchemaError) as raised:
             await migrations.up(empty_database.settings)

@@ -104,7 +104,7 @@ async def in_other_schema(connection: Connection) -> SchemaError | None:
         """SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname) AS schemas,
                   current_setting('search_path') AS path
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE c.relname = 'embedq_migrations' AND c.relkind = 'r'"""
+           WHERE c.relname = 'embedq_migrations' AND c.relkind = 'r' AND NOT pg_table_is_visible(c.oid)"""
     )
     if row is None or row["schemas"] is None:
         return None
