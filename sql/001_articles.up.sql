@@ -5,6 +5,7 @@ DO $$
 DECLARE
     dimensions int := coalesce(nullif(current_setting('embedq.dimensions', true), ''), '768')::int;
     column_type text;
+    others text;
 BEGIN
     IF to_regclass('articles') IS NULL THEN
         CREATE TABLE articles (
@@ -21,6 +22,15 @@ BEGIN
             updated_by varchar(255)
         );
         COMMENT ON TABLE articles IS 'made by embedq 001';
+
+        -- As an ORM may name it: "Article", blog_article.
+        SELECT string_agg(oid::regclass::text, ', ') INTO others FROM pg_class
+        WHERE relkind IN ('r', 'p', 'v') AND pg_table_is_visible(oid) AND relname NOT IN ('articles', 'embedq_articles')
+          AND lower(relname) ~ '(^|_)articles?$';
+        IF others IS NOT NULL THEN
+            RAISE WARNING 'there was no table articles, so an empty one was made; there is also %', others
+                USING HINT = 'If the articles are there, embedq does not see them: roll back to 0, and rename that table.';
+        END IF;
     END IF;
 
     IF to_regclass('embeddings') IS NULL THEN

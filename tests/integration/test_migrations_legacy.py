@@ -212,6 +212,26 @@ async def test_what_cannot_be_worked_with_is_named_before_anything_is_added(
     assert {line for line in await catalog(connection) if "embedq_migrations" not in line} == objects
 
 
+@pytest.mark.parametrize("named", ['"Article"', "blog_articles"])
+async def test_articles_under_another_name_are_not_passed_over_in_silence(
+    legacy: Database, named: str
+) -> None:
+    connection = await legacy.connect()
+    await connection.execute(
+        f"""DROP TABLE embedding_tasks, embedding_worker_status, embedding_audit_logs, performance_metrics;
+            ALTER TABLE articles RENAME TO {named}"""
+    )
+    lines: list[str] = []
+    await migrations.up(legacy.settings, lines.append)
+    assert [line for line in lines if named in line]
+    lines.clear()
+    await migrations.rollback(legacy.settings, 0)
+    await connection.execute(f"ALTER TABLE {named} RENAME TO articles")
+    await migrations.up(legacy.settings, lines.append)
+    assert not [line for line in lines if named in line]
+    assert await connection.fetchval("SELECT count(*) FROM articles") == 50
+
+
 async def test_articles_that_cannot_be_worked_with_get_no_tables_beside_them(
     empty_database: Database,
 ) -> None:
