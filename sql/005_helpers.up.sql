@@ -32,12 +32,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT md5(coalesce(title, '') || E'\x01' || coalesce(slug, '') || E'\x01' || coalesce(content, ''))
 $$;
 
+-- Whether a failed task was cancelled, by embedq or in psql, where others sign as they like.
+CREATE FUNCTION embedq_is_cancelled(message text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(message, '') ILIKE 'cancelled by%'
+$$;
+
 -- An error text without the parts that differ between occurrences: URLs, paths, quoted words, ids, numbers. An id is a
--- word of hex digits, or one with a digit; it may consist of digits only, so both are written alike.
+-- word of hex digits, or one with a digit; it may consist of digits only, so both are written alike. Whoever cancelled,
+-- it is one group, which the overview counts.
 -- Backslashes are in E'' here and elsewhere, so that literals do not depend on standard_conforming_strings.
 CREATE FUNCTION embedq_normalise_error(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT left(btrim(
+    SELECT CASE WHEN embedq_is_cancelled(message) THEN 'Cancelled by administrator' ELSE left(btrim(
         regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
             left(split_part(coalesce(message, ''), E'\n', 1), 600),
             '[a-z][a-z0-9+.-]*://[^[:space:]''",)>]+', '<url>', 'gi'),
@@ -47,7 +54,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             E'\\m[a-z0-9_]+(-[a-z0-9_]+){2,}\\M', '<slug>', 'gi'),
             E'\\m([a-z]+_)?((0x)?[0-9a-f]{8,}|[a-z]*[0-9][0-9a-z]{11,}|[0-9a-z]{11,}[0-9][a-z]*)\\M', '<n>', 'gi'),
             '(<n>|[0-9]+)([.,:](<n>|[0-9]+))*', '<n>', 'g')
-    ), 200)
+    ), 200) END
 $$;
 
 -- Eight hex digits that identify a group of failures. search_path is pinned because PostgreSQL 17 builds indexes with

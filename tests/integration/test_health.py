@@ -261,6 +261,16 @@ async def test_after_a_crash_of_the_server_no_rows_are_taken_for_dead_that_are_o
     assert await codes(connection, database) == set()
 
 
+async def test_who_cancels_in_psql_may_sign_as_they_like(connection: Connection, database: Database) -> None:
+    for error in ("Cancelled by administrator", "cancelled by Ann: the wrong import", "CANCELLED BY OPS"):
+        await end(connection, "failed", 2, error=error)
+    await end(connection, "failed", 2, error="the request was cancelled by the proxy")
+    seen = await overview(connection, database.settings)
+    measures = {measure.name: measure.value for measure in (await look(connection, database)).measures}
+    assert seen.queue.cancelled == 6
+    assert measures["failure_rate_hour"] == 1.0  # of the two that failed
+
+
 async def test_it_agrees_with_the_overview(connection: Connection, database: Database) -> None:
     await queued_articles(connection, 4)
     seen = await overview(connection, database.settings)

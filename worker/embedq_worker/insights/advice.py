@@ -15,7 +15,7 @@ _TEXTS = (
 )
 
 _ADVICE: tuple[tuple[str, str], ...] = (
-    (r"cancelled by", "an operator cancelled these; to run them after all: " + RETRY_ALL),
+    (r"^cancelled by", "an operator cancelled these; to run them after all: " + RETRY_ALL),
     (
         r"worker that held this task died|no worker survives",
         "their worker died while processing them: check its log, its memory limit and the articles; "

@@ -16,7 +16,7 @@ from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import PLAN, RETRIABLE
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.queue.words import IS_CANCELLED
 
 COUNTED_OF_BAR = 2_000
 """Tasks counted for one bar of a trend; a bar with more is cut off there."""
@@ -363,5 +363,5 @@ async def overspent_tasks(connection: Connection) -> int:
 _OVERSPENT = f"""
 SELECT count(*) FROM embedding_tasks t
 WHERE t.status = 'failed' AND t.attempts > t.max_attempts
-  AND t.error_message IS DISTINCT FROM '{CANCELLED}' AND {RETRIABLE}
+  AND NOT {IS_CANCELLED} AND {RETRIABLE}
 """

@@ -10,8 +10,8 @@ KINDS = ("create", "update", "delete")
 CANCELLED = "Cancelled by administrator"
 """The error of a task that an operator cancelled."""
 
-IS_CANCELLED = "coalesce(error_message, '') ILIKE 'cancelled by%'"
-"""SQL: whether a failed task was cancelled, by embedq or in psql, where others sign as they like."""
+IS_CANCELLED = "embedq_is_cancelled(error_message)"
+"""SQL: whether a failed task was cancelled, by embedq or in psql."""
 
 REFUSED = "database: "
 """What the note of a worker begins with while the database refuses its statements."""
