@@ -28,7 +28,8 @@ CREATE TABLE embedq_control (
     stopped_at timestamptz,               -- an operator's stop, which a new worker does not lift
     stopped_by text,
     paused_at timestamptz,
-    paused_by text
+    paused_by text,
+    foreign_beat_at timestamptz           -- when another program's worker last beat in the status row; null once it has ended
 );
 INSERT INTO embedq_control DEFAULT VALUES;
 

@@ -30,6 +30,31 @@ INSERT INTO embedding_worker_status (id, is_running) VALUES (1, false) ON CONFLI
 CREATE TRIGGER embedq_running_changed AFTER UPDATE OF is_running ON embedding_worker_status FOR EACH ROW
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_running_changed();
 
+-- Another program's worker beats in the status row too, and goes on when the last of ours ends. Not UPDATE OF a column, or
+-- in a WHEN: see above.
+CREATE FUNCTION embedq_foreign_beat() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF OLD.last_heartbeat IS DISTINCT FROM NEW.last_heartbeat THEN
+        UPDATE embedq_control SET foreign_beat_at = CASE WHEN NEW.is_running THEN clock_timestamp() END
+        WHERE CASE WHEN NEW.is_running THEN coalesce(foreign_beat_at < clock_timestamp() - interval '10 seconds', true)
+                   ELSE foreign_beat_at IS NOT NULL END;  -- not for each task that it completes
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER embedq_foreign_beat AFTER UPDATE ON embedding_worker_status FOR EACH ROW
+    WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_foreign_beat();
+
+-- Whether there is a worker besides this one: of ours, or another program's that beat lately (by default, they beat every
+-- 30 seconds).
+CREATE FUNCTION embedq_is_served(p_besides uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (SELECT FROM embedq_workers WHERE id IS DISTINCT FROM p_besides AND state IN ('running', 'stopping'))
+        OR EXISTS (SELECT FROM embedq_control WHERE foreign_beat_at > clock_timestamp() - interval '2 minutes')
+$$;
+
 -- Locks the status row, so that a concurrent order is read afterwards. False if another session keeps it locked, such as
 -- an UPDATE in psql that is not committed: no worker may wait for that, or all of them would seem dead.
 CREATE FUNCTION embedq_lock_status() RETURNS boolean
@@ -137,7 +162,7 @@ BEGIN
 END
 $$;
 
--- Deregisters a worker; the last one sets the status row to not running.
+-- Deregisters a worker; the last one of all programs sets the status row to not running.
 CREATE FUNCTION embedq_worker_stop(p_worker uuid, p_note text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
@@ -146,7 +171,7 @@ BEGIN
     WHERE id = p_worker;
     IF embedq_lock_status() THEN  -- of two concurrent ones, the second sees the first
         UPDATE embedding_worker_status SET is_running = false
-        WHERE id = 1 AND NOT EXISTS (SELECT FROM embedq_workers WHERE state IN ('running', 'stopping'));
+        WHERE id = 1 AND NOT embedq_is_served(p_worker);
     END IF;
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'worker_status', 'Worker stopped',
@@ -218,8 +243,7 @@ BEGIN
         WHEN 'pause' THEN UPDATE embedq_control SET paused_at = clock_timestamp(), paused_by = p_by;
         WHEN 'resume' THEN UPDATE embedq_control SET paused_at = NULL, paused_by = NULL;
     END CASE;
-    UPDATE embedding_worker_status SET is_running = p_command = 'start'
-        AND EXISTS (SELECT FROM embedq_workers WHERE state = 'running')
+    UPDATE embedding_worker_status SET is_running = p_command = 'start' AND embedq_is_served(NULL)
     WHERE id = 1 AND p_command IN ('start', 'stop', 'stop now');
     INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
     VALUES (embedq_uuid(), clock_timestamp(), 'info', 'queue_operations', 'Operator: ' || p_command,

@@ -13,7 +13,7 @@ DECLARE
 BEGIN
     SELECT count(*) INTO NEW.in_hand FROM embedding_tasks t
     WHERE t.status = 'processing' AND t.worker_id = NEW.id AND t.claimed_at = t.processed_at;
-    IF NOT EXISTS (SELECT FROM embedq_workers WHERE id <> NEW.id AND state IN ('running', 'stopping')) THEN
+    IF NOT embedq_is_served(NEW.id) THEN
         IF embedq_lock_status() THEN  -- after all workers, the order in which a heartbeat takes them
             PERFORM set_config('embedq.quiet', 'on', true);
             UPDATE embedding_worker_status SET is_running = false WHERE id = 1;

@@ -53,6 +53,29 @@ async def test_workers_of_this_host_whose_processes_are_gone_are_dead_at_once(wo
     assert [tuple(row) for row in dead] == [(pids[1], "this host")]
 
 
+async def test_the_last_of_ours_leaves_another_programs_worker_running(world: World) -> None:
+    foreign = "UPDATE embedding_worker_status SET last_heartbeat = now(), is_running = $1"
+    for ends in (fleet.leave, lambda pool, worker, why: fleet.declare_dead(pool, [worker], why)):
+        scope = await world.worker()
+        await world.psql.execute(foreign, True)
+        await beat(world, scope)
+        await ends(world.pool, scope.worker, "drained")
+        assert await world.psql.fetchval(RUNNING)
+        await orders.command(world.psql, Order.START, "ann")
+        assert await world.psql.fetchval(RUNNING)
+    scope = await world.worker()
+    await world.psql.execute(foreign, False)  # it ends
+    await beat(world, scope)
+    assert await world.psql.fetchval(RUNNING)
+    await fleet.leave(world.pool, scope.worker, "drained")
+    assert not await world.psql.fetchval(RUNNING)
+    scope = await world.worker()
+    await world.psql.execute(foreign, True)  # and this one dies
+    await world.psql.execute("UPDATE embedq_control SET foreign_beat_at = now() - interval '3 minutes'")
+    await fleet.leave(world.pool, scope.worker, "drained")
+    assert not await world.psql.fetchval(RUNNING)
+
+
 async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: World) -> None:
     for _ in range(5):
         scopes = [await world.worker() for _ in range(8)]
