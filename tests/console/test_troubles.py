@@ -43,6 +43,12 @@ def test_only_a_provider_in_use_keeps_the_workers_from_claiming(state: str) -> N
     assert not troubles(store(seen(provider(), former)))
 
 
+@pytest.mark.parametrize(("behind_s", "told"), [(60, True), (-60, True), (0, False)])
+def test_clocks_that_differ_are_a_problem(behind_s: int, told: bool) -> None:
+    now = datetime.now(UTC) - timedelta(seconds=behind_s)
+    assert bool(troubles(store(seen()._replace(at=now)))) is told
+
+
 def judge(kept: Store, most: int, *issues: Issue) -> None:
     """A verdict arrives at the store: so many pending tasks are allowed."""
     measure = Measure("pending", 3 * most, most, "tasks")

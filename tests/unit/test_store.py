@@ -14,7 +14,7 @@ from embedq_tui.live.store import KEPT, Judge, Look, Rights, Store
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.insights.access import Access
-from embedq_worker.insights.health import Health
+from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
 from embedq_worker.settings import Settings
 
@@ -50,6 +50,15 @@ def test_of_many_pages_the_last_ones_are_kept() -> None:
         kept.answered(Answer(Page(number), number))
     assert len(kept.answers) == KEPT
     assert kept.answers.keys() >= {Page(0), Page(3 * KEPT - 1), Page(3 * KEPT - 10)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_verdict_about_other_workers_than_are_seen_is_in_doubt(workers: int) -> None:
+    kept = store()
+    measures = Measure("pending", 5, 1_000, "tasks"), Measure("workers", workers, None, "counts")
+    kept.answered(look(0))
+    kept.answered(Answer(Judge(), Health(datetime.now(UTC), True, (), measures)))
+    assert kept.doubts_health is (workers > 0)
 
 
 def test_what_ended_while_the_database_was_away_did_not_end_in_the_second_it_came_back() -> None:
