@@ -130,6 +130,8 @@ async def test_another_filter_is_another_operation(connection: Connection, other
     first = await backfill.run(connection, OPTIONS, by=BY, planned=3, stop=stop)
     second = await queue_all(connection, other)
     assert (second.resumed, second.operation_id != first.operation_id) == (False, True)
+    assert await bulk.rollback(connection, first.operation_id, by=BY) == 0
+    assert await statuses(connection) == {"pending": 3}
 
 
 async def test_a_second_run_is_refused_until_the_first_is_silent_for_a_while(

@@ -43,6 +43,15 @@ def look(completed: int) -> Answer[Overview]:
     return Answer(Look(), seen, at=time.monotonic())
 
 
+def test_whoever_shows_the_state_is_told_of_its_changes() -> None:
+    told: list[str] = []
+    kept = Store(lambda: told.append("state"), lambda answer: told.append("answer"))
+    kept.answered(look(1))
+    kept.answered(Answer(Page(1), 1))
+    kept.was_lost(None)
+    assert told == ["state", "answer", "state"]
+
+
 def test_of_many_pages_the_last_ones_are_kept() -> None:
     kept = store()
     for number in range(3 * KEPT):

@@ -169,6 +169,9 @@ def test_what_cannot_be_read_is_told(text: str) -> None:
         ("hand", "handbook/one"),
         ("slug:hand", "slug:handbook/one"),
         ("01a2", TASK),
+        ("slug:", None),
+        ("slug:has", None),
+        ("slug:bell", None),
         ("", None),
         ("nothing-such", None),
         ("status:failed", None),
@@ -176,7 +179,7 @@ def test_what_cannot_be_read_is_told(text: str) -> None:
     ],
 )
 def test_a_last_term_is_completed(text: str, completed: str | None) -> None:
-    assert complete(text, ["has spaces", "handbook/one"], [TASK]) == completed
+    assert complete(text, ["has spaces", "bell\a", "handbook/one"], [TASK]) == completed
 
 
 def test_every_key_can_be_completed() -> None:
