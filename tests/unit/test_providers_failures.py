@@ -180,6 +180,7 @@ async def test_an_account_without_money_is_not_waited_for(status: int, code: str
         (429, "Request too large for m on tokens per min (TPM): Limit 40000, Requested 41000.", True),
         (429, "Limit type: tokens. Current limit: 500, Remaining: 500. Limit resets at: 12:00", True),
         (400, "Invalid 'input': input cannot be an empty string.", False),
+        (422, '[{"type": "string_too_long", "msg": "String should have at most 122880 characters"}]', True),
         (422, "something else", False),
     ],
 )

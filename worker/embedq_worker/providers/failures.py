@@ -47,7 +47,7 @@ _PASSING = frozenset({408, 409, 424, 425})
 _NO_SUCH_SERVICE = 501
 """What llama.cpp says unless it was started with --embeddings."""
 _TOO_LONG = re.compile(
-    r"context (length|size|window)|context_length|n_ctx|(input|sequence) length|(?<!took )too (long|large)"
+    r"context (length|size|window)|context_length|n_ctx|(input|sequence) length|(?<!took )too[ _](long|large)"
     r"|too many (input )?tokens|((less|fewer) than|exceeds?) \d+ tokens|max(imum)?\b[^.]{0,40}\btokens\b"
     r"|max(imum)? (model )?length",
     re.IGNORECASE,
