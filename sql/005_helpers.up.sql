@@ -128,4 +128,5 @@ CREATE FUNCTION embedq_notify(p_channel text, p_payload text) RETURNS void LANGU
 $$;
 
 -- Indexes call these as the role that writes; new functions may not be executable by PUBLIC by default.
-GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION embedq_rank(text), embedq_fingerprint(text), embedq_normalise_error(text),
+    embedq_is_cancelled(text) TO PUBLIC;
