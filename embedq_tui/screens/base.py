@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from uuid import UUID
 
 from rich.text import Text
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -21,6 +22,7 @@ from embedq_tui.screens.frame import alert, tabs, title
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.footer import Keys
 from embedq_tui.widgets.lines import Line
+from embedq_tui.widgets.text_view import TextView
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
@@ -203,6 +205,16 @@ class ConsoleScreen(Screen[None], Backdrop):
         if event.state is WorkerState.ERROR:
             message = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
             self.notify(message, title="Internal error", severity="error", markup=False)
+
+    @on(TextView.Searched)
+    @work(group="ask", exit_on_error=False)
+    async def _search_text(self, event: TextView.Searched) -> None:
+        """Ask what to search a text for, and go there."""
+        from embedq_tui.dialogs.choose import ask_text
+
+        sought = await ask_text(self.app, "Search this text for", value=event.sought)
+        if sought is not None and not event.view.search(sought):
+            self.notify(f"Not found: {printable_line(sought, 60)}", markup=False)
 
     def action_freeze(self) -> None:
         """Freeze or unfreeze the display."""

@@ -49,6 +49,7 @@ class TailView(TextView):
         follows = self._follows
         gone = max(len(self._pieces) + len(pieces) - self._most, 0)
         self._pieces = [*self._pieces, *pieces][gone:]
+        self._match -= gone
         self.virtual_size = Size(self._wrapped_at, len(self._pieces))
         if follows:
             self._to_end()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
-from rich.segment import Segment
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -51,7 +54,7 @@ def _chopped(line: str, width: int) -> Iterator[str]:
 
 
 class TextView(ScrollView, can_focus=True):
-    """Shows wrapped lines; scrollable."""
+    """Shows wrapped lines; they can be scrolled and searched."""
 
     ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "TextView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
@@ -63,13 +66,26 @@ class TextView(ScrollView, can_focus=True):
         Binding("pageup,ctrl+u", "page_up", "Page up", show=False, id="text.page_up"),
         Binding("g,home", "scroll_home", "First line", show=False, id="text.first"),
         Binding("G,end", "scroll_end", "Last line", show=False, id="text.last"),
+        Binding("slash", "search", "Search", key_display="/", show=False, id="text.search"),
+        Binding("n", "match(1)", "Next match", show=False, id="text.next_match"),
+        Binding("N", "match(-1)", "Previous match", show=False, id="text.previous_match"),
     ]
+
+    @dataclass
+    class Searched(Message):
+        """The operator wants to search; answer with `search`."""
+
+        view: TextView
+        sought: str
+        """What was sought last."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
         super().__init__(id=id)
         self._given: tuple[TextLine, ...] = ()
         self._pieces: list[TextLine] = []
         self._wrapped_at = 0
+        self._sought = ""
+        self._match = -1
 
     @property
     def room(self) -> int:
@@ -83,6 +99,55 @@ class TextView(ScrollView, can_focus=True):
             self._given = given
             self._wrapped_at = 0
             self._wrap()
+
+    def search(self, sought: str) -> bool:
+        """Highlight a text, and go to where it is, from the first visible line on.
+
+        Args:
+            sought: In any case; empty to highlight nothing.
+
+        Returns:
+            Whether it is there.
+        """
+        self._sought, self._match = sought.casefold(), self.scroll_offset.y - 1
+        self.refresh()
+        self.refresh_bindings()
+        return not sought or self._go_on(1)
+
+    def _go_on(self, by: int) -> bool:
+        """Go to the next match or the previous one, beyond the end from the other one on."""
+        places = list(self._matches())
+        if not places:
+            return False
+        there = [place for place in places if (place - self._match) * by > 0]
+        self._match = (there or places)[0 if by > 0 else -1]
+        if not 0 <= self._match - self.scroll_offset.y < self.size.height:
+            self.scroll_to(y=self._match - self.size.height // 3, animate=False)
+        self.refresh()
+        return True
+
+    def _matches(self) -> Iterator[int]:
+        """The pieces with what is sought, or in which it begins."""
+        texts = [*(piece.casefold() for piece, _ in self._pieces), ""]
+        for at, (text, after) in enumerate(pairwise(texts)):
+            over = after.lstrip()
+            if self._sought in text or (
+                self._sought not in over and (self._sought in text + over or self._sought in f"{text} {over}")
+            ):
+                yield at
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Going to matches needs a search."""
+        return bool(self._sought) if action == "match" else super().check_action(action, parameters)
+
+    def action_search(self) -> None:
+        """Ask what to search for."""
+        self.post_message(self.Searched(self, self._sought))
+
+    def action_match(self, by: int) -> None:
+        """Go to another match."""
+        if not self._go_on(by):
+            self.app.bell()
 
     def on_resize(self, event: Resize) -> None:
         """Re-wrap."""
@@ -115,8 +180,12 @@ class TextView(ScrollView, can_focus=True):
         if not 0 <= at < len(self._pieces):
             return Strip.blank(self.size.width, self.rich_style)
         piece, style = self._pieces[at]
-        segment = Segment(piece, self.app.console.get_style(style))
-        strip = Strip([segment]).apply_style(self.rich_style)
+        text = Text(piece, style)
+        if self._sought:
+            text.highlight_words([self._sought], "reverse", case_sensitive=False)
+            if at == self._match:
+                text.stylize("underline")
+        strip = Strip(text.render(self.app.console)).apply_style(self.rich_style)
         return strip.crop_extend(0, width, self.rich_style)
 
     def action_scroll_down(self) -> None:

@@ -25,8 +25,9 @@ from tests.support.waiting import until
 DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
 
 EVERYWHERE = {"Everywhere", "Every screen"}
-ON_PURPOSE = {"detail.back", "article.back", "audit.undo"}
-"""Keys that mean something else on a screen: details lead back to their list; the row says what is undone."""
+ON_PURPOSE = {"detail.back", "article.back", "audit.undo", "text.next_match"}
+"""Keys that mean something else at a place: details lead back to their list; the row says what is undone;
+what was sought is found again, as in every pager."""
 
 
 def test_every_key_is_documented() -> None:

@@ -13,7 +13,7 @@ from embedq_tui.console.app import Console
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.text_view import TextView, wrapped
-from tests.console.running import ConsolePilot, console, shown, until_shown, until_text
+from tests.console.running import ConsolePilot, console, enter, shown, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -93,6 +93,33 @@ async def test_what_to_do_is_shown_to_its_end_on_a_small_terminal(
         await until_text(pilot, "retry it (r)")
         await until_shown(pilot, lambda screen: bool(re.search(r"ended\s+\d\d-\d\d", screen)))
         await until_text(pilot, "History 0")
+
+
+async def test_a_long_text_is_searched(database: Database, connection: Connection) -> None:
+    [task] = await queue_tasks(connection, await add_articles(connection, ["One text."]))
+    lines = [f"frame {number}" for number in range(300)]
+    lines[120] = "the first [Needle]"
+    lines[250] = f"{'x ' * 35}a second one {'y ' * 30}needle"
+    await connection.execute("UPDATE embedding_tasks SET status = 'failed', error_message = 'boom'")
+    await tell(connection, task, "Task failed", "boom", "\n".join(lines), note=f"{'long ' * 100}end of it")
+    async with console(database.settings) as pilot:
+        await opened(pilot, task)
+        await until_text(pilot, "end of it")
+        await pilot.press("tab")
+        await until_text(pilot, "frame 1")
+        await pilot.press("slash", *"needle", "enter")
+        await until_text(pilot, "the first [Needle]")
+        await pilot.press("n")
+        await until_text(pilot, "second one")
+        await pilot.press("n")  # from the end on from the beginning
+        await until_text(pilot, "the first [Needle]")
+        await pilot.press("N")
+        await until_text(pilot, "second one")
+        await pilot.press("slash")
+        await until_text(pilot, "Search this text")
+        await enter(pilot, "nowhere to be found")
+        await until_text(pilot, "Not found: nowhere")
+        assert "second one" in shown(pilot)
 
 
 async def test_the_digit_of_the_screen_below_leads_back_to_it(

@@ -33,8 +33,8 @@ from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
 
-LONGEST_DETAIL = 200
-"""Characters of one detail of an event."""
+LONGEST_DETAIL = 2_000
+"""Characters of one detail of an event; `embedq-tui show` prints all."""
 
 
 def _retry() -> str:
