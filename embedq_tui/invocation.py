@@ -16,6 +16,7 @@ import click
 from embedq_tui.output import print_error
 from embedq_worker.imports import uninterrupted
 from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
     from embedq_worker.settings import Settings
@@ -235,4 +236,4 @@ def operator() -> str:
         name = getpass.getuser()
     except (OSError, KeyError):  # a user without a passwd entry, as in containers
         name = str(os.getuid())
-    return f"{name}@{socket.gethostname()}"
+    return printable_line(f"{name}@{socket.gethostname()}")  # these may be any bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -367,3 +368,12 @@ async def test_orders_hold_and_workers_run_where_the_row_of_orders_was_not_resto
     code, worker = await run_worker_process(environment(database, stub), "--drain")
     assert code == 0, worker.text
     assert await statuses(connection) == {"completed": 1}
+
+
+async def test_an_operator_is_recorded_whatever_the_names_of_user_and_machine(
+    tui: Tui, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "w\udcf6rk-7")
+    answer = await tui("pause", LOGNAME="j\udcf6rg")
+    assert answer.code == ExitCode.OK, answer.err
+    assert (await connection.fetchval("SELECT paused_by FROM embedq_control")).endswith("-7")

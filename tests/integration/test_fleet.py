@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from collections.abc import Callable, Coroutine
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import pytest
 
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
-from embedq_worker.host import HostIdentity
+from embedq_worker.host import HostIdentity, this_host
 from embedq_worker.insights.overview import overview
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
@@ -225,6 +227,16 @@ async def test_who_was_declared_dead_counts_only_after_entering_again(world: Wor
     assert tuple(await world.psql.fetchrow(look) or ()) == ("running", 0, True, "")
     assert await world.psql.fetchval("SELECT heartbeat_at > now() - interval '1 min' FROM embedq_workers")
     assert (await beat(world, scope)).known
+
+
+async def test_a_worker_enters_whatever_the_name_of_its_machine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "w\udcf6rk\x1b[31m-7")
+    scope = replace(await world.worker(), worker=uuid4())
+    await fleet.enter(world.pool, scope, this_host(), {})
+    names = await world.psql.fetch("SELECT host FROM embedq_workers WHERE host LIKE '%-7'")
+    assert [row["host"].isprintable() for row in names] == [True]
 
 
 async def test_who_enters_and_who_leaves_is_told(world: World) -> None:

@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedq_worker.text import printable_line
+
 
 @dataclass(frozen=True, slots=True)
 class HostIdentity:
@@ -41,7 +43,8 @@ def runs(pid: int) -> bool:
 
 def this_host() -> HostIdentity:
     """Describe this process and its machine."""
-    return HostIdentity(socket.gethostname(), os.getpid(), _key())
+    name = printable_line(socket.gethostname())  # the kernel takes any bytes, the database only text
+    return HostIdentity(name, os.getpid(), _key())
 
 
 def _key() -> str:
