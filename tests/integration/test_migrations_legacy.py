@@ -278,6 +278,9 @@ async def test_articles_that_cannot_be_worked_with_get_no_tables_beside_them(
         """ALTER TABLE embeddings ALTER id DROP DEFAULT, ALTER id ADD GENERATED ALWAYS AS IDENTITY;
            ALTER TABLE articles ADD COLUMN words int GENERATED ALWAYS AS (length(content)) STORED""",
         "ALTER TABLE embedding_tasks ALTER error_message TYPE varchar(2000)",
+        """CREATE RULE kept AS ON DELETE TO embedding_audit_logs DO INSTEAD NOTHING;
+           CREATE RULE hidden AS ON DELETE TO articles
+               DO INSTEAD UPDATE articles SET no_rag = true WHERE id = OLD.id""",
     ],
 )
 async def test_other_types_that_hold_the_same_do(legacy: Database, shape: str) -> None:
