@@ -49,6 +49,12 @@ def test_clocks_that_differ_are_a_problem(behind_s: int, told: bool) -> None:
     assert bool(troubles(store(seen()._replace(at=now)))) is told
 
 
+@pytest.mark.parametrize("migrated", [True, False])
+def test_a_worker_is_missed_only_where_one_could_run(migrated: bool) -> None:
+    nobody = seen()._replace(migrated=migrated, workers=(), running=False)
+    assert bool(troubles(store(nobody))) is migrated
+
+
 def judge(kept: Store, most: int, *issues: Issue) -> None:
     """A verdict arrives at the store: so many pending tasks are allowed."""
     measure = Measure("pending", 3 * most, most, "tasks")
