@@ -287,6 +287,10 @@ async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
         it.session.again()
         await until(lambda: store.lost is None and it.pending == 3, within_s=20)
         await until(lambda: store.hearing is Hearing.LISTENING, within_s=20)
+        slow = TooLong(delay_s=60.0)  # as before, this is no outage
+        it.session.subscribe([slow, Heeding(0.1)])
+        await until(lambda: any(answer.question == slow for answer in it.answers))
+        assert store.lost is None
 
 
 async def test_where_signals_do_not_arrive_it_polls_and_says_so(

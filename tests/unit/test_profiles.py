@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,12 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     for read in (load_profiles, load_filters):
         with pytest.raises(SettingsError):
             read()
+
+
+@pytest.mark.parametrize("read", [load_profiles, load_filters])
+def test_what_cannot_be_read_is_told(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(SettingsError):
+        read(tmp_path)  # a folder
 
 
 def test_a_file_of_settings_in_the_home_of_nobody_is_no_such_file(tmp_path: Path) -> None:
