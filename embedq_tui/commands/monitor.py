@@ -103,6 +103,7 @@ class _Looker:
         Raises:
             SchemaError: The database is not migrated.
         """
+        asked_at = time.monotonic()
         async with within(connection, LOOK_S):
             seen = await overview(connection, self._settings)
             if not seen.migrated:
@@ -114,7 +115,7 @@ class _Looker:
                 self._first = Rates(last.completed / minutes, last.failed / minutes, None, last.seconds)
             found, dead = await self._dearer(connection, seen)
             rows = (await audit_page(connection, AuditFilter(level="info"), limit=ROWS)).rows
-        yield Seen(seen, self._place, rates or self._first, found, dead, rows)
+        yield Seen(seen, self._place, rates or self._first, found, dead, rows, asked_at)
 
     async def _dearer(
         self, connection: Connection, seen: Overview
@@ -223,7 +224,6 @@ class _Live:
         self._changed = asyncio.Event()
         self._end: int | None = None
         self._seen: Seen | None = None
-        self._seen_at = 0.0
         self._lost: FailedLook | None = None
         self._retry_at = 0.0
 
@@ -271,11 +271,10 @@ class _Live:
             self._changed.set()
 
     def _take(self, found: Seen | FailedLook) -> None:
-        now = time.monotonic()
         if isinstance(found, FailedLook):
-            self._lost, self._retry_at = found, now + found.retry_in_s
+            self._lost, self._retry_at = found, time.monotonic() + found.retry_in_s
         else:
-            self._seen, self._seen_at, self._lost = found, now, None
+            self._seen, self._lost = found, None
         self._changed.set()
 
     def _view(self, size: os.terminal_size) -> list[Text]:
@@ -284,7 +283,7 @@ class _Live:
         outage = None
         if self._lost is not None:
             outage = Outage(self._lost, self._retry_at - clock)
-        now = self._seen.overview.at + timedelta(seconds=clock - self._seen_at)
+        now = self._seen.overview.at + timedelta(seconds=clock - self._seen.asked_at)
         return view(self._seen, now, size.columns, size.lines, outage)
 
     def _listen(self, terminal: Terminal) -> None:

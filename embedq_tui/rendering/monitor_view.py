@@ -48,6 +48,7 @@ class Seen:
         failures: The largest groups, at most some seconds old.
         dead: Workers that died lately, the latest first; as old as the groups.
         audit: Newest first.
+        asked_at: When it was asked for, by `time.monotonic`.
     """
 
     overview: Overview
@@ -56,6 +57,7 @@ class Seen:
     failures: Failures
     dead: tuple[DeadWorker, ...]
     audit: tuple[AuditRow, ...]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)

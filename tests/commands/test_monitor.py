@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +16,7 @@ from embedq_worker.errors import INTERRUPTED, READER_GONE, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
 from tests.commands.shapes import assert_shape, documented_shapes
-from tests.support.content import queued_articles
+from tests.support.content import queued_articles, until_true
 from tests.support.databases import Connection, Database, Server
 from tests.support.terminal import Terminal, terminal
 
@@ -115,6 +116,27 @@ async def test_a_lost_connection_keeps_the_data_and_comes_back(
         await connection.execute("DELETE FROM embedding_tasks")
         await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await shown.until(lambda text: "0 pending" in text and "reconnecting" not in text)
+
+
+async def test_slow_queries_do_not_hold_up_the_clock(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    blocker = await database.connect()
+    async with monitor(tui, "--interval", "600", TZ="UTC") as shown:
+        await shown.until(lambda text: "0 pending" in text)
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE embedding_audit_logs")
+            await queued_articles(connection, 3)
+            await until_true(
+                connection,
+                """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                       AND application_name LIKE 'embedq-tui%' AND wait_event_type = 'Lock'
+                       AND query_start < clock_timestamp() - interval '3 s')""",
+            )
+        await shown.until(lambda text: "3 pending" in text)
+        clock = datetime.strptime(shown.lines[0].split()[-1], "%H:%M:%S")
+        ahead = clock - datetime.now(UTC).replace(tzinfo=None)
+        assert (ahead + timedelta(seconds=2)) % timedelta(days=1) < timedelta(seconds=3)
 
 
 async def test_ctrl_z_gives_the_terminal_back_meanwhile(tui: Tui) -> None:
