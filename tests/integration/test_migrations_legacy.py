@@ -132,6 +132,11 @@ async def test_a_public_key_that_is_missing_is_named_with_its_remedy(legacy: Dat
                ALTER TABLE embedding_tasks ADD CONSTRAINT one_each UNIQUE (slug, status)""",
             "one_each",
         ),
+        (
+            """DELETE FROM embedding_tasks; ALTER TABLE embedding_tasks ADD CONSTRAINT one_waits
+               EXCLUDE USING btree (article_id WITH =) WHERE (status = 'pending')""",
+            "one_waits",
+        ),
         (  # as an ORM makes it that fills the column itself
             """DELETE FROM embedding_tasks;
                ALTER TABLE embedding_tasks ADD COLUMN changed_at timestamp(3) NOT NULL""",

@@ -84,7 +84,7 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"""
 
 _ONE_PENDING = """
 SELECT i.indexrelid::regclass::text FROM pg_index i
-WHERE i.indrelid = to_regclass('embedding_tasks') AND i.indisunique
+WHERE i.indrelid = to_regclass('embedding_tasks') AND (i.indisunique OR i.indisexclusion)
   AND (pg_get_expr(i.indpred, i.indrelid) LIKE '%pending%'
            AND pg_get_expr(i.indpred, i.indrelid) NOT LIKE '%processing%'
        OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = 'status'
