@@ -180,7 +180,8 @@ class TextView(ScrollView, can_focus=True):
         if not 0 <= at < len(self._pieces):
             return Strip.blank(self.size.width, self.rich_style)
         piece, style = self._pieces[at]
-        text = Text(piece, style)
+        text = Text(piece)
+        text.stylize(style)  # not its own style, which Rich does not draw if there is no other
         if self._sought:
             text.highlight_words([self._sought], "reverse", case_sensitive=False)
             if at == self._match:
