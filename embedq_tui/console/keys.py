@@ -23,6 +23,10 @@ from embedq_worker.errors import SettingsError
 
 _BASES = (ConsoleScreen, App, DataTable)
 
+_ANYWHERE = {"Everywhere", "Every screen"}
+_LISTLESS = {"Overview", "Audit", "The audit log", "Every longer text"}
+"""Places without the keys of "Every list"."""
+
 _MODIFIERS = {"alt", "ctrl", "shift", "super", "hyper", "meta"}
 _KEYS = {*(key.value for key in Keys), *KEY_NAME_REPLACEMENTS.values()}
 """Names of keys; characters have those of Unicode besides."""
@@ -36,12 +40,14 @@ class Key(NamedTuple):
         keys: As pressed.
         id: The binding id, used in keymaps.
         words: What it does.
+        names: The keys, as Textual names them.
     """
 
     place: str
     keys: str
     id: str
     words: str
+    names: tuple[str, ...]
 
 
 def all_keys() -> Iterator[Key]:
@@ -69,11 +75,9 @@ def _named(place: str, bindings: Iterable[BindingType]) -> Iterator[Key]:
     for binding in bindings:
         if isinstance(binding, Binding) and binding.id:
             words = binding.tooltip or binding.description or binding.action.replace("_", " ").capitalize()
-            yield Key(place, _shown(binding), binding.id, words)
-
-
-def _shown(binding: Binding) -> str:
-    return binding.key_display or " ".join(format_key(key.strip()) for key in binding.key.split(","))
+            names = tuple(binding.key.split(","))
+            shown = binding.key_display or " ".join(map(format_key, names))
+            yield Key(place, shown, binding.id, words, names)
 
 
 def keymap_of(wanted: Mapping[str, str]) -> Mapping[str, str]:
@@ -83,15 +87,37 @@ def keymap_of(wanted: Mapping[str, str]) -> Mapping[str, str]:
         wanted: A key, or several with commas between them, by the id of a binding.
 
     Raises:
-        SettingsError: A binding or a key does not exist.
+        SettingsError: A binding or a key does not exist, or the key is already taken where the binding works.
     """
-    known = {key.id for key in all_keys()}
+    known = tuple(all_keys())
+    ids = {key.id for key in known}
     for name in wanted:
-        if name not in known:
+        if name not in ids:
             raise SettingsError(
                 f"[keys]: there is no binding {name!r}", "the names are listed in docs/console.md"
             )
-    return {name: ",".join(_named_keys(name, keys)) for name, keys in wanted.items()}
+    keymap = {name: ",".join(_named_keys(name, keys)) for name, keys in wanted.items()}
+    _require_free(known, keymap)
+    return keymap
+
+
+def _require_free(known: Iterable[Key], keymap: Mapping[str, str]) -> None:
+    """Textual would let one of two bindings have the key, and the other none."""
+    held = {key: keymap[key.id].split(",") if key.id in keymap else key.names for key in known}
+    for key, names in held.items():
+        for other, taken in held.items():
+            clash = {*names} & {*taken} - {*key.names}
+            if clash and other.id != key.id and _meet(key.place, other.place):
+                raise SettingsError(
+                    f"[keys]: {key.id!r} and {other.id!r} have the same key: {format_key(min(clash))}",
+                    f"choose another key, or bind {other.id!r} to another one too",
+                )
+
+
+def _meet(place: str, other: str) -> bool:
+    """Whether keys of both places work at the same time."""
+    places = {place, other}
+    return len(places) == 1 or bool(places & _ANYWHERE) or ("Every list" in places and not places & _LISTLESS)
 
 
 def _named_keys(name: str, keys: str) -> Iterator[str]:

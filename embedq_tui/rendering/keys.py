@@ -28,6 +28,7 @@ DEFAULTS = {
     "failures.span": "t",
     "log.last": "G",
     "screen.freeze": "f",
+    "settings.back": "esc",
     "settings.check": "c",
     "settings.migrate": "m",
     "settings.next": "tab",

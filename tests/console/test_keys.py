@@ -61,7 +61,7 @@ def test_an_operator_can_have_keys_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "pressed"),
-    [("ctrl+t", "ctrl+t"), ("Ctrl+T", "ctrl+t"), ("F6, +", "f6"), ("F6, +", "+"), ("T", "T"), ("*", "*")],
+    [("ctrl+t", "ctrl+t"), ("Ctrl+T", "ctrl+t"), ("F6, =", "f6"), ("F6, =", "="), ("W", "W"), ("*", "*")],
 )
 async def test_a_key_of_ones_own_does_what_it_is_for(database: Database, wanted: str, pressed: str) -> None:
     keymap = keymap_of({"show.tasks": wanted})
@@ -75,6 +75,29 @@ async def test_a_key_of_ones_own_does_what_it_is_for(database: Database, wanted:
 def test_a_key_that_nobody_can_press_is_refused(wanted: str) -> None:
     with pytest.raises(SettingsError):
         keymap_of({"show.tasks": wanted})
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "holder"),
+    [
+        ("show.tasks", "x", "tasks.cancel"),  # on some screens only
+        ("tasks.cancel", "q", "app.quit"),
+        ("tasks.cancel", "f7, j", "table.down"),
+        ("tasks.cancel", "/", "tasks.filter"),
+    ],
+)
+def test_a_key_that_has_another_action_at_the_same_place_is_refused(
+    name: str, taken: str, holder: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        keymap_of({name: taken})
+    assert name in caught.value.message
+    assert holder in caught.value.message
+
+
+def test_keys_may_be_swapped_and_be_the_same_at_different_places() -> None:
+    keymap_of({"tasks.cancel": "r", "tasks.retry": "x", "failures.retry": "w", "audit.older": "j, h"})
+    keymap_of({"table.top": "f2, g", "app.probe": "n", "app.troubles": "f3, !"})
 
 
 def test_texts_name_the_keys_that_are_bound() -> None:

@@ -199,7 +199,7 @@ class SettingsScreen(Sectioned, ActionScreen):
         for check in self._checks:
             yield from check_lines(check)
         if self._checking is not None:
-            yield f"...   {age(time.monotonic() - self._began)}, esc: stop", DOUBTFUL
+            yield f"...   {age(time.monotonic() - self._began)}, {key('settings.back')}: stop", DOUBTFUL
         else:
             yield self._verdict
 
