@@ -116,8 +116,14 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "try again, or ask the primary; a replica with hot_standby_feedback = on cancels less",
     ),
     (
+        (asyncpg.TooManyConnectionsError,),
+        Unreachable,
+        "PostgreSQL at {place}: {text}",
+        "end sessions nobody needs (a superuser still gets in: pg_stat_activity), or raise max_connections "
+        "or the CONNECTION LIMIT of role or database",
+    ),
+    (
         (
-            asyncpg.TooManyConnectionsError,
             asyncpg.CannotConnectNowError,
             asyncpg.ObjectNotInPrerequisiteStateError,  # also of a database that takes no connections
         ),
