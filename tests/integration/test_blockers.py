@@ -53,6 +53,11 @@ async def test_a_worker_that_waits_for_a_lock_learns_who_holds_it_while_it_waits
     async with open_pool(database.settings, "embedq-test", size=2, opened=watch.add) as pool, watch.looking():
         with pytest.raises(Blocked):
             await pool.fetchval("SELECT count(*) FROM embedding_tasks", timeout=3)
+        for limit in ("statement_timeout", "lock_timeout"):  # as a role or a database may have
+            async with pool.acquire() as waiting:
+                await waiting.execute(f"SET {limit} = '2s'")
+                with pytest.raises(Blocked):
+                    await waiting.fetchval("SELECT count(*) FROM embedding_tasks")
         refused.refused("a completion, which waits too briefly", asyncpg.LockNotAvailableError("timeout"))
     assert [blocker.pid for blocker in told] == [connection.get_server_pid()]
     assert f"session {connection.get_server_pid()} " in refused.lasting

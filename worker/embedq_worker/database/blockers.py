@@ -42,6 +42,10 @@ class Blocker(NamedTuple):
     words: str
 
 
+OUT_OF_TIME = (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+"""What ends a statement that waits for a lock: our patience, or a lock_timeout or statement_timeout."""
+
+
 class Blocked(TimeoutError):
     """A statement got no answer in time because it was waiting for a lock.
 

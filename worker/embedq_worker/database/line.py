@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from embedq_worker.database.blockers import Blocked, Blocker, blocker_of
+from embedq_worker.database.blockers import OUT_OF_TIME, Blocked, Blocker, blocker_of
 
 if TYPE_CHECKING:
     from embedq_worker.database.connections import Connection
@@ -96,7 +96,7 @@ class Line(_Connection):
         try:
             yield
             self.blocker = None
-        except TimeoutError as error:
+        except OUT_OF_TIME as error:
             if self.blocker:
                 raise Blocked(self.blocker) from error
             raise

@@ -132,7 +132,7 @@ class SchemaSession:
         """
         displaced = False
         for table in await self.watch.fetch(_VACUUMED, self._blocking):
-            with suppress(asyncpg.PostgresError):
+            with suppress(*EXPECTED_ERRORS):
                 async with self.watch.transaction():
                     await self.watch.execute(_OUTWAIT)
                     await self.watch.execute(f"LOCK TABLE {table['name']} IN SHARE UPDATE EXCLUSIVE MODE")

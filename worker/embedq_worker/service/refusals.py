@@ -7,9 +7,7 @@ from math import inf
 from time import monotonic
 from typing import NamedTuple
 
-import asyncpg
-
-from embedq_worker.database.blockers import Blocked
+from embedq_worker.database.blockers import OUT_OF_TIME, Blocked
 from embedq_worker.database.failures import one_line
 from embedq_worker.database.line_watch import LineWatch
 
@@ -44,7 +42,7 @@ class Refusals:
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
         blocker = self.watch.blocker if self.watch else None
-        if blocker and isinstance(error, asyncpg.LockNotAvailableError | TimeoutError):
+        if blocker and isinstance(error, OUT_OF_TIME):
             error = Blocked(blocker)
         before = self._by_caller.get(caller)
         self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
