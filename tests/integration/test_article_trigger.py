@@ -96,13 +96,14 @@ async def test_a_change(
     assert [operation for _, operation in await queued(connection)] == operations
 
 
+@pytest.mark.parametrize("wanted", ["false", "NULL"])
 async def test_no_rag_articles_are_not_embedded_and_come_back(
-    connection: Connection, editor: Connection
+    connection: Connection, editor: Connection, wanted: str
 ) -> None:
     await add_articles(editor, ["text"], no_rag=True)
     await editor.execute("UPDATE articles SET content = 'other'")
     assert await queued(connection) == []
-    await editor.execute("UPDATE articles SET no_rag = false")
+    await editor.execute(f"UPDATE articles SET no_rag = {wanted}")
     assert await queued(connection) == [("article-0", "update")]
     await editor.execute("UPDATE articles SET no_rag = true")
     assert await queued(connection) == []  # it has no embeddings

@@ -211,9 +211,12 @@ async def test_many_rescuers_take_each_task_back_once_and_wait_for_nobody(world:
 
 async def test_a_task_that_an_operator_has_locked_is_rescued_later(world: World) -> None:
     first, second = await held_by_the_dead(world, 2)
+    timeless = await world.task(await world.article())
+    await world.psql.execute("ALTER TABLE embedding_tasks ALTER scheduled_at DROP NOT NULL")
+    await world.psql.execute("UPDATE embedding_tasks SET scheduled_at = NULL WHERE id = $1", timeless)
     session = await world.database.connect()
     async with session.transaction():
-        await session.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", first)
+        await session.execute("SELECT FROM embedding_tasks WHERE id = ANY ($1) FOR UPDATE", [first, timeless])
         assert [item.task_id for item in await world.rescue()] == [second]
     assert [item.task_id for item in await world.rescue()] == [first]
 
