@@ -287,5 +287,20 @@ async def test_what_a_batch_is_queueing_is_taken_back_too(database: Database, co
     assert (after.state, after.tasks) == ("rolled_back", {})
 
 
+async def test_what_is_being_claimed_is_not_taken_back_and_not_waited_for(
+    database: Database, connection: Connection
+) -> None:
+    await add_articles(connection, ["Text."] * 3)
+    run = await queue_all(connection)
+    worker = await database.connect()
+    async with worker.transaction():
+        await worker.execute(
+            """UPDATE embedding_tasks SET status = 'processing', processed_at = now()
+               WHERE id = (SELECT id FROM embedding_tasks LIMIT 1)"""
+        )
+        assert await bulk.rollback(connection, run.operation_id, by=BY) == 2
+    assert await statuses(connection) == {"processing": 1}
+
+
 async def test_there_may_be_no_operation(connection: Connection) -> None:
     assert await bulk.status(connection) is None
