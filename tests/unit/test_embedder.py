@@ -305,6 +305,16 @@ async def test_after_a_failure_nothing_more_is_sent_and_the_good_ones_are_kept(
     assert all(o.retry_after == 7 for o in failed if isinstance(o, ProviderRateLimited))
 
 
+@both
+async def test_what_has_a_vector_when_a_call_fails_is_not_sent_again(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=1) as embedder:
+        stub.faults.fault, stub.faults.status, stub.faults.every = Fault.STATUS, 429, 3
+        results = [await embedder.embed(numbered(5)) for _ in range(3)]
+        assert [len(result.requests) for result in results] == [3, 3, 1]
+        assert results[-1].outcomes == [Embedded(stub_vector(text, 8)) for text in numbered(5)]
+        assert len((await embedder.embed(numbered(1))).requests) == 1  # nothing is kept for longer
+
+
 async def test_the_next_call_starts_afresh() -> None:
     async with ProviderStub() as stub, embedder_on(stub, "ollama") as embedder:
         stub.faults.fault, stub.faults.times = Fault.STATUS, 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import sqrt
 from time import perf_counter
@@ -25,6 +26,8 @@ from embedq_worker.waits import Slots, in_time
 _SPLIT_LEVELS = 6
 _FEWEST_INPUTS = 8
 """Requests are not made smaller than this: a failure that passes may look like too many texts."""
+_KEPT_VECTORS = 4_096
+"""At most 40 MB, with their texts, of a model with 1,536 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Embedder:
         self._provider = provider
         self._limits = provider.limits
         self._slots = Slots(concurrency)
+        self._kept: dict[str, Embedded] = {}
 
     def resize(self, concurrency: int) -> None:
         """Change the maximum number of requests in flight; those in flight continue."""
@@ -97,7 +101,9 @@ class Embedder:
 
         A text that the provider rejects fails alone: its request is bisected to find it. A text that is too
         long is embedded in parts. After a failure that no text causes (unavailable, rate limited,
-        misconfigured), nothing more is sent for this call; the texts without a vector get that error.
+        misconfigured), nothing more is sent for this call; the texts without a vector get that error. The
+        vectors of the others are kept for the next call with these texts: a text of many chunks may need more
+        requests than a provider allows in a minute.
 
         Args:
             texts: Any number, of any length.
@@ -107,12 +113,19 @@ class Embedder:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
         call = _Call(self._provider, self._slots, self._limits, self._limit)
-        try:
+        call.outcomes.update((text, self._kept.pop(text)) for text in set(texts) & self._kept.keys())
+        with suppress(TimeoutError):
             await in_time(lambda: call.embed(texts), within_s)
-        except TimeoutError:
-            late = Unfinished(f"not embedded within {within_s:g} s")
-            return EmbedResult([call.outcomes.get(text, late) for text in texts], call.requests)
-        return EmbedResult([call.outcomes[text] for text in texts], call.requests)
+        late = Unfinished(f"not embedded within {within_s or 0:g} s")
+        outcomes = [call.outcomes.get(text, late) for text in texts]
+        self._keep(dict(zip(texts, outcomes, strict=True)))
+        return EmbedResult(outcomes, call.requests)
+
+    def _keep(self, outcomes: Mapping[str, TextOutcome]) -> None:
+        """Keep the vectors of a call that failed; the oldest make room."""
+        embedded = {text: outcome for text, outcome in outcomes.items() if isinstance(outcome, Embedded)}
+        if any(not isinstance(outcome, Embedded | InputRejected) for outcome in outcomes.values()):
+            self._kept = dict(list({**self._kept, **embedded}.items())[-_KEPT_VECTORS:])
 
     def _limit(self, inputs: int) -> None:
         """Send no more texts per request from now on; a server says in no common way how many it takes."""

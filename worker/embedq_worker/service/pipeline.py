@@ -26,7 +26,7 @@ from embedq_worker.queue import breaker, claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, Return, ReturnKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import VectorStorage
-from embedq_worker.service.embedder import Embedded, Embedder, RequestStats, TextOutcome, Unfinished
+from embedq_worker.service.embedder import Embedder, RequestStats, TextOutcome, Unfinished
 from embedq_worker.service.planning import NOT_SPLIT, PlannedTask, plan_tasks, verdict
 from embedq_worker.service.refusals import ALONE_S, Refusals
 from embedq_worker.service.storing import Storing
@@ -280,7 +280,7 @@ class Pipeline:
             returns += await self._storing.complete(
                 completions, lambda outcomes: self._settled(outcomes, report)
             )
-        worked = any(isinstance(outcome, Embedded) for outcome in outcomes.values())
+        worked = any(request.error is None for request in report.requests)
         returns += await self._held(held, len(plans), worked=worked)
         if returns:
             await self._give_back(returns, report)
