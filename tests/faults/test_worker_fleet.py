@@ -172,6 +172,29 @@ async def test_a_worker_whose_key_was_replaced_does_not_hold_up_the_others(
     assert await judge(connection, blameless=True) == []
 
 
+async def ask_to_try(connection: Connection, stub: ProviderStub) -> None:
+    """Have workers try their provider, and wait until one does."""
+    tried = stub.seen.requests
+    await connection.execute("NOTIFY embedq_work, 'provider'")
+    await until(lambda: stub.seen.requests > tried)
+
+
+async def test_a_worker_for_which_alone_the_provider_does_not_work_tries_it_on_request(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    stub.faults.api_key = "sk-new"
+    async with worker_process(environment(database, stub)) as forgotten:
+        await forgotten.until_heard("requests to the provider are held")
+        await connection.execute("SELECT embedq_provider_works(key) FROM embedq_providers")
+        await until_true(connection, "SELECT EXISTS (SELECT FROM embedq_workers WHERE note ~ 'alone')")
+        async with asyncio.timeout(15):  # by itself, it tries again after 5, 10 and 20 s, or half of that
+            for _ in range(3):
+                await ask_to_try(connection, stub)
+        stub.faults.api_key = ""
+        await connection.execute("NOTIFY embedq_work, 'provider'")
+        await forgotten.until_heard("requests to the provider go on")
+
+
 @pytest.mark.slow
 async def test_another_worker_probes_soon_where_the_one_that_did_was_killed(
     database: Database, connection: Connection, stub: ProviderStub

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import count
 
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.failures import EXPECTED_ERRORS
@@ -47,6 +46,7 @@ class ProviderWatch:
         self._on_checked = on_checked
         self._on_change = on_change
         self._reason = ""
+        self._tries = 0
         self._news = asyncio.Event()
 
     def look(self) -> None:
@@ -132,21 +132,19 @@ class ProviderWatch:
         await breaker.works(self._pool, self._key)
 
     async def _prove(self) -> None:
-        """Try a provider that works for other workers until it works for this one too.
+        """Try a provider that works for other workers; if it does not for this one, wait for the next try.
 
         Meanwhile the breaker is theirs: a probe of this worker would only delay the next one of theirs.
         """
-        for tries in count():
-            try:
+        try:
+            with suppress(ProviderRateLimited):  # it deals with this worker as with the others
                 await self._provider.embed([control_text()])
-            except ProviderRateLimited:
-                break  # it deals with this worker as with the others
-            except ProviderError as error:
-                self._report(Held("open", ALONE + error.message, error.advice, 0.0, probe=False))
-                await asyncio.sleep(ALONE_TRIES.delay_s(tries))
-            else:
-                break
-        self._pipeline.unproven = False
+        except ProviderError as error:
+            self._report(Held("open", ALONE + error.message, error.advice, 0.0, probe=False))
+            await first_of(self._news, timeout_s=ALONE_TRIES.delay_s(self._tries))
+            self._tries += 1
+        else:
+            self._pipeline.unproven, self._tries = False, 0
 
     async def _keep_lease(self) -> None:
         """Keep extending the lease of the probe; return once it is over."""
