@@ -46,6 +46,20 @@ async def test_installing_again_puts_right_what_is_there(connection: Connection)
     assert (await article_trigger.status(connection)).max_attempts == 7
 
 
+async def test_another_schema_has_triggers_of_its_own(connection: Connection) -> None:
+    await article_trigger.install(connection, max_attempts=4)
+    triggers = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"
+    before = await connection.fetchval(triggers)
+    await connection.execute(
+        """CREATE SCHEMA other; ALTER TABLE articles SET SCHEMA other;
+           CREATE TABLE articles (LIKE other.articles INCLUDING ALL)"""
+    )
+    assert not await article_trigger.remove(connection)
+    assert await article_trigger.install(connection, max_attempts=4)
+    assert await article_trigger.remove(connection)
+    assert await connection.fetchval(triggers) == before
+
+
 async def test_where_a_task_needs_an_article_deletions_are_not_queued(connection: Connection) -> None:
     await connection.execute("ALTER TABLE embedding_tasks ALTER article_id SET NOT NULL")
     await article_trigger.install(connection, max_attempts=3)
