@@ -44,11 +44,8 @@ async def test_a_worker_that_waits_for_a_lock_learns_who_holds_it_while_it_waits
 ) -> None:
     monkeypatch.setattr(refusals, "LASTING_S", 0.0)
     told: list[Blocker] = []
-    watch, refused = (
-        LineWatch(database.settings, on_blocked=told.append, suspect_s=0.2, every_s=0.1),
-        Refusals(),
-    )
-    refused.watch = watch
+    watch = LineWatch(database.settings, on_blocked=told.append, suspect_s=0.2, every_s=0.1)
+    refused = Refusals(watch, lambda: None)
     await connection.execute("BEGIN; LOCK TABLE embedding_tasks")
     async with open_pool(database.settings, "embedq-test", size=2, opened=watch.add) as pool, watch.looking():
         with pytest.raises(Blocked):

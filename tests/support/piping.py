@@ -12,6 +12,7 @@ from uuid import uuid4
 from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.database.kept import kept_connection
+from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.host import HostIdentity
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue import breaker, fleet
@@ -19,6 +20,7 @@ from embedq_worker.queue.claims import Scope
 from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
+from embedq_worker.service.refusals import Refusals
 from tests.support.databases import DIMENSIONS, Database
 from tests.support.provider_stub import ProviderStub
 
@@ -116,6 +118,7 @@ async def bench(
                 scope,
                 storage,
                 Embedder(provider, concurrency=concurrency),
+                Refusals(LineWatch(settings), lambda: None),
                 PipelineSettings(
                     settings.chunk_size,
                     settings.chunk_overlap,

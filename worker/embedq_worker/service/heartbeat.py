@@ -65,8 +65,7 @@ class Heartbeat:
         self._note = ""
         self._succeeded = 0
         self._failed = 0
-        self._beat_now = asyncio.Event()
-        parts.pipeline.refusals.on_change = self.hurry
+        self._beat_now = parts.beat_now
 
     def count(self, succeeded: int, failed: int) -> None:
         """Add tasks to what the next beat reports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Parts:
         host: Where the worker runs.
         log: Log of the worker.
         telemetry: Its metrics for the metrics port, if it has one.
+        beat_now: Set when there is something that the heartbeat should report now.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Parts:
     host: HostIdentity
     log: Log
     telemetry: WorkerTelemetry | None
+    beat_now: asyncio.Event
 
     @property
     def shown_settings(self) -> dict[str, object]:

@@ -95,6 +95,7 @@ class Pipeline:
         scope: Who claims, and what.
         storage: How the database stores vectors.
         embedder: Limits the requests in flight over all batches.
+        refusals: Is told what the database refuses.
         settings: Sizes and times.
 
     Attributes:
@@ -112,15 +113,16 @@ class Pipeline:
         scope: Scope,
         storage: VectorStorage,
         embedder: Embedder,
+        refusals: Refusals,
         settings: PipelineSettings,
     ) -> None:
         self.in_hand: dict[UUID, ClaimedTask] = {}
-        self.refusals = Refusals()
+        self.refusals = refusals
         self.unproven = False
         self._pool = pool
         self._claimer = claimer
         self._scope = scope
-        self._storing = Storing(pool, scope, storage, self.refusals, settings.backoff, settings.patience_s)
+        self._storing = Storing(pool, scope, storage, refusals, settings.backoff, settings.patience_s)
         self._embedder = embedder
         self._settings = settings
         self._low_water = LowWater()

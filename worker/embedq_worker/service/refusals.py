@@ -28,20 +28,20 @@ class _Refusal(NamedTuple):
 class Refusals:
     """Statements that are being retried because the database refuses them.
 
-    Attributes:
-        on_change: Called when one has lasted for a while, and when none has any more.
+    Args:
         watch: Knows for whose lock the connections wait.
+        on_change: Called when one has lasted for a while, and when none has any more.
     """
 
-    def __init__(self) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        self.watch: LineWatch | None = None
+    def __init__(self, watch: LineWatch, on_change: Callable[[], object]) -> None:
+        self._watch = watch
+        self._on_change = on_change
         self._by_caller: dict[object, _Refusal] = {}
         self._told = False
 
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
-        blocker = self.watch.blocker if self.watch else None
+        blocker = self._watch.blocker
         if blocker and isinstance(error, OUT_OF_TIME):
             error = Blocked(blocker)
         before = self._by_caller.get(caller)
@@ -59,11 +59,12 @@ class Refusals:
     def lasting(self) -> str:
         """The error of one that has lasted for a while; empty if there is none."""
         now = monotonic()
-        late = now - LASTING_S
-        self._by_caller = {key: each for key, each in self._by_caller.items() if each.until > now}
-        return next((refusal.error for refusal in self._by_caller.values() if refusal.since < late), "")
+        lasting = (one for one in self._by_caller.values() if one.since < now - LASTING_S and one.until > now)
+        return next((one.error for one in lasting), "")
 
     def _tell(self) -> None:
+        now = monotonic()
+        self._by_caller = {caller: one for caller, one in self._by_caller.items() if one.until > now}
         if self._told != bool(self.lasting):
             self._told = not self._told
-            self.on_change()
+            self._on_change()

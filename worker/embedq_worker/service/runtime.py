@@ -28,6 +28,7 @@ from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.lifeline import on_lifeline
 from embedq_worker.service.parts import Parts
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
+from embedq_worker.service.refusals import Refusals
 from embedq_worker.service.service import Service
 from embedq_worker.service.service_manager import ServiceManager, informed
 from embedq_worker.settings import Settings
@@ -91,8 +92,7 @@ async def run_worker(
             kept_connection(pool) as claimer,
         ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
-            parts = await _parts(settings, pool, claimer, provider, scope, log)
-            parts.pipeline.refusals.watch = watch
+            parts = await _parts(settings, pool, claimer, provider, scope, log, watch)
             service = Service(parts, drain=drain)
             line = (
                 nullcontext() if lifeline is None else on_lifeline(lifeline, scope.worker, service.stop, log)
@@ -134,18 +134,26 @@ def _inside_deadline(settings: Settings) -> Settings:
 
 
 async def _parts(
-    settings: Settings, pool: Pool, claimer: KeptConnection, provider: Provider, scope: Scope, log: Log
+    settings: Settings,
+    pool: Pool,
+    claimer: KeptConnection,
+    provider: Provider,
+    scope: Scope,
+    log: Log,
+    watch: LineWatch,
 ) -> Parts:
     async with pool.acquire() as connection:
         storage = await require_ground(connection)
     storage.require(provider.dimensions)
     backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
+    beat_now = asyncio.Event()
     pipeline = Pipeline(
         pool,
         claimer,
         scope,
         storage,
         Embedder(provider, concurrency=settings.concurrency),
+        Refusals(watch, beat_now.set),
         PipelineSettings(
             settings.chunk_size,
             settings.chunk_overlap,
@@ -155,7 +163,7 @@ async def _parts(
         ),
     )
     telemetry = _telemetry(settings, provider.model, pipeline)
-    return Parts(settings, pool, provider, pipeline, scope, this_host(), log, telemetry)
+    return Parts(settings, pool, provider, pipeline, scope, this_host(), log, telemetry, beat_now)
 
 
 @contextmanager
