@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 
 import click
 
@@ -12,12 +11,13 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
+from embedq_tui.rendering.article_lines import article_lines
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.task_table import article_of, times_of, when
-from embedq_tui.rendering.words import count, moment
+from embedq_tui.rendering.words import moment
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.detail import ArticleState, TaskDetail, task_detail
+from embedq_worker.insights.detail import TaskDetail, task_detail
 from embedq_worker.insights.events import Event
 from embedq_worker.text import printable_line
 
@@ -81,20 +81,6 @@ def _task(found: TaskDetail) -> Iterator[str]:
         yield f"  advice     {found.advice}"
     if found.metadata is not None:
         yield f"  metadata   {json.dumps(found.metadata)}"
-
-
-def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
-    """Describe an article, line by line."""
-    yield f"Article {article.id}: {printable_line(article.slug)}"
-    yield f"  title      {printable_line(article.title)}"
-    if article.folder:
-        yield f"  folder     {printable_line(article.folder)}"
-    yield f"  text       {count(article.characters, 'character')}, changed {moment(article.updated_at, now)}"
-    models = printable_line(", ".join(model or "unknown model" for model in article.models))
-    by = f" by {models}" if models else ""
-    yield f"  embeddings {article.state}, {count(article.chunks, 'chunk')}{by}"
-    if article.embedded_at:
-        yield f"  embedded   {moment(article.embedded_at, now)}"
 
 
 def _event(event: Event) -> Iterator[str]:

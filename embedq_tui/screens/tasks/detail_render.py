@@ -10,6 +10,7 @@ from datetime import datetime
 from rich.text import Text
 
 from embedq_tui.rendering.advice import advice_here
+from embedq_tui.rendering.article_lines import article_facts
 from embedq_tui.rendering.audit_lines import STYLES, details_of
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
@@ -24,7 +25,7 @@ from embedq_tui.rendering.styles import (
     STATUS_STYLES,
 )
 from embedq_tui.rendering.task_table import article_of, times_of
-from embedq_tui.rendering.words import count, moment, relative
+from embedq_tui.rendering.words import relative
 from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
@@ -185,14 +186,8 @@ def article(found: TaskDetail, chunks: Sequence[ChunkRow] | None, width: int) ->
 def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
     yield f"{printable_line(one.title) or 'No title'}", HEAD
     yield f"slug       {printable_line(one.slug)} (article {one.id})", ""
-    if one.folder:
-        yield f"folder     {printable_line(one.folder)}", ""
-    yield f"text       {count(one.characters, 'character')}, changed {moment(one.updated_at, now)}", ""
-    models = printable_line(", ".join(model or "unknown model" for model in one.models))
-    by = f" by {models}" if models else ""
-    yield f"embeddings {one.state}, {count(one.chunks, 'chunk')}{by}", ARTICLE_STYLES.get(one.state, "")
-    if one.embedded_at:
-        yield f"embedded   {moment(one.embedded_at, now)}", ""
+    for name, words in article_facts(one, now):
+        yield f"{name:<10} {words}", ARTICLE_STYLES.get(one.state, "") if name == "embeddings" else ""
 
 
 def _chunk(chunk: ChunkRow, width: int) -> str:

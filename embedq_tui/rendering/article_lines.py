@@ -1,0 +1,40 @@
+"""An article in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from embedq_tui.rendering.words import count, moment
+from embedq_worker.insights.detail import ArticleState
+from embedq_worker.text import printable_line
+
+
+def article_facts(article: ArticleState, now: datetime) -> Iterator[tuple[str, str]]:
+    """What is known of an article beside its names, each fact with its name.
+
+    Args:
+        article: As stored.
+        now: The database's time.
+    """
+    if article.folder:
+        yield "folder", printable_line(article.folder)
+    yield "text", f"{count(article.characters, 'character')}, changed {moment(article.updated_at, now)}"
+    models = printable_line(", ".join(model or "unknown model" for model in article.models))
+    by = f" by {models}" if models else ""
+    yield "embeddings", f"{article.state}, {count(article.chunks, 'chunk')}{by}"
+    if article.embedded_at:
+        yield "embedded", moment(article.embedded_at, now)
+
+
+def article_lines(article: ArticleState, now: datetime) -> Iterator[str]:
+    """Describe an article, line by line.
+
+    Args:
+        article: As stored.
+        now: The database's time.
+    """
+    yield f"Article {article.id}: {printable_line(article.slug)}"
+    yield f"  title      {printable_line(article.title)}"
+    for name, words in article_facts(article, now):
+        yield f"  {name:<10} {words}"
