@@ -16,6 +16,7 @@ from embedq_worker.service import refusals
 from embedq_worker.service.refusals import Refusals
 from tests.support.content import until_true
 from tests.support.databases import Connection, Database
+from tests.support.waiting import until
 
 _WAITING = """SELECT EXISTS (SELECT FROM pg_stat_activity
                              WHERE datname = current_database() AND wait_event_type = 'Lock')"""
@@ -59,3 +60,21 @@ async def test_a_worker_that_waits_for_a_lock_learns_who_holds_it_while_it_waits
     assert [blocker.pid for blocker in told] == [connection.get_server_pid()]
     assert f"session {connection.get_server_pid()} " in refused.lasting
     assert "LOCK TABLE embedding_tasks" in told[0].words
+
+
+async def test_who_locks_a_table_is_found_although_no_statement_waits_for_long(
+    database: Database, connection: Connection
+) -> None:
+    told: list[Blocker] = []
+    watch = LineWatch(database.settings, on_blocked=told.append, every_s=0.1)
+    refused = Refusals(watch, lambda: None)
+    altering = await database.connect()
+    await connection.execute("BEGIN; SELECT FROM articles")
+    waiting = asyncio.create_task(altering.execute("ALTER TABLE articles ADD COLUMN more int"))
+    await until_true(await database.connect(), _WAITING)
+    async with watch.looking():
+        refused.refused("a completion", asyncpg.LockNotAvailableError("lock timeout"))
+        await until(lambda: bool(told))
+    assert [blocker.pid for blocker in told] == [connection.get_server_pid()]
+    await connection.execute("COMMIT")
+    await waiting

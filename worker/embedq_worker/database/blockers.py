@@ -18,9 +18,7 @@ ABOUT = """a.usename, a.application_name, a.state,
 is null, and its query is a message about that."""
 
 # Of sessions that wait for one another, the one that does not wait for a lock itself.
-_BLOCKER = f"""
-WITH RECURSIVE waits AS (
-    SELECT unnest(pg_blocking_pids($1)) AS pid
+_ROOT = f"""
     UNION SELECT unnest(pg_blocking_pids(w.pid)) FROM waits w
 )
 SELECT w.pid, {ABOUT}
@@ -61,6 +59,18 @@ class Blocked(TimeoutError):
         self.blocker = blocker
 
 
+_BLOCKER = f"WITH RECURSIVE waits AS (SELECT unnest(pg_blocking_pids($1)) AS pid {_ROOT}"
+
+_HOLDER = f"""
+WITH RECURSIVE waits AS (
+    SELECT coalesce(l.pid, 0) AS pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid()
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.mode ~ '^(Share|ShareRowExclusive|Exclusive|AccessExclusive)Lock$'
+      AND c.relname ~ '^(articles|embeddings|performance_metrics)$|^(embedding|embedq)_'
+    {_ROOT}"""
+
+
 async def blocker_of(connection: Connection, pid: int) -> Blocker | None:
     """Find the session for whose lock another one waits, directly or behind others.
 
@@ -75,6 +85,22 @@ async def blocker_of(connection: Connection, pid: int) -> Blocker | None:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     row = await connection.fetchrow(_BLOCKER, pid, timeout=5.0)
+    return Blocker(row["pid"], described(row)) if row is not None else None
+
+
+async def holder_of_table(connection: Connection) -> Blocker | None:
+    """Find the session that keeps others from writing to one of the tables, directly or behind others.
+
+    Args:
+        connection: One that does not wait.
+
+    Returns:
+        None if there is none at the moment.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
+    """
+    row = await connection.fetchrow(_HOLDER, timeout=5.0)
     return Blocker(row["pid"], described(row)) if row is not None else None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 from weakref import WeakSet
 
-from embedq_worker.database.blockers import Blocker
+from embedq_worker.database.blockers import Blocker, holder_of_table
 from embedq_worker.database.connections import DirectConnection, connected, serves
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.database.line import Line
@@ -77,6 +77,7 @@ class LineWatch:
         self._seen: dict[Line, _Seen] = {}
         self._blocker: Blocker | None = None
         self._blocked_at = 0.0
+        self._suspects_lock = False
 
     def add(self, connection: DirectConnection) -> None:
         """Watch a connection of the pool."""
@@ -88,6 +89,10 @@ class LineWatch:
         """The session for whose lock a connection was waiting a moment ago; None if none was."""
         return self._blocker if time.monotonic() - self._blocked_at < MOMENT_S else None
 
+    def suspect_lock(self) -> None:
+        """At the next check, find out who has locked a table: a statement gave up waiting for it too soon."""
+        self._suspects_lock = True
+
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Run the checks for the duration of the block."""
@@ -97,6 +102,9 @@ class LineWatch:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
+            if self._suspects_lock:
+                self._suspects_lock = False
+                await self._look_at_tables()
             late = time.monotonic() - self._suspect_s
             suspects = {
                 line: line.waits_since
@@ -136,6 +144,12 @@ class LineWatch:
             # If PostgreSQL itself refused the connection, it is up, and its processes may be working.
             return unserved if isinstance(cause, OSError | TimeoutError) else []
         return unserved
+
+    async def _look_at_tables(self) -> None:
+        with suppress(EmbedqError, *EXPECTED_ERRORS):
+            async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
+                if holder := await holder_of_table(other):
+                    self._blocks(holder)
 
     def _blocks(self, blocker: Blocker) -> None:
         if self.blocker is None or self.blocker.pid != blocker.pid:

@@ -41,9 +41,10 @@ class Refusals:
 
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
-        blocker = self._watch.blocker
-        if blocker and isinstance(error, OUT_OF_TIME):
-            error = Blocked(blocker)
+        if isinstance(error, OUT_OF_TIME):
+            self._watch.suspect_lock()
+            if blocker := self._watch.blocker:
+                error = Blocked(blocker)
         before = self._by_caller.get(caller)
         self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
         self._tell()
