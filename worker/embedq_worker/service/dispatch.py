@@ -62,7 +62,6 @@ class Dispatcher:
         self._metrics = metrics
         self._drain = drain
         self._told_waiting = False
-        self._concurrency = parts.settings.concurrency
         self._busy = 0
         self._checked = asyncio.Event()
         self._freed = asyncio.Event()
@@ -110,12 +109,19 @@ class Dispatcher:
         self._signalled = True
         self._wake.set()
 
-    def resize(self, concurrency: int) -> None:
-        """Change the number of concurrent batches; those in flight continue."""
-        self._concurrency = concurrency
-        self._pipeline.resize(concurrency)
-        self._metrics.resize(concurrency)
-        self._freed.set()
+    async def obey(self) -> None:
+        """Follow operators' orders as the heartbeat hears of them, until cancelled."""
+        orders = self._heartbeat
+        while True:
+            await orders.changed.wait()
+            orders.changed.clear()
+            self._pipeline.resize(orders.concurrency)
+            self._metrics.resize(orders.concurrency)
+            self._freed.set()
+            self._wake.set()
+            forced = orders.ordered == "force"
+            if forced or (orders.ordered and not self.ending.is_set()):
+                self.stop("asked by an operator", force=forced)
 
     async def run(self) -> None:
         """Claim while slots are free until told to stop; then wait for the batches in flight.
@@ -172,7 +178,7 @@ class Dispatcher:
 
     async def _free_slot(self) -> bool:
         """Wait until another batch may be claimed; False if told to stop."""
-        while self._busy >= self._concurrency and not self.ending.is_set():
+        while self._busy >= self._heartbeat.concurrency and not self.ending.is_set():
             self._freed.clear()
             await self._freed.wait()
         return not self.ending.is_set()

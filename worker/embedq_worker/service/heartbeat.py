@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line
 from embedq_worker.queue import fleet
@@ -13,13 +11,6 @@ from embedq_worker.queue.words import REFUSED, UNAVAILABLE
 from embedq_worker.service.parts import Parts
 from embedq_worker.text import stamp
 from embedq_worker.waits import first_of
-
-
-class StopOrder(Protocol):
-    """Tells the service to stop."""
-
-    def __call__(self, reason: str, *, force: bool = False) -> None: ...
-
 
 ASK_EVERY_S = 1.0
 """Minimum of seconds between two beats of a worker that polls for orders: each beat writes a row."""
@@ -30,32 +21,22 @@ class Heartbeat:
 
     Args:
         parts: What the worker is made of.
-        on_order: Called when an operator tells this worker to exit.
-        on_resize: Called when an operator changes its concurrency.
-        on_lift: Called when it may claim again.
 
     Attributes:
         block: ``stopped`` or ``paused`` while an operator keeps it, alone or with all others, from
             claiming; otherwise empty.
         ordered: ``graceful`` or ``force`` if an operator told this worker to exit; otherwise empty.
+        concurrency: Batches at once, as set by an operator or else by the settings.
+        changed: Set when one of these has changed.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        *,
-        on_order: StopOrder,
-        on_resize: Callable[[int], None],
-        on_lift: Callable[[], None],
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         self.block = ""
         self.ordered = ""
+        self.concurrency = parts.settings.concurrency
+        self.changed = asyncio.Event()
         self._parts = parts
         self._log = parts.log
-        self._on_order = on_order
-        self._on_resize = on_resize
-        self._on_lift = on_lift
-        self._concurrency = parts.settings.concurrency
         self._every_s = parts.settings.beat_every_s
         poll_s = parts.settings.worker_interval_ms / 1000
         self._unsignalled_every_s = min(self._every_s, max(poll_s, ASK_EVERY_S))
@@ -148,7 +129,7 @@ class Heartbeat:
                 in_hand=len(self._parts.pipeline.in_hand),
                 succeeded=succeeded,
                 failed=failed,
-                concurrency=self._concurrency,
+                concurrency=self.concurrency,
             )
         except BaseException:
             self.count(succeeded, failed)
@@ -170,14 +151,12 @@ class Heartbeat:
                 self._log.info(f"claiming is {heard.block}", by=heard.block_by, since=since)
             else:
                 self._log.info("claiming goes on")
-                self._on_lift()
-        if heard.concurrency is not None and heard.concurrency != self._concurrency:
-            self._log.info("concurrency set by an operator", was=self._concurrency, now=heard.concurrency)
-            self._concurrency = heard.concurrency
+            self.changed.set()
+        if heard.concurrency is not None and heard.concurrency != self.concurrency:
+            self._log.info("concurrency set by an operator", was=self.concurrency, now=heard.concurrency)
+            self.concurrency = heard.concurrency
             self._beat_now.set()  # to report the new value
-            self._on_resize(heard.concurrency)
+            self.changed.set()
         if heard.stop_asked and heard.stop_asked != self.ordered:
             self.ordered = heard.stop_asked
-            if self._state == "stopping" and heard.stop_asked == "graceful":
-                return  # already stopping; a second call would force it
-            self._on_order("asked by an operator", force=heard.stop_asked == "force")
+            self.changed.set()

@@ -42,12 +42,7 @@ class Service:
         self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.telemetry)
         self._notifier = Notifier(parts.pool)
         self._unsignalled = False
-        self._heartbeat = Heartbeat(
-            parts,
-            on_order=self.stop,
-            on_resize=lambda concurrency: self._dispatcher.resize(concurrency),
-            on_lift=lambda: self._dispatcher.wake(),
-        )
+        self._heartbeat = Heartbeat(parts)
         self._dispatcher = Dispatcher(parts, self._heartbeat, self._notifier, self._metrics, drain=drain)
         self._provider = ProviderWatch(
             parts, on_checked=self._dispatcher.provider_checked, on_change=self._provider_changed
@@ -106,6 +101,7 @@ class Service:
         )
         return [
             self._heartbeat.run(),
+            self._dispatcher.obey(),
             listener.run(),
             maintenance.run(),
             self._notifier.run(),
