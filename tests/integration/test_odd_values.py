@@ -259,3 +259,9 @@ async def pages(world: World, direction: Direction) -> set[UUID]:
 )
 def test_documents_of_others_are_values_that_can_be_written_again(text: str, value: object) -> None:
     assert document_of(text) == value
+
+
+async def test_crashes_below_nothing_count_as_none(world: World) -> None:
+    tasks = await world.tasks(await world.articles(3))
+    await set_all(world, "crash_count = -1")
+    assert [task.id for task in await world.claim(await world.worker())] == tasks
