@@ -115,8 +115,9 @@ class ActionScreen(ConsoleScreen):
     def on_key(self, event: events.Key) -> None:
         """Say why changes are refused here, or do nothing yet."""
         active = self.active_bindings.get(event.key)
-        if active is not None and not active.enabled and _name(active.binding.action) in self.changes:
-            _ = self.desk.dialogs.refused() or self.is_meant()
+        greyed = active is not None and not active.enabled and _name(active.binding.action) in self.changes
+        if greyed and not self.desk.dialogs.refused():
+            self.is_meant()  # which says so
 
 
 def _name(action: str) -> str:
