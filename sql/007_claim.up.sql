@@ -118,7 +118,6 @@ BEGIN
             RETURN;
         END IF;
         v_ids := v_ids[1:1];
-        v_articles := v_articles[1:1];
     END IF;
 
     -- 3. One task per article, and only under an advisory lock for the article: the next session that gets the lock

@@ -1,8 +1,10 @@
 -- Operators' orders to a single worker, on any host.
 
 -- Records an operator's order to one running worker, and wakes it: a concurrency, to exit (p_stop: 'graceful', 'force'),
--- or to claim nothing (p_pause) until this is lifted (false) or all workers are told to resume. False if there is no such worker, or if it is already exiting.
-CREATE FUNCTION embedq_worker_order(p_worker uuid, p_concurrency int, p_stop text, p_pause boolean, p_by text) RETURNS boolean
+-- or to claim nothing (p_pause) until this is lifted (false) or all workers are told to resume. False if there is no such
+-- worker, or if it is already exiting.
+CREATE FUNCTION embedq_worker_order(p_worker uuid, p_concurrency int, p_stop text, p_pause boolean, p_by text)
+RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     v_place text;
