@@ -15,7 +15,7 @@ import click
 
 from embedq_tui.output import print_error
 from embedq_worker.imports import uninterrupted
-from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:

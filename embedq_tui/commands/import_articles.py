@@ -18,10 +18,11 @@ from embedq_tui.invocation import (
 )
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
-from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
+from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.schema.task_values import Priority
 from embedq_worker.settings import Settings
 
 

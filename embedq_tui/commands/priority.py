@@ -12,7 +12,7 @@ from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import PRIORITISE
 from embedq_worker.errors import ExitCode
-from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.schema.task_values import PRIORITIES, Priority
 
 
 @click.command("priority", epilog="Example: embedq-tui priority high --slug release-notes")
@@ -22,7 +22,7 @@ from embedq_worker.queue.words import PRIORITIES
 @dry_run_option
 @operator_command
 def command(
-    invocation: Invocation, to: str, tasks: tuple[Name, ...], dry_run: bool, **values: Any
+    invocation: Invocation, to: Priority, tasks: tuple[Name, ...], dry_run: bool, **values: Any
 ) -> ExitCode:
     """Change the priority of the given pending tasks, or of all that match the options.
 

@@ -9,11 +9,11 @@ from embedq_tui.invocation import Invocation, TextValue, operator, operator_comm
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.rendering.outcomes import queued_words
 from embedq_worker.actions.requeue import Requeued, queue_articles
-from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.detail import article_id
 from embedq_worker.schema.state import require_current
+from embedq_worker.schema.task_values import Priority
 
 
 @click.command("queue", epilog="Example: embedq-tui queue release-notes --priority high")

@@ -19,7 +19,7 @@ from embedq_worker.actions.tasks import (
     Plan,
 )
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED, Priority
 from embedq_worker.text import printable_line
 
 NAMED = 5
@@ -120,7 +120,7 @@ def reset(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | No
 
 def prioritise(
     wanted: TaskFilter,
-    priority: str,
+    priority: Priority,
     *,
     scope: str = "",
     names: Mapping[UUID, str] | None = None,
@@ -129,7 +129,7 @@ def prioritise(
 
     Args:
         wanted: Which.
-        priority: ``high``, ``normal``, ``low``.
+        priority: Their new one.
         scope: See `Request.scope`.
         names: See `Request.names`.
     """

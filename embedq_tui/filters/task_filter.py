@@ -17,7 +17,7 @@ from embedq_tui.filters.syntax import complete_term, quoted, terms, word_of
 from embedq_tui.filters.values import LEAST_DIGITS, parse_beginning, parse_moment
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id
-from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
+from embedq_worker.schema.task_values import KINDS, PRIORITIES, STATUSES
 
 KEYS = (
     "status",

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from embedq_worker.errors import INTERRUPTED, ExitCode
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui, act
 from tests.support.blocking import until_any_blocked

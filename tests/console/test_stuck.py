@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from embedq_tui.screens.stuck.screen import StuckScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 from tests.commands.actors import start_worker
 from tests.console.running import ConsolePilot, console, notices, shown, until_asked, until_shown, until_text
 from tests.support.content import queued_articles, statuses, until_tasks

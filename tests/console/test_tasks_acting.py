@@ -14,7 +14,7 @@ from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table
 from embedq_tui.widgets.keyed_table import SETTLE_S
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 from tests.console.running import (
     OPERATOR,
     console,

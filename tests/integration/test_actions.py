@@ -28,7 +28,7 @@ from embedq_worker.actions.undo import undo
 from embedq_worker.database.connections import connect
 from embedq_worker.insights.overview import overview
 from embedq_worker.queue.wanted import Stuck, TaskFilter
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 from tests.support.acting import BY, do, failed
 from tests.support.blocking import until_blocked
 from tests.support.queue_world import World

@@ -10,7 +10,7 @@ from embedq_worker.errors import UsageError
 from embedq_worker.insights import metrics as insight
 from embedq_worker.insights.metrics import Metrics, Span, metrics
 from embedq_worker.insights.stats import stats
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 from tests.support.content import queued_articles
 from tests.support.databases import Connection, Database
 

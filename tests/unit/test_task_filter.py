@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from embedq_tui.filters.task_filter import KEYS, complete, format_filter, parse_filter
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import KINDS, PRIORITIES, STATUSES
+from embedq_worker.schema.task_values import KINDS, PRIORITIES, STATUSES
 
 TASK = "01a20e58-c777-73ab-9609-1ff580477dd1"
 

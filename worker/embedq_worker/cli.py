@@ -21,8 +21,8 @@ from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.output import patient_output
-from embedq_worker.queue.words import PRIORITIES
 from embedq_worker.scarcity import scarce
+from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.service.lifeline import take_line
 from embedq_worker.service.service_manager import ServiceManager
 from embedq_worker.settings import Settings

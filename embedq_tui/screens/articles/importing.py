@@ -15,8 +15,9 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
-from embedq_worker.content.articles import ImportCounts, ImportOptions, Priority, StoredBatch
+from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
+from embedq_worker.schema.task_values import Priority
 
 NAMED = 5
 """Number of skipped files that a question lists."""

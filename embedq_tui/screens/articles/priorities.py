@@ -7,7 +7,7 @@ from typing import Any
 from textual.app import App
 
 from embedq_tui.dialogs.choose import Choice, ask_choice
-from embedq_worker.content.articles import Priority
+from embedq_worker.schema.task_values import Priority
 
 _CHOICES: tuple[Choice[Priority], ...] = (
     Choice("low", "low", "after anything saved in the meantime"),

@@ -11,8 +11,8 @@ from embedq_tui.rendering.outcomes import queued_words
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_worker.actions.requeue import Requeued, queue_articles
-from embedq_worker.content.articles import Priority
 from embedq_worker.schema.state import require_current
+from embedq_worker.schema.task_values import Priority
 
 
 async def queue(desk: Desk, chosen: Mapping[int, str]) -> bool:

@@ -14,7 +14,7 @@ from embedq_tui.execution.request import cancel, give_up, prioritise, retry, ret
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.schema.task_values import PRIORITIES
 
 
 class TaskActions(ActionScreen):

@@ -14,7 +14,7 @@ from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage, TaskRow
 from embedq_worker.queue.selection import Cursor, Order, in_order_of_claims
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import STATUSES, rank_of
+from embedq_worker.schema.task_values import STATUSES, rank_of
 
 MOST = 2 * PAGE
 """Maximum number of rows."""

@@ -18,7 +18,7 @@ from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import STATUSES
+from embedq_worker.schema.task_values import STATUSES
 from embedq_worker.text import printable_line
 
 COLUMNS = (

@@ -41,7 +41,7 @@ from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.overview import StatusCounts
 from embedq_worker.insights.tasks import TaskPage
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import STATUSES
+from embedq_worker.schema.task_values import STATUSES
 from embedq_worker.text import printable_line
 
 CRAMPED = 100

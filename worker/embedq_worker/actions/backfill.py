@@ -17,13 +17,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue.operator_log import by_whom
 from embedq_worker.queue.selection import pattern_of
 from embedq_worker.schema.needs import Category
+from embedq_worker.schema.task_values import Priority
 
 PAGE = 1_000
 """Articles examined per round trip."""

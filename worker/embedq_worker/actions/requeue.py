@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from embedq_worker.content.articles import Priority
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.locks import ROWS_TRIES, until_free
 from embedq_worker.errors import EmbedqError
 from embedq_worker.queue import operator_log
+from embedq_worker.schema.task_values import Priority
 
 BATCH = 1_000
 """Articles per transaction."""

@@ -28,7 +28,7 @@ from embedq_worker.queue.selection import (
     select,
 )
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import CANCELLED, PRIORITIES
+from embedq_worker.schema.task_values import CANCELLED, PRIORITIES
 
 BATCH = 1_000
 """Tasks per transaction."""

@@ -12,7 +12,7 @@ import asyncpg
 from embedq_worker.actions.tasks import BATCH, whole
 from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.queue.selection import PLAN, Cursor
-from embedq_worker.queue.words import CANCELLED
+from embedq_worker.schema.task_values import CANCELLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import one_line
 from embedq_worker.database.locks import ROWS_TRIES, until_free
 from embedq_worker.errors import EmbedqError
+from embedq_worker.schema.task_values import Priority
 
 Outcome = Literal["created", "updated", "unchanged"]
-Priority = Literal["high", "normal", "low"]
 Item: TypeAlias = ArticleDraft | Skipped
 
 BATCH_ARTICLES = 500

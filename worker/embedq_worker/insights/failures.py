@@ -16,7 +16,7 @@ from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
 from embedq_worker.queue.selection import PLAN, RETRIABLE
-from embedq_worker.queue.words import IS_CANCELLED
+from embedq_worker.schema.task_values import IS_CANCELLED
 
 COUNTED_OF_BAR = 2_000
 """Tasks counted for one bar of a trend; a bar with more is cut off there."""

@@ -20,7 +20,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.queue.selection import PLAN
-from embedq_worker.queue.words import IS_CANCELLED
+from embedq_worker.schema.task_values import IS_CANCELLED
 from embedq_worker.shares import rounded
 
 COUNTED = 100_000

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.queue.selection import PLAN
-from embedq_worker.queue.words import IS_CANCELLED
+from embedq_worker.schema.task_values import IS_CANCELLED
 from embedq_worker.settings import Settings
 
 COUNTED = 5_000

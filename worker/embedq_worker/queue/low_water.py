@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from embedq_worker.queue.claims import ClaimedTask, Place
-from embedq_worker.queue.words import PRIORITIES
+from embedq_worker.schema.task_values import PRIORITIES
 
 FORGET_AFTER_S = 3.0
 FORGET_AT_MOST_S = 60.0

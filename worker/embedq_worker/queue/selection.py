@@ -15,7 +15,7 @@ from uuid import UUID
 
 from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.queue.words import PRIORITIES, STATUSES
+from embedq_worker.schema.task_values import PRIORITIES, STATUSES
 
 Direction = Literal["newest", "oldest"]
 Order = Literal["newest", "oldest", "next"]

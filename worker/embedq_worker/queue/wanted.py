@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
-from embedq_worker.queue.words import PRIORITIES, STATUSES
+from embedq_worker.schema.task_values import PRIORITIES, STATUSES
 from embedq_worker.text import age, stamp
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")

@@ -19,7 +19,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.insights.health import Health, health_and_overview
 from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Liveness, Overview
-from embedq_worker.queue.words import STATUSES
+from embedq_worker.schema.task_values import STATUSES
 from embedq_worker.service.pipeline import BatchReport
 from embedq_worker.settings import Settings
 
