@@ -11,7 +11,7 @@ import select
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TextIO, TypeVar
 
@@ -58,20 +58,12 @@ def say(line: str = "", *, error: bool = False) -> None:
 
 def _write(text: str, *, error: bool = False) -> None:
     # A bare OSError raised while a command reads the database would be mistaken for a database error.
-    for bar in _bars:
-        bar.stop()  # print on a line of its own, not behind the bar
     try:
         click.echo(text, err=error)
     except BrokenPipeError:
         raise ReaderGone("nobody reads it") from None
     except OSError as problem:
         raise OutputError(problem.strerror) from problem
-    for bar in _bars:
-        bar.start()
-
-
-_bars: list[Progress] = []
-"""The progress bar on the screen, if any."""
 
 
 def say_wrapped(line: str, indent: int, *, error: bool = False) -> None:
@@ -240,28 +232,53 @@ class SoFar(Generic[T]):
     value: T
 
 
+class Bar:
+    """A progress bar on standard error; none if that is not a terminal.
+
+    Args:
+        shown: What draws it, with one task.
+    """
+
+    def __init__(self, shown: Progress | None) -> None:
+        self._shown = shown
+
+    def reached(self, done: int) -> None:
+        """Show the number reached."""
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], completed=done)
+
+    def say(self, line: str, *, error: bool = False) -> None:
+        """Write a line for people, as `say` does, on a line of its own and not behind the bar.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        if self._shown is None:
+            say(line, error=error)
+            return
+        self._shown.stop()
+        say(line, error=error)
+        self._shown.start()
+
+
 @contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; nothing if that is not a terminal.
+def progress(label: str, total: int | None = None) -> Iterator[Bar]:
+    """Show a progress bar during the block.
 
     Args:
         label: What is counted.
         total: The number to reach; None if unknown.
 
     Yields:
-        A function to call with the number reached.
+        The bar. During the block, lines are written by its `Bar.say`.
     """
     if not is_terminal(sys.stderr):
-        yield lambda done: None
+        yield Bar(None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        _bars.append(bar)
-        try:
-            yield lambda done: bar.update(task, completed=done)
-        finally:
-            _bars.remove(bar)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        shown.add_task(label, total=total)
+        yield Bar(shown)

@@ -10,7 +10,7 @@ import click
 
 from embedq_tui.filters.options import Chosen
 from embedq_tui.invocation import Invocation, operator
-from embedq_tui.output import confirm, print_json, progress, say
+from embedq_tui.output import Bar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
@@ -19,8 +19,8 @@ from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
-Way = Callable[[Run], Awaitable[str]]
-"""Carries out a plan and returns the resulting `Done.state`."""
+Way = Callable[[Run, Bar], Awaitable[str]]
+"""Carries out a plan beside a progress bar, and returns the resulting `Done.state`."""
 
 LEFT_OUT_SHOWN = 20
 
@@ -44,7 +44,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only count the ta
 """Adds --dry-run, see `run_action`."""
 
 
-async def _plain(run: Run) -> str:
+async def _plain(run: Run, bar: Bar) -> str:
     await carry_out(run)
     return "done"
 
@@ -113,8 +113,10 @@ async def _plan(settings: Settings, action: Action, wanted: Chosen) -> Plan:
 
 async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: Way) -> Done:
     async with connected(settings) as connection:
-        with progress(f"Tasks {planned.action.done}", planned.matched) as reached:
-            state = await way(Run(connection, planned, operator(), progress=reached, outcome=outcome))
+        with progress(f"Tasks {planned.action.done}", planned.matched) as bar:
+            state = await way(
+                Run(connection, planned, operator(), progress=bar.reached, outcome=outcome), bar
+            )
         missed = await left_out(connection, planned, outcome) if planned.wanted.ids is not None else []
     return Done(planned, outcome, missed, state if planned.matched else "nothing")
 

@@ -125,17 +125,17 @@ def command(
 async def _plan(settings: Settings, options: Callable[[str], BackfillOptions]) -> Planned:
     target = await target_of(settings)
     async with connected(settings) as connection:
-        with progress("Articles examined") as reached:
-            return await plan_backfill(connection, settings, target, options(target.model), reached)
+        with progress("Articles examined") as bar:
+            return await plan_backfill(connection, settings, target, options(target.model), bar.reached)
 
 
 async def _run(settings: Settings, planned: Planned, so_far: SoFar[BackfillRun | None]) -> BackfillRun:
     async with connected(settings) as connection:
-        with progress("Tasks queued", planned.tasks) as reached:
+        with progress("Tasks queued", planned.tasks) as bar:
 
             def report(run: BackfillRun) -> None:
                 so_far.value = run
-                reached(run.queued)
+                bar.reached(run.queued)
 
             return await backfill.run(
                 connection, planned.options, by=operator(), planned=planned.tasks, progress=report
@@ -245,10 +245,10 @@ def _report_removed(invocation: Invocation, operation: UUID, removed: int | None
 
 async def _rollback(settings: Settings, operation: UUID, pending: int, so_far: SoFar[int]) -> int:
     async with connected(settings) as connection:
-        with progress("Tasks removed", pending) as reached:
+        with progress("Tasks removed", pending) as bar:
 
             def report(removed: int) -> None:
                 so_far.value = removed
-                reached(removed)
+                bar.reached(removed)
 
             return await bulk.rollback(connection, operation, by=operator(), progress=report)

@@ -76,10 +76,10 @@ async def _count(connection: Connection, days: int) -> Cleaned:
 
 
 async def _clean(settings: Settings, days: int, found: Cleaned, so_far: SoFar[Cleaned]) -> Cleaned | None:
-    with progress("Rows deleted", found.total) as reached:
+    with progress("Rows deleted", found.total) as bar:
 
         def report(deleted: Cleaned) -> None:
             so_far.value = deleted
-            reached(deleted.total)
+            bar.reached(deleted.total)
 
         return await clean(settings, days, found, operator(), report)

@@ -16,7 +16,7 @@ from embedq_tui.invocation import (
     operator_command,
     priority_option,
 )
-from embedq_tui.output import print_json, progress, say
+from embedq_tui.output import Bar, print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
@@ -53,11 +53,11 @@ def command(
     options = ImportOptions(operator(), settings.max_retries, priority, dry_run)
     counts, skipped = ImportCounts(), list[Skipped]()
 
-    def report(batch: StoredBatch) -> None:
+    def report(batch: StoredBatch, bar: Bar) -> None:
         counts.add(batch)
         skipped.extend(batch.skipped)
         if not invocation.as_json:
-            _report(batch, dry_run)
+            _report(batch, bar, dry_run)
 
     try:
         asyncio.run(_import(settings, paths, prefix, options, report))
@@ -92,29 +92,29 @@ async def _import(
     paths: tuple[Path, ...],
     prefix: str,
     options: ImportOptions,
-    report: Callable[[StoredBatch], None],
+    report: Callable[[StoredBatch, Bar], None],
 ) -> None:
     files, done = await count_files(paths), 0
     async with connected(settings) as connection:
-        with progress("Files read", files) as reached:
+        with progress("Files read", files) as bar:
 
             def batch_done(batch: StoredBatch) -> None:
                 nonlocal done
                 done += len(batch.articles) + len(batch.skipped)
-                reached(done)
-                report(batch)
+                bar.reached(done)
+                report(batch, bar)
 
             await import_files(connection, paths, prefix, options, batch_done)
 
 
-def _report(batch: StoredBatch, dry_run: bool) -> None:
+def _report(batch: StoredBatch, bar: Bar, dry_run: bool) -> None:
     """List every file in a dry run; otherwise only the skipped ones."""
     if dry_run:
         for article in batch.articles:
             note = ", to be embedded" if article.queued else ""
-            say(f"{article.outcome:<9}  {article.slug}{note}  ({article.source})")
+            bar.say(f"{article.outcome:<9}  {article.slug}{note}  ({article.source})")
     for item in batch.skipped:
-        say(f"skipped    {item.source}: {item.reason}", error=not dry_run)
+        bar.say(f"skipped    {item.source}: {item.reason}", error=not dry_run)
 
 
 def _summary(counts: ImportCounts, so_far: str, *, dry_run: bool) -> None:

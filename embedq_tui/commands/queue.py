@@ -31,14 +31,14 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
     async def queue(connection: Connection) -> Requeued:
         await require_current(connection)
         ids = [await article_id(connection, key) for key in dict.fromkeys(articles)]
-        with progress("Articles examined", len(ids)) as reached:
+        with progress("Articles examined", len(ids)) as bar:
             return await queue_articles(
                 connection,
                 ids,
                 by=operator(),
                 max_attempts=settings.max_retries,
                 priority=priority,
-                progress=reached,
+                progress=bar.reached,
             )
 
     outcome = ask(settings, queue)

@@ -11,7 +11,7 @@ from embedq_tui.commands.actions import dry_run_option, run_action
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import COMMON, chosen, filter_options
 from embedq_tui.invocation import Invocation, Seconds, operator_command
-from embedq_tui.output import say
+from embedq_tui.output import Bar
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_worker.actions.tasks import RETRY, RETRY_WAITING, Run
@@ -63,21 +63,21 @@ def command(
     if not staged:
         return run_action(invocation, action, wanted, dry_run=dry_run)
 
-    async def way(run: Run) -> str:
-        report = partial(_report, begun=set(), quiet=invocation.as_json)
+    async def way(run: Run, bar: Bar) -> str:
+        report = partial(_report, bar=bar, begun=set(), quiet=invocation.as_json)
         return "done" if await in_stages(run, stage_timeout, report) else "halted"
 
     return run_action(invocation, RETRY, wanted, dry_run=dry_run, way=way)
 
 
-def _report(stage: Stage, *, begun: set[int], quiet: bool) -> None:
+def _report(stage: Stage, *, bar: Bar, begun: set[int], quiet: bool) -> None:
     if stage.over and not stage.well:
         what = (
             f"{stage.waiting:,} did not finish in time" if stage.waiting else f"{stage.failed:,} failed again"
         )
-        say(f"Halted: of {count(stage.tasks, 'task')} {what}", error=True)
+        bar.say(f"Halted: of {count(stage.tasks, 'task')} {what}", error=True)
     elif stage.over and not quiet:
-        say(f"{count(stage.tasks, 'task')} retried, {stage.failed:,} failed again")
+        bar.say(f"{count(stage.tasks, 'task')} retried, {stage.failed:,} failed again")
     elif not stage.over and not quiet and stage.number not in begun:
         begun.add(stage.number)
-        say(f"Stage {stage.number}: waiting for {count(stage.tasks, 'task')} to finish")
+        bar.say(f"Stage {stage.number}: waiting for {count(stage.tasks, 'task')} to finish")

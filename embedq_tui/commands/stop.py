@@ -82,11 +82,11 @@ async def _stop(
             await orders.stop_worker(connection, worker.id, force=force, by=operator())
             asked = [worker.id]
         stands.value = "remains"
-        with progress("Workers ended", len(asked)) as reached:
+        with progress("Workers ended", len(asked)) as bar:
             if not force:
-                return await wait_for(connection, settings, asked, timeout_s, reached)
+                return await wait_for(connection, settings, asked, timeout_s, bar.reached)
             return await free(
-                connection, settings, asked, held, by=operator(), timeout_s=timeout_s, reached=reached
+                connection, settings, asked, held, by=operator(), timeout_s=timeout_s, reached=bar.reached
             )
 
 

@@ -43,6 +43,6 @@ async def verify(settings: Settings, *, repair: bool) -> Verified:
     """
     target = await target_of(settings)
     async with connected(settings) as connection:
-        with progress("Articles examined") as reached:
+        with progress("Articles examined") as bar:
             by = operator() if repair else ""
-            return await prove(connection, settings, target.model, repair_by=by, progress=reached)
+            return await prove(connection, settings, target.model, repair_by=by, progress=bar.reached)
