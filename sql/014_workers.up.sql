@@ -67,15 +67,19 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- Registers a worker, and sets the status row to running unless an operator has stopped the workers.
+-- Registers a worker, and sets the status row to running unless an operator has stopped the workers. What it has done is in
+-- its row already if it was declared dead; if the row was deleted, p_succeeded and p_failed begin the new one.
 CREATE FUNCTION embedq_worker_start(
-    p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb)
+    p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb,
+    p_succeeded bigint DEFAULT 0, p_failed bigint DEFAULT 0)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state)
-    VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running')
+    INSERT INTO embedq_workers AS w (id, host, pid, host_key, version, provider, settings, state,
+                                     processed, succeeded, failed)
+    VALUES (p_worker, p_host, p_pid, p_host_key, p_version, p_provider, p_settings, 'running',
+            p_succeeded + p_failed, p_succeeded, p_failed)
     ON CONFLICT (id) DO UPDATE SET state = 'running', heartbeat_at = clock_timestamp(), stopped_at = NULL, note = '';
     IF embedq_lock_status() THEN
         INSERT INTO embedding_worker_status AS s (id, is_running, last_heartbeat, started_at)
@@ -91,21 +95,19 @@ BEGIN
 END
 $$;
 
--- The heartbeat of a worker: reports that it is alive, what it has done since the last one and its concurrency (null if
--- unchanged), and returns its orders.
+-- The heartbeat of a worker: reports that it is alive, what it has done since it started and its concurrency (null if
+-- unchanged), and returns its orders. As these are totals, a heartbeat whose answer was lost is not counted twice; and while
+-- the status row is locked, nothing is counted until a later heartbeat.
 --
 -- Returns: known       false: it has been declared dead and must register again
 --          block       'stopped' or 'paused' while no worker may claim, see embedq_claim, or 'paused' while this one may
 --                      not, which is up to the worker; else empty
 --          block_since, block_by  since when, and by whom
 --          stop_asked  'graceful' or 'force': an order to this worker alone to exit; else empty
---          counted     false: what it has done was not added up, as the status row is locked; the next heartbeat must
---                      report it
 --          concurrency the one ordered for this worker alone, or null
 CREATE FUNCTION embedq_worker_beat(
-    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded int, p_failed int, p_concurrency int)
-RETURNS TABLE (
-    known boolean, block text, block_since timestamptz, block_by text, stop_asked text, counted boolean, concurrency int)
+    p_worker uuid, p_state text, p_note text, p_in_hand int, p_succeeded bigint, p_failed bigint, p_concurrency int)
+RETURNS TABLE (known boolean, block text, block_since timestamptz, block_by text, stop_asked text, concurrency int)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
@@ -114,41 +116,45 @@ DECLARE
     v_paused_at timestamptz;
     v_paused_by text;
     v_known boolean;
-    v_counted boolean;
+    v_unlocked boolean;
+    v_succeeded bigint;
+    v_failed bigint;
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
-    SELECT w.concurrency_wanted, w.paused_at, w.paused_by INTO v_wanted, v_paused_at, v_paused_by FROM embedq_workers w
+    SELECT w.state IN ('running', 'stopping'), greatest(p_succeeded - w.succeeded, 0), greatest(p_failed - w.failed, 0),
+           w.concurrency_wanted, w.paused_at, w.paused_by
+    INTO v_known, v_succeeded, v_failed, v_wanted, v_paused_at, v_paused_by FROM embedq_workers w
     WHERE w.id = p_worker FOR UPDATE;  -- before the status row, as orders do
+    v_known := coalesce(v_known, false);
     UPDATE embedq_workers w SET settings = jsonb_set(w.settings, '{concurrency}', to_jsonb(p_concurrency))
     WHERE w.id = p_worker AND p_concurrency IS NOT NULL
       AND w.settings -> 'concurrency' IS DISTINCT FROM to_jsonb(p_concurrency);
     IF FOUND THEN
         PERFORM embedq_notify('embedq_changes', 'workers');
     END IF;
-    v_counted := embedq_lock_status();
-    IF NOT v_counted THEN
-        p_succeeded := 0;
-        p_failed := 0;
+    v_unlocked := embedq_lock_status();
+    IF NOT (v_known AND v_unlocked) THEN
+        v_succeeded := 0;
+        v_failed := 0;
     END IF;
     UPDATE embedq_workers w
     SET heartbeat_at = clock_timestamp(), state = p_state, note = p_note, in_hand = p_in_hand,
-        processed = w.processed + p_succeeded + p_failed, succeeded = w.succeeded + p_succeeded,
-        failed = w.failed + p_failed
-    WHERE w.id = p_worker AND w.state IN ('running', 'stopping')
+        processed = w.processed + v_succeeded + v_failed, succeeded = w.succeeded + v_succeeded,
+        failed = w.failed + v_failed
+    WHERE w.id = p_worker AND v_known
     RETURNING w.stop_requested INTO v_asked;
-    v_known := FOUND;
     -- Both rows may be missing, after a TRUNCATE in psql or a restore without the rows of some tables. Without the look, the
     -- INSERT would wait for whoever has updated the row and not yet committed.
     INSERT INTO embedq_control (id) SELECT 1 WHERE NOT EXISTS (SELECT FROM embedq_control) ON CONFLICT (id) DO NOTHING;
-    IF v_counted THEN
+    IF v_unlocked THEN
         -- The counters are of type int; they stay at the maximum.
         INSERT INTO embedding_worker_status (id, is_running, started_at) VALUES (1, false, clock_timestamp())
         ON CONFLICT (id) DO NOTHING;
         UPDATE embedding_worker_status s
         SET last_heartbeat = clock_timestamp(), is_running = c.stopped_at IS NULL,
-            tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + p_succeeded + p_failed, 2147483647),
-            tasks_succeeded = least(coalesce(s.tasks_succeeded, 0)::bigint + p_succeeded, 2147483647),
-            tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + p_failed, 2147483647)
+            tasks_processed = least(coalesce(s.tasks_processed, 0)::bigint + v_succeeded + v_failed, 2147483647),
+            tasks_succeeded = least(coalesce(s.tasks_succeeded, 0)::bigint + v_succeeded, 2147483647),
+            tasks_failed = least(coalesce(s.tasks_failed, 0)::bigint + v_failed, 2147483647)
         FROM embedq_control c WHERE s.id = 1;
     END IF;
     RETURN QUERY SELECT v_known,
@@ -157,7 +163,7 @@ BEGIN
         coalesce(c.stopped_at, c.paused_at, v_paused_at),
         coalesce(CASE WHEN c.stopped_at IS NOT NULL THEN c.stopped_by
                       WHEN c.paused_at IS NOT NULL THEN c.paused_by ELSE v_paused_by END, ''),
-        coalesce(v_asked, ''), v_counted, v_wanted
+        coalesce(v_asked, ''), v_wanted
     FROM embedq_control c;
 END
 $$;

@@ -14,6 +14,7 @@ from tests.support.content import queued_articles, statuses, until_tasks, until_
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 from tests.support.worker_process import environment, worker_process
 
@@ -95,6 +96,31 @@ async def test_an_update_in_psql_that_is_not_committed_holds_up_no_worker(
         assert await worker.stop() == 0
         assert worker.plain_lines == []
     assert await connection.fetchval("SELECT sum(processed) FROM embedq_workers") == 3
+
+
+async def test_a_heartbeat_whose_answer_is_lost_is_counted_once(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await connection.execute(
+        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+           CREATE TRIGGER slow AFTER UPDATE ON embedding_worker_status FOR EACH ROW
+               WHEN (NEW.tasks_processed > OLD.tasks_processed) EXECUTE FUNCTION slow()"""
+    )
+    beating = """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                                AND wait_event = 'PgSleep' AND query LIKE '%embedq_worker_beat%')"""
+    async with TcpProxy(database.url) as proxy:
+        variables = environment(
+            database, stub, DATABASE_URL=proxy.url, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1_000
+        )
+        async with worker_process(variables) as worker:
+            await worker.started()
+            await queued_articles(connection, 1)
+            await until_true(connection, beating)
+            proxy.cut()  # the server commits the heartbeat, and finds nobody to tell
+            assert await worker.stop() == 0
+    assert await connection.fetchval("SELECT processed FROM embedq_workers") == 1
+    assert await connection.fetchval("SELECT tasks_processed FROM embedding_worker_status") == 1
 
 
 @pytest.mark.parametrize("order", ["graceful", "force"])

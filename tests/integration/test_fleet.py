@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -25,7 +25,13 @@ ASKED = "SELECT stop_requested FROM embedq_workers WHERE id = $1"
 
 
 async def beat(
-    world: World, scope: Scope, *, state: str = "running", concurrency: int | None = None
+    world: World,
+    scope: Scope,
+    *,
+    state: str = "running",
+    succeeded: int = 1,
+    failed: int = 0,
+    concurrency: int | None = None,
 ) -> fleet.Beat:
     """Beat, with one task done."""
     return await fleet.beat(
@@ -34,8 +40,8 @@ async def beat(
         state=state,
         note="",
         in_hand=0,
-        succeeded=1,
-        failed=0,
+        succeeded=succeeded,
+        failed=failed,
         concurrency=concurrency,
     )
 
@@ -114,12 +120,12 @@ async def test_orders_beats_and_statements_do_not_lock_each_other_out(world: Wor
             await session.execute(f"UPDATE embedding_worker_status SET is_running = {number % 2 == 0}")
         await session.close()
 
-    async def beat(worker: UUID) -> None:
-        for _ in range(20):
-            await fleet.beat(world.pool, worker, state="running", note="", in_hand=1, succeeded=1, failed=1)
+    async def work(scope: Scope) -> None:
+        for done in range(1, 21):
+            await beat(world, scope, succeeded=done, failed=done)
 
     async with asyncio.timeout(20):
-        await asyncio.gather(command(), command(), psql(), psql(), *(beat(scope.worker) for scope in scopes))
+        await asyncio.gather(command(), command(), psql(), psql(), *(work(scope) for scope in scopes))
     row = await world.psql.fetchrow("SELECT * FROM embedding_worker_status")
     assert row is not None
     assert (row["tasks_processed"], row["tasks_succeeded"], row["tasks_failed"]) == (120, 60, 60)
@@ -157,13 +163,10 @@ async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None
     counters = "tasks_processed", "tasks_succeeded", "tasks_failed"
     for counter in counters:  # a program whose own table it is may leave one empty
         await world.psql.execute(f"ALTER TABLE embedding_worker_status ALTER {counter} DROP NOT NULL")
-    for before, after in ((None, (36, 18, 18)), (2147483640, (2147483647,) * 3)):
+    for before, done, after in ((None, 18, (36, 18, 18)), (2147483640, 36, (2147483647,) * 3)):
         for counter in counters:
             await world.psql.execute(f"UPDATE embedding_worker_status SET {counter} = $1", before)
-        for _ in range(2):
-            await fleet.beat(
-                world.pool, scope.worker, state="running", note="", in_hand=0, succeeded=9, failed=9
-            )
+        await beat(world, scope, succeeded=done, failed=done)
         row = await world.psql.fetchrow(f"SELECT {', '.join(counters)} FROM embedding_worker_status")
         assert tuple(row or ()) == after
 
@@ -171,11 +174,7 @@ async def test_the_counters_of_the_fleet_stop_at_their_end(world: World) -> None
 async def test_a_worker_alone_is_asked_to_end(world: World) -> None:
     scope, other = await world.worker(), await world.worker()
     await world.psql.execute("UPDATE embedq_workers SET stop_requested = 'force' WHERE id = $1", scope.worker)
-    asked = [
-        (await fleet.beat(world.pool, one.worker, state="running", note="", in_hand=0, succeeded=0, failed=0))
-        for one in (scope, other)
-    ]
-    assert [beat.stop_asked for beat in asked] == ["force", ""]
+    assert [(await beat(world, one)).stop_asked for one in (scope, other)] == ["force", ""]
 
 
 async def test_who_signed_off_is_not_declared_dead(world: World) -> None:
@@ -208,12 +207,37 @@ async def test_what_was_done_is_added_up_once_although_the_row_of_the_fleet_was_
     scope = await world.worker()
     async with world.psql.transaction():
         await world.psql.execute("SELECT FROM embedding_worker_status FOR UPDATE")
-        heard = await beat(world, scope)
-        assert (heard.known, heard.counted) == (True, False)
-    assert (await beat(world, scope)).counted  # which reports it again
-    sums = """SELECT processed, succeeded FROM embedq_workers
-              UNION ALL SELECT tasks_processed, tasks_succeeded FROM embedding_worker_status"""
-    assert {tuple(row) for row in await world.psql.fetch(sums)} == {(1, 1)}
+        assert (await beat(world, scope)).known
+    assert await sums(world) == {(0, 0, 0)}
+    for _ in range(2):  # as after an answer that was lost
+        await beat(world, scope)
+    assert await sums(world) == {(1, 1, 0)}
+
+
+async def test_a_heartbeat_that_comes_late_takes_nothing_back(world: World) -> None:
+    scope = await world.worker()
+    for succeeded, failed in ((5, 2), (3, 1), (6, 2)):
+        await beat(world, scope, succeeded=succeeded, failed=failed)
+    assert await sums(world) == {(8, 6, 2)}
+
+
+async def sums(world: World) -> set[tuple[int, ...]]:
+    """What one worker has done, by its own row and by that of the fleet: one result if they agree."""
+    rows = await world.psql.fetch(
+        """SELECT processed, succeeded, failed FROM embedq_workers
+           UNION ALL SELECT tasks_processed, tasks_succeeded, tasks_failed FROM embedding_worker_status"""
+    )
+    return {tuple(row) for row in rows}
+
+
+async def test_a_worker_whose_row_was_deleted_enters_again_and_is_counted_once(world: World) -> None:
+    scope = await world.worker()
+    await beat(world, scope)
+    await world.psql.execute("DELETE FROM embedq_workers")
+    assert not (await beat(world, scope)).known
+    await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {}, succeeded=1)
+    await beat(world, scope)
+    assert await sums(world) == {(1, 1, 0)}
 
 
 async def test_who_was_declared_dead_counts_only_after_entering_again(world: World) -> None:
@@ -222,11 +246,13 @@ async def test_who_was_declared_dead_counts_only_after_entering_again(world: Wor
     assert not (await beat(world, scope)).known
     look = "SELECT state, processed, stopped_at IS NULL, note FROM embedq_workers"
     assert tuple(await world.psql.fetchrow(look) or ()) == ("dead", 0, False, "no answer")
+    assert await sums(world) == {(0, 0, 0)}
     await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour'")
-    await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {})
+    await fleet.enter(world.pool, scope, HostIdentity("here", 1, ""), {}, succeeded=1)
     assert tuple(await world.psql.fetchrow(look) or ()) == ("running", 0, True, "")
     assert await world.psql.fetchval("SELECT heartbeat_at > now() - interval '1 min' FROM embedq_workers")
     assert (await beat(world, scope)).known
+    assert await sums(world) == {(1, 1, 0)}
 
 
 async def test_a_worker_enters_whatever_the_name_of_its_machine(

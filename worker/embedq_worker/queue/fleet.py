@@ -25,7 +25,6 @@ class Beat:
         block_since: Since when.
         block_by: Operator who ordered that.
         stop_asked: ``graceful`` or ``force`` if this worker is to exit; empty otherwise.
-        counted: False if what it has done could not be added up, so that the next heartbeat must report it.
         concurrency: Concurrent batches an operator has ordered for it; None for no order.
     """
 
@@ -34,7 +33,6 @@ class Beat:
     block_since: datetime | None
     block_by: str
     stop_asked: str
-    counted: bool
     concurrency: int | None
 
 
@@ -60,7 +58,15 @@ class Outlook:
     next_s: float | None
 
 
-async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[str, object]) -> None:
+async def enter(
+    pool: Pool,
+    scope: Scope,
+    host: HostIdentity,
+    settings: Mapping[str, object],
+    *,
+    succeeded: int = 0,
+    failed: int = 0,
+) -> None:
     """Register the worker, also again after it was declared dead.
 
     Args:
@@ -68,9 +74,11 @@ async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[
         scope: Scope of the worker.
         host: Where it runs.
         settings: Its settings without secrets, for the list of workers.
+        succeeded: Tasks completed before, of which its row, if it was deleted, no longer tells.
+        failed: Tasks failed permanently before.
     """
     await pool.execute(
-        "SELECT embedq_worker_start($1, $2, $3, $4, $5, $6, $7)",
+        "SELECT embedq_worker_start($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         scope.worker,
         host.name,
         host.pid,
@@ -78,6 +86,8 @@ async def enter(pool: Pool, scope: Scope, host: HostIdentity, settings: Mapping[
         __version__,
         scope.provider,
         json.dumps(settings),
+        succeeded,
+        failed,
     )
 
 
@@ -124,7 +134,7 @@ async def beat(
     failed: int,
     concurrency: int | None = None,
 ) -> Beat:
-    """Send a heartbeat, with what the worker has done since the last one.
+    """Send a heartbeat, with what the worker has done so far: sent twice, it is counted once.
 
     Args:
         pool: To the migrated database.
@@ -132,8 +142,8 @@ async def beat(
         state: ``running`` or ``stopping``.
         note: Why it is idle; empty if it is not.
         in_hand: Tasks it holds now.
-        succeeded: Tasks completed since the last heartbeat.
-        failed: Tasks failed permanently since the last heartbeat.
+        succeeded: Tasks completed since the worker started.
+        failed: Tasks failed permanently since the worker started.
         concurrency: Batches it works on concurrently; None if unchanged.
     """
     row = await encodable(

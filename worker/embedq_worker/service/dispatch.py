@@ -45,8 +45,6 @@ class Dispatcher:
     Attributes:
         ending: Set once the dispatcher was told to stop.
         stop_reason: Why; empty until then.
-        succeeded: Tasks completed so far.
-        failed: Tasks failed so far.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class Dispatcher:
         self._claiming_failed = False
         self.ending = asyncio.Event()
         self.stop_reason = ""
-        self.succeeded = self.failed = 0
 
     def stop(self, reason: str, *, force: bool = False) -> None:
         """Stop: finish the batches in flight within the grace period, or stop at once with `force`.
@@ -230,8 +227,6 @@ class Dispatcher:
 
     def _account(self, report: BatchReport, seconds: float) -> None:
         self._metrics.batch(report, seconds)
-        self.succeeded += report.succeeded
-        self.failed += report.failed
         self._heartbeat.count(report.succeeded, report.failed)
         self._notifier.changed()
         worth_telling = report.errors or report.outcomes["lost"]

@@ -28,6 +28,8 @@ class Heartbeat:
         ordered: ``graceful`` or ``force`` if an operator told this worker to exit; otherwise empty.
         concurrency: Batches at once, as set by an operator or else by the settings.
         changed: Set when one of these has changed.
+        succeeded: Tasks completed so far.
+        failed: Tasks failed so far.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -35,6 +37,7 @@ class Heartbeat:
         self.ordered = ""
         self.concurrency = parts.settings.concurrency
         self.changed = asyncio.Event()
+        self.succeeded = self.failed = 0
         self._parts = parts
         self._log = parts.log
         self._every_s = parts.settings.beat_every_s
@@ -44,14 +47,12 @@ class Heartbeat:
         self._was_refused = False
         self._state = "running"
         self._note = ""
-        self._succeeded = 0
-        self._failed = 0
         self._beat_now = parts.beat_now
 
     def count(self, succeeded: int, failed: int) -> None:
         """Add tasks to what the next beat reports."""
-        self._succeeded += succeeded
-        self._failed += failed
+        self.succeeded += succeeded
+        self.failed += failed
 
     def hurry(self) -> None:
         """Beat now: there may be an order, or there is something to report."""
@@ -83,7 +84,7 @@ class Heartbeat:
         return self._note or (f"{self.block} by an operator" if self.block else "")
 
     async def run(self) -> None:
-        """Beat until cancelled. If a beat fails, the next one reports its figures too."""
+        """Beat until cancelled."""
         silent = False
         while True:
             pace_s = self._every_s if self._signalled else self._unsignalled_every_s
@@ -116,30 +117,30 @@ class Heartbeat:
         """Beat once.
 
         Raises:
-            One of `failures.EXPECTED_ERRORS`: the counts are kept for the next beat.
+            One of `failures.EXPECTED_ERRORS`.
         """
-        succeeded, failed = self._succeeded, self._failed
-        self._succeeded = self._failed = 0
-        try:
-            heard = await fleet.beat(
-                self._parts.pool,
-                self._parts.scope.worker,
-                state=self._state,
-                note=self.note[:500],
-                in_hand=len(self._parts.pipeline.in_hand),
-                succeeded=succeeded,
-                failed=failed,
-                concurrency=self.concurrency,
-            )
-        except BaseException:
-            self.count(succeeded, failed)
-            raise
-        if not heard.counted:
-            self.count(succeeded, failed)
+        parts = self._parts
+        succeeded, failed = self.succeeded, self.failed
+        heard = await fleet.beat(
+            parts.pool,
+            parts.scope.worker,
+            state=self._state,
+            note=self.note[:500],
+            in_hand=len(parts.pipeline.in_hand),
+            succeeded=succeeded,
+            failed=failed,
+            concurrency=self.concurrency,
+        )
         if not heard.known:
             self._log.warning("this worker was declared dead; registering again")
-            parts = self._parts
-            await fleet.enter(parts.pool, parts.scope, parts.host, parts.shown_settings)
+            await fleet.enter(
+                parts.pool,
+                parts.scope,
+                parts.host,
+                parts.shown_settings,
+                succeeded=succeeded,
+                failed=failed,
+            )
         self._apply(heard)
 
     def _apply(self, heard: fleet.Beat) -> None:

@@ -132,8 +132,8 @@ class Service:
                 self._log.info(
                     "worker stopped",
                     reason=reason,
-                    succeeded=self._dispatcher.succeeded,
-                    failed=self._dispatcher.failed,
+                    succeeded=self._heartbeat.succeeded,
+                    failed=self._heartbeat.failed,
                     released=released,
                 )
         except EXPECTED_ERRORS as error:
