@@ -165,7 +165,9 @@ class Feed:
                 tries, notified = tries + 1, True
                 continue
             tries = 0
-            rest_s = max(question.pause_s, DUTY * took_s)
+            # A wait for another session's lock is no load, and what it was locked for has changed the answer.
+            load_s = 0.0 if self._link.held_up_since(began) else DUTY * took_s
+            rest_s = max(question.pause_s, load_s)
             await asyncio.sleep(min(rest_s, MERGE_S))
             await first_of(subscription.wanted, timeout_s=rest_s - MERGE_S)
             if not notified:

@@ -82,6 +82,14 @@ class Link:
         finally:
             await pool.release(connection)
 
+    def held_up_since(self, then: float) -> bool:
+        """Whether a connection has since been found waiting for another session's lock.
+
+        Args:
+            then: By `time.monotonic`.
+        """
+        return self._watch.blocked_at >= then
+
     def _explained(self, error: BaseException) -> EmbedqError:
         # Where all connections wait for a lock, whoever else wants one runs out of time too.
         blocker = self._watch.blocker if isinstance(error, TimeoutError) else None

@@ -31,6 +31,11 @@ class Question(ABC, Generic[T]):
     every_s: float = 10.0
     within_s: float = 20.0
 
+    @property
+    def old_s(self) -> float:
+        """Age in seconds from which an answer is overdue: the database is slow, or hangs, or is locked."""
+        return 2 * (self.pause_s + self.every_s)
+
     @abstractmethod
     async def ask(self, connection: Connection, settings: Settings) -> T:
         """Ask it once.

@@ -148,6 +148,18 @@ class Store:
         times = (self.answers[question].at for question in questions if question in self.answers)
         return time.monotonic() - min((self.overview_at, *times))
 
+    def overdue_s(self, questions: Iterable[Question[Any]]) -> float | None:
+        """Age in seconds of what should have been replaced by now; None if all of it is current.
+
+        Args:
+            questions: What is shown besides the overview.
+        """
+        asked = {question: self.answers[question].at for question in questions if question in self.answers}
+        if self.overview is not None:
+            asked[Look()] = self.overview_at
+        now = time.monotonic()
+        return max((now - at for question, at in asked.items() if now - at > question.old_s), default=None)
+
     @property
     def allowed_backlog(self) -> int | None:
         """How many tasks may be pending; None if unknown."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from embedq_tui.live.questions import Question
 from embedq_tui.live.session import Session
-from embedq_tui.live.store import Look, Store
+from embedq_tui.live.store import Store
 from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
 from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.keys import key
@@ -24,9 +24,6 @@ from embedq_worker.text import age, printable_line
 
 SPACED = 100
 """Width from which the tabs are spaced out, and can carry numbers."""
-
-OLD_S = 2 * Look.every_s
-"""Age in seconds from which data are not live: the database is slow, or hangs and is not yet known to."""
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
@@ -71,7 +68,7 @@ def _pulse(store: Store, frozen_s: float | None, shown: Iterable[Question[Any]])
         return line.append(f"● no answer{old}, {again} ", BAD)
     if now is None:
         return line.append("no data " if store.error is not None else "connecting ", QUIET)
-    if (seconds := store.age_s() or 0.0) > OLD_S:
+    if (seconds := store.overdue_s(shown if frozen_s is None else ())) is not None:
         line.append(f"● data {age(seconds)} old ", DOUBTFUL)
     elif store.hearing is Hearing.LISTENING:
         line.append("● live ", GOOD)

@@ -265,6 +265,24 @@ async def test_a_locked_queue_is_no_lost_database_and_is_told_with_who_holds_the
         await until(lambda: store.error is None, within_s=20)
 
 
+async def test_a_wait_for_a_lock_is_no_load_that_calls_for_a_pause(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "WATCH_S", 0.2)
+    monkeypatch.setattr(feed, "DUTY", 1_000.0)
+    async with watching(database.settings) as it:
+        it.session.subscribe([Pending()])
+        await until(lambda: bool(it.answers) and it.session.store.hearing is Hearing.LISTENING)
+        other = await database.connect()
+        await other.execute("BEGIN; LOCK TABLE embedding_tasks")
+        locked_at = time.monotonic()
+        it.session.again()
+        await until(lambda: it.session.link.held_up_since(locked_at))
+        await other.execute("COMMIT")
+        await queued_articles(connection, 2)
+        await until(lambda: it.answers[-1].value == 2, within_s=5)
+
+
 async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
     database: Database, connection: Connection
 ) -> None:

@@ -96,6 +96,21 @@ def test_a_screen_is_as_old_as_the_oldest_answer_it_shows(monkeypatch: pytest.Mo
     assert kept.age_s([Page(0), Page(1)]) == 60.0
 
 
+def test_an_old_answer_that_is_shown_is_overdue_although_the_overview_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    kept = store()
+    assert kept.overdue_s([Page(0)]) is None
+    kept.answered(look(1)._replace(at=95.0))
+    kept.answered(Answer(Page(0), 0, at=40.0))
+    kept.answered(Answer(Page(1), 0, at=95.0))
+    assert kept.overdue_s([Page(1), Page(2)]) is None
+    assert kept.overdue_s([Page(0), Page(1)]) == 60.0
+    kept.answered(look(1)._replace(at=10.0))
+    assert kept.overdue_s([]) == 90.0
+
+
 @pytest.mark.parametrize(("behind_s", "skew_s"), [(60, 60), (-60, -60), (2, None), (-2, None)])
 def test_a_clock_that_goes_wrong_is_told_with_its_direction(behind_s: int, skew_s: int | None) -> None:
     kept, answer = store(), look(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -55,6 +56,9 @@ class LineWatch:
         suspect_s: Seconds of waiting before a connection is checked.
         every_s: Seconds between two checks.
         within_s: Seconds the server has to report the state of its processes.
+
+    Attributes:
+        blocked_at: When a connection was last found waiting for a lock, by `time.monotonic`.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class LineWatch:
         self._within_s = within_s
         self._seen: dict[Line, _Seen] = {}
         self._blocker: Blocker | None = None
-        self._blocked_at = 0.0
+        self.blocked_at = -math.inf
         self._suspects_lock = False
 
     def add(self, connection: DirectConnection) -> None:
@@ -87,7 +91,7 @@ class LineWatch:
     @property
     def blocker(self) -> Blocker | None:
         """The session for whose lock a connection was waiting a moment ago; None if none was."""
-        return self._blocker if time.monotonic() - self._blocked_at < MOMENT_S else None
+        return self._blocker if time.monotonic() - self.blocked_at < MOMENT_S else None
 
     def suspect_lock(self) -> None:
         """At the next check, find out who has locked a table: a statement gave up waiting for it too soon."""
@@ -154,7 +158,7 @@ class LineWatch:
     def _blocks(self, blocker: Blocker) -> None:
         if self.blocker is None or self.blocker.pid != blocker.pid:
             self._on_blocked(blocker)
-        self._blocker, self._blocked_at = blocker, time.monotonic()
+        self._blocker, self.blocked_at = blocker, time.monotonic()
 
     def _end(self, lines: Collection[Line]) -> None:
         ended = [line for line in lines if not line.is_closed()]
