@@ -45,9 +45,7 @@ DECLARE
     v_free int[];
     v_made timestamptz[];
     v_shared int[];  -- articles with other open tasks: rare, so only these are looked at more closely
-    v_older uuid[];
-    v_later uuid[];
-    v_reached uuid[];
+    v_older int;  -- number of older tasks that would undo one of these
     v_id uuid := embedq_uuid();
 BEGIN
     PERFORM set_config('embedq.quiet', 'on', true);
@@ -114,25 +112,9 @@ BEGIN
             'row-level security on the table articles hides the article from the role %s', current_user);
     END IF;
 
-    -- An older task that would undo this one must not run after it. If it is pending, it is completed with this one,
-    -- below; if it cannot be locked (held by another program, or locked by an open transaction), it has to end first.
     IF v_shared IS NOT NULL THEN
-        SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
-        FROM unnest(p_task, p_article, v_outcome, v_made) AS p(task, article, outcome, made)
-        CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
-                            WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
-                              AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
-                            OFFSET 0) AS o
-        WHERE p.outcome IN ('stored', 'removed') AND p.article = ANY (v_shared);
-    END IF;
-    IF v_older IS NOT NULL THEN
-        SELECT array_agg(l.id) INTO v_reached
-        FROM (SELECT n.id FROM embedding_tasks n WHERE n.id = ANY (v_older) AND n.status IN ('pending', '')
-              FOR UPDATE SKIP LOCKED) AS l;
-        SELECT array_agg(CASE WHEN EXISTS (SELECT FROM unnest(v_later, v_older) AS b(task, older)
-                                           WHERE b.task = o.task AND b.older <> ALL (coalesce(v_reached, '{}')))
-                              THEN 'contended' ELSE o.outcome END ORDER BY o.place) INTO v_outcome
-        FROM unnest(p_task, v_outcome) WITH ORDINALITY AS o(task, outcome, place);
+        SELECT h.outcome, h.older INTO v_outcome, v_older
+        FROM embedq_hold_for_older(p_task, p_article, v_made, v_outcome, v_shared) AS h;
     END IF;
 
     -- A chunk sent without a vector needs a stored one of the same text and model, which may be gone by now.
@@ -166,113 +148,15 @@ BEGIN
     END IF;
 
     IF v_store IS NOT NULL THEN
-        IF pg_typeof(c_vector) IN ('jsonb[]'::regtype) THEN
-            INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
-                                         content_hash, vector_data, model, created_at)
-            SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
-                   coalesce(c.vector, (SELECT o.vector_data FROM embeddings o WHERE o.article_id = c.article
-                                       AND o.content_hash = c.hash AND o.model = p_model
-                                       AND o.vector_data IS NOT NULL LIMIT 1)),
-                   p_model, v_now
-            FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
-                 AS c(article, index, chunk_id, heading, text, hash, vector)
-            WHERE EXISTS (SELECT FROM unnest(v_store) AS s(id) WHERE s.id = c.article)
-            ORDER BY c.article, c.index
-            ON CONFLICT (article_id, chunk_index) DO UPDATE
-            SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
-                text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
-                vector_data = EXCLUDED.vector_data, created_at = EXCLUDED.created_at
-            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model, e.vector_data)
-                IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
-                                  EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector_data);
-        ELSE
-            INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
-                                         content_hash, vector, model, created_at)
-            SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
-                   coalesce(c.vector, (SELECT o.vector FROM embeddings o WHERE o.article_id = c.article
-                                       AND o.content_hash = c.hash AND o.model = p_model
-                                       AND o.vector IS NOT NULL LIMIT 1)),
-                   p_model, v_now
-            FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
-                 AS c(article, index, chunk_id, heading, text, hash, vector)
-            WHERE EXISTS (SELECT FROM unnest(v_store) AS s(id) WHERE s.id = c.article)
-            ORDER BY c.article, c.index
-            ON CONFLICT (article_id, chunk_index) DO UPDATE
-            SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
-                text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
-                vector = EXCLUDED.vector, created_at = EXCLUDED.created_at
-            -- Vectors are compared byte by byte, as records: pgvector's operators may not be in the search path.
-            WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model)
-                IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
-                                  EXCLUDED.heading_path, EXCLUDED.model)
-                OR ROW(e.vector)::record *<> ROW(EXCLUDED.vector)::record;
-        END IF;
-        DELETE FROM embeddings WHERE id = ANY (ARRAY(
-            SELECT e.id FROM unnest(p_article, p_chunks, v_outcome) AS o(article, chunks, outcome)
-            CROSS JOIN LATERAL (
-                SELECT s.id FROM embeddings s
-                WHERE s.article_id = o.article AND (s.chunk_index >= o.chunks OR s.chunk_index < 0) OFFSET 0) AS e
-            WHERE o.outcome = 'stored'));
-        INSERT INTO embedq_articles AS s (article_id, source, model, chunks, embedded_at)
-        SELECT o.article, o.source, p_model, o.chunks, v_now
-        FROM unnest(p_article, p_source, p_chunks, v_outcome) AS o(article, source, chunks, outcome)
-        WHERE o.outcome = 'stored' ORDER BY o.article
-        ON CONFLICT (article_id) DO UPDATE
-        SET source = EXCLUDED.source, model = EXCLUDED.model, chunks = EXCLUDED.chunks,
-            embedded_at = EXCLUDED.embedded_at;
+        PERFORM embedq_store_chunks(v_now, p_model, p_article, p_source, p_chunks, v_outcome, v_store,
+                                    c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector);
     END IF;
-
     IF v_many THEN
-        PERFORM FROM unnest(p_article, p_source, v_outcome) AS o(article, source, outcome)
-        LEFT JOIN LATERAL (
-            SELECT CASE o.outcome WHEN 'stored' THEN l.no_rag IS NOT TRUE
-                                                     AND embedq_source(l.title, l.slug, l.content) = o.source
-                                  WHEN 'skipped' THEN l.no_rag ELSE true END AS same
-            FROM articles l WHERE l.id = o.article FOR NO KEY UPDATE) AS a ON true
-        WHERE o.outcome IN ('stored', 'skipped', 'removed') AND a.same IS NOT TRUE;
-        IF FOUND THEN
-            RAISE serialization_failure USING MESSAGE = 'an article was saved while its embeddings were stored';
-        END IF;
+        PERFORM embedq_require_same_texts(p_article, p_source, v_outcome);
     END IF;
-
-    -- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and newer
-    -- ones of the same kind up to the first that would undo this one (a delete after an update, an update after a delete).
-    -- All older ones that would undo this one, but not more than 10,000 others: an application that saves in a loop may
-    -- leave a million, for which no statement would have the time. Those left are claimed later.
     IF v_shared IS NOT NULL THEN
-        WITH spared AS (
-            UPDATE embedding_tasks t
-            SET status = 'completed', completed_at = v_now, crash_count = NULL, error_message = NULL,
-                metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
-            FROM (SELECT w.id, d.id AS done
-                  FROM unnest(p_task, p_article, v_made, v_outcome) AS d(id, article, made, outcome)
-                  CROSS JOIN LATERAL (
-                      SELECT o.id FROM embedding_tasks o
-                      WHERE o.article_id = d.article
-                        AND (o.article_id, o.status) BETWEEN (d.article, 'pending') AND (d.article, 'pending')
-                        AND (o.created_at <= d.made OR d.outcome = 'skipped'
-                             OR (o.operation = 'delete') = (d.outcome = 'removed')
-                                AND o.created_at < coalesce((
-                                    SELECT min(u.created_at) FROM embedding_tasks u
-                                    WHERE (u.article_id, u.status) BETWEEN (d.article, 'pending')
-                                                                       AND (d.article, 'processing')
-                                      AND u.created_at > d.made
-                                      AND (u.operation = 'delete') <> (d.outcome = 'removed')), 'infinity'))
-                      ORDER BY (o.operation = 'delete') <> (d.outcome = 'removed') DESC NULLS LAST
-                      LIMIT 10000 + coalesce(cardinality(v_older), 0)
-                      FOR UPDATE SKIP LOCKED) AS w
-                  WHERE d.article = ANY (v_shared) AND d.outcome IN ('stored', 'removed', 'skipped')) AS p
-            WHERE t.id = p.id
-            RETURNING t.id, t.article_id, p.done
-        ), audited AS (
-            INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
-            SELECT embedq_uuid(), v_now, 'debug', 'task_lifecycle', 'Task completed with another of its article',
-                   s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done)
-            FROM spared s
-        )
-        SELECT (SELECT array_agg(s.id) FROM spared s), array_agg(w.others ORDER BY p.place) INTO v_spared, v_others
-        FROM unnest(p_task) WITH ORDINALITY AS p(id, place)
-        LEFT JOIN (SELECT s.done, count(*) AS others FROM spared s GROUP BY s.done) AS w ON w.done = p.id;
+        SELECT c.spared, c.others INTO v_spared, v_others
+        FROM embedq_complete_others(p_worker, v_now, p_task, p_article, v_made, v_outcome, v_shared, v_older) AS c;
     END IF;
 
     WITH done AS (
@@ -313,6 +197,171 @@ BEGIN
 
     RETURN QUERY SELECT r.id, r.outcome FROM unnest(p_task, v_outcome) AS r(id, outcome)
                  UNION ALL SELECT s.id, 'coalesced' FROM unnest(v_spared) AS s(id);
+END
+$$;
+
+-- Steps of embedq_complete, which alone calls them: its settings hold in them, too.
+
+-- An older task that would undo this one must not run after it. If it is pending, it is completed with this one (see
+-- embedq_complete_others); if it cannot be locked (held by another program, or locked by an open transaction), it has to
+-- end first: this one is contended. Returns the outcomes, and the number of such older tasks.
+CREATE FUNCTION embedq_hold_for_older(
+    p_task uuid[], p_article int[], p_made timestamptz[], p_outcome text[], p_shared int[],
+    OUT outcome text[], OUT older int)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_older uuid[];
+    v_later uuid[];
+    v_reached uuid[];
+BEGIN
+    SELECT array_agg(o.id), array_agg(p.task) INTO v_older, v_later
+    FROM unnest(p_task, p_article, p_outcome, p_made) AS p(task, article, outcome, made)
+    CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
+                        WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
+                          AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
+                        OFFSET 0) AS o
+    WHERE p.outcome IN ('stored', 'removed') AND p.article = ANY (p_shared);
+    outcome := p_outcome;
+    older := coalesce(cardinality(v_older), 0);
+    IF older > 0 THEN
+        SELECT array_agg(l.id) INTO v_reached
+        FROM (SELECT n.id FROM embedding_tasks n WHERE n.id = ANY (v_older) AND n.status IN ('pending', '')
+              FOR UPDATE SKIP LOCKED) AS l;
+        SELECT array_agg(CASE WHEN EXISTS (SELECT FROM unnest(v_later, v_older) AS b(task, older)
+                                           WHERE b.task = o.task AND b.older <> ALL (coalesce(v_reached, '{}')))
+                              THEN 'contended' ELSE o.outcome END ORDER BY o.place) INTO outcome
+        FROM unnest(p_task, p_outcome) WITH ORDINALITY AS o(task, outcome, place);
+    END IF;
+END
+$$;
+
+-- Stores the chunks of the articles p_store, removes those they have no longer, and notes what was embedded.
+CREATE FUNCTION embedq_store_chunks(
+    p_now timestamptz, p_model text, p_article int[], p_source text[], p_chunks int[], p_outcome text[], p_store int[],
+    c_article int[], c_index int[], c_chunk_id text[], c_heading text[], c_text text[], c_hash text[],
+    c_vector anyarray)
+RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pg_typeof(c_vector) IN ('jsonb[]'::regtype) THEN
+        INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
+                                     content_hash, vector_data, model, created_at)
+        SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
+               coalesce(c.vector, (SELECT o.vector_data FROM embeddings o WHERE o.article_id = c.article
+                                   AND o.content_hash = c.hash AND o.model = p_model
+                                   AND o.vector_data IS NOT NULL LIMIT 1)),
+               p_model, p_now
+        FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
+             AS c(article, index, chunk_id, heading, text, hash, vector)
+        WHERE EXISTS (SELECT FROM unnest(p_store) AS s(id) WHERE s.id = c.article)
+        ORDER BY c.article, c.index
+        ON CONFLICT (article_id, chunk_index) DO UPDATE
+        SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
+            text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
+            vector_data = EXCLUDED.vector_data, created_at = EXCLUDED.created_at
+        WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model, e.vector_data)
+            IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
+                              EXCLUDED.heading_path, EXCLUDED.model, EXCLUDED.vector_data);
+    ELSE
+        INSERT INTO embeddings AS e (article_id, chunk_id, chunk_index, heading_path, text_content,
+                                     content_hash, vector, model, created_at)
+        SELECT c.article, c.chunk_id, c.index, string_to_array(c.heading, E'\x1f'), c.text, c.hash,
+               coalesce(c.vector, (SELECT o.vector FROM embeddings o WHERE o.article_id = c.article
+                                   AND o.content_hash = c.hash AND o.model = p_model
+                                   AND o.vector IS NOT NULL LIMIT 1)),
+               p_model, p_now
+        FROM unnest(c_article, c_index, c_chunk_id, c_heading, c_text, c_hash, c_vector)
+             AS c(article, index, chunk_id, heading, text, hash, vector)
+        WHERE EXISTS (SELECT FROM unnest(p_store) AS s(id) WHERE s.id = c.article)
+        ORDER BY c.article, c.index
+        ON CONFLICT (article_id, chunk_index) DO UPDATE
+        SET chunk_id = EXCLUDED.chunk_id, heading_path = EXCLUDED.heading_path, model = EXCLUDED.model,
+            text_content = EXCLUDED.text_content, content_hash = EXCLUDED.content_hash,
+            vector = EXCLUDED.vector, created_at = EXCLUDED.created_at
+        -- Vectors are compared byte by byte, as records: pgvector's operators may not be in the search path.
+        WHERE (e.chunk_id, e.content_hash, e.text_content, e.heading_path, e.model)
+            IS DISTINCT FROM (EXCLUDED.chunk_id, EXCLUDED.content_hash, EXCLUDED.text_content,
+                              EXCLUDED.heading_path, EXCLUDED.model)
+            OR ROW(e.vector)::record *<> ROW(EXCLUDED.vector)::record;
+    END IF;
+    DELETE FROM embeddings WHERE id = ANY (ARRAY(
+        SELECT e.id FROM unnest(p_article, p_chunks, p_outcome) AS o(article, chunks, outcome)
+        CROSS JOIN LATERAL (
+            SELECT s.id FROM embeddings s
+            WHERE s.article_id = o.article AND (s.chunk_index >= o.chunks OR s.chunk_index < 0) OFFSET 0) AS e
+        WHERE o.outcome = 'stored'));
+    INSERT INTO embedq_articles AS s (article_id, source, model, chunks, embedded_at)
+    SELECT o.article, o.source, p_model, o.chunks, p_now
+    FROM unnest(p_article, p_source, p_chunks, p_outcome) AS o(article, source, chunks, outcome)
+    WHERE o.outcome = 'stored' ORDER BY o.article
+    ON CONFLICT (article_id) DO UPDATE
+    SET source = EXCLUDED.source, model = EXCLUDED.model, chunks = EXCLUDED.chunks,
+        embedded_at = EXCLUDED.embedded_at;
+END
+$$;
+
+-- Locks the texts of the articles until the commit; fails if one was saved while its chunks were stored.
+CREATE FUNCTION embedq_require_same_texts(p_article int[], p_source text[], p_outcome text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM FROM unnest(p_article, p_source, p_outcome) AS o(article, source, outcome)
+    LEFT JOIN LATERAL (
+        SELECT CASE o.outcome WHEN 'stored' THEN l.no_rag IS NOT TRUE
+                                                 AND embedq_source(l.title, l.slug, l.content) = o.source
+                              WHEN 'skipped' THEN l.no_rag ELSE true END AS same
+        FROM articles l WHERE l.id = o.article FOR NO KEY UPDATE) AS a ON true
+    WHERE o.outcome IN ('stored', 'skipped', 'removed') AND a.same IS NOT TRUE;
+    IF FOUND THEN
+        RAISE serialization_failure USING MESSAGE = 'an article was saved while its embeddings were stored';
+    END IF;
+END
+$$;
+
+-- The current text has been stored, so other pending tasks of the article are done as well: the older ones, and newer
+-- ones of the same kind up to the first that would undo this one (a delete after an update, an update after a delete).
+-- All older ones that would undo this one, but not more than 10,000 others: an application that saves in a loop may
+-- leave a million, for which no statement would have the time. Those left are claimed later. Returns those
+-- completed, and for each task of p_task how many were completed with it.
+CREATE FUNCTION embedq_complete_others(
+    p_worker uuid, p_now timestamptz, p_task uuid[], p_article int[], p_made timestamptz[], p_outcome text[],
+    p_shared int[], p_older int, OUT spared uuid[], OUT others bigint[])
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+    WITH spared AS (
+        UPDATE embedding_tasks t
+        SET status = 'completed', completed_at = p_now, crash_count = NULL, error_message = NULL,
+            metadata = coalesce(t.metadata, '{}') || jsonb_build_object('coalesced_into', p.done)
+        FROM (SELECT w.id, d.id AS done
+              FROM unnest(p_task, p_article, p_made, p_outcome) AS d(id, article, made, outcome)
+              CROSS JOIN LATERAL (
+                  SELECT o.id FROM embedding_tasks o
+                  WHERE o.article_id = d.article
+                    AND (o.article_id, o.status) BETWEEN (d.article, 'pending') AND (d.article, 'pending')
+                    AND (o.created_at <= d.made OR d.outcome = 'skipped'
+                         OR (o.operation = 'delete') = (d.outcome = 'removed')
+                            AND o.created_at < coalesce((
+                                SELECT min(u.created_at) FROM embedding_tasks u
+                                WHERE (u.article_id, u.status) BETWEEN (d.article, 'pending')
+                                                                   AND (d.article, 'processing')
+                                  AND u.created_at > d.made
+                                  AND (u.operation = 'delete') <> (d.outcome = 'removed')), 'infinity'))
+                  ORDER BY (o.operation = 'delete') <> (d.outcome = 'removed') DESC NULLS LAST
+                  LIMIT 10000 + p_older
+                  FOR UPDATE SKIP LOCKED) AS w
+              WHERE d.article = ANY (p_shared) AND d.outcome IN ('stored', 'removed', 'skipped')) AS p
+        WHERE t.id = p.id
+        RETURNING t.id, t.article_id, p.done
+    ), audited AS (
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, task_id, article_id, metadata)
+        SELECT embedq_uuid(), p_now, 'debug', 'task_lifecycle', 'Task completed with another of its article',
+               s.id, s.article_id, jsonb_build_object('worker', p_worker, 'coalesced_into', s.done)
+        FROM spared s
+    )
+    SELECT (SELECT array_agg(s.id) FROM spared s), array_agg(w.others ORDER BY p.place) INTO spared, others
+    FROM unnest(p_task) WITH ORDINALITY AS p(id, place)
+    LEFT JOIN (SELECT s.done, count(*) AS others FROM spared s GROUP BY s.done) AS w ON w.done = p.id;
 END
 $$;
 
