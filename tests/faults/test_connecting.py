@@ -26,7 +26,7 @@ from embedq_worker.database import dialling
 from embedq_worker.database.connections import connect, connected, open_pool
 from embedq_worker.errors import Unreachable, UsageError
 from embedq_worker.settings import Settings
-from tests.support.databases import Database, Server
+from tests.support.databases import Connection, Database, Server
 
 
 async def test_a_connection_given_up_at_the_worst_moment_leaves_no_words(
@@ -46,6 +46,31 @@ async def test_a_connection_given_up_at_the_worst_moment_leaves_no_words(
     await asyncio.sleep(0)  # the loop tells that it is lost
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize("late", range(8))
+async def test_a_connection_given_up_as_soon_as_it_is_there_is_closed(database: Database, late: int) -> None:
+    """Late by so many rounds of the loop."""
+    loop = asyncio.get_running_loop()
+    made: list[Connection] = []
+
+    def give_up(late: int) -> None:
+        if late:
+            loop.call_soon(give_up, late - 1)
+        else:
+            connecting.cancel()
+
+    class Given(asyncpg.Connection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+            give_up(late)
+
+    connecting = asyncio.create_task(dialling.dial(database.url, connection_class=Given))
+    with suppress(asyncio.CancelledError):
+        await (await connecting).close()
+    await asyncio.sleep(0)
+    assert [each.is_closed() for each in made] == [True]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -74,11 +75,16 @@ async def dial(dsn: str | None = None, **arguments: Any) -> _Connection:
         found = await _answer(tries, None) or tries[len(hosts) - 1].result()
         return found
     finally:
+        # Not awaited: a cancellation meanwhile would lose the connections, open as they are.
         for each in tries:
             each.cancel()
-        for result in await asyncio.gather(*tries, return_exceptions=True):
-            if isinstance(result, asyncpg.Connection) and result is not found:
-                result.terminate()
+            each.add_done_callback(partial(_drop, found))
+
+
+def _drop(found: _Connection | None, tried: _Try) -> None:
+    """End the connection of a try, unless it is the one that was found."""
+    if not tried.cancelled() and not tried.exception() and tried.result() is not found:
+        tried.result().terminate()
 
 
 async def _connect(arguments: Mapping[str, Any]) -> _Connection:
