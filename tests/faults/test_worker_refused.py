@@ -124,3 +124,25 @@ async def test_a_table_that_is_renamed_meanwhile_costs_a_restart_and_no_attempt(
     code, again = await run_worker_process(variables, "--drain")
     assert code == 0, again.text
     assert await judge(connection, blameless=True) == []
+
+
+@pytest.mark.slow
+async def test_who_keeps_a_claim_waiting_is_known_while_it_waits(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    noted = "SELECT note <> '' FROM embedq_workers"
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300_000)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        psql = await database.connect()
+        async with psql.transaction():
+            await psql.execute("LOCK TABLE embedding_tasks IN EXCLUSIVE MODE")
+            await connection.execute("NOTIFY embedq_work")
+            await until_true(connection, noted, within_s=25)
+            found = await health(connection, database.settings)
+            assert [issue.code for issue in found.issues] == [Code.DATABASE_REFUSES]
+            assert f"session {psql.get_server_pid()} " in found.issues[0].message
+        await until_true(connection, f"SELECT NOT ({noted})")
+        assert (await health(connection, database.settings)).healthy
+        assert not worker.heard("claiming failed")
+        assert await worker.stop() == 0

@@ -62,6 +62,36 @@ async def test_a_worker_that_waits_for_a_lock_learns_who_holds_it_while_it_waits
     assert "LOCK TABLE embedding_tasks" in told[0].words
 
 
+async def test_a_wait_for_a_lock_is_known_until_it_is_over(
+    database: Database, connection: Connection
+) -> None:
+    holder = f"session {connection.get_server_pid()} "
+    told: list[bool] = []
+    watch = LineWatch(
+        database.settings, on_waiting=lambda: told.append(bool(watch.waits_for)), suspect_s=0.2, every_s=0.1
+    )
+    refused = Refusals(watch, lambda: None)
+    await connection.execute("BEGIN; LOCK TABLE embedding_tasks")
+    async with open_pool(database.settings, "embedq-test", size=2, opened=watch.add) as pool, watch.looking():
+        waiting = asyncio.create_task(pool.fetchval("SELECT count(*) FROM embedding_tasks", timeout=3))
+        await until(lambda: told == [True])
+        assert holder in refused.present
+        assert refused.lasting == ""
+        with pytest.raises(Blocked) as caught:
+            await waiting
+        assert refused.present == ""
+        refused.refused("a claim", caught.value)
+        assert holder in refused.present  # at once: it has waited long enough
+        refused.ended("a claim")
+
+        waiting = asyncio.create_task(pool.fetchval("SELECT count(*) FROM embedding_tasks"))
+        await until(lambda: bool(refused.present) and told[-1])
+        await connection.execute("COMMIT")
+        assert await waiting == 0
+        assert refused.present == ""
+        await until(lambda: not told[-1])
+
+
 async def test_who_locks_a_table_is_found_although_no_statement_waits_for_long(
     database: Database, connection: Connection
 ) -> None:

@@ -53,6 +53,7 @@ class LineWatch:
         settings: Where the database is.
         on_ended: Called with the number of connections that were closed.
         on_blocked: Called with each other session for whose lock a connection waits.
+        on_waiting: Called when a connection is found waiting for a lock, and when none waits any more.
         suspect_s: Seconds of waiting before a connection is checked.
         every_s: Seconds between two checks.
         within_s: Seconds the server has to report the state of its processes.
@@ -66,6 +67,7 @@ class LineWatch:
         settings: Settings,
         on_ended: Callable[[int], None] = lambda count: None,
         on_blocked: Callable[[Blocker], None] = lambda blocker: None,
+        on_waiting: Callable[[], object] = lambda: None,
         *,
         suspect_s: float = 10.0,
         every_s: float = 4.0,
@@ -75,6 +77,7 @@ class LineWatch:
         self._lines: WeakSet[Line] = WeakSet()
         self._on_ended = on_ended
         self._on_blocked = on_blocked
+        self._on_waiting = on_waiting
         self._suspect_s = suspect_s
         self._every_s = every_s
         self._within_s = within_s
@@ -82,6 +85,7 @@ class LineWatch:
         self._blocker: Blocker | None = None
         self.blocked_at = -math.inf
         self._suspects_lock = False
+        self._waited = False
 
     def add(self, connection: DirectConnection) -> None:
         """Watch a connection of the pool."""
@@ -92,6 +96,12 @@ class LineWatch:
     def blocker(self) -> Blocker | None:
         """The session for whose lock a connection was waiting a moment ago; None if none was."""
         return self._blocker if time.monotonic() - self.blocked_at < MOMENT_S else None
+
+    @property
+    def waits_for(self) -> Blocker | None:
+        """The session for whose lock a connection was found waiting, and still waits; None if none does."""
+        waiting = (line for line in list(self._lines) if line.waits_since is not None)
+        return next((line.blocker for line in waiting if line.blocker), None)
 
     def suspect_lock(self) -> None:
         """At the next check, find out who has locked a table: a statement gave up waiting for it too soon."""
@@ -119,6 +129,9 @@ class LineWatch:
                 await self._look(suspects)
             else:
                 self._seen.clear()
+            if self._waited != (self.waits_for is not None):
+                self._waited = not self._waited
+                self._on_waiting()
 
     async def _look(self, suspects: Mapping[Line, float]) -> None:
         seen, self._seen = self._seen, {}

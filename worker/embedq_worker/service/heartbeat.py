@@ -78,7 +78,7 @@ class Heartbeat:
     @property
     def note(self) -> str:
         """Why the worker does not get on; empty if it does."""
-        refused = self._parts.pipeline.refusals.lasting
+        refused = self._parts.pipeline.refusals.present
         if refused:
             return f"{REFUSED}{refused}"
         return self._note or (f"{self.block} by an operator" if self.block else "")

@@ -41,12 +41,14 @@ class Refusals:
 
     def refused(self, caller: object, error: BaseException) -> None:
         """Note that the database refused a statement, which its caller is going to retry."""
+        waited = isinstance(error, Blocked)  # for so long that it was found out for whose lock
         if isinstance(error, OUT_OF_TIME):
             self._watch.suspect_lock()
             if blocker := self._watch.blocker:
                 error = Blocked(blocker)
         before = self._by_caller.get(caller)
-        self._by_caller[caller] = _Refusal(before.since if before else monotonic(), one_line(error))
+        since = before.since if before else monotonic()
+        self._by_caller[caller] = _Refusal(-inf if waited else since, one_line(error))
         self._tell()
 
     def ended(self, caller: object, *, after_s: float = 0.0) -> None:
@@ -62,6 +64,12 @@ class Refusals:
         now = monotonic()
         lasting = (one for one in self._by_caller.values() if one.since < now - LASTING_S and one.until > now)
         return next((one.error for one in lasting), "")
+
+    @property
+    def present(self) -> str:
+        """Why statements do not get through at the moment: `lasting`, or whose lock one waits for."""
+        blocker = self._watch.waits_for
+        return self.lasting or (one_line(Blocked(blocker)) if blocker else "")
 
     def _tell(self) -> None:
         now = monotonic()

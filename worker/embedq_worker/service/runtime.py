@@ -82,17 +82,19 @@ async def run_worker(
     provider = provider or open_provider(_inside_deadline(settings))
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
+        beat_now = asyncio.Event()
         watch = LineWatch(
             settings,
             lambda ended: log.warning("replacing connections that were silently dead", connections=ended),
             lambda blocker: log.warning("statements wait for a lock", holder=blocker.words),
+            beat_now.set,
         )
         async with (
             open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
             kept_connection(pool) as claimer,
         ):
             scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
-            parts = await _parts(settings, pool, claimer, provider, scope, log, watch)
+            parts = await _parts(settings, pool, claimer, provider, scope, log, watch, beat_now)
             service = Service(parts, drain=drain)
             line = (
                 nullcontext() if lifeline is None else on_lifeline(lifeline, scope.worker, service.stop, log)
@@ -141,12 +143,12 @@ async def _parts(
     scope: Scope,
     log: Log,
     watch: LineWatch,
+    beat_now: asyncio.Event,
 ) -> Parts:
     async with pool.acquire() as connection:
         storage = await require_ground(connection)
     storage.require(provider.dimensions)
     backoff = Backoff(settings.retry_backoff_base_ms / 1000, settings.retry_backoff_max_ms / 1000)
-    beat_now = asyncio.Event()
     pipeline = Pipeline(
         pool,
         claimer,
