@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import sys
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import SecretStr
 
 from embedq_worker.database import dialling
 from embedq_worker.database.connections import connect, connected, open_pool
+from embedq_worker.database.line import Line
 from embedq_worker.errors import Unreachable, UsageError
 from embedq_worker.settings import Settings
 from tests.support.databases import Connection, Database, Server
@@ -71,6 +73,23 @@ async def test_a_connection_given_up_as_soon_as_it_is_there_is_closed(database: 
         await (await connecting).close()
     await asyncio.sleep(0)
     assert [each.is_closed() for each in made] == [True]
+
+
+@pytest.mark.pgvector
+async def test_an_extension_that_moves_while_a_connection_is_prepared_is_found_where_it_is(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = Line.set_type_codec
+
+    async def moved(line: Line, typename: str, **how: Any) -> None:
+        if typename == "vector":
+            monkeypatch.undo()
+            await connection.execute("CREATE SCHEMA elsewhere; ALTER EXTENSION vector SET SCHEMA elsewhere")
+        await register(line, typename, **how)
+
+    monkeypatch.setattr(Line, "set_type_codec", moved)
+    async with open_pool(database.settings, "embedq-test", size=1) as pool:
+        assert await pool.fetchval("SELECT '[1,2]'::elsewhere.vector") == array("f", [1, 2])
 
 
 @pytest.mark.parametrize(

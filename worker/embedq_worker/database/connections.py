@@ -235,14 +235,15 @@ async def read_committed(connection: Connection) -> None:
 
 async def register_vectors(connection: Connection) -> None:
     """Register pgvector's binary format, see `encode_vector`; does nothing without pgvector."""
-    schema = await connection.fetchval(
+    while schema := await connection.fetchval(
         """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
            WHERE extname = 'vector'"""
-    )
-    if schema is not None:
-        await connection.set_type_codec(
-            "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
-        )
+    ):
+        with suppress(ValueError):  # it was moved or dropped meanwhile
+            await connection.set_type_codec(
+                "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
+            )
+            return
 
 
 def encode_vector(vector: Vector) -> bytes:
