@@ -54,7 +54,7 @@ async def test_files_are_compared_asked_for_stored_and_told(
         await enter(pilot, "guides")
         await until_text(pilot, "Priority for embedding 3 articles")
         assert await connection.fetchval("SELECT count(*) FROM articles") == 0
-        await pilot.press("up", "enter")
+        await pilot.press("down", "enter")
         await until_asked(pilot)
         await until_text(pilot, "Import 3 articles")
         await until_text(pilot, "bad.md")
@@ -98,7 +98,7 @@ async def test_articles_that_are_marked_are_queued_and_one_that_is_shown(
         await until_text(pilot, "Tasks 1")
         await pilot.press("r")
         await until_text(pilot, "Queue article-2")
-        await pilot.press("down", "enter")  # before everything else: the one that waits is not as early
+        await pilot.press("up", "enter")  # before everything else: the one that waits is not as early
         await until_text(pilot, "Tasks 2")
 
 

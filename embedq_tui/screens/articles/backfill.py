@@ -11,8 +11,8 @@ from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.articles.priorities import ask_priority
 from embedq_tui.screens.articles.questions import LastBackfill
+from embedq_tui.screens.priorities import ask_priority
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import BackfillOptions, BackfillRun

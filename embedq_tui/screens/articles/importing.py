@@ -13,7 +13,7 @@ from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.articles.priorities import ask_priority
+from embedq_tui.screens.priorities import ask_priority
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of

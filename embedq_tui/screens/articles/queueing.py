@@ -9,7 +9,7 @@ from embedq_tui.dialogs.outcome import Report
 from embedq_tui.dialogs.running import Progress
 from embedq_tui.rendering.outcomes import queued_words
 from embedq_tui.rendering.words import count
-from embedq_tui.screens.articles.priorities import ask_priority
+from embedq_tui.screens.priorities import ask_priority
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.schema.state import require_current
 from embedq_worker.schema.task_values import Priority

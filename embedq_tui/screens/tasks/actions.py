@@ -9,12 +9,11 @@ from uuid import UUID
 from textual import work
 from textual.binding import Binding, BindingType
 
-from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_tui.execution.request import cancel, give_up, prioritise, retry, retry_waiting
 from embedq_tui.rendering.words import count
 from embedq_tui.screens.actions import ActionScreen, Change
+from embedq_tui.screens.priorities import ask_priority
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.schema.task_values import PRIORITIES
 
 
 class TaskActions(ActionScreen):
@@ -59,8 +58,7 @@ class TaskActions(ActionScreen):
             names: Their names, if they are selected individually.
             what: The tasks in words.
         """
-        choices = [Choice(priority, priority) for priority in PRIORITIES]
-        priority = await ask_choice(self.app, f"Priority of {what}", choices, start=1)
+        priority = await ask_priority(self.app, f"Priority of {what}", "normal")
         if priority is not None:
             self.carry_out(prioritise(wanted, priority, scope=_scope(names), names=names))
 

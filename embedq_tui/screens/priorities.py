@@ -1,4 +1,4 @@
-"""Choosing the priority of queued articles."""
+"""Choosing the priority of tasks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from embedq_tui.dialogs.choose import Choice, ask_choice
 from embedq_worker.schema.task_values import Priority
 
 _CHOICES: tuple[Choice[Priority], ...] = (
-    Choice("low", "low", "after anything saved in the meantime"),
-    Choice("normal", "normal", "in line with saved articles, by age"),
     Choice("high", "high", "before everything else"),
+    Choice("normal", "normal", "in line with saved articles, by age"),
+    Choice("low", "low", "after anything saved in the meantime"),
 )
 
 
