@@ -110,10 +110,11 @@ $$;
 
 -- Takes back tasks that no living worker holds. Every worker calls it regularly; only one at a time does the work.
 --
--- A claim of ours is orphaned if its worker is gone, or has sent no heartbeat for p_dead_ms. No attempt is charged for
--- that, because a dying worker affects a whole batch; but from then on the tasks are claimed alone, and a task that was
--- held by as many dying workers as it has attempts is failed. Any claim, including another program's, is stuck if it is
--- older than p_stuck_ms; that is charged as an attempt.
+-- A claim of ours is orphaned if its worker is gone, or has sent no heartbeat for p_dead_ms. Any claim, including another
+-- program's, is stuck if it is older than p_stuck_ms. Another program's is charged as an attempt. For one of ours none is
+-- charged, because a worker that dies or hangs affects a whole batch, and a machine that was suspended for hours, or a clock
+-- that is set ahead, affects all that is in hand; but from then on the tasks are claimed alone, and a task that was taken
+-- back as many times as it has attempts is failed.
 CREATE FUNCTION embedq_rescue(p_dead_ms bigint, p_stuck_ms bigint, p_limit int)
 RETURNS TABLE (task_id uuid, outcome text, reason text)
 LANGUAGE plpgsql VOLATILE
@@ -139,7 +140,7 @@ BEGIN
     -- come first.
     RETURN QUERY
         WITH orphans AS (
-            SELECT t.id, t.worker_id,
+            SELECT t.id, t.worker_id, (t.claimed_at = t.processed_at) IS TRUE AS ours,
                    CASE WHEN t.worker_id IS NOT NULL AND t.claimed_at = t.processed_at
                              AND NOT EXISTS (SELECT FROM embedq_workers w
                                              WHERE w.id = t.worker_id AND w.state IN ('running', 'stopping'))
@@ -152,18 +153,16 @@ BEGIN
                    OR embedq_held_since(t.processed_at, t.created_at) < v_now - p_stuck_ms * interval '1 millisecond')
             LIMIT p_limit FOR UPDATE OF t SKIP LOCKED
         ), judged AS (
-            SELECT o.id, o.worker_id, o.reason,
-                   CASE WHEN o.reason = 'worker gone'
+            SELECT o.id, o.worker_id, o.reason, o.ours,
+                   CASE WHEN o.ours
                         THEN embedq_one_more(t.crash_count) >= greatest(coalesce(t.max_attempts, 3), 2)
                         ELSE embedq_one_more(t.attempts) >= coalesce(t.max_attempts, 3) END AS ends
             FROM orphans o JOIN embedding_tasks t ON t.id = o.id
         ), rescued AS (
             UPDATE embedding_tasks t
             SET status = CASE WHEN j.ends THEN 'failed' ELSE 'pending' END,
-                attempts = CASE WHEN j.reason = 'worker gone' AND NOT j.ends THEN t.attempts
-                                ELSE embedq_one_more(t.attempts) END,
-                crash_count = CASE WHEN j.reason = 'worker gone' THEN embedq_one_more(t.crash_count)
-                                   ELSE t.crash_count END,
+                attempts = CASE WHEN j.ours AND NOT j.ends THEN t.attempts ELSE embedq_one_more(t.attempts) END,
+                crash_count = CASE WHEN j.ours THEN embedq_one_more(t.crash_count) ELSE t.crash_count END,
                 processed_at = CASE WHEN j.ends THEN t.processed_at END,
                 completed_at = CASE WHEN j.ends THEN clock_timestamp() END,
                 worker_id = NULL,
