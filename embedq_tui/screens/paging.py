@@ -153,15 +153,18 @@ class Paged(ConsoleScreen):
         self._land = land
         self.ask_again()
 
-    def show_rows(self, rows: Iterable[Row], now: datetime, *, follow: bool = False) -> None:
+    def show_rows(
+        self, rows: Iterable[Row], now: datetime, *, follow: bool = False, held: bool = False
+    ) -> None:
         """Show the rows of the wanted page, which has arrived.
 
         Args:
             rows: Top to bottom.
             now: The database's time.
             follow: Stay on the first row.
+            held: Keep the rows in their places on the screen.
         """
-        self.table.show(rows, now=now, at=self._land, follow=follow)
+        self.table.show(rows, now=now, at=self._land, follow=follow, held=held)
         self._land = None
 
     # -- wiring

@@ -123,15 +123,23 @@ class KeyedTable(DataTable[None]):
         return tuple(row.key for row in self._rows)
 
     def show(
-        self, rows: Iterable[Row], *, now: datetime | None = None, at: int | None = None, follow: bool = False
+        self,
+        rows: Iterable[Row],
+        *,
+        now: datetime | None = None,
+        at: int | None = None,
+        follow: bool = False,
+        held: bool = False,
     ) -> None:
-        """Show these rows; cursor, marks and scroll position stay with theirs.
+        """Show these rows; cursor and marks stay with theirs.
 
         Args:
             rows: Top to bottom.
             now: The time for cells that age.
             at: Move the cursor to this row instead; -1 for the last.
             follow: Keep the cursor on the first row, whichever that is.
+            held: Keep the rows in their places on the screen. Otherwise a list that shows its first row shows
+                what comes above it, as long as there is room for the cursor.
         """
         self.came = True
         before = self.current
@@ -140,7 +148,7 @@ class KeyedTable(DataTable[None]):
             self._update(wanted, now)
         else:
             self._now = now
-            self._replace(wanted)
+            self._replace(wanted, held=held)
         if (place := 0 if follow and at is None else at) is not None and self.row_count:
             row = place % self.row_count
             if row != self.cursor_row:
@@ -274,9 +282,11 @@ class KeyedTable(DataTable[None]):
         if lines := [Region(0, at - above, width, 1) for at in rows]:
             self.refresh(*lines)
 
-    def _replace(self, wanted: tuple[Row, ...], *, columns: bool = False) -> None:
+    def _replace(self, wanted: tuple[Row, ...], *, columns: bool = False, held: bool = True) -> None:
         current = self._survivor({row.key for row in wanted})
         above = self.cursor_row - self.scroll_offset.y
+        if not held and not self.scroll_offset.y:
+            above = self.size.height - self._heading - 1
         self._rows = wanted
         if not self._shown:
             return  # no size yet

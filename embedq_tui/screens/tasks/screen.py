@@ -156,7 +156,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self._names = {task: name for task, name in self._names.items() if task in marked}
         self._names |= {task.id: printable_line(article_of(task), 60) for task in self.pages.tasks}
         rows = map(task_row, self.pages.tasks)
-        self.show_rows(rows, page.at, follow=self.pages.following)
+        self.show_rows(rows, page.at, follow=self.pages.following, held=True)
         if others:
             self.ask_again()
 
