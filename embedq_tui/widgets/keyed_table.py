@@ -246,7 +246,7 @@ class KeyedTable(DataTable[None]):
         shown = tuple(
             at
             for at, column in enumerate(self._all_columns)
-            if column.least <= width and column.key not in self._hidden
+            if column.hidden_below <= width and column.key not in self._hidden
         )
         columns = [self._all_columns[at] for at in shown]
         fixed = sum(column.width for column in columns) + 2 * self.cell_padding * len(columns)

@@ -18,14 +18,14 @@ class Column:
         key: Its identifier.
         label: Its heading.
         width: In cells; 0 for a share of the remaining width.
-        least: Table width, in cells, below which the column is hidden.
+        hidden_below: Table width, in cells, below which it is not shown.
         right: Right-align the heading, as for numbers.
     """
 
     key: str
     label: str
     width: int
-    least: int = 0
+    hidden_below: int = 0
     right: bool = False
 
 

@@ -28,8 +28,8 @@ CHUNKS = (
     Column("index", "Chunk", 5, right=True),
     Column("heading", "Heading", 0),
     Column("characters", "Text", 7, right=True),
-    Column("model", "Model", 26, least=100),
-    Column("hash", "Hash", 12, least=120),
+    Column("model", "Model", 26, hidden_below=100),
+    Column("hash", "Hash", 12, hidden_below=120),
     Column("stored", "Stored", 14),
 )
 TASKS = (
@@ -37,8 +37,8 @@ TASKS = (
     Column("status", "Status", 10),
     Column("operation", "Kind", 6),
     Column("when", "When", 15),
-    Column("attempts", "Tries", 5, least=90),
-    Column("error", "Error", 0, least=110),
+    Column("attempts", "Tries", 5, hidden_below=90),
+    Column("error", "Error", 0, hidden_below=110),
 )
 
 

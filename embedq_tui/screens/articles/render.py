@@ -26,15 +26,15 @@ _WELL = (State.EXCLUDED, State.EMPTY)
 _WRONG = (State.QUEUED, State.MISSING, State.FAILED, State.STALE, State.MODEL)
 
 COLUMNS = (
-    Column("id", "Id", 8, least=100),
+    Column("id", "Id", 8, hidden_below=100),
     Column("state", "State", 14),
     Column("slug", "Slug", 0),
-    Column("title", "Title", 0, least=100),
-    Column("folder", "Folder", 16, least=140),
+    Column("title", "Title", 0, hidden_below=100),
+    Column("folder", "Folder", 16, hidden_below=140),
     Column("size", "Text", 8, right=True),
     Column("chunks", "Chunks", 6, right=True),
     Column("embedded", "Embedded", 14),
-    Column("models", "Model", 24, least=140),
+    Column("models", "Model", 24, hidden_below=140),
 )
 
 

@@ -46,7 +46,7 @@ PROVIDER_S = 20.0
 _COLUMNS = (
     Column("score", "Score", 6),
     Column("title", "Article", 28),
-    Column("heading", "Heading", 30, least=110),
+    Column("heading", "Heading", 30, hidden_below=110),
     Column("snippet", "Text", 0),
 )
 

@@ -34,8 +34,8 @@ COLUMNS = (
     Column("group", "Group", 8),
     Column("tasks", "Tasks", 8, right=True),
     Column("share", "Share", BAR + 5),
-    Column("trend", "Trend", TREND, least=100),
-    Column("first", "First seen", 11, least=110),
+    Column("trend", "Trend", TREND, hidden_below=100),
+    Column("first", "First seen", 11, hidden_below=110),
     Column("last", "Last seen", 11),
     Column("error", "Error", 0),
 )

@@ -13,7 +13,7 @@ from embedq_tui.widgets.rows import Column, Row
 from embedq_worker.insights.metrics import Metrics, Period, Spread
 
 WIDTHS = {"Done": 9, "Failed": 7, "p50": 7, "p95": 7, "p99": 7, "Busy": 5, "Error": 6}
-LEAST = {"Wait p95": 92}
+HIDDEN_BELOW = {"Wait p95": 92}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def telling(periods: Sequence[Period]) -> Sequence[Period]:
 
 
 def _column(name: str) -> Column:
-    width, least = WIDTHS.get(name, 8), LEAST.get(name, 0 if name in MAIN else 132)
-    return Column(name, f"{name:>{width}}", width, least)
+    width, hidden_below = WIDTHS.get(name, 8), HIDDEN_BELOW.get(name, 0 if name in MAIN else 132)
+    return Column(name, f"{name:>{width}}", width, hidden_below)
 
 
 COLUMNS = (Column("when", "", 11), *map(_column, ALL))

@@ -24,18 +24,18 @@ from embedq_worker.text import printable_line
 SETTINGS = (
     Column("name", "Setting", 42),
     Column("value", "Value", 0),
-    Column("source", "Source", 28, least=110),
-    Column("range", "Accepts", 28, least=140),
-    Column("description", "For", 0, least=170),
+    Column("source", "Source", 28, hidden_below=110),
+    Column("range", "Accepts", 28, hidden_below=140),
+    Column("description", "For", 0, hidden_below=170),
 )
 MIGRATIONS = (
     Column("version", "Version", 7),
     Column("name", "Name", 28),
     Column("state", "State", 9),
     Column("applied", "Applied", 0),
-    Column("by", "By", 16, least=100),
-    Column("program", "With", 10, least=110),
-    Column("seconds", "Took", 8, least=90, right=True),
+    Column("by", "By", 16, hidden_below=100),
+    Column("program", "With", 10, hidden_below=110),
+    Column("seconds", "Took", 8, hidden_below=90, right=True),
 )
 DEFAULT = "default"
 

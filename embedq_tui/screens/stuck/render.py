@@ -24,11 +24,11 @@ COLUMNS = (
     Column("age", "Claimed", 11),
     Column("why", "Why", 14),
     Column("worker", "Worker", 18),
-    Column("attempts", "Tries", 5, least=72),
-    Column("operation", "Kind", 6, least=90),
+    Column("attempts", "Tries", 5, hidden_below=72),
+    Column("operation", "Kind", 6, hidden_below=90),
     Column("article", "Article", 0),
-    Column("priority", "Priority", 8, least=110),
-    Column("task", "Task", 36, least=140),
+    Column("priority", "Priority", 8, hidden_below=110),
+    Column("task", "Task", 36, hidden_below=140),
 )
 
 _REASONS = {

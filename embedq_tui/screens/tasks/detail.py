@@ -72,7 +72,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
                     Column("status", "Status", 10),
                     Column("kind", "Kind", 6),
                     Column("when", "When", 15),
-                    Column("error", "Error", 0, least=100),
+                    Column("error", "Error", 0, hidden_below=100),
                 ],
                 opens=True,
                 id="related",

@@ -27,11 +27,11 @@ COLUMNS = (
     Column("article", "Article", 0),
     Column("attempts", "Tries", 5),
     Column("when", "When", 8),
-    Column("kind", "Kind", 6, least=110),
-    Column("created", "Age", 6, least=120),
-    Column("worker", "Worker", 8, least=130),
+    Column("kind", "Kind", 6, hidden_below=110),
+    Column("created", "Age", 6, hidden_below=120),
+    Column("worker", "Worker", 8, hidden_below=130),
     Column("error", "Error", 0),
-    Column("id", "Task", 36, least=170),
+    Column("id", "Task", 36, hidden_below=170),
 )
 
 NAMES = ("all", *STATUSES)

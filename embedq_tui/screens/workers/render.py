@@ -28,10 +28,10 @@ COLUMNS = (
     Column("at_once", "At once", 7, right=True),
     Column("done", "Done", 9, right=True),
     Column("failed", "Failed", 7, right=True),
-    Column("up", "Up", 9, least=90, right=True),
-    Column("version", "Version", 8, least=140),
-    Column("provider", "Provider", 30, least=140),
-    Column("note", "Note", 0, least=105),
+    Column("up", "Up", 9, hidden_below=90, right=True),
+    Column("version", "Version", 8, hidden_below=140),
+    Column("provider", "Provider", 30, hidden_below=140),
+    Column("note", "Note", 0, hidden_below=105),
 )
 
 NOTE_LINES = 3
