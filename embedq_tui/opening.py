@@ -16,7 +16,7 @@ from embedq_tui.invocation import operator
 from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
-from embedq_worker.imports import loading
+from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
@@ -110,9 +110,11 @@ def _run(console: Console) -> int:
     Returns:
         The exit code.
     """
-    with asyncio.Runner() as runner:
+    with uninterrupted():  # for a loop that is half made, Python prints a traceback
+        runner = asyncio.Runner()
         # Libraries' complaints about cancelled tasks do not belong in the operator's shell.
         runner.get_loop().set_exception_handler(lambda _, context: console.log.error(context))
+    with runner:
         code = runner.run(_shown(console))
         last_resort = threading.Timer(ENDS_WITHIN_S, os._exit, (code,))
         last_resort.daemon = True

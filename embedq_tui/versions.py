@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from embedq_worker import __version__
+from embedq_worker.running import run
 
 if TYPE_CHECKING:
     from embedq_tui.invocation import Invocation
@@ -39,7 +40,7 @@ def _server(invocation: Invocation) -> str:
     from embedq_worker.errors import EmbedqError
 
     try:
-        return asyncio.run(_ask(invocation))
+        return run(_ask(invocation))
     except (EmbedqError, TimeoutError):
         return "not connected"
 

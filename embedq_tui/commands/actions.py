@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.running import run
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
@@ -76,7 +76,7 @@ def run_action(
         The exit code of the command.
     """
     settings = invocation.settings()
-    planned = asyncio.run(_plan(settings, action, wanted))
+    planned = run(_plan(settings, action, wanted))
     run_outcome = Outcome()
     if not invocation.as_json and (dry_run or len(wanted.tasks) != 1):
         would = "would" if dry_run else "will"
@@ -91,7 +91,7 @@ def run_action(
         _report(invocation, Done(planned, run_outcome, (), "nothing"))
         return nothing
     try:
-        done = asyncio.run(_carry_out(settings, planned, run_outcome, way))
+        done = run(_carry_out(settings, planned, run_outcome, way))
     except (KeyboardInterrupt, EmbedqError) as error:
         if run_outcome.changed or isinstance(error, KeyboardInterrupt):
             _report(invocation, Done(planned, run_outcome, (), "interrupted"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from embedq_worker.database.connections import DirectConnection, connected
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 
 T = TypeVar("T")
@@ -23,4 +23,4 @@ def ask(settings: Settings, question: Callable[[DirectConnection], Awaitable[T]]
         async with connected(settings) as connection:
             return await question(connection)
 
-    return asyncio.run(asked())
+    return run(asked())

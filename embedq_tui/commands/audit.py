@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -28,6 +27,7 @@ from embedq_worker.insights.audit import (
     audit_page,
 )
 from embedq_worker.insights.audit_tail import AuditTail
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
@@ -87,7 +87,7 @@ def command(
     asked = Wanted(AuditFilter(level, category, None, None, operation, since, text), task, article)
     shown = _Lines(as_json=invocation.as_json)
     if following:
-        asyncio.run(_follow(settings, asked, limit, shown))
+        run(_follow(settings, asked, limit, shown))
     rows = ask(settings, lambda connection: _newest(connection, asked, limit))
     shown.show(rows)
     if not rows and not invocation.as_json:

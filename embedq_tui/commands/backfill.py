@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -29,6 +28,7 @@ from embedq_worker.actions.backfill import PAGE, BackfillOptions, BackfillRun
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.running import run
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.task_values import STATUSES, Priority
 from embedq_worker.settings import Settings
@@ -101,7 +101,7 @@ def command(
         folder=folder or "",
         text=text or "",
     )
-    planned = asyncio.run(_plan(settings, options))
+    planned = run(_plan(settings, options))
     if not invocation.as_json:
         for line in plan_lines(planned):
             say(line)
@@ -113,7 +113,7 @@ def command(
         return ExitCode.NO
     so_far = SoFar[BackfillRun | None](None)
     try:
-        ended = asyncio.run(_run(settings, planned, so_far))
+        ended = run(_run(settings, planned, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
             _document(invocation, planned, replace(so_far.value, state="interrupted"), dry_run=False)
@@ -224,7 +224,7 @@ def rollback(invocation: Invocation, operation: UUID | None, yes: bool) -> ExitC
         return ExitCode.NO
     so_far = SoFar(0)
     try:
-        removed = asyncio.run(_rollback(settings, found.id, pending, so_far))
+        removed = run(_rollback(settings, found.id, pending, so_far))
     except (KeyboardInterrupt, EmbedqError):
         if so_far.value:
             _report_removed(invocation, found.id, so_far.value, "; run it again to resume")

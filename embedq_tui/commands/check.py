@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from embedq_tui.invocation import Invocation, operator_command
@@ -11,6 +9,7 @@ from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.checking import check_all
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 
 _WORDS = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
@@ -26,7 +25,7 @@ def command(invocation: Invocation) -> ExitCode:
     reached, 1 if something else is wrong.
     """
     settings = invocation.settings()
-    checks, code = asyncio.run(_examine(settings))
+    checks, code = run(_examine(settings))
     if invocation.as_json:
         print_json({"ok": code is ExitCode.OK, "database": settings.place, "checks": checks})
         return code

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from embedq_tui.commands.asking import ask
@@ -15,6 +13,7 @@ from embedq_tui.workflows.cleaning import clean
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.queue.retention import Cleaned, RowsHeld, count_expired
+from embedq_worker.running import run
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
@@ -45,7 +44,7 @@ def command(invocation: Invocation, days: int | None, yes: bool) -> ExitCode:
             state = "refused"
         else:
             try:
-                state = "done" if asyncio.run(_clean(settings, days, found, so_far)) else "busy"
+                state = "done" if run(_clean(settings, days, found, so_far)) else "busy"
             except RowsHeld as held:
                 _report(invocation, days, "held", found, held.cleaned)
                 raise

@@ -28,6 +28,7 @@ from embedq_worker.embedded import START_OVER, default_folder, embedded_server
 from embedq_worker.errors import EmbedqError, ExitCode, SchemaError
 from embedq_worker.insights.coverage import Coverage, coverage
 from embedq_worker.insights.overview import Overview
+from embedq_worker.running import run
 from embedq_worker.schema import migrations
 from embedq_worker.settings import DEFAULT_MODELS, Settings
 
@@ -61,7 +62,7 @@ def command(
     with _settings(invocation, path, fresh) as settings:
         if not headless and not quiet:
             return _open(settings, busy=busy, other_articles_allowed=yes)
-        covered, seen, hits = asyncio.run(_show(settings, quiet=quiet, other_articles_allowed=yes))
+        covered, seen, hits = run(_show(settings, quiet=quiet, other_articles_allowed=yes))
     if quiet:
         print_json(
             {
@@ -102,7 +103,7 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
 
 def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> ExitCode:
     """Open the console on it, with a supervised worker."""
-    asyncio.run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
+    run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
     say("Opening the console; press q to quit")
     companion = partial(keep_busy, settings, operator()) if busy else None
     settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import click
@@ -15,6 +14,7 @@ from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.health import Health, Measure, health
 from embedq_worker.insights.issues import Code, Issue
 from embedq_worker.queue.counts import Drift, miscounted
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
@@ -107,7 +107,7 @@ def _damage(settings: Settings) -> list[Issue]:
     """Problems that only a full read of the tables finds."""
     from embedq_tui.commands.verify import verify  # imported late: it loads the provider code
 
-    proven = asyncio.run(verify(settings, repair=False))
+    proven = run(verify(settings, repair=False))
     issues = [Issue(Code.SCHEMA, each.message, each.advice, 1, 0, "counts") for each in proven.schema]
     if proven.drift:
         issues.append(_miscount(proven.drift))

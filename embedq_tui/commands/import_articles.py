@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBa
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.running import run
 from embedq_worker.schema.task_values import Priority
 from embedq_worker.settings import Settings
 
@@ -60,7 +60,7 @@ def command(
             _report(batch, bar, dry_run)
 
     try:
-        asyncio.run(_import(settings, paths, prefix, options, report))
+        run(_import(settings, paths, prefix, options, report))
     except (KeyboardInterrupt, EmbedqError):
         if counts.stored and not dry_run:
             _outcome(invocation, counts, skipped, "Interrupted: ", dry_run=dry_run)

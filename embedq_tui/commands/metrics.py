@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.metrics import Metrics, Span, metrics
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 
 LONGEST = timedelta(days=3_660)
@@ -70,7 +70,7 @@ def command(invocation: Invocation, by: str, since: timedelta, plotted: bool, pr
         raise click.UsageError("--prometheus cannot be combined with --json or --plot")
     settings = invocation.settings()
     if prometheus:
-        return asyncio.run(_expose(settings))
+        return run(_expose(settings))
     found = ask(settings, lambda connection: metrics(connection, by=Span(by), since=since))
     if invocation.as_json:
         print_json(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,6 +14,7 @@ from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode, SchemaError
 from embedq_worker.insights.overview import Liveness, overview
+from embedq_worker.running import run
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import MigrationState
@@ -51,7 +51,7 @@ def up(invocation: Invocation) -> None:
 
 def _up(invocation: Invocation) -> None:
     settings = invocation.settings()
-    applied = asyncio.run(migrations.up(settings, partial(say, error=invocation.as_json)))
+    applied = run(migrations.up(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"applied": applied})
     elif not applied and (problems := ask(settings, migrations.verify)):
@@ -119,7 +119,7 @@ def roles(invocation: Invocation) -> None:
     after every migration.
     """
     settings = invocation.settings()
-    asyncio.run(migrations.grant_roles(settings, partial(say, error=invocation.as_json)))
+    run(migrations.grant_roles(settings, partial(say, error=invocation.as_json)))
     if invocation.as_json:
         print_json({"roles": migrations.ROLES})
     else:
@@ -144,7 +144,7 @@ def rollback(invocation: Invocation, version: int, yes: bool) -> ExitCode:
     doubts = [] if yes else _doubts(version, _running(settings, version))
     refused = bool(doubts) and not confirm(f"{' '.join(doubts)} Continue?")
     progress = partial(say, error=invocation.as_json)
-    undone = [] if refused else asyncio.run(migrations.rollback(settings, version, progress))
+    undone = [] if refused else run(migrations.rollback(settings, version, progress))
     if invocation.as_json:
         print_json({"taken_back": undone})
     elif not undone:

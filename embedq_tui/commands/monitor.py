@@ -30,6 +30,7 @@ from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import vitals
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
 from embedq_worker.waits import first_of
@@ -77,8 +78,8 @@ def command(invocation: Invocation, interval: float, once: bool) -> int:
                 terminal.print(line, no_wrap=True, overflow="ellipsis")
         return 0
     if invocation.as_json or not can_redraw():
-        asyncio.run(_lines(settings, interval, as_json=invocation.as_json))
-    return asyncio.run(_Live(settings, interval).run())
+        run(_lines(settings, interval, as_json=invocation.as_json))
+    return run(_Live(settings, interval).run())
 
 
 class _Looker:

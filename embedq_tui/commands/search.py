@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import click
@@ -14,6 +13,7 @@ from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.providers.factory import open_provider
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 
 
@@ -32,7 +32,7 @@ def command(invocation: Invocation, query: str, limit: int, folder: str | None, 
     if not query.strip():
         raise click.BadParameter("is empty", param_hint="QUERY")
     settings = invocation.settings()
-    hits, model, why = asyncio.run(find(settings, query, limit, folder=folder or "", any_model=any_model))
+    hits, model, why = run(find(settings, query, limit, folder=folder or "", any_model=any_model))
     if invocation.as_json:
         print_json({"query": query, "model": model, "hits": hits, "reason": why.message if why else None})
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from embedq_tui.filters.names import Name, worker_named, worker_option
@@ -16,6 +14,7 @@ from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode, Unreachable
 from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.running import run
 from embedq_worker.schema.state import require_current
 from embedq_worker.settings import Settings
 
@@ -44,7 +43,7 @@ def command(invocation: Invocation, worker: Name | None, force: bool, timeout: f
         timeout = (FORCED_S if force else settings.shutdown_grace_ms / 1000) + settings.beat_every_s
     stands = SoFar("")
     try:
-        stopped = asyncio.run(_stop(settings, worker, stands, force=force, timeout_s=timeout))
+        stopped = run(_stop(settings, worker, stands, force=force, timeout_s=timeout))
     except (KeyboardInterrupt, EmbedqError) as error:
         refused = not isinstance(error, KeyboardInterrupt | Unreachable) and stands.value != "remains"
         if stands.value and not refused:  # giving up the wait does not withdraw the order

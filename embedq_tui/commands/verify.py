@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from embedq_tui.invocation import Invocation, operator, operator_command
@@ -12,6 +10,7 @@ from embedq_tui.workflows.backfilling import target_of
 from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
+from embedq_worker.running import run
 from embedq_worker.settings import Settings
 
 
@@ -25,7 +24,7 @@ def command(invocation: Invocation, repair: bool) -> ExitCode:
     embeddings of articles marked no_rag. Reads whole tables. Exits 1 if anything is wrong.
     """
     settings = invocation.settings()
-    verified = asyncio.run(verify(settings, repair=repair))
+    verified = run(verify(settings, repair=repair))
     if invocation.as_json:
         print_json(verified)
     else:

@@ -194,6 +194,24 @@ async def test_ctrl_c_ends_quietly(tui: Tui, connection: Connection) -> None:
     assert (out, err) == (b"", b"")
 
 
+INTERRUPTED_AT_ITS_LOOP = """
+import os, signal, socket
+
+make = socket.socketpair
+socket.socketpair = lambda *how: os.kill(os.getpid(), signal.SIGINT) or make(*how)  # as each loop does
+from {}.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("package", "arguments"), [("embedq_tui", ["status"]), ("embedq_worker", [])])
+async def test_ctrl_c_while_the_loop_is_made_leaves_no_words(
+    tui: Tui, package: str, arguments: list[str]
+) -> None:
+    answer = await _python(tui, INTERRUPTED_AT_ITS_LOOP.format(package), *arguments)
+    assert (answer.code, answer.err) == (INTERRUPTED, "")
+
+
 async def test_a_password_file_that_others_may_read_is_told_on_one_line(tui: Tui, tmp_path: Path) -> None:
     passwords = tmp_path / ".pgpass"
     passwords.write_text("*:*:*:*:secret\n")
@@ -238,8 +256,8 @@ async def test_colour_only_where_it_is_wanted(tui: Tui) -> None:
         assert "\x1b[" not in (await tui.process("config", **variables)).out
 
 
-async def _python(tui: Tui, program: str) -> Answer:
-    process = await tui.start(program=("-c", program))
+async def _python(tui: Tui, program: str, *arguments: str) -> Answer:
+    process = await tui.start(*arguments, program=("-c", program))
     out, err = await process.communicate()
     return Answer(process.returncode or 0, out.decode(), err.decode())
 

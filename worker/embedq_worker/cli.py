@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -21,6 +20,7 @@ from embedq_worker.imports import loading, uninterrupted
 from embedq_worker.library_warnings import tell_warnings
 from embedq_worker.logs import LibraryLogs, open_log
 from embedq_worker.output import patient_output
+from embedq_worker.running import run
 from embedq_worker.scarcity import scarce
 from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.service.lifeline import take_line
@@ -195,9 +195,7 @@ def _work(
         spare_collector()
         logging.getLogger().addHandler(LibraryLogs(log))
         logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # warns of each attempt to connect
-        asyncio.run(
-            run_worker(settings, log, drain=drain, priorities=priorities, folders=folders, lifeline=line)
-        )
+        run(run_worker(settings, log, drain=drain, priorities=priorities, folders=folders, lifeline=line))
     except EmbedqError:
         raise
     except Exception as error:

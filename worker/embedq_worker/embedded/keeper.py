@@ -14,7 +14,6 @@ The folder holds:
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
@@ -32,6 +31,7 @@ import asyncpg
 from embedq_worker.embedded.cluster import Cluster
 from embedq_worker.embedded.programs import find_programs
 from embedq_worker.errors import EmbedqError
+from embedq_worker.running import run
 
 MARKER = "embedq-demo"
 DATABASE = "embedq"
@@ -63,7 +63,7 @@ def used_server(folder: Path, *, fresh: bool) -> Iterator[tuple[str, bool]]:
                 fcntl.flock(users, fcntl.LOCK_SH)  # never blocks: exclusive locks are held only under `lock`
                 is_new = cluster.initialise()
                 sockets = cluster.start()
-                asyncio.run(_ensure_database(sockets))
+                run(_ensure_database(sockets))
             yield _url(sockets, DATABASE), is_new
         finally:
             with _locked(folder / "lock"):
