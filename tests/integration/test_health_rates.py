@@ -91,6 +91,18 @@ async def test_samples_of_our_workers_hide_no_failure_of_another_program(
 
 
 @pytest.mark.usefixtures("few_counted")
+async def test_more_failures_of_another_program_than_are_counted_are_not_taken_for_so_few(
+    connection: Connection, database: Database
+) -> None:
+    await end(connection, "completed", 600, "40 minutes")
+    await connection.execute(SAMPLED, "40 minutes", 0.0, 600)
+    await end(connection, "failed", 300, "30 minutes")
+    found = await look(connection, database)
+    assert {issue.code for issue in found.issues} == {Code.FAILURE_RATE_HOUR}
+    assert {issue.measured for issue in found.issues} == {1.0}  # of those since the oldest that is counted
+
+
+@pytest.mark.usefixtures("few_counted")
 async def test_many_cancelled_ones_hide_no_failure(connection: Connection, database: Database) -> None:
     await end(connection, "failed", 10, "20 minutes")
     await connection.execute(SAMPLED, "20 minutes", 1.0, 10)

@@ -125,10 +125,10 @@ async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]
     rows = await connection.fetchrow(_FAILED, whole.seconds, COUNTED)
     assert rows is not None
     if rows["failed"] > whole.failed:  # some of another program, or not yet sampled
-        whole = whole._replace(failed=rows["failed"])
-        if not rows["cut_off"]:
-            completed = await connection.fetchval(_COMPLETED, whole.seconds, COMPLETED_COUNTED)
-            whole = whole._replace(completed=max(whole.completed, completed))
+        if rows["cut_off"]:  # more than are counted failed, beside all that the samples tell were completed
+            return newest, newest
+        completed = await connection.fetchval(_COMPLETED, whole.seconds, COMPLETED_COUNTED)
+        whole = whole._replace(completed=max(whole.completed, completed), failed=rows["failed"])
     # Another program's worker writes no samples.
     known = whole.completed + whole.failed >= newest.completed + newest.failed
     return newest, whole if known else newest
