@@ -216,11 +216,18 @@ async def test_a_task_without_an_article_and_with_odd_metadata(tui: Tui, connect
     assert (await tui("show", str(task))).code == ExitCode.OK
 
 
+_LEFT_BEHIND = """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+                  SELECT id, 'x.md#7', 7, 'old' FROM articles"""
+"""A chunk of an older text, by another program."""
+
+
 @pytest.mark.parametrize(
     ("state", "change"),
     [
         ("embedded", "SELECT 1"),
         ("stale", "UPDATE articles SET content = 'other'"),
+        ("stale", _LEFT_BEHIND),
+        ("stale", f"DELETE FROM embeddings; UPDATE embedq_articles SET chunks = 0; {_LEFT_BEHIND}"),
         ("missing", "DELETE FROM embeddings"),
         ("missing", "DELETE FROM embeddings; DELETE FROM embedq_articles"),
         ("unknown", "DELETE FROM embedq_articles; UPDATE embeddings SET model = NULL"),

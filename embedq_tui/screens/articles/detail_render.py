@@ -17,7 +17,7 @@ from embedq_worker.text import printable_line
 
 _STATES = {
     "empty": "empty: it has no text",
-    "stale": "stale: changed since it was embedded",
+    "stale": "stale: its embeddings are not those of its text",
     "missing": "missing: no embeddings stored",
     "unknown": "embedded by another program",
     "excluded": "excluded (no_rag)",

@@ -29,8 +29,9 @@ class ArticleState(NamedTuple):
     """An article and its stored embeddings.
 
     Attributes:
-        state: ``embedded``, ``empty`` (it has no text), ``stale`` (changed since), ``missing``
-            (no embeddings, or not all), ``unknown`` (those of another program), ``excluded`` (no_rag).
+        state: ``embedded``, ``empty`` (it has no text), ``stale`` (changed since, or with chunks of an older
+            text), ``missing`` (no embeddings, or not all), ``unknown`` (those of another program),
+            ``excluded`` (no_rag).
         chunks: Number of stored embeddings.
         models: Their models; an empty text for those of another program that did not record it.
     """
@@ -208,7 +209,7 @@ SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS f
                 CASE WHEN e.vectors > 0 THEN 'unknown'
                      WHEN e.chunks > 0 OR a.content ~ '[^[:space:]]' THEN 'missing'
                      ELSE 'empty' END
-            WHEN s.source <> embedq_source(a.title, a.slug, a.content) THEN 'stale'
+            WHEN s.source <> embedq_source(a.title, a.slug, a.content) OR e.chunks > s.chunks THEN 'stale'
             WHEN s.chunks = 0 THEN 'empty'
             WHEN e.vectors < s.chunks THEN 'missing'
             ELSE 'embedded' END AS state,
