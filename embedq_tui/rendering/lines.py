@@ -17,6 +17,7 @@ from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow
+from embedq_worker.queue.words import UNANSWERED
 from embedq_worker.text import age, printable_line
 
 WIDE, VERY_WIDE = 100, 150
@@ -48,7 +49,7 @@ def state_of_worker(worker: WorkerRow) -> tuple[str, str]:
     if worker.liveness is not Liveness.ALIVE:
         return worker.liveness.value, BAD
     if worker.note and worker.state == "running":
-        return "idle", DOUBTFUL
+        return "running" if worker.note.startswith(UNANSWERED) else "idle", DOUBTFUL
     return worker.state, GOOD
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from embedq_worker.insights.health import health
 from embedq_worker.insights.issues import Code
+from embedq_worker.queue.words import UNANSWERED
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import judge
@@ -260,6 +261,24 @@ async def test_a_worker_that_starts_without_a_provider_waits_for_it(
             await until_tasks(connection, completed=3)
             worker.signal(signal.SIGINT)
             assert await worker.ended() == 0
+
+
+@pytest.mark.slow
+async def test_a_request_that_is_not_answered_is_known_long_before_it_times_out(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    unanswered = f"SELECT note LIKE '{UNANSWERED}%' FROM embedq_workers"
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300_000)
+    async with worker_process(variables) as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until_true(connection, unanswered, within_s=45)
+        assert (await health(connection, database.settings)).healthy
+        stub.faults.hold.set()
+        await until_tasks(connection, completed=1)
+        await until_true(connection, "SELECT note = '' FROM embedq_workers")
+        assert await worker.stop() == 0
 
 
 async def test_a_provider_that_hangs_longer_than_a_batch_may_take_costs_nobody_an_attempt(

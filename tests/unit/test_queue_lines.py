@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from embedq_tui.rates import Rates
-from embedq_tui.rendering.lines import counts_line, place_of, provider_line
+from embedq_tui.rendering.lines import counts_line, place_of, provider_line, worker_lines
 from embedq_tui.rendering.words import next_try
 from embedq_worker.insights.overview import Overview, ProviderRow, StatusCounts
+from embedq_worker.queue.words import UNANSWERED
 from tests.console.canned_world import overview, workers
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,3 +78,10 @@ def test_workers_on_hosts_with_long_names_can_be_told_apart(width: int) -> None:
     assert len(set(places)) == len(places)
     assert all(len(place) <= width for place in places)
     assert place_of("alpha.example", 4711, width) == "alpha.example/4711"
+
+
+def test_a_worker_that_waits_for_an_answer_is_not_idle() -> None:
+    for note, state in ((f"{UNANSWERED}40 s", "running"), ("paused by an operator", "idle")):
+        (line,) = worker_lines([workers()[0]._replace(note=note)], AT)
+        assert f"  {state} " in line.plain
+        assert note in line.plain

@@ -7,9 +7,9 @@ import asyncio
 from embedq_worker.database.failures import EXPECTED_ERRORS, one_line
 from embedq_worker.queue import fleet
 from embedq_worker.queue.breaker import Held
-from embedq_worker.queue.words import REFUSED, UNAVAILABLE
+from embedq_worker.queue.words import REFUSED, UNANSWERED, UNAVAILABLE
 from embedq_worker.service.parts import Parts
-from embedq_worker.text import stamp
+from embedq_worker.text import age, stamp
 from embedq_worker.waits import first_of
 
 ASK_EVERY_S = 1.0
@@ -81,7 +81,12 @@ class Heartbeat:
         refused = self._parts.pipeline.refusals.present
         if refused:
             return f"{REFUSED}{refused}"
-        return self._note or (f"{self.block} by an operator" if self.block else "")
+        if self._note:
+            return self._note
+        if self.block:
+            return f"{self.block} by an operator"
+        unanswered_s = self._parts.provider.unanswered_s
+        return f"{UNANSWERED}{age(unanswered_s)}" if unanswered_s else ""
 
     async def run(self) -> None:
         """Beat until cancelled."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from embedq_worker.database.connections import Pool
 from embedq_worker.host import HostIdentity
 from embedq_worker.logs import Log
-from embedq_worker.providers.base import Provider
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service.pipeline import Pipeline
+from embedq_worker.service.watched_provider import WatchedProvider
 from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Parts:
 
     settings: Settings
     pool: Pool
-    provider: Provider
+    provider: WatchedProvider
     pipeline: Pipeline
     scope: Scope
     host: HostIdentity

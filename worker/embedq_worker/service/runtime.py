@@ -31,6 +31,7 @@ from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from embedq_worker.service.refusals import Refusals
 from embedq_worker.service.service import Service
 from embedq_worker.service.service_manager import ServiceManager, informed
+from embedq_worker.service.watched_provider import WatchedProvider
 from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ async def run_worker(
     Raises:
         EmbedqError: Says what keeps the worker from working, and what to do about it.
     """
-    provider = provider or open_provider(_inside_deadline(settings))
+    beat_now = asyncio.Event()
+    watched = WatchedProvider(provider or open_provider(_inside_deadline(settings)), beat_now.set)
     try:
         size = settings.db_pool_size or max(settings.concurrency, _ROOM) + _CHORES_CONNECTIONS
-        beat_now = asyncio.Event()
         watch = LineWatch(
             settings,
             lambda ended: log.warning("replacing connections that were silently dead", connections=ended),
@@ -93,8 +94,8 @@ async def run_worker(
             open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
             kept_connection(pool) as claimer,
         ):
-            scope = Scope(uuid4(), breaker.key_of(provider), provider.model, priorities, folders)
-            parts = await _parts(settings, pool, claimer, provider, scope, log, watch, beat_now)
+            scope = Scope(uuid4(), breaker.key_of(watched), watched.model, priorities, folders)
+            parts = await _parts(settings, pool, claimer, watched, scope, log, watch, beat_now)
             service = Service(parts, drain=drain)
             line = (
                 nullcontext() if lifeline is None else on_lifeline(lifeline, scope.worker, service.stop, log)
@@ -108,7 +109,7 @@ async def run_worker(
     except EXPECTED_ERRORS as error:
         raise explained(error, settings) from error
     finally:
-        await provider.aclose()
+        await watched.aclose()
 
 
 def _telemetry(settings: Settings, model: str, pipeline: Pipeline) -> WorkerTelemetry | None:
@@ -139,7 +140,7 @@ async def _parts(
     settings: Settings,
     pool: Pool,
     claimer: KeptConnection,
-    provider: Provider,
+    provider: WatchedProvider,
     scope: Scope,
     log: Log,
     watch: LineWatch,
