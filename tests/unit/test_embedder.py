@@ -202,6 +202,20 @@ async def test_how_many_texts_a_server_takes_is_learnt(protocol: Protocol) -> No
 
 
 @both
+@pytest.mark.parametrize(("allowed", "later"), [(4, 4), (64, 8)])
+async def test_what_is_learnt_is_within_what_the_operator_allows_and_not_tiny(
+    protocol: Protocol, allowed: int, later: int
+) -> None:
+    """A failure that passes may look like too many texts."""
+    async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=allowed) as embedder:
+        stub.faults.max_inputs, stub.faults.max_inputs_status = 2, 422
+        await embedder.embed(numbered(allowed))
+        stub.faults.max_inputs = 0
+        result = await embedder.embed([f"another {text}" for text in numbered(64)])
+        assert {request.inputs for request in result.requests} == {later}
+
+
+@both
 async def test_a_poisoned_text_does_not_make_requests_smaller(protocol: Protocol) -> None:
     async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=64) as embedder:
         stub.faults.poison = "POISON"
@@ -375,6 +389,11 @@ def test_packing_loses_nothing_and_keeps_the_limits(texts: list[str], inputs: in
         assert len(p) == 1 or sum(map(estimate_tokens, p)) <= tokens
     roomy = pack(texts, RequestLimits(inputs, 1_000_000))
     assert len(roomy) == ceil(len(texts) / inputs)
+
+
+def test_large_texts_are_packed_first_so_that_small_ones_fill_the_gaps() -> None:
+    small, large = ["s" * 140, "t" * 140], ["l" * 210, "m" * 210]  # 40 and 60 tokens
+    assert [sorted(map(len, p)) for p in pack([*small, *large], RequestLimits(9, 100))] == [[140, 210]] * 2
 
 
 @settings(max_examples=100)
