@@ -154,7 +154,7 @@ def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
             open_packs.append(room)
         room.texts.append(text)
         room.tokens += tokens
-        if len(room.texts) >= limits.inputs or room.tokens >= limits.tokens:
+        if len(room.texts) >= limits.inputs:
             open_packs.remove(room)
     return [p.texts for p in packs]
 
