@@ -105,6 +105,33 @@ async def test_memory_that_is_too_little_for_a_batch_is_charged_to_an_article_th
     assert await wrong_articles(connection) == articles[:1]
 
 
+async def test_an_article_that_cannot_be_split_fails_alone_and_tells_where(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    articles = await queued_articles(connection, 3)
+    await connection.execute("UPDATE articles SET content = 'BUG' WHERE id = $1", articles[0])
+    await connection.execute("UPDATE embedding_tasks SET max_attempts = 2")
+
+    def split(content: str, **options: Any) -> list[Chunk]:
+        if content == "BUG":
+            raise IndexError
+        return split_markdown(content, **options)
+
+    monkeypatch.setattr("embedq_worker.service.planning.split_markdown", split)
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 2, "requeued": 1}
+        assert await it.work_off() == {"failed": 1}
+    assert await charged(connection) == 2 + 2
+    row = await connection.fetchrow("SELECT error_message FROM embedding_tasks WHERE status = 'failed'")
+    assert row is not None
+    assert "IndexError" in row["error_message"]
+    traces = await connection.fetch(
+        "SELECT stack_trace FROM embedding_audit_logs WHERE stack_trace IS NOT NULL AND article_id = $1",
+        articles[0],
+    )
+    assert ["in split" in trace["stack_trace"] for trace in traces] == [True, True]
+
+
 @pytest.mark.parametrize("kind", [asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError])
 async def test_what_the_database_refuses_is_nobodys_error(
     database: Database, connection: Connection, stub: ProviderStub, kind: type[asyncpg.PostgresError]

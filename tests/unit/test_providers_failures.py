@@ -315,6 +315,16 @@ async def test_the_check_tells_a_server_that_is_something_else(protocol: Protoco
     assert {"ollama": "OLLAMA_BASE_URL", "openai": "OPENAI_BASE_URL"}[protocol] in error.advice
 
 
+@pytest.mark.parametrize(("status", "kind"), [(401, ProviderMisconfigured), (502, ProviderUnavailable)])
+async def test_the_check_tells_what_a_gateway_before_ollama_says(
+    status: int, kind: type[ProviderError]
+) -> None:
+    async with odd_server(lambda _: Reply(status, b"the gateway's words")) as server:
+        error = await check_failure(provider_at("ollama", server.url))
+    assert type(error) is kind
+    assert "the gateway's words" in error.message
+
+
 async def test_an_ollama_too_old_for_batches_is_not_taken_for_a_missing_model() -> None:
     def answer(request: Request) -> Reply:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -72,3 +72,11 @@ async def test_a_provider_that_fails_now_and_then_blames_no_text(
     assert await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
     stub.faults.fault, stub.faults.every = Fault.STATUS, every
     assert not await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
+
+
+async def test_suspects_without_number_are_none(suspicion: Suspicion) -> None:
+    """Where the provider fails for so many tasks, it is the one that fails."""
+    many = [uuid4() for _ in range(10_001)]
+    assert not suspicion.knows(many)
+    assert not suspicion.knows([UUID(int=2)])
+    assert not suspicion.knows(many[:1])
