@@ -184,6 +184,14 @@ async def test_a_provider_that_comes_to_refuse_everything_is_misconfigured(proto
 
 
 @both
+async def test_a_text_that_is_refused_when_an_outage_begins_is_not_blamed(protocol: Protocol) -> None:
+    async with ProviderStub() as stub, embedder_on(stub, protocol) as embedder:
+        stub.faults.poison = "POISON"
+        stub.faults.fault, stub.faults.every = Fault.STATUS, 2  # the text is refused, the control text fails
+        assert kinds(await embedder.embed(["POISON"])) == {ProviderUnavailable}
+
+
+@both
 async def test_a_request_with_too_many_texts_is_sent_in_smaller_ones(protocol: Protocol) -> None:
     async with ProviderStub() as stub, embedder_on(stub, protocol, request_inputs=32) as embedder:
         stub.faults.max_inputs, stub.faults.max_inputs_status = 5, 413
