@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.errors import ExitCode
 from tests.commands.running import Tui
 from tests.support.content import statuses
@@ -28,8 +29,21 @@ async def test_cleanup(tui: Tui, connection: Connection) -> None:
     assert done["deleted"] == {"tasks": 2, "audit_rows": 1, "metrics": 0, "workers": 0}
     assert await statuses(connection) == {"completed": 4, "failed": 6}
     assert (await tui("cleanup", "--days", "45", "--yes", "--json")).document("cleanup")["state"] == "nothing"
-    noted = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
-    assert len(noted) == 1
+    [noted] = await connection.fetch("SELECT * FROM embedding_audit_logs WHERE message LIKE 'Operator%'")
+    found = {"days": 45, "count": 3, "tasks": 2, "audit_rows": 1, "metrics": 0, "workers": 0}
+    assert json.loads(noted["metadata"]).items() >= found.items()
+
+
+async def test_cleanup_leaves_it_to_a_worker_that_is_at_it(tui: Tui, connection: Connection) -> None:
+    await connection.execute(
+        """INSERT INTO embedding_tasks (operation, status, completed_at)
+           VALUES ('update', 'completed', now() - interval '60 days')"""
+    )
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1, -5)", LOCK_CLASS)
+        told = (await tui("cleanup", "--yes", "--json")).document("cleanup")
+    assert (told["state"], told["found"]["tasks"], told["deleted"]["tasks"]) == ("busy", 1, 0)
+    assert await statuses(connection) == {"completed": 1}
 
 
 async def test_cleanup_tells_what_another_table_holds(tui: Tui, connection: Connection) -> None:

@@ -135,6 +135,19 @@ async def test_one_session_at_a_time(world: World) -> None:
     assert sum(done.tasks for done in cleaned) == 10
 
 
+async def test_what_was_deleted_before_another_session_took_over_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "RETENTION_BATCH", 4)
+    await fill(world)
+    begun = asyncio.Event()
+    cleaning = asyncio.create_task(clean_up(world.pool, days=30, pause_s=0.5, progress=lambda _: begun.set()))
+    await begun.wait()
+    async with world.psql.transaction():
+        await world.psql.execute("SELECT pg_advisory_xact_lock($1, -5)", LOCK_CLASS)
+        assert await cleaning == Cleaned(tasks=4, audit_rows=0, metrics=0, workers=0)
+
+
 async def test_a_task_that_somebody_holds_goes_the_next_time(world: World) -> None:
     await fill(world)
     session = await world.database.connect()

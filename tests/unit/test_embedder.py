@@ -303,6 +303,23 @@ def test_splitting_keeps_every_character_but_the_white_space_at_the_cut(text: st
     assert max(len(left), len(right)) <= max(ceil(len(text) * 3 / 4), 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "halves"),
+    [
+        ("one two three four", ("one two", "three four")),
+        ("longest of all", ("longest", "of all")),
+        ("to be antidisestablishmentarian", ("to be antidises", "tablishmentarian")),
+        ("a b", ("a", "b")),
+        ("ab", ("a", "b")),
+        (" a ", None),
+    ],
+)
+def test_a_text_is_cut_at_the_white_space_nearest_to_its_middle(
+    text: str, halves: tuple[str, str] | None
+) -> None:
+    assert split_near_middle(text) == halves
+
+
 # -- failures that are nobody's text
 
 

@@ -305,7 +305,7 @@ def split_near_middle(text: str) -> tuple[str, str] | None:
     if len(text) < 2:
         return None
     middle = len(text) // 2
-    reach = range(max(len(text) // 4, 1))
+    reach = range(len(text) // 4)
     near = (at for step in reach for at in (middle - step, middle + step) if text[at].isspace())
     cut = next(near, middle)
     return text[:cut].rstrip(), text[cut:].lstrip()
