@@ -330,3 +330,36 @@ async def test_disowned_tasks_come_before_those_that_waited_behind_them(
         await it.pipeline.claim(1)
         assert await it.pipeline.disown() == 1
         assert [task.id for task in await it.pipeline.claim(1)] == [lost.id]
+
+
+@pytest.mark.parametrize("behind", [0, 1], ids=["nothing else is due", "another is due"])
+async def test_a_task_due_before_those_that_were_claimed_is_found_as_soon_as_a_batch_is_not_filled(
+    database: Database, connection: Connection, stub: ProviderStub, behind: int
+) -> None:
+    """A claim begins where the last one ended, and so may pass it."""
+    await queued_articles(connection, 2 + behind)
+    async with bench(database, stub) as it:
+        assert len(await it.pipeline.claim(2)) == 2
+        (article,) = await queued_articles(connection, 1, slug="early")
+        await connection.execute(
+            "UPDATE embedding_tasks SET scheduled_at = now() - interval '1 day' WHERE article_id = $1",
+            article,
+        )
+        for _ in range(behind):
+            assert [task.article_id == article for task in await it.pipeline.claim(2)] == [False]
+            await queued_articles(connection, 1, slug="late")
+        early, *late = await it.pipeline.claim(2)
+        assert (early.article_id, len(late)) == (article, behind)
+        assert await it.pipeline.release("the end") == 3 + 2 * behind
+
+
+async def test_without_its_provider_a_worker_claims_nothing_wherever_it_begins(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 3)
+    async with bench(database, stub) as it:
+        assert len(await it.pipeline.claim(2)) == 2
+        it.pipeline.unproven = True
+        assert await it.pipeline.claim(2) == []
+        it.pipeline.unproven = False
+        assert len(await it.pipeline.claim(2)) == 1

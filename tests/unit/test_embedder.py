@@ -308,6 +308,7 @@ def test_splitting_keeps_every_character_but_the_white_space_at_the_cut(text: st
     [
         ("one two three four", ("one two", "three four")),
         ("longest of all", ("longest", "of all")),
+        ("international cats a", ("international", "cats a")),
         ("to be antidisestablishmentarian", ("to be antidises", "tablishmentarian")),
         ("a b", ("a", "b")),
         ("ab", ("a", "b")),
