@@ -80,6 +80,18 @@ async def test_an_error_is_charged_to_the_task_that_has_it_alone(
     assert await charged(connection) == 4
 
 
+async def test_of_a_batch_that_an_error_ends_what_is_stored_already_is_left_as_it_is(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 2)
+    async with bench(database, stub) as it:
+        tasks = await it.pipeline.claim(2)
+        assert (await it.pipeline.run(tasks[:1])).outcomes == {"stored": 1}
+        assert (await it.pipeline.fail(tasks, ValueError("ours"))).outcomes == {"requeued": 1}
+    assert await statuses(connection) == {"completed": 1, "pending": 1}
+    assert await charged(connection) == 1 + 1
+
+
 async def test_memory_that_is_too_little_for_a_batch_is_charged_to_an_article_that_has_it_alone(
     database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,9 +153,11 @@ async def test_what_the_database_refuses_is_nobodys_error(
         tasks = await it.pipeline.claim(1)
         refused = await it.pipeline.fail(tasks, kind("no"))
         assert refused.outcomes == {"requeued": 1}
-    row = await connection.fetchrow("SELECT status, attempts, crash_count FROM embedding_tasks")
+    row = await connection.fetchrow(
+        "SELECT status, attempts, crash_count, scheduled_at > now() + interval '30 s' FROM embedding_tasks"
+    )
     assert row is not None
-    assert tuple(row) == ("pending", 0, None)
+    assert tuple(row) == ("pending", 0, None, True)
 
 
 async def test_a_batch_that_cannot_even_be_given_back_is_held_no_longer(
