@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 
 _NOTIFICATION = b"A"
 _READY = b"Z"
+_KEY = b"K"
+_MADE_UP = b"\x7f\xff\xff\xff"
+"""What a pooler gives as the ID of a server process, with the key to cancel its statements."""
 _HEAD = struct.Struct(">cI")
 """Of a message of the server: its kind, and its length without the kind."""
 
@@ -26,8 +29,8 @@ class TcpProxy:
 
     Args:
         url: Of the database behind it.
-        deaf: Notifications reach the client only inside the answer to a statement of its own, as behind a
-            transaction-pooling PgBouncer.
+        deaf: Notifications reach the client only inside the answer to a statement of its own, and the ID of
+            its server process is made up, as behind a transaction-pooling PgBouncer.
 
     Attributes:
         connections: Accepted so far.
@@ -111,6 +114,8 @@ class TcpProxy:
             await asyncio.get_running_loop().sock_connect(server, address)
             answers = self._messages(client, server) if self._deaf else self._bytes(client, server, client)
             await _until_one_ends(self._bytes(client, client, server), answers)
+            if client in self._swallowed:
+                await asyncio.Event().wait()
 
     async def _bytes(self, client: socket.socket, source: socket.socket, target: socket.socket) -> None:
         while data := await asyncio.get_running_loop().sock_recv(source, 65_536):
@@ -126,6 +131,8 @@ class TcpProxy:
                 kind, length = _HEAD.unpack_from(received)
                 if len(received) < length + 1:
                     break
+                if kind == _KEY:
+                    received[5:9] = _MADE_UP
                 if kind != _NOTIFICATION or before != _READY:
                     await self._pass(client, bytes(received[: length + 1]), client)
                     before = kind

@@ -211,11 +211,17 @@ async def serves(connection: Connection, pid: int) -> bool:
         connection: One that is known to work.
         pid: Process ID of the other one; an unknown one may have been made up by a pooler.
     """
-    # A process that is "active" may also be waiting for the rest of a message.
+    # A process that is "active" may also be waiting for the rest of a message. One that does not exist has
+    # ended, or is on a server that a failover has replaced; unless a pooler makes up IDs, also that of this
+    # connection, or this one has come to a former primary, and the other works on the new one.
     waits: bool | None = await connection.fetchval(
-        """SELECT state IN ('idle', 'idle in transaction') OR wait_event = 'ClientRead'
-           FROM pg_stat_activity WHERE pid = $1 AND usename = current_user""",
+        """SELECT coalesce(
+               (SELECT state IN ('idle', 'idle in transaction') OR wait_event = 'ClientRead'
+                FROM pg_stat_activity WHERE pid = $1 AND usename = current_user),
+               $2 = pg_backend_pid() AND current_setting('transaction_read_only') = 'off'
+               AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1))""",
         pid,
+        connection.get_server_pid(),
         timeout=5.0,
     )
     return not waits

@@ -44,7 +44,7 @@ class _Seen(NamedTuple):
 class LineWatch:
     """Checks at intervals what the connections of a pool are waiting for.
 
-    A connection that waits, check after check, for a server process that is idle or a server that is
+    A connection that waits, check after check, for a server process that is idle or gone, or a server that is
     unreachable, while not a byte moves, waits in vain. It is closed, and so are the idle connections of the
     pool, so that the waiting caller retries on a new one. A slow statement is left alone while the server is
     working on it.
