@@ -196,14 +196,18 @@ class _Line(Input):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", show=False, id="line.accept")]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Accepting needs a suggestion."""
+        """Accepting needs a text to complete."""
         if action == "accept":
-            return bool(self._suggestion) and self.cursor_position == len(self.value)
+            return self.suggester is not None and bool(self.value) and self.cursor_position == len(self.value)
         return super().check_action(action, parameters)
 
-    def action_accept(self) -> None:
-        """Accept the suggestion."""
-        self.action_cursor_right()
+    async def action_accept(self) -> None:
+        """Accept the suggestion, which may not have been made yet when one types fast."""
+        assert self.suggester is not None
+        if found := await self.suggester.get_suggestion(self.value):
+            self.value, self.cursor_position = found, len(found)
+        else:
+            self.screen.focus_next()
 
 
 class _Write(Dialog[str | None]):
@@ -244,6 +248,7 @@ class _Write(Dialog[str | None]):
         text = self._line.value.strip()
         if wrong := self._complaint(text):
             self.query_one("#complaint", Static).update(text_of(wrong, "red"))
+            self.set_focus(self._line)
         else:
             self.end(text)
 
