@@ -14,6 +14,7 @@ from textual.widgets import DataTable
 from embedq_tui.console.app import Console
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
+from embedq_tui.screens.articles.search import ArticleSearchScreen
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
@@ -61,6 +62,7 @@ def all_keys() -> Iterator[Key]:
         yield from _of(entry.title, type(entry.build()))
     yield from _of("A task", TaskDetailScreen)
     yield from _of("An article", ArticleDetailScreen)
+    yield from _of("Searching articles", ArticleSearchScreen)
 
 
 def _of(place: str, owner: type[DOMNode]) -> Iterator[Key]:

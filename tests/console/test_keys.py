@@ -98,6 +98,7 @@ def test_a_key_that_has_another_action_at_the_same_place_is_refused(
 def test_keys_may_be_swapped_and_be_the_same_at_different_places() -> None:
     keymap_of({"tasks.cancel": "r", "tasks.retry": "x", "failures.retry": "w", "audit.older": "j, h"})
     keymap_of({"table.top": "f2, g", "app.probe": "n", "app.troubles": "f3, !"})
+    keymap_of({"search.query": "f2", "search.back": "escape, f3"})
 
 
 def test_texts_name_the_keys_that_are_bound() -> None:

@@ -81,7 +81,7 @@ class ArticleSearchScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="search.back", tooltip="Stop the search, or go back"),
         Binding("slash,s", "query", "Query", key_display="/", id="search.query", tooltip="Edit the query"),
-        Binding("down", "results", show=False, id="search.results"),
+        Binding("down", "results", show=False, id="search.results", tooltip="Go to the results"),
     ]
 
     def __init__(self, folder: str = "") -> None:
