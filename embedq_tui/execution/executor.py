@@ -201,7 +201,7 @@ class Executor:
     async def _report_broken(self, planned: Plan, outcome: Outcome, error: EmbedqError) -> None:
         """Report that it was stopped, or failed half-way."""
         done = f"{outcome.changed:,} of {count(planned.matched, 'task')} {planned.action.done}"
-        lines = [REST]
+        lines = [REST] if outcome.changed < planned.matched else []
         if outcome.changed:
             lines.append(f"operation {outcome.operation_id}")
         await self.dialogs.tell(broken(error, done, lines))

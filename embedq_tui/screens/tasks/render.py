@@ -155,7 +155,7 @@ def number_text(listing: Listing, total: int | None) -> Text:
         if total not in (0, None):
             return Text("none on this page", DOUBTFUL)
         return Text(
-            f"no such slug; by title: {key('show.articles')}" if listing.view.wanted.slug else "no matches",
+            f"no such slug; {key('show.articles')}: by title" if listing.view.wanted.slug else "no matches",
             DOUBTFUL,
         )
     if total is None:
