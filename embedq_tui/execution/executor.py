@@ -25,6 +25,7 @@ from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.queue.selection import Direction
 from embedq_worker.schema.state import require_current
+from embedq_worker.text import printable_line
 
 SAMPLE_S = 1.0
 """Seconds that fetching sample task names may take; the question works without them."""
@@ -181,7 +182,8 @@ class Executor:
     ) -> None:
         title = f"{count(outcome.changed, 'task')} {request.action.done}"
         rows = _rows(request, missed)
-        lines = []
+        only = len(request.names) == 1 and outcome.changed
+        lines = [printable_line(name, 60) for name in request.names.values() if only]
         if halted:
             left = planned.matched - outcome.changed
             lines.append(f"Halted: {halted}; {count(left, 'task')} left alone.")

@@ -60,28 +60,42 @@ class Request:
     names: Mapping[UUID, str] = field(default_factory=dict, compare=False)
 
 
-def retry(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
-    """Retry failed tasks.
+def retry(
+    wanted: TaskFilter,
+    *,
+    scope: str = "",
+    names: Mapping[UUID, str] | None = None,
+    in_view: bool = True,
+) -> Request:
+    """Retry failed tasks; a single one without asking, if the operator sees which.
 
     Args:
         wanted: Which; only failed ones are affected.
         scope: See `Request.scope`.
         names: See `Request.names`.
+        in_view: Whether selected tasks are on the screen.
     """
-    safeguard = Safeguard.NONE if _is_one(wanted) else Safeguard.CONFIRM
+    safeguard = Safeguard.NONE if _is_one(wanted) and in_view else Safeguard.CONFIRM
     return Request(RETRY, wanted, "Retry", safeguard, scope, names=names or {})
 
 
-def retry_waiting(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:
+def retry_waiting(
+    wanted: TaskFilter,
+    *,
+    scope: str = "",
+    names: Mapping[UUID, str] | None = None,
+    in_view: bool = True,
+) -> Request:
     """Retry pending tasks that are not due yet.
 
     Args:
         wanted: Which; only those are affected.
         scope: See `Request.scope`.
         names: See `Request.names`.
+        in_view: See `retry`.
     """
     scope = scope or f"{wanted.only(*RETRY_WAITING.statuses).describe()} that are not due yet"
-    return replace(retry(wanted, scope=scope, names=names), action=RETRY_WAITING)
+    return replace(retry(wanted, scope=scope, names=names, in_view=in_view), action=RETRY_WAITING)
 
 
 def cancel(wanted: TaskFilter, *, scope: str = "", names: Mapping[UUID, str] | None = None) -> Request:

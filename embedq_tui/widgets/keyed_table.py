@@ -122,6 +122,11 @@ class KeyedTable(DataTable[None]):
         """The keys of the rows, top to bottom."""
         return tuple(row.key for row in self._rows)
 
+    @property
+    def in_view(self) -> Set[str]:
+        """The keys of the rows that are not scrolled out."""
+        return {self._rows[at].key for at in self._visible}
+
     def show(
         self,
         rows: Iterable[Row],

@@ -145,6 +145,24 @@ async def test_nothing_is_changed_where_nothing_may_be(database: Database, conne
     assert await statuses(connection, ids) == ["failed"] * 3
 
 
+async def test_a_marked_task_that_a_filter_hides_is_not_retried_without_asking(
+    database: Database, connection: Connection
+) -> None:
+    hidden, seen = [(await add_tasks(connection, 1, slug=slug))[0] for slug in ("hidden", "seen")]
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "slug:hidden")
+        await until(lambda: table.keys == keys([hidden]))
+        await pilot.press("space")
+        await type_filter(pilot, "slug:seen")
+        await until(lambda: table.keys == keys([seen]))
+        await pilot.press("r")
+        await until_asked(pilot)
+        assert "hidden-1" in shown(pilot)
+        await pilot.press("n")
+        assert await statuses(connection, [hidden, seen]) == ["failed", "failed"]
+
+
 @pytest.mark.parametrize("key", ["f7", "f8"])
 async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
     database: Database, connection: Connection, key: str

@@ -47,6 +47,10 @@ class TaskActions(ActionScreen):
         """The status of all selected tasks, if known and the same: it decides what a key does to them."""
         return None
 
+    def chosen_in_view(self) -> bool:
+        """Whether all selected tasks are on the screen; marked ones may be on another page."""
+        return True
+
     # -- for subclasses to use
 
     @work(group="ask", exit_on_error=False)
@@ -78,7 +82,8 @@ class TaskActions(ActionScreen):
         """Retry the selected tasks."""
         if (names := self._named()) is not None:
             again = retry_waiting if self.common_status() == "pending" else retry
-            self.carry_out(again(TaskFilter(ids=tuple(names)), scope=_scope(names), names=names))
+            wanted, in_view = TaskFilter(ids=tuple(names)), self.chosen_in_view()
+            self.carry_out(again(wanted, scope=_scope(names), names=names, in_view=in_view))
 
     def action_cancel(self) -> None:
         """Cancel the selected tasks."""

@@ -267,6 +267,10 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         chosen = map(UUID, self.table.chosen)
         return {task: self._names.get(task, str(task)) for task in chosen}
 
+    def chosen_in_view(self) -> bool:
+        """Whether all selected tasks are among the visible rows."""
+        return set(self.table.chosen) <= self.table.in_view
+
     def acted(self, outcome: Outcome) -> None:
         """Unmark the tasks acted on, and show the rest as they are now."""
         self._fresh_after = time.monotonic()
