@@ -163,6 +163,25 @@ async def test_a_marked_task_that_a_filter_hides_is_not_retried_without_asking(
         assert await statuses(connection, [hidden, seen]) == ["failed", "failed"]
 
 
+async def test_a_marked_task_is_cancelled_as_what_it_is_not_as_what_the_filter_shows_now(
+    database: Database, connection: Connection
+) -> None:
+    [waiting] = await add_tasks(connection, 1, slug="waiting", status="pending")
+    [failed] = await add_tasks(connection, 1, slug="failed")
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "status:pending")
+        await until(lambda: table.keys == keys([waiting]))
+        await pilot.press("space")
+        await type_filter(pilot, "status:failed")
+        await until(lambda: table.keys == keys([failed]))
+        await pilot.press("x")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_text(pilot, "1 task cancelled")
+        assert await statuses(connection, [waiting, failed]) == ["failed", "failed"]
+
+
 @pytest.mark.parametrize("key", ["f7", "f8"])
 async def test_a_key_of_ones_own_is_told_too_that_nothing_may_be_changed(
     database: Database, connection: Connection, key: str

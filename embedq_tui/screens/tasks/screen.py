@@ -39,7 +39,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.insights.overview import StatusCounts
-from embedq_worker.insights.tasks import TaskPage
+from embedq_worker.insights.tasks import TaskPage, TaskRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.task_values import STATUSES
 from embedq_worker.text import printable_line
@@ -105,7 +105,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         super().__init__()
         self.pages = Listing()
         self._problem = ""
-        self._names: dict[UUID, str] = {}
+        self._known: dict[UUID, TaskRow] = {}  # those on this page, and the marked ones on others
         self._fresh_after: float | None = None
 
     def body(self) -> ComposeResult:
@@ -153,8 +153,8 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     def _show(self, asked: TaskList, page: TaskPage) -> None:
         others = self.pages.show(asked, page)
         marked = {UUID(key) for key in self.table.marked}
-        self._names = {task: name for task, name in self._names.items() if task in marked}
-        self._names |= {task.id: printable_line(article_of(task), 60) for task in self.pages.tasks}
+        self._known = {task.id: task for task in self._known.values() if task.id in marked}
+        self._known |= {task.id: task for task in self.pages.tasks}
         rows = map(task_row, self.pages.tasks)
         self.show_rows(rows, page.at, follow=self.pages.following, held=True)
         if others:
@@ -265,7 +265,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         if not self.alive:
             return {}
         chosen = map(UUID, self.table.chosen)
-        return {task: self._names.get(task, str(task)) for task in chosen}
+        return {task: printable_line(article_of(self._known[task]), 60) for task in chosen}
 
     def chosen_in_view(self) -> bool:
         """Whether all selected tasks are among the visible rows."""
@@ -277,11 +277,9 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self.table.unmark(map(str, outcome.ids))
 
     def common_status(self) -> str | None:
-        """The status of the filter, or of the selected rows if they are all on this page."""
-        chosen = self.chosen_tasks()
-        shown = [task.status for task in self.pages.tasks if task.id in chosen]
-        same = len(set(shown)) == 1 and len(shown) == len(chosen)
-        return self._filtered_status or (shown[0] if same else None)
+        """The status of the selected tasks, some of which may not match the filter."""
+        found = {self._known[task].status for task in self.chosen_tasks()}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def _filtered_status(self) -> str | None:
