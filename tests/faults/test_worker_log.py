@@ -24,11 +24,11 @@ async def test_in_a_pipe(database: Database, connection: Connection, stub: Provi
         sys.executable, *ARGUMENTS, env=environment(database, stub), stderr=output
     )
     os.close(output)
-    await queued_articles(connection, 100)
-    await until_tasks(connection, completed=100)
+    await queued_articles(connection, 60)
+    await until_tasks(connection, completed=60, within_s=60)
     log = os.read(unread, PIPE_BYTES)
     await queued_articles(connection, 1, slug="later")
-    await until_tasks(connection, completed=101)
+    await until_tasks(connection, completed=61, within_s=60)
     process.terminate()
     async with asyncio.timeout(15):
         assert await process.wait() == 0
