@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 
 from embedq_tui.live.questions import Question
@@ -85,11 +86,12 @@ def tabs(current: str, store: Store, width: int) -> Text:
     line = Text(" " if width >= SPACED else "")
     for entry in ENTRIES:
         chosen = entry.name == current
-        gap = " " if width >= SPACED else ""
+        gap, begin = " " if width >= SPACED else "", len(line)
         line.append(f"{gap}{key(f'show.{entry.name}')}{gap}", f"reverse {HEAD}" if chosen else QUIET)
         line.append(f"{entry.title}{gap}", f"reverse {HEAD}" if chosen else "")
         if number := numbers.get(entry.name, 0):
             line.append(f"{number:,} ", f"reverse {HEAD}" if chosen else DOUBTFUL)
+        line.stylize(Style(meta={"@click": f"app.show({entry.name!r})"}), begin)
         line.append(" ")
     return line
 

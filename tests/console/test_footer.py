@@ -1,4 +1,4 @@
-"""The line of keys: it keeps up with whoever is quick, and shows what can be done."""
+"""The line of keys, and that of tabs: they keep up with whoever is quick, and show what can be done."""
 
 from __future__ import annotations
 
@@ -65,3 +65,12 @@ async def test_a_key_that_would_be_typed_is_not_offered(database: Database) -> N
         await pilot.press("slash")
         await until_text(pilot, "esc Close")
         assert "q Quit" not in shown(pilot)
+
+
+async def test_a_click_on_a_tab_shows_its_screen() -> None:
+    app = CannedConsole(busy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "4Failures")
+        place = shown(pilot).splitlines()[1].index("Failures")
+        await pilot.click("#tabs", offset=(place, 0))
+        await until(lambda: app.current_mode == "failures")
