@@ -150,7 +150,7 @@ async def test_a_task_that_became_a_delete_meanwhile_removes_what_is_stored(worl
 
 
 async def test_an_article_that_the_role_may_not_see_is_not_gone(world: World) -> None:
-    task = await world.task(await world.article())
+    task, of_none = await world.task(await world.article()), await world.task(None, "delete")
     role = f"embedq_{uuid4().hex[:8]}"
     await world.psql.execute(
         f"""CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
@@ -160,9 +160,10 @@ async def test_an_article_that_the_role_may_not_see_is_not_gone(world: World) ->
         async with open_pool(world.database.as_role(role), "embedq-test", size=2) as pool:
             theirs = replace(world, pool=pool)
             scope = await theirs.worker()
-            held = await theirs.claim_one(scope)
+            held = {each.id: each for each in await theirs.claim(scope)}
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
-                await theirs.complete(scope, held)
+                await theirs.complete(scope, held[task])
+            assert await theirs.complete(scope, held[of_none]) == ["gone"]
         assert await world.status(task) == "processing"
     finally:
         await world.psql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
