@@ -102,6 +102,19 @@ async def test_a_configuration_fault_pauses_everybody_at_once_with_advice(
     assert await nobody_was_charged(connection)
 
 
+async def test_a_batch_that_succeeds_after_another_found_a_fault_lifts_the_pause(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 2)
+    async with bench(database, stub) as it:
+        first, second = await it.pipeline.claim(1), await it.pipeline.claim(1)
+        stub.faults.turn({"fault": Fault.STATUS, "status": 401, "times": 2})  # the text and the control text
+        assert (await it.pipeline.run(first)).outcomes == {"requeued": 1}
+        assert await it.work() == {}
+        assert (await it.pipeline.run(second)).outcomes == {"stored": 1}
+        assert await it.work() == {"stored": 1}
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 async def test_a_text_that_is_answered_as_a_wrong_key_is_holds_up_nobody(
     database: Database, connection: Connection, stub: ProviderStub, batch: int

@@ -245,6 +245,7 @@ async def test_the_words_of_gemini_are_told_without_the_rest() -> None:
         b'["plain words"]',
         b"<html>\r\n<h1>plain words\x1b[31m</h1>",
         b"plain words " + b"x" * 3_000_000,
+        b'["plain words",' + b"[" * 50_000,
         b"\xff plain words",
     ],
 )
