@@ -49,8 +49,13 @@ async def test_drift_is_found_and_repaired(tui: Tui, connection: Connection) -> 
     code, document = await verified(tui, "--repair")
     assert (code, document["repaired"]) == (ExitCode.OK, True)
     assert len(document["drift"]) == 1
+    noted = (
+        "SELECT metadata ->> 'count' FROM embedding_audit_logs WHERE message = 'Operator: counts repaired'"
+    )
+    assert [row[0] for row in await connection.fetch(noted)] == ["1"]
     code, document = await verified(tui, "--repair")
     assert (code, document["repaired"], document["drift"]) == (ExitCode.OK, False, [])
+    assert len(await connection.fetch(noted)) == 1
     assert (await tui("status", "--json")).document("status")["queue"]["pending"] == 2
 
 

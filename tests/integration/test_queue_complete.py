@@ -149,6 +149,14 @@ async def test_a_task_that_became_a_delete_meanwhile_removes_what_is_stored(worl
     assert await world.embeddings(article) == []
 
 
+async def test_a_task_of_an_article_that_no_foreign_key_held_is_completed(world: World) -> None:
+    task = await world.task(await world.article())
+    await world.psql.execute("SET session_replication_role = replica; DELETE FROM articles")
+    scope = await world.worker()
+    assert await world.complete(scope, await world.claim_one(scope)) == ["gone"]
+    assert await world.status(task) == "completed"
+
+
 async def test_an_article_that_the_role_may_not_see_is_not_gone(world: World) -> None:
     task, of_none = await world.task(await world.article()), await world.task(None, "delete")
     role = f"embedq_{uuid4().hex[:8]}"

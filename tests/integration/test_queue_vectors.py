@@ -179,3 +179,17 @@ async def test_a_large_article_that_is_wanted_again_meanwhile_keeps_its_embeddin
     with pytest.raises(asyncpg.SerializationError):
         await completing
     assert len(await world.embeddings(held.article_id or 0)) == 101
+
+
+async def test_a_large_article_that_is_being_saved_is_contended_before_anything_is_stored(
+    world: World,
+) -> None:
+    article = await world.article("\n".join(f"Line {number}." for number in range(101)))
+    await world.task(article)
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    author = await world.database.connect()
+    async with author.transaction():
+        await author.execute("UPDATE articles SET folder = 'elsewhere'")
+        assert await world.complete(scope, held) == ["contended"]
+    assert await world.complete(scope, held) == ["stored"]

@@ -227,6 +227,24 @@ async def test_a_text_that_a_broken_trigger_refuses_is_soon_left_alone_and_still
         assert await attempts(connection) == [0]
 
 
+async def test_a_sick_database_is_tried_as_long_as_the_patience_lasts_not_as_often_as_a_locked_article(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing.CONTENTION_TRIES", 1)
+    monkeypatch.setattr("embedq_worker.service.storing.TOGETHER_S", 0.1)
+    await connection.execute(
+        """CREATE TABLE sick AS SELECT clock_timestamp() + interval '1.5 s' AS until;
+           CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN IF clock_timestamp() < (SELECT until FROM sick) THEN RAISE disk_full; END IF;
+              RETURN NEW; END $$;
+           CREATE TRIGGER fail BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION fail()"""
+    )
+    await queued_articles(connection, 1)
+    async with bench(database, stub, patience_s=30.0) as worker:
+        assert await worker.work() == {"stored": 1}
+    assert stub.seen.inputs == 1
+
+
 async def test_a_constraint_on_another_table_charges_nobody(
     database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
