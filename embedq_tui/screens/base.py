@@ -12,13 +12,14 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Click
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from embedq_tui.desk import Desk
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.styles import DOUBTFUL, QUIET
-from embedq_tui.screens.frame import alert, tabs, title
+from embedq_tui.screens.frame import alert, tab_at, tabs, title
 from embedq_tui.widgets.backdrop import Backdrop
 from embedq_tui.widgets.footer import Keys
 from embedq_tui.widgets.lines import Line
@@ -205,6 +206,12 @@ class ConsoleScreen(Screen[None], Backdrop):
         if event.state is WorkerState.ERROR:
             message = printable_line(f"{type(event.worker.error).__name__}: {event.worker.error}", 300)
             self.notify(message, title="Internal error", severity="error", markup=False)
+
+    @on(Click, "#tabs")
+    def _tab_clicked(self, event: Click) -> None:
+        event.stop()
+        line = tabs(self.MODE, self.store, self.size.width).plain
+        self.console.action_show(tab_at(event.x, line))
 
     @on(TextView.Searched)
     @work(group="ask", exit_on_error=False)

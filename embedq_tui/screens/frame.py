@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 
 from embedq_tui.live.questions import Question
@@ -86,14 +85,26 @@ def tabs(current: str, store: Store, width: int) -> Text:
     line = Text(" " if width >= SPACED else "")
     for entry in ENTRIES:
         chosen = entry.name == current
-        gap, begin = " " if width >= SPACED else "", len(line)
+        gap = " " if width >= SPACED else ""
         line.append(f"{gap}{key(f'show.{entry.name}')}{gap}", f"reverse {HEAD}" if chosen else QUIET)
         line.append(f"{entry.title}{gap}", f"reverse {HEAD}" if chosen else "")
         if number := numbers.get(entry.name, 0):
             line.append(f"{number:,} ", f"reverse {HEAD}" if chosen else DOUBTFUL)
-        line.stylize(Style(meta={"@click": f"app.show({entry.name!r})"}), begin)
         line.append(" ")
     return line
+
+
+def tab_at(place: int, line: str) -> str:
+    """The name of the screen at a place in the line of tabs.
+
+    Args:
+        place: Counted in characters, from 0.
+        line: The text of `tabs`.
+    """
+    begins = {
+        entry.name: line.rfind(key(f"show.{entry.name}"), 0, line.find(entry.title)) for entry in ENTRIES
+    }
+    return [name for name, begin in begins.items() if begin <= max(place, begins[ENTRIES[0].name])][-1]
 
 
 def _numbers(store: Store) -> dict[str, int]:

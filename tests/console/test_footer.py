@@ -67,10 +67,11 @@ async def test_a_key_that_would_be_typed_is_not_offered(database: Database) -> N
         assert "q Quit" not in shown(pilot)
 
 
-async def test_a_click_on_a_tab_shows_its_screen() -> None:
+@pytest.mark.parametrize(("width", "clicked"), [(80, "4Failures"), (80, "Failures"), (200, "4 Failures")])
+async def test_a_click_on_a_tab_shows_its_screen(width: int, clicked: str) -> None:
     app = CannedConsole(busy())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "4Failures")
-        place = shown(pilot).splitlines()[1].index("Failures")
+    async with app.run_test(size=(width, 24)) as pilot:
+        await until_text(pilot, clicked)
+        place = shown(pilot).splitlines()[1].index(clicked)
         await pilot.click("#tabs", offset=(place, 0))
         await until(lambda: app.current_mode == "failures")
