@@ -160,7 +160,7 @@ async def test_who_is_still_probing_keeps_the_others_from_it(world: World) -> No
     assert held.probe
     for _ in range(3):
         await pass_time(world, breaker.PROBE_LEASE_S - 1)
-        await breaker.still_probing(world.pool, PROVIDER)
+        assert await breaker.still_probing(world.pool, PROVIDER)
         held = await look(world)
         assert held is not None
         assert not held.probe
@@ -169,7 +169,7 @@ async def test_who_is_still_probing_keeps_the_others_from_it(world: World) -> No
     assert held is not None
     assert held.probe
     await breaker.works(world.pool, PROVIDER)
-    await breaker.still_probing(world.pool, PROVIDER)  # a word that comes late holds nobody
+    assert not await breaker.still_probing(world.pool, PROVIDER)  # a word that comes late holds nobody
     assert await look(world) is None
 
 

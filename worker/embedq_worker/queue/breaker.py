@@ -54,7 +54,7 @@ def parts_of(key: str) -> tuple[str, str]:
 async def look(pool: Pool, key: str) -> Held | None:
     """Ask whether requests are held back; None if they are not."""
     row = await pool.fetchrow("SELECT * FROM embedq_provider_look($1, $2)", key, round(PROBE_LEASE_S * 1000))
-    if row is None or not (row["held"] or row["probe"]):
+    if row is None or not row["held"]:
         return None
     return Held(row["state"], row["reason"], row["advice"], row["wait_ms"] / 1000, row["probe"])
 
