@@ -69,6 +69,26 @@ async def test_a_worker_goes_on_listening_where_idle_sessions_are_ended(
         assert await worker.stop() == 0
 
 
+@pytest.mark.slow
+async def test_claims_that_failed_are_made_again_without_a_poll(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub, **NEVER)) as worker:
+        await worker.started()
+        await connection.execute(
+            """CREATE SEQUENCE refused;
+               CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN IF nextval('refused') <= 3 THEN RAISE 'no space' USING ERRCODE = 'disk_full'; END IF;
+                  RETURN NULL; END $$;
+               CREATE TRIGGER refuse AFTER UPDATE ON embedding_tasks FOR EACH ROW
+                   WHEN (NEW.status = 'processing') EXECUTE FUNCTION refuse()"""
+        )
+        await queued_articles(connection, 1)
+        await until_tasks(connection, completed=1)
+        assert worker.heard("claiming failed")
+        assert await worker.stop() == 0
+
+
 async def test_a_failed_task_is_tried_again_when_it_is_due(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

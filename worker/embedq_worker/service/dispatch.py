@@ -27,6 +27,10 @@ DRAIN_HORIZON_S = 60.0
 
 DATABASE_PAUSE_S = 1.0
 
+DATABASE_POLL_S = 5.0
+"""Seconds between two claims at most while the database refuses them: no signal need tell that it accepts
+them again, and the poll interval may be an hour."""
+
 GROUND_POLLS = 6
 """Polls of an idle worker between two checks of its rights. Row-level security that is switched on meanwhile
 refuses nothing: it hides all tasks, or those that could be claimed."""
@@ -251,7 +255,9 @@ class Dispatcher:
         try:
             look = await fleet.outlook(self._pool, self._scope, within_s=0)
         except EXPECTED_ERRORS:
-            look = fleet.Outlook(False, None)
+            look = fleet.Outlook(False, DATABASE_POLL_S)
+        if self._claiming_failed:
+            poll_s = min(poll_s, DATABASE_POLL_S)
         if not self._heartbeat.block:
             # A task due now became due after the claim, or cannot be claimed: claim again to find out.
             self._looked_again = look.more and not self._looked_again
