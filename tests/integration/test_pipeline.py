@@ -51,6 +51,21 @@ async def test_tasks_that_were_done_along_with_another_are_counted_as_done(
     assert await statuses(connection) == {"completed": 20}
 
 
+async def test_a_task_that_is_reset_and_claimed_again_is_held_although_the_first_claim_is_lost(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    """A drain would give it back while it is embedded, claim it once more, and so on without end."""
+    await queued_articles(connection, 1)
+    async with bench(database, stub) as it:
+        first = await it.pipeline.claim(1)
+        await connection.execute("UPDATE embedding_tasks SET status = 'pending', processed_at = NULL")
+        second = await it.pipeline.claim(1)
+        assert (await it.pipeline.run(first)).outcomes == {"lost": 1}
+        assert await it.pipeline.disown() == 0
+        assert (await it.pipeline.run(second)).outcomes == {"stored": 1}
+        assert not it.pipeline.in_hand
+
+
 async def test_several_requests_are_in_flight_and_no_more_than_allowed(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
@@ -195,7 +195,7 @@ class Pipeline:
         report = BatchReport()
         detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
-        left = [task for task in tasks if task.id in self.in_hand]
+        left = [task for task in tasks if self._holds(task)]
         if _is_refused(error):
             returns = [Return(task, ReturnKind.RELEASE, line, delay_s=ALONE_S) for task in left]
         else:
@@ -204,7 +204,7 @@ class Pipeline:
             await self._give_back(returns, report)
         except EXPECTED_ERRORS:
             # The database refuses that too. No longer held here, these claims will soon be disowned.
-            self._settled({task.id: "lost" for task in left}, report)
+            self._settled(left, {task.id: "lost" for task in left}, report)
         return report
 
     def resize(self, concurrency: int) -> None:
@@ -280,7 +280,8 @@ class Pipeline:
                     returns.append(self._failed_attempt(plan.task, plan.error, plan.detail, sure=True))
         if completions:
             returns += await self._storing.complete(
-                completions, lambda outcomes: self._settled(outcomes, report)
+                completions,
+                lambda outcomes: self._settled((item.task for item in completions), outcomes, report),
             )
         worked = any(request.error is None for request in report.requests)
         returns += await self._held(held, len(plans), worked=worked)
@@ -320,7 +321,7 @@ class Pipeline:
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         outcomes = await self.persist(lambda: claims.give_back(self._pool, self._scope, returns))
         self._low_water.returned(item.task for item in returns)
-        self._settled(outcomes, report)
+        self._settled((item.task for item in returns), outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
     async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -352,9 +353,16 @@ class Pipeline:
         finally:
             self.refusals.ended(call, after_s=alone_s)
 
-    def _settled(self, outcomes: Mapping[UUID, str], report: BatchReport) -> None:
-        for task in outcomes:
-            self.in_hand.pop(task, None)
+    def _holds(self, task: ClaimedTask) -> bool:
+        """Whether it is in hand by this claim, and not by a later one, as after a reset in psql."""
+        return self.in_hand.get(task.id) is task
+
+    def _settled(
+        self, tasks: Iterable[ClaimedTask], outcomes: Mapping[UUID, str], report: BatchReport
+    ) -> None:
+        for task in tasks:
+            if task.id in outcomes and self._holds(task):
+                del self.in_hand[task.id]
         self._suspicion.clear(task for task in outcomes if outcomes[task] != "requeued")
         report.outcomes.update(outcomes.values())
 
