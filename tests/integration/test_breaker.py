@@ -12,6 +12,7 @@ from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.overview import overview
 from embedq_worker.providers.base import (
+    InputRejected,
     ProviderError,
     ProviderMisconfigured,
     ProviderRateLimited,
@@ -226,6 +227,15 @@ async def test_probes_that_fail_come_ever_rarer(world: World) -> None:
         assert not held.probe
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300]
     assert await world.psql.fetchval(opened) == opened_at is not None
+
+
+async def test_a_provider_that_refuses_the_text_of_a_probe_is_unavailable(world: World) -> None:
+    """It refuses all: Gemini answers so when its key has expired."""
+    await fail(world, times=5)
+    await fail(world, InputRejected("API key expired"), probe=True)
+    row = await world.psql.fetchrow("SELECT state, kind, reason FROM embedq_providers")
+    assert row is not None
+    assert tuple(row) == ("open", "unavailable", "API key expired")
 
 
 async def test_a_probe_that_is_told_to_wait_waits(world: World) -> None:
