@@ -100,6 +100,11 @@ class ProviderStub:
         """Refuse connections and cut those that are open; entering it again starts on the same port."""
         if self._server is None:
             return
+        # A connection that asyncio has accepted, but not yet given to the server, would stay open for ever.
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._server.close()
         for handler in self._handlers:
             handler.cancel()

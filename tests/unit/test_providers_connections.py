@@ -105,7 +105,7 @@ async def test_a_host_that_drops_packets_is_not_taken_for_an_overloaded_server()
             knocking.setblocking(False)
             knocking.connect_ex(listening.getsockname())
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        async with opened("openai", url, request_timeout_ms=700) as provider:
+        async with opened("openai", url, request_timeout_ms=2_000) as provider:
             error = await failure(provider)
     assert isinstance(error, ProviderUnavailable)
     assert "EMBEDDING_REQUEST_TIMEOUT" not in error.advice
