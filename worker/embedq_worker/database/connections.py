@@ -241,15 +241,21 @@ async def read_committed(connection: Connection) -> None:
 
 async def register_vectors(connection: Connection) -> None:
     """Register pgvector's binary format, see `encode_vector`; does nothing without pgvector."""
-    while schema := await connection.fetchval(
+    try:
+        await _register_vectors(connection)
+    except ValueError:  # the extension was moved or dropped between the two statements
+        await _register_vectors(connection)
+
+
+async def _register_vectors(connection: Connection) -> None:
+    schema = await connection.fetchval(
         """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
            WHERE extname = 'vector'"""
-    ):
-        with suppress(ValueError):  # it was moved or dropped meanwhile
-            await connection.set_type_codec(
-                "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
-            )
-            return
+    )
+    if schema is not None:
+        await connection.set_type_codec(
+            "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
+        )
 
 
 def encode_vector(vector: Vector) -> bytes:
