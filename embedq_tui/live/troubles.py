@@ -41,7 +41,7 @@ def troubles(store: Store) -> list[Trouble]:
         Code.PROVIDER_OPEN,
         Code.PROVIDER_COOLING,
     }  # from live data
-    causes = {Code.SCHEMA, Code.COMMITS_WAIT}
+    causes = {Code.SCHEMA, Code.READ_ONLY, Code.COMMITS_WAIT}
     first = (Trouble(issue.message, issue.advice) for issue in judged if issue.code in causes)
     others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known | causes)
     found = [

@@ -291,7 +291,7 @@ class KeyedTable(DataTable[None]):
         current = self._survivor({row.key for row in wanted})
         above = self.cursor_row - self.scroll_offset.y
         if not held and not self.scroll_offset.y:
-            above = self.size.height - self._heading - 1
+            above = max(above, self.size.height - self._heading - 1)  # hidden, it has no height
         self._rows = wanted
         if not self._shown:
             return  # no size yet

@@ -43,6 +43,15 @@ async def test_no_worker_while_work_is_due(connection: Connection, database: Dat
     assert {measure.name: measure.value for measure in found.measures}["workers"] == 1
 
 
+async def test_sessions_that_are_read_only_by_default(connection: Connection, database: Database) -> None:
+    only_mine = await database.connect()
+    await only_mine.execute("SET default_transaction_read_only = on")
+    assert await codes(only_mine, database) == set()
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert await codes(await database.connect(), database) == {Code.READ_ONLY}
+
+
 async def test_work_that_is_not_due_needs_no_worker(connection: Connection, database: Database) -> None:
     await queued_articles(connection, 1)
     await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour'")

@@ -42,7 +42,7 @@ async def access(connection: Connection) -> Access:
     )
     assert row is not None
     facts = dict(row)
-    whose = _WHOSE.get(facts.pop("source"), "these sessions")
+    whose = WHOSE.get(facts.pop("source"), "these sessions")
     missing = tuple(await lacking_rights(connection, OPERATOR, absent=False))
     why_not = ""
     if row["is_replica"]:
@@ -56,7 +56,7 @@ async def access(connection: Connection) -> Access:
     return Access(**facts, missing=missing, why_not=why_not)
 
 
-_WHOSE = {
+WHOSE = {
     "configuration file": "all sessions of this server",
     "command line": "all sessions of this server",
     "database": "sessions of this database",

@@ -15,6 +15,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
+from embedq_worker.insights.access import WHOSE
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
@@ -140,6 +141,7 @@ class _Findings:
 
     def issues(self) -> Iterator[Issue]:
         """Issues, the most severe first."""
+        yield from self._read_only()
         yield from self._commits()
         yield from orders(self.seen.control, self.seen.at)
         yield from serving(self.seen)
@@ -168,6 +170,18 @@ class _Findings:
         )
 
     # -- the server
+
+    def _read_only(self) -> Iterator[Issue]:
+        by = self.facts.read_only_by
+        if by in ("configuration file", "command line", "database"):  # and not only for whoever asks
+            yield Issue(
+                Code.READ_ONLY,
+                f"{WHOSE[by]} are read-only (default_transaction_read_only): workers can store nothing",
+                "make room if its disk is full, for which managed servers do this; or set it to off",
+                1,
+                0,
+                "counts",
+            )
 
     def _commits(self) -> Iterator[Issue]:
         waits_s = self.facts.commit_waits_s

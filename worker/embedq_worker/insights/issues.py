@@ -17,6 +17,7 @@ class Code(StrEnum):
     """What can be wrong; scripts rely on these codes."""
 
     SCHEMA = "schema"
+    READ_ONLY = "read_only"
     COMMITS_WAIT = "commits_wait"
     STOPPED = "stopped"
     PAUSED = "paused"

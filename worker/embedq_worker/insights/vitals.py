@@ -71,6 +71,8 @@ class Vitals(NamedTuple):
         dead_rows: Dead tuples of the queue table, likewise.
         commit_waits_s: Seconds for which a commit has been waiting for a synchronous replica, on the whole
             server; of sessions that the role may see.
+        read_only_by: Source of the setting, as in pg_settings, that makes sessions of this primary read-only;
+            None if they are not.
     """
 
     newest: Ended
@@ -86,6 +88,7 @@ class Vitals(NamedTuple):
     live_rows: int
     dead_rows: int
     commit_waits_s: float
+    read_only_by: str | None
 
     @property
     def dead_share(self) -> float:
@@ -157,7 +160,9 @@ SELECT (SELECT completed_at FROM embedding_tasks
             ELSE greatest(stat.n_live_tup, c.reltuples::bigint, 0) END AS live_rows,
        coalesce(stat.n_dead_tup, 0) AS dead_rows,
        (SELECT greatest(extract(epoch FROM clock_timestamp() - min(state_change)), 0)::float8
-        FROM pg_stat_activity WHERE wait_event = 'SyncRep') AS commit_waits_s
+        FROM pg_stat_activity WHERE wait_event = 'SyncRep') AS commit_waits_s,
+       CASE WHEN current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery() THEN (
+           SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS read_only_by
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
       FROM embedding_tasks WHERE status = 'processing') AS busy
 JOIN pg_class AS c ON c.oid = 'embedding_tasks'::regclass
