@@ -21,7 +21,7 @@ ROWS_S = 1.0
 """Seconds a key for the rows of a table waits for them to come from the database."""
 
 PATIENCE_S = 2.0
-"""Seconds a key waits for the previous one; after that, the next key press goes through anyway."""
+"""Seconds a key waits for the previous one; a key pressed later than that goes through anyway."""
 
 Typed = Key | Paste
 
@@ -57,7 +57,7 @@ class TypeAhead:
     async def came(self, event: Typed) -> None:
         """Accept typed input."""
         self._waiting.append(event)
-        if self._since is None or time.monotonic() - self._since > PATIENCE_S:
+        if self._since is None or event.time - self._since > PATIENCE_S:
             await self._next()
 
     async def _next(self) -> None:
