@@ -58,18 +58,20 @@ async def test_a_chunk_that_moves_takes_its_vector_along(world: World) -> None:
 
 @BOTH_STORAGES
 async def test_a_vector_that_is_gone_when_it_is_wanted_is_asked_for_again(world: World) -> None:
+    await world.embed(await world.article("A.\nB."))  # of the same text, but no help
     article = await world.article("A.\nB.")
     scope = await world.worker()
     column = "vector_data" if world.storage.schema is None else "vector"
     for loss in (
-        "DELETE FROM embeddings",
-        "UPDATE embeddings SET model = 'other'",
-        f"UPDATE embeddings SET {column} = NULL",
+        "DELETE FROM embeddings WHERE article_id = $1",
+        "DELETE FROM embeddings WHERE article_id = $1 AND chunk_index = 1",
+        "UPDATE embeddings SET model = 'other' WHERE article_id = $1",
+        f"UPDATE embeddings SET {column} = NULL WHERE article_id = $1",
     ):
         await world.embed(article)
         task = await world.task(article)
         held = await world.claim_one(scope)
-        await world.psql.execute(loss)
+        await world.psql.execute(loss, article)
         assert await world.complete(scope, held) == ["changed"]
         assert (await world.row(task))["attempts"] == 0
         assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
