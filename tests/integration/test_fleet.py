@@ -84,6 +84,13 @@ async def test_the_last_of_ours_leaves_another_programs_worker_running(world: Wo
     assert not await world.psql.fetchval(RUNNING)
 
 
+async def test_a_start_in_psql_is_not_taken_for_another_programs_worker(world: World) -> None:
+    scope = await world.worker()
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = true")
+    await fleet.leave(world.pool, scope.worker, "drained")
+    assert not await world.psql.fetchval(RUNNING)
+
+
 async def test_the_last_of_many_that_leave_at_once_takes_the_fleet_down(world: World) -> None:
     for _ in range(5):
         scopes = [await world.worker() for _ in range(8)]
@@ -304,6 +311,18 @@ async def test_a_beat_tells_which_order_is_in_force_and_whose(world: World) -> N
         heard = await beat(world, scope)
         assert (heard.block, heard.block_by) == found
         assert (heard.block_since is not None) is bool(heard.block)
+
+
+async def test_an_order_in_psql_is_signed_by_its_role_until_it_is_lifted(world: World) -> None:
+    scope = await world.worker()
+    role = await world.psql.fetchval("SELECT session_user")
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = false")
+    heard = await beat(world, scope)
+    assert (heard.block, heard.block_by, heard.block_since is None) == ("stopped", f"{role} (SQL)", False)
+    await world.psql.execute("UPDATE embedding_worker_status SET is_running = true")
+    assert (await beat(world, scope)).block == ""
+    control = (await overview(world.psql, world.database.settings)).control
+    assert (control.stopped_at, control.stopped_by) == (None, None)
 
 
 async def test_a_stop_stands_for_who_enters_later_and_a_start_runs_nobody(world: World) -> None:
