@@ -237,12 +237,12 @@ async def test_returns_wait_for_a_locked_task_and_for_no_circle(world: World) ->
 
 
 async def test_a_return_of_a_locked_task_comes_when_the_lock_is_gone(world: World) -> None:
-    tasks = await world.tasks(await world.articles(3))
+    await world.tasks(await world.articles(3))
     scope = await world.worker()
     held = await world.claim(scope)
     other = await world.database.connect()
     async with other.transaction():
-        await other.execute("UPDATE embedding_tasks SET metadata = '{}' WHERE id = $1", tasks[1])
+        await other.execute("UPDATE embedding_tasks SET metadata = '{}' WHERE id = $1", held[0].id)
         returning = asyncio.create_task(world.give_back(scope, *held, delay_s=5))
         watch = await world.database.connect()
         await until_true(watch, "SELECT sum(attempts) = 2 FROM embedding_tasks")  # they are not kept waiting
