@@ -235,6 +235,7 @@ class ConsoleScreen(Screen[None], Backdrop):
             self._held[answer.question] = answer
         else:
             self.answered(answer)
+            self._draw_what_ages()  # the one before may have been overdue
 
     def take_state(self) -> None:
         """Show what changed in the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import cast
 
 import pytest
@@ -17,7 +18,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
 from embedq_worker.actions.orders import Order, command
 from tests.commands.actors import let_hold, start_worker
-from tests.console.running import OPERATOR, console, shown, until_asked, until_shown, until_text
+from tests.console.running import OPERATOR, console, shown, store, until_asked, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -34,6 +35,25 @@ async def test_a_key_that_is_pressed_again_before_the_worker_answered_counts_too
         wanted = "SELECT concurrency_wanted = 4 FROM embedq_workers WHERE id = $1"
         await until_true(connection, wanted, worker)
         await until_text(pilot, "will process 4 batches")
+
+
+async def test_data_that_were_old_are_called_live_as_soon_as_they_are_new(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with console(database.settings, (120, 40)) as pilot:
+        await pilot.press("5")
+        await until_text(pilot, "This console")
+        screen = cast(WorkersScreen, pilot.app.screen)
+        answers = store(pilot).answers
+        await until(lambda: set(screen.questions()) <= set(answers))
+        for draws in ("tick", "take_state"):
+            monkeypatch.setattr(screen, draws, lambda: None)
+        for question in screen.questions():
+            answers[question] = answers[question]._replace(at=time.monotonic() - 1_000)
+        screen.draw_frame()
+        await until_text(pilot, "data 16 min old")
+        screen.session.again()
+        await until_text(pilot, "● live")
 
 
 async def test_where_nothing_may_be_changed_no_order_is_offered(
