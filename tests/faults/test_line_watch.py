@@ -81,11 +81,11 @@ async def test_connections_that_end_while_they_are_looked_at_do_not_end_the_watc
     async with TcpProxy(database.url) as proxy, watched(proxy, 4) as pool:
         waiting, looked = [await pool.acquire() for _ in range(2)], asyncio.Event()
 
-        async def served(connection: AnyConnection, pid: int) -> bool:
+        async def served(connection: AnyConnection, pid: int, **named: bool) -> bool:
             for each in waiting:
                 each.terminate()
             monkeypatch.undo()
-            answer = await serves(connection, pid)
+            answer = await serves(connection, pid, **named)
             looked.set()
             return answer
 

@@ -13,8 +13,10 @@ import pytest
 
 from embedq_tui.console.app import Console
 from embedq_tui.workflows.checking import check_database
-from embedq_worker.database.connections import DirectConnection
+from embedq_worker.configuration import load_settings
+from embedq_worker.database.connections import DirectConnection, open_pool
 from embedq_worker.database.following import follow
+from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.listener import Hearing, Listener
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict
@@ -24,6 +26,7 @@ from tests.console.running import console, until_shown, until_text
 from tests.support.content import statuses
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
 from tests.support.worker_process import environment, run_worker_process
 
@@ -127,6 +130,23 @@ async def test_a_worker_does_not_start_there_and_a_check_tells_once_why(replica:
     checks: list[Check] = []
     assert await check_database(replica.settings, checks.append)
     assert [check.name for check in checks if check.verdict is Verdict.FAIL] == ["server"]
+
+
+async def test_a_statement_there_may_take_its_time_while_new_connections_reach_the_primary(
+    replica: Database, database: Database
+) -> None:
+    """As with a list of hosts of which the first was away for a moment, or a balancer before all servers."""
+    async with TcpProxy(database.url) as primary:
+        url = replica.url.replace("@", f"@127.0.0.1:{primary.port},")
+        settings = load_settings(database_url=url)
+        watch = LineWatch(settings, suspect_s=0.3, every_s=0.1)
+        primary.refuses = True
+        async with (
+            open_pool(settings, "embedq-test", size=1, min_size=1, opened=watch.add) as pool,
+            watch.looking(),
+        ):
+            primary.refuses = False
+            assert await pool.fetchval("SELECT pg_is_in_recovery() FROM pg_sleep(2)")
 
 
 async def add_failed(connection: Connection, slug: str) -> None:

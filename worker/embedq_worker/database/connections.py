@@ -204,12 +204,13 @@ async def _skip_reset(connection: Connection) -> None:
     """
 
 
-async def serves(connection: Connection, pid: int) -> bool:
+async def serves(connection: Connection, pid: int, *, on_replica: bool = False) -> bool:
     """Whether the server process of another connection of ours is working; True if unknown.
 
     Args:
         connection: One that is known to work.
         pid: Process ID of the other one; an unknown one may have been made up by a pooler.
+        on_replica: That one is on a replica, whose processes a primary does not know.
     """
     # A process that is "active" may also be waiting for the rest of a message. One that does not exist has
     # ended, or is on a server that a failover has replaced; unless a pooler makes up IDs, also that of this
@@ -221,7 +222,7 @@ async def serves(connection: Connection, pid: int) -> bool:
                $2 = pg_backend_pid() AND current_setting('transaction_read_only') = 'off'
                AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1))""",
         pid,
-        connection.get_server_pid(),
+        None if on_replica else connection.get_server_pid(),
         timeout=5.0,
     )
     return not waits

@@ -48,6 +48,7 @@ class Line(_Connection):
 
     Attributes:
         pid: Process ID of its server process, known also when it is closed.
+        on_replica: Its server was a replica when it was opened, as PostgreSQL 14 and later say.
         waits_since: Time of `time.monotonic`; None while no statement runs.
         blocker: For whose lock the statement that runs, or ran out of time, was found waiting.
         ends_read_only: Close the connection when a write is refused as read-only. A new one may be able to
@@ -58,6 +59,7 @@ class Line(_Connection):
     def __init__(self, protocol: Any, transport: Transport, *more: Any, **named: Any) -> None:
         super().__init__(protocol, transport, *more, **named)
         self.pid: int = protocol.get_server_pid()
+        self.on_replica = getattr(protocol.get_settings(), "in_hot_standby", "off") == "on"
         self.waits_since: float | None = None
         self.blocker: Blocker | None = None
         self.ends_read_only = False

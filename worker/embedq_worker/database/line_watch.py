@@ -153,7 +153,9 @@ class LineWatch:
         unserved = list(lines)
         try:
             async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
-                unserved = [line for line in lines if not await serves(other, line.pid)]
+                unserved = [
+                    line for line in lines if not await serves(other, line.pid, on_replica=line.on_replica)
+                ]
                 for line in lines:
                     await line.find_blocker(other)
         except (EmbedqError, *EXPECTED_ERRORS) as error:
