@@ -78,6 +78,24 @@ async def test_a_vector_that_is_gone_when_it_is_wanted_is_asked_for_again(world:
         assert [bool(row["vector"]) for row in await world.embeddings(article)] == [True, True]
 
 
+async def test_a_vector_that_is_gone_concerns_its_own_article_and_no_task_that_is_lost(world: World) -> None:
+    whole, bare, lost = articles = [await world.article(text) for text in ("A.", "B.", "C.")]
+    for article in articles:
+        await world.embed(article)
+    for due_s, article in enumerate(articles):
+        await world.task(article, due_s=due_s - 60.0)
+    scope, other = await world.worker(), await world.worker()
+    held = await world.claim(scope)
+    await world.psql.execute("DELETE FROM embeddings WHERE article_id = ANY ($1)", [bare, lost])
+    await world.psql.execute(
+        "UPDATE embedding_tasks SET status = 'pending', processed_at = NULL WHERE id = $1", held[2].id
+    )
+    await world.claim_one(other)
+    assert await world.complete(scope, *held) == ["stored", "changed", "lost"]
+    assert [await world.status(task.id) for task in held] == ["completed", "pending", "processing"]
+    assert await world.texts(whole) == ["A."]
+
+
 @BOTH_STORAGES
 async def test_of_equal_chunks_the_vector_of_our_model_is_kept(world: World) -> None:
     article = await world.article("A.\nA.")
