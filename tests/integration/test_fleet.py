@@ -223,9 +223,9 @@ async def test_what_was_done_is_added_up_once_although_the_row_of_the_fleet_was_
 
 async def test_a_heartbeat_that_comes_late_takes_nothing_back(world: World) -> None:
     scope = await world.worker()
-    for succeeded, failed in ((5, 2), (3, 1), (6, 2)):
+    for succeeded, failed, found in ((5, 2, (7, 5, 2)), (3, 1, (7, 5, 2)), (6, 2, (8, 6, 2))):
         await beat(world, scope, succeeded=succeeded, failed=failed)
-    assert await sums(world) == {(8, 6, 2)}
+        assert await sums(world) == {found}
 
 
 async def sums(world: World) -> set[tuple[int, ...]]:
@@ -286,14 +286,15 @@ async def test_who_enters_and_who_leaves_is_told(world: World) -> None:
 
 async def test_a_concurrency_that_changed_is_shown_and_told_once(world: World) -> None:
     heard: list[object] = []
-    scope = await world.worker()
+    scope, other = await world.worker(), await world.worker()
     session = await world.database.connect()
     await session.add_listener("embedq_changes", lambda *args: heard.append(args[-1]))
     for concurrency in (None, 4, 4):
         await beat(world, scope, concurrency=concurrency)
-    shown = json.loads(await world.psql.fetchval("SELECT settings FROM embedq_workers"))
+    rows = await world.psql.fetch("SELECT id, settings FROM embedq_workers")
+    shown = {row["id"]: json.loads(row["settings"])["concurrency"] for row in rows}
     await session.execute("SELECT 1")
-    assert (shown["concurrency"], heard) == (4, ["workers"])
+    assert (shown, heard) == ({scope.worker: 4, other.worker: 1}, ["workers"])
 
 
 # -- orders
