@@ -106,6 +106,8 @@ async def test_a_delete_removes_the_vectors_and_no_text_is_compared(world: World
     assert await world.complete(scope, held) == ["removed"]
     assert await world.embeddings(article) == []
     assert len(await world.embeddings(other)) == 1
+    recorded = await world.psql.fetch("SELECT article_id FROM embedq_articles")
+    assert [row["article_id"] for row in recorded] == [other]
     assert await world.status(task) == "completed"
 
 
