@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.host import HostIdentity, this_host
-from embedq_worker.insights.overview import overview
+from embedq_worker.insights.overview import Liveness, overview
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
 from tests.support.queue_world import World, waiters
@@ -59,6 +60,20 @@ async def test_workers_of_this_host_whose_processes_are_gone_are_dead_at_once(wo
     assert await fleet.declare_local_dead(world.pool, here) == 0
     dead = await world.psql.fetch("SELECT pid, host_key FROM embedq_workers WHERE state = 'dead'")
     assert [tuple(row) for row in dead] == [(pids[1], "this host")]
+
+
+async def test_a_heartbeat_shows_that_the_worker_and_the_fleet_are_alive(world: World) -> None:
+    scope = await world.worker()
+    await world.die(scope)
+    await world.psql.execute("UPDATE embedding_worker_status SET last_heartbeat = now() - interval '1 hour'")
+    await fleet.beat(world.pool, scope.worker, state="running", note="idle", in_hand=0, succeeded=0, failed=0)
+    seen = await overview(world.psql, world.database.settings)
+    assert [(row.liveness, row.note) for row in seen.workers] == [(Liveness.ALIVE, "idle")]
+    assert seen.fleet is not None
+    assert seen.fleet.last_heartbeat is not None
+    assert seen.at - seen.fleet.last_heartbeat < timedelta(minutes=1)
+    assert await world.rescue() == []
+    assert (await beat(world, scope)).known
 
 
 async def test_the_last_of_ours_leaves_another_programs_worker_running(world: World) -> None:
