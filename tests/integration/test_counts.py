@@ -317,6 +317,7 @@ async def test_nobody_waits_for_another_who_folds(world: World) -> None:
 
 async def test_counts_are_repaired_while_others_write(world: World) -> None:
     await world.tasks(await world.articles(9))
+    await world.tasks(await world.articles(2), priority="high")
     drifting = await world.database.connect()
     await drifting.execute(
         """SET session_replication_role = replica;
