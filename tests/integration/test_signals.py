@@ -178,6 +178,24 @@ async def test_a_long_transaction_is_told_when_it_commits_and_holds_up_nobodys_s
         assert await ears.since(other) == WORK_ONCE
 
 
+async def test_who_tells_of_a_change_keeps_nobody_from_telling_of_work_and_conversely(world: World) -> None:
+    """Each commits while the other is between its signal and its commit."""
+    failed = "INSERT INTO embedding_tasks (operation, status) VALUES ('delete', 'failed')"
+    pending = "INSERT INTO embedding_tasks (operation) VALUES ('delete')"
+    other = await world.database.connect()
+    async with listening(world) as ears:
+        for first, second, heard in (
+            (failed, pending, WORK_ONCE),
+            (pending, failed, {"embedq_changes": 1}),
+        ):
+            async with other.transaction():
+                await other.execute(first)
+                await other.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                await world.psql.execute(second)
+                assert await ears.since(world.psql) == heard
+            await ears.since(world.psql)
+
+
 async def test_constraints_made_immediate_do_not_hold_up_the_signals_of_others(world: World) -> None:
     """SET CONSTRAINTS lets the trigger decide long before the commit."""
     article = await world.article()
