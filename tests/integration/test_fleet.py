@@ -360,9 +360,11 @@ async def test_a_pause_asks_nobody_to_end(world: World) -> None:
         assert await world.psql.fetchval(RUNNING)
 
 
-async def test_stops_reach_who_is_stopping_and_are_not_weakened(world: World) -> None:
-    running, stopping = await world.worker(), await world.worker()
+async def test_stops_reach_who_is_stopping_but_not_who_is_gone_and_are_not_weakened(world: World) -> None:
+    running, stopping, gone, dead = [await world.worker() for _ in range(4)]
     await beat(world, stopping, state="stopping")
+    await fleet.leave(world.pool, gone.worker, "done")
+    await fleet.declare_dead(world.psql, [dead.worker], "no answer")
     both = {running.worker, stopping.worker}
     for order, asked in ((Order.STOP, "graceful"), (Order.STOP_NOW, "force"), (Order.STOP, "force")):
         assert set(await orders.command(world.psql, order, "ann@ops")) == both
