@@ -61,6 +61,7 @@ async def test_a_text_that_changed_is_embedded_again_and_nobody_is_charged(world
         assert (row["processed_at"], row["completed_at"]) == (None, None)
         assert await world.embeddings(article) == []
     assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    assert await world.psql.fetchval("SELECT count(*) FROM performance_metrics") == 1
 
 
 async def test_what_is_no_part_of_the_text_changes_nothing(world: World) -> None:
