@@ -54,6 +54,20 @@ async def test_tasks_of_a_silent_worker_come_back_uncharged_and_it_is_dead(world
     assert await world.rescue() == []
 
 
+async def test_what_ended_a_worker_is_not_written_over_by_later_rescues(world: World) -> None:
+    await held_by_the_dead(world)
+    left = await world.worker()
+    await fleet.leave(world.pool, left.worker, "drained")
+    ends = "SELECT state, note, stopped_at FROM embedq_workers ORDER BY state"
+    await world.rescue()
+    before = await world.psql.fetch(ends)
+    assert [row["state"] for row in before] == ["dead", "stopped"]
+    assert (before[0]["note"], before[1]["note"]) == ("no heartbeat", "drained")
+    assert before[0]["stopped_at"] is not None
+    assert await world.rescue() == []
+    assert await world.psql.fetch(ends) == before
+
+
 async def test_after_a_clock_is_set_back_the_dead_do_not_seem_alive_for_hours(world: World) -> None:
     await held_by_the_dead(world)
     await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() + interval '5 hours'")
