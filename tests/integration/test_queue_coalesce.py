@@ -183,6 +183,21 @@ async def test_an_older_task_that_would_undo_it_and_is_out_of_reach_is_waited_fo
     assert await world.status(older) == "completed"
 
 
+async def test_what_is_waited_for_holds_up_no_other_article(world: World) -> None:
+    article, other = await world.articles(2)
+    older = await world.task(article, "delete", made_s=-50, due_s=-50)
+    await world.task(article, made_s=-40, due_s=-90)
+    await world.task(other, due_s=-80)
+    removal = await world.task(other, "delete", made_s=-90, due_s=-40)
+    scope = await world.worker()
+    held = await world.claim(scope, 2)
+    session = await world.database.connect()
+    async with session.transaction():
+        await session.execute("UPDATE embedding_tasks SET priority = 'low' WHERE id = $1", older)
+        assert await world.complete(scope, *held) == ["contended", "stored"]
+    assert [await world.status(task) for task in (older, removal)] == ["pending", "completed"]
+
+
 async def test_an_older_task_of_the_same_kind_is_nobodys_hindrance(world: World) -> None:
     article = await world.article()
     older = await world.task(article, due_s=-50, made_s=-50)
