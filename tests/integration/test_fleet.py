@@ -371,6 +371,17 @@ async def test_stops_reach_who_is_stopping_but_not_who_is_gone_and_are_not_weake
         assert {await world.psql.fetchval(ASKED, worker) for worker in both} == {asked}
 
 
+async def test_a_worker_paused_alone_stays_so_until_a_resume(world: World) -> None:
+    scope, other = await world.worker(), await world.worker()
+    assert await orders.pause_worker(world.psql, scope.worker, pause=True, by="bob@ops")
+    for order in (Order.STOP, Order.START):
+        await orders.command(world.psql, order, "ann@ops")
+    heard = await beat(world, scope)
+    assert (heard.block, heard.block_by, (await beat(world, other)).block) == ("paused", "bob@ops", "")
+    await orders.command(world.psql, Order.RESUME, "ann@ops")
+    assert (await beat(world, scope)).block == ""
+
+
 async def test_a_start_spares_who_has_not_begun_to_end(world: World) -> None:
     running, stopping, forced = [await world.worker() for _ in range(3)]
     await orders.command(world.psql, Order.STOP, "ann@ops")
