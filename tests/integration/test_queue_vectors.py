@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import product
 from uuid import UUID
 
 import asyncpg
@@ -102,11 +103,10 @@ async def test_of_equal_chunks_the_vector_of_our_model_is_kept(world: World) -> 
     await world.embed(article)
     _, ours = [row["vector"] for row in await world.embeddings(article)]
     column = "vector_data" if world.storage.schema is None else "vector"
-    for index in (0, 1):
-        await world.psql.execute(
-            f"""UPDATE embeddings SET model = 'other', {column} = '{[1] * DIMENSIONS}'
-                WHERE chunk_index = {index}"""
-        )
+    for loss, index in product(
+        (f"model = 'other', {column} = '{[1] * DIMENSIONS}'", f"{column} = NULL"), (0, 1)
+    ):
+        await world.psql.execute(f"UPDATE embeddings SET {loss} WHERE chunk_index = {index}")
         await world.embed(article)
         assert [row["vector"] for row in await world.embeddings(article)] == [ours, ours]
 
