@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
+from embedq_worker.actions import orders
+from embedq_worker.actions.orders import Order
 from embedq_worker.database import notifier
 from embedq_worker.database.channels import CHANGES
 from embedq_worker.database.connections import open_pool
@@ -127,6 +129,13 @@ async def test_what_is_told_to_whom(world: World) -> None:
             await ears.since(world.psql)
             await world.psql.execute(statement)
             assert await ears.since(world.psql) == heard, statement
+
+
+async def test_an_order_is_told_to_workers_and_consoles(world: World) -> None:
+    async with listening(world) as ears:
+        for order in Order:
+            await orders.command(world.psql, order, "ann@ops")
+            assert await ears.since(world.psql) == ONE_OF_EACH, order
 
 
 async def test_one_pending_task_among_those_that_change_wakes_workers(world: World) -> None:
