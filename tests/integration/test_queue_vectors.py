@@ -21,13 +21,16 @@ from tests.support.queue_world import BOTH_STORAGES, MODEL, World, completion_of
 
 @BOTH_STORAGES
 async def test_an_article_that_shrinks_loses_the_chunks_behind_its_end(world: World) -> None:
-    article = await world.article("A.\nB.\nC.\nD.")
-    await world.embed(article)
+    article, longer = await world.articles(2, "A.\nB.\nC.\nD.")
+    for one in (article, longer):
+        await world.embed(one)
     for text in ("A.\nB.", "", "E."):
-        await world.psql.execute("UPDATE articles SET content = $1", text)
+        await world.psql.execute("UPDATE articles SET content = $1 WHERE id = $2", text, article)
         await world.embed(article)
         assert await world.texts(article) == [line for line in text.splitlines() if line]
-    assert await world.psql.fetchval("SELECT chunks FROM embedq_articles") == 1
+    assert len(await world.texts(longer)) == 4
+    recorded = await world.psql.fetch("SELECT article_id, chunks FROM embedq_articles")
+    assert dict(tuple(row) for row in recorded) == {article: 1, longer: 4}
 
 
 @BOTH_STORAGES
