@@ -202,6 +202,7 @@ async def test_a_task_that_kills_its_workers_ends_and_its_companions_do_not(worl
     assert killed == 3
     row = await world.row(killer)
     assert (row["status"], row["attempts"]) == ("failed", 1)
+    assert row["completed_at"] >= row["processed_at"]
     assert await world.audited(killer) == 2 * killed
     rescues = """SELECT level FROM embedding_audit_logs WHERE task_id = $1 AND category = 'error_handling'
                  ORDER BY timestamp"""
