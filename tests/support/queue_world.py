@@ -283,3 +283,25 @@ async def open_world(database: Database, storage: str | None = None) -> AsyncIte
             yield World(database, psql, pool, await inspect_storage(psql))
     finally:
         await psql.close()
+
+
+async def beat(
+    world: World,
+    scope: Scope,
+    *,
+    state: str = "running",
+    succeeded: int = 1,
+    failed: int = 0,
+    concurrency: int | None = None,
+) -> fleet.Beat:
+    """Beat, with one task done."""
+    return await fleet.beat(
+        world.pool,
+        scope.worker,
+        state=state,
+        note="",
+        in_hand=0,
+        succeeded=succeeded,
+        failed=failed,
+        concurrency=concurrency,
+    )
