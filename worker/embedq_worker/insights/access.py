@@ -42,7 +42,7 @@ async def access(connection: Connection) -> Access:
     )
     assert row is not None
     facts = dict(row)
-    whose = WHOSE.get(facts.pop("source"), "these sessions")
+    whose = _WHOSE.get(facts.pop("source"), "these sessions")
     missing = tuple(await lacking_rights(connection, OPERATOR, absent=False))
     why_not = ""
     if row["is_replica"]:
@@ -56,11 +56,14 @@ async def access(connection: Connection) -> Access:
     return Access(**facts, missing=missing, why_not=why_not)
 
 
-WHOSE = {
+SHARED = {
     "configuration file": "all sessions of this server",
     "command line": "all sessions of this server",
     "database": "sessions of this database",
+}
+"""Which sessions a setting applies to, by the source of its value: those of every role."""
+
+_WHOSE = SHARED | {
     "user": "sessions of the role {}",
     "database user": "sessions of the role {} in this database",
 }
-"""Which sessions the setting applies to, by the source of its value."""

@@ -15,7 +15,7 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
-from embedq_worker.insights.access import WHOSE
+from embedq_worker.insights.access import SHARED
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
@@ -173,10 +173,10 @@ class _Findings:
 
     def _read_only(self) -> Iterator[Issue]:
         by = self.facts.read_only_by
-        if by in ("configuration file", "command line", "database"):  # and not only for whoever asks
+        if by in SHARED:  # and not only for whoever asks
             yield Issue(
                 Code.READ_ONLY,
-                f"{WHOSE[by]} are read-only (default_transaction_read_only): workers can store nothing",
+                f"{SHARED[by]} are read-only (default_transaction_read_only): workers can store nothing",
                 "make room if its disk is full, for which managed servers do this; or set it to off",
                 1,
                 0,

@@ -9,7 +9,7 @@ UNAVAILABLE = "provider: "
 """It sends no requests to its provider."""
 
 UNANSWERED = "no answer from the provider for "
-"""What the note of a worker begins with while a request has not been answered for long."""
+"""A request to its provider has not been answered for long."""
 
 ALONE = "for this worker alone: "
 """Follows where the provider works for other workers."""
