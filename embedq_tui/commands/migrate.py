@@ -13,7 +13,7 @@ from embedq_tui.output import Column, confirm, print_json, print_table, say
 from embedq_tui.rendering.words import count
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode, SchemaError
-from embedq_worker.insights.overview import Liveness, overview
+from embedq_worker.insights.overview import overview
 from embedq_worker.running import run
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
@@ -171,8 +171,7 @@ def _running(settings: Settings, version: int) -> list[str]:
         states = await migration_states(connection)
         if all(state.state == "pending" for state in states if state.version > version):
             return []
-        workers = (await overview(connection, settings)).workers
-        return [worker.place for worker in workers if worker.liveness is Liveness.ALIVE]
+        return [worker.place for worker in (await overview(connection, settings)).alive]
 
     try:
         return ask(settings, look)

@@ -166,7 +166,7 @@ def document(seen: Seen) -> dict[str, object]:
         "oldest_pending_at": queue.oldest_pending_at,
         "last_completed_at": queue.last_completed_at,
         "workers": {
-            "alive": sum(worker.liveness is Liveness.ALIVE for worker in workers),
+            "alive": len(seen.overview.alive),
             "silent": sum(worker.liveness is Liveness.SILENT for worker in workers),
             "in_hand": sum(worker.in_hand for worker in workers),
             "dead": len(seen.dead),
@@ -203,7 +203,7 @@ def _line(seen: Seen) -> str:
         "failed_per_min": f"{rates.failed:.1f}" if rates else "-",
         "drain_s": "-" if left_s is None else f"{left_s:.0f}",
         "oldest_due_s": "-" if waited_s is None else f"{waited_s:.0f}",
-        "workers": sum(worker.liveness is Liveness.ALIVE for worker in workers),
+        "workers": len(seen.overview.alive),
         "in_hand": sum(worker.in_hand for worker in workers),
         "held_providers": len(held),
     }

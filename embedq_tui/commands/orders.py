@@ -13,7 +13,7 @@ from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.insights.overview import Liveness, Overview, WorkerRow, overview
+from embedq_worker.insights.overview import Overview, WorkerRow, overview
 from embedq_worker.schema.state import require_current
 
 
@@ -32,7 +32,7 @@ def give_order(invocation: Invocation, order: Order, done: str) -> None:
         return await overview(connection, settings)
 
     seen = ask(settings, give)
-    alive = _alive(seen)
+    alive = len(seen.alive)
     if invocation.as_json:
         print_json(_document(order, seen))
         return
@@ -52,12 +52,8 @@ def _document(order: Order, seen: Overview) -> Mapping[str, object]:
         "order": order.value,
         "stopped": seen.control.stopped_at is not None,
         "paused": seen.control.paused_at is not None,
-        "workers": _alive(seen),
+        "workers": len(seen.alive),
     }
-
-
-def _alive(seen: Overview) -> int:
-    return sum(worker.liveness is Liveness.ALIVE for worker in seen.workers)
 
 
 def pause_one(invocation: Invocation, name: Name, *, pause: bool) -> None:

@@ -14,7 +14,7 @@ from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_tui.rendering.words import count, moment, next_try
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
-from embedq_worker.insights.overview import Overview, ProviderRow, QueueFigures, WorkerRow, overview
+from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
 from embedq_worker.text import age
 
@@ -135,7 +135,7 @@ def _worker(worker: WorkerRow, now: datetime) -> str:
     beat = age((now - worker.heartbeat_at).total_seconds())
     parts = [
         worker.place,
-        worker.state if worker.liveness == "alive" else f"{worker.liveness}",
+        worker.state if worker.liveness is Liveness.ALIVE else worker.liveness.value,
         f"heartbeat {beat} ago",
         f"{worker.in_hand} held",
         f"{worker.succeeded:,} done",

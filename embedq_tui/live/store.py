@@ -17,7 +17,7 @@ from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
-from embedq_worker.insights.overview import Liveness, Overview, QueueFigures, overview
+from embedq_worker.insights.overview import Overview, QueueFigures, overview
 from embedq_worker.settings import Settings
 
 HISTORY = 120
@@ -138,8 +138,7 @@ class Store:
         if self.overview is None or self.health is None:
             return False
         judged = next((m.value for m in self.health.measures if m.name == "workers"), None)
-        alive = sum(worker.liveness is Liveness.ALIVE for worker in self.overview.workers)
-        return judged is not None and judged != alive
+        return judged is not None and judged != len(self.overview.alive)
 
     def age_s(self, questions: Iterable[Question[Any]] = ()) -> float | None:
         """Seconds since the latest overview, or the oldest answer to one of these; None without one."""

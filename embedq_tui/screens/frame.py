@@ -19,7 +19,6 @@ from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import MIGRATE
-from embedq_worker.insights.overview import Liveness
 from embedq_worker.text import age, printable_line
 
 SPACED = 100
@@ -114,7 +113,7 @@ def _numbers(store: Store) -> dict[str, int]:
     return {
         "stuck": round(stuck),
         "failures": store.overview.queue.counts.failed,
-        "workers": sum(row.liveness is Liveness.ALIVE for row in store.overview.workers),
+        "workers": len(store.overview.alive),
     }
 
 

@@ -11,7 +11,7 @@ from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan, CategoryCount
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.overview import Liveness, overview
+from embedq_worker.insights.overview import overview
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue.breaker import parts_of
 from embedq_worker.schema.needs import Category
@@ -120,8 +120,8 @@ async def plan_backfill(
 
 
 async def _other_models(connection: Connection, settings: Settings, model: str) -> tuple[str, ...]:
-    workers = (await overview(connection, settings)).workers
-    models = {parts_of(row.provider)[0] for row in workers if row.liveness is Liveness.ALIVE}
+    seen = await overview(connection, settings)
+    models = {parts_of(key)[0] for key in seen.served}
     return tuple(sorted(models - {model}))
 
 

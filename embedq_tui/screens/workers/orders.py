@@ -13,7 +13,7 @@ from embedq_tui.rendering.words import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
-from embedq_worker.insights.overview import Liveness, Overview, WorkerRow
+from embedq_worker.insights.overview import Overview, WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.text import age, printable_line
 
@@ -167,8 +167,7 @@ async def stop_or_start(desk: Desk) -> None:
             "This lifts the stop. It starts no workers.",
         )
         return
-    alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
-    title = f"Stop {count(alive, 'worker')} on all hosts?"
+    title = f"Stop {count(len(seen.alive), 'worker')} on all hosts?"
     line = "They finish their tasks and exit. No worker claims tasks until the stop is lifted."
     await _give(desk, Order.STOP, title, line, danger=True)
 

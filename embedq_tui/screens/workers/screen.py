@@ -39,7 +39,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
 from embedq_worker.insights.deaths import DeadWorker
-from embedq_worker.insights.overview import Liveness, WorkerRow
+from embedq_worker.insights.overview import WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
@@ -200,11 +200,12 @@ class WorkersScreen(ActionScreen):
         seen = self.store.overview
         if seen is not None:
             word, style = state_of(seen)
-            alive = sum(row.liveness is Liveness.ALIVE for row in seen.workers)
             held = seen.queue.counts.processing  # other programs' workers hold some of these
             died = f", {deaths_words(self._dead)}" if self._dead else ""
             line = Text.assemble(
-                ("All workers   ", QUIET), (word, style), f", {alive} alive, {count(held, 'task')} held{died}"
+                ("All workers   ", QUIET),
+                (word, style),
+                f", {len(seen.alive)} alive, {count(held, 'task')} held{died}",
             )
             versions = sorted({printable_line(row.version, 20) for row in seen.workers})
             yield line.append(f", versions {', '.join(versions)}", DOUBTFUL) if len(versions) > 1 else line

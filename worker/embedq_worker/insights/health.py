@@ -17,7 +17,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.access import SHARED
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
-from embedq_worker.insights.overview import Liveness, Overview, overview
+from embedq_worker.insights.overview import Overview, overview
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
 from embedq_worker.schema.check import foremost, missing_objects
 from embedq_worker.schema.files import known_migrations
@@ -156,7 +156,6 @@ class _Findings:
     def measures(self) -> tuple[Measure, ...]:
         """The measured values."""
         settings, facts = self.settings, self.facts
-        alive = sum(worker.liveness is Liveness.ALIVE for worker in self.seen.workers)
         return (
             Measure("pending", self.seen.queue.counts.pending, settings.health_backlog, "tasks"),
             Measure("processing", self.seen.queue.counts.processing, None, "tasks"),
@@ -166,7 +165,7 @@ class _Findings:
             Measure("failure_rate_hour", rounded(facts.hour.failure_rate), self._limit_hour, "ratio"),
             Measure("failure_rate_day", rounded(facts.day.failure_rate), self._limit_day, "ratio"),
             Measure("dead_rows", rounded(facts.dead_share), self._limit_dead_rows, "ratio"),
-            Measure("workers", alive, None, "counts"),
+            Measure("workers", len(self.seen.alive), None, "counts"),
         )
 
     # -- the server
@@ -355,7 +354,7 @@ class _Findings:
         seen = self.seen
         if self._halted() or self._age_s(self.facts.oldest_claim_at) < SETTLED_S:
             return 0.0
-        began = [worker.started_at for worker in seen.workers if worker.liveness is Liveness.ALIVE]
+        began = [worker.started_at for worker in seen.alive]
         if not began and seen.fleet and seen.fleet.started_at:
             began = [seen.fleet.started_at]
         work_since: Sequence[datetime] = [

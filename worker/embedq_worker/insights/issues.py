@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from embedq_worker.insights.overview import Control, Liveness, Overview
+from embedq_worker.insights.overview import Control, Overview
 from embedq_worker.queue.breaker import parts_of
 from embedq_worker.queue.words import ALONE, REFUSED, UNAVAILABLE
 from embedq_worker.text import age
@@ -103,7 +103,7 @@ def serving(seen: Overview) -> Iterator[Issue]:
             1,
             "counts",
         )
-    alive = [worker for worker in seen.workers if worker.liveness is Liveness.ALIVE]
+    alive = seen.alive
     notes = [worker.note for worker in alive if worker.note.startswith(REFUSED)]
     if notes:
         yield Issue(

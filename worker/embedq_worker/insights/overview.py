@@ -161,6 +161,11 @@ class Overview(NamedTuple):
     read_only: bool = False
 
     @property
+    def alive(self) -> tuple[WorkerRow, ...]:
+        """The workers whose heartbeat is recent."""
+        return tuple(row for row in self.workers if row.liveness is Liveness.ALIVE)
+
+    @property
     def used(self) -> frozenset[str]:
         """Keys of the providers that workers use."""
         return frozenset(worker.provider for worker in self.workers)
@@ -168,12 +173,12 @@ class Overview(NamedTuple):
     @property
     def served(self) -> frozenset[str]:
         """Keys of the providers that living workers use, and call again by themselves."""
-        return frozenset(row.provider for row in self.workers if row.liveness is Liveness.ALIVE)
+        return frozenset(row.provider for row in self.alive)
 
     @property
     def refused(self) -> bool:
         """Whether the database refuses what every living worker wants to write."""
-        notes = [row.note for row in self.workers if row.liveness is Liveness.ALIVE]
+        notes = [row.note for row in self.alive]
         return bool(notes) and all(note.startswith(REFUSED) for note in notes)
 
     @property
