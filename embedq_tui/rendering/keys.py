@@ -28,6 +28,7 @@ DEFAULTS = {
     "failures.span": "t",
     "log.last": "G",
     "screen.freeze": "f",
+    "search.back": "esc",
     "settings.back": "esc",
     "settings.check": "c",
     "settings.migrate": "m",

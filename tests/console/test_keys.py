@@ -110,7 +110,7 @@ async def test_texts_name_a_key_of_ones_own(database: Database, connection: Conn
     await connection.execute("SELECT embedq_command('stop', 'ann@ops')")
     await queue_tasks(connection, await add_articles(connection, ["one"]))
     keymap = {"show.workers": "f5", "workers.stop_all": "f7,f9", "app.troubles": "f2", "tasks.filter": "f3"}
-    keymap |= {"app.undo": "f8", "settings.check": "f6"}
+    keymap |= {"app.undo": "f8", "settings.check": "f6", "articles.take_back": "f9"}
     app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await until_text(pilot, "Workers (f5), f7")
@@ -126,6 +126,12 @@ async def test_texts_name_a_key_of_ones_own(database: Database, connection: Conn
         await until_text(pilot, "f8: undo")
         await pilot.press("9", "tab")
         await until_text(pilot, "Press f6 to test")
+        await pilot.press("8", "b")
+        await until_text(pilot, "Priority of")
+        await pilot.press("enter")
+        await until_shown(pilot, lambda _: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until_text(pilot, "f9: roll back")
     async with console(database.settings, (120, 40)) as pilot:
         await until_text(pilot, "Workers (5), S")
 

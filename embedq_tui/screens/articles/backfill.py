@@ -113,7 +113,8 @@ async def _carry_out(desk: Desk, planned: Planned) -> None:
     queued = count(ended.queued, "task")
     if ended.state == "done":
         went_on = ", resuming the stopped backfill" if ended.resumed else ""
-        dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\nB: roll back")
+        back = f"{key('articles.take_back')}: roll back"
+        dialogs.notify(f"{queued} queued{went_on}\noperation {ended.operation_id}\n{back}")
         return
     words = "somebody rolled it back" if ended.state == "rolled_back" else f"it is {ended.state}"
     await dialogs.tell(

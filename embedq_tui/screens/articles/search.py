@@ -124,7 +124,7 @@ class ArticleSearchScreen(ConsoleScreen):
         lines: Iterable[Text] = self._notes
         if self._asking is not None:
             waited = age(time.monotonic() - self._began)
-            lines = [Text(f"{self._step} ... {waited}, esc: stop", DOUBTFUL)]
+            lines = [Text(f"{self._step} ... {waited}, {key('search.back')}: stop", DOUBTFUL)]
         self.query_one("#told", Lines).show(lines)
         hit = self._hits.get(self._table.current or "")
         self.query_one("#hit", Static).update(Text("\n").join(_in_full(hit)) if hit else "")

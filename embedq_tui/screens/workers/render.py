@@ -105,10 +105,10 @@ def dead_facts(worker: DeadWorker, now: datetime) -> Iterator[Text]:
     )
     if worker.unreturned:
         yield labelled("Tasks").append(
-            f"{death_words(worker)}: any running worker does that; enter: list them", BAD
+            f"{death_words(worker)}: any running worker does that; open it to list them", BAD
         )
     else:
-        yield labelled("Tasks").append(death_words(worker)).append("; enter: in the audit log", QUIET)
+        yield labelled("Tasks").append(death_words(worker)).append("; open it to see the audit log", QUIET)
     yield labelled("Version").append(printable_line(worker.version, 40), QUIET)
     yield labelled("Provider").append(printable_line(worker.provider))
     yield labelled("Id").append(str(worker.id), QUIET)
