@@ -20,34 +20,28 @@ TOLD = 10
 """Number of progress lines to show."""
 
 
-async def offer_migrations(desk: Desk) -> bool:
+async def offer_migrations(desk: Desk) -> None:
     """Offer to apply missing migrations. Call it in a Textual worker.
 
     Args:
         desk: Of the database.
-
-    Returns:
-        Whether the schema is now up to date.
     """
     dialogs = desk.dialogs
     looking = Progress("Checking the schema", stop="Cancel")
     states = await dialogs.attempt(looking, lambda _: desk.session.ask(ToApply()))
     if states is None:
-        return False
+        return
     missing = [state for state in states if state.state == "pending"]
     foreign = [state for state in states if state.state in ("unknown", "changed")]
     if foreign:
         await dialogs.tell(_refusal(foreign))
-        return False
-    if not missing:
+    elif not missing:
         dialogs.notify("The schema is up to date")
-        return True
-    if await dialogs.confirm(_confirmation(states, missing)) is not Decision.YES:
-        return False
-    return await _apply(desk, missing)
+    elif await dialogs.confirm(_confirmation(states, missing)) is Decision.YES:
+        await _apply(desk, missing)
 
 
-async def _apply(desk: Desk, missing: Sequence[MigrationState]) -> bool:
+async def _apply(desk: Desk, missing: Sequence[MigrationState]) -> None:
     dialogs, lines = desk.dialogs, list[str]()
     progress = Progress(f"Applying {count(len(missing), 'migration')}", len(missing), noun="migration")
 
@@ -64,11 +58,9 @@ async def _apply(desk: Desk, missing: Sequence[MigrationState]) -> bool:
     desk.session.again()
     if applied is not None:
         dialogs.notify(f"{count(len(applied), 'migration')} applied: the schema is up to date")
-        return True
-    if progress.stopping:
+    elif progress.stopping:
         title = f"Stopped: {progress.done:,} of {count(len(missing), 'migration')} applied"
         await dialogs.tell(Report(title, [*lines[-TOLD:], "Migrate again to continue."]))
-    return False
 
 
 def _confirmation(states: Sequence[MigrationState], missing: Sequence[MigrationState]) -> Confirmation:
