@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from rich.text import Text
@@ -98,27 +98,17 @@ def counts_as(by: Stuck, *, chosen_here: bool) -> str:
     )
 
 
-def scope_of(workers: Iterable[StuckWorker]) -> str:
-    """Stuck tasks in words, for a question: ``stuck tasks of 2 workers``."""
-    return _scope([(worker.worker, worker.worker_place) for worker in workers])
+def scope_of(held: Iterable[StuckWorker | StuckTask]) -> str:
+    """Stuck tasks in words, for a question: ``stuck tasks of 2 workers``.
 
-
-def scope_of_tasks(tasks: Iterable[StuckTask]) -> str:
-    """The same for selected tasks."""
-    return _scope([(task.worker, task.worker_place) for task in tasks])
-
-
-def _scope(holders: Sequence[tuple[UUID | None, str | None]]) -> str:
-    ours = {worker: place for worker, place in holders if worker is not None}
-    names = []
-    if len(ours) == 1:
-        [(worker, place)] = ours.items()
-        names.append(_place(worker, place))
-    elif ours:
-        names.append(count(len(ours), "worker"))
-    if any(worker is None for worker, _ in holders):
-        names.append("another program")
-    return f"stuck tasks of {' and '.join(names)}" if names else "stuck tasks"
+    Args:
+        held: The tasks, or the workers that hold them.
+    """
+    places = {one.worker: _place(one.worker, one.worker_place) for one in held}
+    other = places.pop(None, None)
+    ours = count(len(places), "worker") if len(places) > 1 else next(iter(places.values()), None)
+    names = " and ".join(filter(None, (ours, other)))
+    return f"stuck tasks of {names}" if names else "stuck tasks"
 
 
 def _place(worker: UUID | None, place: str | None) -> str:

@@ -20,7 +20,7 @@ from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.stuck.questions import WhatIsStuck
-from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of, scope_of_tasks
+from embedq_tui.screens.stuck.render import COLUMNS, head, row_of, scope_of
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.actions.tasks import Outcome
 from embedq_worker.errors import EmbedqError
@@ -178,7 +178,7 @@ class StuckScreen(ActionScreen):
         if (chosen := self._chosen) and self.is_meant():
             wanted = TaskFilter(ids=tuple(task.id for task in chosen), stuck=self._by)
             names = {task.id: task.slug or str(task.id) for task in chosen}
-            self.carry_out(make(wanted, scope=scope_of_tasks(chosen), names=names))
+            self.carry_out(make(wanted, scope=scope_of(chosen), names=names))
 
     def _do_to_all(self, make: Callable[..., Request]) -> None:
         by = self._by
