@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
-from embedq_tui.rendering.styles import badge_style
+from embedq_tui.rendering.styles import badge
 from embedq_worker.text import printable
 
 R = TypeVar("R")
@@ -256,9 +256,5 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
 
 
 def _named(database: DatabaseLabel) -> Text:
-    line = Text()
-    if database.environment:
-        line.append(f" {printable(database.environment)[:20].upper()} ", badge_style(database.colour))
-        line.append(" ")
-    line.append(printable(database.name), "dim")
-    return line
+    line = badge(printable(database.environment)[:20], database.colour)
+    return line.append(printable(database.name), "dim")

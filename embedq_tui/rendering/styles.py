@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.text import Text
+
 BAD, DOUBTFUL, GOOD, QUIET, HEAD, NAME = "red", "yellow", "green", "dim", "bold", "cyan"
 
 STATUS_STYLES = {"pending": "cyan", "processing": "yellow", "completed": "green", "failed": "red"}
@@ -20,6 +22,12 @@ ARTICLE_STYLES = {
 """By the state of an article: in the list that of its backlog, in details that of its embeddings."""
 
 
-def badge_style(colour: str) -> str:
-    """Style of a badge: readable text on a coloured background."""
-    return f"bold {'black' if colour in ('green', 'yellow', 'cyan') else 'white'} on {colour}"
+def badge(word: str, colour: str) -> Text:
+    """A badge with a blank behind it: readable text on a coloured background; empty without a word.
+
+    Args:
+        word: Safe for a terminal, in one line.
+        colour: Of the background.
+    """
+    style = f"bold {'black' if colour in ('green', 'yellow', 'cyan') else 'white'} on {colour}"
+    return Text.assemble((f" {word.upper()} ", style), " ") if word else Text()

@@ -15,7 +15,7 @@ from embedq_tui.live.store import Store
 from embedq_tui.live.troubles import Trouble, troubles, try_now, unavailable
 from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.keys import key
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge_style
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET, badge
 from embedq_tui.screens import ENTRIES
 from embedq_worker.database.listener import Hearing
 from embedq_worker.errors import MIGRATE
@@ -45,11 +45,8 @@ def title(
         shown: Questions whose answers the screen shows; it may not have been open for long.
     """
     profile = session.profile
-    left = Text(" embedq ", HEAD)
-    word = profile.badge
-    if word:
-        left.append(f" {printable_line(word, 20).upper()} ", badge_style(profile.badge_colour))
-        left.append(" ")
+    word = printable_line(profile.badge, 20)
+    left = Text(" embedq ", HEAD).append_text(badge(word, profile.badge_colour))
     left.append(printable_line(session.link.place))
     if session.read_only and session.store.access is not None:
         left.append("  READ-ONLY", f"bold {DOUBTFUL}")

@@ -15,7 +15,7 @@ from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import OneOf
 from embedq_tui.dialogs.dialog import show, text_of
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge_style
+from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge
 from embedq_worker.errors import EmbedqError
 from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
@@ -123,10 +123,7 @@ def _label(database: Database, *, current: bool) -> Text:
     profile = database.profile
     label = Text("> " if current else "  ")
     label.append(f"{printable_line(database.name, NAME_WIDTH):<{NAME_WIDTH}} ", HEAD)
-    if profile.environment:
-        word = printable_line(profile.environment, 20).upper()
-        label.append(f" {word} ", badge_style(profile.badge_colour))
-        label.append(" ")
+    label.append_text(badge(printable_line(profile.environment), profile.badge_colour))
     if profile.read_only:
         label.append("read-only ", DOUBTFUL)
     if database.settings is None:
