@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
-from embedq_tui.rendering.metric_figures import short_time
+from embedq_tui.rendering.metric_figures import FIGURES, short_time
 from embedq_tui.rendering.words import moment
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import StatusCounts
@@ -48,26 +48,22 @@ def _numbers(counts: StatusCounts) -> list[str]:
 
 def _pace(found: Stats) -> None:
     columns = [Column("", least=28), Column("Today", right=True), Column("7 days", right=True)]
-    figures = [_figures(found.today), _figures(found.week)]
-    rows = [[name, *(of[name] for of in figures)] for name in figures[0]]
+    rows = [[name, figure(found.today), figure(found.week)] for name, figure in _FIGURES.items()]
     print_table(columns, rows)
 
 
-def _figures(period: Period) -> dict[str, str]:
-    more = "" if period.exact else "+"
-    processing, wait = period.processing_ms, period.wait_ms
-    return {
-        "completed": f"{period.completed:,}{more}",
-        "failed": f"{period.failed:,}{more}",
-        "error rate": "-" if period.error_rate is None else percentage(period.error_rate, 1),
-        "tasks per minute": f"{period.per_minute:,.1f}",
-        "processing time p50": short_time(processing.p50 if processing else None),
-        "processing time p95": short_time(processing.p95 if processing else None),
-        "wait p50": short_time(wait.p50 if wait else None),
-        "provider request": short_time(period.embedding_ms),
-        "claim": short_time(period.claim_ms),
-        "slots busy": "-" if period.utilization is None else percentage(period.utilization),
-    }
+_FIGURES: dict[str, Callable[[Period], str]] = {
+    "completed": FIGURES["Done"],
+    "failed": FIGURES["Failed"],
+    "error rate": FIGURES["Error"],
+    "tasks per minute": FIGURES["Per min"],
+    "processing time p50": FIGURES["p50"],
+    "processing time p95": FIGURES["p95"],
+    "wait p50": FIGURES["Wait p50"],
+    "provider request": FIGURES["Request"],
+    "claim": lambda period: short_time(period.claim_ms),
+    "slots busy": FIGURES["Busy"],
+}
 
 
 def _rest(found: Stats) -> Iterator[str]:

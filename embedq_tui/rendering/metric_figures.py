@@ -53,7 +53,7 @@ def _of(spread: Spread | None, name: str) -> str:
 
 FIGURES: dict[str, Callable[[Period], str]] = {
     "Done": lambda period: _count(period.completed, period),
-    "Failed": lambda period: f"{period.failed:,}",
+    "Failed": lambda period: _count(period.failed, period),
     "Error": lambda period: _share(period.error_rate),
     "Per min": lambda period: f"{period.per_minute:,.1f}",
     "p50": lambda period: _of(period.processing_ms, "p50"),
