@@ -101,23 +101,6 @@ async def test_what_was_stopped_a_day_ago_is_another_operation(
     assert (again.resumed, again.queued) == (resumed, 20)
 
 
-async def test_a_cancelled_run_can_go_on_at_once(database: Database, connection: Connection) -> None:
-    await add_articles(connection, ["Text."] * 50)
-    blocker, runner = await database.connect(), await database.connect()
-    transaction = blocker.transaction()
-    await transaction.start()
-    await blocker.execute("LOCK TABLE embedding_tasks")
-    running = asyncio.create_task(backfill.run(runner, OPTIONS, by=BY, planned=50))
-    await until_blocked(connection, runner)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    await transaction.rollback()
-    again = await queue_all(connection)
-    assert (again.resumed, again.state, again.queued) == (True, "done", 50)
-    assert await statuses(connection) == {"pending": 50}
-
-
 @pytest.mark.parametrize(
     "other",
     [replace(OPTIONS, priority="high"), replace(OPTIONS, categories=frozenset({Category.MISSING}))],

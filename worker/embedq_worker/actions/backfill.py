@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from embedq_worker.actions.tasks import whole
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError
@@ -229,17 +230,22 @@ async def run(
     runner = uuid4()
     operation_id, resumed = await _start(connection, options, by, planned, runner)
     so_far = BackfillRun(operation_id, resumed)
+
+    async def batch() -> None:
+        nonlocal so_far
+        row = await _batch(connection, operation_id, runner, options)
+        so_far = BackfillRun(
+            operation_id,
+            resumed,
+            row["state"],
+            so_far.articles + row["scanned"],
+            so_far.queued + row["queued"],
+        )
+        progress(so_far)
+
     try:
         while stop is None or not stop.is_set():
-            row = await _batch(connection, operation_id, runner, options)
-            so_far = BackfillRun(
-                operation_id,
-                resumed,
-                row["state"],
-                so_far.articles + row["scanned"],
-                so_far.queued + row["queued"],
-            )
-            progress(so_far)
+            await whole(batch())
             if so_far.state != "running":
                 return so_far
         await connection.execute(_STOP, operation_id, runner)

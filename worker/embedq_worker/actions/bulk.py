@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from embedq_worker.actions.tasks import whole
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.operator_log import by_whom
 
@@ -104,11 +105,16 @@ async def rollback(
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
     removed = 0
-    while True:
+
+    async def batch() -> int:
+        nonlocal removed
         taken: int = await connection.fetchval(
             "SELECT embedq_bulk_rollback($1, $2, $3)", operation_id, batch_size, by
         )
         removed += taken
         progress(removed)
-        if taken < batch_size:
-            return removed
+        return taken
+
+    while await whole(batch()) == batch_size:
+        pass
+    return removed

@@ -80,17 +80,21 @@ async def undo(
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: see `failures.explained`.
     """
-    operation = uuid4()
-    changed, seen, place = 0, 0, Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))
-    while True:
-        row = await whole(_undo_batch(connection, operation_id, place, batch_size, operation, by))
-        changed += row["changed"]
-        seen += row["seen"]
-        so_far = Undone(operation, changed, seen - changed)
-        progress(so_far)
-        if row["seen"] < batch_size:
-            return so_far
+    so_far = Undone(uuid4(), 0, 0)
+    place = Cursor(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+    async def batch() -> int:
+        nonlocal so_far, place
+        row = await _undo_batch(connection, operation_id, place, batch_size, so_far.operation_id, by)
+        kept = row["seen"] - row["changed"]
+        so_far = Undone(so_far.operation_id, so_far.changed + row["changed"], so_far.kept + kept)
         place = Cursor(row["last_time"], row["last_id"])
+        progress(so_far)
+        return int(row["seen"])
+
+    while await whole(batch()) == batch_size:
+        pass
+    return so_far
 
 
 async def _undo_batch(
