@@ -205,6 +205,23 @@ async def test_a_worker_without_work_ends_when_its_schema_is_migrated_for_a_late
         assert "9.0.0" in worker.plain_lines[0], worker.text
 
 
+async def test_a_worker_whose_schema_is_migrated_for_a_later_release_waits_no_longer_than_the_grace_period(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    variables = environment(database, stub, EMBEDDING_WORKER_INTERVAL=200, EMBEDDING_SHUTDOWN_GRACE=300)
+    async with worker_process(variables, "--concurrency", "2") as worker:
+        await worker.started()
+        stub.faults.hold = asyncio.Event()
+        await queued_articles(connection, 1)
+        await until(lambda: stub.seen.in_flight == 1)
+        await connection.execute(
+            """INSERT INTO embedq_migrations (version, name, checksum, program, seconds)
+               VALUES (999, 'later', '', '9.0.0', 0)"""
+        )
+        assert await worker.ended(within_s=15) == 1
+    assert await statuses(connection) == {"pending": 1}
+
+
 async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

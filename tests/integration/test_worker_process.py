@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from embedq_worker.errors import INTERRUPTED, ExitCode
+from tests.support.blocking import until_any_blocked
 from tests.support.content import (
     add_articles,
     queue_tasks,
@@ -195,6 +196,22 @@ async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_i
         assert worker.plain_lines == []
     assert await statuses(connection) == {"pending": 30}
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
+
+
+async def test_a_claim_that_waits_for_a_lock_is_given_up_after_a_second_signal(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with worker_process(environment(database, stub)) as worker:
+        await worker.started()
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE embedding_tasks")
+            await (await database.connect()).execute("NOTIFY embedq_work")
+            await until_any_blocked(connection)
+            worker.signal(signal.SIGTERM)
+            await worker.until_heard("stopping")
+            worker.signal(signal.SIGTERM)
+            await worker.until_heard("the grace period is over")
+        assert await worker.ended(within_s=10) == 0
 
 
 async def test_splitting_a_huge_article_keeps_nobody_waiting(

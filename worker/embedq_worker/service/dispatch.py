@@ -71,7 +71,8 @@ class Dispatcher:
         self._signalled = False
         self._looked_again = False
         self._ground_at = monotonic()
-        self._forced = asyncio.Event()
+        self._ends_at: float | None = None
+        self._limit: asyncio.Timeout | None = None
         self._provider_fault: ProviderError | None = None
         self._failure: EmbedqError | None = None
         self._claiming_failed = False
@@ -83,13 +84,15 @@ class Dispatcher:
 
         A second call forces as well.
         """
-        if self.ending.is_set():
-            force = True
-        self.stop_reason = self.stop_reason or reason
-        self.ending.set()
-        if force:
-            self._forced.set()
-        for waited_for in (self._checked, self._wake, self._freed):
+        self._ends_at = asyncio.get_running_loop().time()
+        if not self.ending.is_set():
+            self.stop_reason = reason
+            self._log.info("stopping", reason=reason, in_hand=len(self._pipeline.in_hand))
+            self._heartbeat.stopping()
+            self._ends_at += 0.0 if force else self._settings.shutdown_grace_ms / 1000
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(self._ends_at)
+        for waited_for in (self.ending, self._checked, self._wake, self._freed):
             waited_for.set()
 
     def provider_checked(self, fault: ProviderError | None) -> None:
@@ -135,31 +138,25 @@ class Dispatcher:
         if self._drain and self._provider_fault and not isinstance(self._provider_fault, ProviderRateLimited):
             raise self._provider_fault
         try:
-            async with asyncio.timeout(None) as grace, asyncio.TaskGroup() as batches:
+            async with asyncio.timeout_at(self._ends_at) as self._limit, asyncio.TaskGroup() as batches:
                 try:
                     await self._claim_on(batches)
                 except EmbedqError as error:
-                    self._failure = error
-                if self.ending.is_set():
-                    await self._wait_for_batches(grace)
+                    self._fail(error)
         except TimeoutError:
             self._log.warning("the grace period is over", in_hand=len(self._pipeline.in_hand))
+        finally:
+            self._limit = None
         if self._drain and self._heartbeat.ordered and not self._failure:
             raise EmbedqError("not drained: an operator stopped the worker", "lift a stop: embedq-tui start")
         if self._failure:
             raise self._failure
 
-    async def _wait_for_batches(self, grace: asyncio.Timeout) -> None:
-        """Give the batches in flight the grace period; none if forced."""
-        self._log.info("stopping", reason=self.stop_reason, in_hand=len(self._pipeline.in_hand))
-        self._heartbeat.stopping()
-        loop = asyncio.get_running_loop()
-        grace.reschedule(loop.time() + self._settings.shutdown_grace_ms / 1000)
-        while self._busy and not self._forced.is_set():
-            self._freed.clear()
-            await self._freed.wait()
-        if self._forced.is_set():
-            grace.reschedule(loop.time())
+    def _fail(self, error: EmbedqError) -> None:
+        """Stop because of an error that is not the fault of a task; `run` raises it."""
+        self._failure = error
+        if not self.ending.is_set():
+            self.stop(error.message)
 
     # -- claiming
 
@@ -214,10 +211,8 @@ class Dispatcher:
         try:
             try:
                 report = await self._pipeline.run(tasks)
-            except EmbedqError as error:  # not the fault of a task: what is held will be returned
-                self._failure = error
-                if not self.ending.is_set():
-                    self.stop(error.message)
+            except EmbedqError as error:  # what is held will be returned
+                self._fail(error)
                 return
             except Exception as error:
                 # The boundary of a batch: whatever went wrong in it, the worker continues with others.
