@@ -101,10 +101,11 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 THEN coalesce(processed_at, created_at) ELSE '-infinity' END
 $$;
 
--- Whether a worker is alive: it has neither ended nor been declared dead, and has sent a heartbeat within this time.
+-- Whether a worker is alive: it has neither ended nor been declared dead, and has sent a heartbeat within this time. One
+-- from the future, by a clock that was set back since, says nothing: the next one of a worker that is alive comes soon.
 CREATE FUNCTION embedq_alive(state text, heartbeat_at timestamptz, silent_for interval) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT state IN ('running', 'stopping') AND heartbeat_at >= now() - silent_for
+    SELECT state IN ('running', 'stopping') AND heartbeat_at BETWEEN now() - silent_for AND now() + silent_for
 $$;
 
 -- Whether a folder is within another one, given without slashes around it: all are within the empty one, and each within

@@ -95,17 +95,47 @@ BEGIN
 END
 $$;
 
--- Makes pending tasks without a due time due. In the order of our index and without a sort, so that the planner uses it
--- and not another program's index, with which it would read all pending tasks.
+-- Makes pending tasks due that have no due time; and those that were due when they were created, which seems to be in the
+-- future: the server's clock was set back since, or that of whoever queued them is ahead. In the order of our indexes and
+-- without a sort, so that the planner uses them and not another program's index, with which it would read all pending tasks.
 CREATE FUNCTION embedq_make_due(p_limit int) RETURNS void
-LANGUAGE sql VOLATILE SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    v_ahead_s numeric;
+BEGIN
     UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()
     FROM (VALUES (0), (1), (2)) AS r(rank)
     CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
           WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
           ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
-    WHERE t.id = timeless.id
+    WHERE t.id = timeless.id;
+    -- Only then are all tasks that wait looked through: a great many may be scheduled for later.
+    SELECT extract(epoch FROM max(a.created_at) - now()) INTO v_ahead_s
+    FROM (VALUES (1), (2), (3)) AS r(rank)
+    CROSS JOIN LATERAL (SELECT o.created_at FROM embedding_tasks o
+          WHERE o.status = 'pending'
+            AND (CASE o.priority WHEN 'high' THEN 1 WHEN 'normal' THEN 2 WHEN 'low' THEN 3 END) = r.rank
+            AND o.created_at > now() + interval '1 minute' AND o.created_at < 'infinity'
+          ORDER BY o.created_at DESC LIMIT 1) AS a;
+    IF v_ahead_s IS NOT NULL THEN
+        WITH due AS (
+            UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()
+            FROM (VALUES (0), (1), (2)) AS r(rank)
+            CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
+                  WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at > now()
+                    AND o.created_at > now() + interval '1 minute' AND o.scheduled_at <= o.created_at
+                  ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS ahead
+            WHERE t.id = ahead.id
+            RETURNING t.id
+        )
+        INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
+        SELECT embedq_uuid(), clock_timestamp(), 'warn', 'queue_operations',
+               'Tasks made due that were created in the future: a clock was set back, or is ahead',
+               jsonb_build_object('tasks', n, 'ahead_s', round(v_ahead_s))
+        FROM (SELECT count(*) AS n FROM due) AS d WHERE n > 0;
+    END IF;
+END
 $$;
 
 -- Takes back tasks that no living worker holds. Every worker calls it regularly; only one at a time does the work.
@@ -134,7 +164,7 @@ BEGIN
     UPDATE embedq_workers w SET state = 'dead', stopped_at = v_now, note = 'no heartbeat'
     WHERE w.state IN ('running', 'stopping')
       AND NOT embedq_alive(w.state, w.heartbeat_at, p_dead_ms * interval '1 millisecond');
-    PERFORM embedq_make_due(p_limit);
+    PERFORM embedq_make_due(p_limit * 10);
     -- Not quiet: every worker may claim the returned tasks. Timestamps are taken when the rows are written: a worker that
     -- was declared dead may claim a task in the meantime, which is taken back too, and the audit row of that claim must
     -- come first.

@@ -37,7 +37,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF OLD.last_heartbeat IS DISTINCT FROM NEW.last_heartbeat THEN
         UPDATE embedq_control SET foreign_beat_at = CASE WHEN NEW.is_running THEN clock_timestamp() END
-        WHERE CASE WHEN NEW.is_running THEN coalesce(foreign_beat_at < clock_timestamp() - interval '10 seconds', true)
+        WHERE CASE WHEN NEW.is_running THEN (foreign_beat_at BETWEEN clock_timestamp() - interval '10 seconds'
+                                                               AND clock_timestamp()) IS NOT TRUE
                    ELSE foreign_beat_at IS NOT NULL END;  -- not for each task that it completes
     END IF;
     RETURN NULL;
@@ -48,11 +49,12 @@ CREATE TRIGGER embedq_foreign_beat AFTER UPDATE ON embedding_worker_status FOR E
     WHEN (current_setting('embedq.quiet', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION embedq_foreign_beat();
 
 -- Whether there is a worker besides this one: of ours, or another program's that beat lately (by default, they beat every
--- 30 seconds).
+-- 30 seconds). A beat in the future is of before the server's clock was set back.
 CREATE FUNCTION embedq_is_served(p_besides uuid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT EXISTS (SELECT FROM embedq_workers WHERE id IS DISTINCT FROM p_besides AND state IN ('running', 'stopping'))
-        OR EXISTS (SELECT FROM embedq_control WHERE foreign_beat_at > clock_timestamp() - interval '2 minutes')
+        OR EXISTS (SELECT FROM embedq_control
+                   WHERE foreign_beat_at BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp())
 $$;
 
 -- Locks the status row, so that a concurrent order is read afterwards. False if another session keeps it locked, such as

@@ -23,12 +23,13 @@ async def start_worker(connection: Connection, *, silent: str = "0 s") -> UUID:
         worker,
         silent,
     )
-    # As if it alone had written the row of the fleet.
-    await connection.execute(
-        """UPDATE embedding_worker_status SET last_heartbeat = clock_timestamp() - $1::text::interval,
-                                              started_at = now() - interval '1 day'""",
-        silent,
-    )
+    async with connection.transaction():  # as if it alone had written the row of the fleet
+        await connection.execute("SET LOCAL embedq.quiet = 'on'")
+        await connection.execute(
+            """UPDATE embedding_worker_status SET last_heartbeat = clock_timestamp() - $1::text::interval,
+                                                  started_at = now() - interval '1 day'""",
+            silent,
+        )
     return worker
 
 

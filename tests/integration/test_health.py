@@ -52,6 +52,32 @@ async def test_sessions_that_are_read_only_by_default(connection: Connection, da
     assert await codes(await database.connect(), database) == {Code.READ_ONLY}
 
 
+async def test_heartbeats_from_before_a_clock_was_set_back_are_no_sign_of_life(
+    connection: Connection, database: Database
+) -> None:
+    await start_worker(connection, silent="-5 hours")
+    await queued_articles(connection, 1)
+    assert await codes(connection, database) == {Code.NO_WORKER}
+    beat = "UPDATE embedding_worker_status SET is_running = true, last_heartbeat = now() + interval '5 hours'"
+    await connection.execute(beat)  # of another program, whose clock is ahead
+    assert await codes(connection, database) == set()
+
+
+async def test_tasks_created_in_the_future(connection: Connection, database: Database) -> None:
+    await start_worker(connection)
+    await queued_articles(connection, 2)
+    await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '3 hours'")
+    assert await codes(connection, database) == set()
+    await connection.execute("UPDATE embedding_tasks SET created_at = 'infinity'")
+    assert await codes(connection, database) == set()
+    await connection.execute("UPDATE embedding_tasks SET created_at = now() + interval '2 hours'")
+    (issue,) = (await look(connection, database)).issues
+    assert issue.code == Code.CLOCK
+    assert issue.measured == pytest.approx(7_200, abs=60)
+    await connection.execute("UPDATE embedding_tasks SET scheduled_at = now()")
+    assert await codes(connection, database) == set()
+
+
 async def test_work_that_is_not_due_needs_no_worker(connection: Connection, database: Database) -> None:
     await queued_articles(connection, 1)
     await connection.execute("UPDATE embedding_tasks SET scheduled_at = now() + interval '1 hour'")

@@ -33,6 +33,17 @@ async def test_a_stall(connection: Connection, database: Database) -> None:
         await connection.execute("DELETE FROM embedding_tasks WHERE status = $1", status)
 
 
+async def test_ends_from_before_a_clock_was_set_back_hide_no_stall(
+    connection: Connection, database: Database
+) -> None:
+    await in_hand(connection, 3)
+    for status in ("completed", "failed"):
+        await end(connection, status, 1, "-5 hours")
+    await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET started_at = now() + interval '5 hours'")
+    assert await codes(connection, database) == {Code.STALLED}
+
+
 async def test_what_was_begun_just_now_is_no_stall(connection: Connection, database: Database) -> None:
     await end(connection, "completed", 1, "2 days")
     await start_worker(connection)

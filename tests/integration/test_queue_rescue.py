@@ -75,6 +75,23 @@ async def test_after_a_clock_is_set_back_the_dead_do_not_seem_alive_for_hours(wo
     assert await world.psql.fetchval("SELECT heartbeat_at <= clock_timestamp() FROM embedq_workers")
 
 
+async def test_after_a_clock_is_set_back_what_was_due_when_it_was_created_is_due(world: World) -> None:
+    hour = 3_600.0
+    due = [await world.task(article, due_s=5 * hour, made_s=5 * hour) for article in await world.articles(2)]
+    for made_s, due_s in (
+        (5 * hour, 6 * hour),
+        (-60.0, 5 * hour),
+    ):  # scheduled for later, or to be tried again
+        await world.task(await world.article(), due_s=due_s, made_s=made_s)
+    scope = await world.worker()
+    assert await world.claim(scope) == []
+    for _ in range(2):
+        assert await world.rescue() == []
+    assert {task.id for task in await world.claim(scope)} == set(due)
+    told = "SELECT metadata ->> 'tasks' FROM embedding_audit_logs WHERE level = 'warn'"
+    assert [row[0] for row in await world.psql.fetch(told)] == ["2"]
+
+
 async def test_tasks_of_a_living_worker_stay_with_it(world: World) -> None:
     await world.tasks(await world.articles(2))
     scope = await world.worker()

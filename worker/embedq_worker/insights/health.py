@@ -37,6 +37,9 @@ need not have seen yet what tens of thousands of tasks left behind."""
 COMMIT_WAITS_S = 10.0
 """A synchronous replica that works confirms a commit within milliseconds."""
 
+CLOCK_TOLERANCE_S = 60.0
+"""How far the clock of a program that queues may be ahead of the server's."""
+
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
 
@@ -237,6 +240,16 @@ class _Findings:
                 longest,
                 "s",
             )
+        ahead_s = self.facts.ahead_s
+        if ahead_s > CLOCK_TOLERANCE_S:
+            yield Issue(
+                Code.CLOCK,
+                f"tasks wait that were created up to {age(ahead_s)} from now, by the server's clock",
+                "it was set back, or their program's is ahead: correct it; then: embedq-tui retry --waiting",
+                round(ahead_s, 1),
+                CLOCK_TOLERANCE_S,
+                "s",
+            )
         if self.facts.stuck > self.settings.health_stuck:
             yield Issue(
                 Code.STUCK,
@@ -362,4 +375,5 @@ class _Findings:
         ]
         marks = [min(began, default=None), min(work_since, default=None)]
         marks += [seen.queue.last_completed_at, self.facts.last_failed_at]
-        return self._age_s(max(mark for mark in marks if mark))
+        # Workers may have started before the server's clock was set back.
+        return self._age_s(max((mark for mark in marks if mark and mark <= seen.at), default=None))

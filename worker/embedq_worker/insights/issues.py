@@ -27,6 +27,7 @@ class Code(StrEnum):
     PROVIDER_COOLING = "provider_cooling"
     BACKLOG = "backlog"
     OLDEST_PENDING = "oldest_pending"
+    CLOCK = "clock"
     STALLED = "stalled"
     STUCK = "stuck"
     FAILURE_RATE_HOUR = "failure_rate_hour"

@@ -208,7 +208,7 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         times = await connection.fetchrow(_TIMES, CANCELLED) if migrated else None
         busy = any(row["status"] == "processing" and row["n"] for row in counts)
         workers = await connection.fetch(_WORKERS, settings.dead_after_s, busy) if migrated else []
-        control = await connection.fetchrow(_CONTROL) if migrated else None
+        control = await connection.fetchrow(_CONTROL, settings.dead_after_s) if migrated else None
         providers = await connection.fetch(_PROVIDERS) if migrated else []
         fleet = await connection.fetchrow(_FLEET, settings.dead_after_s)
     rows = tuple(_worker(row) for row in workers)
@@ -217,7 +217,10 @@ async def overview(connection: Connection, settings: Settings) -> Overview:
         at=place["at"],
         migrated=migrated,
         running=orders.stopped_at is None
-        and (any(row.liveness is Liveness.ALIVE for row in rows) or bool(fleet and fleet["serves"])),
+        and (
+            any(row.liveness is Liveness.ALIVE for row in rows)
+            or bool(fleet and fleet["serves"] and not (fleet["ahead"] and control and not control["served"]))
+        ),
         queue=_figures(counts, times),
         workers=rows,
         fleet=_fleet(fleet) if fleet else None,
@@ -256,7 +259,7 @@ SELECT (SELECT min(t.created_at) FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL
             WHERE status = 'pending' AND embedq_rank(priority) = r.rank AND scheduled_at > now()
             ORDER BY scheduled_at LIMIT 1) AS t) AS next_due_at,
        (SELECT completed_at FROM embedding_tasks
-        WHERE status = 'completed' AND completed_at IS NOT NULL
+        WHERE status = 'completed' AND completed_at <= now()
         ORDER BY completed_at DESC LIMIT 1) AS last_completed_at,
        (SELECT coalesce(sum(n), 0)::bigint FROM embedq_live_failures
         WHERE fingerprint = (SELECT embedq_fingerprint($1))) AS cancelled
@@ -276,7 +279,12 @@ LEFT JOIN (SELECT worker_id, count(*)::int AS tasks FROM embedding_tasks
 WHERE w.state IN ('running', 'stopping') ORDER BY w.started_at, w.id
 """
 
-_CONTROL = "SELECT stopped_at, stopped_by, paused_at, paused_by FROM embedq_control"
+_CONTROL = """
+SELECT stopped_at, stopped_by, paused_at, paused_by,
+       (foreign_beat_at BETWEEN clock_timestamp() - make_interval(secs => $1)
+                            AND clock_timestamp()) IS TRUE AS served
+FROM embedq_control
+"""
 
 # The breaker of a provider that was given up stays as it was; it is told only while nobody uses another one.
 # After a rate limit it closes with the next success, for which there may be no task: but requests are sent.
@@ -291,9 +299,12 @@ WHERE key IN (SELECT provider FROM used) OR state <> 'closed' AND NOT EXISTS (SE
 ORDER BY key
 """
 
+# A heartbeat from the future is of before the server's clock was set back, unless another program beats by a
+# clock of its own, which is ahead: embedq_control tells when it did, by the server's.
 _FLEET = """
 SELECT is_running, last_heartbeat, tasks_processed, tasks_succeeded, tasks_failed, started_at,
-       is_running AND last_heartbeat > clock_timestamp() - make_interval(secs => $1) AS serves
+       is_running AND last_heartbeat > clock_timestamp() - make_interval(secs => $1) AS serves,
+       last_heartbeat > clock_timestamp() + make_interval(secs => $1) AS ahead
 FROM embedding_worker_status ORDER BY id LIMIT 1
 """
 
@@ -324,7 +335,7 @@ def _sums(cells: Iterable[tuple[str, int]]) -> StatusCounts:
 
 
 def _orders(control: asyncpg.Record | None, workers: Sequence[WorkerRow]) -> Control:
-    given = Control(**control) if control else Control(None, None, None, None)
+    given = Control(*(control[name] if control else None for name in Control._fields))
     serving = [row for row in workers if row.liveness is Liveness.ALIVE and row.state == "running"]
     pauses = [(row.paused_at, row.paused_by) for row in serving if row.paused_at is not None]
     if given.paused_at is not None or not pauses or len(pauses) < len(serving):

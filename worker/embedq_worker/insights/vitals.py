@@ -71,6 +71,8 @@ class Vitals(NamedTuple):
         dead_rows: Dead tuples of the queue table, likewise.
         commit_waits_s: Seconds for which a commit has been waiting for a synchronous replica, on the whole
             server; of sessions that the role may see.
+        ahead_s: Seconds until the latest time, by the database's clock, at which a waiting task was created;
+            0 if that is not in the future. Of each priority, the 1,000 created last are read.
         read_only_by: Source of the setting, as in pg_settings, that makes sessions of this primary read-only;
             None if they are not.
     """
@@ -88,6 +90,7 @@ class Vitals(NamedTuple):
     live_rows: int
     dead_rows: int
     commit_waits_s: float
+    ahead_s: float
     read_only_by: str | None
 
     @property
@@ -141,7 +144,7 @@ async def _ended(connection: Connection, window_s: float) -> tuple[Ended, Ended]
 # the estimate in pg_class is better.
 _FACTS = """
 SELECT (SELECT completed_at FROM embedding_tasks
-        WHERE status = 'failed' AND completed_at IS NOT NULL
+        WHERE status = 'failed' AND completed_at <= now()
         ORDER BY completed_at DESC LIMIT 1) AS last_failed_at,
        busy.oldest_claim_at, busy.claimed_due_at,
        (SELECT count(*) = 4 FROM pg_trigger
@@ -161,6 +164,14 @@ SELECT (SELECT completed_at FROM embedding_tasks
        coalesce(stat.n_dead_tup, 0) AS dead_rows,
        (SELECT greatest(extract(epoch FROM clock_timestamp() - min(state_change)), 0)::float8
         FROM pg_stat_activity WHERE wait_event = 'SyncRep') AS commit_waits_s,
+       (SELECT coalesce(extract(epoch FROM max(a.created_at) - now()), 0)::float8
+        FROM (VALUES (1), (2), (3)) AS r(rank), LATERAL (
+            SELECT created_at, scheduled_at FROM embedding_tasks
+            WHERE status = 'pending'
+              AND (CASE priority WHEN 'high' THEN 1 WHEN 'normal' THEN 2 WHEN 'low' THEN 3 END) = r.rank
+              AND created_at > now() AND created_at < 'infinity'
+            ORDER BY created_at DESC LIMIT 1000) AS a
+        WHERE a.scheduled_at > now()) AS ahead_s,
        CASE WHEN current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery() THEN (
            SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS read_only_by
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
