@@ -61,6 +61,19 @@ def test_a_timeout_of_the_server_is_no_reason_to_ask_whether_it_runs(
         assert setting in told.advice
 
 
+def test_what_a_pooler_refuses_is_no_reason_to_ask_whether_postgresql_runs() -> None:
+    """PgBouncer, with all its connections in use: when connecting, and in the middle of a statement."""
+    refused = asyncpg.ProtocolViolationError("query_wait_timeout")
+    lost = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    ended = explained(lost, load_settings())
+    lost.__cause__ = refused
+    for raised in (refused, lost):
+        told = explained(raised, load_settings())
+        assert isinstance(told, Unreachable)
+        assert "query_wait_timeout" in told.message
+        assert told.advice != ended.advice
+
+
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])
 async def test_a_conflict_is_retried_however_often_a_sick_database_refused_the_call_before(
     conflict: type[Exception], monkeypatch: pytest.MonkeyPatch

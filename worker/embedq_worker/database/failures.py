@@ -36,6 +36,9 @@ _TIMEOUTS: Mapping[type[BaseException], str] = {
 }
 """Settings of the server that make it end sessions."""
 
+_ENDING: tuple[type[BaseException], ...] = (*_TIMEOUTS, asyncpg.ProtocolViolationError)
+"""What server or pooler say when they end a session, and why."""
+
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
@@ -132,6 +135,13 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "try again in a moment",
     ),
     (
+        (asyncpg.ProtocolViolationError,),  # the code of all that PgBouncer says itself
+        Unreachable,
+        "the pooler at {place} refuses: {text}",
+        "its log and SHOW POOLS tell why: no connection is free (query_wait_timeout, max_client_conn), it is "
+        "paused, or PostgreSQL behind it is down",
+    ),
+    (
         (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError),
         Unreachable,
         "the connection to {place} was lost: {text}",
@@ -169,7 +179,7 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
     if isinstance(error, EmbedqError):
         return error
     cause = error.__cause__
-    if cause is not None and type(cause) in _TIMEOUTS:  # to asyncpg, a lost connection
+    if cause is not None and isinstance(cause, _ENDING):  # to asyncpg, a lost connection
         error = cause
     place, text = settings.place, one_line(error)
     if timeout := _TIMEOUTS.get(type(error)):
