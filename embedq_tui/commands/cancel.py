@@ -51,16 +51,16 @@ def command(
     discarded. The errors of failed tasks stay in the audit log; `embedq-tui undo` restores them.
     """
     given = {name: value for name, value in values.items() if value is not None}
-    if stuck and (tasks or statuses or failed):
-        raise click.UsageError("--stuck cannot be combined with task ids, --status or --failed")
+    if stuck and (statuses or failed):
+        raise click.UsageError("--stuck cannot be combined with --status or --failed")
     if older_s is not None and not stuck:
         raise click.UsageError("--minutes applies to stuck tasks: add --stuck")
     if stuck:
         given["stuck"] = stuck_by(invocation.settings(), older_s)
     if tasks and (given or statuses):
         raise click.UsageError("give task ids or filter options, not both")
-    if failed and (statuses or "worker" in given):
-        raise click.UsageError("--failed cannot be combined with --status or --worker")
+    if failed and statuses:
+        raise click.UsageError("--failed cannot be combined with --status")
     if not failed and ("group" in given or "error" in given):
         raise click.UsageError("--group and --error apply to failed tasks: add --failed")
     action = CANCEL_FAILED if failed else CANCEL
