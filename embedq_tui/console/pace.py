@@ -16,10 +16,10 @@ AHEAD = 1024
 """Bytes that may be on the way beyond a request. On a distant terminal, single keys are not held up by it."""
 
 PATIENCE_S = 1.0
-"""Seconds after which an answer may be lost, at least; one more frame is then sent in each such time."""
+"""Seconds to wait for an answer, at least. One more frame is then sent, and the next after twice as long."""
 
-GIVEN_UP_S = 10.0
-"""Seconds after which an answer counts as lost. It is asked again, and nothing held back until it answers."""
+OVERDUE_S = 10.0
+"""Seconds without an answer after which the terminal is asked again, at least."""
 
 SETTLES_WITHIN_S = 3.0
 """Seconds to wait for the last answer, which would be typed into the shell."""
@@ -30,29 +30,24 @@ class Pace:
 
     An SSH server takes in whatever is written, up to hundreds of kilobytes: on a slow line, the answer to a
     key would come after all of that. A terminal that does not answer is asked once, and holds nothing back.
-    While an answer takes much longer than the one before, little is sent, but the screen does not stand
-    still. It is not asked again at once: a late answer would be taken for that to the second request, and
-    twice as much would be on the way from then on.
+    While an answer is due, less and less is sent, but the screen does not stand still: a whole large screen
+    takes a slow line longer than anybody would wait for an answer that is lost. If there is one to a later
+    request and then none, it was lost.
     """
 
     def __init__(self) -> None:
-        self._answers = False
-        self._asked_at: float | None = None
-        self._since = 0
-        self._patience_s = PATIENCE_S
-        self._held_since = 0.0
+        self.begin()
 
     def allows(self) -> bool:
         """Whether the next frame may be sent now."""
-        if not self._answers or self._asked_at is None or self._since < AHEAD:
+        if not self._answers or not self._due or self._since < AHEAD:
             return True
-        now = time.monotonic()
-        if now - self._asked_at >= GIVEN_UP_S:
-            self._answers, self._asked_at = False, None
+        if self._heard and self._is_overdue():
+            self._due = 0
             return True
-        if now - self._held_since < self._patience_s:
+        if self._waited_s() < self._patience_s:
             return False
-        self._held_since = now
+        self._patience_s *= 2
         return True
 
     def sent(self, size: int) -> str:
@@ -65,24 +60,38 @@ class Pace:
             What to send after it.
         """
         self._since += size
-        if not size or self._since < EACH or self._asked_at is not None:
+        if not size or self._since < EACH or (self._due and not self._is_overdue()):
             return ""
-        self._asked_at, self._since = time.monotonic(), 0
-        self._held_since = self._asked_at
+        if not self._due:  # else what is on the way already was too much
+            self._since = 0
+        self._due += 1
+        self._heard = False
+        self._waits_since = time.monotonic()
         return REQUEST
 
     def answered(self) -> None:
         """Take an answer."""
-        if self._asked_at is not None:
-            self._patience_s = max(PATIENCE_S, 2 * (time.monotonic() - self._asked_at))
-        self._answers, self._asked_at = True, None
+        if self._due:
+            self._due -= 1
+            self._patience_s = self._usual_s = max(PATIENCE_S, 2 * self._waited_s())
+        self._answers = self._heard = True
+        self._waits_since = time.monotonic()
 
     def begin(self) -> None:
         """Expect no answer: it may be another terminal now, or none."""
-        self._answers, self._asked_at = False, None
+        self._answers = self._heard = False
+        self._due = self._since = 0
+        self._patience_s = self._usual_s = PATIENCE_S
+        self._waits_since = 0.0
 
     def settle(self) -> None:
         """Wait for an answer that is due."""
         until = time.monotonic() + SETTLES_WITHIN_S
-        while self._answers and self._asked_at is not None and time.monotonic() < until:
+        while self._answers and self._due and time.monotonic() < until:
             time.sleep(0.01)
+
+    def _waited_s(self) -> float:
+        return time.monotonic() - self._waits_since
+
+    def _is_overdue(self) -> bool:
+        return self._answers and self._waited_s() >= max(OVERDUE_S, self._usual_s)

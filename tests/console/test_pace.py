@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from embedq_tui.console.pace import AHEAD, EACH, REQUEST, Pace
+from embedq_tui.console.pace import AHEAD, EACH, OVERDUE_S, REQUEST, Pace
 
 
 def answering() -> Pace:
@@ -49,37 +49,79 @@ class Clock:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
-def test_while_an_answer_is_overdue_there_is_a_frame_a_second_and_then_it_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_lost_answer_does_not_stop_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     quick = answering()
     assert quick.sent(AHEAD) == REQUEST
     assert quick.sent(AHEAD) == ""
-    for _ in range(5):
-        assert not quick.allows()
+    asked = []
+    for second in range(1, 2 * int(OVERDUE_S)):
         clock.now += 1.0
-        assert quick.allows()
-        assert quick.sent(AHEAD) == ""
-    clock.now += 5.0
-    assert quick.allows()
-    assert [quick.sent(AHEAD) for _ in range(5)] == [REQUEST] + [""] * 4
-    assert quick.allows(), "until it answers, nothing is held back"
+        if quick.allows():
+            asked.append((second, quick.sent(AHEAD) == REQUEST))
+    assert asked == [(1, False), (2, False), (4, False), (8, False), (16, True)]
     quick.answered()
-    quick.sent(AHEAD)
-    quick.sent(AHEAD)
-    assert not quick.allows()
+    clock.now += OVERDUE_S
+    assert quick.allows(), "the answer to the later request came, so the other one was lost"
+    assert quick.sent(AHEAD) == REQUEST
+    quick.answered()
+    assert [quick.sent(AHEAD), quick.allows(), quick.sent(AHEAD), quick.allows()] == [
+        REQUEST,
+        True,
+        "",
+        False,
+    ]
+    quick.answered()
+    assert quick.allows()
 
 
-def test_on_a_slow_line_frames_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+class Line:
+    """Between console and terminal: it takes in everything, and carries so many bytes a second.
+
+    Args:
+        pace: Is told of the terminal's answers.
+        rate: Bytes a second.
+    """
+
+    def __init__(self, pace: Pace, rate: int) -> None:
+        self._pace, self._rate = pace, rate
+        self._requests: list[int] = []
+        self.queued = 0
+
+    def carry(self) -> None:
+        """Let a second pass."""
+        self.queued = max(self.queued - self._rate, 0)
+        self._requests = [ahead - self._rate for ahead in self._requests]
+        while self._requests and self._requests[0] <= 0:
+            self._requests.pop(0)
+            self._pace.answered()
+
+    def draw(self, size: int) -> None:
+        """Send a frame, if it may be sent now."""
+        if self._pace.allows():
+            self.queued += size
+            if self._pace.sent(size):
+                self._requests.append(self.queued)
+
+
+@pytest.mark.parametrize(("rate", "frame"), [(1_000, 2_000), (2_000, 8_000), (5_000, 8_000)])
+def test_on_a_slow_line_frames_do_not_pile_up(monkeypatch: pytest.MonkeyPatch, rate: int, frame: int) -> None:
     clock = Clock(monkeypatch)
     slow = answering()
-    sent = 0
-    for second in range(100):
+    line = Line(slow, rate)
+    line.draw(20_000)  # a whole screen of 200x60: on the slower lines, longer than anybody waits
+    for second in range(300):
         clock.now += 1
-        if second % 5 == 0:
-            slow.answered()
-        if slow.allows():
-            slow.sent(2_000)
-            sent += 1
-    assert sent <= 2 * 20 + 4, "two per answer, and few at the beginning"
+        line.carry()
+        line.draw(frame)
+        if second >= 100:
+            assert line.queued <= 5 * frame
+
+
+def test_while_the_line_carries_nothing_frames_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    line = Line(answering(), 0)
+    for _ in range(300):
+        clock.now += 1
+        line.draw(2_000)
+    assert line.queued <= 12 * 2_000
