@@ -38,6 +38,13 @@ class Pace:
     def __init__(self) -> None:
         self.begin()
 
+    def begin(self) -> None:
+        """Expect no answer: it may be another terminal now, or none."""
+        self._answers = self._heard = False
+        self._due = self._since = 0
+        self._patience_s = self._usual_s = PATIENCE_S
+        self._waits_since = 0.0
+
     def allows(self) -> bool:
         """Whether the next frame may be sent now."""
         if not self._answers or not self._due or self._since < AHEAD:
@@ -76,13 +83,6 @@ class Pace:
             self._patience_s = self._usual_s = max(PATIENCE_S, 2 * self._waited_s())
         self._answers = self._heard = True
         self._waits_since = time.monotonic()
-
-    def begin(self) -> None:
-        """Expect no answer: it may be another terminal now, or none."""
-        self._answers = self._heard = False
-        self._due = self._since = 0
-        self._patience_s = self._usual_s = PATIENCE_S
-        self._waits_since = 0.0
 
     def settle(self) -> None:
         """Wait for an answer that is due."""
