@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from embedq_worker.urls import check_hosts, check_postgres_url, connect_arguments_of, ssl_mode
-
-SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+from embedq_worker.urls import SslMode, check_hosts, check_postgres_url, connect_arguments_of, ssl_mode
 
 
 class DatabaseSettings(BaseSettings):
