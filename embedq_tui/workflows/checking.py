@@ -57,7 +57,8 @@ async def check_database(settings: Settings, report: ReportCheck) -> bool:
     try:
         async with connected(settings) as connection:
             report(Check("database", Verdict.OK, f"{settings.place} answers"))
-            await examine(connection, settings, report)
+            async for check in examine(connection, settings):
+                report(check)
             return True
     except EmbedqError as error:
         report(Check("database", Verdict.FAIL, error.message, error.advice))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -43,32 +43,25 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-async def examine(
-    connection: DirectConnection, settings: Settings, told: Callable[[Check], None] = lambda check: None
-) -> list[Check]:
+async def examine(connection: DirectConnection, settings: Settings) -> AsyncIterator[Check]:
     """Check everything a worker needs of the database.
 
     Args:
         connection: One of its own, not in a transaction.
         settings: Settings the worker would run with.
-        told: Called with each check when it is done.
+
+    Yields:
+        Each check when it is done.
     """
-    checks: list[Check] = []
-
-    def note(check: Check) -> None:
-        checks.append(check)
-        told(check)
-
     server = await _server(connection)
-    note(server)
+    yield server
     schema = await _schema(connection)
-    note(schema)
+    yield schema
     if schema.verdict is not Verdict.FAIL:
-        note(await _rights(connection))
-        note(await _vectors(connection, settings))
+        yield await _rights(connection)
+        yield await _vectors(connection, settings)
     if server.verdict is not Verdict.FAIL:  # a replica refuses LISTEN
-        note(await _listen(connection, settings))
-    return checks
+        yield await _listen(connection, settings)
 
 
 async def _server(connection: DirectConnection) -> Check:

@@ -72,7 +72,7 @@ async def require_cleaner(connection: Connection) -> None:
         )
 
 
-async def lacking_of_worker(connection: Connection, needs: Mapping[str, str] = WORKER) -> list[str]:
+async def lacking_of_worker(connection: Connection, needs: Mapping[str, str]) -> list[str]:
     """Which privileges of a worker our role lacks: `lacking_rights`, and those that are not on tables.
 
     Args:
