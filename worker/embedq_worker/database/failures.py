@@ -29,6 +29,9 @@ EXPECTED_ERRORS = (
 )
 """Database failures that are not bugs of the caller; `explained` describes each of them."""
 
+UNDEFINED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+"""Something of the schema is not there."""
+
 _TIMEOUTS: Mapping[type[BaseException], str] = {
     asyncpg.IdleSessionTimeoutError: "idle_session_timeout",
     asyncpg.IdleInTransactionSessionTimeoutError: "idle_in_transaction_session_timeout",
@@ -83,7 +86,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "create the database, or correct its name in DATABASE_URL",
     ),
     (
-        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
+        UNDEFINED,
         SchemaError,
         "the schema of {place} is not up to date: {text}",
         MIGRATE,

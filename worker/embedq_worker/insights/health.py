@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
 from embedq_worker.database.connections import Connection
+from embedq_worker.database.failures import UNDEFINED
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.access import SHARED
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
@@ -42,9 +41,6 @@ CLOCK_TOLERANCE_S = 60.0
 
 SETTLED_S = 60.0
 """A claim younger than this is not a sign of a stall: the workers may just have been resumed."""
-
-
-_UNDEFINED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 
 class Measure(NamedTuple):
@@ -93,7 +89,7 @@ async def health_and_overview(connection: Connection, settings: Settings) -> tup
     try:
         seen = await overview(connection, settings)
         facts = await vitals(connection, settings) if seen.migrated else None
-    except (SchemaError, *_UNDEFINED):
+    except (SchemaError, *UNDEFINED):
         if not issues:
             raise
     if seen is None:
