@@ -18,7 +18,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.providers.naming import stored_model
-from embedq_worker.queue.selection import Direction, pattern_of
+from embedq_worker.queue.selection import BY_INDEX, Direction, pattern_of
 from embedq_worker.schema.needs import Category
 from embedq_worker.settings import Settings
 
@@ -180,7 +180,7 @@ async def _step(
     connection: Connection, statement: str, *arguments: object
 ) -> tuple[list[ArticleRow], asyncpg.Record]:
     async with connection.transaction(readonly=True):
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(BY_INDEX)
         rows = await connection.fetch(statement, *arguments)
     return [_article(row) for row in rows if row["id"] is not None], rows[0]
 

@@ -14,7 +14,7 @@ from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.errors import EmbedqError, UsageError
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.selection import PLAN, Cursor, Parameters, pattern_of
+from embedq_worker.queue.selection import BY_INDEX, PLAN, Cursor, Parameters, pattern_of
 
 LEVELS = ("debug", "info", "warn", "error")
 CATEGORIES = (
@@ -155,8 +155,7 @@ async def audit_page(
         order=wanted.order,
     )
     async with connection.transaction(readonly=True):
-        # Forces an index scan, because the statistics of a log that grows this fast are unreliable.
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(BY_INDEX)
         rows = await connection.fetch(statement, *parameters, timeout=FILTER_TIMEOUT_S)
         at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     found = tuple(row_of(row) for row in rows[:limit])

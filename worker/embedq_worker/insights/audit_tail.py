@@ -20,7 +20,7 @@ import asyncpg
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_columns, row_of
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.selection import Parameters
+from embedq_worker.queue.selection import BY_INDEX, Parameters
 
 LATE = timedelta(minutes=2)
 """How far the timestamp of a row may lie before its transaction's first write: the time between BEGIN and
@@ -205,7 +205,7 @@ def _whole(transaction: int, near: int) -> int:
 
 
 # Forces a hash of the known ids and an index scan of the log.
-_PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_nestloop = off"
+_PLAN = f"{BY_INDEX}; SET LOCAL enable_nestloop = off"
 
 # Subtransactions have numbers of their own, which snapshots do not list, so a number missing from the list of
 # open ones does not prove that the row was visible. But they are higher than that of their transaction, and

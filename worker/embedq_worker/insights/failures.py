@@ -15,7 +15,7 @@ import asyncpg
 from embedq_worker.database.connections import SCAN_TIMEOUT_S, Connection
 from embedq_worker.insights.advice import RETRY_ALL, advice_for
 from embedq_worker.insights.tasks import WHOLE
-from embedq_worker.queue.selection import PLAN, RETRIABLE
+from embedq_worker.queue.selection import BY_INDEX, PLAN, RETRIABLE
 from embedq_worker.schema.task_values import IS_CANCELLED
 
 COUNTED_OF_BAR = 2_000
@@ -326,7 +326,7 @@ async def group_trends(
         counted: Maximum number of tasks counted per bar.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(BY_INDEX)
         at: datetime = await connection.fetchval("SELECT clock_timestamp()")
         rows = await connection.fetch(_TREND, list(groups), at, over / bars, bars, counted)
     found: defaultdict[str, list[int]] = defaultdict(list)

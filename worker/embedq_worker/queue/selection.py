@@ -183,11 +183,14 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
     return Selection(at, branches, tuple(parameters))
 
 
+BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+"""Forces index scans, because the statistics of tables that change this fast are unreliable."""
+
 PLAN = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
     "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
 )
-"""Forces the index scans, because the statistics of a table that changes this fast are unreliable.
+"""The same, and no sorts: rows are read in the order of an index.
 
 The plan does not depend on the parameters, so a generic plan saves planning when a list is asked for again;
 left to itself, PostgreSQL would keep planning as long as it believes a custom plan to be cheaper.
@@ -285,9 +288,9 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
         statuses = [status for status in statuses if status == "failed"]
     if _claimed(wanted):
         statuses = [status for status in statuses if status == "processing"]
-    if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
-        # Few rows, found by key. The status is written so that no partial index of a status matches: with the
-        # statistics of a nearly empty table, each of those would look as good as the key.
+    if _by_key(wanted):
+        # The status is written so that no partial index of a status matches: with the statistics of a nearly
+        # empty table, each of those would look as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)
         if words:
             yield from _halves(f"(t.status || '') IN ({words})", TIME)
@@ -302,6 +305,11 @@ def _walks(wanted: TaskFilter) -> Iterator[Branch]:
                 yield from _halves(f"t.status = '{status}'", _TIME_BY_STATUS[status])
 
 
+def _by_key(wanted: TaskFilter) -> bool:
+    """Whether few rows can match, which are found by key."""
+    return wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None
+
+
 def _claimed(wanted: TaskFilter) -> bool:
     """Whether only tasks in progress can match."""
     return wanted.worker is not None or wanted.worker_begins is not None or wanted.stuck is not None
@@ -309,7 +317,7 @@ def _claimed(wanted: TaskFilter) -> bool:
 
 def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
     """The same for pending tasks by priority, whatever the other conditions."""
-    if wanted.ids is not None or wanted.article is not None or wanted.id_begins is not None:
+    if _by_key(wanted):
         yield from _by_rank("(t.status || '') = 'pending'", wanted)
     elif wanted.group is None and not _claimed(wanted):
         yield from _by_rank("t.status = 'pending'", wanted)
