@@ -10,7 +10,7 @@ as zero utilization.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
@@ -129,11 +129,6 @@ async def metrics(connection: Connection, *, by: Span, since: timedelta) -> Metr
     return Metrics(at, by, periods, _with_sums(whole, periods))
 
 
-def _start_of_day(when: datetime) -> datetime:
-    """The last midnight before this time, in the local time zone."""
-    return datetime.combine(when.astimezone().date(), datetime.min.time()).astimezone()
-
-
 def _edges(at: datetime, by: Span, since: timedelta) -> list[datetime]:
     edge = _floor(at - since, by)
     edges = [edge]
@@ -148,16 +143,21 @@ def _edges(at: datetime, by: Span, since: timedelta) -> list[datetime]:
 
 def _floor(when: datetime, by: Span) -> datetime:
     """The beginning of the minute, hour or day in the local time zone."""
-    if by is Span.DAY:
-        return _start_of_day(when)
     local = when.astimezone()
+    if by is Span.DAY:
+        return _midnight(local.date())
     return local.replace(minute=0 if by is Span.HOUR else local.minute, second=0, microsecond=0)
 
 
 def _next(edge: datetime, by: Span) -> datetime:
     if by is Span.DAY:  # a day may have 23 or 25 hours
-        return datetime.combine(edge.date() + timedelta(days=1), datetime.min.time()).astimezone()
+        return _midnight(edge.date() + timedelta(days=1))
     return edge + (timedelta(hours=1) if by is Span.HOUR else timedelta(minutes=1))
+
+
+def _midnight(day: date) -> datetime:
+    """When a day begins in the local time zone."""
+    return datetime.combine(day, time.min).astimezone()
 
 
 class _Ended(NamedTuple):
