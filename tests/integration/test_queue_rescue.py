@@ -277,10 +277,11 @@ async def test_all_of_it_comes_back_however_much_there_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "RESCUE_LIMIT", 2)
-    await held_by_the_dead(world, 5)
+    tasks = await held_by_the_dead(world, 5)
     await world.psql.execute("UPDATE embedq_workers SET heartbeat_at = now() - interval '1 hour'")
     log = open_log("text", "error", io.StringIO())
-    assert await maintenance.rescue_all(world.pool, world.database.settings, log) == 5
+    await maintenance.rescue_all(world.pool, world.database.settings, log)
+    assert [await world.status(task) for task in tasks] == ["pending"] * 5
 
 
 async def test_who_could_not_reach_the_database_either_gets_time_to_beat_again(

@@ -91,12 +91,8 @@ async def enter(
     )
 
 
-async def declare_local_dead(pool: Pool, host: HostIdentity) -> int:
-    """Declare workers of this host dead whose processes are gone, without waiting for heartbeats to time out.
-
-    Returns:
-        How many there were.
-    """
+async def declare_local_dead(pool: Pool, host: HostIdentity) -> None:
+    """Declare workers of this host dead whose processes are gone, without waiting for their heartbeats."""
     rows = await pool.fetch(
         "SELECT id, pid FROM embedq_workers WHERE state IN ('running', 'stopping') AND host_key = $1",
         host.key,
@@ -104,7 +100,6 @@ async def declare_local_dead(pool: Pool, host: HostIdentity) -> int:
     gone = [row["id"] for row in rows if not host.has_process(row["pid"])]
     if gone:
         await declare_dead(pool, gone, "process is gone")
-    return len(gone)
 
 
 async def declare_dead(database: Pool | Connection, workers: Sequence[UUID], note: str) -> None:

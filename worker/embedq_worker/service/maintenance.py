@@ -112,16 +112,13 @@ class Maintenance:
             )
 
 
-async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
+async def rescue_all(pool: Pool, settings: Settings, log: Log) -> None:
     """Take back every orphaned or stuck task.
 
     Args:
         pool: To the migrated database.
         settings: When a worker is presumed dead, and a claim is stuck.
         log: Log of the worker.
-
-    Returns:
-        How many were taken back.
 
     Raises:
         One of `failures.EXPECTED_ERRORS`.
@@ -139,4 +136,3 @@ async def rescue_all(pool: Pool, settings: Settings, log: Log) -> int:
             break
     if total:
         log.warning("stuck tasks taken back", tasks=total)
-    return total
