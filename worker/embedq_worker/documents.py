@@ -26,7 +26,7 @@ def document_of(text: str) -> object:
         value: object = json.loads(text, parse_float=_float, parse_int=_int)
     except (ValueError, RecursionError):
         return text
-    return text if _goes_below(value, DEEPEST) else value
+    return text if _is_too_deep(value) else value
 
 
 def _float(digits: str) -> float | str:
@@ -38,10 +38,10 @@ def _int(digits: str) -> int | str:
     return int(digits) if len(digits) <= 1_000 else digits
 
 
-def _goes_below(value: object, levels: int) -> bool:
-    """Whether anything is nested deeper; goes level by level, so that depth needs no stack."""
+def _is_too_deep(value: object) -> bool:
+    """Whether anything is nested deeper than `DEEPEST`; goes level by level, so that depth needs no stack."""
     level: list[object] = [value]
-    for _ in range(levels):
+    for _ in range(DEEPEST):
         level = [item for parent in level for item in _items(parent)]
         if not level:
             return False

@@ -330,8 +330,8 @@ SELECT (SELECT array_agg(id) FROM changed) AS ids, (SELECT count(*) FROM chosen)
 async def _summarise(run: Run, state: str) -> None:
     signed = _signature(run)
     document = {
-        "action": signed["action"],
-        "filter": json.loads(signed["filter"]),
+        "action": run.planned.action.name,
+        "filter": run.planned.wanted.document(),
         "count": run.outcome.changed,
         "matched": run.planned.matched,
         "batches": run.outcome.batches,

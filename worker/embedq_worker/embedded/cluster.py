@@ -154,9 +154,8 @@ class Cluster:
     def _remove_socket_folder(self) -> None:
         with suppress(OSError):
             self._sockets.resolve(strict=True).rmdir()
-        if (
-            not self._sockets.is_dir()
-        ):  # otherwise a killed server's socket is in it; the next start reuses it
+        # If it is there, a killed server's socket is in it; the next start reuses it.
+        if not self._sockets.is_dir():
             self._sockets.unlink(missing_ok=True)
 
     def _check_version(self) -> None:

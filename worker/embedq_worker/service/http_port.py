@@ -191,9 +191,8 @@ class _Server(ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
-        if not isinstance(
-            error, OSError | CancelledError
-        ):  # the client disconnected, or the worker is ending
+        # Those are raised if the client disconnects, and if the worker ends.
+        if not isinstance(error, OSError | CancelledError):
             self.answers.log.error("a request for metrics failed", exc_info=error)
 
 
