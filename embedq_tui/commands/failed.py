@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import click
 
@@ -12,8 +11,8 @@ from embedq_tui.invocation import Invocation, after_option, limit_option, operat
 from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import count, moment
-from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, GroupCursor, failures
+from embedq_tui.rendering.words import ago, count, moment
+from embedq_worker.insights.failures import FOLDERS_OF, Failures, GroupCursor, failures
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
@@ -66,8 +65,8 @@ def _table(found: Failures, order: str) -> None:
         Column("Error", wrap=True, least=20),
     ]
     rows = [
-        [group.fingerprint, f"{group.count:,}", percentage(group.share), _last(group, found.at), group.error]
-        for group in found.groups
+        [one.fingerprint, f"{one.count:,}", percentage(one.share), ago(one.last_seen, found.at), one.error]
+        for one in found.groups
     ]
     print_table(columns, rows)
     say()
@@ -102,7 +101,3 @@ def _summary(found: Failures, order: str) -> str:
     if order == "first" and found.next is None:
         return f"{failed} in {groups}"
     return f"{failed}, {order} {groups} shown"
-
-
-def _last(group: FailureGroup, now: datetime) -> str:
-    return moment(group.last_seen, now).partition("(")[2].rstrip(")") or "never"
