@@ -16,7 +16,7 @@ from embedq_tui.screens.metrics.questions import DAY, HOUR, WEEK, Measure, Measu
 from embedq_tui.screens.overview.questions import LastHour, LastRows, TopFailures
 from embedq_tui.screens.settings.questions import Schema
 from embedq_tui.screens.stuck.questions import WhatIsStuck
-from embedq_tui.screens.tasks.questions import Chunks, Detail, Matching, TaskList
+from embedq_tui.screens.tasks.questions import Detail, Matching, TaskList
 from embedq_tui.screens.workers.questions import Deaths
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.access import Access
@@ -198,7 +198,7 @@ def access() -> Access:
 # -- what screens ask
 
 
-def _article(_: Article | Chunks) -> ArticleDetail:
+def _article(_: Article) -> ArticleDetail:
     found = canned.detail()
     assert found.article is not None
     return ArticleDetail(NOW, found.article, (found.task, *found.related), canned.chunks())
@@ -229,7 +229,6 @@ _BUSY: Answers = {
     TaskList: lambda _: canned.tasks(),
     Matching: lambda _: COUNTS.failed,
     Detail: lambda _: canned.detail(),
-    Chunks: _article,
     Article: _article,
     ArticleList: lambda _: canned.articles(),
     Covered: lambda _: canned.coverage(),

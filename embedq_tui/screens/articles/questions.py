@@ -98,7 +98,6 @@ class Article(Question[ArticleDetail | None]):
     """An article with its chunks and tasks; None if it does not exist."""
 
     article: int
-    pause_s = 0.5
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
         """Ask it once."""

@@ -15,10 +15,11 @@ from textual.widgets import ContentSwitcher
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.task_table import article_of
+from embedq_tui.screens.articles.questions import Article
 from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.screens.tasks import detail_render
 from embedq_tui.screens.tasks.actions import TaskActions
-from embedq_tui.screens.tasks.questions import Chunks, Detail
+from embedq_tui.screens.tasks.questions import Detail
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.rows import Column, Row
@@ -82,7 +83,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
         """The task; its chunks only if their tab is open."""
         yield Detail(self._of)
         if self.section == "article" and self._article is not None:
-            yield Chunks(self._article)
+            yield Article(self._article)
 
     @property
     def _article(self) -> int | None:
@@ -90,7 +91,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
 
     def take(self, answer: Answer[Any]) -> None:
         """Show chunks even while frozen if none are shown yet: that changes nothing on screen."""
-        if self.alive and self._chunks is None and isinstance(answer.question, Chunks):
+        if self.alive and self._chunks is None and isinstance(answer.question, Article):
             self.answered(answer)
         else:
             super().take(answer)
@@ -100,7 +101,7 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
         match answer.question:
             case Detail():
                 self.follow(answer)
-            case Chunks() if answer.error is None:
+            case Article() if answer.error is None:
                 self._chunks = answer.value
         self.draw()
         self._draw_section()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from embedq_tui.live.questions import Question
 from embedq_worker.database.connections import Connection
-from embedq_worker.insights.detail import ArticleDetail, TaskDetail, article_detail, task_detail
+from embedq_worker.insights.detail import TaskDetail, task_detail
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order, count_tasks, select
 from embedq_worker.queue.wanted import TaskFilter
@@ -113,15 +113,3 @@ class Detail(Question[TaskDetail | None]):
     async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
         """Ask it once."""
         return await task_detail(connection, self.task, longest=SHOWN)
-
-
-@dataclass(frozen=True)
-class Chunks(Question[ArticleDetail | None]):
-    """The stored chunks of an article."""
-
-    article: int
-    pause_s = 1.0
-
-    async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
-        """Ask it once."""
-        return await article_detail(connection, self.article)
