@@ -18,7 +18,6 @@ class FollowLog(Question[int]):
 
     roll: AuditRoll
     hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    pause_s = 0.5
     every_s = 2.0
 
     async def ask(self, connection: Connection, settings: Settings) -> int:

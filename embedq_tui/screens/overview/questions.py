@@ -35,7 +35,6 @@ class LastRows(Question[AuditPage]):
     """The newest rows of the audit log."""
 
     hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
-    every_s = 10.0
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""

@@ -26,7 +26,6 @@ class WhatIsStuck(Question[StuckTasks]):
     by: Stuck
     limit: int = SHOWN
     hears = frozenset({TASKS, WORKERS})
-    pause_s = 0.5
     every_s = 5.0
 
     async def ask(self, connection: Connection, settings: Settings) -> StuckTasks:

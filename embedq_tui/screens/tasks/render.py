@@ -101,8 +101,7 @@ def _statuses(counts: StatusCounts | None, chosen: Sequence[str], *, compact: bo
         on = (name in chosen) if chosen else name == "all"
         number = None
         if counts is not None:
-            each = [getattr(counts, status) for status in STATUSES]
-            number = sum(each) if name == "all" else getattr(counts, name)
+            number = sum(counts) if name == "all" else getattr(counts, name)
         shown = "" if number is None else f" {_number(number, compact)}"
         line.append(f" {name}{shown} ", f"reverse {HEAD}" if on else STATUS_STYLES.get(name, QUIET))
     return line
