@@ -81,11 +81,6 @@ def common_options(function: F) -> F:
     return _remembered("--debug", "debug", is_flag=True, help="Show errors with a traceback.")(function)
 
 
-def json_option(function: F) -> F:
-    """Add --json."""
-    return _remembered("--json", "as_json", is_flag=True, help="Print JSON.")(function)
-
-
 class Number(click.IntRange):
     """A whole number in a range, and called so in errors."""
 
@@ -217,7 +212,8 @@ def operator_command(function: Callable[..., R]) -> Callable[..., R]:
 
     The function receives an `Invocation` as its first argument.
     """
-    return json_option(common_options(click.pass_obj(function)))
+    function = common_options(click.pass_obj(function))
+    return _remembered("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 def _remembered(flag: str, attribute: str, **options: Any) -> Callable[[F], F]:

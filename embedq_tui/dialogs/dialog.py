@@ -169,16 +169,11 @@ class Dialog(ModalScreen[R], Generic[R]):
 
     def on_resize(self) -> None:
         """Give the text whatever height the rest does not need."""
-        tiny = self.app.size.height < TINY
-        self.query_one("#box").set_class(tiny, "-tiny")
-        field_rows = sum(2 if not tiny else 1 for _ in self.fields_shown())
-        chrome = field_rows + (1 if tiny else 4 + (self._database is not None))
+        box, tiny = self.query_one("#box"), self.app.size.height < TINY
+        box.set_class(tiny, "-tiny")
+        fields = [child for child in box.children if child.id not in ("database", "text", "buttons")]
+        chrome = len(fields) * (1 if tiny else 2) + (1 if tiny else 4 + (self._database is not None))
         self.query_one("#text").styles.max_height = max(self.app.size.height - chrome, 1)
-
-    def fields_shown(self) -> Iterable[Widget]:
-        """The widgets from `fields`."""
-        box = self.query_one("#box")
-        return [child for child in box.children if child.id not in ("database", "text", "buttons")]
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the text."""
@@ -208,9 +203,7 @@ class SeenFirst(Dialog[R]):
 
     LEAVING: ClassVar[frozenset[str]] = frozenset({"give_up"})
 
-    def __init__(self, title: str, database: DatabaseLabel | None = None, *, danger: bool = False) -> None:
-        super().__init__(title, database, danger=danger)
-        self.seen_at: float | None = None
+    seen_at: float | None = None
 
     def on_screen_resume(self) -> None:
         """It is about to be drawn. Textual also calls the handler of `Dialog`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from textual.events import Resize
 from textual.geometry import Size
 
 from embedq_tui.widgets.text_view import TextLine, TextView, wrapped
@@ -34,7 +33,7 @@ class TailView(TextView):
         if width := self._wrapped_at:
             self._take([(piece, style) for line, style in came for piece in wrapped(line, width)])
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self) -> None:
         """Re-wrap; if the end was visible, keep it visible."""
         self._wrap()
         if self._follows:

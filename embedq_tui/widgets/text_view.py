@@ -11,7 +11,6 @@ from typing import ClassVar
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -149,7 +148,7 @@ class TextView(ScrollView, can_focus=True):
         if not self._go_on(by):
             self.app.bell()
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self) -> None:
         """Re-wrap."""
         self._wrap()
 
