@@ -117,7 +117,7 @@ async def _carry_out(settings: Settings, planned: Plan, outcome: Outcome, way: W
             state = await way(
                 Run(connection, planned, operator(), progress=bar.reached, outcome=outcome), bar
             )
-        missed = await left_out(connection, planned, outcome) if planned.wanted.ids is not None else []
+        missed = await left_out(connection, planned, outcome)
     return Done(planned, outcome, missed, state if planned.matched else "nothing")
 
 

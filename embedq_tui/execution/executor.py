@@ -151,8 +151,7 @@ class Executor:
                 await in_stages(run, self.stage_timeout_s, report)
             else:
                 await carry_out(run)
-            named = planned.wanted.ids is not None
-            return halted, await left_out(connection, planned, outcome) if named else []
+            return halted, await left_out(connection, planned, outcome)
 
     def _remember(self, request: Request, outcome: Outcome) -> None:
         if request.undoable and outcome.changed:

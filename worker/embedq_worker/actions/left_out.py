@@ -40,15 +40,17 @@ _REASONS = {
 
 
 async def left_out(connection: Connection, planned: Plan, outcome: Outcome) -> list[LeftOut]:
-    """Find out why an action left out some of the tasks that were named.
+    """Find out why an action left out some of the tasks that were named, if any were.
 
     Args:
         connection: To the migrated database.
-        planned: A plan for tasks given by id.
+        planned: The plan of the action.
         outcome: The outcome of that plan.
     """
     done = set(outcome.ids)
     missed = [task for task in dict.fromkeys(planned.wanted.ids or ()) if task not in done]
+    if not missed:
+        return []
     branches = planned.selection.branches
     arguments = planned.selection.arguments if branches else ()
     meant = " OR ".join(f"({branch.where})" for branch in branches) or "false"
