@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from embedq_tui.screens.audit import roll
+from embedq_tui.screens.audit.render import LONGEST
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
@@ -52,6 +53,16 @@ async def shows_audit(pilot: ConsolePilot) -> AuditScreen:
 def under_cursor(screen: AuditScreen) -> str:
     row = screen._rows.current
     return row.event.message if row else ""
+
+
+async def test_a_text_that_is_cut_in_the_details_says_so(database: Database, connection: Connection) -> None:
+    await log(connection, "long", stack_trace="x" * 2 * LONGEST)
+    async with console(database.settings) as pilot:
+        screen = await shows_audit(pilot)
+        await pilot.press("enter")
+        await until(lambda: "long" in str(screen._fields.content))
+        assert str(screen._fields.content).count("x" * LONGEST) == 1
+        assert not str(screen._fields.content).endswith("x")
 
 
 async def test_it_follows_and_stays_where_it_is_looked_at(database: Database, connection: Connection) -> None:

@@ -54,5 +54,4 @@ def _took(ms: float) -> str:
 
 
 def _shown(text: str) -> str:
-    more = len(text) - LONGEST
-    return printable(text[:LONGEST]) + (f" ({more:,} more characters)" if more > 0 else "")
+    return printable(text[:LONGEST]) + (" (cut here; an export has all of it)" if len(text) > LONGEST else "")

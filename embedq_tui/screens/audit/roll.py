@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from embedq_tui.filters.audit_filter import Wanted
+from embedq_tui.screens.audit.render import LONGEST
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
@@ -34,9 +35,6 @@ AWAY_S = 30.0
 LATE = timedelta(seconds=15)
 """How much older than its transaction's first write a row's timestamp may be and still be found: every
 refresh reads that much of the log. Even older ones appear when the operator pages, or comes back."""
-
-LONGEST = 20_000
-"""Characters to keep of each text: rows are many, and the details show no more."""
 
 
 def place(row: AuditRow) -> tuple[datetime, UUID]:
@@ -189,7 +187,9 @@ class AuditRoll:
         stretch = self._shown
         if stretch.older is None or self._filter is None:
             return 0
-        page = await audit_page(connection, self._filter, limit=PAGE, after=stretch.older, longest=LONGEST)
+        page = await audit_page(
+            connection, self._filter, limit=PAGE, after=stretch.older, longest=LONGEST + 1
+        )
         if stretch is not self._shown:
             return 0  # the operator has moved elsewhere in the meantime
         self.hold()
@@ -202,9 +202,9 @@ class AuditRoll:
     async def _begin(self, connection: Connection) -> int:
         """Start following, with the newest rows."""
         wanted = await self.wanted.look_up(connection)
-        tail = AuditTail(wanted, late=LATE, longest=LONGEST)
+        tail = AuditTail(wanted, late=LATE, longest=LONGEST + 1)
         await tail.begin(connection)
-        page = await audit_page(connection, wanted, limit=PAGE, longest=LONGEST)
+        page = await audit_page(connection, wanted, limit=PAGE, longest=LONGEST + 1)
         for row in page.rows:
             tail.told(row)
         self._tail, self._filter = tail, wanted
