@@ -64,7 +64,7 @@ class Progress:
 async def watch(
     app: App[Any],
     progress: Progress,
-    work: Callable[[Progress], Awaitable[T]],
+    work: Callable[[], Awaitable[T]],
     *,
     database: DatabaseLabel | None = None,
     show_after_s: float = SHOW_AFTER_S,
@@ -85,7 +85,7 @@ async def watch(
         Stopped: The operator stopped it.
         Exception: Whatever the work raised.
     """
-    task = asyncio.ensure_future(work(progress))
+    task = asyncio.ensure_future(work())
     task.add_done_callback(_looked_at)
     try:
         await asyncio.wait([task], timeout=show_after_s)

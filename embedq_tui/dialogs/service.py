@@ -57,7 +57,7 @@ class Dialogs:
         """Show a notification."""
         self.app.notify(printable(text), severity="warning" if bad else "information", markup=False)
 
-    async def watch(self, progress: Progress, work: Callable[[Progress], Awaitable[T]]) -> T:
+    async def watch(self, progress: Progress, work: Callable[[], Awaitable[T]]) -> T:
         """Run an operation, with a progress dialog if it takes long; see `running.watch`."""
         self.busy += 1
         try:
@@ -68,7 +68,7 @@ class Dialogs:
             self.busy -= 1
 
     async def attempt(
-        self, progress: Progress, work: Callable[[Progress], Awaitable[T]], *, changes: bool = True
+        self, progress: Progress, work: Callable[[], Awaitable[T]], *, changes: bool = True
     ) -> T | None:
         """Run an operation with `watch`, if changes are allowed; report any error.
 

@@ -69,7 +69,7 @@ class Executor:
             return None
         with self.dialogs.telling(f"Nothing was {request.action.done}"):
             counting = Progress("Counting tasks", stop="Cancel")
-            counted = await self.dialogs.watch(counting, lambda _: self._count(request))
+            counted = await self.dialogs.watch(counting, lambda: self._count(request))
             if not counted.matched:
                 await self._report_nothing(request, counted.planned)
                 return None
@@ -120,11 +120,10 @@ class Executor:
 
     async def _perform(self, request: Request, planned: Plan, *, staged: bool) -> Outcome:
         outcome = Outcome()
-        title = f"{request.verb} {subject(request, planned)}"
+        progress = Progress(f"{request.verb} {subject(request, planned)}", planned.matched)
         try:
             halted, missed = await self.dialogs.watch(
-                Progress(title, planned.matched),
-                lambda progress: self._run(planned, outcome, progress, staged),
+                progress, lambda: self._run(planned, outcome, progress, staged)
             )
         except EmbedqError as error:
             self._remember(request, outcome)

@@ -99,7 +99,7 @@ class UndoHistory:
         undone = None
         with self.dialogs.telling("Not undone"):
             counting = Progress("Counting tasks", stop="Cancel")
-            found = await self.dialogs.watch(counting, lambda _: self._count(operation))
+            found = await self.dialogs.watch(counting, lambda: self._count(operation))
             if not found.open:
                 self._forget(operation)
                 message = f"{operation.words}: cannot be undone, all of them have changed since"
@@ -116,7 +116,7 @@ class UndoHistory:
     async def _perform(self, operation: UndoableOperation, found: Undoable) -> Undone | None:
         progress = Progress(f"Undo: {operation.words}", found.open)
         try:
-            undone = await self.dialogs.watch(progress, lambda progress: self._run(operation, progress))
+            undone = await self.dialogs.watch(progress, lambda: self._run(operation, progress))
         except EmbedqError as error:
             done = f"{progress.done:,} of {count(found.open, 'task')} restored"
             await self.dialogs.tell(broken(error, done, ["Undo again to continue with the rest."]))

@@ -10,7 +10,6 @@ from pathlib import Path
 from embedq_tui.desk import Desk
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.dialogs.running import Progress, Stopped
-from embedq_tui.dialogs.service import Dialogs
 from embedq_tui.rendering.export import PICTURE, ROWS, default_name, export_to, path_of, save
 from embedq_tui.rendering.picture import settled
 from embedq_worker.errors import UsageError
@@ -33,9 +32,9 @@ async def export(
         return
     dialogs = desk.dialogs
     with dialogs.telling("Export failed"):
-        path = path_of(name)
+        path, progress = path_of(name), Progress(f"Writing {name}", total, noun="row")
         try:
-            rows = await _write(dialogs, path, pages, Progress(f"Writing {name}", total, noun="row"))
+            rows = await dialogs.watch(progress, lambda: _write(path, pages, progress))
         except Stopped:
             dialogs.notify("Export stopped; the incomplete file was removed")
         else:
@@ -67,17 +66,12 @@ async def _ask_name(desk: Desk, question: str, what: str, suffixes: Sequence[str
     return await ask_text(desk.app, question, value=name, note=note, complaint=complaint)
 
 
-async def _write(
-    dialogs: Dialogs, path: Path, pages: AsyncIterator[Sequence[object]], progress: Progress
-) -> int:
-    async def write(progress: Progress) -> int:
-        with export_to(path) as out:
-            async for page in pages:
-                out.add(page)
-                progress.reached(out.rows)
-            return out.rows
-
-    return await dialogs.watch(progress, write)
+async def _write(path: Path, pages: AsyncIterator[Sequence[object]], progress: Progress) -> int:
+    with export_to(path) as out:
+        async for page in pages:
+            out.add(page)
+            progress.reached(out.rows)
+        return out.rows
 
 
 def _complaint(suffixes: Sequence[str], text: str) -> str:

@@ -19,7 +19,7 @@ async def try_providers(desk: Desk) -> None:
         desk: Of the database.
     """
 
-    async def ask(_: Progress) -> list[Probed]:
+    async def ask() -> list[Probed]:
         async with desk.session.link.connection() as connection:
             await require_current(connection)
             dead_s, by = desk.session.settings.dead_after_s, desk.options.operator

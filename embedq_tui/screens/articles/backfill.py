@@ -42,7 +42,7 @@ async def run_backfill(desk: Desk, wanted: ArticleFilter = _ALL) -> None:
     """
     dialogs = desk.dialogs
     progress = Progress("Comparing articles with their embeddings", noun="article", stop="Cancel")
-    planned = await dialogs.attempt(progress, lambda reached: _plan(desk, wanted, reached))
+    planned = await dialogs.attempt(progress, lambda: _plan(desk, wanted, progress))
     if planned is None:
         return
     if not planned.tasks:
@@ -105,7 +105,7 @@ def _confirmation(planned: Planned) -> Confirmation:
 async def _carry_out(desk: Desk, planned: Planned) -> None:
     dialogs = desk.dialogs
     progress = Progress(f"Queueing {count(planned.tasks, 'task')}", planned.tasks)
-    ended = await dialogs.attempt(progress, lambda reached: _run(desk, planned, reached))
+    ended = await dialogs.attempt(progress, lambda: _run(desk, planned, progress))
     if ended is None:
         if progress.stopping:
             await _report_stopped(desk)
@@ -125,7 +125,7 @@ async def _carry_out(desk: Desk, planned: Planned) -> None:
 async def _report_stopped(desk: Desk) -> None:
     """Report what was queued according to the database: a last batch may have gone through."""
     looking = Progress("Checking what was queued", stop="Cancel")
-    found = await desk.dialogs.attempt(looking, lambda _: _last(desk))
+    found = await desk.dialogs.attempt(looking, lambda: _last(desk))
     if found is not None:
         title = f"Stopped: {found.queued:,} of {count(found.planned, 'task')} queued"
         resume, back = key("articles.backfill"), key("articles.take_back")
@@ -152,7 +152,7 @@ async def take_back(desk: Desk) -> None:
     """
     dialogs = desk.dialogs
     looking = Progress("Loading the last backfill", stop="Cancel")
-    found = await dialogs.attempt(looking, lambda _: _last(desk))
+    found = await dialogs.attempt(looking, lambda: _last(desk))
     if found is None:
         return
     pending = found.tasks.get("pending", 0)
@@ -162,7 +162,7 @@ async def take_back(desk: Desk) -> None:
     if await dialogs.confirm(_back_confirmation(found, pending)) is not Decision.YES:
         return
     progress = Progress(f"Removing {count(pending, 'task')}", pending or None)
-    removed = await dialogs.attempt(progress, lambda reached: _rollback(desk, found, reached))
+    removed = await dialogs.attempt(progress, lambda: _rollback(desk, found, progress))
     if removed is not None:
         dialogs.notify(f"{count(removed, 'task')} removed\noperation {found.id}")
     elif progress.stopping:

@@ -49,7 +49,7 @@ async def run_import(desk: Desk) -> None:
         return
     found = _Done()
     looking = Progress("Comparing files with articles", files.number, noun="file", stop="Cancel")
-    if await dialogs.attempt(looking, lambda progress: _store(desk, files, None, found, progress)) is None:
+    if await dialogs.attempt(looking, lambda: _store(desk, files, None, found, looking)) is None:
         return
     if not found.counts.created and not found.counts.updated:
         title = "Nothing to import"
@@ -83,7 +83,7 @@ async def _ask(desk: Desk) -> _Files | None:
         return None
     wanted = _whole(path)
     looking = Progress("Finding files", noun="file", stop="Cancel")
-    number = await desk.dialogs.attempt(looking, lambda _: count_files([wanted]))
+    number = await desk.dialogs.attempt(looking, lambda: count_files([wanted]))
     return None if number is None else _Files(wanted, folder_of(folder), number)
 
 
@@ -132,7 +132,7 @@ def _confirmation(files: _Files, found: _Done, priority: Priority) -> Confirmati
 async def _carry_out(desk: Desk, files: _Files, priority: Priority) -> None:
     dialogs, done = desk.dialogs, _Done()
     progress = Progress(f"Importing {count(files.number, 'file')}", files.number, noun="file")
-    ended = await dialogs.attempt(progress, lambda progress: _store(desk, files, priority, done, progress))
+    ended = await dialogs.attempt(progress, lambda: _store(desk, files, priority, done, progress))
     if ended is None:
         if progress.done or progress.stopping:
             title = f"{'Stopped' if progress.stopping else 'Failed'}: {progress.done:,} files read"

@@ -34,9 +34,7 @@ async def queue(desk: Desk, chosen: Mapping[int, str]) -> bool:
         return False
     outcome = Requeued()
     progress = Progress(f"Queueing {count(len(chosen), 'article')}", len(chosen), noun="article")
-    done = await dialogs.attempt(
-        progress, lambda reached: _run(desk, tuple(chosen), priority, outcome, reached)
-    )
+    done = await dialogs.attempt(progress, lambda: _run(desk, tuple(chosen), priority, outcome, progress))
     words = [*queued_words(outcome)]
     if done is not None:
         dialogs.notify("; ".join(words), bad=not outcome.queued)

@@ -303,7 +303,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
         progress = Progress("Counting articles by state", noun="article")
         question = Covered(lambda found: progress.reached(found.articles), DAY_S)
         with self.desk.dialogs.telling("Counting failed"):
-            found = await self.desk.dialogs.watch(progress, lambda _: self.session.ask(question))
+            found = await self.desk.dialogs.watch(progress, lambda: self.session.ask(question))
             self._take_coverage(found, time.monotonic())
             self.draw_lines()
 

@@ -47,7 +47,7 @@ async def clean_up(desk: Desk) -> None:
         return
     days = int(text)
     counting = Progress("Counting old rows", noun="row", stop="Cancel")
-    found = await dialogs.attempt(counting, lambda _: _count(desk, days))
+    found = await dialogs.attempt(counting, lambda: _count(desk, days))
     if found is None:
         return
     if not found.total:
@@ -79,7 +79,7 @@ async def _clean(desk: Desk, found: Cleaned, days: int) -> None:
     progress = Progress(f"Deleting {count(found.total, 'row')}", found.total, noun="row")
     missed = "A worker is running the clean-up already; nothing was deleted here."
 
-    async def run(progress: Progress) -> str | RowsHeld:
+    async def run() -> str | RowsHeld:
         def report(deleted: Cleaned) -> None:
             progress.reached(deleted.total)
 
@@ -112,14 +112,14 @@ async def switch_trigger(desk: Desk) -> None:
     """
     dialogs = desk.dialogs
     looking = Progress("Checking the trigger", stop="Cancel")
-    found = await dialogs.attempt(looking, lambda _: _trigger(desk))
+    found = await dialogs.attempt(looking, lambda: _trigger(desk))
     if found is None:
         return
     install = not found.enabled
     if await dialogs.confirm(_trigger_confirmation(found, install=install)) is not Decision.YES:
         return
     title = "Installing the trigger" if install else "Removing the trigger"
-    after = await dialogs.attempt(Progress(title), lambda _: _switch(desk, install=install))
+    after = await dialogs.attempt(Progress(title), lambda: _switch(desk, install=install))
     if after is not None:
         dialogs.notify(trigger_words(after))
 
@@ -164,11 +164,8 @@ async def verify(desk: Desk) -> None:
     """
     dialogs = desk.dialogs
     title = "Comparing counts with tasks, and embeddings with articles"
-    found = await dialogs.attempt(
-        Progress(title, noun="article", stop="Cancel"),
-        lambda progress: _prove(desk, progress),
-        changes=False,
-    )
+    progress = Progress(title, noun="article", stop="Cancel")
+    found = await dialogs.attempt(progress, lambda: _prove(desk, progress), changes=False)
     if found is None:
         return
     title = "No problems found" if found.ok else "Problems found"
@@ -207,7 +204,7 @@ async def _repair(desk: Desk, found: Verified) -> None:
     lines.append("They are set to COUNT(*) while others keep writing; no task is changed.")
     title = f"Correct {count(len(found.drift), 'stored count')}?"
     if await dialogs.confirm(Confirmation(title, lines, f"Repair {len(found.drift)}")) is Decision.YES:
-        repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda _: _recount(desk))
+        repaired = await dialogs.attempt(Progress("Counting all tasks"), lambda: _recount(desk))
         if repaired is not None:
             dialogs.notify(f"{count(len(repaired), 'count')} corrected")
 

@@ -28,7 +28,7 @@ async def offer_migrations(desk: Desk) -> None:
     """
     dialogs = desk.dialogs
     looking = Progress("Checking the schema", stop="Cancel")
-    states = await dialogs.attempt(looking, lambda _: desk.session.ask(ToApply()))
+    states = await dialogs.attempt(looking, lambda: desk.session.ask(ToApply()))
     if states is None:
         return
     missing = [state for state in states if state.state == "pending"]
@@ -49,7 +49,7 @@ async def _apply(desk: Desk, missing: Sequence[MigrationState]) -> None:
         lines.append(line)
         progress.lines = lines[-TOLD:]
 
-    async def run(progress: Progress) -> list[int]:
+    async def run() -> list[int]:
         return await migrations.up(
             desk.session.settings, report, applied_one=lambda _: progress.reached(progress.done + 1)
         )

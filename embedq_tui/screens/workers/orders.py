@@ -32,7 +32,7 @@ async def set_pace(desk: Desk, row: WorkerRow, wanted: int) -> bool:
         Whether the worker is running.
     """
 
-    async def give(_: Progress) -> bool:
+    async def give() -> bool:
         async with desk.session.link.connection() as connection:
             return await orders.set_concurrency(connection, row.id, wanted, desk.options.operator)
 
@@ -51,7 +51,7 @@ async def pause_worker(desk: Desk, row: WorkerRow) -> None:
         return
     pause = not any(worker.id == row.id and worker.paused_at is not None for worker in seen.workers)
 
-    async def give(_: Progress) -> bool:
+    async def give() -> bool:
         async with desk.session.link.connection() as connection:
             return await orders.pause_worker(connection, row.id, pause=pause, by=desk.options.operator)
 
@@ -78,7 +78,7 @@ async def end_worker(desk: Desk, row: WorkerRow, *, force: bool) -> None:
     if await desk.dialogs.confirm(asked) is not Decision.YES:
         return
 
-    async def give(_: Progress) -> bool:
+    async def give() -> bool:
         async with desk.session.link.connection() as connection:
             return await orders.stop_worker(connection, row.id, force=force, by=desk.options.operator)
 
@@ -91,7 +91,7 @@ async def _free(desk: Desk, row: WorkerRow) -> None:
     settings = desk.session.settings
     timeout_s = FORCED_S + settings.beat_every_s
 
-    async def take(_: Progress) -> Ended:
+    async def take() -> Ended:
         async with desk.session.link.connection() as connection:
             return await free(
                 connection,
@@ -114,9 +114,7 @@ async def _free(desk: Desk, row: WorkerRow) -> None:
         desk.session.again()
 
 
-async def _give_to(
-    desk: Desk, row: WorkerRow, give: Callable[[Progress], Awaitable[bool]], done: str
-) -> bool:
+async def _give_to(desk: Desk, row: WorkerRow, give: Callable[[], Awaitable[bool]], done: str) -> bool:
     """Give an order to a worker, and tell the operator the outcome."""
     heard = await desk.dialogs.attempt(Progress(f"Worker {_place(row)}"), give)
     if heard is not None:
@@ -175,7 +173,7 @@ async def stop_or_start(desk: Desk) -> None:
 async def _look_now(desk: Desk) -> Overview | None:
     """A fresh overview: a key that toggles must not act on an outdated state."""
     looking = Progress("Checking the workers")
-    return await desk.dialogs.attempt(looking, lambda _: desk.session.ask(Look()))
+    return await desk.dialogs.attempt(looking, lambda: desk.session.ask(Look()))
 
 
 async def _give(desk: Desk, order: Order, title: str, line: str, *, danger: bool = False) -> None:
@@ -183,7 +181,7 @@ async def _give(desk: Desk, order: Order, title: str, line: str, *, danger: bool
     if await desk.dialogs.confirm(asked) is not Decision.YES:
         return
 
-    async def give(_: Progress) -> int:
+    async def give() -> int:
         async with desk.session.link.connection() as connection:
             return len(await orders.command(connection, order, desk.options.operator))
 
