@@ -10,8 +10,7 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
 from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
-from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import ago, count, moment
+from embedq_tui.rendering.words import ago, article_of, count, moment
 from embedq_worker.insights.failures import FOLDERS_OF, Failures, GroupCursor, failures
 from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line

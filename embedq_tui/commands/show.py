@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.task_table import when
 from embedq_tui.filters.names import Name, TaskName, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.article_lines import article_lines
 from embedq_tui.rendering.audit_lines import details_of
-from embedq_tui.rendering.task_table import article_of, times_of, when
-from embedq_tui.rendering.words import moment
+from embedq_tui.rendering.words import article_of, moment, times_of
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import TaskDetail, task_detail

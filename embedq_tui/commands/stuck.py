@@ -8,8 +8,7 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.filters.options import minutes_option
 from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
-from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import article_of, count
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
 from embedq_worker.text import age
 

@@ -1,14 +1,18 @@
-"""Numbers and times in words."""
+"""Numbers and times in words, and the articles and times of tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from embedq_worker.text import age
 
 if TYPE_CHECKING:
+    from embedq_worker.insights.failures import FailedTask
     from embedq_worker.insights.overview import Overview, ProviderRow
+    from embedq_worker.insights.stuck import StuckTask
+    from embedq_worker.insights.tasks import TaskRow
 
 
 def moment(when: datetime | None, now: datetime) -> str:
@@ -52,3 +56,24 @@ def next_try(provider: ProviderRow, seen: Overview, now: datetime) -> str:
         return "no worker to retry"
     left_s = (provider.retry_at - now).total_seconds() if provider.retry_at else 0.0
     return f"retry in {age(left_s)}" if left_s > 0 else "retrying now"
+
+
+def article_of(task: TaskRow | FailedTask | StuckTask) -> str:
+    """The slug of a task's article, or else its id."""
+    return task.slug or ("no article" if task.article_id is None else f"article {task.article_id}")
+
+
+def times_of(task: TaskRow) -> Iterator[tuple[str, datetime]]:
+    """The known times of a task, each with what happened then.
+
+    Args:
+        task: The task.
+    """
+    for name, time in (
+        ("created", task.created_at),
+        ("due", task.scheduled_at),
+        ("claimed", task.processed_at),
+        ("ended", task.completed_at),
+    ):
+        if time is not None:
+            yield name, time

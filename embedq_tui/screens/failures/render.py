@@ -11,8 +11,7 @@ from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.styles import BAD, GOOD, HEAD, NAME, QUIET
-from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import ago, count
+from embedq_tui.rendering.words import ago, article_of, count
 from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_tui.widgets.sparkline import sparkline

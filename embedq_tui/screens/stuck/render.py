@@ -9,8 +9,7 @@ from rich.text import Text
 
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, PRIORITY_STYLES, QUIET
-from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import article_of, count
 from embedq_tui.widgets.rows import Aged, Column, Row
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.insights.stuck import StuckReason, StuckTask, StuckTasks, StuckWorker

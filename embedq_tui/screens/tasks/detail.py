@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.words import article_of
 from embedq_tui.screens.articles.questions import Article
 from embedq_tui.screens.sections import DetailScreen
 from embedq_tui.screens.tasks import detail_render

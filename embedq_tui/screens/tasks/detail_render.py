@@ -24,8 +24,7 @@ from embedq_tui.rendering.styles import (
     QUIET,
     STATUS_STYLES,
 )
-from embedq_tui.rendering.task_table import article_of, times_of
-from embedq_tui.rendering.words import relative
+from embedq_tui.rendering.words import article_of, relative, times_of
 from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine

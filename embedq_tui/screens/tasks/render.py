@@ -10,8 +10,7 @@ from rich.text import Text
 from embedq_tui.filters.task_filter import format_filter
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, PRIORITY_STYLES, QUIET, STATUS_STYLES
-from embedq_tui.rendering.task_table import article_of
-from embedq_tui.rendering.words import count
+from embedq_tui.rendering.words import article_of, count
 from embedq_tui.screens.paging import next_page
 from embedq_tui.screens.tasks.listing import Listing, TaskView
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row

@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from embedq_tui.execution.request import cancel, give_up, retry, retry_waiting
 from embedq_tui.filters.task_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.live.questions import Answer, Question
-from embedq_tui.rendering.task_table import article_of
+from embedq_tui.rendering.words import article_of
 from embedq_tui.screens.actions import Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from embedq_tui.output import Column, console, print_table
-from embedq_tui.rendering.words import relative
-
-if TYPE_CHECKING:
-    from embedq_worker.insights.failures import FailedTask
-    from embedq_worker.insights.stuck import StuckTask
-    from embedq_worker.insights.tasks import TaskRow
+from embedq_tui.rendering.words import article_of, relative
+from embedq_worker.insights.tasks import TaskRow
 
 WIDE = 130
 """Width, in columns, from which every column fits."""
@@ -44,32 +39,11 @@ def print_tasks(tasks: Sequence[TaskRow], now: datetime) -> None:
     print_table(columns, rows)
 
 
-def article_of(task: TaskRow | FailedTask | StuckTask) -> str:
-    """The slug of a task's article, or else its id."""
-    return task.slug or ("no article" if task.article_id is None else f"article {task.article_id}")
-
-
 def when(task: TaskRow, now: datetime) -> str:
     """Age of a task's time; ``in 5 min`` if it is not due yet."""
     if task.at is None:
         return "unknown"
     return relative((now - task.at).total_seconds())
-
-
-def times_of(task: TaskRow) -> Iterator[tuple[str, datetime]]:
-    """The known times of a task, each with what happened then.
-
-    Args:
-        task: The task.
-    """
-    for name, time in (
-        ("created", task.created_at),
-        ("due", task.scheduled_at),
-        ("claimed", task.processed_at),
-        ("ended", task.completed_at),
-    ):
-        if time is not None:
-            yield name, time
 
 
 def _more(task: TaskRow) -> list[str]:
