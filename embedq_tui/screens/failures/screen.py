@@ -12,7 +12,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from embedq_tui.execution.request import Request, give_up, retry
 from embedq_tui.live.questions import Answer, Question
@@ -232,7 +232,7 @@ class FailuresScreen(Paged, ActionScreen):
         """Note the key press: rows keep their order while the operator is moving."""
         self._touched_at = time.monotonic()  # Textual also calls the handler of `ActionScreen`
 
-    @on(DataTable.RowHighlighted)
+    @on(KeyedTable.RowHighlighted)
     def _moved(self) -> None:
         """Show another group; its newest tasks follow when the cursor rests."""
         now = self.store.now()
@@ -290,7 +290,7 @@ class FailuresScreen(Paged, ActionScreen):
 
     # -- details, copy, export
 
-    @on(DataTable.RowSelected)
+    @on(KeyedTable.RowSelected)
     def _tasks(self) -> None:
         """Show the tasks of this group."""
         if (group := self._current) is None or not self.is_meant():

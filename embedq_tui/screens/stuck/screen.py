@@ -11,7 +11,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from embedq_tui.dialogs.choose import ask_text
 from embedq_tui.execution.request import Request, cancel, reset
@@ -212,8 +212,8 @@ class StuckScreen(ActionScreen):
 
     # -- details, copy, export
 
-    @on(DataTable.RowSelected)
-    def _details(self, event: DataTable.RowSelected) -> None:
+    @on(KeyedTable.RowSelected)
+    def _details(self, event: KeyedTable.RowSelected) -> None:
         if event.row_key.value is not None:
             self.console.show_task(UUID(event.row_key.value))
 
