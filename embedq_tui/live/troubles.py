@@ -10,10 +10,24 @@ from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import breaker_reason
 from embedq_tui.rendering.words import next_try
 from embedq_worker.database.listener import Hearing
-from embedq_worker.insights.issues import Code, backlog, orders, serving
+from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving
 from embedq_worker.text import age
 
 _CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
+
+_LIVE = {
+    Code.STOPPED,
+    Code.PAUSED,
+    Code.NO_WORKER,
+    Code.DATABASE_REFUSES,
+    Code.BACKLOG,
+    Code.PROVIDER_OPEN,
+    Code.PROVIDER_COOLING,
+}
+"""Issues that live data tell, sooner than the verdict."""
+
+_CAUSES = {Code.SCHEMA, Code.READ_ONLY, Code.COMMITS_WAIT}
+"""Issues that may be why there are others."""
 
 
 class Trouble(NamedTuple):
@@ -32,44 +46,20 @@ def troubles(store: Store) -> list[Trouble]:
     """Every current problem while the database responds, the most severe first."""
     failed = () if store.error is None else (Trouble(store.error.message, store.error.advice),)
     judged = () if store.health is None else store.health.issues
-    known = {
-        Code.STOPPED,
-        Code.PAUSED,
-        Code.NO_WORKER,
-        Code.DATABASE_REFUSES,
-        Code.BACKLOG,
-        Code.PROVIDER_OPEN,
-        Code.PROVIDER_COOLING,
-    }  # from live data
-    causes = {Code.SCHEMA, Code.READ_ONLY, Code.COMMITS_WAIT}
-    first = (Trouble(issue.message, issue.advice) for issue in judged if issue.code in causes)
-    others = (Trouble(issue.message, issue.advice) for issue in judged if issue.code not in known | causes)
-    found = [
+    return [
         *failed,
-        *first,
+        *(_told(issue) for issue in judged if issue.code in _CAUSES),
         *_ordered(store),
         *_serving(store),
         *unavailable(store),
         *_backlog(store),
-        *others,
+        *(_told(issue) for issue in judged if issue.code not in _LIVE | _CAUSES),
+        *_apart(store),
     ]
-    seconds = store.skew_s()
-    if seconds is not None:
-        side = "ahead of" if seconds > 0 else "behind"
-        found.append(
-            Trouble(
-                f"the clock of this machine is {age(abs(seconds))} {side} the database's",
-                "synchronise the clocks with NTP",
-            )
-        )
-    if store.hearing is Hearing.DEAF:
-        found.append(
-            Trouble(
-                "notifications do not arrive over this connection; polling every second instead",
-                "connect directly to the primary server, not to a replica or a transaction-pooling PgBouncer",
-            )
-        )
-    return found
+
+
+def _told(issue: Issue) -> Trouble:
+    return Trouble(issue.message, issue.advice)
 
 
 def idle(store: Store) -> str:
@@ -89,23 +79,35 @@ def _ordered(store: Store) -> Iterator[Trouble]:
     """A stop or a pause of all workers, with its age."""
     now = store.now()
     if store.overview is not None and now is not None:
-        for issue in orders(store.overview.control, now):
-            yield Trouble(issue.message, issue.advice)
+        yield from map(_told, orders(store.overview.control, now))
 
 
 def _serving(store: Store) -> Iterator[Trouble]:
     """Workers that are missing, or cannot write."""
     if store.overview is not None and store.overview.migrated:
-        for issue in serving(store.overview):
-            yield Trouble(issue.message, issue.advice)
+        yield from map(_told, serving(store.overview))
 
 
 def _backlog(store: Store) -> Iterator[Trouble]:
     """More pending tasks than health allows, until they are clearly fewer."""
     most = store.allowed_backlog
     if store.overview is not None and most is not None and store.backlogged:
-        issue = backlog(store.overview.queue.counts.pending, most, halted=bool(idle(store)))
-        yield Trouble(issue.message, issue.advice)
+        yield _told(backlog(store.overview.queue.counts.pending, most, halted=bool(idle(store))))
+
+
+def _apart(store: Store) -> Iterator[Trouble]:
+    """What is between this console and the database: clocks that differ, notifications that do not arrive."""
+    if (seconds := store.skew_s()) is not None:
+        side = "ahead of" if seconds > 0 else "behind"
+        yield Trouble(
+            f"the clock of this machine is {age(abs(seconds))} {side} the database's",
+            "synchronise the clocks with NTP",
+        )
+    if store.hearing is Hearing.DEAF:
+        yield Trouble(
+            "notifications do not arrive over this connection; polling every second instead",
+            "connect directly to the primary server, not to a replica or a transaction-pooling PgBouncer",
+        )
 
 
 def try_now() -> str:
