@@ -41,11 +41,6 @@ class LogRing:
         self._kept: deque[LogLine] = deque()
         self._size = 0
 
-    @property
-    def first_number(self) -> int:
-        """Number of the oldest line kept."""
-        return self._kept[0].number if self._kept else self.next_number
-
     def add(self, text: str, *, ours: bool = False) -> None:
         """Append a line, dropping the oldest ones if necessary."""
         # White space is not collapsed, so that tracebacks keep their indentation.
@@ -66,14 +61,10 @@ class LogRing:
                 answer begins with a higher number, the lines in between were dropped.
             limit: Return only this many, the newest.
         """
-        wanted = min(self.next_number - max(number, self.first_number), self.next_number)
+        wanted = min(max(self.next_number - number, 0), len(self._kept))
         if limit is not None:
             wanted = min(wanted, limit)
-        return list(islice(reversed(self._kept), max(wanted, 0)))[::-1]
-
-    def tail(self, count: int) -> list[LogLine]:
-        """The last lines."""
-        return self.since(0, limit=count)
+        return list(islice(reversed(self._kept), wanted))[::-1]
 
 
 class LineCutter:

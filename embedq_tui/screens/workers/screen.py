@@ -351,7 +351,7 @@ class WorkersScreen(ActionScreen):
 
     def action_copy(self) -> None:
         """Copy the log."""
-        lines = self._supervisor.log.tail(LOG_LINES)
+        lines = self._supervisor.log.since(0, limit=LOG_LINES)
         self.to_clipboard("\n".join(line.text for line in lines), count(len(lines), "line"))
 
 
