@@ -1,0 +1,23 @@
+"""When a worker tells that the database refuses its statements, and when it does so no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from embedq_worker.configuration import load_settings
+from embedq_worker.database.line_watch import LineWatch
+from embedq_worker.service.refusals import LASTING_S, Refusals
+
+
+def test_the_end_is_told_of_all_that_a_heartbeat_may_have_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, changes = 100.0, []
+    monkeypatch.setattr("embedq_worker.service.refusals.monotonic", lambda: now)
+    refusals = Refusals(LineWatch(load_settings()), lambda: changes.append(refusals.present))
+    refusals.refused("a batch", OSError("no"))
+    refusals.ended("a batch")
+    assert changes == []
+    refusals.refused("a batch", OSError("no"))
+    now += LASTING_S + 1  # longer than between two tries
+    assert refusals.present == "no"
+    refusals.ended("a batch")
+    assert changes[-1] == ""
