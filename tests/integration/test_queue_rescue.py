@@ -256,21 +256,34 @@ async def test_a_task_that_an_operator_has_locked_is_rescued_later(world: World)
 
 
 async def test_a_worker_disowns_what_it_never_heard_of(world: World) -> None:
-    known, unknown, foreign = await world.tasks(await world.articles(3))
+    known, unknown, foreign, done = await world.tasks(await world.articles(4))
     scope = await world.worker()
-    await world.claim(scope)
+    held = await world.claim(scope)
+    assert await world.complete(scope, *(task for task in held if task.id == done)) == ["stored"]
     of_another = await world.task(await world.article())
     await world.claim(await world.worker())
     await world.psql.execute("UPDATE embedding_tasks SET processed_at = now() WHERE id = $1", foreign)
     assert await fleet.disown(world.pool, scope.worker, [known], older_s=30) == 0
+    await world.psql.execute(
+        """UPDATE embedding_tasks SET claimed_at = claimed_at - interval '31 s',
+                                      processed_at = processed_at - interval '31 s'"""
+    )
     session = await world.database.connect()
     async with session.transaction():
         await session.execute("SELECT FROM embedding_tasks WHERE id = $1 FOR UPDATE", unknown)
-        assert await fleet.disown(world.pool, scope.worker, [known], older_s=0) == 0
-    assert await fleet.disown(world.pool, scope.worker, [known], older_s=0) == 1
+        assert await fleet.disown(world.pool, scope.worker, [known], older_s=30) == 0
+    audited = await world.audited(unknown)
+    assert await fleet.disown(world.pool, scope.worker, [known], older_s=30) == 1
     row = await world.row(unknown)
-    assert (row["status"], row["attempts"], row["crash_count"]) == ("pending", 0, None)
+    assert (row["status"], row["processed_at"], row["attempts"], row["crash_count"]) == (
+        "pending",
+        None,
+        0,
+        None,
+    )
+    assert await world.audited(unknown) == audited + 1
     assert [await world.status(task) for task in (known, foreign, of_another)] == ["processing"] * 3
+    assert await world.status(done) == "completed"
 
 
 async def test_all_of_it_comes_back_however_much_there_is(
