@@ -89,7 +89,6 @@ def _plan(task: ClaimedTask, size: int, overlap: int, go_on: Callable[[], None])
 def _chunks(article: ArticleText, size: int, overlap: int, go_on: Callable[[], None]) -> list[PlannedChunk]:
     planned = []
     for chunk in split_markdown(article.content, size=size, overlap=overlap, go_on=go_on):
-        go_on()
         text = embedding_input(article.title, chunk)
         digest = content_hash(text)
         planned.append(PlannedChunk(chunk, text, digest, reuse=digest in article.hashes))
