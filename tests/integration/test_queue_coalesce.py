@@ -20,9 +20,10 @@ async def test_several_updates_of_an_article_are_done_once(world: World) -> None
     ]
     failed = await world.task(article)
     await world.psql.execute("UPDATE embedding_tasks SET status = 'failed' WHERE id = $1", failed)
+    alone = await world.task(await world.article(), due_s=-120)
     elsewhere = await world.task(await world.article(), due_s=3600)
     scope = await world.worker()
-    assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
+    assert await world.complete(scope, *await world.claim(scope)) == ["stored", "stored"]
     for task in others:
         row = await world.row(task)
         assert (row["status"], row["error_message"], row["attempts"]) == ("completed", None, 0)
@@ -32,7 +33,8 @@ async def test_several_updates_of_an_article_are_done_once(world: World) -> None
     ordinary = await world.psql.fetch(
         "SELECT task_id, metadata FROM embedding_audit_logs WHERE level = 'info' AND task_id IS NOT NULL"
     )
-    assert [(row["task_id"], json.loads(row["metadata"])["coalesced"]) for row in ordinary] == [(first, 3)]
+    told = {row["task_id"]: json.loads(row["metadata"]).get("coalesced") for row in ordinary}
+    assert told == {alone: None, first: 3}
     assert [await world.status(task) for task in (first, failed, elsewhere)] == [
         "completed",
         "failed",
@@ -74,11 +76,14 @@ async def test_a_suspect_that_is_done_with_another_is_none_any_more(world: World
     suspect = await world.task(article)
     scope = await world.worker()
     await world.psql.execute(
-        "UPDATE embedding_tasks SET crash_count = 1, worker_id = $2 WHERE id = $1", suspect, scope.worker
+        """UPDATE embedding_tasks SET crash_count = 1, error_message = 'the worker died', worker_id = $2
+           WHERE id = $1""",
+        suspect,
+        scope.worker,
     )
     assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
     row = await world.row(suspect)
-    assert (row["status"], row["crash_count"]) == ("completed", None)
+    assert (row["status"], row["crash_count"], row["error_message"]) == ("completed", None, None)
 
 
 async def test_a_task_that_another_session_holds_is_left(world: World) -> None:
