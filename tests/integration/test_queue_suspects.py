@@ -14,8 +14,11 @@ async def claimed(world: World, scope: Scope) -> list[UUID]:
     return [task.id for task in await world.claim(scope)]
 
 
-async def test_what_was_in_the_hands_of_a_dying_worker_is_claimed_alone(world: World) -> None:
-    tasks = await world.tasks(await world.articles(6))
+@pytest.mark.parametrize("operation", ["update", "delete"])
+async def test_what_was_in_the_hands_of_a_dying_worker_is_claimed_alone(world: World, operation: str) -> None:
+    if operation == "delete":
+        await world.hold_provider()
+    tasks = await world.tasks(await world.articles(6), operation=operation)
     await world.psql.execute(
         "UPDATE embedding_tasks SET crash_count = 1 WHERE id = ANY ($1::uuid[])", tasks[2:4]
     )
@@ -62,6 +65,14 @@ async def test_a_suspect_that_was_taken_from_a_worker_holds_it_up_no_longer(worl
     assert await claimed(world, scope) == [suspect]
     await world.psql.execute(f"UPDATE embedding_tasks SET {loss} WHERE id = $1", suspect)
     assert await claimed(world, scope) == [other]
+
+
+async def test_what_others_hold_keeps_no_suspect_from_a_worker(world: World) -> None:
+    await world.task(await world.article())
+    await world.claim_one(await world.worker())
+    suspect = await world.task(await world.article())
+    await world.psql.execute("UPDATE embedding_tasks SET crash_count = 1 WHERE id = $1", suspect)
+    assert await claimed(world, await world.worker()) == [suspect]
 
 
 async def test_what_another_program_took_from_a_worker_keeps_no_suspect_from_it(world: World) -> None:
