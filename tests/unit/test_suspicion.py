@@ -41,11 +41,16 @@ def unavailable(texts: Sequence[str]) -> dict[str, TextOutcome]:
 
 
 async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion, stub: ProviderStub) -> None:
+    asked = 0
+
     async def ask(texts: Sequence[str]) -> dict[str, TextOutcome]:
-        stub.faults.fault = Fault.STATUS
+        nonlocal asked
+        asked += 1
         return unavailable(texts)
 
+    stub.faults.fault = Fault.STATUS
     await suspicion.ask_again(TASK, unavailable(["a"]), ask)
+    assert asked == 1
     stub.faults.fault = Fault.NONE
     assert not suspicion.knows([TASK])
     assert suspicion.knows([TASK])
@@ -72,6 +77,14 @@ async def test_a_provider_that_fails_now_and_then_blames_no_text(
     assert await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
     stub.faults.fault, stub.faults.every = Fault.STATUS, every
     assert not await suspicion.is_a_text(ProviderUnavailable("no"), known=True)
+
+
+async def test_a_suspect_is_remembered_until_it_is_settled(suspicion: Suspicion) -> None:
+    assert not suspicion.knows([UUID(int=2)])
+    assert suspicion.knows([TASK])
+    suspicion.clear([TASK])
+    assert not suspicion.knows([TASK])
+    assert suspicion.knows([UUID(int=2)])
 
 
 async def test_suspects_without_number_are_none(suspicion: Suspicion) -> None:

@@ -59,9 +59,7 @@ class Suspicion:
                 already the first one is looked into.
             known: Whether it has failed before for one of the tasks.
         """
-        if not isinstance(error, MAY_BE_A_TEXT) or not (known or isinstance(error, ProviderMisconfigured)):
-            return False
-        return await self._embeds_others()
+        return (known or isinstance(error, ProviderMisconfigured)) and await self._embeds_others()
 
     async def ask_again(
         self,
@@ -89,8 +87,7 @@ class Suspicion:
 
     def clear(self, tasks: Iterable[UUID]) -> None:
         """Drop suspects that have been settled."""
-        if self._suspects:
-            self._suspects.difference_update(tasks)
+        self._suspects.difference_update(tasks)
 
     async def _embeds_others(self) -> bool:
         """Whether the provider embeds the control text."""
