@@ -69,8 +69,8 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- Registers a worker, and sets the status row to running unless an operator has stopped the workers. What it has done is in
--- its row already if it was declared dead; if the row was deleted, p_succeeded and p_failed begin the new one.
+-- Registers a worker, and sets the status row to running unless an operator has stopped the workers. What it has reported is
+-- in its row already if it was declared dead; if the row was deleted, p_succeeded and p_failed begin the new one.
 CREATE FUNCTION embedq_worker_start(
     p_worker uuid, p_host text, p_pid int, p_host_key text, p_version text, p_provider text, p_settings jsonb,
     p_succeeded bigint DEFAULT 0, p_failed bigint DEFAULT 0)

@@ -50,6 +50,19 @@ async def test_workers_side_by_side_do_each_task_once(
     assert min(shares) > 0
 
 
+async def test_what_a_worker_did_counts_although_its_row_is_deleted(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 20)
+    variables = environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=60_000)
+    async with worker_process(variables, "--batch-size", "5") as worker:
+        await until_tasks(connection, completed=20)
+        await connection.execute("DELETE FROM embedq_workers")
+        assert await worker.stop() == 0
+    for counted in ("tasks_succeeded FROM embedding_worker_status", "succeeded FROM embedq_workers"):
+        assert await connection.fetchval(f"SELECT {counted}") == 20
+
+
 async def test_an_update_in_psql_stops_claiming_at_once_and_another_lifts_it(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

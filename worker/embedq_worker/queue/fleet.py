@@ -74,8 +74,8 @@ async def enter(
         scope: Scope of the worker.
         host: Where it runs.
         settings: Its settings without secrets, for the list of workers.
-        succeeded: Tasks completed before, of which its row, if it was deleted, no longer tells.
-        failed: Tasks failed permanently before.
+        succeeded: Tasks completed that it has reported: its row, if it was deleted, no longer tells.
+        failed: Tasks failed permanently that it has reported.
     """
     await pool.execute(
         "SELECT embedq_worker_start($1, $2, $3, $4, $5, $6, $7, $8, $9)",

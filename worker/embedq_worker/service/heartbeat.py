@@ -38,6 +38,7 @@ class Heartbeat:
         self.concurrency = parts.settings.concurrency
         self.changed = asyncio.Event()
         self.succeeded = self.failed = 0
+        self._counted = 0, 0  # of these, with the last beat
         self._parts = parts
         self._log = parts.log
         self._every_s = parts.settings.beat_every_s
@@ -125,6 +126,23 @@ class Heartbeat:
             One of `failures.EXPECTED_ERRORS`.
         """
         parts = self._parts
+        heard = await self._report()
+        if not heard.known:
+            self._log.warning("this worker was declared dead; registering again")
+            succeeded, failed = self._counted
+            await fleet.enter(
+                parts.pool,
+                parts.scope,
+                parts.host,
+                parts.shown_settings,
+                succeeded=succeeded,
+                failed=failed,
+            )
+            heard = await self._report()
+        self._apply(heard)
+
+    async def _report(self) -> fleet.Beat:
+        parts = self._parts
         succeeded, failed = self.succeeded, self.failed
         heard = await fleet.beat(
             parts.pool,
@@ -136,17 +154,9 @@ class Heartbeat:
             failed=failed,
             concurrency=self.concurrency,
         )
-        if not heard.known:
-            self._log.warning("this worker was declared dead; registering again")
-            await fleet.enter(
-                parts.pool,
-                parts.scope,
-                parts.host,
-                parts.shown_settings,
-                succeeded=succeeded,
-                failed=failed,
-            )
-        self._apply(heard)
+        if heard.known:
+            self._counted = succeeded, failed
+        return heard
 
     def _apply(self, heard: fleet.Beat) -> None:
         if heard.block != self.block:
