@@ -72,6 +72,10 @@ def test_what_a_pooler_refuses_is_no_reason_to_ask_whether_postgresql_runs() -> 
         assert isinstance(told, Unreachable)
         assert "query_wait_timeout" in told.message
         assert told.advice != ended.advice
+    unknown = "unsupported startup parameter: default_transaction_read_only"
+    told = explained(asyncpg.ProtocolViolationError(unknown), load_settings())
+    assert unknown in told.message
+    assert "DB_READ_ONLY" in told.advice
 
 
 @pytest.mark.parametrize("conflict", [asyncpg.DeadlockDetectedError, asyncpg.SerializationError])

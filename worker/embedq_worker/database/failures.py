@@ -196,6 +196,11 @@ def explained(error: BaseException, settings: Settings) -> EmbedqError:
         return HeldUp(
             f"{text}: PostgreSQL at {place} did not answer in time", f"try again when it is done{end_it}"
         )
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in text:
+        return Unreachable(
+            f"the pooler at {place} refuses: {text}",
+            "connect to PostgreSQL directly, or without it (DB_READ_ONLY sends one, and the URL may)",
+        )
     for types, kind, message, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return kind(message.format(place=place, text=text), advice)
