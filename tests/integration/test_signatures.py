@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from embedq_worker.actions import backfill, bulk, orders, probing
+from embedq_worker.actions import article_trigger, backfill, bulk, orders, probing
 from embedq_worker.actions.orders import Order
+from embedq_worker.actions.requeue import queue_articles
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.importing import ArticleDraft
@@ -57,12 +58,37 @@ async def probe_one(world: World, by: str) -> None:
     await probing.probe(world.psql, PROVIDER, by, dead_s=45, within_s=0)
 
 
+async def queue_one(world: World, by: str) -> None:
+    await queue_articles(world.psql, [await world.article()], by=by, max_attempts=3)
+
+
+async def install_trigger(world: World, by: str) -> None:
+    await article_trigger.install(world.psql, max_attempts=3, by=by)
+
+
+async def remove_trigger(world: World, by: str) -> None:
+    await article_trigger.install(world.psql, max_attempts=3)
+    await article_trigger.remove(world.psql, by=by)
+
+
 async def note(world: World, by: str) -> None:
     await operator_log.note(world.psql, "cleanup", by)
 
 
 @pytest.mark.parametrize(
-    "act", [import_one, command_all, order_one, backfill_and_back, cancel_one, probe_one, note]
+    "act",
+    [
+        import_one,
+        command_all,
+        order_one,
+        backfill_and_back,
+        cancel_one,
+        probe_one,
+        queue_one,
+        install_trigger,
+        remove_trigger,
+        note,
+    ],
 )
 @pytest.mark.parametrize(("by", "who"), [(BY, ("ann@work", "ops.example")), ("ann", ("ann", ""))])
 async def test_operator_and_host_stand_apart(
