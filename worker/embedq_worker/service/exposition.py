@@ -197,7 +197,7 @@ class WorkerTelemetry:
         """Add a batch and the seconds it kept a slot busy."""
         self._busy.inc(seconds)
         for outcome, number in report.outcomes.items():
-            self._outcomes.labels(outcome if outcome in _OUTCOMES else "other").inc(number)
+            self._outcomes.labels(outcome).inc(number)
         for _ in range(report.succeeded - report.outcomes["coalesced"] + report.failed):
             self._tasks.observe(seconds)
         for request in report.requests:

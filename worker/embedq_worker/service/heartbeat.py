@@ -43,8 +43,8 @@ class Heartbeat:
         self._log = parts.log
         self._every_s = parts.settings.beat_every_s
         poll_s = parts.settings.worker_interval_ms / 1000
-        self._unsignalled_every_s = min(self._every_s, max(poll_s, ASK_EVERY_S))
-        self._signalled = False
+        self._deaf_every_s = min(self._every_s, max(poll_s, ASK_EVERY_S))
+        self._listens = False
         self._was_refused = False
         self._state = "running"
         self._note = ""
@@ -59,9 +59,9 @@ class Heartbeat:
         """Beat now: there may be an order, or there is something to report."""
         self._beat_now.set()
 
-    def signalled(self, arrives: bool) -> None:
+    def listening(self, works: bool) -> None:
         """Set whether notifications arrive; initially they are assumed not to."""
-        self._signalled = arrives
+        self._listens = works
         self._beat_now.set()
 
     def stopping(self) -> None:
@@ -93,7 +93,7 @@ class Heartbeat:
         """Beat until cancelled."""
         silent = False
         while True:
-            pace_s = self._every_s if self._signalled else self._unsignalled_every_s
+            pace_s = self._every_s if self._listens else self._deaf_every_s
             await first_of(self._beat_now, timeout_s=pace_s)
             self._beat_now.clear()
             try:

@@ -41,7 +41,7 @@ class Service:
         self.entered = asyncio.Event()
         self._metrics = WorkerMetrics(parts.scope.worker, parts.settings.concurrency, parts.telemetry)
         self._notifier = Notifier(parts.pool)
-        self._unsignalled = False
+        self._deaf = False
         self._heartbeat = Heartbeat(parts)
         self._dispatcher = Dispatcher(parts, self._heartbeat, self._notifier, self._metrics, drain=drain)
         self._provider = ProviderWatch(
@@ -156,7 +156,7 @@ class Service:
 
     def _heard(self, heard: Heard) -> None:
         match heard.hearing:
-            case Hearing.LISTENING if self._unsignalled:
+            case Hearing.LISTENING if self._deaf:
                 self._log.info("listening again")
             case Hearing.LOST:
                 self._log.warning(
@@ -169,8 +169,8 @@ class Service:
                     advice="the worker polls instead; a direct connection would wake it in milliseconds",
                     poll_ms=self._settings.worker_interval_ms,
                 )
-        self._unsignalled = heard.hearing is not Hearing.LISTENING
-        self._heartbeat.signalled(not self._unsignalled)
+        self._deaf = heard.hearing is not Hearing.LISTENING
+        self._heartbeat.listening(not self._deaf)
 
     def _provider_changed(self, held: breaker.Held | None) -> None:
         self._heartbeat.provider(held)
