@@ -51,6 +51,8 @@ class RateMeter:
             Rates; None until the samples span enough time.
         """
         looks = self._looks
+        if looks and seen.at < looks[0][0]:  # the server's clock was set back
+            looks.clear()
         if len(looks) > 1 and (seen.at - looks[-2][0]).total_seconds() < APART_S:
             looks.pop()  # the newest sample replaces it
         looks.append((seen.at, seen.queue))

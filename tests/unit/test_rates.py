@@ -33,6 +33,15 @@ def test_a_steady_pace_is_told_however_often_it_is_looked_at(every_s: float) -> 
     assert rates.over_s == pytest.approx(WINDOW_S, abs=max(every_s, 1.0))
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_pace() -> None:
+    meter = RateMeter()
+    for second in range(100):
+        assert meter.add(look(second, completed=second)) or second < LEAST_S
+    for second in range(100):
+        rates = meter.add(look(second - 18_000, completed=100 + second * 10))
+    assert rates == Rates(completed=600.0, failed=0.0, pending=0.0, over_s=60.0)
+
+
 def test_the_newest_look_counts_at_once() -> None:
     meter = RateMeter()
     for place in range(100):
