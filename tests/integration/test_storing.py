@@ -24,6 +24,10 @@ GATE = """CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
           CREATE TRIGGER gate BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION gate()"""
 
+BROKEN = """CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END $$;
+            CREATE TRIGGER tell BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION tell()"""
+
 
 @asynccontextmanager
 async def storing(
@@ -148,6 +152,20 @@ async def test_a_batch_is_given_back_while_a_table_is_locked_for_long(
         assert await worker.work_off() == {"stored": 4}
 
 
+async def test_a_task_whose_article_stays_locked_is_left_for_a_while(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.storing.CONTENTION_TRIES", 2)
+    articles = await queued_articles(connection, 2)
+    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(20):
+        async with connection.transaction():
+            await connection.execute("SELECT FROM articles WHERE id = $1 FOR UPDATE", articles[0])
+            assert await worker.work() == {"stored": 1, "requeued": 1}
+        assert sorted(await attempts(connection)) == [0, 1]
+        later = "SELECT scheduled_at > now() + interval '10 s' FROM embedding_tasks WHERE article_id = $1"
+        assert await connection.fetchval(later, articles[0])
+
+
 async def test_what_takes_longer_than_the_patience_without_waiting_for_a_lock_is_stored(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:
@@ -212,19 +230,30 @@ async def test_a_text_that_a_broken_trigger_refuses_is_soon_left_alone_and_still
 ) -> None:
     monkeypatch.setattr("embedq_worker.service.storing.ALONE_S", 1.0)
     monkeypatch.setattr("embedq_worker.service.refusals.LASTING_S", 0.1)
-    await connection.execute(
-        """CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END $$;
-           CREATE TRIGGER tell BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION tell()"""
-    )
+    await connection.execute(BROKEN)
     await queued_articles(connection, 1)
     async with bench(database, stub) as worker:
         async with asyncio.timeout(20):  # far less than it has patience with a database that does not work
             assert await worker.work() == {"requeued": 1}
-        assert await connection.fetchval("SELECT scheduled_at > now() FROM embedding_tasks")
+        left_alone = "SELECT scheduled_at BETWEEN now() AND now() + interval '1 s' FROM embedding_tasks"
+        assert await connection.fetchval(left_alone)
         assert "nowhere" in worker.pipeline.refusals.lasting
         await until(lambda: not worker.pipeline.refusals.lasting)
         assert await attempts(connection) == [0]
+
+
+async def test_what_was_refused_and_is_stored_after_all_is_told_of_no_longer(
+    database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.refusals.LASTING_S", 0.0)
+    await connection.execute(BROKEN)
+    await queued_articles(connection, 1)
+    async with bench(database, stub) as worker, asyncio.timeout(20):
+        work = asyncio.create_task(worker.work())
+        await until(lambda: "nowhere" in worker.pipeline.refusals.lasting)
+        await connection.execute("DROP TRIGGER tell ON embeddings")
+        assert await work == {"stored": 1}
+        assert not worker.pipeline.refusals.lasting
 
 
 async def test_a_sick_database_is_tried_as_long_as_the_patience_lasts_not_as_often_as_a_locked_article(
