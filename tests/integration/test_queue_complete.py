@@ -12,7 +12,15 @@ import asyncpg
 import pytest
 
 from embedq_worker.database.connections import open_pool
-from tests.support.queue_world import BOTH_STORAGES, MODEL, World, chunks_of, completion_of, vector_of
+from tests.support.queue_world import (
+    BOTH_STORAGES,
+    HEADINGS,
+    MODEL,
+    World,
+    chunks_of,
+    completion_of,
+    vector_of,
+)
 
 
 @BOTH_STORAGES
@@ -29,7 +37,7 @@ async def test_vectors_and_the_end_of_the_task_are_there_together(world: World) 
     rows = await world.embeddings(article)
     slug = held.article.slug if held.article else ""
     assert [tuple(row)[1:7] for row in rows] == [
-        (f"{slug}.md#{chunk.index}", chunk.index, ["Heading"], chunk.text, chunk.content_hash, MODEL)
+        (f"{slug}.md#{chunk.index}", chunk.index, list(HEADINGS), chunk.text, chunk.content_hash, MODEL)
         for chunk in chunks_of("First.\nSecond.")
     ]
     for row in rows:

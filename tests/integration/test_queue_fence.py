@@ -127,6 +127,8 @@ async def test_what_is_still_held_is_stored_beside_what_is_lost(world: World) ->
     assert await world.complete(scope, *tasks) == ["stored", "lost", "lost", "stored"]
     stored = [await world.texts(task.article_id or 0) for task in tasks]
     assert stored == [["B."], ["A.", "B."], ["A.", "B."], ["B."]]
+    recorded = await world.psql.fetch("SELECT chunks FROM embedq_articles")
+    assert sorted(row["chunks"] for row in recorded) == [1, 1, 2, 2]
 
 
 async def test_a_completion_counts_once_however_often_it_is_sent(world: World) -> None:

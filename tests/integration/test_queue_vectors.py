@@ -150,6 +150,20 @@ async def test_chunks_of_a_foreign_worker_are_replaced(world: World) -> None:
     assert {row["model"] for row in await world.embeddings(article)} == {MODEL}
 
 
+@BOTH_STORAGES
+async def test_what_another_program_did_to_a_chunk_is_put_right(world: World) -> None:
+    article = await world.article("A.\nB.")
+    await world.embed(article)
+    made, other = map(dict, await world.embeddings(article))
+    for column in ("chunk_id", "heading_path", "text_content", "content_hash", "model"):
+        await world.psql.execute(f"UPDATE embeddings SET {column} = '{{}}' WHERE chunk_index = 0")
+        await world.embed(article)
+        repaired, untouched = map(dict, await world.embeddings(article))
+        assert repaired.pop("created_at") > made["created_at"]
+        assert repaired.items() <= made.items()
+        assert untouched == other
+
+
 async def test_a_long_slug_fits(world: World) -> None:
     article = await world.article("A.\nB.")
     await world.psql.execute("UPDATE articles SET slug = repeat('ü', 255)")

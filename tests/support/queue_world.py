@@ -37,6 +37,9 @@ PROVIDER = "test/model http://provider.test"
 SIZE = 12
 """Connections of the pool."""
 
+HEADINGS = ("Heading", "Of three words")
+"""Of all chunks."""
+
 BOTH_STORAGES = pytest.mark.parametrize(
     "world", [pytest.param("vector", marks=pytest.mark.pgvector), "jsonb"], indirect=True
 )
@@ -61,7 +64,7 @@ def chunks_of(text: str, *, reuse: frozenset[str] = frozenset()) -> list[StoredC
     for index, line in enumerate(filter(None, text.splitlines())):
         digest = content_hash(line)
         vector = None if digest in reuse else vector_of(line)
-        chunks.append(StoredChunk(index, ("Heading",), line, digest, vector))
+        chunks.append(StoredChunk(index, HEADINGS, line, digest, vector))
     return chunks
 
 
