@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from embedq_worker.database.codecs import EARLIEST, LATEST
 from embedq_worker.database.connections import connect
 from embedq_worker.documents import document_of
 from embedq_worker.insights.detail import task_detail
@@ -16,7 +17,6 @@ from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import ReturnKind
 from embedq_worker.queue.selection import Direction
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.times import EARLIEST, LATEST
 from tests.support.databases import Database
 from tests.support.odd_rows import LOOSE
 from tests.support.queue_world import MODEL, World

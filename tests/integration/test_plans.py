@@ -10,7 +10,8 @@ from typing import cast
 
 import pytest
 
-from embedq_worker.database.connections import Pool, open_pool, register_vectors
+from embedq_worker.database.codecs import register_vectors
+from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.insights.overview import overview
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Return, ReturnKind, Scope

@@ -1,32 +1,28 @@
-"""Open connections and pools: timeouts, application names, session settings and type codecs."""
+"""Open connections and pools: timeouts, application names and session settings."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from struct import Struct
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.database.codecs import register_times, register_vectors
 from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
 from embedq_worker.settings import Settings
-from embedq_worker.times import register_times
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    from embedq_worker.providers.base import Vector
 
 DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -45,8 +41,6 @@ tables on slow disks much longer."""
 
 RECONNECT = Backoff(0.2, 15.0)
 """Delay between attempts to replace a connection that was lost."""
-
-_VECTOR_HEADER = Struct(">HH")
 
 
 class _Abandoned(logging.Filter):
@@ -240,37 +234,6 @@ async def read_committed(connection: Connection) -> None:
     )
 
 
-async def register_vectors(connection: Connection) -> None:
-    """Register pgvector's binary format, see `encode_vector`; does nothing without pgvector."""
-    try:
-        await _register_vectors(connection)
-    except ValueError:  # the extension was moved or dropped between the two statements
-        await _register_vectors(connection)
-
-
-async def _register_vectors(connection: Connection) -> None:
-    schema = await connection.fetchval(
-        """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
-           WHERE extname = 'vector'"""
-    )
-    if schema is not None:
-        await connection.set_type_codec(
-            "vector", schema=schema, encoder=bytes, decoder=_decode_vector, format="binary"
-        )
-
-
-def encode_vector(vector: Vector) -> bytes:
-    """Encode a vector in pgvector's binary format.
-
-    Vectors are sent in arrays, and asyncpg would take an array inside an array for a second dimension; bytes
-    it leaves alone.
-    """
-    swapped = vector[:]
-    if sys.byteorder == "little":
-        swapped.byteswap()
-    return _VECTOR_HEADER.pack(len(vector), 0) + swapped.tobytes()
-
-
 def _arguments(settings: Settings, application: str) -> dict[str, Any]:
     arguments = settings.connect_arguments()
     server_settings = {"application_name": application, **arguments.pop("server_settings", {})}
@@ -290,11 +253,3 @@ async def _close(connection: DirectConnection) -> None:
         await connection.close(timeout=2.0)
     except EXPECTED_ERRORS:
         connection.terminate()
-
-
-def _decode_vector(data: bytes) -> Vector:
-    vector = array("f")
-    vector.frombytes(data[_VECTOR_HEADER.size :])
-    if sys.byteorder == "little":
-        vector.byteswap()
-    return vector

@@ -15,7 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from embedq_worker.database.connections import COMMAND_TIMEOUT_S, Pool, encode_vector
+from embedq_worker.database.codecs import encode_vector
+from embedq_worker.database.connections import COMMAND_TIMEOUT_S, Pool
 from embedq_worker.database.encoding import encodable
 from embedq_worker.database.kept import KeptConnection
 from embedq_worker.providers.base import Vector
