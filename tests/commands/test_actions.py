@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,6 +38,14 @@ async def test_retry_by_id_tells_what_was_not_failed(tui: Tui, connection: Conne
     assert answer.code == ExitCode.NO
     assert str(failed) in answer.err
     await act(tui, "retry", failed, code=ExitCode.NO, matched=0, state="nothing")
+
+
+async def test_a_task_that_another_session_has_locked_is_left_alone(tui: Tui, connection: Connection) -> None:
+    [failed] = await failed_tasks(connection, 1)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM embedding_tasks FOR UPDATE")
+        document = await act(tui, "retry", failed, code=ExitCode.NO, matched=1, changed=0)
+    assert document["left_out"] == [{"id": str(failed), "reason": "busy"}]
 
 
 async def test_a_dry_run_counts_and_changes_nothing(tui: Tui, connection: Connection) -> None:
@@ -353,17 +358,7 @@ async def test_ctrl_c_ends_after_a_batch_and_tells_how_many(tui: Tui, connection
     )
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(42)")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "embedq_tui",
-            "retry",
-            "--failed",
-            env={"PATH": os.environ["PATH"], **tui.variables},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await tui.start("retry", "--failed")
         await until_any_blocked(connection, within_s=30)
         process.send_signal(signal.SIGINT)
     _, err = await process.communicate()

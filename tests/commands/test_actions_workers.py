@@ -15,6 +15,7 @@ import pytest
 from embedq_worker.errors import INTERRUPTED, ExitCode
 from tests.commands.actors import start_worker
 from tests.commands.running import Tui
+from tests.support.blocking import until_any_blocked
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.provider_stub import Fault, ProviderStub
@@ -85,6 +86,19 @@ async def test_who_gives_up_waiting_for_a_stop_is_told_that_it_stands(
         assert b"embedq-tui start" in err
         let_go.set()
         assert await worker.ended() == 0
+
+
+async def test_who_breaks_off_a_stop_on_its_way_is_told_that_it_may_stand(
+    tui: Tui, connection: Connection
+) -> None:
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedq_control")
+        stop = await tui.start("stop")
+        await until_any_blocked(connection, within_s=30)
+        stop.send_signal(signal.SIGINT)
+        _, err = await stop.communicate()
+    assert stop.returncode == INTERRUPTED
+    assert b"embedq-tui start" in err
 
 
 async def test_pause_keeps_workers_up(
