@@ -1,12 +1,15 @@
-"""Commands that the database breaks off tell what they had done, and go on when they are run again."""
+"""Commands that are broken off tell what they had done, and go on when they are run again."""
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
 from typing import Any
 
-from embedq_worker.errors import ExitCode
+from embedq_worker.errors import INTERRUPTED, ExitCode
 from tests.commands.running import Tui
+from tests.support.blocking import until_any_blocked
 from tests.support.databases import Connection
 from tests.support.sessions import doom
 
@@ -110,3 +113,22 @@ async def test_import(tui: Tui, connection: Connection, tmp_path: Path) -> None:
     await connection.execute("DROP TRIGGER doom ON embedding_tasks")
     again = (await tui("import", tmp_path / "library", "--json")).document("import")
     assert (again["created"], again["unchanged"]) == (100, 500)
+
+
+async def test_ctrl_c(tui: Tui, connection: Connection) -> None:
+    async def interrupted(*arguments: str) -> Any:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE embedding_tasks IN SHARE MODE")
+            process = await tui.start(*arguments, "--json")
+            await until_any_blocked(connection, within_s=30)
+            process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+        assert process.returncode == INTERRUPTED
+        return json.loads(out)
+
+    await articles(connection, 3)
+    assert (await interrupted("backfill", "--yes"))["queued"] == 3
+    assert (await interrupted("backfill", "rollback", "--yes"))["removed"] == 3
+    await tasks(connection, "pending", 3)
+    cleared = (await tui("clear", "--confirm", "--json")).document("action")
+    assert (await interrupted("undo", cleared["operation_id"]))["changed"] == 3
