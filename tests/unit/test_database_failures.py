@@ -61,6 +61,16 @@ def test_a_timeout_of_the_server_is_no_reason_to_ask_whether_it_runs(
         assert setting in told.advice
 
 
+def test_a_session_that_an_administrator_ended_is_told_as_such() -> None:
+    lost = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    broken = explained(lost, load_settings())
+    lost.__cause__ = asyncpg.AdminShutdownError("terminating connection due to administrator command")
+    for raised in (lost, lost.__cause__):
+        told = explained(raised, load_settings())
+        assert isinstance(told, Unreachable)
+        assert told.advice != broken.advice
+
+
 def test_what_a_pooler_refuses_is_no_reason_to_ask_whether_postgresql_runs() -> None:
     """PgBouncer, with all its connections in use: when connecting, and in the middle of a statement."""
     refused = asyncpg.ProtocolViolationError("query_wait_timeout")

@@ -39,7 +39,9 @@ _TIMEOUTS: Mapping[type[BaseException], str] = {
 }
 """Settings of the server that make it end sessions."""
 
-_ENDING: tuple[type[BaseException], ...] = (*_TIMEOUTS, asyncpg.ProtocolViolationError)
+_SHUTDOWN = asyncpg.AdminShutdownError, asyncpg.CrashShutdownError
+
+_ENDING: tuple[type[BaseException], ...] = (*_TIMEOUTS, *_SHUTDOWN, asyncpg.ProtocolViolationError)
 """What server or pooler say when they end a session, and why."""
 
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], str, str], ...] = (
@@ -145,7 +147,13 @@ _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], type[EmbedqError], s
         "paused, or PostgreSQL behind it is down",
     ),
     (
-        (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError),
+        _SHUTDOWN,
+        Unreachable,
+        "PostgreSQL at {place} ended the session: {text}",
+        "it was shut down, or an administrator ended the session; try again",
+    ),
+    (
+        (asyncpg.PostgresConnectionError, asyncpg.InterfaceError),
         Unreachable,
         "the connection to {place} was lost: {text}",
         "is PostgreSQL running?",
