@@ -46,6 +46,9 @@ async def test_every_kind_of_statement_is_counted(world: World) -> None:
         "WITH gone AS (DELETE FROM embedding_tasks WHERE priority = 'high' RETURNING article_id) "
         "INSERT INTO embedding_tasks (article_id, operation, priority) "
         "SELECT article_id, 'create', 'low' FROM gone",
+        "ALTER TABLE embedding_tasks ALTER status DROP NOT NULL, ALTER priority DROP NOT NULL",
+        "UPDATE embedding_tasks SET status = NULL WHERE article_id = 2",
+        "UPDATE embedding_tasks SET priority = NULL WHERE article_id = 4",
         "DELETE FROM articles WHERE id % 3 = 0",
         "TRUNCATE articles CASCADE",
     ]
@@ -53,6 +56,7 @@ async def test_every_kind_of_statement_is_counted(world: World) -> None:
     for statement in statements:
         await world.psql.execute(statement)
         assert await world.miscounted() == [], statement
+        assert await world.psql.fetch("SELECT * FROM embedq_count_drift") == [], statement
     assert await kept(world.psql) == {}
 
 
@@ -360,3 +364,9 @@ async def test_two_repairs_at_once_do_not_repair_twice(world: World) -> None:
         await waiters(world, 1)
     assert await second == []
     assert await world.miscounted() == []
+
+
+async def test_a_repair_that_could_not_see_the_one_before_it_is_refused(world: World) -> None:
+    with pytest.raises(asyncpg.RaiseError):
+        async with world.psql.transaction(isolation="repeatable_read"):
+            await world.psql.execute("SELECT * FROM embedq_repair_counts()")

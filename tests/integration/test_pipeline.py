@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from embedq_worker.insights.models import models
 from embedq_worker.queue import claims
 from embedq_worker.service.planning import BrokenOff, PlannedTask, plan_tasks
 from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
@@ -120,6 +121,7 @@ async def test_an_article_of_another_model_is_embedded_anew(
         await it.work()
     assert stub.seen.inputs == 4
     assert await connection.fetchval("SELECT array_agg(DISTINCT model) FROM embeddings") == ["openai/other"]
+    assert (await models(connection)).articles == (("openai/other", 2),)
 
 
 ODD_TEXTS = {
