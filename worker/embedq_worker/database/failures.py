@@ -270,7 +270,6 @@ _OF_THE_DATA = (
     asyncpg.ProgramLimitExceededError,  # class 54: too large, such as for an index
     asyncpg.PLPGSQLError,  # class P0: a trigger does not want it
     ValueError,  # asyncpg cannot encode it
-    OverflowError,
 )
 _OF_THE_TABLE = (
     asyncpg.NotNullViolationError,  # of a column that embedq does not know, and its program fills

@@ -155,7 +155,7 @@ class Storing:
                 batch,
                 within_s=within_s,
             )
-        except (*EXPECTED_ERRORS, ValueError, OverflowError) as error:
+        except EXPECTED_ERRORS as error:
             if len(completions) == 1:
                 return await self._refused(completions[0], error, batch)
             return await self._each([[each] for each in completions], batch, within_s=0.0)
