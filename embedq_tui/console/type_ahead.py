@@ -18,7 +18,7 @@ LOOK_S = 0.02
 """Seconds between checks whether a dialog has appeared."""
 
 ROWS_S = 1.0
-"""Seconds a key for the rows of a table waits for them to come from the database."""
+"""Seconds a key for the rows of a table, its first or those of another filter, waits for the database."""
 
 PATIENCE_S = 2.0
 """Seconds a key waits for the previous one; a key pressed later than that goes through anyway."""
@@ -34,7 +34,8 @@ class TypeAhead:
     to a widget that is about to disappear, or to a screen whose input is not there yet, and is lost.
 
     Keys also wait while a running operation may be about to show a dialog, such as while tasks are counted,
-    and those of a table a moment for its first rows. The bell tells that a key was ignored.
+    and those of a table a moment for its rows: the first, or those of another filter or page. The bell tells
+    that a key was ignored.
 
     Call everything in the application's message loop.
 
@@ -78,24 +79,30 @@ class TypeAhead:
             self._app.set_timer(LOOK_S, partial(self._done, self._turn))
             return
         event, goal = self._waiting[0], self._app.focused or screen
-        rowless = isinstance(goal, KeyedTable) and not goal.came and _is_for(goal, event)
-        if rowless and time.monotonic() - event.time < ROWS_S:
+        early = isinstance(goal, KeyedTable) and not goal.came and _is_for(goal, event)
+        if early and time.monotonic() - event.time < ROWS_S:
             self._app.set_timer(LOOK_S, partial(self._done, self._turn))
             return
         self._waiting.popleft()
-        if rowless or (isinstance(screen, Dialog) and not screen.is_meant(event)):
+        if early or (isinstance(screen, Dialog) and not screen.is_meant(event)):
             self._app.bell()
         else:
             await self._hand_on(event)
-        self._follow(goal, self._turn)
+        self._follow(goal, self._turn, again=goal)
 
-    def _follow(self, node: MessagePump, turn: int) -> None:
-        """Continue once a node, and then all its ancestors, have processed what is in their queues now."""
-        if node is self._app:
+    def _follow(self, node: MessagePump, turn: int, again: MessagePump | None = None) -> None:
+        """Continue once a node, and then all its ancestors, have processed what is in their queues now.
+
+        Then once more from `again`: what the node posts when it gets a key, such as the end of a line of
+        input, bubbles up behind the first round.
+        """
+        if node is self._app and again is not None:
+            self._follow(again, turn)
+        elif node is self._app:
             # Whatever the key started (a worker that shows a dialog) gets its first step before the next key.
             asyncio.get_running_loop().call_soon(self._app.call_later, self._done, turn)
-        elif (above := node._parent) is None or not node.call_later(self._follow, above, turn):
-            self._follow(self._app, turn)  # the node is gone
+        elif (above := node._parent) is None or not node.call_later(self._follow, above, turn, again):
+            self._follow(self._app, turn, again)  # the node is gone
 
     async def _done(self, turn: int) -> None:
         if turn == self._turn:

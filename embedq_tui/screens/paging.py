@@ -150,6 +150,7 @@ class Paged(ConsoleScreen):
             land: Row to put the cursor on; -1 for the last.
         """
         self.pages.go(view)
+        self.table.came = self.pages.arrived  # what is typed next is about the rows to come
         self._land = land
         self.ask_again()
 
@@ -175,6 +176,8 @@ class Paged(ConsoleScreen):
             self.answered(answer)
         else:
             super().take(answer)
+        if answer.error is not None and answer.question == self.pages.asked:
+            self.table.came = True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer paging only if there is a page to turn to."""

@@ -35,6 +35,10 @@ class KeyedTable(DataTable[None]):
         columns: Left to right.
         markable: Rows can be marked.
         opens: Rows can be opened.
+
+    Attributes:
+        came: Its owner has the rows it wants: the first ones, those of another page or filter.
+        marked: Keys of the marked rows, some of which may be on other pages.
     """
 
     ALLOW_SELECT = False  # Textual cannot tell what stands where

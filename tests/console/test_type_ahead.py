@@ -18,6 +18,7 @@ from embedq_tui.screens.articles.screen import ArticlesScreen
 from embedq_tui.screens.help import HelpScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from tests.console.running import ConsolePilot, console, shown, until_asked, until_text
+from tests.console.task_list import add_tasks, keys, opened
 from tests.support.content import queued_articles, statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -76,6 +77,19 @@ async def test_what_moves_in_a_list_waits_for_its_rows(
     await until_text(pilot, "article-1")
     strike(pilot, "8", "space", "enter")
     await until(lambda: isinstance(pilot.app.screen, ArticleDetailScreen))
+
+
+async def test_what_is_typed_behind_a_filter_is_about_its_rows(
+    pilot: ConsolePilot, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type_ahead, "ROWS_S", 30.0)
+    failed = await add_tasks(connection, 2)
+    await add_tasks(connection, 3, status="pending", ago_s=0)
+    table = await opened(pilot)
+    await until(lambda: len(table.keys) == 5)
+    strike(pilot, "/", *"status:failed", "enter", "space", "space")
+    await until(lambda: len(table.marked) == 2)
+    assert table.marked == set(keys(failed))
 
 
 @pytest.mark.parametrize("keys", ["2x", "8r", "4x"], ids=" ".join)

@@ -231,6 +231,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         """Clear rows of the previous filter if the new ones are late."""
         if self.pages.drop_other():
             self.table.show([], at=self._land)
+            self.table.came = False
             self.draw_lines()
             self.refresh_bindings()
 
