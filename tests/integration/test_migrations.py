@@ -13,7 +13,7 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.check import SchemaObject, expected_objects
 from embedq_worker.schema.files import load_migrations, runs_in_transaction, statements_of
 from embedq_worker.schema.public import PUBLIC_COLUMNS
-from embedq_worker.schema.state import require_current, status
+from embedq_worker.schema.state import in_other_schema, require_current, status
 from tests.support.catalog import catalog
 from tests.support.content import add_articles, queued_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
@@ -280,6 +280,24 @@ async def test_a_schema_other_than_public(empty_database: Database, empty: Conne
     await empty.execute(f"INSERT INTO {ours}.embedding_tasks (operation, slug) VALUES ('create', 'b')")
     assert await empty.fetchval(f"SELECT sum(n) FROM {ours}.embedq_live_counts") == 2
     assert await migrations.rollback(settings, 0) == ALL[::-1]
+
+
+async def test_a_role_that_may_not_use_the_schema_is_told_so(connection: Connection) -> None:
+    async with connection.transaction():  # with which the role goes again
+        await connection.execute(
+            """CREATE ROLE embedq_outsider; REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+               SET LOCAL ROLE embedq_outsider"""
+        )
+        told = await in_other_schema(connection)
+        assert told
+        assert "USAGE" in told.advice
+        await connection.execute("SET LOCAL search_path = elsewhere")
+        told = await in_other_schema(connection)
+        assert told
+        assert "USAGE" not in told.advice
+        await connection.execute(
+            "RESET ROLE; GRANT USAGE ON SCHEMA public TO PUBLIC; DROP ROLE embedq_outsider"
+        )
 
 
 def test_files_are_numbered_without_gaps_and_have_a_way_back() -> None:

@@ -87,7 +87,7 @@ async def require_current(connection: Connection) -> None:
 
 
 async def in_other_schema(connection: Connection) -> SchemaError | None:
-    """Why our tables are missing, where another schema has them: the search_path of a role may have changed.
+    """Why our tables are missing, where another schema has them: search_path or rights may have changed.
 
     To migrate then would make a second, empty queue, of which no program knows.
 
@@ -102,12 +102,21 @@ async def in_other_schema(connection: Connection) -> SchemaError | None:
     """
     row = await connection.fetchrow(
         """SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname) AS schemas,
-                  current_setting('search_path') AS path
+                  string_agg(quote_ident(n.nspname), ', ') FILTER (
+                      WHERE NOT has_schema_privilege(n.oid, 'USAGE')
+                        AND quote_ident(n.nspname) = ANY (regexp_split_to_array(
+                                current_setting('search_path'), ' *, *'))) AS closed,
+                  current_setting('search_path') AS path, quote_ident(current_user) AS role
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relname = 'embedq_migrations' AND c.relkind = 'r' AND NOT pg_table_is_visible(c.oid)"""
     )
     if row is None or row["schemas"] is None:
         return None
+    if row["closed"]:
+        return SchemaError(
+            f"the role {row['role']} lacks USAGE on the schema {row['closed']}, which has embedq's tables",
+            f"GRANT USAGE ON SCHEMA {row['closed']} TO {row['role']}, or run `embedq-tui migrate roles`",
+        )
     return SchemaError(
         f"the tables of embedq are in the schema {row['schemas']}, but search_path is {row['path']}",
         "correct the search_path of the role or the database, or ?schema= in DATABASE_URL; "
