@@ -78,7 +78,8 @@ async def test_a_sweep_takes_the_number_and_comes_back(database: Database, conne
         await pilot.press("enter", "y", "enter", "backspace", "1", "3", "enter")
         await pilot.click("#YES")
         assert app.screen is question
-        await pilot.press("backspace", "2", "enter")
+        await pilot.press("backspace", "2")
+        await pilot.click("#YES")
         outcome = await work.wait()
         assert outcome is not None
         assert outcome.changed == 12
