@@ -95,7 +95,8 @@ async def test_an_order_in_force(connection: Connection, database: Database, ord
                                      paused_at = paused_at - interval '1 hour'"""
     )
     (issue,) = (await look(connection, database)).issues
-    assert (issue.code, issue.measured) == (code, pytest.approx(3_600, abs=60))
+    assert issue.code == code
+    assert issue.measured == pytest.approx(3_600, abs=60)
     assert "ann@ops" in issue.message
 
 

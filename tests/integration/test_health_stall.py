@@ -23,6 +23,9 @@ async def in_hand(
 
 async def test_a_stall(connection: Connection, database: Database) -> None:
     await in_hand(connection, 3)
+    await connection.execute(  # by a program, or in psql, that does not say when
+        "INSERT INTO embedding_tasks (operation, status) VALUES ('update', 'failed'), ('update', 'completed')"
+    )
     assert await codes(connection, database) == {Code.STALLED}
     assert await codes(connection, database, health_stall_s=1_000) == set()
     for status in ("completed", "failed"):

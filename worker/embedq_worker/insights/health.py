@@ -350,9 +350,8 @@ class _Findings:
 
     def _halted(self) -> bool:
         """Whether tasks wait for a known reason, which another worker would not change."""
-        ordered = self.seen.control.stopped_at or self.seen.control.paused_at
         held = any(provider.state == "open" for provider in self.seen.held)
-        return not self.seen.running or bool(ordered) or held
+        return not self.seen.running or self.seen.control.paused_at is not None or held
 
     def _waits_s(self) -> float:
         """Seconds for which the longest-waiting task has been due."""
