@@ -329,8 +329,7 @@ class KeyedTable(DataTable[None]):
 
     @property
     def _labels(self) -> list[Text]:
-        columns = [self._all_columns[at] for at in self._shown]
-        return [Text(column.label, justify="right" if column.right else "left") for column in columns]
+        return [Text(self._all_columns[at].label) for at in self._shown]
 
     def _cells(self, row: Row) -> Iterator[Text]:
         mark = (Text(MARK if row.key in self.marked else " "),) if self._markable else ()
@@ -347,12 +346,12 @@ class KeyedTable(DataTable[None]):
             over: The style above theirs.
         """
         line, pad = Text(), " " * self.cell_padding
-        for cell, width in zip(cells, self._widths, strict=True):
+        for cell, at, width in zip(cells, self._shown, self._widths, strict=True):
             if cell.cell_len > width:
                 cell = cell.copy()
                 cell.truncate(width, overflow="ellipsis")
             room = " " * (width - cell.cell_len)
-            left, right = (room, "") if cell.justify == "right" else ("", room)
+            left, right = (room, "") if self._all_columns[at].right else ("", room)
             line.append(pad + left).append_text(cell).append(right + pad)
         strip = Strip(Segment.apply_style(line.render(self.app.console), style, over))
         first = self.scroll_offset.x

@@ -19,7 +19,7 @@ class Column:
         label: Its heading.
         width: In cells; 0 for a share of the remaining width.
         hidden_below: Table width, in cells, below which it is not shown.
-        right: Right-align the heading, as for numbers.
+        right: Right-aligned, as for numbers.
     """
 
     key: str

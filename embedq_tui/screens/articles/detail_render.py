@@ -72,9 +72,9 @@ def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> 
 def chunk_row(chunk: ChunkRow) -> Row:
     """A chunk as a table row."""
     cells: tuple[Cell, ...] = (
-        Text(f"{chunk.index}", justify="right"),
+        Text(f"{chunk.index}"),
         Text(printable_line(" > ".join(part for part in chunk.heading_path if part), 300)),
-        Text(f"{chunk.characters:,}", justify="right"),
+        Text(f"{chunk.characters:,}"),
         Text(printable_line(chunk.model or "unknown", 60), "" if chunk.model else DOUBTFUL),
         Text(printable_line(chunk.content_hash, 12), QUIET),
         Aged(chunk.created_at, relative) if chunk.created_at else Text("unknown"),

@@ -55,8 +55,8 @@ def row_of(article: ArticleRow) -> Row:
         Text(printable_line(article.slug, 200)),
         Text(printable_line(article.title, 200)),
         Text(printable_line(article.folder, 200), QUIET),
-        Text(size_of(article.size), justify="right"),
-        Text(f"{article.chunks:,}", justify="right"),
+        Text(size_of(article.size)),
+        Text(f"{article.chunks:,}"),
         Aged(article.embedded_at, relative) if article.embedded_at else Text("never"),
         Text(printable_line(", ".join(model or "unknown" for model in article.models), 100)),
     )

@@ -49,7 +49,7 @@ def row_of(group: FailureGroup, trend: Sequence[int] | None) -> Row:
     """
     cells = (
         Text(group.fingerprint, NAME),
-        Text(f"{group.count:>8,}"),
+        Text(f"{group.count:,}"),
         Text(share_bar(group.share) if group.count else ""),
         _bars(trend),
         _age(group.first_seen),

@@ -77,7 +77,7 @@ def telling(periods: Sequence[Period]) -> Sequence[Period]:
 
 def _column(name: str) -> Column:
     width, hidden_below = WIDTHS.get(name, 8), HIDDEN_BELOW.get(name, 0 if name in MAIN else 132)
-    return Column(name, f"{name:>{width}}", width, hidden_below)
+    return Column(name, name, width, hidden_below, right=True)
 
 
 COLUMNS = (Column("when", "", 11), *map(_column, ALL))
@@ -102,5 +102,5 @@ def rows(found: Metrics) -> Iterator[Row]:
     """
     for name, period in named(found):
         key, style = ("all", HEAD) if period is found.total else (period.since.isoformat(), "")
-        figures = (Text(figure, style, justify="right") for figure in cells(period, ALL))
+        figures = (Text(figure, style) for figure in cells(period, ALL))
         yield Row(key, (Text(name, style or QUIET), *figures))

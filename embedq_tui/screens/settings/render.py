@@ -127,6 +127,6 @@ def migration_row(state: MigrationState, now: datetime) -> Row:
         Text(moment(state.applied_at, now) if state.applied_at else ""),
         Text(printable_line(state.applied_by, 40)),
         Text(printable_line(state.program, 20)),
-        Text(f"{state.seconds:.1f} s" if state.seconds is not None else "", justify="right"),
+        Text(f"{state.seconds:.1f} s" if state.seconds is not None else ""),
     )
     return Row(str(state.version), cells)

@@ -53,12 +53,12 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
             Text(*state_of_worker(worker)),
-            Aged(worker.heartbeat_at, _beat),
-            _right(f"{worker.in_hand:,}", 5),
-            _right(printable_line(str(worker.settings.get("concurrency", "-")), 7), 7),
-            _right(f"{worker.succeeded:,}", 9),
-            Text(f"{worker.failed:,}".rjust(7), BAD if worker.failed else ""),
-            Aged(worker.started_at, _up),
+            Aged(worker.heartbeat_at, age),
+            Text(f"{worker.in_hand:,}"),
+            Text(printable_line(str(worker.settings.get("concurrency", "-")), 7)),
+            Text(f"{worker.succeeded:,}"),
+            Text(f"{worker.failed:,}", BAD if worker.failed else ""),
+            Aged(worker.started_at, age),
             Text(printable_line(worker.version, 8), _version_style(worker)),
             Text(printable_line(worker.provider, 30), QUIET),
             Text(printable_line(note)),
@@ -78,12 +78,12 @@ def dead_row(worker: DeadWorker) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), QUIET),
             Text("dead", BAD if worker.unreturned else DOUBTFUL),
-            Aged(worker.heartbeat_at, _beat, QUIET),
-            Text(f"{worker.unreturned:,}".rjust(5), BAD if worker.unreturned else QUIET),
-            Text("-".rjust(7), QUIET),
-            Text(f"{worker.succeeded:,}".rjust(9), QUIET),
-            Text(f"{worker.failed:,}".rjust(7), QUIET),
-            Text(age(lived_s).rjust(9), QUIET),
+            Aged(worker.heartbeat_at, age, QUIET),
+            Text(f"{worker.unreturned:,}", BAD if worker.unreturned else QUIET),
+            Text("-", QUIET),
+            Text(f"{worker.succeeded:,}", QUIET),
+            Text(f"{worker.failed:,}", QUIET),
+            Text(age(lived_s), QUIET),
             Text(printable_line(worker.version, 8), QUIET),
             Text(printable_line(worker.provider, 30), QUIET),
             Text(f"{death_words(worker)}; {printable_line(worker.note)}", QUIET),
@@ -150,15 +150,3 @@ _IN_KEY = ("model", "endpoint")
 
 def _version_style(worker: WorkerRow) -> str:
     return QUIET if worker.version == __version__ else DOUBTFUL
-
-
-def _beat(seconds: float) -> str:
-    return age(seconds).rjust(6)
-
-
-def _up(seconds: float) -> str:
-    return age(seconds).rjust(9)
-
-
-def _right(text: str, width: int) -> Text:
-    return Text(text.rjust(width))
