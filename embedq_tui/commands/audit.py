@@ -14,7 +14,7 @@ from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.filters.names import Name, TaskName
 from embedq_tui.filters.options import Moment
 from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
-from embedq_tui.output import console, print_error, print_json, require_reader, say
+from embedq_tui.output import console, is_terminal, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import FailedLook, follow
@@ -146,7 +146,7 @@ class _Lines:
         if self._as_json:
             for row in rows:
                 print_json(document(row), compact=True)
-        elif sys.stdout is not None and sys.stdout.isatty():
+        elif is_terminal(sys.stdout):
             self._show_on_terminal(rows)
         else:
             for row in rows:

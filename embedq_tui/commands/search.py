@@ -74,8 +74,7 @@ async def find(
 
 def hit_lines(number: int, hit: SearchHit) -> Iterator[str]:
     """A hit for people, line by line."""
-    path = " > ".join(part for part in hit.heading_path if part != hit.title)
     yield f"{number:>2}. {hit.score:.3f}  {hit.title}  ({hit.slug})"
-    if path:
-        yield f"           {path}"
+    if hit.path:
+        yield f"           {hit.path}"
     yield f"           {hit.snippet}"

@@ -66,12 +66,8 @@ class Session:
             self._feed.heard(ACCESS)
         if self.store.doubts_health:
             self._feed.heard(HEALTH)
-        if (
-            before is not None
-            and before.is_replica
-            and self.store.access
-            and not self.store.access.is_replica
-        ):
+        now = self.store.access
+        if before and now and before.is_replica and not now.is_replica:
             self._feed.listen_again()  # it was promoted
 
     async def ask(self, question: Question[T]) -> T:

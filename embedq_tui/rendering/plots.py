@@ -99,8 +99,6 @@ def plot(
 def _thin(values: Sequence[float | None], each: int) -> list[float | None]:
     """Merge every `each` values into their maximum: peaks are what people look for in a plot."""
     known = [value if value is not None and math.isfinite(value) else None for value in values]
-    if each == 1:
-        return known
     chunks = (known[start : start + each] for start in range(0, len(known), each))
     return [max((value for value in chunk if value is not None), default=None) for chunk in chunks]
 

@@ -235,18 +235,14 @@ def _row(key: str, hit: SearchHit) -> Row:
     cells = (
         Text(f"{hit.score:.3f}", style),
         Text(printable_line(hit.title or hit.slug, 200)),
-        Text(printable_line(_path(hit), 200), QUIET),
+        Text(printable_line(hit.path, 200), QUIET),
         Text(printable_line(hit.snippet)),
     )
     return Row(key, cells)
 
 
-def _path(hit: SearchHit) -> str:
-    return " > ".join(part for part in hit.heading_path if part != hit.title)
-
-
 def _in_full(hit: SearchHit) -> Iterable[Text]:
     yield Text.assemble((printable_line(hit.title or ""), HEAD), (f"  {printable_line(hit.slug)}", NAME))
-    if path := printable_line(_path(hit)):
+    if path := printable_line(hit.path):
         yield Text(path, QUIET)
     yield Text(printable_line(hit.snippet))

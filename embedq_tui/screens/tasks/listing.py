@@ -96,9 +96,7 @@ class Listing(Pages[TaskView, TaskPage]):
         """The page; and the total, if neither the page nor the stored counts give it."""
         yield self.asked
         wanted = self.view.wanted
-        if self._plain or self.complete:
-            return
-        if self._counts.get(wanted, 0) is not None:
+        if not (self._plain or self.complete) and self._counts.get(wanted, 0) is not None:
             yield Matching(wanted)
 
     @property

@@ -51,6 +51,11 @@ class SearchHit:
     score: float
     snippet: str
 
+    @property
+    def path(self) -> str:
+        """The headings in one line, without the title."""
+        return " > ".join(part for part in self.heading_path if part != self.title)
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
