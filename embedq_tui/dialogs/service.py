@@ -34,7 +34,7 @@ class Dialogs:
 
     app: App[Any]
     database: DatabaseLabel
-    read_only: Callable[[], str] = lambda: ""
+    read_only: Callable[[], str]
     show_after_s: float = SHOW_AFTER_S
     busy: int = 0
 
