@@ -105,7 +105,8 @@ def _table(found: Metrics) -> None:
 
 
 def _plot(found: Metrics) -> None:
-    from embedq_tui.rendering.plots import LEAST_WIDTH, Series, plot
+    from embedq_tui.rendering.metric_plots import DEPTH, LATENCY, THROUGHPUT
+    from embedq_tui.rendering.plots import LEAST_WIDTH, plot
 
     screen = console()
     if screen.width < LEAST_WIDTH:
@@ -113,24 +114,15 @@ def _plot(found: Metrics) -> None:
             f"a plot needs {LEAST_WIDTH} columns", "widen the terminal, or omit --plot for a table"
         )
     labels = [when(period, found.by) for period in found.periods]
-    processing = [period.processing_ms for period in found.periods]
-    pictures = {
-        "Tasks ended per minute": [Series("ended", [period.per_minute for period in found.periods])],
-        "Processing time, ms": [
-            Series(name, [None if one is None else getattr(one, name) for one in processing])
-            for name in ("p50", "p95")
-        ],
-        "Tasks pending or processing": [Series("depth", [period.depth_mean for period in found.periods])],
-    }
-    for title, lines in pictures.items():
-        picture = plot(
-            lines,
+    for picture in (THROUGHPUT, LATENCY, DEPTH):
+        drawn = plot(
+            picture.series(found.periods, few=True),
             labels,
-            title=title,
+            title=picture.title,
             width=min(screen.width, PLOT_WIDTH),
             height=PLOT_HEIGHT,
             ascii_only=ascii_only() or "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower(),
         )
-        if picture is not None:
-            screen.print(picture)
+        if drawn is not None:
+            screen.print(drawn)
             say()

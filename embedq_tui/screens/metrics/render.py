@@ -1,64 +1,18 @@
-"""What the metrics screen plots, and the figures below as table rows."""
+"""Which periods the metrics screen plots, and the figures below as table rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from embedq_tui.rendering.metric_figures import ALL, MAIN, cells, when
 from embedq_tui.rendering.styles import HEAD, QUIET
 from embedq_tui.widgets.rows import Column, Row
-from embedq_worker.insights.metrics import Metrics, Period, Spread
+from embedq_worker.insights.metrics import Metrics, Period
 
 WIDTHS = {"Done": 9, "Failed": 7, "p50": 7, "p95": 7, "p99": 7, "Busy": 5, "Error": 6}
 HIDDEN_BELOW = {"Wait p95": 92}
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A plot.
-
-    Attributes:
-        title: With the unit.
-        lines: By name, the value of each period to draw.
-    """
-
-    name: str
-    title: str
-    lines: dict[str, Callable[[Period], float | None]]
-
-
-def _of(spread: Callable[[Period], Spread | None], name: str) -> Callable[[Period], float | None]:
-    def value(period: Period) -> float | None:
-        found = spread(period)
-        return None if found is None else float(getattr(found, name))
-
-    return value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
-
-
-_PERCENTILES = ("p50", "p95", "p99")
-PICTURES = (
-    Picture("throughput", "Tasks ended per minute", {"ended": lambda period: period.per_minute}),
-    Picture(
-        "latency",
-        "Processing time, ms",
-        {name: _of(lambda period: period.processing_ms, name) for name in _PERCENTILES},
-    ),
-    Picture("depth", "Tasks pending or processing", {"depth": lambda period: period.depth_mean}),
-    Picture("errors", "Failed, % of ended tasks", {"failed": lambda period: _percent(period.error_rate)}),
-    Picture(
-        "wait", "Wait, ms", {name: _of(lambda period: period.wait_ms, name) for name in _PERCENTILES}
-    ),
-    Picture(
-        "utilization", "Slots busy, % of all", {"busy": lambda period: _percent(period.utilization)}
-    ),
-)  # fmt: skip
 
 
 def telling(periods: Sequence[Period]) -> Sequence[Period]:

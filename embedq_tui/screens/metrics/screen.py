@@ -14,13 +14,13 @@ from textual.widgets import Static
 
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.metric_figures import ALL, anything, cells, document, when
-from embedq_tui.rendering.plots import Series
+from embedq_tui.rendering.metric_plots import PICTURES
 from embedq_tui.rendering.styles import BAD, HEAD, QUIET
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.frame import spread
 from embedq_tui.screens.metrics.questions import SPANS, Measured
-from embedq_tui.screens.metrics.render import COLUMNS, PICTURES, named, rows, telling
+from embedq_tui.screens.metrics.render import COLUMNS, named, rows, telling
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Line
 from embedq_tui.widgets.plot import Plot
@@ -164,10 +164,7 @@ class MetricsScreen(ConsoleScreen):
         periods = telling(found.periods)
         labels = [when(period, found.by) for period in periods]
         for picture, plot in zip(PICTURES, self._plots, strict=True):
-            lines = [
-                Series(name, [value(period) for period in periods]) for name, value in picture.lines.items()
-            ]
-            plot.show(lines, labels)
+            plot.show(picture.series(periods), labels)
 
     def _spans(self) -> Text:
         line = Text(" ")

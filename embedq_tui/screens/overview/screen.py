@@ -23,7 +23,8 @@ from embedq_tui.rendering.lines import (
     waiting,
     worker_lines,
 )
-from embedq_tui.rendering.plots import Series
+from embedq_tui.rendering.metric_figures import when
+from embedq_tui.rendering.metric_plots import LATENCY, THROUGHPUT
 from embedq_tui.rendering.styles import QUIET
 from embedq_tui.rendering.words import ago
 from embedq_tui.screens.base import ConsoleScreen
@@ -69,8 +70,8 @@ class OverviewScreen(ConsoleScreen):
         """Figures, plots, lists."""
         yield Lines(id="figures")
         with _Row(id="plots"):
-            yield Plot("Tasks ended per minute", id="throughput")
-            yield Plot("Processing time, ms", id="latency")
+            for picture in (THROUGHPUT, LATENCY):
+                yield Plot(picture.title, id=picture.name)
         with _Column(id="lists"):
             yield Lines("Workers, by their last heartbeat", id="workers")
             yield Lines("Failures", id="failures")
@@ -166,17 +167,11 @@ class OverviewScreen(ConsoleScreen):
             yield provider_line(provider, seen, now)
 
     def _plots(self, found: Metrics) -> None:
-        labels = [f"{period.since.astimezone():%H:%M}" for period in found.periods]
-        ended = [period.per_minute for period in found.periods]
-        self.query_one("#throughput", Plot).show([Series("ended", ended)] if any(ended) else (), labels)
-        times = [period.processing_ms for period in found.periods]
-        self.query_one("#latency", Plot).show(
-            [
-                Series("p50", [None if one is None else one.p50 for one in times]),
-                Series("p95", [None if one is None else one.p95 for one in times]),
-            ],
-            labels,
-        )
+        labels = [when(period, found.by) for period in found.periods]
+        ended = any(period.per_minute for period in found.periods)
+        throughput = THROUGHPUT.series(found.periods) if ended else ()
+        self.query_one("#throughput", Plot).show(throughput, labels)
+        self.query_one("#latency", Plot).show(LATENCY.series(found.periods, few=True), labels)
 
 
 def _last(seen: Overview, now: datetime) -> str:
