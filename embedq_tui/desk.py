@@ -77,7 +77,8 @@ class Desk:
         if self._supervisor is None:
             from embedq_tui.supervisor.supervisor import Supervisor
 
-            self._supervisor = Supervisor(self.session.settings, on_change=self._on_change)
+            settings, by = self.session.settings, self.options.operator
+            self._supervisor = Supervisor(settings, by=by, on_change=self._on_change)
         return self._supervisor
 
     def tell_turned(self) -> None:

@@ -19,7 +19,6 @@ from math import inf
 from time import monotonic
 from uuid import UUID
 
-from embedq_tui.invocation import operator
 from embedq_tui.supervisor.left import LeftWorker, log_of
 from embedq_tui.supervisor.log import LogRing
 from embedq_tui.supervisor.process import Listeners, WorkerChild
@@ -53,6 +52,7 @@ class Supervisor:
 
     Args:
         settings: Passed on to the worker, including secrets.
+        by: The operator as ``user@host``.
         on_change: Called in the event loop when state or log changed, at most every `NEWS_EVERY_S`.
         patience: See `Patience`.
 
@@ -71,6 +71,7 @@ class Supervisor:
         self,
         settings: Settings,
         *,
+        by: str,
         on_change: Callable[[], None] = lambda: None,
         patience: Patience | None = None,
     ) -> None:
@@ -84,6 +85,7 @@ class Supervisor:
         self.log = LogRing()
         # Log lines that can be read, and without colours, as it writes to no terminal.
         self._settings = settings.model_copy(update={"log_format": "text"})
+        self._by = by
         self._on_change = on_change
         self._patience = patience or Patience()
         self._child: WorkerChild | None = None
@@ -320,7 +322,7 @@ class Supervisor:
         async with connected(self._settings) as connection:
             await fleet.declare_dead(connection, [self.worker_id], "reset by its supervisor")
             planned = await plan(connection, RELEASE, TaskFilter(worker=self.worker_id))
-            return (await carry_out(Run(connection, planned, operator()))).changed
+            return (await carry_out(Run(connection, planned, self._by))).changed
 
     # -- notifications
 

@@ -151,7 +151,7 @@ class CannedSupervisor(Supervisor):
     """Says that a worker runs, and that it has written a few lines."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, by=OPERATOR)
         self.state = WorkerState.RUNNING
         self.worker_id = ALPHA
         self.log.add("started with --concurrency 4", ours=True)

@@ -44,7 +44,7 @@ class Watched:
     def __init__(self, settings: Settings, patience: Patience = QUICK) -> None:
         self.states: list[WorkerState] = []
         settings = settings.model_copy(update={"batch_size": 5, "concurrency": 2})
-        self.supervisor = Supervisor(settings, on_change=self._changed, patience=patience)
+        self.supervisor = Supervisor(settings, by="ann@ops", on_change=self._changed, patience=patience)
 
     def _changed(self) -> None:
         if not self.states or self.states[-1] is not self.supervisor.state:

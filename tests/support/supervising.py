@@ -16,7 +16,7 @@ from embedq_worker.configuration import NO_FILE, load_settings
 async def _main() -> None:
     changed = asyncio.Event()
     settings = load_settings(NO_FILE, batch_size=5, concurrency=2, log_level="debug")
-    supervisor = Supervisor(settings, on_change=changed.set)
+    supervisor = Supervisor(settings, by="ann@ops", on_change=changed.set)
     await supervisor.start()
     while supervisor.state is not WorkerState.RUNNING:
         await changed.wait()
