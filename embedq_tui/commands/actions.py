@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from embedq_tui.filters.options import Chosen
+from embedq_tui.commands.selecting import Chosen
 from embedq_tui.invocation import Invocation, operator
 from embedq_tui.output import Bar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count

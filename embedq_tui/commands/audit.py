@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.selecting import Moment, TaskName
 from embedq_tui.filters.audit_filter import Wanted
-from embedq_tui.filters.names import Name, TaskName
-from embedq_tui.filters.options import Moment
+from embedq_tui.filters.names import Name
 from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
 from embedq_tui.output import console, is_terminal, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document

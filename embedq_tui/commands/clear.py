@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.actions import run_action
-from embedq_tui.filters.options import Chosen
+from embedq_tui.commands.selecting import Chosen
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_error
 from embedq_worker.actions.tasks import CANCEL

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.selecting import TaskName
 from embedq_tui.commands.task_table import when
-from embedq_tui.filters.names import Name, TaskName, tasks_named
+from embedq_tui.filters.names import Name, tasks_named
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say
 from embedq_tui.rendering.article_lines import article_lines

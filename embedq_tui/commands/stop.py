@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.filters.names import Name, worker_named, worker_option
+from embedq_tui.commands.selecting import worker_option
+from embedq_tui.filters.names import Name, worker_named
 from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
 from embedq_tui.output import SoFar, print_json, progress, say
 from embedq_tui.rendering.words import count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.filters.options import minutes_option
+from embedq_tui.commands.selecting import minutes_option
 from embedq_tui.invocation import Invocation, limit_option, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.words import article_of, count

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-import click
-
-from embedq_tui.filters.values import LEAST_DIGITS, parse_beginning
-from embedq_tui.invocation import TextValue
+from embedq_tui.filters.values import parse_beginning
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import logged_tasks
@@ -20,41 +17,6 @@ from embedq_worker.settings import Settings
 
 Name: TypeAlias = UUID | str
 """A whole id; or the beginning of one, as digits without hyphens; of a worker also ``HOST/PID``."""
-
-
-class TaskName(click.ParamType[Name]):
-    """The id of a task, or its beginning."""
-
-    name = "id"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
-        """Parse the value."""
-        return task_name(str(value)) or self.fail(
-            f"{value!r} is neither an id nor the first {LEAST_DIGITS} digits of one", param, ctx
-        )
-
-
-class WorkerName(click.ParamType[Name]):
-    """The id of a worker, its beginning, or ``HOST/PID``."""
-
-    name = "worker"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
-        """Parse the value."""
-        text = TextValue().convert(value, param, ctx)
-        return (text if "/" in text else task_name(text)) or self.fail(
-            f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
-            param,
-            ctx,
-        )
-
-
-worker_option = click.option(
-    "--worker",
-    type=WorkerName(),
-    metavar="ID",
-    help="Only this worker: HOST/PID or its id, or the start of the id.",
-)
 
 
 def task_name(text: str) -> Name | None:
@@ -70,7 +32,7 @@ async def tasks_named(connection: Connection, names: Sequence[Name]) -> tuple[UU
 
     Args:
         connection: To the migrated database.
-        names: From `TaskName`.
+        names: From `task_name`.
 
     Raises:
         EmbedqError: The beginning of an id fits no task, or more than one.
@@ -107,7 +69,7 @@ async def worker_named(connection: Connection, settings: Settings, name: Name) -
     Args:
         connection: To the database.
         settings: For reading the workers.
-        name: From `WorkerName`.
+        name: As an operator names it.
 
     Raises:
         EmbedqError: No worker matches, or more than one.

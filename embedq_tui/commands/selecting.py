@@ -1,4 +1,4 @@
-"""Options that select tasks, shared by lists and actions."""
+"""Arguments and options that select tasks and workers, shared by lists and actions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import UUID
 
 import click
 
-from embedq_tui.filters.names import Name, WorkerName, tasks_named, worker_named
-from embedq_tui.filters.values import parse_moment, parse_past
+from embedq_tui.filters.names import Name, task_name, tasks_named, worker_named
+from embedq_tui.filters.values import LEAST_DIGITS, parse_moment, parse_past
 from embedq_tui.invocation import FolderValue, Number, TextValue
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id
@@ -20,6 +20,41 @@ from embedq_worker.schema.task_values import KINDS, PRIORITIES, STATUSES
 from embedq_worker.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class TaskName(click.ParamType[Name]):
+    """The id of a task, or its beginning."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
+        return task_name(str(value)) or self.fail(
+            f"{value!r} is neither an id nor the first {LEAST_DIGITS} digits of one", param, ctx
+        )
+
+
+class WorkerName(click.ParamType[Name]):
+    """The id of a worker, its beginning, or ``HOST/PID``."""
+
+    name = "worker"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        """Parse the value."""
+        text = TextValue().convert(value, param, ctx)
+        return (text if "/" in text else task_name(text)) or self.fail(
+            f"{value!r} is neither HOST/PID, nor an id, nor the first {LEAST_DIGITS} digits of one",
+            param,
+            ctx,
+        )
+
+
+worker_option = click.option(
+    "--worker",
+    type=WorkerName(),
+    metavar="ID",
+    help="Only this worker: HOST/PID or its id, or the start of the id.",
+)
 
 
 class Moment(click.ParamType[datetime | timedelta]):
