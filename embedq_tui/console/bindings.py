@@ -9,12 +9,7 @@ from embedq_tui.screens import ENTRIES
 EVERYWHERE: list[BindingType] = [
     Binding("q", "quit", "Quit", id="app.quit"),
     Binding(
-        "ctrl+q,ctrl+c",
-        "quit",
-        "Quit",
-        show=False,
-        id="app.quit_anywhere",
-        tooltip="Quit, even while typing",
+        "ctrl+q,ctrl+c", "quit", "Quit", show=False, id="app.quit_anywhere", tooltip="Quit, even while typing"
     ),
     *(
         Binding(entry.key, f"show('{entry.name}')", entry.title, show=False, id=f"show.{entry.name}")
@@ -41,28 +36,11 @@ EVERYWHERE: list[BindingType] = [
     ),
     Binding("ctrl+r", "refresh", "Refresh", show=False, id="app.refresh"),
     Binding(
-        "ctrl+o",
-        "profiles",
-        "Databases",
-        show=False,
-        id="app.profiles",
-        tooltip="Switch to another database",
+        "ctrl+o", "profiles", "Databases", show=False, id="app.profiles", tooltip="Switch to another database"
     ),
+    Binding("M", "migrate", "Migrate", show=False, id="app.migrate", tooltip="Apply missing migrations"),
     Binding(
-        "M",
-        "migrate",
-        "Migrate",
-        show=False,
-        id="app.migrate",
-        tooltip="Apply missing migrations",
-    ),
-    Binding(
-        "n",
-        "probe",
-        "Probe provider",
-        show=False,
-        id="app.probe",
-        tooltip="Probe unavailable providers now",
+        "n", "probe", "Probe provider", show=False, id="app.probe", tooltip="Probe unavailable providers now"
     ),
     Binding("u", "undo", "Undo", show=False, id="app.undo", tooltip="Undo the last action"),
 ]

@@ -70,7 +70,7 @@ class ConsoleScreen(Screen[None], Backdrop):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "f", "freeze", "Freeze", show=False, id="screen.freeze", tooltip="Freeze or unfreeze the display"
-        ),
+        )
     ]
 
     def __init__(self) -> None:

@@ -93,9 +93,7 @@ class ProfilesScreen(OneOf[Database]):
         note: A remark, if any.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+o", "give_up", show=False, id="profiles.close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+o", "give_up", show=False, id="profiles.close")]
 
     def __init__(self, databases: Sequence[Database], current: int, note: str) -> None:
         labels = [_label(database, current=at == current) for at, database in enumerate(databases)]

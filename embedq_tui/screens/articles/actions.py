@@ -17,7 +17,7 @@ class ArticleActions(ActionScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Change(
             "r", "queue", "Queue", id="articles.queue", tooltip="Queue the selected articles for embedding"
-        ),
+        )
     ]
 
     # -- for subclasses to override

@@ -15,24 +15,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from embedq_tui.dialogs.running import Progress
-from embedq_tui.filters.article_filter import (
-    EXAMPLE,
-    complete,
-    format_filter,
-    parse_filter,
-)
+from embedq_tui.filters.article_filter import EXAMPLE, complete, format_filter, parse_filter
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import Change
 from embedq_tui.screens.articles.actions import ArticleActions
-from embedq_tui.screens.articles.questions import (
-    DAY_S,
-    EXPORTED,
-    ArticleList,
-    Covered,
-    LastBackfill,
-)
+from embedq_tui.screens.articles.questions import DAY_S, EXPORTED, ArticleList, Covered, LastBackfill
 from embedq_tui.screens.articles.render import (
     COLUMNS,
     backfill_line,

@@ -20,15 +20,7 @@ from embedq_tui.rendering.styles import BAD
 from embedq_tui.screens.actions import ActionScreen, Change
 from embedq_tui.screens.exporting import export
 from embedq_tui.screens.failures.questions import Groups, InGroup, NewestOf, TrendsOf, of_group
-from embedq_tui.screens.failures.render import (
-    COLUMNS,
-    TREND,
-    group_lines,
-    head,
-    in_order,
-    row_of,
-    trend_line,
-)
+from embedq_tui.screens.failures.render import COLUMNS, TREND, group_lines, head, in_order, row_of, trend_line
 from embedq_tui.screens.filtering import show_filtered
 from embedq_tui.screens.paging import Paged, Pages, View, all_pages, page_keys
 from embedq_tui.widgets.keyed_table import KeyedTable

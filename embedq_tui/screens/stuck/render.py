@@ -30,11 +30,7 @@ COLUMNS = (
     Column("task", "Task", 36, hidden_below=140),
 )
 
-_REASONS = {
-    StuckReason.WORKER_GONE: BAD,
-    StuckReason.WORKER_SILENT: BAD,
-    StuckReason.TOO_OLD: DOUBTFUL,
-}
+_REASONS = {StuckReason.WORKER_GONE: BAD, StuckReason.WORKER_SILENT: BAD, StuckReason.TOO_OLD: DOUBTFUL}
 
 
 def row_of(task: StuckTask) -> Row:

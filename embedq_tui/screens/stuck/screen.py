@@ -38,11 +38,7 @@ class StuckScreen(ActionScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Change("r", "reset", "Reset", id="stuck.reset", tooltip="Return the selected tasks to the queue"),
         Change(
-            "R",
-            "reset_all",
-            "Reset all",
-            id="stuck.reset_all",
-            tooltip="Return all stuck tasks to the queue",
+            "R", "reset_all", "Reset all", id="stuck.reset_all", tooltip="Return all stuck tasks to the queue"
         ),
         Change("x", "cancel", "Cancel", id="stuck.cancel", tooltip="Cancel the selected tasks"),
         Change("X", "cancel_all", show=False, id="stuck.cancel_all", tooltip="Cancel all stuck tasks"),

@@ -53,12 +53,7 @@ class TaskList(Question[TaskPage]):
     async def ask(self, connection: Connection, settings: Settings) -> TaskPage:
         """Ask it once."""
         page = await list_tasks(
-            connection,
-            self.wanted,
-            limit=PAGE,
-            after=self.after,
-            direction=self.direction,
-            longest=LONGEST,
+            connection, self.wanted, limit=PAGE, after=self.after, direction=self.direction, longest=LONGEST
         )
         found = {task.id for task in page.tasks}
         missing = [task for task in self.kept.ids if task not in found]

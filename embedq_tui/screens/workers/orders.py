@@ -159,10 +159,7 @@ async def stop_or_start(desk: Desk) -> None:
         return
     if seen.control.stopped_at is not None:
         await _give(
-            desk,
-            Order.START,
-            "Let workers claim tasks again?",
-            "This lifts the stop. It starts no workers.",
+            desk, Order.START, "Let workers claim tasks again?", "This lifts the stop. It starts no workers."
         )
         return
     title = f"Stop {count(len(seen.alive), 'worker')} on all hosts?"
