@@ -45,11 +45,7 @@ class FilterLine(Input):
     ]
 
     def __init__(
-        self,
-        completed: Callable[[str], str | None],
-        *,
-        placeholder: str = "",
-        id: str | None = None,  # noqa: A002 - as every widget calls it
+        self, completed: Callable[[str], str | None], *, placeholder: str = "", id: str | None = None
     ) -> None:
         super().__init__(
             placeholder=placeholder,

@@ -82,12 +82,7 @@ class KeyedTable(DataTable[None]):
             return self.table
 
     def __init__(
-        self,
-        columns: Sequence[Column],
-        *,
-        markable: bool = False,
-        opens: bool = False,
-        id: str | None = None,  # noqa: A002 - as every widget calls it
+        self, columns: Sequence[Column], *, markable: bool = False, opens: bool = False, id: str | None = None
     ) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False, id=id, cell_padding=1)
         self._all_columns = (Column("mark", " ", 1), *columns) if markable else tuple(columns)

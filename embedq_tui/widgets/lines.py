@@ -36,13 +36,7 @@ class Lines(Widget):
     ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
 
-    def __init__(
-        self,
-        title: str = "",
-        *,
-        from_end: bool = False,
-        id: str | None = None,  # noqa: A002 - as every widget calls it
-    ) -> None:
+    def __init__(self, title: str = "", *, from_end: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self._from_end = from_end
         self._lines: tuple[Text, ...] = ()

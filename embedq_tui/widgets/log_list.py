@@ -59,11 +59,7 @@ class LogList(Widget, Generic[T], can_focus=True):
         """The line under the cursor was clicked."""
 
     def __init__(
-        self,
-        key: Callable[[T], Hashable],
-        draw: Callable[[T, int], Text],
-        *,
-        id: str | None = None,  # noqa: A002 - as every widget calls it
+        self, key: Callable[[T], Hashable], draw: Callable[[T, int], Text], *, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self._key = key

@@ -26,12 +26,7 @@ class Plot(Widget):
 
     data: reactive[tuple[tuple[Series, ...], tuple[str, ...]] | None] = reactive(None)
 
-    def __init__(
-        self,
-        title: str,
-        *,
-        id: str | None = None,  # noqa: A002 - as every widget calls it
-    ) -> None:
+    def __init__(self, title: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._title = title
         self._drawn: tuple[object, Sequence[Text]] = (None, ())

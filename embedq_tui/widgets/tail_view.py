@@ -16,7 +16,7 @@ class TailView(TextView):
         most: Number of wrapped lines to keep.
     """
 
-    def __init__(self, most: int, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
+    def __init__(self, most: int, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._most = most
         self._follows = True

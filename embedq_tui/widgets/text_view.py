@@ -78,7 +78,7 @@ class TextView(ScrollView, can_focus=True):
         sought: str
         """What was sought last."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as every widget calls it
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._given: tuple[TextLine, ...] = ()
         self._pieces: list[TextLine] = []
