@@ -202,25 +202,26 @@ async def test_a_backfill_is_of_the_articles_that_the_list_shows(
 
 
 async def test_a_backfill_that_is_stopped_is_gone_on_with(database: Database, connection: Connection) -> None:
-    await add_articles(connection, ["Text."] * 3)
+    await add_articles(connection, ["Text."] * 1_500)
     holder = await database.connect()
     async with console(database.settings) as pilot:
         await pilot.press("8")
-        await until_text(pilot, "missing 3")
+        await until_text(pilot, "missing 1,500")
         await begin_backfill(pilot)
         held = holder.transaction()
         await held.start()
         await holder.execute("LOCK TABLE embedding_tasks IN EXCLUSIVE MODE")  # nobody writes
         await pilot.press("y")
-        await until_text(pilot, "Queueing 3 tasks")
+        await until_text(pilot, "Queueing 1,500 tasks")
         await pilot.press("escape")
-        await until_text(pilot, "Stopped: 0 of 3 tasks")
+        await until_text(pilot, "Stopping once")  # the batch in hand is finished, and counted
         await held.rollback()
+        await until_text(pilot, "Stopped: 1,000 of 1,500 tasks")
         await until_true(connection, "SELECT state = 'stopped' FROM embedq_bulk_operations")
         await pilot.press("escape")
         await begin_backfill(pilot)
         await pilot.press("y")
-        await until_tasks(connection, pending=3)
+        await until_tasks(connection, pending=1_500)
         assert await connection.fetchval("SELECT count(*) FROM embedq_bulk_operations") == 1
 
 
