@@ -198,13 +198,16 @@ async def test_what_is_not_finished_in_the_grace_time_or_after_a_second_signal_i
     assert await connection.fetchval("SELECT sum(attempts) FROM embedding_tasks") == 0
 
 
-async def test_a_claim_that_waits_for_a_lock_is_given_up_after_a_second_signal(
-    database: Database, connection: Connection, stub: ProviderStub
+@pytest.mark.parametrize("claims", [True, False])
+async def test_a_wait_for_a_lock_is_given_up_after_a_second_signal(
+    database: Database, connection: Connection, stub: ProviderStub, claims: bool
 ) -> None:
     async with worker_process(environment(database, stub)) as worker:
-        await worker.started()
+        if claims:
+            await worker.started()
         async with connection.transaction():
             await connection.execute("LOCK TABLE embedding_tasks")
+            await worker.until_heard("worker started")
             await (await database.connect()).execute("NOTIFY embedq_work")
             await until_any_blocked(connection)
             worker.signal(signal.SIGTERM)

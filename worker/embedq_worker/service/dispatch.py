@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from time import monotonic, perf_counter
 
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, is_sick
@@ -137,20 +137,29 @@ class Dispatcher:
         await self._checked.wait()
         if self._drain and self._provider_fault and not isinstance(self._provider_fault, ProviderRateLimited):
             raise self._provider_fault
-        try:
-            async with asyncio.timeout_at(self._ends_at) as self._limit, asyncio.TaskGroup() as batches:
-                try:
-                    await self._claim_on(batches)
-                except EmbedqError as error:
-                    self._fail(error)
-        except TimeoutError:
-            self._log.warning("the grace period is over", in_hand=len(self._pipeline.in_hand))
-        finally:
-            self._limit = None
+        async with self.limited(), asyncio.TaskGroup() as batches:
+            try:
+                await self._claim_on(batches)
+            except EmbedqError as error:
+                self._fail(error)
         if self._drain and self._heartbeat.ordered and not self._failure:
             raise EmbedqError("not drained: an operator stopped the worker", "lift a stop: embedq-tui start")
         if self._failure:
             raise self._failure
+
+    @asynccontextmanager
+    async def limited(self) -> AsyncIterator[None]:
+        """Cut the block off, whatever it waits for, once the grace period of a stop is over."""
+        limit = self._limit = asyncio.timeout_at(self._ends_at)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._log.warning("the grace period is over", in_hand=len(self._pipeline.in_hand))
+        finally:
+            self._limit = None
 
     def _fail(self, error: EmbedqError) -> None:
         """Stop because of an error that is not the fault of a task; `run` raises it."""

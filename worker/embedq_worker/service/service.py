@@ -71,7 +71,8 @@ class Service:
                 or the database no longer accepts embeddings.
             One of `failures.EXPECTED_ERRORS`: the database failed while the worker was registering.
         """
-        await self._enter()
+        async with self._dispatcher.limited():
+            await self._enter()
         failure: EmbedqError | None = None
         try:
             async with asyncio.TaskGroup() as group:
