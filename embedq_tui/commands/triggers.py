@@ -30,40 +30,34 @@ def command() -> None:
 @operator_command
 def install(invocation: Invocation) -> None:
     """Install the trigger, or repair an existing one."""
-    settings = invocation.settings()
 
-    async def act(connection: Connection) -> bool:
+    async def act(connection: Connection, settings: Settings) -> bool:
         await require_current(connection)
         return await article_trigger.install(connection, max_attempts=settings.max_retries, by=operator())
 
-    _act(invocation, settings, act)
+    _act(invocation, act)
 
 
 @command.command("remove", epilog="Example: embedq-tui triggers remove")
 @operator_command
 def remove(invocation: Invocation) -> None:
     """Remove the trigger; tasks it has queued stay."""
-
-    async def act(connection: Connection) -> bool:
-        return await article_trigger.remove(connection, by=operator())
-
-    _act(invocation, invocation.settings(), act)
+    _act(invocation, lambda connection, _: article_trigger.remove(connection, by=operator()))
 
 
 @command.command("status", epilog="Example: embedq-tui triggers status --json")
 @operator_command
 def status(invocation: Invocation) -> None:
     """Show whether the trigger is installed."""
-    _act(invocation, invocation.settings(), None)
+    _act(invocation, None)
 
 
-def _act(
-    invocation: Invocation, settings: Settings, act: Callable[[Connection], Awaitable[bool]] | None
-) -> None:
+def _act(invocation: Invocation, act: Callable[[Connection, Settings], Awaitable[bool]] | None) -> None:
     """Change the trigger (None: only look), and report its state."""
+    settings = invocation.settings()
 
     async def run(connection: Connection) -> tuple[bool, ArticleTrigger]:
-        changed = await act(connection) if act else False
+        changed = await act(connection, settings) if act else False
         return changed, await article_trigger.status(connection)
 
     changed, state = ask(settings, run)
