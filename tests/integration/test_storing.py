@@ -221,6 +221,8 @@ async def test_a_text_that_no_statement_timeout_lets_through_is_not_charged_eith
     async with bench(database, stub, patience_s=3.0) as worker, asyncio.timeout(30):
         assert await worker.work() == {"requeued": 1}
         assert await attempts(connection) == [0]
+        left_alone = "SELECT scheduled_at > now() + interval '30 s' FROM embedding_tasks"
+        assert await connection.fetchval(left_alone)
         await connection.execute("DROP TRIGGER slow ON embeddings")
         assert await worker.work_off() == {"stored": 1}
 
