@@ -148,14 +148,13 @@ def number_text(listing: Listing, total: int | None) -> Text:
     """
     shown = len(listing.tasks)
     if not shown:
-        if listing.view.wanted == TaskFilter() and listing.complete:
+        wanted = listing.view.wanted
+        if wanted == TaskFilter() and listing.complete:
             return Text("no tasks", QUIET)
         if total not in (0, None):
             return Text("none on this page", DOUBTFUL)
-        return Text(
-            f"no such slug; {key('show.articles')}: by title" if listing.view.wanted.slug else "no matches",
-            DOUBTFUL,
-        )
+        by_slug = wanted.slug and wanted == TaskFilter(slug=wanted.slug)  # else tasks of it may exist
+        return Text(f"no such slug; {key('show.articles')}: by title" if by_slug else "no matches", DOUBTFUL)
     if total is None:
         return Text(f"{shown:,} of many", QUIET)
     if shown >= total:
