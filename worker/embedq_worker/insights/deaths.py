@@ -63,7 +63,7 @@ async def deaths(connection: Connection) -> tuple[DeadWorker, ...]:
 _DEAD = """
 WITH claimed AS MATERIALIZED (
     SELECT worker_id, count(*) AS n FROM embedding_tasks
-    WHERE status = 'processing' AND worker_id IS NOT NULL AND claimed_at = processed_at GROUP BY worker_id
+    WHERE status = 'processing' AND claimed_at = processed_at GROUP BY worker_id
 )
 SELECT w.id, w.host, w.pid, w.version, w.provider, w.note, w.in_hand,
        coalesce((SELECT c.n FROM claimed c WHERE c.worker_id = w.id), 0) AS unreturned,
