@@ -144,6 +144,7 @@ async def test_what_other_programs_write_under_the_name_of_our_samples_tells_not
     connection: Connection, database: Database
 ) -> None:
     await end(connection, "completed", 100, "20 minutes")
+    assert await codes(connection, database) == set()  # where none of ours has ever worked
     await connection.execute(SAMPLED, "20 minutes", 0.0, 100)
     for value, metadata in (
         ("1", '{"n": 1000}'),
