@@ -11,12 +11,11 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
-from embedq_tui.rendering.words import count, moment, next_try
+from embedq_tui.rendering.words import ago, count, moment, next_try
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow, overview
 from embedq_worker.settings import Settings
-from embedq_worker.text import age
 
 
 @click.command("status", epilog="Example: embedq-tui status --json")
@@ -132,11 +131,10 @@ def _dead(dead: Sequence[DeadWorker], now: datetime) -> Iterator[str]:
 
 
 def _worker(worker: WorkerRow, now: datetime) -> str:
-    beat = age((now - worker.heartbeat_at).total_seconds())
     parts = [
         worker.place,
         worker.state if worker.liveness is Liveness.ALIVE else worker.liveness.value,
-        f"heartbeat {beat} ago",
+        f"heartbeat {ago(worker.heartbeat_at, now)}",
         f"{worker.in_hand} held",
         f"{worker.succeeded:,} done",
         f"{worker.failed:,} failed",

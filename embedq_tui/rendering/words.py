@@ -33,8 +33,8 @@ def relative(seconds: float) -> str:
 
 
 def ago(when: datetime | None, now: datetime) -> str:
-    """How long ago a time was: ``12 min ago``."""
-    return "never" if when is None else f"{age((now - when).total_seconds())} ago"
+    """How long ago a time was: ``12 min ago``; ``in 5 h`` by a clock that was set back since."""
+    return "never" if when is None else relative((now - when).total_seconds())
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from embedq_tui.rates import Rates
 from embedq_tui.rendering.lines import counts_line, place_of, provider_line, worker_lines
-from embedq_tui.rendering.words import next_try
+from embedq_tui.rendering.words import ago, next_try
 from embedq_worker.insights.overview import Overview, ProviderRow, StatusCounts
 from embedq_worker.queue.words import UNANSWERED
 from tests.console.canned_world import overview, workers
@@ -85,3 +85,8 @@ def test_a_worker_that_waits_for_an_answer_is_not_idle() -> None:
         (line,) = worker_lines([workers()[0]._replace(note=note)], AT)
         assert f"  {state} " in line.plain
         assert note in line.plain
+
+
+def test_a_heartbeat_from_before_a_clock_was_set_back_does_not_seem_to_be_of_just_now() -> None:
+    hours = timedelta(hours=5)
+    assert ago(AT - hours, AT) != ago(AT, AT) != ago(AT + hours, AT)

@@ -53,7 +53,7 @@ def worker_row(worker: WorkerRow, ours: UUID | None) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), NAME if worker.id == ours else ""),
             Text(*state_of_worker(worker)),
-            Aged(worker.heartbeat_at, age),
+            Aged(worker.heartbeat_at, _beat),
             Text(f"{worker.in_hand:,}"),
             Text(printable_line(str(worker.settings.get("concurrency", "-")), 7)),
             Text(f"{worker.succeeded:,}"),
@@ -78,7 +78,7 @@ def dead_row(worker: DeadWorker) -> Row:
         (
             Text(place_of(worker.host, worker.pid, 20), QUIET),
             Text("dead", BAD if worker.unreturned else DOUBTFUL),
-            Aged(worker.heartbeat_at, age, QUIET),
+            Aged(worker.heartbeat_at, _beat, QUIET),
             Text(f"{worker.unreturned:,}", BAD if worker.unreturned else QUIET),
             Text("-", QUIET),
             Text(f"{worker.succeeded:,}", QUIET),
@@ -150,3 +150,7 @@ _IN_KEY = ("model", "endpoint")
 
 def _version_style(worker: WorkerRow) -> str:
     return QUIET if worker.version == __version__ else DOUBTFUL
+
+
+def _beat(seconds: float) -> str:
+    return age(seconds) if seconds > -1 else "future"
