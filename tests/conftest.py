@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -15,7 +17,7 @@ import pytest
 from embedq_worker.configuration import spellings_of
 from embedq_worker.settings import Settings
 from tests.commands.running import Tui
-from tests.support.databases import DIMENSIONS, Connection, Database, Server, inspect
+from tests.support.databases import DIMENSIONS, Administrator, Connection, Database, Server, inspect
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.provider_stub import ProviderStub
 
@@ -48,11 +50,10 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server of this test run."""
-    if url := os.environ.get(SERVER_VARIABLE):
-        yield asyncio.run(inspect(url))
-        return
-    with running_server(embedded_binaries()) as url:
-        yield asyncio.run(inspect(url))
+    with ExitStack() as stack:
+        url = os.environ.get(SERVER_VARIABLE) or stack.enter_context(running_server(embedded_binaries()))
+        administrator = stack.enter_context(closing(Administrator(url)))
+        yield replace(asyncio.run(inspect(url)), administrator=administrator)
 
 
 @pytest.fixture(scope="session")

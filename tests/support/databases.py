@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,6 +54,27 @@ class Database:
         return self.settings.model_copy(update={"database_url": SecretStr(url)})
 
 
+class Administrator:
+    """A session of a superuser that serves all tests, each of which has an event loop of its own.
+
+    To connect costs as much as to create a database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._connection: Connection = self._loop.run_until_complete(asyncpg.connect(url))
+
+    async def execute(self, *statements: str) -> None:
+        """Execute statements, in the session's own event loop."""
+        for statement in statements:
+            await asyncio.to_thread(self._loop.run_until_complete, self._connection.execute(statement))
+
+    def close(self) -> None:
+        """End the session."""
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server.
@@ -61,11 +83,13 @@ class Server:
         url: Where it is, as superuser.
         version: Major version.
         has_pgvector: Whether the extension can be created.
+        administrator: Creates and drops databases; None for a new session each time.
     """
 
     url: str
     version: int
     has_pgvector: bool
+    administrator: Administrator | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
@@ -87,12 +111,9 @@ class Server:
             template: Database to copy; None for an empty one.
         """
         name = f"embedq_{self.token}_{secrets.token_hex(4)}"
-        async with self.administration() as administration:
-            # The default from 15 on writes it all to the log first, which takes twice as long here.
-            strategy = "STRATEGY FILE_COPY" if self.version >= 15 else ""
-            await administration.execute(
-                f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} {strategy}"
-            )
+        # The default from 15 on writes it all to the log first, which takes twice as long here.
+        strategy = "STRATEGY FILE_COPY" if self.version >= 15 else ""
+        await self._administer(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} {strategy}")
         database = self.database(name)
         try:
             yield database
@@ -104,18 +125,24 @@ class Server:
 
     async def drop(self, name: str) -> None:
         """Drop a database, and terminate its sessions."""
-        async with self.administration() as administration:
-            await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            await administration.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
-            )
-            await administration.execute(f"DROP DATABASE {name}")
+        await self._administer(
+            f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+            f"DROP DATABASE {name}",
+        )
 
     async def make_template(self) -> None:
         """Create and migrate the template."""
-        async with self.administration() as administration:
-            await administration.execute(f"CREATE DATABASE {self.template} TEMPLATE template0")
+        await self._administer(f"CREATE DATABASE {self.template} TEMPLATE template0")
         await migrations.up(self.database(self.template).settings)
+
+    async def _administer(self, *statements: str) -> None:
+        if self.administrator is not None:
+            await self.administrator.execute(*statements)
+            return
+        async with self.administration() as administration:
+            for statement in statements:
+                await administration.execute(statement)
 
     @asynccontextmanager
     async def administration(self) -> AsyncIterator[Connection]:
