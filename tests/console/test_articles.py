@@ -108,7 +108,7 @@ async def test_an_article_is_followed_by_its_id_until_it_is_gone(
         await until_text(pilot, "no longer exists")
         await pilot.press("escape")
         await until(lambda: not isinstance(pilot.app.screen, ArticleDetailScreen))
-        await until(lambda: table(pilot).keys == (str(second),), within_s=15)
+        await until(lambda: table(pilot).keys == (str(second),))
 
 
 async def test_lists_of_any_length_are_turned_by_the_page_and_exported_whole(
@@ -163,7 +163,7 @@ async def test_a_backfill_is_counted_asked_carried_out_and_taken_back(
         assert await connection.fetchval("SELECT DISTINCT priority FROM embedding_tasks") == "low"
         by = "SELECT operator || '@' || host FROM embedq_bulk_operations"
         assert await connection.fetchval(by) == OPERATOR
-        await until_text(pilot, "queued 5", within_s=15)
+        await until_text(pilot, "queued 5")
         await pilot.press("b")  # there is nothing more to do
         await until_text(pilot, "Nothing to queue")
         await pilot.press("escape", "B")

@@ -104,7 +104,7 @@ async def test_missing_migrations_are_offered_and_applied(empty_database: Databa
         await pilot.press("m")
         await until_asked(pilot)
         await pilot.press("y")
-        await until_text(pilot, "Schema    up to date", within_s=30)
+        await until_text(pilot, "Schema    up to date", within_s=90)
         await until_shown(pilot, lambda screen: "M: migrate" not in screen)
         await require_current(looking)
         await pilot.press("1")

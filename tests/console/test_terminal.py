@@ -207,7 +207,7 @@ async def test_a_signal_ends_it_and_the_terminal_is_as_it_was(database: Database
 async def test_a_signal_that_comes_while_it_starts_leaves_the_terminal_as_it_was(database: Database) -> None:
     environment = {"DATABASE_URL": database.url, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
     async with terminal(["-m", "embedq_tui"], environment) as program:
-        await until(lambda: program.modes() == (False, False), within_s=15)
+        await until(lambda: program.modes() == (False, False))
         os.kill(program.process.pid, signal.SIGTERM)
         assert await program.ended() == 128 + signal.SIGTERM
         assert program.modes() == (True, True)

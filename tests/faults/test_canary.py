@@ -258,7 +258,7 @@ async def test_a_console_on_a_terminal_writes_no_secret_and_its_files_are_its_ow
         await program.until(lambda text: "tasks-20" not in text)
         await opened.press(str(tmp_path / "tasks.csv"), "tasks.csv")
         program.type("\r")
-        await until(lambda: (tmp_path / "tasks.csv").is_file(), within_s=15)
+        await until(lambda: (tmp_path / "tasks.csv").is_file())
         await program.until(lambda text: "Export tasks" not in text)
         wrong = found_in("command lines", command_lines())
         await opened.press("q", "Leave it running")

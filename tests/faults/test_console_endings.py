@@ -90,7 +90,7 @@ async def hold_tasks(connection: Connection, stub: ProviderStub) -> None:
     """Let the worker wait for its provider with tasks in hand."""
     stub.faults.hold = asyncio.Event()
     await queued_articles(connection, TASKS)
-    await until(lambda: stub.seen.in_flight >= 1, within_s=15)
+    await until(lambda: stub.seen.in_flight >= 1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_a_terminal_that_takes_nothing_holds_up_neither_the_worker_nor_sig
             console.program.type("1256"[number % 4])
             await asyncio.sleep(0.1)
         await queued_articles(connection, TASKS)
-        await until(lambda: stub.seen.in_flight == 0 and stub.seen.requests > 0, within_s=15)
+        await until(lambda: stub.seen.in_flight == 0 and stub.seen.requests > 0)
         ENDINGS["SIGTERM"](console.program)
         await until_ended(console, [worker])
     await assert_nothing_lost(connection, database, stub)

@@ -51,10 +51,10 @@ async def test_what_is_embedded_outlives_a_database_that_lets_nobody_in(
             await worker.started()
             stub.faults.hold = asyncio.Event()
             await queued_articles(connection, 20)
-            await until(lambda: stub.seen.in_flight == 2, within_s=15)
+            await until(lambda: stub.seen.in_flight == 2)
             await without_sessions(administration, name, close)
             stub.faults.hold.set()
-            await until(lambda: stub.seen.in_flight == 0, within_s=15)  # now they are to be stored
+            await until(lambda: stub.seen.in_flight == 0)  # now they are to be stored
             await worker.until_heard("no heartbeat")
             await administration.execute(reopen)
             await administration.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
@@ -80,13 +80,13 @@ async def test_after_a_restore_the_worker_goes_on_from_the_restored_state(
         server.administration() as administration,
         worker_process(environment(database, stub), *BATCHES) as worker,
     ):
-        await until(lambda: stub.seen.in_flight == 2, within_s=15)
+        await until(lambda: stub.seen.in_flight == 2)
         await without_sessions(administration, name, f"CREATE DATABASE {name}_old TEMPLATE {name}", open_it)
         connection = await database.connect()
         await until_tasks(connection, completed=60)
         stub.faults.hold = asyncio.Event()
         await queued_articles(connection, 20, slug="lost")
-        await until(lambda: stub.seen.in_flight == 2, within_s=15)
+        await until(lambda: stub.seen.in_flight == 2)
         await without_sessions(
             administration,
             name,

@@ -63,7 +63,7 @@ async def test_a_worker_whose_console_dies_finishes_what_it_holds_and_exits(
         await until_true(connection, "SELECT state = 'stopping' FROM embedq_workers")
         assert not gone(worker)
         let_go(stub)
-        await until(lambda: gone(worker), within_s=15)
+        await until(lambda: gone(worker))
     done = await statuses(connection)
     assert set(done) == {"completed", "pending"}  # of two batches, and nothing was claimed any more
     assert 5 <= done["completed"] <= 10
@@ -87,7 +87,7 @@ async def test_a_worker_left_on_purpose_goes_on_and_writes_its_log_to_a_file(
         assert await connection.fetchval("SELECT state FROM embedq_workers") == "running"
         await until(lambda: "batch done" in log.read_text())
         os.kill(worker, signal.SIGTERM)
-        await until(lambda: gone(worker), within_s=15)
+        await until(lambda: gone(worker))
         await until(lambda: "worker stopped" in log.read_text())
 
 
@@ -108,12 +108,12 @@ async def test_a_worker_can_be_left_by_a_console_that_stays(
         assert worker.pid != pid
         assert not gone(pid)
         os.kill(pid, signal.SIGTERM)
-        await until(lambda: is_no_child(pid), within_s=15)
+        await until(lambda: is_no_child(pid))
         left = await worker.supervisor.leave()
         assert left is not None
         assert await worker.supervisor.leave() is None
         os.kill(left.pid, signal.SIGTERM)
-        await until(lambda: is_no_child(left.pid), within_s=15)
+        await until(lambda: is_no_child(left.pid))
 
 
 async def test_a_closed_supervisor_lets_its_worker_finish(
@@ -129,5 +129,5 @@ async def test_a_closed_supervisor_lets_its_worker_finish(
         await worker.supervisor.close()
     assert len(asyncio.all_tasks()) < before
     let_go(stub)
-    await until(lambda: is_no_child(pid), within_s=15)
+    await until(lambda: is_no_child(pid))
     assert await statuses(connection) == {"completed": 5}

@@ -34,7 +34,7 @@ async def caught_at_work(connection: Connection, stub: ProviderStub, worker: Wor
     await worker.started()
     stub.faults.hold = asyncio.Event()
     await queued_articles(connection, 10)
-    await until(lambda: stub.seen.in_flight == 1, within_s=15)
+    await until(lambda: stub.seen.in_flight == 1)
 
 
 async def test_the_next_worker_on_a_host_takes_over_from_a_killed_one_at_once(
@@ -85,7 +85,7 @@ async def test_a_task_that_kills_its_workers_ends_as_failed(
     for _ in range(3):
         async with worker_process(environment(database, stub), "--batch-size", "10") as worker:
             await worker.started()
-            await until(lambda: "KILLER" in "".join(stub.seen.texts), within_s=15)
+            await until(lambda: "KILLER" in "".join(stub.seen.texts))
             await worker.kill()
         stub.seen.texts.clear()
     code, _ = await run_worker_process(environment(database, stub), "--drain", "--batch-size", "10")
@@ -136,7 +136,7 @@ async def test_a_worker_frozen_beyond_the_deadline_of_its_batch_charges_nobody(
         await worker.started()
         stub.faults.hold = asyncio.Event()
         await queued_articles(connection, 1)
-        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await until(lambda: stub.seen.in_flight == 1)
         worker.signal(signal.SIGSTOP)
         await asyncio.sleep(4.0)
         let_go(stub)

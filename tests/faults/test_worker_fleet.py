@@ -146,7 +146,7 @@ async def test_one_worker_can_be_asked_to_end(
         if order == "force":
             stub.faults.latency_s = 60
             await queued_articles(connection, 5)
-            await until(lambda: stub.seen.in_flight == 1, within_s=15)
+            await until(lambda: stub.seen.in_flight == 1)
         await connection.execute("UPDATE embedq_workers SET stop_requested = $1", order)
         await connection.execute("SELECT pg_notify('embedq_work', 'control')")
         assert await worker.ended(within_s=10) == 0
@@ -252,7 +252,7 @@ async def test_another_worker_probes_soon_where_the_one_that_did_was_killed(
         stub.faults.hold = asyncio.Event()
         async with stub:
             await connection.execute("UPDATE embedq_providers SET retry_at = now()")
-            await until(lambda: stub.seen.in_flight == 1, within_s=15)
+            await until(lambda: stub.seen.in_flight == 1)
             await prober.kill()
             stub.faults.hold.set()
             stub.faults.hold = None

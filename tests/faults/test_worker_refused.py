@@ -115,7 +115,7 @@ async def test_a_table_that_is_renamed_meanwhile_costs_a_restart_and_no_attempt(
         await worker.started()
         stub.faults.hold = asyncio.Event()
         await queued_articles(connection, 2)
-        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await until(lambda: stub.seen.in_flight == 1)
         await connection.execute("ALTER TABLE embeddings RENAME TO elsewhere")
         stub.faults.hold.set()
         assert await worker.ended() == 1

@@ -275,7 +275,7 @@ async def test_a_signal_is_obeyed_while_the_provider_is_being_checked(
 ) -> None:
     stub.faults.latency_s = 60.0
     async with worker_process(environment(database, stub)) as worker:
-        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await until(lambda: stub.seen.in_flight == 1)
         worker.signal(signal.SIGTERM)
         assert await worker.ended(within_s=10) == 0
     assert await connection.fetchval("SELECT array_agg(state) FROM embedq_workers") == ["stopped"]
@@ -286,7 +286,7 @@ async def test_a_worker_beats_while_the_provider_is_being_checked(
 ) -> None:
     stub.faults.latency_s = 60.0
     async with worker_process(environment(database, stub, EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=300)):
-        await until(lambda: stub.seen.in_flight == 1, within_s=15)
+        await until(lambda: stub.seen.in_flight == 1)
         first = await connection.fetchval("SELECT heartbeat_at FROM embedq_workers")
         await until_true(connection, "SELECT heartbeat_at > $1 FROM embedq_workers", first)
 
@@ -312,7 +312,7 @@ async def test_no_secret_comes_out(database: Database, connection: Connection) -
             stub.faults.body = f"{secret} is not {secret}"
             await connection.execute("UPDATE embedq_providers SET state = 'closed'")
             await queued_articles(connection, 1, slug="more")
-            await until(lambda: stub.seen.requests > 2, within_s=15)
+            await until(lambda: stub.seen.requests > 2)
             stub.faults.status = 401
             await worker.stop()
     assert stub.seen.authorizations[-1] == f"Bearer {secret}"

@@ -88,7 +88,7 @@ async def hold_tasks(connection: Connection, stub: ProviderStub, *, count: int =
     await connection.execute("DELETE FROM embedding_tasks")
     stub.faults.hold = asyncio.Event()
     await queued_articles(connection, count)
-    await until(lambda: stub.seen.in_flight >= 1, within_s=15)
+    await until(lambda: stub.seen.in_flight >= 1)
 
 
 def let_go(stub: ProviderStub) -> None:

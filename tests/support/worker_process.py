@@ -69,8 +69,8 @@ class WorkerProcess:
         assert self.heard(word), f"{word!r} is not in:\n{self.text}"
 
     async def started(self) -> None:
-        """Wait until it listens and is ready to claim."""
-        await self.until_heard("worker started")
+        """Wait until it listens and is ready to claim, however long a busy machine takes to start it."""
+        await self.until_heard("worker started", within_s=60.0)
         await self.until_heard("the provider ")
 
     def signal(self, number: signal.Signals) -> None:
