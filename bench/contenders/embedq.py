@@ -16,7 +16,7 @@ from unittest.mock import patch
 import asyncpg
 from pydantic import SecretStr
 
-from bench.contenders import Gate, Started
+from bench.contenders import Gate, Started, single
 from embedq_worker.actions.requeue import queue_articles
 from embedq_worker.logs import open_log
 from embedq_worker.providers.base import CheckReport, RequestLimits, Vector
@@ -29,16 +29,10 @@ from embedq_worker.settings import Settings
 DIMENSIONS = 8
 BATCH = 1_000
 CONCURRENCY = 4
-_SINGLES = 2_000
 
 _ARTICLES = """INSERT INTO articles (title, slug, content)
                SELECT 'Note ' || i, 'note-' || i, 'Note ' || i || ' in a few words.'
                FROM generate_series(1, $1::int) AS i"""
-
-_ONE_BY_ONE = f"""
-CREATE SEQUENCE bench_article;
-INSERT INTO articles (title, slug, content)
-SELECT 'One ' || i, 'one-' || i, 'One ' || i FROM generate_series(1, {_SINGLES}) AS i"""
 
 _DELETES = "SELECT count(*) FROM embedq_enqueue($1, $2, $3, 'normal', 3)"
 
@@ -85,14 +79,13 @@ class Embedq:
     """See the module."""
 
     setting = f"batches of {BATCH}, concurrency {CONCURRENCY}"
-    insert = """INSERT INTO embedding_tasks (article_id, slug, operation)
-                VALUES (nextval('bench_article')::int, 'one', 'update')"""
+    insert = single.INSERT
 
     async def prepare(self, url: str) -> None:
         """Migrate, with articles for tasks that come one by one, of which none has been embedded."""
         await migrations.up(settings_of(url))
         connection = await asyncpg.connect(url)
-        await connection.execute(_ONE_BY_ONE)
+        await connection.execute(single.ARTICLES)
         await connection.close()
 
     async def enqueue(self, url: str, jobs: int) -> float:

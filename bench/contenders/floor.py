@@ -11,7 +11,7 @@ from time import perf_counter
 
 import asyncpg
 
-from bench.contenders import Gate, Started
+from bench.contenders import Gate, Started, single
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
 BATCH = 500
@@ -42,7 +42,7 @@ class Floor:
     """See the module."""
 
     setting = f"{BATCH} tasks per transaction, {CONNECTIONS} connections"
-    insert = "INSERT INTO embedding_tasks (slug, operation) VALUES ('one', 'delete')"
+    insert = single.INSERT
 
     async def prepare(self, url: str) -> None:
         """Tables of sql/001 and 002, and the one index that a claim needs."""
@@ -50,6 +50,7 @@ class Floor:
         for file in ("001_articles.up.sql", "002_queue.up.sql"):
             await connection.execute((SQL / file).read_text())
         await connection.execute(_INDEX)
+        await connection.execute(single.ARTICLES)
         await connection.close()
 
     async def enqueue(self, url: str, jobs: int) -> float:
