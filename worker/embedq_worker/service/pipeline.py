@@ -196,7 +196,7 @@ class Pipeline:
         detail = printable("".join(traceback.format_exception(error)))
         line = f"{type(error).__name__}: {one_line(error)}"
         left = [task for task in tasks if self._holds(task)]
-        if _is_refused(error):
+        if isinstance(error, EXPECTED_ERRORS):
             returns = [Return(task, ReturnKind.RELEASE, line, delay_s=ALONE_S) for task in left]
         else:
             returns = [self._failed_attempt(task, line, detail, sure=len(left) == 1) for task in left]
@@ -342,8 +342,6 @@ class Pipeline:
                 try:
                     return await persist(call, lambda error: self.refusals.refused(call, error))
                 except EXPECTED_ERRORS as error:
-                    if not _is_refused(error):
-                        raise
                     self.refusals.refused(call, error)
                     if monotonic() > ends:
                         alone_s = ALONE_S
@@ -375,12 +373,6 @@ class Pipeline:
 
     def _late(self, what: str) -> str:
         return f"not {what} within {self._settings.deadline_s:g} s (EMBEDDING_WORKER_TIMEOUT)"
-
-
-def _is_refused(error: BaseException) -> bool:
-    """Whether the database refuses what is written beside the embeddings, for which no text is to blame."""
-    unencodable = isinstance(error, ValueError)  # by asyncpg
-    return isinstance(error, EXPECTED_ERRORS) and not unencodable
 
 
 async def _in_thread(tasks: Sequence[ClaimedTask], size: int, overlap: int) -> list[PlannedTask]:
