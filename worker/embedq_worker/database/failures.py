@@ -264,12 +264,11 @@ _SICK = (
     TimeoutError,
 )
 _OF_THE_DATA = (
-    asyncpg.DataError,  # class 22: a value or a character that the database cannot hold
+    asyncpg.DataError,  # class 22: a value that the database cannot hold, or asyncpg cannot encode
     asyncpg.IntegrityConstraintViolationError,  # class 23
     asyncpg.WithCheckOptionViolationError,  # class 44
     asyncpg.ProgramLimitExceededError,  # class 54: too large, such as for an index
     asyncpg.PLPGSQLError,  # class P0: a trigger does not want it
-    ValueError,  # asyncpg cannot encode it
 )
 _OF_THE_TABLE = (
     asyncpg.NotNullViolationError,  # of a column that embedq does not know, and its program fills
