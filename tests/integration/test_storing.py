@@ -262,6 +262,7 @@ async def test_a_sick_database_is_tried_as_long_as_the_patience_lasts_not_as_oft
     database: Database, connection: Connection, stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("embedq_worker.service.storing.CONTENTION_TRIES", 1)
+    monkeypatch.setattr("embedq_worker.service.storing.ALONE_S", 0.1)
     monkeypatch.setattr("embedq_worker.service.storing.TOGETHER_S", 0.1)
     await connection.execute(
         """CREATE TABLE sick AS SELECT clock_timestamp() + interval '1.5 s' AS until;
