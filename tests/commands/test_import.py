@@ -33,11 +33,14 @@ async def test_files_become_articles_and_tasks(tui: Tui, connection: Connection,
     assert [item["source"] for item in document["skipped"]] == [str(library / "broken.md")]
     assert await connection.fetchval("SELECT count(*) FROM embedding_tasks WHERE priority = 'high'") == 2
 
+    await connection.execute("UPDATE articles SET folder = 'elsewhere' WHERE slug = 'one'")
     (library / "one.md").write_text("# One\n\nOther text.\n")
     again = await tui("import", library)
     assert again.code == ExitCode.OK
     assert "created 0, updated 1, unchanged 2" in again.out.lower()
     assert "broken.md" in again.err
+    folders = await connection.fetch("SELECT slug, folder FROM articles ORDER BY slug")
+    assert [tuple(row) for row in folders] == [("guide-three", "guide"), ("one", "elsewhere"), ("two", "")]
 
 
 async def test_a_dry_run_writes_nothing(tui: Tui, connection: Connection, library: Path) -> None:
