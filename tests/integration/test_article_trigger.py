@@ -17,6 +17,7 @@ from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.insights.health import health
 from embedq_worker.insights.issues import Code
 from embedq_worker.schema.needs import Category
+from tests.commands.actors import embed
 from tests.support.content import add_articles, queued, statuses, store_chunk, wrong_articles
 from tests.support.databases import Connection, Database, Server
 from tests.support.piping import bench
@@ -298,13 +299,17 @@ async def test_health_tells_what_could_not_be_queued_until_somebody_has_queued_i
 
     articles = await add_articles(connection, ["one", "two", "three", "four"])
     await queued(connection)
+    await add_articles(connection, ["five"], slug="in-the-queue")
     async with connection.transaction():
         await connection.execute("LOCK TABLE embedding_tasks")
-        await editor.execute("UPDATE articles SET content = content || ' more'")
+        for _ in range(2):
+            await editor.execute("UPDATE articles SET content = content || ' more'")
     assert await unqueued() == 4
     await editor.execute("UPDATE articles SET content = content || '!' WHERE id = $1", articles[0])
     await editor.execute("DELETE FROM articles WHERE id = $1", articles[1])
     assert await unqueued() == 2
+    await embed(connection, articles[2])  # by the task that was in progress
+    assert await unqueued() == 1
     await run(connection, BackfillOptions("local/test", 3), by="me@here", planned=2)
     assert await unqueued() == 0
 

@@ -201,7 +201,7 @@ FROM (SELECT DISTINCT s.article
                           AND (t.status IN ('pending', 'processing') OR t.created_at >= s.timestamp) OFFSET 0)
       LIMIT $2) AS u
 CROSS JOIN LATERAL embedq_backfill_page(u.article - 1, 1, NULL, NULL) AS p
-WHERE p.article_id = u.article AND p.category IN ('missing', 'stale', 'no_rag') AND NOT p.waiting
+WHERE p.article_id = u.article AND p.category IN ('missing', 'stale', 'no_rag')
 """
 
 # If more tasks ended than are counted, the window shrinks to the time that the newest span: a rate would be
