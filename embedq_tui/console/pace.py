@@ -21,9 +21,6 @@ PATIENCE_S = 1.0
 OVERDUE_S = 10.0
 """Seconds without an answer after which the terminal is asked again, at least."""
 
-SETTLES_WITHIN_S = 3.0
-"""Seconds to wait for the last answer, which would be typed into the shell."""
-
 
 class Pace:
     """Holds back frames while the terminal has not drawn the ones before.
@@ -85,9 +82,8 @@ class Pace:
         self._waits_since = time.monotonic()
 
     def settle(self) -> None:
-        """Wait for an answer that is due."""
-        until = time.monotonic() + SETTLES_WITHIN_S
-        while self._answers and self._due and time.monotonic() < until:
+        """Wait for an answer that is due: it would be typed into the shell, whose prompt comes no sooner."""
+        while self._answers and self._due and not self._is_overdue():
             time.sleep(0.01)
 
     def _waited_s(self) -> float:

@@ -125,3 +125,21 @@ def test_while_the_line_carries_nothing_frames_do_not_pile_up(monkeypatch: pytes
         clock.now += 1
         line.draw(2_000)
     assert line.queued <= 12 * 2_000
+
+
+def test_the_last_answer_is_not_left_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    slow = answering()
+    line = Line(slow, 2_000)
+    line.draw(15_000)
+
+    def pass_time(seconds: float) -> None:
+        clock.now += 1
+        line.carry()
+
+    monkeypatch.setattr(time, "sleep", pass_time)
+    slow.settle()
+    assert not line.queued
+    line.draw(1_000)
+    monkeypatch.setattr(line, "carry", lambda: None)
+    slow.settle()  # a lost one is not waited for for ever
