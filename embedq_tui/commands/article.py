@@ -12,6 +12,7 @@ from embedq_tui.rendering.article_lines import article_lines
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleDetail, ChunkRow, article_detail, article_id
+from embedq_worker.settings import Settings
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")
@@ -19,7 +20,8 @@ from embedq_worker.insights.detail import ArticleDetail, ChunkRow, article_detai
 @operator_command
 def command(invocation: Invocation, article: str) -> None:
     """Show an article with its newest tasks and its stored chunks. Exits 1 if it does not exist."""
-    found = ask(invocation.settings(), lambda connection: _find(connection, article))
+    settings = invocation.settings()
+    found = ask(settings, lambda connection: _find(connection, settings, article))
     if found is None:
         raise EmbedqError(f"there is no article {article!r}", "give its id or its full slug")
     if invocation.as_json:
@@ -41,8 +43,8 @@ def command(invocation: Invocation, article: str) -> None:
         print_table(columns, [_row(chunk) for chunk in found.chunks])
 
 
-async def _find(connection: Connection, article: str) -> ArticleDetail | None:
-    return await article_detail(connection, await article_id(connection, article))
+async def _find(connection: Connection, settings: Settings, article: str) -> ArticleDetail | None:
+    return await article_detail(connection, settings, await article_id(connection, article))
 
 
 def _row(chunk: ChunkRow) -> list[str]:

@@ -20,6 +20,7 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import TaskDetail, task_detail
 from embedq_worker.insights.events import Event
+from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 
@@ -31,7 +32,8 @@ def command(invocation: Invocation, task: Name) -> None:
 
     Exits 1 if it does not exist.
     """
-    found = ask(invocation.settings(), lambda connection: _find(connection, task))
+    settings = invocation.settings()
+    found = ask(settings, lambda connection: _find(connection, settings, task))
     if found is None:
         raise EmbedqError(
             f"there is no task {task}", "completed tasks are deleted after the retention period"
@@ -43,9 +45,9 @@ def command(invocation: Invocation, task: Name) -> None:
         say(line)
 
 
-async def _find(connection: Connection, task: Name) -> TaskDetail | None:
+async def _find(connection: Connection, settings: Settings, task: Name) -> TaskDetail | None:
     (whole,) = await tasks_named(connection, (task,))
-    return await task_detail(connection, whole)
+    return await task_detail(connection, settings, whole)
 
 
 def _lines(found: TaskDetail) -> Iterator[str]:

@@ -15,11 +15,10 @@ ARTICLE_STYLES = {
     "excluded": QUIET,
     "stale": DOUBTFUL,
     "model": DOUBTFUL,
-    "unknown": DOUBTFUL,
     "missing": BAD,
     "failed": BAD,
 }
-"""By the state of an article: in the list that of its backlog, in details that of its embeddings."""
+"""By the state of an article."""
 
 
 def badge(word: str, colour: str) -> Text:

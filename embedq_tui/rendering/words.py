@@ -42,6 +42,13 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def size_of(size: int) -> str:
+    """A size in bytes, in few characters."""
+    if size < 1_000:
+        return f"{size} B"
+    return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
+
+
 def next_try(provider: ProviderRow, seen: Overview, now: datetime) -> str:
     """When a provider that is not called will be called again, or for how long it is being tried.
 

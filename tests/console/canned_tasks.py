@@ -9,7 +9,7 @@ from uuid import UUID
 from embedq_tui.screens.failures.questions import InGroup
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.articles import ArticlePage, ArticleRow, State, StateCounts
-from embedq_worker.insights.detail import ArticleState, ChunkRow, TaskDetail
+from embedq_worker.insights.detail import ChunkRow, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailedTask, FailureGroup, Failures, FolderCount, Trends
 from embedq_worker.insights.overview import Liveness
@@ -134,9 +134,9 @@ def detail() -> TaskDetail:
         metadata={"source": "trigger", "reason": "content changed"},
         advice=advice_for(LIMIT_REACHED),
         stack_trace="",
-        article=ArticleState(
-            102, ARTICLES[1][0], ARTICLES[1][1], "guides", 18_204, False, "stale", 9, (MODEL,), ago(days=3),
-            ago(minutes=461),
+        article=ArticleRow(
+            102, ARTICLES[1][0], ARTICLES[1][1], "guides", State.FAILED, Category.FAILED, 18_204, 9, (MODEL,),
+            ago(days=3), ago(minutes=461),
         ),
         timeline=timeline,
         related=(task(31, "completed", ago(days=3)), task(11, "completed", ago(days=12))),

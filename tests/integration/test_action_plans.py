@@ -28,6 +28,7 @@ from embedq_worker.insights.tasks import list_tasks, recent
 from embedq_worker.queue.retention import count_expired
 from embedq_worker.queue.selection import Order, in_order_of_claims
 from embedq_worker.queue.wanted import TaskFilter
+from embedq_worker.settings import Settings
 from tests.support.databases import Connection
 from tests.support.queue_world import World
 
@@ -120,7 +121,7 @@ async def act(session: Connection, action: Action, wanted: TaskFilter) -> int:
     return planned.matched
 
 
-async def use(session: Connection, rows: int) -> None:
+async def use(session: Connection, settings: Settings, rows: int) -> None:
     """All lists and actions."""
     group: str = await session.fetchval("SELECT embedq_fingerprint('beta')")
     for wanted in (*PAGES, TaskFilter(group=group)):
@@ -134,9 +135,9 @@ async def use(session: Connection, rows: int) -> None:
             await act(session, action, wanted)
     task, article = await session.fetchval("SELECT (id, article_id) FROM embedding_tasks LIMIT 1")
     async with reading_at_most(session, 500, "details", frozen=True):
-        assert await task_detail(session, task)
-        assert await article_detail(session, article)
-        assert await article_detail(session, await article_id(session, "s-7"))
+        assert await task_detail(session, settings, task)
+        assert await article_detail(session, settings, article)
+        assert await article_detail(session, settings, await article_id(session, "s-7"))
     async with reading_at_most(session, 500, "retention"):
         assert (await recent(session)).tasks
         assert (await count_expired(session, days=365)).tasks == 0
@@ -165,10 +166,10 @@ async def test_lists_and_actions_read_what_they_are_about(world: World, rows: in
     for setting in ("force_generic_plan", "auto"):
         session = await world.database.connect()
         await session.execute(f"SET plan_cache_mode = {setting}")
-        await use(session, rows)
+        await use(session, world.database.settings, rows)
         await session.close()
     await world.psql.execute("ANALYZE")
-    await use(world.psql, rows)
+    await use(world.psql, world.database.settings, rows)
 
 
 async def test_the_head_of_the_queue_is_looked_up_once_per_priority(world: World) -> None:

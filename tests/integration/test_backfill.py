@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from embedq_worker.actions import backfill, bulk
-from embedq_worker.insights.detail import article_detail
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.storage import inspect_storage
 from tests.support.backfilling import BY, OPTIONS, found, look, queue_all
@@ -129,9 +128,6 @@ async def test_chunks_without_a_vector_are_none(connection: Connection, storing_
         partly,
     )
     assert await found(connection) == {"missing": 1, "stale": 1, "no_rag": 1}
-    state = await article_detail(connection, partly)
-    assert state is not None
-    assert (state.article.state, state.article.chunks > 2) == ("missing", True)
     await queue_all(connection)
     await storing_worker.work_off()
     assert await found(connection) == {}

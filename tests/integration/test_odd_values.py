@@ -217,7 +217,7 @@ async def test_a_task_made_at_no_time_is_completed(world: World, made: str) -> N
     scope = await world.worker()
     assert await world.complete(scope, await world.claim_one(scope)) == ["stored"]
     async with world.pool.acquire() as ours:
-        detail = await task_detail(ours, task)
+        detail = await task_detail(ours, world.database.settings, task)
     assert detail is not None
     assert detail.task.created_at in (EARLIEST, LATEST)
 

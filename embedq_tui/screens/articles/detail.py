@@ -79,8 +79,7 @@ class ArticleDetailScreen(DetailScreen[ArticleDetail], ArticleActions):
 
     def facts(self, found: ArticleDetail, now: datetime) -> Iterable[Text]:
         """The article at a glance."""
-        queued = any(task.status in ("pending", "processing") for task in found.tasks)
-        return facts(found.article, now, queued=queued, model=stored_model(self.session.settings))
+        return facts(found.article, now, model=stored_model(self.session.settings))
 
     # -- keys
 

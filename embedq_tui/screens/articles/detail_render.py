@@ -9,9 +9,10 @@ from rich.text import Text
 
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import ARTICLE_STYLES, BAD, DOUBTFUL, HEAD, NAME, QUIET, STATUS_STYLES
-from embedq_tui.rendering.words import count, moment, relative
+from embedq_tui.rendering.words import moment, relative, size_of
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
-from embedq_worker.insights.detail import ArticleState, ChunkRow
+from embedq_worker.insights.articles import ArticleRow, State
+from embedq_worker.insights.detail import ChunkRow
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import printable_line
 
@@ -19,10 +20,12 @@ _STATES = {
     "empty": "empty: it has no text",
     "stale": "stale: its embeddings are not those of its text",
     "missing": "missing: no embeddings stored",
-    "unknown": "embedded by another program",
+    "model": "other model: by another or an unknown one",
+    "failed": "failed: its last task has failed",
     "excluded": "excluded (no_rag)",
+    "no_rag": "embeddings to remove (no_rag)",
 }
-"""The others are words already."""
+"""By state, or by what a task that waits will mend. The others are words already."""
 
 CHUNKS = (
     Column("index", "Chunk", 5, right=True),
@@ -42,25 +45,25 @@ TASKS = (
 )
 
 
-def facts(article: ArticleState, now: datetime, *, queued: bool, model: str) -> Iterator[Text]:
+def facts(article: ArticleRow, now: datetime, *, model: str) -> Iterator[Text]:
     """An article at a glance, one fact per line.
 
     Args:
         article: The article as stored.
         now: The database's time.
-        queued: A task for it waits or is being processed.
         model: The configured model.
     """
     yield labelled("Article").append(printable_line(article.title or "no title"), HEAD)
     slug = labelled("Slug").append(printable_line(article.slug), NAME).append(f"  (article {article.id})")
     yield slug.append(f"  in {printable_line(article.folder)}") if article.folder else slug
     changed = moment(article.updated_at, now)
-    yield labelled("Text").append(f"{count(article.characters, 'character')}, changed {changed}")
-    words, style = _STATES.get(article.state, article.state), ARTICLE_STYLES.get(article.state, "")
-    line = labelled("State").append("queued, " if queued else "", "cyan").append(words, style)
+    yield labelled("Text").append(f"{size_of(article.size)}, changed {changed}")
+    line = labelled("State").append(_STATES.get(article.state, article.state), ARTICLE_STYLES[article.state])
+    if article.state is State.QUEUED and article.category:
+        line.append(f", {_STATES[article.category]}", QUIET)
     if article.embedded_at:
         since = moment(article.embedded_at, now)
-        line.append(f" {since}" if article.state == "embedded" else f", embedded {since}")
+        line.append(f" {since}" if article.state is State.EMBEDDED else f", embedded {since}")
     yield line
     if article.models:
         names = printable_line(", ".join(name or "unknown" for name in article.models))

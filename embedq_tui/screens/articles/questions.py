@@ -101,7 +101,7 @@ class Article(Question[ArticleDetail | None]):
 
     async def ask(self, connection: Connection, settings: Settings) -> ArticleDetail | None:
         """Ask it once."""
-        return await article_detail(connection, self.article)
+        return await article_detail(connection, settings, self.article)
 
 
 @dataclass(frozen=True)

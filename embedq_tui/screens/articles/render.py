@@ -12,7 +12,7 @@ from embedq_tui.filters.article_filter import format_filter, matching
 from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.lines import labelled
 from embedq_tui.rendering.styles import ARTICLE_STYLES, DOUBTFUL, GOOD, HEAD, QUIET
-from embedq_tui.rendering.words import ago, count, relative
+from embedq_tui.rendering.words import ago, count, relative, size_of
 from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation
@@ -61,13 +61,6 @@ def row_of(article: ArticleRow) -> Row:
         Text(printable_line(", ".join(model or "unknown" for model in article.models), 100)),
     )
     return Row(str(article.id), cells)
-
-
-def size_of(size: int) -> str:
-    """A size in bytes, in few characters."""
-    if size < 1_000:
-        return f"{size} B"
-    return f"{size / 1_000:,.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:,.1f} MB"
 
 
 def figures(found: StateCounts, counted_s: float, *, counting: bool) -> Iterator[Text]:

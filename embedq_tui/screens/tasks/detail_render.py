@@ -28,7 +28,8 @@ from embedq_tui.rendering.words import article_of, relative, times_of
 from embedq_tui.screens.tasks.questions import SHOWN
 from embedq_tui.widgets.rows import Aged, Cell
 from embedq_tui.widgets.text_view import TextLine
-from embedq_worker.insights.detail import ArticleState, ChunkRow, TaskDetail
+from embedq_worker.insights.articles import ArticleRow
+from embedq_worker.insights.detail import ChunkRow, TaskDetail
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.tasks import TaskRow
 from embedq_worker.text import age, printable, printable_line
@@ -182,11 +183,11 @@ def article(found: TaskDetail, chunks: Sequence[ChunkRow] | None, width: int) ->
         yield from ((_chunk(chunk, width), "") for chunk in chunks)
 
 
-def _article(one: ArticleState, now: datetime) -> Iterator[TextLine]:
+def _article(one: ArticleRow, now: datetime) -> Iterator[TextLine]:
     yield f"{printable_line(one.title) or 'No title'}", HEAD
     yield f"slug       {printable_line(one.slug)} (article {one.id})", ""
     for name, words in article_facts(one, now):
-        yield f"{name:<10} {words}", ARTICLE_STYLES.get(one.state, "") if name == "embeddings" else ""
+        yield f"{name:<10} {words}", ARTICLE_STYLES[one.state] if name == "embeddings" else ""
 
 
 def _chunk(chunk: ChunkRow, width: int) -> str:

@@ -107,4 +107,4 @@ class Detail(Question[TaskDetail | None]):
 
     async def ask(self, connection: Connection, settings: Settings) -> TaskDetail | None:
         """Ask it once."""
-        return await task_detail(connection, self.task, longest=SHOWN)
+        return await task_detail(connection, settings, self.task, longest=SHOWN)

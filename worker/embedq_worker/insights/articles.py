@@ -1,4 +1,4 @@
-"""Lists of articles with the state of their embeddings, page by page, and counts by state.
+"""Articles with the state of their embeddings: one, lists of them page by page, and counts by state.
 
 sql/012_bulk (`embedq_backfill_page`) decides what is wrong with an article, as it does for a backfill: what
 is listed as stale is what a backfill queues as stale.
@@ -173,6 +173,21 @@ async def article_page(
     return ArticlePage(end["at"], tuple(found), looked_at, place if end["more"] else None)
 
 
+async def article_row(connection: Connection, settings: Settings, article: int) -> ArticleRow | None:
+    """Read one article.
+
+    Args:
+        connection: To the migrated database.
+        settings: Of these, the model that embeddings should be from.
+        article: Its id.
+
+    Returns:
+        None if there is no such article.
+    """
+    row = await connection.fetchrow(_ONE, article, stored_model(settings))
+    return _article(row) if row is not None else None
+
+
 _FIRST: Mapping[Direction, int] = {"oldest": -(2**31), "newest": 2**31 - 1}
 
 
@@ -188,6 +203,25 @@ async def _step(
 _STATE = """
 CASE WHEN p.waiting THEN 'queued' WHEN a.no_rag THEN 'excluded' WHEN p.category IS NOT NULL THEN p.category
      WHEN {chunks} = 0 THEN 'empty' ELSE 'embedded' END
+"""
+
+_FACTS = f"""
+p.category, coalesce(p.bytes, 0) AS size, e.chunks, e.models, e.newest, s.embedded_at,
+{_STATE.format(chunks="e.chunks")} AS state
+"""
+_STORED = """
+CROSS JOIN LATERAL (
+    SELECT count(*)::int AS chunks, max(e.created_at) AS newest,
+           array_agg(DISTINCT coalesce(e.model, '')::text) AS models
+    FROM embeddings e WHERE e.article_id = a.id) AS e
+LEFT JOIN embedq_articles s ON s.article_id = a.id
+"""
+
+_ONE = f"""
+SELECT a.id, a.slug, a.title, a.folder, a.updated_at, {_FACTS}
+FROM embedq_backfill_page($1::int - 1, 1, $2::text, NULL) AS p
+JOIN articles a ON a.id = p.article_id {_STORED}
+WHERE a.id = $1::int
 """
 
 # Articles whose names match are checked as one range, with those in between, or one by one if too many lie in
@@ -210,16 +244,10 @@ WITH looked AS MATERIALIZED (
     UNION ALL
     SELECT a.id - 1, 1 FROM fitting a, bounds b WHERE b.between > {SPARSE} * b.n
 ), judged AS MATERIALIZED (
-    SELECT a.*, p.category, coalesce(p.bytes, 0) AS size, e.chunks, e.models, e.newest, s.embedded_at,
-           {_STATE.format(chunks="e.chunks")} AS state
+    SELECT a.*, {_FACTS}
     FROM stretches t
     CROSS JOIN LATERAL embedq_backfill_page(t.after, t.n, $6::text, NULL) AS p
-    JOIN fitting a ON a.id = p.article_id
-    CROSS JOIN LATERAL (
-        SELECT count(*)::int AS chunks, max(e.created_at) AS newest,
-               array_agg(DISTINCT coalesce(e.model, '')::text) AS models
-        FROM embeddings e WHERE e.article_id = a.id) AS e
-    LEFT JOIN embedq_articles s ON s.article_id = a.id
+    JOIN fitting a ON a.id = p.article_id {_STORED}
 ), shown AS MATERIALIZED (
     SELECT * FROM judged WHERE state = ANY ($7::text[]) OR $7::text[] = '{{{{}}}}'
     ORDER BY id {{order}} LIMIT $8::int

@@ -13,40 +13,18 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.documents import document_of
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.advice import advice_for
+from embedq_worker.insights.articles import ArticleRow, article_row
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE, TaskRow, task_columns, task_of
 from embedq_worker.queue.selection import PLAN
 from embedq_worker.queue.wanted import parse_article_id
+from embedq_worker.settings import Settings
 
 TIMELINE = 200
 """Number of events shown for a task, the newest ones."""
 
 RELATED = 20
 """Number of tasks shown for an article, the newest ones."""
-
-
-class ArticleState(NamedTuple):
-    """An article and its stored embeddings.
-
-    Attributes:
-        state: ``embedded``, ``empty`` (it has no text), ``stale`` (changed since, or with chunks of an older
-            text), ``missing`` (no embeddings, or not all), ``unknown`` (those of another program),
-            ``excluded`` (no_rag).
-        chunks: Number of stored embeddings.
-        models: Their models; an empty text for those of another program that did not record it.
-    """
-
-    id: int
-    slug: str
-    title: str
-    folder: str
-    characters: int
-    no_rag: bool
-    state: str
-    chunks: int
-    models: tuple[str, ...]
-    embedded_at: datetime | None
-    updated_at: datetime | None
 
 
 class TaskDetail(NamedTuple):
@@ -67,16 +45,19 @@ class TaskDetail(NamedTuple):
     metadata: object
     advice: str
     stack_trace: str
-    article: ArticleState | None
+    article: ArticleRow | None
     timeline: tuple[Event, ...]
     related: tuple[TaskRow, ...]
 
 
-async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOLE) -> TaskDetail | None:
+async def task_detail(
+    connection: Connection, settings: Settings, task: UUID, *, longest: int = WHOLE
+) -> TaskDetail | None:
     """Read one task.
 
     Args:
         connection: To the migrated database.
+        settings: Of these, the model that embeddings should be from.
         task: Its id.
         longest: Maximum characters of an error or stack trace.
 
@@ -90,10 +71,10 @@ async def task_detail(connection: Connection, task: UUID, *, longest: int = WHOL
             return None
         events = await connection.fetch(_EVENTS, task, TIMELINE, longest)
         found = task_of(row)
-        article: ArticleState | None = None
+        article: ArticleRow | None = None
         related: tuple[TaskRow, ...] = ()
         if found.article_id is not None:
-            article = await _article(connection, found.article_id)
+            article = await article_row(connection, settings, found.article_id)
             related = await _tasks_of(connection, found.article_id, RELATED + 1, longest)
     timeline = tuple(event_of(event) for event in reversed(events))
     return TaskDetail(
@@ -149,7 +130,7 @@ class ArticleDetail(NamedTuple):
     """
 
     at: datetime
-    article: ArticleState
+    article: ArticleRow
     tasks: tuple[TaskRow, ...]
     chunks: tuple[ChunkRow, ...]
 
@@ -173,11 +154,12 @@ async def article_id(connection: Connection, key: str) -> int:
     raise EmbedqError(f"there is no article {key!r}", "give its full slug, or its id if it has been deleted")
 
 
-async def article_detail(connection: Connection, article: int) -> ArticleDetail | None:
-    """Read one article.
+async def article_detail(connection: Connection, settings: Settings, article: int) -> ArticleDetail | None:
+    """Read one article with what belongs to it.
 
     Args:
         connection: To the migrated database.
+        settings: Of these, the model that embeddings should be from.
         article: Its id.
 
     Returns:
@@ -185,44 +167,14 @@ async def article_detail(connection: Connection, article: int) -> ArticleDetail 
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(PLAN)
-        state = await _article(connection, article)
-        if state is None:
+        row = await article_row(connection, settings, article)
+        if row is None:
             return None
         at = await connection.fetchval("SELECT clock_timestamp()")
         tasks = await _tasks_of(connection, article, RELATED)
         chunks = await connection.fetch(_CHUNKS, article)
-    return ArticleDetail(at, state, tasks, tuple(_chunk(row) for row in chunks))
+    return ArticleDetail(at, row, tasks, tuple(_chunk(row) for row in chunks))
 
-
-async def _article(connection: Connection, article: int) -> ArticleState | None:
-    row = await connection.fetchrow(_ARTICLE, article)
-    if row is None:
-        return None
-    return ArticleState(**{**row, "models": tuple(row["models"] or ())})
-
-
-_ARTICLE = """
-SELECT a.id, a.slug, coalesce(a.title, '') AS title, coalesce(a.folder, '') AS folder,
-       coalesce(length(a.content), 0) AS characters, coalesce(a.no_rag, false) AS no_rag,
-       CASE WHEN a.no_rag THEN 'excluded'
-            WHEN s.article_id IS NULL THEN
-                CASE WHEN e.vectors > 0 THEN 'unknown'
-                     WHEN e.chunks > 0 OR a.content ~ '[^[:space:]]' THEN 'missing'
-                     ELSE 'empty' END
-            WHEN s.source <> embedq_source(a.title, a.slug, a.content) OR e.chunks > s.chunks THEN 'stale'
-            WHEN s.chunks = 0 THEN 'empty'
-            WHEN e.vectors < s.chunks THEN 'missing'
-            ELSE 'embedded' END AS state,
-       e.chunks, e.models, s.embedded_at, a.updated_at
-FROM articles a
-LEFT JOIN embedq_articles s ON s.article_id = a.id
-CROSS JOIN (SELECT NULL::text AS vector, NULL::text AS vector_data) AS absent  -- as sql/012_bulk does it
-CROSS JOIN LATERAL (
-    SELECT count(*)::int AS chunks, array_agg(DISTINCT coalesce(model, '')::text) AS models,
-           count(*) FILTER (WHERE vector IS NOT NULL OR vector_data IS NOT NULL) AS vectors
-    FROM embeddings WHERE article_id = a.id) AS e
-WHERE a.id = $1
-"""
 
 _CHUNKS = """
 SELECT chunk_index AS index, coalesce(chunk_id, '') AS chunk_id, coalesce(heading_path, '{}') AS heading_path,
