@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from embedq_worker.errors import SchemaError
 from embedq_worker.service.pipeline import BatchReport
 from tests.support.blocking import until_any_blocked
 from tests.support.content import add_articles, queue_tasks, queued_articles
@@ -312,3 +313,16 @@ async def test_a_sequence_that_is_behind_its_table_charges_nobody(
             "SELECT setval(pg_get_serial_sequence('embeddings', 'id'), max(id)) FROM embeddings"
         )
         assert await worker.work_off() == {"stored": 2}
+
+
+@pytest.mark.pgvector
+async def test_a_column_that_was_altered_meanwhile_charges_nobody(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    await queued_articles(connection, 2)
+    async with bench(database, stub) as worker, asyncio.timeout(30):
+        tasks = await worker.pipeline.claim(2)
+        await connection.execute("ALTER TABLE embeddings ALTER COLUMN vector TYPE vector(3)")
+        with pytest.raises(SchemaError):
+            await worker.pipeline.run(tasks)
+    assert await attempts(connection) == [0, 0]
