@@ -34,8 +34,8 @@ class TypeAhead:
     to a widget that is about to disappear, or to a screen whose input is not there yet, and is lost.
 
     Keys also wait while a running operation may be about to show a dialog, such as while tasks are counted,
-    and those of a table a moment for its rows: the first, or those of another filter or page. The bell tells
-    that a key was ignored.
+    and those of a table a moment for its rows: the first, or those of another filter or page. If they do not
+    come, all that was typed meanwhile is ignored. The bell tells that a key was ignored.
 
     Call everything in the application's message loop.
 
@@ -84,6 +84,8 @@ class TypeAhead:
             self._app.set_timer(LOOK_S, partial(self._done, self._turn))
             return
         self._waiting.popleft()
+        if early:  # what was typed behind it would act on another row without it
+            self._waiting.clear()
         if early or (isinstance(screen, Dialog) and not screen.is_meant(event)):
             self._app.bell()
         else:

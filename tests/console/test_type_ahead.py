@@ -92,15 +92,39 @@ async def test_what_is_typed_behind_a_filter_is_about_its_rows(
     assert table.marked == set(keys(failed))
 
 
+@pytest.fixture
+def bells(pilot: ConsolePilot, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One for each time that the bell rang."""
+    rung: list[bool] = []
+    monkeypatch.setattr(pilot.app, "bell", lambda: rung.append(True))
+    return rung
+
+
+async def test_what_is_typed_behind_a_key_for_rows_that_do_not_come_is_ignored_with_it(
+    pilot: ConsolePilot, connection: Connection, bells: list[bool]
+) -> None:
+    await add_tasks(connection, 2)
+    table = await opened(pilot)
+    await until(lambda: len(table.keys) == 2)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE embedding_tasks IN ACCESS EXCLUSIVE MODE")
+        strike(pilot, "/", *"status:failed", "enter", "space", "?")
+        await until(lambda: bool(bells))
+        strike(pilot, "6")
+        await until(lambda: pilot.app.current_mode == "audit")
+    assert not table.marked
+
+
 @pytest.mark.parametrize("keys", ["2x", "8r", "4x"], ids=" ".join)
 async def test_rows_that_are_not_there_yet_are_not_changed_and_hold_up_nothing(
-    pilot: ConsolePilot, connection: Connection, keys: str
+    pilot: ConsolePilot, connection: Connection, bells: list[bool], keys: str
 ) -> None:
     await queued_articles(connection, 3)
     async with connection.transaction():
         await connection.execute("LOCK TABLE embedding_tasks, embedq_failure_counts IN ACCESS EXCLUSIVE MODE")
         strike(pilot, *keys, "j")
         await until_text(pilot, "Press the key again")
+        await until(lambda: bool(bells))
         strike(pilot, "5")
         await until(lambda: pilot.app.current_mode == "workers")
     assert not isinstance(pilot.app.screen, Dialog)
