@@ -14,11 +14,10 @@ from tests.support.content import statuses, until_true, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy
 from tests.support.provider_stub import ProviderStub
+from tests.support.queue_world import RESET
 from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
 
-RESET = """UPDATE embedding_tasks SET status='pending', processed_at=NULL
-           WHERE status='processing' AND processed_at < NOW() - INTERVAL '30 minutes'"""
 CANCEL = """UPDATE embedding_tasks SET status='failed', error_message='Cancelled by administrator'
             WHERE status='pending'"""
 STOP = "UPDATE embedding_worker_status SET is_running = false"

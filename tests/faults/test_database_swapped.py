@@ -13,11 +13,9 @@ from tests.support.databases import Connection, Database, Server
 from tests.support.oracle import judge
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
-from tests.support.worker_process import environment, worker_process
+from tests.support.worker_process import BATCHES, environment, worker_process
 
 pytestmark = pytest.mark.usefixtures("witness")
-
-BATCHES = ("--batch-size", "10", "--concurrency", "2")
 
 
 async def without_sessions(administration: Connection, database: str, *statements: str) -> None:

@@ -24,11 +24,9 @@ from tests.support.postgres import embedded_binaries
 from tests.support.provider_stub import ProviderStub
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import until
-from tests.support.worker_process import environment, run_worker_process, worker_process
+from tests.support.worker_process import BATCHES, environment, run_worker_process, worker_process
 
 pytestmark = pytest.mark.usefixtures("witness")
-
-BATCHES = ("--batch-size", "10", "--concurrency", "2")
 
 
 async def cut_off(connection: Connection, name: str = "embedq-worker%") -> int:

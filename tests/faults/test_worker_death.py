@@ -22,11 +22,15 @@ from tests.support.oracle import Kind, judge
 from tests.support.provider_stub import ProviderStub
 from tests.support.supervised import let_go
 from tests.support.waiting import until
-from tests.support.worker_process import WorkerProcess, environment, run_worker_process, worker_process
+from tests.support.worker_process import (
+    BATCHES,
+    WorkerProcess,
+    environment,
+    run_worker_process,
+    worker_process,
+)
 
 pytestmark = pytest.mark.usefixtures("witness")
-
-BATCHES = ("--batch-size", "10", "--concurrency", "2")
 
 
 async def caught_at_work(connection: Connection, stub: ProviderStub, worker: WorkerProcess) -> None:

@@ -13,17 +13,18 @@ import pytest
 from embedq_worker.insights.models import models
 from embedq_worker.queue import claims
 from embedq_worker.service.planning import BrokenOff, PlannedTask, plan_tasks
-from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
+from tests.support.content import (
+    add_articles,
+    charged,
+    queue_tasks,
+    queued_articles,
+    statuses,
+    wrong_articles,
+)
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import Fault, ProviderStub
 from tests.support.waiting import until
-
-
-async def charged(connection: Connection) -> int:
-    """Attempts on record, over all tasks."""
-    return int(await connection.fetchval("SELECT coalesce(sum(attempts), 0) FROM embedding_tasks"))
-
 
 # -- what works
 

@@ -10,15 +10,17 @@ import pytest
 from embedq_worker.backoff import Backoff
 from embedq_worker.content.chunking import Chunk, split_markdown
 from embedq_worker.queue import breaker
-from tests.support.content import add_articles, queue_tasks, queued_articles, statuses, wrong_articles
+from tests.support.content import (
+    add_articles,
+    charged,
+    queue_tasks,
+    queued_articles,
+    statuses,
+    wrong_articles,
+)
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
-
-
-async def charged(connection: Connection) -> int:
-    """Attempts on record, over all tasks."""
-    return int(await connection.fetchval("SELECT coalesce(sum(attempts), 0) FROM embedding_tasks"))
 
 
 async def test_a_text_that_breaks_the_provider_does_not_hold_up_the_others(

@@ -160,6 +160,11 @@ async def _stored(connection: Connection) -> dict[int, dict[int, tuple[str, list
     return stored
 
 
+async def charged(connection: Connection) -> int:
+    """Attempts on record, over all tasks."""
+    return int(await connection.fetchval("SELECT coalesce(sum(attempts), 0) FROM embedding_tasks"))
+
+
 async def until_tasks(connection: Connection, *, within_s: float = 20.0, **wanted: int) -> None:
     """Wait until the number of tasks by status is exactly this.
 

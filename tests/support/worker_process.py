@@ -19,6 +19,9 @@ from tests.support.waiting import until
 
 ENDS_WITHIN_S = 40.0
 
+BATCHES = ("--batch-size", "10", "--concurrency", "2")
+"""Arguments of a worker that has two small batches in hand."""
+
 
 @dataclass
 class WorkerProcess:
