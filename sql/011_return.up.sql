@@ -102,7 +102,7 @@ CREATE FUNCTION embedq_make_due(p_limit int) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
-    v_ahead_s numeric;
+    v_latest timestamptz;
 BEGIN
     UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()
     FROM (VALUES (0), (1), (2)) AS r(rank)
@@ -110,20 +110,21 @@ BEGIN
           WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
           ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
     WHERE t.id = timeless.id;
-    -- Only then are all tasks that wait looked through: a great many may be scheduled for later.
-    SELECT extract(epoch FROM max(a.created_at) - now()) INTO v_ahead_s
+    -- Only those due until then are looked through: a great many may be scheduled for later.
+    SELECT max(a.created_at) INTO v_latest
     FROM (VALUES (1), (2), (3)) AS r(rank)
     CROSS JOIN LATERAL (SELECT o.created_at FROM embedding_tasks o
           WHERE o.status = 'pending'
             AND (CASE o.priority WHEN 'high' THEN 1 WHEN 'normal' THEN 2 WHEN 'low' THEN 3 END) = r.rank
             AND o.created_at > now() + interval '1 minute' AND o.created_at < 'infinity'
           ORDER BY o.created_at DESC LIMIT 1) AS a;
-    IF v_ahead_s IS NOT NULL THEN
+    IF v_latest IS NOT NULL THEN
         WITH due AS (
             UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()
             FROM (VALUES (0), (1), (2)) AS r(rank)
             CROSS JOIN LATERAL (SELECT o.id FROM embedding_tasks o
                   WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at > now()
+                    AND o.scheduled_at <= v_latest
                     AND o.created_at > now() + interval '1 minute' AND o.scheduled_at <= o.created_at
                   ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS ahead
             WHERE t.id = ahead.id
@@ -132,7 +133,7 @@ BEGIN
         INSERT INTO embedding_audit_logs (id, timestamp, level, category, message, metadata)
         SELECT embedq_uuid(), clock_timestamp(), 'warn', 'queue_operations',
                'Tasks made due that were created in the future: a clock was set back, or is ahead',
-               jsonb_build_object('tasks', n, 'ahead_s', round(v_ahead_s))
+               jsonb_build_object('tasks', n, 'ahead_s', round(extract(epoch FROM v_latest - now())))
         FROM (SELECT count(*) AS n FROM due) AS d WHERE n > 0;
     END IF;
 END

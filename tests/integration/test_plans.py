@@ -42,13 +42,16 @@ INSERT INTO embedding_tasks (id, article_id, operation, priority, scheduled_at)
 SELECT embedq_uuid(), 1 + n % ({0} / 10), 'update', (ARRAY['high', 'normal', 'low'])[1 + n % 3],
        now() + interval '1 day'
 FROM generate_series(1, {0} / 2) n;
+INSERT INTO embedding_tasks (id, article_id, operation, created_at, scheduled_at)
+SELECT embedq_uuid(), 1, 'update', now() + interval '1 hour', now() + interval '1 day';
 INSERT INTO embedding_audit_logs (id, timestamp, level, category, message)
 SELECT embedq_uuid(), now() - n * interval '1 second', 'info', 'performance', 'm'
 FROM generate_series(1, {0}) n;
 INSERT INTO performance_metrics (id, timestamp, metric_type, value)
 SELECT embedq_uuid(), now() - n * interval '1 second', 'queue_depth', 1 FROM generate_series(1, {0}) n;
 """
-"""So many ended tasks, audit rows and metrics; a tenth of it due; half of it deferred."""
+"""So many ended tasks, audit rows and metrics; a tenth of it due; half of it deferred, one
+by a program whose clock is ahead."""
 
 
 OTHER_INDEXES = """
