@@ -204,9 +204,8 @@ class _Output:
 
     def flush(self) -> None:
         """Draw: called by the writer thread whenever nothing else is queued."""
-        if self._pace.allows():
-            frame = self._buffer.changes()
-            self.write(frame + self._pace.sent(len(frame)))
+        frame = self._buffer.changes() if self._pace.allows() else ""
+        self.write(frame + self._pace.sent(len(frame)))
 
     def write(self, text: str) -> None:
         """Write all of it; output to a vanished terminal is dropped."""

@@ -19,7 +19,11 @@ PATIENCE_S = 1.0
 """Seconds to wait for an answer, at least. One more frame is then sent, and the next after twice as long."""
 
 OVERDUE_S = 10.0
-"""Seconds without an answer after which the terminal is asked again, at least."""
+"""Seconds without an answer after which the terminal is asked again with the next frame, at least."""
+
+STILL_S = 20.0
+"""Seconds after which it is asked even without a frame, at least. One that was detached, as from a container,
+lost what it was asked before."""
 
 
 class Pace:
@@ -58,13 +62,17 @@ class Pace:
         """Count a frame.
 
         Args:
-            size: Its bytes.
+            size: Its bytes; 0 if none is sent.
 
         Returns:
             What to send after it.
         """
         self._since += size
-        if not size or self._since < EACH or (self._due and not self._is_overdue()):
+        if self._due:
+            asks = self._is_overdue(OVERDUE_S if size else STILL_S)
+        else:
+            asks = size > 0 and self._since >= EACH
+        if not asks:
             return ""
         if not self._due:  # else what is on the way already was too much
             self._since = 0
@@ -89,5 +97,5 @@ class Pace:
     def _waited_s(self) -> float:
         return time.monotonic() - self._waits_since
 
-    def _is_overdue(self) -> bool:
-        return self._answers and self._waited_s() >= max(OVERDUE_S, self._usual_s)
+    def _is_overdue(self, after_s: float = OVERDUE_S) -> bool:
+        return self._answers and self._waited_s() >= max(after_s, self._usual_s)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from embedq_tui.console.pace import AHEAD, EACH, OVERDUE_S, REQUEST, Pace
+from embedq_tui.console.pace import AHEAD, EACH, OVERDUE_S, REQUEST, STILL_S, Pace
 
 
 def answering() -> Pace:
@@ -75,6 +75,28 @@ def test_a_lost_answer_does_not_stop_the_screen(monkeypatch: pytest.MonkeyPatch)
     assert quick.allows()
 
 
+def test_a_terminal_that_was_detached_for_long_is_asked_soon_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked meanwhile, it never answers."""
+    clock = Clock(monkeypatch)
+    away = answering()
+    line = Line(away, 0)
+    for _ in range(3_600):
+        clock.now += 1
+        line.draw(1_000)
+    back = Line(away, 100_000)
+    for _ in range(int(STILL_S)):
+        clock.now += 1
+        back.draw(1_000)
+    assert back.queued
+    drawn = []
+    for _ in range(20):
+        clock.now += 1
+        back.carry()
+        back.draw(1_000)
+        drawn.append(back.queued)
+    assert all(drawn[-5:])
+
+
 class Line:
     """Between console and terminal: it takes in everything, and carries so many bytes a second.
 
@@ -98,10 +120,11 @@ class Line:
 
     def draw(self, size: int) -> None:
         """Send a frame, if it may be sent now."""
-        if self._pace.allows():
-            self.queued += size
-            if self._pace.sent(size):
-                self._requests.append(self.queued)
+        frame = size if self._pace.allows() else 0
+        request = self._pace.sent(frame)
+        self.queued += frame + len(request)
+        if request:
+            self._requests.append(self.queued)
 
 
 @pytest.mark.parametrize(("rate", "frame"), [(1_000, 2_000), (2_000, 8_000), (5_000, 8_000)])
