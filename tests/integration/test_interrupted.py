@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedq_worker.actions import backfill, bulk
+from embedq_worker.actions import backfill, bulk, tasks
 from embedq_worker.actions.backfill import BackfillRun
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
 from embedq_worker.actions.undo import Undone, undo
@@ -68,3 +68,20 @@ async def test_an_undo(connection: Connection, interrupt: Interrupt) -> None:
     assert [(so_far.changed, so_far.kept) for so_far in seen] == [(10, 0)]
     assert await statuses(connection) == {"pending": 10, "failed": 20}
     assert (await undo(connection, operation, BY)).changed == 20
+
+
+async def test_a_batch_that_waits_for_a_lock_is_broken_off(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "WHOLE_S", 0.1)
+    await add_articles(connection, ["Text."] * 30)
+    session, blocker = await database.connect(), await database.connect()
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE embedding_tasks")
+        work = asyncio.ensure_future(backfill.run(session, OPTIONS, by=BY, planned=30))
+        await until_blocked(connection, session)
+        work.cancel()
+        await asyncio.wait([work], timeout=20)
+        assert work.cancelled()
+    assert await statuses(connection) == {}
+    assert (await queue_all(connection)).queued == 30

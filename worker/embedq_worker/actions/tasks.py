@@ -33,6 +33,9 @@ from embedq_worker.schema.task_values import CANCELLED, PRIORITIES
 BATCH = 1_000
 """Tasks per transaction."""
 
+WHOLE_S = 5.0
+"""Seconds that a batch may still take once it is interrupted: usually a fraction of one."""
+
 T = TypeVar("T")
 
 
@@ -350,11 +353,15 @@ async def _summarise(run: Run, state: str) -> None:
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Finish a batch before a cancellation takes effect: it is either done and counted, or not begun."""
+    """Finish a batch before a cancellation takes effect: it is either done and counted, or not begun.
+
+    One that is not done within `WHOLE_S`, as it waits for a lock, is broken off: the database undoes it.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
+        await asyncio.wait([task], timeout=WHOLE_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         raise
