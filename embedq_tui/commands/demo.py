@@ -47,7 +47,7 @@ HITS = 3
 @operator_command
 def command(
     invocation: Invocation, headless: bool, busy: bool, path: Path | None, fresh: bool, yes: bool
-) -> ExitCode:
+) -> int:
     """Embed real articles with a local model, and search them.
 
     Starts a private PostgreSQL in a folder that is kept for next time, imports the language reference bundled
@@ -101,13 +101,13 @@ def _settings(invocation: Invocation, path: Path | None, fresh: bool) -> Iterato
             raise SchemaError(f"{server.folder}: {error.message}", START_OVER) from error
 
 
-def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> ExitCode:
+def _open(settings: Settings, *, busy: bool, other_articles_allowed: bool) -> int:
     """Open the console on it, with a supervised worker."""
     run(_prepare(settings, say, other_articles_allowed=other_articles_allowed))
     say("Opening the console; press q to quit")
     companion = partial(keep_busy, settings, operator()) if busy else None
     settings = settings.model_copy(update={"concurrency": 2, "batch_size": 4})
-    return ExitCode(open_console(settings=settings, worker=True, companion=companion))
+    return open_console(settings=settings, worker=True, companion=companion)
 
 
 async def _prepare(
