@@ -23,7 +23,7 @@ import asyncpg
 from bench.result import Console
 from bench.scratch import scratch_database
 from bench.server import server
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 from tests.support.terminal import Terminal, terminal
 from tests.support.waiting import until
 

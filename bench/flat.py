@@ -20,18 +20,18 @@ import asyncpg
 from bench.contenders.embedq import settings_of
 from bench.result import Flat, Step
 from bench.scratch import empty_database
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection, Pool, open_pool
-from embedq_worker.host import HostIdentity
 from embedq_worker.insights.audit import AuditFilter, audit_page
 from embedq_worker.insights.failures import failures
 from embedq_worker.insights.overview import overview
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import recent
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import ClaimedTask, Completion, CompletionKind, Scope
 from embedq_worker.schema import migrations
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
-from embedq_worker.settings import Settings
 
 SMALL, BIG = 10_000, 10_000_000
 BATCH = 50

@@ -23,8 +23,8 @@ import psutil
 from bench.provider import running
 from bench.scratch import scratch_database
 from bench.server import server
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.queue.counts import count_drift
-from embedq_worker.settings import Settings
 
 DIMENSIONS = 8
 EVERY_S = 5.0

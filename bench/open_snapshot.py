@@ -13,6 +13,7 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection, Pool, open_pool
 from embedq_worker.insights.health import health
 from embedq_worker.insights.overview import overview
@@ -21,7 +22,6 @@ from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import Completion, CompletionKind, Scope
 from embedq_worker.queue.low_water import LowWater
 from embedq_worker.schema.storage import inspect_storage
-from embedq_worker.settings import Settings
 
 BATCH = 50
 

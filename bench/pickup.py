@@ -20,10 +20,10 @@ from bench.contender import answer, process
 from bench.contenders.embedq import CONTENDER, NoProvider, settings_of
 from bench.scratch import empty_database
 from bench.server import server
-from embedq_worker.logs import open_log
 from embedq_worker.providers.base import Vector
 from embedq_worker.queue.claims import ClaimedTask
 from embedq_worker.service.dispatch import Dispatcher
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.pipeline import BatchReport, Pipeline
 from embedq_worker.service.runtime import run_worker
 

@@ -25,8 +25,8 @@ from bench.provider import DIMENSIONS, INPUT_S, INPUTS, REQUEST_S, requests_so_f
 from bench.result import Cost, Pipeline
 from bench.scratch import empty_database
 from bench.server import usage
-from embedq_worker.logs import open_log
 from embedq_worker.schema import migrations
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.runtime import run_worker, spare_collector
 
 ARTICLES = 2_000

@@ -13,8 +13,8 @@ import asyncpg
 from pydantic import SecretStr
 
 from bench.server import VARIABLE
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.schema import migrations
-from embedq_worker.settings import Settings
 
 
 @asynccontextmanager

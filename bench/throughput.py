@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 
 _ARTICLES = """
 INSERT INTO articles (title, slug, content)

@@ -13,8 +13,8 @@ import asyncpg
 
 from bench.scratch import scratch_database
 from bench.server import server
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connect
-from embedq_worker.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Step: TypeAlias = Callable[[Connection], Awaitable[int]]

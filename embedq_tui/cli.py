@@ -15,9 +15,9 @@ import click
 from embedq_tui.invocation import Invocation, common_options
 from embedq_tui.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
-from embedq_worker.imports import loading, uninterrupted
-from embedq_worker.library_warnings import tell_warnings
-from embedq_worker.scarcity import scarce
+from embedq_worker.process.imports import loading, uninterrupted
+from embedq_worker.process.library_warnings import tell_warnings
+from embedq_worker.process.scarcity import scarce
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embedq_tui.output import print_error
-from embedq_worker.imports import uninterrupted
+from embedq_worker.process.imports import uninterrupted
 from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:
-    from embedq_worker.settings import Settings
+    from embedq_worker.configuration.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -62,7 +62,7 @@ class Invocation:
                 from embedq_tui.profiles import load_profiles
             return load_profiles().find(self.profile).settings(self.env_file, **overrides)
         with uninterrupted():
-            from embedq_worker.configuration import load_settings
+            from embedq_worker.configuration.loading import load_settings
         return load_settings(self.env_file, **overrides)
 
 

@@ -16,13 +16,13 @@ from embedq_tui.invocation import operator
 from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
-from embedq_worker.imports import loading, uninterrupted
+from embedq_worker.process.imports import loading, uninterrupted
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
     from embedq_tui.console.app import Console
     from embedq_tui.supervisor.left import LeftWorker
-    from embedq_worker.settings import Settings
+    from embedq_worker.configuration.settings import Settings
 
 
 ENDS_WITHIN_S = 5.0

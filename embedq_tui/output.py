@@ -19,7 +19,7 @@ import click
 
 from embedq_tui.rendering.documents import plain
 from embedq_worker.errors import EmbedqError
-from embedq_worker.imports import uninterrupted
+from embedq_worker.process.imports import uninterrupted
 from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:

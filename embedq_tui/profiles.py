@@ -10,9 +10,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from embedq_tui.folders import settings_folder
-from embedq_worker.configuration import SettingRow, describe_settings, load_settings
+from embedq_worker.configuration.loading import SettingRow, describe_settings, load_settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import SettingsError
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 

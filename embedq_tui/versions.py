@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from embedq_worker import __version__
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 
 if TYPE_CHECKING:
     from embedq_tui.invocation import Invocation

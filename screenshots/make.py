@@ -22,14 +22,14 @@ from embedq_tui.console.app import Console
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering.picture import settled
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
+from embedq_worker.configuration.settings import DEFAULT_MODELS, Settings
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy
 from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.database.connections import connected
 from embedq_worker.embedded import embedded_server
 from embedq_worker.schema import migrations
-from embedq_worker.settings import DEFAULT_MODELS, Settings
 from screenshots.film import Frame, film
 
 HERE = Path(__file__).parent

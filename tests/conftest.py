@@ -14,8 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from embedq_worker.configuration import spellings_of
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import spellings_of
+from embedq_worker.configuration.settings import Settings
 from tests.commands.running import Tui
 from tests.support.databases import DIMENSIONS, Administrator, Connection, Database, Server, inspect
 from tests.support.postgres import embedded_binaries, running_server

@@ -18,13 +18,13 @@ from pydantic import SecretStr
 
 from bench.contenders import Gate, Started, single
 from embedq_worker.actions.requeue import queue_articles
-from embedq_worker.logs import open_log
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import CheckReport, RequestLimits, Vector
 from embedq_worker.queue.claims import ClaimedTask
 from embedq_worker.schema import migrations
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.pipeline import BatchReport, Pipeline
 from embedq_worker.service.runtime import run_worker, spare_collector
-from embedq_worker.settings import Settings
 
 DIMENSIONS = 8
 BATCH = 1_000

@@ -13,11 +13,11 @@ from embedq_tui.output import Bar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 Way = Callable[[Run, Bar], Awaitable[str]]
 """Carries out a plan beside a progress bar, and returns the resulting `Done.state`."""

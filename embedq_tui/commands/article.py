@@ -9,10 +9,10 @@ from embedq_tui.commands.task_table import print_tasks
 from embedq_tui.invocation import Invocation, TextValue, operator_command
 from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.article_lines import article_lines
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import ArticleDetail, ChunkRow, article_detail, article_id
-from embedq_worker.settings import Settings
 
 
 @click.command("article", epilog="Example: embedq-tui article getting-started")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import DirectConnection, connected
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 
 T = TypeVar("T")
 

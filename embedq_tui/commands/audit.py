@@ -16,6 +16,7 @@ from embedq_tui.filters.names import Name
 from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
 from embedq_tui.output import console, is_terminal, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import FailedLook, follow
 from embedq_worker.errors import ExitCode
@@ -27,8 +28,7 @@ from embedq_worker.insights.audit import (
     audit_page,
 )
 from embedq_worker.insights.audit_tail import AuditTail
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 from embedq_worker.text import age, printable_line
 
 EVERY_S = 1.0

@@ -26,12 +26,12 @@ from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.actions.backfill import PAGE, BackfillOptions, BackfillRun
 from embedq_worker.actions.bulk import Operation
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.task_values import STATUSES, Priority
-from embedq_worker.settings import Settings
 from embedq_worker.text import age
 
 

@@ -7,10 +7,10 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.checking import check_all
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.doctor import Check, Verdict
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 
 _WORDS = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
 

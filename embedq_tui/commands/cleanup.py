@@ -10,12 +10,12 @@ from embedq_tui.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.outcomes import cleaned_words
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.cleaning import clean
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.process.running import run
 from embedq_worker.queue.retention import Cleaned, RowsHeld, count_expired
-from embedq_worker.running import run
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 
 @click.command("cleanup", epilog="Example: embedq-tui cleanup --days 90 --yes")

@@ -12,10 +12,10 @@ from embedq_tui.filters.names import Name, worker_named
 from embedq_tui.invocation import Invocation, Number, operator, operator_command
 from embedq_tui.output import print_json, say
 from embedq_worker.actions import orders
+from embedq_worker.configuration.settings import MOST_CONCURRENCY, Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import MOST_CONCURRENCY, Settings
 
 
 @click.command("concurrency", epilog="Example: embedq-tui concurrency 8 --worker build-7/4711")

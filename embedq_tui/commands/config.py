@@ -7,7 +7,7 @@ import click
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, print_wrapped, say
 from embedq_tui.profiles import Profile, load_profiles
-from embedq_worker.configuration import SettingRow
+from embedq_worker.configuration.loading import SettingRow
 
 WIDE = 170
 """Terminal width, in columns, from which everything fits into one table."""

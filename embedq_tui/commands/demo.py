@@ -18,7 +18,8 @@ from embedq_tui.invocation import Invocation, NamedPath, operator, operator_comm
 from embedq_tui.opening import open_console, require_terminal
 from embedq_tui.output import print_json, say, say_wrapped
 from embedq_tui.rendering.words import count
-from embedq_worker.configuration import NO_FILE, environment_of
+from embedq_worker.configuration.loading import NO_FILE, environment_of
+from embedq_worker.configuration.settings import DEFAULT_MODELS, Settings
 from embedq_worker.content.articles import ImportCounts, ImportOptions, store_articles
 from embedq_worker.content.demo_traffic import keep_busy
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
@@ -28,9 +29,8 @@ from embedq_worker.embedded import START_OVER, default_folder, embedded_server
 from embedq_worker.errors import EmbedqError, ExitCode, SchemaError
 from embedq_worker.insights.coverage import Coverage, coverage
 from embedq_worker.insights.overview import Overview
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 from embedq_worker.schema import migrations
-from embedq_worker.settings import DEFAULT_MODELS, Settings
 
 QUESTION = "how do I catch an exception"
 HITS = 3

@@ -12,7 +12,7 @@ from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.words import ago, article_of, count, moment
 from embedq_worker.insights.failures import FOLDERS_OF, Failures, GroupCursor, failures
-from embedq_worker.shares import percentage
+from embedq_worker.insights.shares import percentage
 from embedq_worker.text import printable_line
 
 DETAILED = 3

@@ -10,13 +10,13 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, print_wrapped, say
 from embedq_tui.rendering.words import count
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.health import Health, Measure, health
 from embedq_worker.insights.issues import Code, Issue
+from embedq_worker.insights.shares import percentage
+from embedq_worker.process.running import run
 from embedq_worker.queue.counts import Drift, miscounted
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
-from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable_line
 
 SHOWN_COUNTS = 4

@@ -17,13 +17,13 @@ from embedq_tui.invocation import (
 )
 from embedq_tui.output import Bar, print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch
 from embedq_worker.content.importing import MAX_FOLDER, Skipped, folder_of
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 from embedq_worker.schema.task_values import Priority
-from embedq_worker.settings import Settings
 
 
 @click.command("import", epilog="Example: embedq-tui import docs/ --folder handbook --dry-run")

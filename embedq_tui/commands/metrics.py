@@ -13,11 +13,11 @@ from embedq_tui.filters.values import parse_moment
 from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 
 LONGEST = timedelta(days=3_660)
 

@@ -11,15 +11,15 @@ from embedq_tui.commands.asking import ask
 from embedq_tui.invocation import Invocation, Number, operator_command
 from embedq_tui.output import Column, confirm, print_json, print_table, say
 from embedq_tui.rendering.words import count
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode, SchemaError
 from embedq_worker.insights.overview import overview
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import MigrationState
 from embedq_worker.schema.state import status as migration_states
-from embedq_worker.settings import Settings
 
 QUEUE_VERSION = 2
 """Rolling back this version or below removes the operator's own data, not only ours."""

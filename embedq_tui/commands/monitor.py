@@ -21,6 +21,7 @@ from embedq_tui.output import console, print_error, print_json, require_reader, 
 from embedq_tui.rates import RateMeter, Rates
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Outage, Seen, view
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.following import FailedLook, follow
 from embedq_worker.database.line import within
@@ -30,8 +31,7 @@ from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.overview import Liveness, Overview, overview
 from embedq_worker.insights.vitals import vitals
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 from embedq_worker.text import age
 from embedq_worker.waits import first_of
 

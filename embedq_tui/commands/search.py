@@ -9,12 +9,12 @@ import click
 from embedq_tui.invocation import FolderValue, Invocation, TextValue, limit_option, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.workflows.searching import Query, look_up
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
+from embedq_worker.process.running import run
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
 
 
 @click.command("search", epilog='Example: embedq-tui search "how do I catch an exception" --limit 3')

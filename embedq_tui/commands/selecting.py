@@ -14,10 +14,10 @@ import click
 from embedq_tui.filters.names import Name, task_name, tasks_named, worker_named
 from embedq_tui.filters.values import LEAST_DIGITS, parse_moment, parse_past
 from embedq_tui.invocation import FolderValue, Number, TextValue
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id
 from embedq_worker.schema.task_values import KINDS, PRIORITIES, STATUSES
-from embedq_worker.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

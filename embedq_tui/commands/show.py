@@ -16,11 +16,11 @@ from embedq_tui.output import print_json, say
 from embedq_tui.rendering.article_lines import article_lines
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.words import article_of, moment, times_of
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.detail import TaskDetail, task_detail
 from embedq_worker.insights.events import Event
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 

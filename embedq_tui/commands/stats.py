@@ -13,9 +13,9 @@ from embedq_tui.rendering.metric_figures import FIGURES, short_time
 from embedq_tui.rendering.words import moment
 from embedq_worker.insights.metrics import Period
 from embedq_worker.insights.overview import StatusCounts
+from embedq_worker.insights.shares import percentage
 from embedq_worker.insights.stats import Stats, stats
 from embedq_worker.schema.task_values import PRIORITIES, STATUSES
-from embedq_worker.shares import percentage
 from embedq_worker.text import printable_line
 
 

@@ -12,10 +12,10 @@ from embedq_tui.invocation import Invocation, operator_command
 from embedq_tui.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_tui.rendering.words import ago, count, moment, next_try
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow, overview
-from embedq_worker.settings import Settings
 
 
 @click.command("status", epilog="Example: embedq-tui status --json")

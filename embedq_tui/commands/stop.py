@@ -12,12 +12,12 @@ from embedq_tui.rendering.words import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode, Unreachable
+from embedq_worker.process.running import run
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.running import run
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 
 @click.command("stop", epilog="Example: embedq-tui stop --force")

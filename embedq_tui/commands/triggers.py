@@ -12,9 +12,9 @@ from embedq_tui.output import print_json, say
 from embedq_tui.rendering.outcomes import trigger_words
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 
 @click.group("triggers", epilog="Example: embedq-tui triggers install")

@@ -8,10 +8,10 @@ from embedq_tui.invocation import Invocation, operator, operator_command
 from embedq_tui.output import print_json, progress, say
 from embedq_tui.workflows.backfilling import target_of
 from embedq_tui.workflows.verifying import Verified, lines_of, prove
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
-from embedq_worker.running import run
-from embedq_worker.settings import Settings
+from embedq_worker.process.running import run
 
 
 @click.command("verify", epilog="Example: embedq-tui verify --repair")

@@ -34,7 +34,7 @@ from embedq_tui.profiles import Profile
 from embedq_tui.rendering import keys
 from embedq_tui.screens import ENTRIES, Entry
 from embedq_tui.screens.base import ConsoleScreen
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.text import printable_line
 
 _SHEET = Path(__file__).with_name("console.tcss")

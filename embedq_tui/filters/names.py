@@ -7,13 +7,13 @@ from typing import TypeAlias
 from uuid import UUID
 
 from embedq_tui.filters.values import parse_beginning
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.audit import logged_tasks
 from embedq_worker.insights.overview import WorkerRow, overview
 from embedq_worker.insights.tasks import list_tasks
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 
 Name: TypeAlias = UUID | str
 """A whole id; or the beginning of one, as digits without hyphens; of a worker also ``HOST/PID``."""

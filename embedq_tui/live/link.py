@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.blockers import Blocked
 from embedq_worker.database.connections import Connection, open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.pool import PatientPool
 from embedq_worker.errors import EmbedqError, Unreachable
-from embedq_worker.settings import Settings
 
 SIZE = 4
 """Maximum connections: two for a screen's questions, one for a running action, one to spare."""

@@ -6,9 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from typing import Generic, NamedTuple, TypeVar
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question, T
 from embedq_tui.live.store import ACCESS, ALWAYS, HEALTH, Store
 from embedq_tui.profiles import Profile
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 
 
 class Session:

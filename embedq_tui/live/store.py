@@ -12,13 +12,13 @@ from typing import Any
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Answer, Question
 from embedq_tui.rates import RateMeter, Rates, ended_between
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.access import Access, access
 from embedq_worker.insights.health import Health, health
 from embedq_worker.insights.overview import Overview, QueueFigures, overview
-from embedq_worker.settings import Settings
 
 HISTORY = 120
 """Seconds of history kept for the sparkline."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from embedq_worker.insights.metrics import Metrics, Period, Span, Spread
-from embedq_worker.shares import percentage
+from embedq_worker.insights.shares import percentage
 
 WIDE = 110
 """Terminal width, in columns, from which every figure fits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from embedq_worker.imports import loading
+from embedq_worker.process.imports import loading
 
 if TYPE_CHECKING:
     from embedq_tui.screens.base import ConsoleScreen

@@ -16,8 +16,8 @@ from embedq_tui.dialogs.choose import OneOf
 from embedq_tui.dialogs.dialog import show, text_of
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, HEAD, QUIET, badge
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 NAME_WIDTH = 16

@@ -18,7 +18,7 @@ from embedq_tui.rendering.advice import advice_here
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.rendering.words import ago, count
 from embedq_worker.insights.health import Measure
-from embedq_worker.shares import percentage
+from embedq_worker.insights.shares import percentage
 from embedq_worker.text import age, printable_line
 
 LOOK_S = 0.5

@@ -10,7 +10,7 @@ from time import time
 
 from embedq_tui.folders import state_folder
 from embedq_worker.errors import SettingsError
-from embedq_worker.host import runs
+from embedq_worker.process.host import runs
 
 KEPT_S = 14 * 86_400.0
 """Seconds to keep the log of a worker that has ended."""

@@ -21,7 +21,7 @@ from time import monotonic
 from uuid import UUID
 
 from embedq_tui.supervisor.log import LineCutter
-from embedq_worker.configuration import NO_FILE
+from embedq_worker.configuration.loading import NO_FILE
 from embedq_worker.service.lifeline import LEAVE, STARTED
 
 _READ = 65_536

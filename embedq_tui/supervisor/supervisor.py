@@ -23,11 +23,11 @@ from embedq_tui.supervisor.left import LeftWorker, log_of
 from embedq_tui.supervisor.log import LogRing
 from embedq_tui.supervisor.process import Listeners, WorkerChild
 from embedq_tui.supervisor.types import LastExit, Patience, WorkerState
-from embedq_worker.configuration import environment_of
+from embedq_worker.configuration.loading import environment_of
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
 NEWS_EVERY_S = 0.05

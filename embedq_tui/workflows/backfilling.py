@@ -10,6 +10,7 @@ from embedq_tui.filters.article_filter import matching
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan, CategoryCount
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import overview
 from embedq_worker.providers.factory import open_provider
@@ -17,7 +18,6 @@ from embedq_worker.queue.breaker import parts_of
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.state import require_current
 from embedq_worker.schema.task_values import Priority
-from embedq_worker.settings import Settings
 
 WORDS: Mapping[Category, str] = {
     Category.MISSING: "without embeddings",

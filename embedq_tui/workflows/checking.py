@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check, Verdict, examine
 from embedq_worker.providers.base import ProviderError
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
 
 ReportCheck = Callable[[Check], None]
 

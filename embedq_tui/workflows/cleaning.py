@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.insights.rights import require_cleaner
 from embedq_worker.queue.retention import Cleaned, clean_up, note_cleanup
-from embedq_worker.settings import Settings
 
 
 async def clean(

@@ -10,10 +10,10 @@ from uuid import UUID
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import AskedWorker
 from embedq_worker.actions.tasks import RELEASE, Run, carry_out, plan
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue import fleet
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 
 FORCED_S = 10.0
 """Seconds a forced worker gets to react, on top of the time the order takes to reach it."""

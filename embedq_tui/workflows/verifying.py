@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import backfill
 from embedq_worker.actions.backfill import BackfillOptions, BackfillPlan
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import overspent_tasks
 from embedq_worker.queue.counts import Drift, count_drift, repair_counts
@@ -15,7 +16,6 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.check import Problem
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 
 _DAMAGE = {
     Category.MISSING: "with text but no embeddings",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import ExitCode
-from embedq_worker.settings import Settings
 from tests.commands.running import Tui
 
 

@@ -31,10 +31,10 @@ from embedq_tui.screens.workers import screen as workers
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
 from embedq_worker.actions.tasks import RETRY, Plan
-from embedq_worker.configuration import NO_FILE, load_settings
+from embedq_worker.configuration.loading import NO_FILE, load_settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.listener import Heard, Hearing
 from embedq_worker.queue.selection import Selection
-from embedq_worker.settings import Settings
 from tests.console.canned_tasks import ALPHA, ARTICLES, GROUPS, NOW
 from tests.console.canned_world import COUNTS, World
 

@@ -16,7 +16,7 @@ from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 from tests.support.databases import Database
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until

@@ -12,8 +12,8 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.search import ArticleSearchScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.naming import stored_model
-from embedq_worker.settings import Settings
 from tests.console.running import (
     OPERATOR,
     ConsolePilot,

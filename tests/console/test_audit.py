@@ -14,7 +14,7 @@ from embedq_tui.screens.audit.render import LONGEST
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.queue.wanted import TaskFilter
 from tests.console.running import ConsolePilot, console, enter, shown, type_filter, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks

@@ -12,7 +12,7 @@ from embedq_tui.dialogs.outcome import Tell
 from embedq_tui.dialogs.running import Running
 from embedq_tui.execution.request import Safeguard, prioritise, retry
 from embedq_tui.live.link import WATCH_S, Link
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.line_watch import LOOKS
 from embedq_worker.queue.wanted import TaskFilter
 from tests.console.executing import PENDING, bench, held_up, said

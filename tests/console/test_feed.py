@@ -20,10 +20,10 @@ from embedq_tui.live.store import Judge, Look
 from embedq_tui.live.troubles import troubles
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.frame import alert
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection as AnyConnection
 from embedq_worker.database.listener import Hearing
-from embedq_worker.settings import Settings
 from tests.commands.actors import start_worker
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database

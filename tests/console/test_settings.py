@@ -13,9 +13,9 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.widgets.keyed_table import KeyedTable
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.schema.files import load_migrations
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 from tests.console.running import (
     OPERATOR,
     ConsolePilot,

@@ -10,7 +10,7 @@ from textual.events import Key
 from textual.widgets import Input
 
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from tests.console.running import console, enter, shown, type_filter, until_text
 from tests.console.task_list import add_tasks, at, keys, opened, statuses
 from tests.support.databases import Connection, Database

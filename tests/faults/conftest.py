@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 from tests.support.databases import Connection, Database
 from tests.support.oracle import install_witness
 from tests.support.provider_stub import ProviderStub

@@ -23,11 +23,11 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database import dialling
 from embedq_worker.database.connections import connect, connected, open_pool
 from embedq_worker.database.line import Line
 from embedq_worker.errors import Unreachable, UsageError
-from embedq_worker.settings import Settings
 from tests.support.databases import Connection, Database, Server
 
 

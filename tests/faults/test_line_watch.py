@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database import line_watch
 from embedq_worker.database.connections import Connection as AnyConnection
 from embedq_worker.database.connections import Pool, open_pool, serves

@@ -13,7 +13,7 @@ import pytest
 
 from embedq_tui.console.app import Console
 from embedq_tui.workflows.checking import check_database
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.connections import DirectConnection, open_pool
 from embedq_worker.database.following import follow
 from embedq_worker.database.line_watch import LineWatch

@@ -15,8 +15,8 @@ import pytest
 
 from embedq_tui.supervisor.types import Patience
 from embedq_worker.backoff import Backoff
-from embedq_worker.configuration import environment_of
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import environment_of
+from embedq_worker.configuration.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, wrong_articles
 from tests.support.databases import Connection, Database
 from tests.support.processes import is_no_child

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.configuration import environment_of
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import environment_of
+from embedq_worker.configuration.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection
 from tests.support.processes import gone, is_no_child

@@ -11,11 +11,11 @@ from functools import partial
 import asyncpg
 import pytest
 
-from embedq_worker.logs import open_log
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.queue import claims
 from embedq_worker.queue.claims import ClaimedTask
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.runtime import run_worker
-from embedq_worker.settings import Settings
 from tests.support.content import queued_articles, statuses, until_tasks, until_true
 from tests.support.databases import Connection, Database
 from tests.support.oracle import Kind, judge

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from embedq_worker.actions import orders
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.listener import Listener
 from tests.support.content import (
     add_articles,

@@ -23,12 +23,12 @@ from embedq_worker.actions.tasks import (
     plan,
 )
 from embedq_worker.actions.undo import undo, undoable
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.insights.detail import article_detail, article_id, task_detail
 from embedq_worker.insights.tasks import list_tasks, recent
 from embedq_worker.queue.retention import count_expired
 from embedq_worker.queue.selection import Order, in_order_of_claims
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 from tests.support.databases import Connection
 from tests.support.queue_world import World
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.articles import (
     ArticleFilter,
@@ -18,7 +19,6 @@ from embedq_worker.insights.articles import (
 from embedq_worker.insights.coverage import coverage
 from embedq_worker.queue.selection import Direction
 from embedq_worker.schema.needs import Category
-from embedq_worker.settings import Settings
 from tests.commands.actors import MODEL, embed
 from tests.integration.test_action_plans import reading_at_most
 from tests.support.backfilling import found

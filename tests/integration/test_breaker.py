@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from embedq_worker.actions.probing import Probed, probe
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.overview import overview
 from embedq_worker.providers.base import (
@@ -19,7 +20,6 @@ from embedq_worker.providers.base import (
     ProviderUnavailable,
 )
 from embedq_worker.queue import breaker
-from embedq_worker.settings import Settings
 from tests.support.queue_world import PROVIDER, World, waiters
 
 DOWN = ProviderUnavailable("connection refused", "is it running?")

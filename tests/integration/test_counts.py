@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from embedq_worker.logs import open_log
 from embedq_worker.service import maintenance
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.metrics import WorkerMetrics
 from embedq_worker.waits import beside
 from tests.support.content import until_true

@@ -17,7 +17,7 @@ import asyncpg
 import psutil
 import pytest
 
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.embedded import embedded_server
 from embedq_worker.errors import EmbedqError
 from embedq_worker.schema import migrations

@@ -15,8 +15,8 @@ import pytest
 
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order
-from embedq_worker.host import HostIdentity, this_host
 from embedq_worker.insights.overview import Liveness, overview
+from embedq_worker.process.host import HostIdentity, this_host
 from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
 from tests.support.queue_world import World, beat, waiters

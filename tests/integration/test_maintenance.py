@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from embedq_worker.logs import open_log
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service import maintenance
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.metrics import WorkerMetrics
 from embedq_worker.waits import beside
 from tests.support.content import until_true

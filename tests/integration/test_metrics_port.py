@@ -15,10 +15,10 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from embedq_worker.logs import open_log
 from embedq_worker.service import http_port
 from embedq_worker.service.exposition import WorkerTelemetry
 from embedq_worker.service.http_port import Answers, StateReader, served
+from embedq_worker.service.logs import open_log
 from tests.support.content import queued_articles, until_tasks
 from tests.support.databases import Connection, Database, Server
 from tests.support.provider_stub import Fault, ProviderStub

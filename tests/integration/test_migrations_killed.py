@@ -29,7 +29,7 @@ _MIGRATOR = """
 import asyncio, sys
 from embedq_worker.schema import migrations
 from embedq_worker.schema.state import status
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 
 def report(line):
     print(line, flush=True)

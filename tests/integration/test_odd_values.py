@@ -9,8 +9,8 @@ import pytest
 
 from embedq_worker.database.codecs import EARLIEST, LATEST
 from embedq_worker.database.connections import connect
-from embedq_worker.documents import document_of
 from embedq_worker.insights.detail import task_detail
+from embedq_worker.insights.documents import document_of
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.insights.tasks import list_tasks
 from embedq_worker.queue import fleet

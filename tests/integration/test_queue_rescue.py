@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 
 from embedq_worker.database.connections import open_pool
-from embedq_worker.host import HostIdentity
-from embedq_worker.logs import open_log
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.queue import fleet
 from embedq_worker.service import maintenance
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.metrics import WorkerMetrics
 from embedq_worker.waits import beside
 from tests.support.content import until_true

@@ -54,7 +54,7 @@ async def test_ctrl_c_while_the_database_does_not_answer_is_no_failure(
 
 
 BEGUN = """
-import embedq_worker.start as beginning
+import embedq_worker.process.start as beginning
 from embedq_worker.__main__ import main
 
 uninterrupted = beginning.uninterrupted
@@ -88,7 +88,7 @@ import os, signal, sys
 
 class Interrupting:
     def find_spec(name, *where):
-        if name == "embedq_worker.output":
+        if name == "embedq_worker.process.output":
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.insights.issues import Code
 from embedq_worker.service.service_manager import FAREWELL_S, STATUS_EVERY_S
-from embedq_worker.settings import Settings
 from tests.support.command_line import understand
 from tests.support.dockerfile import instructions
 from tests.support.settings_table import variables

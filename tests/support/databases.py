@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 from pydantic import SecretStr
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.schema import migrations
-from embedq_worker.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import Provider, ProviderError
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
 
 Protocol = Literal["ollama", "openai"]
 both = pytest.mark.parametrize("protocol", ["ollama", "openai"])

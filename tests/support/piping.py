@@ -13,7 +13,7 @@ from embedq_worker.backoff import Backoff
 from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.database.kept import kept_connection
 from embedq_worker.database.line_watch import LineWatch
-from embedq_worker.host import HostIdentity
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue import breaker, fleet
 from embedq_worker.queue.claims import Scope

@@ -16,7 +16,7 @@ import pytest
 
 from embedq_worker.content.chunking import content_hash
 from embedq_worker.database.connections import Pool, open_pool
-from embedq_worker.host import HostIdentity
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.providers.base import Vector
 from embedq_worker.queue import claims, fleet
 from embedq_worker.queue.claims import (

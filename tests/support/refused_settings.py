@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.errors import ExitCode, SettingsError
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embedq_worker.configuration import SettingRow, describe_settings
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import SettingRow, describe_settings
+from embedq_worker.configuration.settings import Settings
 
 
 def table() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import Patience, WorkerState
 from embedq_worker.backoff import Backoff
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 from tests.support.content import queued_articles, until_tasks
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub

@@ -10,7 +10,7 @@ import sys
 
 from embedq_tui.supervisor.supervisor import Supervisor
 from embedq_tui.supervisor.types import WorkerState
-from embedq_worker.configuration import NO_FILE, load_settings
+from embedq_worker.configuration.loading import NO_FILE, load_settings
 
 
 async def _main() -> None:

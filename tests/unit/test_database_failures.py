@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from embedq_worker.backoff import Backoff
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.failures import explained, is_of_the_data, is_sick, one_line, persist
 from embedq_worker.errors import Unreachable
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import (
     InputRejected,
     ProviderError,
@@ -29,7 +30,6 @@ from embedq_worker.service.embedder import (
     Unfinished,
     split_near_middle,
 )
-from embedq_worker.settings import Settings
 from tests.support.provider_stub import Counters, Fault, ProviderStub, stub_vector
 from tests.support.waiting import until
 

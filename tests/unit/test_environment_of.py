@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.configuration import NO_FILE, environment_of, load_settings, spellings_of
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import NO_FILE, environment_of, load_settings, spellings_of
+from embedq_worker.configuration.settings import Settings
 
 UNUSUAL = {
     "DATABASE_URL": "postgresql://me:ge%20heim@db.test:6543/x?sslmode=require",

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from embedq_worker.logs import open_log
+from embedq_worker.service.logs import open_log
 
 
 class _Terminal(io.StringIO):

@@ -11,12 +11,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Pool
-from embedq_worker.logs import open_log
 from embedq_worker.service import maintenance
+from embedq_worker.service.logs import open_log
 from embedq_worker.service.maintenance import Maintenance
 from embedq_worker.service.metrics import WorkerMetrics
-from embedq_worker.settings import Settings
 
 ROUNDS = 30
 

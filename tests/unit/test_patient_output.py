@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from embedq_worker.output import PatientOutput
+from embedq_worker.process.output import PatientOutput
 
 LINES = 400
 PIPE_BYTES = 8192
@@ -25,7 +25,7 @@ Ends = tuple[int, int]
 # The first line is begun, the others are dropped.
 PROGRAM = """
 import sys
-from embedq_worker.output import patient_output
+from embedq_worker.process.output import patient_output
 sys.stderr = patient_output(2)
 for number in range(5):
     sys.stderr.write(f"{number} {'x' * 9000}\\n")

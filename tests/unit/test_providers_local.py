@@ -13,10 +13,10 @@ from time import perf_counter
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import InputRejected, Provider, ProviderMisconfigured, Vector
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.service.embedder import Embedded, Embedder
-from embedq_worker.settings import Settings
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ import asyncio, os, pwd
 def nobody(uid): raise KeyError(uid)
 pwd.getpwuid = nobody
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 async def main():
     provider = open_provider(Settings(provider="local"))
     await provider.check()
@@ -141,7 +141,7 @@ import asyncio, logging, socket
 def refuse(*a, **k): raise AssertionError("network")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 async def main():
     provider = open_provider(Settings(provider="local"))
     assert len(await provider.embed(["offline"])) == 1
@@ -171,7 +171,7 @@ def test_other_providers_do_without_the_library() -> None:
     program = """
 import sys
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 open_provider(Settings(provider="ollama"))
 assert "wordllama" not in sys.modules and "numpy" not in sys.modules
 """
@@ -185,7 +185,7 @@ find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *a: None if name == "wordllama" else find(name, *a)
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.providers.base import ProviderMisconfigured
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 try:
     open_provider(Settings(provider="local"))
 except ProviderMisconfigured as error:

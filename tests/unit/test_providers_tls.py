@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import Provider, ProviderError, ProviderMisconfigured
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.settings import Settings
 from tests.support.http_line import Reply
 from tests.support.odd_server import Request, odd_server
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.service.refusals import LASTING_S, Refusals
 

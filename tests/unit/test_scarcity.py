@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from embedq_worker.scarcity import scarce
+from embedq_worker.process.scarcity import scarce
 
 MET = [
     OSError(errno.EMFILE, "Too many open files"),

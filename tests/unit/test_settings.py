@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.configuration import SettingRow, describe_settings, load_settings, spellings_of
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import SettingRow, describe_settings, load_settings, spellings_of
+from embedq_worker.configuration.settings import Settings
 from tests.support.refused_settings import refusal
 from tests.support.settings_table import table
 

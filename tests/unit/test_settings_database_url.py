@@ -13,8 +13,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from embedq_worker.configuration import load_settings
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.loading import load_settings
+from embedq_worker.configuration.settings import Settings
 
 _TLS_ASKED = 80877103
 

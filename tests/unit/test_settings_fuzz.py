@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedq_worker.configuration import NO_FILE, describe_settings, environment_of, load_settings
+from embedq_worker.configuration.loading import NO_FILE, describe_settings, environment_of, load_settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import SettingsError
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable
 from tests.support.settings_table import variables
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embedq_worker.configuration import describe_settings, load_settings
+from embedq_worker.configuration.loading import describe_settings, load_settings
 from tests.support.refused_settings import refusal
 
 SECRETS = ["OPENAI_API_KEY", "DB_PASSWORD", "PGPASSWORD"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedq_worker.shares import percentage, rounded
+from embedq_worker.insights.shares import percentage, rounded
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import pytest
 from embedq_tui.live.feed import Lost
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.store import KEPT, Judge, Look, Rights, Store
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError, Unreachable
 from embedq_worker.insights.access import Access
 from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.overview import Control, Overview, QueueFigures, StatusCounts
-from embedq_worker.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import ProviderUnavailable
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.service.embedder import Embedded, Embedder, TextOutcome
 from embedq_worker.service.suspicion import ASKED_AGAIN, Suspicion
-from embedq_worker.settings import Settings
 from tests.support.provider_stub import Fault, ProviderStub, stub_vector
 
 TASK = UUID(int=1)

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.service import watched_provider
 from embedq_worker.service.watched_provider import WatchedProvider
-from embedq_worker.settings import Settings
 from tests.support.provider_stub import ProviderStub
 from tests.support.waiting import until
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embedq_worker.start import start
+from embedq_worker.process.start import start
 
 
 def main() -> None:

@@ -14,18 +14,18 @@ from typing import Any, NoReturn
 import click
 
 from embedq_worker import __version__
-from embedq_worker.configuration import load_settings
+from embedq_worker.configuration.loading import load_settings
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode, UsageError
-from embedq_worker.imports import loading, uninterrupted
-from embedq_worker.library_warnings import tell_warnings
-from embedq_worker.logs import LibraryLogs, open_log
-from embedq_worker.output import patient_output
-from embedq_worker.running import run
-from embedq_worker.scarcity import scarce
+from embedq_worker.process.imports import loading, uninterrupted
+from embedq_worker.process.library_warnings import tell_warnings
+from embedq_worker.process.output import patient_output
+from embedq_worker.process.running import run
+from embedq_worker.process.scarcity import scarce
 from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.service.lifeline import take_line
+from embedq_worker.service.logs import LibraryLogs, open_log
 from embedq_worker.service.service_manager import ServiceManager
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 PROGRAM = "embedq-worker"

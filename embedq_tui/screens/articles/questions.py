@@ -11,6 +11,7 @@ from time import monotonic
 from embedq_tui.live.questions import Question
 from embedq_worker.actions import bulk
 from embedq_worker.actions.bulk import Operation
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.articles import (
     ArticleFilter,
@@ -21,7 +22,6 @@ from embedq_worker.insights.articles import (
 )
 from embedq_worker.insights.detail import ArticleDetail, article_detail, chunk_text
 from embedq_worker.queue.selection import Direction
-from embedq_worker.settings import Settings
 
 PAGE = 100
 """Articles per page."""

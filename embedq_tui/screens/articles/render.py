@@ -17,7 +17,7 @@ from embedq_tui.screens.paging import next_page
 from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_worker.actions.bulk import Operation
 from embedq_worker.insights.articles import ArticleFilter, ArticlePage, ArticleRow, State, StateCounts
-from embedq_worker.shares import percentage
+from embedq_worker.insights.shares import percentage
 from embedq_worker.text import age, printable_line
 
 STATE_WORDS: Mapping[State, str] = {State.MODEL: "other model"}

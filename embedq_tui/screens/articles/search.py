@@ -25,13 +25,13 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.rows import Column, Row
 from embedq_tui.workflows.searching import Query, look_up
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.search import SearchHit
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import EmbedqError
 from embedq_worker.providers.base import Provider, ProviderUnavailable, Vector
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
 from embedq_worker.text import age, printable_line
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.queue.selection import Cursor
-from embedq_worker.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)

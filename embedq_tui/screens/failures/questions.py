@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from embedq_tui.live.questions import Question
 from embedq_tui.screens.failures.render import LONGEST, TREND
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import (
     Failures,
@@ -20,7 +21,6 @@ from embedq_worker.insights.failures import (
 )
 from embedq_worker.insights.tasks import TaskRow, list_tasks
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 
 PAGE = 100
 """Groups per page."""

@@ -17,8 +17,8 @@ from embedq_tui.widgets.rows import Aged, Cell, Column, Row
 from embedq_tui.widgets.sparkline import sparkline
 from embedq_tui.widgets.text_view import TextLine
 from embedq_worker.insights.failures import FOLDERS_OF, FailureGroup, Failures, FolderCount, Trends
+from embedq_worker.insights.shares import percentage
 from embedq_worker.insights.tasks import TaskRow
-from embedq_worker.shares import percentage
 from embedq_worker.text import age, printable, printable_line
 
 LONGEST = 4_000

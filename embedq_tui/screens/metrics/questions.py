@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from embedq_tui.live.questions import Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from embedq_tui.live.questions import CONTROL, PROVIDER, TASKS, WORKERS, Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.insights.failures import Failures, failures
 from embedq_worker.insights.metrics import Metrics, Span, metrics
-from embedq_worker.settings import Settings
 
 ROWS = 60
 GROUPS = 5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embedq_tui.live.questions import Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.schema import migrations
 from embedq_worker.schema.state import MigrationState, status
-from embedq_worker.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from embedq_tui.rendering.words import moment
 from embedq_tui.versions import PACKAGES, version_of
 from embedq_tui.widgets.rows import Column, Row
 from embedq_worker import __version__
-from embedq_worker.configuration import SettingRow
+from embedq_worker.configuration.loading import SettingRow
 from embedq_worker.insights.doctor import Check, Verdict
 from embedq_worker.schema.state import MigrationState
 from embedq_worker.text import printable_line

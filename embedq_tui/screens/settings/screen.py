@@ -36,7 +36,7 @@ from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.text_view import TextLine, TextView
 from embedq_tui.workflows.checking import check_all
-from embedq_worker.configuration import SettingRow
+from embedq_worker.configuration.loading import SettingRow
 from embedq_worker.errors import EmbedqError, ExitCode
 from embedq_worker.insights.doctor import Check
 from embedq_worker.schema.state import MigrationState

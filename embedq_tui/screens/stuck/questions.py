@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embedq_tui.live.questions import TASKS, WORKERS, Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import StuckTasks, stuck
 from embedq_worker.queue.wanted import Stuck
-from embedq_worker.settings import Settings
 
 SHOWN = 200
 """Maximum number of tasks in the table, oldest claims first; the actions on all are not limited by it."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from embedq_tui.live.questions import Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.detail import TaskDetail, task_detail
 from embedq_worker.insights.tasks import TaskPage, list_tasks
 from embedq_worker.queue.selection import Cursor, Order, count_tasks, select
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import Settings
 
 PAGE = 100
 """Tasks per page."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from embedq_tui.live.questions import TASKS, WORKERS, Question
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
-from embedq_worker.settings import Settings
 
 Dead: TypeAlias = tuple[DeadWorker, ...]
 

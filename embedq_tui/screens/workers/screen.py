@@ -38,10 +38,10 @@ from embedq_tui.supervisor.types import WorkerState
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.lines import Lines
 from embedq_tui.widgets.tail_view import TailView
+from embedq_worker.configuration.settings import MOST_CONCURRENCY
 from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.overview import WorkerRow
 from embedq_worker.queue.wanted import TaskFilter
-from embedq_worker.settings import MOST_CONCURRENCY
 from embedq_worker.text import age, printable_line
 
 LOG_LINES = 2_000

@@ -11,12 +11,12 @@ from typing import Protocol
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.content import chunking
 from embedq_worker.content.chunking import content_hash, embedding_input, split_markdown
 from embedq_worker.providers.base import Vector
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue.claims import chunk_id
-from embedq_worker.settings import Settings
 from tests.support.databases import DIMENSIONS, Connection
 from tests.support.oracle.findings import Finding, Kind
 from tests.support.provider_stub import stub_vector

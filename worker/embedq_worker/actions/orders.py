@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from embedq_worker.configuration.settings import MOST_CONCURRENCY
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
-from embedq_worker.settings import MOST_CONCURRENCY
 
 
 class Order(StrEnum):

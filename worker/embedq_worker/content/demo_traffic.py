@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.articles import ImportOptions, store_articles
 from embedq_worker.content.importing import ArticleDraft
 from embedq_worker.content.reference_corpus import FOLDER, python_topics
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 
 EDITS = 12
 """Maximum number of articles edited at a time."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.codecs import register_times, register_vectors
 from embedq_worker.database.dialling import dial
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.line import Line
 from embedq_worker.database.pool import PatientPool
-from embedq_worker.settings import Settings
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:

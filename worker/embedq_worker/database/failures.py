@@ -12,10 +12,10 @@ from typing import TypeVar
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.blockers import Blocked
 from embedq_worker.errors import MIGRATE, EmbedqError, HeldUp, SchemaError, Unreachable
-from embedq_worker.scarcity import scarce
-from embedq_worker.settings import Settings
+from embedq_worker.process.scarcity import scarce
 from embedq_worker.text import printable_line
 
 T = TypeVar("T")

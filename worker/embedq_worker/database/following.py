@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.channels import CHANGES, WORK
 from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned, watch_blocker
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 from embedq_worker.waits import beside, first_of
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 from weakref import WeakSet
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.blockers import Blocker, holder_of_table
 from embedq_worker.database.connections import DirectConnection, connected, serves
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.database.line import Line
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 from embedq_worker.waits import beside
 
 LOOKS = 3

@@ -12,11 +12,11 @@ from uuid import uuid4
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.channels import WORK
 from embedq_worker.database.connections import RECONNECT, DirectConnection, abandoned
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained, one_line
 from embedq_worker.errors import EmbedqError
-from embedq_worker.settings import Settings
 from embedq_worker.waits import first_of
 
 PING_EVERY_S = 20.0

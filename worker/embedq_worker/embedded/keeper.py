@@ -31,7 +31,7 @@ import asyncpg
 from embedq_worker.embedded.cluster import Cluster
 from embedq_worker.embedded.programs import find_programs
 from embedq_worker.errors import EmbedqError
-from embedq_worker.running import run
+from embedq_worker.process.running import run
 
 MARKER = "embedq-demo"
 DATABASE = "embedq"

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.queue.selection import BY_INDEX, Direction, pattern_of
 from embedq_worker.schema.needs import Category
-from embedq_worker.settings import Settings
 
 WALK_S = 0.5
 """Time limit for the search for a page; after that, what was found so far is returned."""

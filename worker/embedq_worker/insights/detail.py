@@ -9,16 +9,16 @@ from uuid import UUID
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
-from embedq_worker.documents import document_of
 from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.advice import advice_for
 from embedq_worker.insights.articles import ArticleRow, article_row
+from embedq_worker.insights.documents import document_of
 from embedq_worker.insights.events import Event, event_of
 from embedq_worker.insights.tasks import WHOLE, TaskRow, task_columns, task_of
 from embedq_worker.queue.selection import PLAN
 from embedq_worker.queue.wanted import parse_article_id
-from embedq_worker.settings import Settings
 
 TIMELINE = 200
 """Number of events shown for a task, the newest ones."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection, DirectConnection, connected
 from embedq_worker.database.listener import probe_listen
 from embedq_worker.errors import EmbedqError
@@ -14,7 +15,6 @@ from embedq_worker.schema import migrations
 from embedq_worker.schema.check import foremost
 from embedq_worker.schema.state import require_current
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
-from embedq_worker.settings import Settings
 
 OLDEST_SERVER = 12
 """Oldest supported major version of PostgreSQL."""

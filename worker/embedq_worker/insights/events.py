@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from embedq_worker.documents import document_of
+from embedq_worker.insights.documents import document_of
 from embedq_worker.queue.operator_log import by_whom
 
 

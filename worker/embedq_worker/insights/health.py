@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import UNDEFINED
 from embedq_worker.errors import SchemaError
 from embedq_worker.insights.access import SHARED
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving, tasks
 from embedq_worker.insights.overview import Overview, overview
+from embedq_worker.insights.shares import percentage, rounded
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
 from embedq_worker.schema.check import foremost, missing_objects
 from embedq_worker.schema.files import known_migrations
 from embedq_worker.schema.public import unsuitable_kinds
 from embedq_worker.schema.state import require_current
-from embedq_worker.settings import Settings
-from embedq_worker.shares import percentage, rounded
 from embedq_worker.text import age
 
 LEAST_FAILURES = 5

@@ -19,9 +19,9 @@ import asyncpg
 
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import UsageError
+from embedq_worker.insights.shares import rounded
 from embedq_worker.queue.selection import PLAN
 from embedq_worker.schema.task_values import IS_CANCELLED
-from embedq_worker.shares import rounded
 
 COUNTED = 100_000
 """Tasks counted one by one per period; beyond that, the workers' own samples are added up."""

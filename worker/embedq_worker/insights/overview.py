@@ -12,12 +12,12 @@ from uuid import UUID
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.queue.words import REFUSED
 from embedq_worker.schema.state import in_other_schema
 from embedq_worker.schema.task_values import CANCELLED, PRIORITIES, STATUSES
-from embedq_worker.settings import Settings
 
 
 class StatusCounts(NamedTuple):

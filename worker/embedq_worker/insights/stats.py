@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.failures import FailureGroup, failures
 from embedq_worker.insights.metrics import Period, Span, metrics
 from embedq_worker.insights.overview import QueueFigures, overview
-from embedq_worker.settings import Settings
-from embedq_worker.shares import rounded
+from embedq_worker.insights.shares import rounded
 
 GROUPS = 3
 """Number of failure groups shown, the largest ones."""

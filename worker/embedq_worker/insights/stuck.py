@@ -10,11 +10,11 @@ from uuid import UUID
 
 import asyncpg
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import Liveness
 from embedq_worker.queue.selection import STUCK
 from embedq_worker.queue.wanted import Stuck
-from embedq_worker.settings import Settings
 
 
 class StuckReason(StrEnum):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.stuck import stuck
 from embedq_worker.queue.selection import PLAN
 from embedq_worker.schema.task_values import IS_CANCELLED
-from embedq_worker.settings import Settings
 
 COUNTED = 5_000
 """Tasks of a window counted one by one, the newest of each kind, which takes a few milliseconds. Beyond that,

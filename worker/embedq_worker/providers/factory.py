@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import Provider
-from embedq_worker.settings import Settings
 
 
 def open_provider(settings: Settings) -> Provider:

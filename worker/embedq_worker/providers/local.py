@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from embedq_worker.configuration.settings import Settings
+from embedq_worker.process.scarcity import scarce
 from embedq_worker.providers.base import (
     CheckReport,
     InputRejected,
@@ -23,8 +25,6 @@ from embedq_worker.providers.base import (
     Vector,
 )
 from embedq_worker.providers.naming import NATIVE_DIMENSIONS, stored_model
-from embedq_worker.scarcity import scarce
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 _MODEL = "l2_supercat"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from embedq_worker.settings import Settings
+from embedq_worker.configuration.settings import Settings
 
 NATIVE_DIMENSIONS: Mapping[str, int] = {
     "text-embedding-3-small": 1_536,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from time import perf_counter
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import (
     CheckReport,
     InputRejected,
@@ -18,7 +19,6 @@ from embedq_worker.providers.failures import Remedies, embed_check_text, failure
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
 from embedq_worker.providers.naming import stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
-from embedq_worker.settings import Settings
 
 _INPUTS = 32
 _CONTEXT_TOKENS = 2_048

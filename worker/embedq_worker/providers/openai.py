@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.providers.base import (
     CheckReport,
     InputRejected,
@@ -18,7 +19,6 @@ from embedq_worker.providers.failures import Remedies, embed_check_text, failure
 from embedq_worker.providers.http import Answer, JsonClient, answer_limit
 from embedq_worker.providers.naming import native_dimensions, stored_model
 from embedq_worker.providers.vectors import BrokenAnswer, checked, vector_of
-from embedq_worker.settings import Settings
 
 _INPUTS = 2_048
 _REQUEST_TOKENS = 300_000

@@ -11,7 +11,7 @@ from uuid import UUID
 from embedq_worker import __version__
 from embedq_worker.database.connections import Connection, Pool
 from embedq_worker.database.encoding import encodable
-from embedq_worker.host import HostIdentity
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.queue.claims import Scope
 
 

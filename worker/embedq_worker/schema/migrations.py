@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from embedq_worker import __version__
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.database.failures import one_line
 from embedq_worker.errors import MIGRATE, EmbedqError, SchemaError, UsageError
@@ -23,7 +24,6 @@ from embedq_worker.schema.files import Migration, load_migrations, load_roles, r
 from embedq_worker.schema.public import PUBLIC_COLUMNS, absent_tables, names_taken, public_problems
 from embedq_worker.schema.session import Patience, Report, SchemaSession, schema_session
 from embedq_worker.schema.state import MigrationState, problem_of, refuse_others, require_current, status
-from embedq_worker.settings import Settings
 
 ROLES = ("embedq_viewer", "embedq_operator", "embedq_worker")
 """Group roles that `grant_roles` creates."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.blockers import ABOUT, described
 from embedq_worker.database.connections import DirectConnection, connected
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
@@ -26,7 +27,6 @@ from embedq_worker.database.locks import LOCK_CLASS
 from embedq_worker.errors import MIGRATE, SchemaError
 from embedq_worker.schema.files import runs_in_transaction, statements_of
 from embedq_worker.schema.partitions import Step, steps_of
-from embedq_worker.settings import Settings
 from embedq_worker.text import printable_line
 
 Report: TypeAlias = Callable[[str], None]

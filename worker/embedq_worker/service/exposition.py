@@ -15,13 +15,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from embedq_worker import __version__
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.health import Health, health_and_overview
 from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import Liveness, Overview
 from embedq_worker.schema.task_values import STATUSES
 from embedq_worker.service.pipeline import BatchReport
-from embedq_worker.settings import Settings
 
 _PROVIDERS = 20
 """Maximum number exposed, as each is a time series and the keys come from the database."""

@@ -22,12 +22,12 @@ from typing import Any, TypeVar
 
 from prometheus_client.exposition import choose_encoder
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import DirectConnection, connect
 from embedq_worker.database.failures import EXPECTED_ERRORS
 from embedq_worker.errors import EmbedqError, UsageError
-from embedq_worker.logs import Log
 from embedq_worker.service.exposition import DatabaseState, WorkerTelemetry, read_state
-from embedq_worker.settings import Settings
+from embedq_worker.service.logs import Log
 from embedq_worker.text import printable_line
 
 T = TypeVar("T")

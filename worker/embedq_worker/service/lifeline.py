@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from embedq_worker.errors import UsageError
-from embedq_worker.output import patient_output
+from embedq_worker.process.output import patient_output
 from embedq_worker.waits import beside
 
 if TYPE_CHECKING:
-    from embedq_worker.logs import Log
+    from embedq_worker.service.logs import Log
 
 STARTED = "worker"
 LEAVE = "leave"

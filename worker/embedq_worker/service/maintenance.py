@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 from uuid import UUID
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.errors import Unreachable
-from embedq_worker.logs import Log
 from embedq_worker.queue import fleet
 from embedq_worker.queue.retention import RowsHeld, clean_up
+from embedq_worker.service.logs import Log
 from embedq_worker.service.metrics import WorkerMetrics
-from embedq_worker.settings import Settings
 
 RESCUE_EVERY_S = 15.0
 RESCUE_LIMIT = 500

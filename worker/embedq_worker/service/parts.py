@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Pool
-from embedq_worker.host import HostIdentity
-from embedq_worker.logs import Log
+from embedq_worker.process.host import HostIdentity
 from embedq_worker.queue.claims import Scope
+from embedq_worker.service.logs import Log
 from embedq_worker.service.pipeline import Pipeline
 from embedq_worker.service.watched_provider import WatchedProvider
-from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
     from embedq_worker.service.exposition import WorkerTelemetry

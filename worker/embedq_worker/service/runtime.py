@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from embedq_worker.backoff import Backoff
+from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Pool, open_pool
 from embedq_worker.database.failures import EXPECTED_ERRORS, explained
 from embedq_worker.database.kept import KeptConnection, kept_connection
 from embedq_worker.database.line_watch import LineWatch
-from embedq_worker.host import this_host
 from embedq_worker.insights.doctor import require_ground
-from embedq_worker.logs import Log
+from embedq_worker.process.host import this_host
 from embedq_worker.providers.base import Provider
 from embedq_worker.providers.factory import open_provider
 from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
 from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.lifeline import on_lifeline
+from embedq_worker.service.logs import Log
 from embedq_worker.service.parts import Parts
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
 from embedq_worker.service.refusals import Refusals
 from embedq_worker.service.service import Service
 from embedq_worker.service.service_manager import ServiceManager, informed
 from embedq_worker.service.watched_provider import WatchedProvider
-from embedq_worker.settings import Settings
 
 if TYPE_CHECKING:
     from embedq_worker.service.exposition import WorkerTelemetry

@@ -9,8 +9,8 @@ from typing import TextIO
 
 import structlog
 
+from embedq_worker.configuration.settings import LogFormat, LogLevel
 from embedq_worker.database.failures import one_line
-from embedq_worker.settings import LogFormat, LogLevel
 
 Log = structlog.typing.FilteringBoundLogger
 

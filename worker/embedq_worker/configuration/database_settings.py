@@ -8,7 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from embedq_worker.urls import SslMode, check_hosts, check_postgres_url, connect_arguments_of, ssl_mode
+from embedq_worker.configuration.urls import (
+    SslMode,
+    check_hosts,
+    check_postgres_url,
+    connect_arguments_of,
+    ssl_mode,
+)
 
 
 class DatabaseSettings(BaseSettings):

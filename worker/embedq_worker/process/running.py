@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import TypeVar
 
-from embedq_worker.imports import uninterrupted
+from embedq_worker.process.imports import uninterrupted
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from dotenv.parser import Original, parse_stream
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from embedq_worker.configuration.settings import Settings, stated
+from embedq_worker.configuration.urls import MASK, masked_url
 from embedq_worker.errors import SettingsError
-from embedq_worker.settings import Settings, stated
 from embedq_worker.text import age, printable_line
-from embedq_worker.urls import MASK, masked_url
 
 NO_FILE = Path(os.devnull)
 """Given as --env-file, it means that only the environment is read."""

@@ -9,8 +9,8 @@ from importlib import import_module
 from types import ModuleType
 
 from embedq_worker.errors import INTERRUPTED
-from embedq_worker.imports import loading, uninterrupted
-from embedq_worker.scarcity import scarce
+from embedq_worker.process.imports import loading, uninterrupted
+from embedq_worker.process.scarcity import scarce
 
 
 def start(module: str, name: str) -> None:

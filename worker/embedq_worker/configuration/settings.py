@@ -1,4 +1,4 @@
-"""Every setting of the worker and the console: names, range and purpose; `configuration` reads the values.
+"""Every setting of the worker and the console: names, range and purpose; `loading` reads the values.
 
 `database_settings` and `watch_settings` hold two groups of them. Secrets are SecretStr; only the database
 driver and the OpenAI provider get to see the clear text.
@@ -17,9 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from embedq_worker.database_settings import DatabaseSettings
-from embedq_worker.urls import check_http_url
-from embedq_worker.watch_settings import WatchSettings
+from embedq_worker.configuration.database_settings import DatabaseSettings
+from embedq_worker.configuration.urls import check_http_url
+from embedq_worker.configuration.watch_settings import WatchSettings
 
 ProviderName = Literal["ollama", "openai", "local"]
 LogFormat = Literal["text", "json"]
@@ -46,7 +46,7 @@ def _queue_names(name: str) -> AliasChoices:
 
 
 class Settings(WatchSettings, DatabaseSettings):
-    """All settings of worker and console; read with `configuration.load_settings`."""
+    """All settings of worker and console; read with `loading.load_settings`."""
 
     model_config = SettingsConfigDict(
         extra="ignore",

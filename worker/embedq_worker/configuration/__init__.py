@@ -1,0 +1,1 @@
+"""The settings: their names, ranges and purposes, and where their values come from."""
