@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from embedq_tui.invocation import Invocation, common_options
-from embedq_tui.output import OutputError, ReaderGone, print_error
+from embedq_tui.commands.invocation import Invocation, common_options
+from embedq_tui.commands.output import OutputError, ReaderGone, print_error
 from embedq_worker.errors import INTERRUPTED, READER_GONE, EmbedqError, ExitCode
 from embedq_worker.process.imports import loading, uninterrupted
 from embedq_worker.process.library_warnings import tell_warnings
@@ -129,7 +129,7 @@ def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -
     if version:
         from embedq_tui.versions import versions
 
-        click.echo("\n".join(versions(context.ensure_object(Invocation))))
+        click.echo("\n".join(versions(context.ensure_object(Invocation).settings)))
         context.exit()
     if migrate:
         if context.invoked_subcommand is not None:
@@ -139,7 +139,7 @@ def cli(context: click.Context, migrate: bool, read_only: bool, version: bool) -
         context.invoke(command)
     elif context.invoked_subcommand is None:
         with loading():
-            from embedq_tui.opening import open_console
+            from embedq_tui.commands.opening import open_console
 
         invocation = context.ensure_object(Invocation)
         code = open_console(profile=invocation.profile, env_file=invocation.env_file, read_only=read_only)

@@ -19,7 +19,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console
-from embedq_tui.options import Options
+from embedq_tui.desk import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering.picture import settled
 from embedq_worker.configuration.loading import load_settings

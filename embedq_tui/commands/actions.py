@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import click
 
+from embedq_tui.commands.invocation import Invocation, operator
+from embedq_tui.commands.output import Bar, confirm, print_json, progress, say
 from embedq_tui.commands.selecting import Chosen
-from embedq_tui.invocation import Invocation, operator
-from embedq_tui.output import Bar, confirm, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions.left_out import LeftOut, left_out
 from embedq_worker.actions.tasks import Action, Outcome, Plan, Run, carry_out, plan

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, TextValue, operator_command
+from embedq_tui.commands.output import Column, print_json, print_table, say
 from embedq_tui.commands.task_table import print_tasks
-from embedq_tui.invocation import Invocation, TextValue, operator_command
-from embedq_tui.output import Column, print_json, print_table, say
 from embedq_tui.rendering.article_lines import article_lines
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection

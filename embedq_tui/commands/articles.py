@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import (
+from embedq_tui.commands.invocation import (
     FolderValue,
     Invocation,
     TextValue,
@@ -16,7 +16,7 @@ from embedq_tui.invocation import (
     limit_option,
     operator_command,
 )
-from embedq_tui.output import Column, print_json, print_table, say
+from embedq_tui.commands.output import Column, print_json, print_table, say
 from embedq_tui.rendering.words import ago
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.articles import ArticleFilter, ArticleRow, State, article_page

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, TextValue, limit_option, operator_command
+from embedq_tui.commands.output import console, is_terminal, print_error, print_json, require_reader, say
 from embedq_tui.commands.selecting import Moment, TaskName
 from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.filters.names import Name
-from embedq_tui.invocation import Invocation, TextValue, limit_option, operator_command
-from embedq_tui.output import console, is_terminal, print_error, print_json, require_reader, say
 from embedq_tui.rendering.audit_lines import STYLES, WIDE, audit_line, document
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection

@@ -10,8 +10,7 @@ from uuid import UUID
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.filters.article_filter import matching
-from embedq_tui.invocation import (
+from embedq_tui.commands.invocation import (
     FolderValue,
     Invocation,
     Number,
@@ -20,7 +19,8 @@ from embedq_tui.invocation import (
     operator_command,
     priority_option,
 )
-from embedq_tui.output import SoFar, confirm, print_json, progress, say
+from embedq_tui.commands.output import SoFar, confirm, print_json, progress, say
+from embedq_tui.filters.article_filter import matching
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.backfilling import WORDS, Planned, plan_backfill, plan_lines, target_of
 from embedq_worker.actions import backfill, bulk

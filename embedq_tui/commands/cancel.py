@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
+from embedq_tui.commands.invocation import Invocation, operator_command
 from embedq_tui.commands.selecting import COMMON, TaskName, chosen, filter_options, minutes_option
 from embedq_tui.filters.names import Name
-from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import CANCEL, CANCEL_FAILED
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck_by

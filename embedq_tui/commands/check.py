@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_json, say_wrapped
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import print_json, say_wrapped
 from embedq_tui.workflows.checking import check_all
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import ExitCode

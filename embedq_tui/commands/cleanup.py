@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Number, operator, operator_command
-from embedq_tui.output import SoFar, confirm, print_json, progress, say
+from embedq_tui.commands.invocation import Invocation, Number, operator, operator_command
+from embedq_tui.commands.output import SoFar, confirm, print_json, progress, say
 from embedq_tui.rendering.outcomes import cleaned_words
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.cleaning import clean

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.actions import run_action
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import print_error
 from embedq_tui.commands.selecting import Chosen
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_error
 from embedq_worker.actions.tasks import CANCEL
 from embedq_worker.errors import ExitCode
 from embedq_worker.queue.wanted import TaskFilter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from embedq_tui.invocation import common_options
+from embedq_tui.commands.invocation import common_options
 
 _INSTALL = {
     "bash": "mkdir -p ~/.local/share/bash-completion/completions && "

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, Number, operator, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.commands.selecting import worker_option
 from embedq_tui.filters.names import Name, worker_named
-from embedq_tui.invocation import Invocation, Number, operator, operator_command
-from embedq_tui.output import print_json, say
 from embedq_worker.actions import orders
 from embedq_worker.configuration.settings import MOST_CONCURRENCY, Settings
 from embedq_worker.database.connections import Connection

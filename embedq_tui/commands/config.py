@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, console, print_json, print_table, print_wrapped, say
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import Column, console, print_json, print_table, print_wrapped, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.configuration.loading import SettingRow
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 
+from embedq_tui.commands.invocation import Invocation, NamedPath, operator, operator_command
+from embedq_tui.commands.opening import open_console, require_terminal
+from embedq_tui.commands.output import print_json, say, say_wrapped
 from embedq_tui.commands.search import find, hit_lines
 from embedq_tui.commands.status import look, status_lines
-from embedq_tui.invocation import Invocation, NamedPath, operator, operator_command
-from embedq_tui.opening import open_console, require_terminal
-from embedq_tui.output import print_json, say, say_wrapped
 from embedq_tui.rendering.words import count
 from embedq_worker.configuration.loading import NO_FILE, environment_of
 from embedq_worker.configuration.settings import DEFAULT_MODELS, Settings

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
-from embedq_tui.output import Column, print_json, print_table, say, say_wrapped
+from embedq_tui.commands.invocation import Invocation, after_option, limit_option, operator_command
+from embedq_tui.commands.output import Column, print_json, print_table, say, say_wrapped
 from embedq_tui.rendering.outcomes import folder_words
 from embedq_tui.rendering.words import ago, article_of, count, moment
 from embedq_worker.insights.failures import FOLDERS_OF, Failures, GroupCursor, failures

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_json, print_wrapped, say
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import print_json, print_wrapped, say
 from embedq_tui.rendering.words import count
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.errors import EmbedqError, ExitCode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from embedq_tui.invocation import (
+from embedq_tui.commands.invocation import (
     Invocation,
     NamedPath,
     TextValue,
@@ -15,7 +15,7 @@ from embedq_tui.invocation import (
     operator_command,
     priority_option,
 )
-from embedq_tui.output import Bar, print_json, progress, say
+from embedq_tui.commands.output import Bar, print_json, progress, say
 from embedq_tui.workflows.importing import count_files, import_files
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.articles import ImportCounts, ImportOptions, StoredBatch

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, after_option, limit_option, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.commands.selecting import COMMON, chosen, filter_options
 from embedq_tui.commands.task_table import print_tasks
-from embedq_tui.invocation import Invocation, after_option, limit_option, operator_command
-from embedq_tui.output import print_json, say
 from embedq_worker.database.connections import Connection
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.tasks import TaskPage, list_tasks

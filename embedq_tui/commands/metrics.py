@@ -9,9 +9,9 @@ import click
 
 from embedq_tui.capabilities import ascii_only
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import Column, console, print_json, print_table, say
 from embedq_tui.filters.values import parse_moment
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import ALL, MAIN, WIDE, anything, cells, when
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import connected

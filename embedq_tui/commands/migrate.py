@@ -8,8 +8,8 @@ from functools import partial
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Number, operator_command
-from embedq_tui.output import Column, confirm, print_json, print_table, say
+from embedq_tui.commands.invocation import Invocation, Number, operator_command
+from embedq_tui.commands.output import Column, confirm, print_json, print_table, say
 from embedq_tui.rendering.words import count
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection

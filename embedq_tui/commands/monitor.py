@@ -15,9 +15,9 @@ import click
 
 from embedq_tui.capabilities import can_redraw
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, Seconds, operator_command
+from embedq_tui.commands.output import console, print_error, print_json, require_reader, say
 from embedq_tui.commands.terminal import Terminal
-from embedq_tui.invocation import Invocation, Seconds, operator_command
-from embedq_tui.output import console, print_error, print_json, require_reader, say
 from embedq_tui.rates import RateMeter, Rates
 from embedq_tui.rendering.lines import drain_s
 from embedq_tui.rendering.monitor_view import Outage, Seen, view

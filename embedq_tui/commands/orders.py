@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, operator
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.filters.names import Name, worker_named
-from embedq_tui.invocation import Invocation, operator
-from embedq_tui.output import print_json, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions import orders
 from embedq_worker.actions.orders import Order

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, Seconds, TextValue, operator, operator_command
-from embedq_tui.output import print_json, say
+from embedq_tui.commands.invocation import Invocation, Seconds, TextValue, operator, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.rendering.outcomes import probed_words
 from embedq_worker.actions.probing import Probed, probe
 from embedq_worker.database.connections import Connection

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, TextValue, operator, operator_command, priority_option
-from embedq_tui.output import print_json, progress, say
+from embedq_tui.commands.invocation import Invocation, TextValue, operator, operator_command, priority_option
+from embedq_tui.commands.output import print_json, progress, say
 from embedq_tui.rendering.outcomes import queued_words
 from embedq_worker.actions.requeue import Requeued, queue_articles
 from embedq_worker.database.connections import Connection

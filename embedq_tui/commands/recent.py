@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, limit_option, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.commands.task_table import print_tasks
-from embedq_tui.invocation import Invocation, limit_option, operator_command
-from embedq_tui.output import print_json, say
 from embedq_worker.insights.tasks import recent
 
 

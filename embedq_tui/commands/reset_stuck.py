@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
+from embedq_tui.commands.invocation import Invocation, operator_command
 from embedq_tui.commands.selecting import TaskName, chosen, minutes_option
 from embedq_tui.filters.names import Name
-from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.tasks import RELEASE
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.stuck import stuck_by

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.commands.invocation import Invocation, operator_command
 from embedq_tui.commands.orders import give_order, pause_one
 from embedq_tui.commands.selecting import worker_option
 from embedq_tui.filters.names import Name
-from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.orders import Order
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from embedq_tui.commands.actions import dry_run_option, run_action
+from embedq_tui.commands.invocation import Invocation, Seconds, operator_command
+from embedq_tui.commands.output import Bar
 from embedq_tui.commands.selecting import COMMON, TaskName, chosen, filter_options
 from embedq_tui.filters.names import Name
-from embedq_tui.invocation import Invocation, Seconds, operator_command
-from embedq_tui.output import Bar
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.staged import STAGE_TIMEOUT_S, Stage, in_stages
 from embedq_worker.actions.tasks import RETRY, RETRY_WAITING, Run

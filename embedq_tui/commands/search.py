@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import click
 
-from embedq_tui.invocation import FolderValue, Invocation, TextValue, limit_option, operator_command
-from embedq_tui.output import print_json, say_wrapped
+from embedq_tui.commands.invocation import FolderValue, Invocation, TextValue, limit_option, operator_command
+from embedq_tui.commands.output import print_json, say_wrapped
 from embedq_tui.workflows.searching import Query, look_up
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.content.search import SearchHit

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import click
 
+from embedq_tui.commands.invocation import FolderValue, Number, TextValue
 from embedq_tui.filters.names import Name, task_name, tasks_named, worker_named
 from embedq_tui.filters.values import LEAST_DIGITS, parse_moment, parse_past
-from embedq_tui.invocation import FolderValue, Number, TextValue
 from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.queue.wanted import TaskFilter, parse_article_id

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.commands.selecting import TaskName
 from embedq_tui.commands.task_table import when
 from embedq_tui.filters.names import Name, tasks_named
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_json, say
 from embedq_tui.rendering.article_lines import article_lines
 from embedq_tui.rendering.audit_lines import details_of
 from embedq_tui.rendering.words import article_of, moment, times_of

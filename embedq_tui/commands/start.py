@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.commands.invocation import Invocation, operator_command
 from embedq_tui.commands.orders import give_order
-from embedq_tui.invocation import Invocation, operator_command
 from embedq_worker.actions.orders import Order
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import Column, console, print_json, print_table, say
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.metric_figures import FIGURES, short_time
 from embedq_tui.rendering.words import moment
 from embedq_worker.insights.metrics import Period

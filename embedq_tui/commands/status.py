@@ -8,8 +8,8 @@ from datetime import datetime
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, operator_command
-from embedq_tui.output import print_json, say_wrapped
+from embedq_tui.commands.invocation import Invocation, operator_command
+from embedq_tui.commands.output import print_json, say_wrapped
 from embedq_tui.rendering.outcomes import death_words, deaths_words
 from embedq_tui.rendering.words import ago, count, moment, next_try
 from embedq_worker.configuration.settings import Settings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.commands.invocation import Invocation, Seconds, operator, operator_command
+from embedq_tui.commands.output import SoFar, print_json, progress, say
 from embedq_tui.commands.selecting import worker_option
 from embedq_tui.filters.names import Name, worker_named
-from embedq_tui.invocation import Invocation, Seconds, operator, operator_command
-from embedq_tui.output import SoFar, print_json, progress, say
 from embedq_tui.rendering.words import count
 from embedq_tui.workflows.stopping import FORCED_S, Ended, free, wait_for
 from embedq_worker.actions import orders

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from embedq_tui.commands.asking import ask
+from embedq_tui.commands.invocation import Invocation, limit_option, operator_command
+from embedq_tui.commands.output import Column, console, print_json, print_table, say
 from embedq_tui.commands.selecting import minutes_option
-from embedq_tui.invocation import Invocation, limit_option, operator_command
-from embedq_tui.output import Column, console, print_json, print_table, say
 from embedq_tui.rendering.words import article_of, count
 from embedq_worker.insights.stuck import StuckTask, StuckTasks, stuck, stuck_by
 from embedq_worker.text import age

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from embedq_tui.output import Column, console, print_table
+from embedq_tui.commands.output import Column, console, print_table
 from embedq_tui.rendering.words import article_of, relative
 from embedq_worker.insights.tasks import TaskRow
 

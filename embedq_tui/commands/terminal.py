@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from embedq_tui.output import console
+from embedq_tui.commands.output import console
 
 if TYPE_CHECKING:
     from rich.text import Text

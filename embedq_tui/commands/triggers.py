@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import print_json, say
+from embedq_tui.commands.invocation import Invocation, operator, operator_command
+from embedq_tui.commands.output import print_json, say
 from embedq_tui.rendering.outcomes import trigger_words
 from embedq_worker.actions import article_trigger
 from embedq_worker.actions.article_trigger import ArticleTrigger

@@ -7,8 +7,8 @@ from uuid import UUID
 import click
 
 from embedq_tui.commands.asking import ask
-from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import SoFar, print_json, say
+from embedq_tui.commands.invocation import Invocation, operator, operator_command
+from embedq_tui.commands.output import SoFar, print_json, say
 from embedq_tui.rendering.words import count
 from embedq_worker.actions.undo import Undone, undo
 from embedq_worker.database.connections import Connection

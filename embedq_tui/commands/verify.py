@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from embedq_tui.invocation import Invocation, operator, operator_command
-from embedq_tui.output import print_json, progress, say
+from embedq_tui.commands.invocation import Invocation, operator, operator_command
+from embedq_tui.commands.output import print_json, progress, say
 from embedq_tui.workflows.backfilling import target_of
 from embedq_tui.workflows.verifying import Verified, lines_of, prove
 from embedq_worker.configuration.settings import Settings

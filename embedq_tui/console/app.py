@@ -26,10 +26,9 @@ from embedq_tui.console.heap import forget_widths, settle_again
 from embedq_tui.console.palette import Commanded, Commands
 from embedq_tui.console.theme import DARK, LIGHT
 from embedq_tui.console.type_ahead import TypeAhead
-from embedq_tui.desk import Desk
+from embedq_tui.desk import Desk, Options
 from embedq_tui.live.questions import Answer
 from embedq_tui.live.session import Session
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.rendering import keys
 from embedq_tui.screens import ENTRIES, Entry

@@ -69,7 +69,7 @@ async def test_a_plot_that_there_is_no_room_for(
     tui: Tui, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await some_hours(connection)
-    monkeypatch.setattr("embedq_tui.output.PIPE_WIDTH", 20)
+    monkeypatch.setattr("embedq_tui.commands.output.PIPE_WIDTH", 20)
     answer = await tui("metrics", "--plot")
     assert (answer.code, answer.out, len(answer.complaint)) == (ExitCode.NO, "", 2)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from embedq_tui.console.app import Console
-from embedq_tui.desk import Desk
+from embedq_tui.desk import Desk, Options
 from embedq_tui.execution.executor import Executor
 from embedq_tui.execution.request import NAMED, Counted, Request
 from embedq_tui.execution.undo import UndoHistory
@@ -22,7 +22,6 @@ from embedq_tui.live import store
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Judge, Look, Rights, Store
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens import base, frame
 from embedq_tui.screens.articles import screen as articles

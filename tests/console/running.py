@@ -11,10 +11,10 @@ from textual.events import Paste
 from textual.pilot import Pilot
 
 from embedq_tui.console.app import Console
+from embedq_tui.desk import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_worker.configuration.settings import Settings
 from tests.support.databases import Database

@@ -10,8 +10,8 @@ from textual.command import CommandPalette
 
 from embedq_tui.console.app import Console
 from embedq_tui.console.keys import all_keys, keymap_of, markdown
+from embedq_tui.desk import Options
 from embedq_tui.dialogs.confirm import Confirm
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.keys import DEFAULTS
 from embedq_worker.errors import SettingsError

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedq_tui.console.app import Console
+from embedq_tui.desk import Options
 from embedq_tui.dialogs.dialog import Dialog
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile, load_profiles
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text
 from tests.support.blocking import until_any_blocked

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from embedq_tui.console.app import Console
+from embedq_tui.desk import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import Dialog
-from embedq_tui.options import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.configuration.settings import Settings

@@ -9,7 +9,7 @@ from textual.widgets import Button
 from textual.widgets._toast import Toast
 
 from embedq_tui.console.app import Console
-from embedq_tui.options import Options
+from embedq_tui.desk import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table

@@ -144,7 +144,7 @@ async def test_the_console_has_its_style_sheets(
     program = """
 import asyncio
 from embedq_tui.console.app import Console
-from embedq_tui.options import Options
+from embedq_tui.desk import Options
 from embedq_tui.profiles import Profile
 from embedq_tui.screens import ENTRIES
 async def main():

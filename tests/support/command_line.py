@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from embedq_tui.cli import cli
-from embedq_tui.invocation import Invocation
+from embedq_tui.commands.invocation import Invocation
 from embedq_worker.cli import command as worker
 
 NOBODY = "00000000-0000-4000-8000-000000000000"

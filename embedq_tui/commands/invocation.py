@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from embedq_tui.output import print_error
+from embedq_tui.commands.output import print_error
 from embedq_worker.process.imports import uninterrupted
 from embedq_worker.schema.task_values import PRIORITIES
 from embedq_worker.text import printable_line

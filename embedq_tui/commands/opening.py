@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedq_tui.commands.invocation import operator
+from embedq_tui.commands.output import OutputError, is_terminal, say
 from embedq_tui.console.heap import give_back_large, swept
-from embedq_tui.invocation import operator
-from embedq_tui.output import OutputError, is_terminal, say
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_worker.errors import UsageError
 from embedq_worker.process.imports import loading, uninterrupted
@@ -72,7 +72,7 @@ def open_console(
     settings = settings or chosen.settings(env_file)
     with loading():
         from embedq_tui.console.app import Console
-        from embedq_tui.options import Options
+        from embedq_tui.desk import Options
 
     keymap = profiles.keys
     if keymap:
