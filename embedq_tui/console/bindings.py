@@ -16,8 +16,8 @@ EVERYWHERE: list[BindingType] = [
         for entry in ENTRIES
     ),
     Binding("backspace", "show_last", "Last screen", show=False, id="app.last"),
-    Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
-    Binding("colon", "command_palette", "Commands", key_display=":", id="app.palette"),
+    Binding("question_mark", "help", "Help", id="app.help"),
+    Binding("colon", "command_palette", "Commands", id="app.palette"),
     Binding(
         "ctrl+p",
         "command_palette",

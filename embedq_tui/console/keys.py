@@ -78,8 +78,7 @@ def _named(place: str, bindings: Iterable[BindingType]) -> Iterator[Key]:
         if isinstance(binding, Binding) and binding.id:
             words = binding.tooltip or binding.description or binding.action.replace("_", " ").capitalize()
             names = tuple(binding.key.split(","))
-            shown = binding.key_display or " ".join(map(format_key, names))
-            yield Key(place, shown, binding.id, words, names)
+            yield Key(place, " ".join(map(format_key, names)), binding.id, words, names)
 
 
 def keymap_of(wanted: Mapping[str, str]) -> Mapping[str, str]:

@@ -247,7 +247,6 @@ def page_keys(screen: str) -> tuple[Binding, ...]:
             "right_square_bracket",
             "page(1)",
             "Next",
-            key_display="]",
             show=False,
             id=f"{screen}.next",
             tooltip="Next page",
@@ -256,12 +255,9 @@ def page_keys(screen: str) -> tuple[Binding, ...]:
             "left_square_bracket",
             "page(-1)",
             "Previous",
-            key_display="[",
             show=False,
             id=f"{screen}.previous",
             tooltip="Previous page",
         ),
-        Binding(
-            "left_curly_bracket", "page(0)", "First page", key_display="{", show=False, id=f"{screen}.first"
-        ),
+        Binding("left_curly_bracket", "page(0)", "First page", show=False, id=f"{screen}.first"),
     )

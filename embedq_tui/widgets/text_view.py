@@ -65,7 +65,7 @@ class TextView(ScrollView, can_focus=True):
         Binding("pageup,ctrl+u", "page_up", "Page up", show=False, id="text.page_up"),
         Binding("g,home", "scroll_home", "First line", show=False, id="text.first"),
         Binding("G,end", "scroll_end", "Last line", show=False, id="text.last"),
-        Binding("slash", "search", "Search", key_display="/", show=False, id="text.search"),
+        Binding("slash", "search", "Search", show=False, id="text.search"),
         Binding("n", "match(1)", "Next match", show=False, id="text.next_match"),
         Binding("N", "match(-1)", "Previous match", show=False, id="text.previous_match"),
     ]

@@ -47,6 +47,14 @@ def test_names_are_unique_and_keys_do_not_clash() -> None:
             taken[key.place].add(pressed)
 
 
+async def test_each_key_of_an_action_is_shown_as_itself() -> None:
+    async with CannedConsole(busy()).run_test() as pilot:
+        for screen in "123456789":
+            await pilot.press(screen)
+            bound = [active.binding for active in pilot.app.screen.active_bindings.values()]
+            assert len({pilot.app.get_key_display(binding) for binding in bound}) == len(bound)
+
+
 def test_an_operator_can_have_keys_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "profiles.toml"
     file.write_text('[keys]\n"app.quit" = "ctrl+x"\n')

@@ -72,7 +72,7 @@ class ArticlesScreen(PageList[ArticleFilter], ArticleActions):
             tooltip="Import local Markdown files as articles and queue them (shows the count first)",
         ),
         # With priority, so that what is typed next goes into the line and is never taken for commands.
-        Binding("slash", "filter", "Filter", key_display="/", id="articles.filter", priority=True),
+        Binding("slash", "filter", "Filter", id="articles.filter", priority=True),
         Binding(
             "s",
             "search",

@@ -80,7 +80,7 @@ class ArticleSearchScreen(ConsoleScreen):
     AUTO_FOCUS = "#query"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="search.back", tooltip="Stop the search, or go back"),
-        Binding("slash,s", "query", "Query", key_display="/", id="search.query", tooltip="Edit the query"),
+        Binding("slash,s", "query", "Query", id="search.query", tooltip="Edit the query"),
         Binding("down", "results", show=False, id="search.results", tooltip="Go to the results"),
     ]
 

@@ -51,7 +51,6 @@ class AuditScreen(Filtering[Wanted]):
             "slash",
             "filter",
             "Filter",
-            key_display="/",
             id="audit.filter",
             priority=True,  # what is typed next goes into the line and is never taken for commands
             tooltip=f"Filter: {EXAMPLE}",
@@ -67,8 +66,8 @@ class AuditScreen(Filtering[Wanted]):
             tooltip="Export all matching rows to a file",
         ),
         Binding("y", "copy", "Copy", show=False, id="audit.copy", tooltip="Copy the full row"),
-        Binding("left_square_bracket", "older", "Older", key_display="[", show=False, id="audit.older"),
-        Binding("right_square_bracket", "newer", "Newer", key_display="]", show=False, id="audit.newer"),
+        Binding("left_square_bracket", "older", "Older", show=False, id="audit.older"),
+        Binding("right_square_bracket", "newer", "Newer", show=False, id="audit.newer"),
         Binding(
             "escape",
             "back",

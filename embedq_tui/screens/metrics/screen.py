@@ -42,7 +42,7 @@ class MetricsScreen(ConsoleScreen):
         ),
         Binding("y", "copy", "Copy", show=False, id="metrics.copy", tooltip="Copy the table"),
         Binding("left,h", "turn(-1)", "Previous plot", show=False, id="metrics.previous", priority=True),
-        Binding("right,l", "turn(1)", "Next plot", key_display="→", id="metrics.next", priority=True),
+        Binding("right,l", "turn(1)", "Next plot", id="metrics.next", priority=True),
     ]
 
     def __init__(self) -> None:

@@ -75,7 +75,7 @@ class SettingsScreen(Sectioned, ActionScreen):
             id="settings.clean_up",
             tooltip="Delete completed tasks, audit rows and metrics older than a number of days",
         ),
-        Binding("tab,right,l", "section(1)", "Next tab", key_display="tab", id="settings.next"),
+        Binding("tab,right,l", "section(1)", "Next tab", id="settings.next"),
         Binding("shift+tab,left,h", "section(-1)", "Previous tab", show=False, id="settings.previous"),
         Binding(
             "d",

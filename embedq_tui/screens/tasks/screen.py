@@ -62,7 +62,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     EXAMPLE = EXAMPLE
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, so that what is typed next goes into the line and is never taken for commands.
-        Binding("slash", "filter", "Filter", key_display="/", id="tasks.filter", priority=True),
+        Binding("slash", "filter", "Filter", id="tasks.filter", priority=True),
         Binding("tab", "status(1)", "Next status", show=False, id="tasks.status_next"),
         Binding("shift+tab", "status(-1)", "Previous status", show=False, id="tasks.status_before"),
         Binding("w", "save_filter", "Save filter", show=False, id="tasks.save_filter"),

@@ -85,12 +85,8 @@ class WorkersScreen(ActionScreen):
         Binding(
             "o", "leave", "Detach", show=False, id="workers.leave", tooltip="Leave it running on its own"
         ),
-        Change(
-            "plus", "pace(1)", "More", key_display="+", id="workers.more", tooltip="One more batch at once"
-        ),
-        Change(
-            "minus", "pace(-1)", "Less", key_display="-", id="workers.less", tooltip="One batch fewer at once"
-        ),
+        Change("plus", "pace(1)", "More", id="workers.more", tooltip="One more batch at once"),
+        Change("minus", "pace(-1)", "Less", id="workers.less", tooltip="One batch fewer at once"),
         Change("x", "end_one(False)", "End", id="workers.end", tooltip="Shut down the selected worker"),
         Change(
             "X",
