@@ -62,8 +62,8 @@ class Executor:
             request: What to do.
 
         Returns:
-            What was done, even if it was stopped or failed half-way; `Outcome.ids` are the affected tasks.
-            None if it was not begun.
+            What was done, even if there was nothing to do, or if it was stopped or failed half-way;
+            `Outcome.ids` are the affected tasks. None if it was not begun.
         """
         if self.dialogs.refused():
             return None
@@ -72,7 +72,7 @@ class Executor:
             counted = await self.dialogs.watch(counting, lambda: self._count(request))
             if not counted.matched:
                 await self._report_nothing(request, counted.planned)
-                return None
+                return Outcome()
             decision = await self._ask(request, counted)
             if decision is not Decision.NO:
                 return await self._perform(request, counted.planned, staged=decision is Decision.STAGED)

@@ -62,7 +62,9 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
 async def test_one_task_is_done_or_told_why_not(database: Database, connection: Connection) -> None:
     one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
     async with bench(database) as (app, _):
-        assert await app.begin(app.executor.carry_out(reset(one))).wait() is None
+        outcome = await app.begin(app.executor.carry_out(reset(one))).wait()
+        assert outcome is not None
+        assert not outcome.changed
         assert len(app.told) == 1
         assert await app.begin(app.executor.carry_out(retry(one))).wait() is not None
         assert len(app.told) == 2
@@ -158,7 +160,9 @@ async def test_tasks_of_a_status_that_is_never_acted_on_are_not_said_to_be_none(
 ) -> None:
     async with bench(database) as (app, _):
         work = app.begin(app.executor.carry_out(cancel(TaskFilter(statuses=("completed",)))))
-        assert await work.wait() is None
+        outcome = await work.wait()
+        assert outcome is not None
+        assert not outcome.changed
         [told] = app.told
         assert "completed" in told
         assert "0" not in told

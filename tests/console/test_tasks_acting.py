@@ -59,6 +59,44 @@ async def test_the_marked_are_acted_on_and_what_succeeded_is_unmarked(
         await until_shown(pilot, lambda screen: "frozen" not in screen)
 
 
+async def test_marked_tasks_that_another_operator_was_faster_with_lose_their_marks_with_their_rows(
+    database: Database, connection: Connection
+) -> None:
+    ids = await add_tasks(connection, 4)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "status:failed")
+        await until(lambda: len(table.keys) == 4)
+        await pilot.press("space", "space", "space")
+        await until_text(pilot, "3 tasks marked")
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", ids[1])
+        await pilot.press("r")
+        await until_asked(pilot)
+        await pilot.press("y")
+        await until_text(pilot, "2 tasks retried")
+        await pilot.press("escape")
+        await until(lambda: table.keys == keys([ids[3]]) and not table.marked)
+        await until_shown(pilot, lambda screen: "frozen" not in screen and "marked" not in screen)
+
+
+async def test_marks_are_cleared_where_another_operator_has_left_nothing_to_do(
+    database: Database, connection: Connection
+) -> None:
+    await add_tasks(connection, 3)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "status:failed")
+        await until(lambda: len(table.keys) == 3)
+        await pilot.press("a")
+        await until_text(pilot, "3 tasks marked")
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed'")
+        await pilot.press("r")
+        await until_text(pilot, "Nothing was retried")
+        await pilot.press("escape")
+        await until(lambda: not table.keys and not table.marked)
+        await until_shown(pilot, lambda screen: "frozen" not in screen and "marked" not in screen)
+
+
 async def test_all_that_match_are_cancelled_after_their_number_was_typed(
     database: Database, connection: Connection
 ) -> None:

@@ -151,7 +151,9 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self.refresh_bindings()
 
     def _show(self, asked: TaskList, page: TaskPage) -> None:
+        here = self.table.keys if asked == self.pages.shown else ()
         others = self.pages.show(asked, page)
+        self.table.unmark(set(here) - {str(task.id) for task in self.pages.tasks})  # they no longer match
         marked = {UUID(key) for key in self.table.marked}
         self._known = {task.id: task for task in self._known.values() if task.id in marked}
         self._known |= {task.id: task for task in self.pages.tasks}
