@@ -9,24 +9,46 @@ from textual.app import App
 from textual.binding import Binding, BindingType, InvalidBinding
 from textual.dom import DOMNode
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, format_key, key_to_character
-from textual.widgets import DataTable
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Input
 
 from embedq_tui.console.app import Console
+from embedq_tui.dialogs.choose import OneOf, TextLine
+from embedq_tui.dialogs.confirm import Confirm
+from embedq_tui.dialogs.dialog import Dialog
+from embedq_tui.dialogs.outcome import Tell
+from embedq_tui.dialogs.running import Running
 from embedq_tui.screens import ENTRIES
 from embedq_tui.screens.articles.detail import ArticleDetailScreen
 from embedq_tui.screens.articles.search import ArticleSearchScreen
 from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.filter_line import FilterLine
+from embedq_tui.screens.help import HelpScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
+from embedq_tui.screens.troubles import TroublesScreen
 from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_tui.widgets.log_list import LogList
 from embedq_tui.widgets.text_view import TextView
 from embedq_worker.errors import SettingsError
 
-_BASES = (ConsoleScreen, App, DataTable)
+_BASES = (ConsoleScreen, Dialog, App, DataTable, Input, ModalScreen)
 
 _ANYWHERE = {"Everywhere", "Every screen"}
-_LISTLESS = {"Overview", "Audit", "The audit log", "Every longer text"}
+_LISTLESS = {"Overview", "Audit", "The audit log", "Every longer text", "A line for a filter"}
 """Places without the keys of "Every list"."""
+
+_DIALOGS: dict[str, type[DOMNode]] = {
+    "Every dialog": Dialog,
+    "A list to choose from": OneOf,
+    "A line to type": TextLine,
+    "A confirmation": Confirm,
+    "A running operation": Running,
+    "A report": Tell,
+}
+_OVERLAYS: dict[str, type[DOMNode]] = {"Help": HelpScreen, "Problems": TroublesScreen}
+
+MODAL = {*_DIALOGS, *_OVERLAYS}
+"""Places where the keys of the screen below do not work."""
 
 _MODIFIERS = {"alt", "ctrl", "shift", "super", "hyper", "meta"}
 _KEYS = {*(key.value for key in Keys), *KEY_NAME_REPLACEMENTS.values()}
@@ -63,6 +85,9 @@ def all_keys() -> Iterator[Key]:
     yield from _of("A task", TaskDetailScreen)
     yield from _of("An article", ArticleDetailScreen)
     yield from _of("Searching articles", ArticleSearchScreen)
+    yield from _of("A line for a filter", FilterLine)
+    for place, owner in (_DIALOGS | _OVERLAYS).items():
+        yield from _of(place, owner)
 
 
 def _of(place: str, owner: type[DOMNode]) -> Iterator[Key]:
@@ -118,6 +143,8 @@ def _require_free(known: Iterable[Key], keymap: Mapping[str, str]) -> None:
 def _meet(place: str, other: str) -> bool:
     """Whether keys of both places work at the same time."""
     places = {place, other}
+    if places & MODAL:
+        return len(places) == 1 or ("Every dialog" in places and places <= _DIALOGS.keys())
     return len(places) == 1 or bool(places & _ANYWHERE) or ("Every list" in places and not places & _LISTLESS)
 
 

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from embedq_tui.dialogs.dialog import Dialog, button, show, text_of
+from embedq_tui.dialogs.dialog import Dialog, button, show, text_of, with_key
 from embedq_worker.text import printable_line
 
 R = TypeVar("R")
@@ -80,7 +80,9 @@ async def ask_text(
     Returns:
         The text without surrounding white space; None if the operator went back.
     """
-    line = _Line(value, placeholder=printable_line(placeholder), suggester=suggester, id="line", compact=True)
+    line = TextLine(
+        value, placeholder=printable_line(placeholder), suggester=suggester, id="line", compact=True
+    )
     return await show(app, _Write(title, line, note, complaint))
 
 
@@ -100,8 +102,8 @@ class OneOf(Dialog[R | None], Generic[R]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "move(1)", show=False, id="choose.down"),
-        Binding("k", "move(-1)", show=False, id="choose.up"),
+        Binding("j", "move(1)", "Down", show=False, id="choose.down"),
+        Binding("k", "move(-1)", "Up", show=False, id="choose.up"),
     ]
 
     def __init__(self, title: str, options: Sequence[Text], start: int) -> None:
@@ -123,7 +125,7 @@ class OneOf(Dialog[R | None], Generic[R]):
 
     def buttons(self) -> Sequence[Button]:
         """A button to go back."""
-        return [button("Back (esc)", "back")]
+        return [button(with_key("Back", "dialog.back"), "back")]
 
     def on_mount(self) -> None:
         """Focus the list."""
@@ -190,10 +192,12 @@ def _begins(name: str, beginning: str) -> bool:
     return name.startswith(beginning) and name != beginning and (bool(beginning) or not name.startswith("."))
 
 
-class _Line(Input):
+class TextLine(Input):
     """A line in which tab accepts a suggestion, or else moves on to the buttons."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", show=False, id="line.accept")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "accept", "Complete", show=False, id="line.accept")
+    ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Accepting needs a text to complete."""
@@ -211,7 +215,7 @@ class _Line(Input):
 
 
 class _Write(Dialog[str | None]):
-    def __init__(self, title: str, line: _Line, note: str, complaint: Callable[[str], str]) -> None:
+    def __init__(self, title: str, line: TextLine, note: str, complaint: Callable[[str], str]) -> None:
         super().__init__(title)
         self._line = line
         self._note = note
@@ -229,7 +233,7 @@ class _Write(Dialog[str | None]):
 
     def buttons(self) -> Sequence[Button]:
         """OK and back."""
-        return [button("OK", "ok", primary=True), button("Back (esc)", "back")]
+        return [button("OK", "ok", primary=True), button(with_key("Back", "dialog.back"), "back")]
 
     def on_mount(self) -> None:
         """Focus the line."""

@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, text_of
+from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, text_of, with_key
+from embedq_tui.rendering.keys import key
 
 
 class Decision(Enum):
@@ -70,22 +71,26 @@ class Confirm(SeenFirst[Decision]):
     def fields(self) -> Iterable[Widget]:
         """The input for the word to type."""
         if word := self._confirmation.word:
-            yield Input(placeholder=f"{word}, then enter; esc: back", id="word", compact=True)
+            yield Input(
+                placeholder=f"{word}, then enter; {key('dialog.back')}: back", id="word", compact=True
+            )
 
     def buttons(self) -> Sequence[Button]:
         """No, yes, and in stages."""
         asked = self._confirmation
         found = [
-            button(self._hinted("No", "n"), "NO"),
-            button(self._hinted(asked.yes, "y"), "YES", danger=asked.danger, primary=not asked.danger),
+            button(self._hinted("No", "confirm.no"), "NO"),
+            button(
+                self._hinted(asked.yes, "confirm.yes"), "YES", danger=asked.danger, primary=not asked.danger
+            ),
         ]
         if asked.staged:
-            found.append(button(self._hinted("In stages", "s"), "STAGED"))
+            found.append(button(self._hinted("In stages", "confirm.staged"), "STAGED"))
         return found
 
-    def _hinted(self, label: str, key: str) -> str:
+    def _hinted(self, label: str, name: str) -> str:
         """A label with its key, unless keys are needed to type the word."""
-        return label if self._confirmation.word else f"{label} ({key})"
+        return label if self._confirmation.word else with_key(label, name)
 
     def on_mount(self) -> None:
         """Start on the harmless choice."""

@@ -19,6 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import badge
 from embedq_worker.text import printable
 
@@ -92,12 +93,12 @@ class Dialog(ModalScreen[R], Generic[R]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "give_up", "Back", id="dialog.back"),
-        Binding("left,h", "app.focus_previous", show=False, id="dialog.previous"),
-        Binding("right,l", "app.focus_next", show=False, id="dialog.next"),
-        Binding("up,k", "scroll(-1)", show=False, id="dialog.up"),
-        Binding("down,j", "scroll(1)", show=False, id="dialog.down"),
-        Binding("pageup", "scroll(-10)", show=False, id="dialog.page_up"),
-        Binding("pagedown", "scroll(10)", show=False, id="dialog.page_down"),
+        Binding("left,h", "app.focus_previous", "Previous button", show=False, id="dialog.previous"),
+        Binding("right,l", "app.focus_next", "Next button", show=False, id="dialog.next"),
+        Binding("up,k", "scroll(-1)", "Scroll up", show=False, id="dialog.up"),
+        Binding("down,j", "scroll(1)", "Scroll down", show=False, id="dialog.down"),
+        Binding("pageup", "scroll(-10)", "Scroll up by a page", show=False, id="dialog.page_up"),
+        Binding("pagedown", "scroll(10)", "Scroll down by a page", show=False, id="dialog.page_down"),
     ]
 
     def __init__(self, title: str, database: DatabaseLabel | None = None, *, danger: bool = False) -> None:
@@ -246,6 +247,16 @@ def button(label: str, name: str, *, danger: bool = False, primary: bool = False
     """
     variant: ButtonVariant = "error" if danger else "primary" if primary else "default"
     return Button(Text(printable(label)), variant=variant, id=name, compact=True)
+
+
+def with_key(label: str, name: str) -> str:
+    """A label with the key that does the same: ``Back (esc)``.
+
+    Args:
+        label: What it does.
+        name: Of the key's binding.
+    """
+    return f"{label} ({key(name)})"
 
 
 def _named(database: DatabaseLabel) -> Text:

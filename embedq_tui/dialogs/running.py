@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
-from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, show, text_of
+from embedq_tui.dialogs.dialog import DatabaseLabel, SeenFirst, button, show, text_of, with_key
 from embedq_tui.rendering.words import count
 from embedq_worker.errors import EmbedqError
 from embedq_worker.text import age
@@ -154,7 +154,7 @@ class Running(SeenFirst[None]):
 
     def buttons(self) -> Sequence[Button]:
         """A button to stop it."""
-        return [button(f"{self._progress.stop} (esc)", "stop")]
+        return [button(with_key(self._progress.stop, "dialog.back"), "stop")]
 
     def on_mount(self) -> None:
         """Begin polling."""

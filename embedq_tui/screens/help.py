@@ -36,7 +36,7 @@ class HelpScreen(ModalScreen[None]):
         """The keys, then the screens."""
         with VerticalScroll(classes="dialog") as scroll:
             scroll.border_title = "Keys"
-            scroll.border_subtitle = "esc"
+            scroll.border_subtitle = key("help.close")
             yield Static(self._keys())
             yield Static(self._screens())
 

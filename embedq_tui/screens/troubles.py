@@ -15,6 +15,7 @@ from textual.widgets import Static
 from embedq_tui.live.session import Session
 from embedq_tui.live.troubles import troubles
 from embedq_tui.rendering.advice import advice_here
+from embedq_tui.rendering.keys import key
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD, HEAD, QUIET
 from embedq_tui.rendering.words import ago, count
 from embedq_worker.insights.health import Measure
@@ -34,7 +35,14 @@ class TroublesScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,exclamation_mark,enter", "dismiss", "Close", id="troubles.close"),
-        Binding("n", "app.probe", "Probe provider", show=False, id="app.probe"),
+        Binding(
+            "n",
+            "app.probe",
+            "Probe provider",
+            show=False,
+            id="app.probe",
+            tooltip="Probe unavailable providers now",
+        ),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -46,7 +54,7 @@ class TroublesScreen(ModalScreen[None]):
         """The problems, then the measured values."""
         with VerticalScroll(classes="dialog -wide") as scroll:
             scroll.border_title = "Health"
-            scroll.border_subtitle = "esc"
+            scroll.border_subtitle = key("troubles.close")
             yield Static(self._shown)
 
     def on_mount(self) -> None:

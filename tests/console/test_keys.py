@@ -9,11 +9,13 @@ import pytest
 from textual.command import CommandPalette
 
 from embedq_tui.console.app import Console
-from embedq_tui.console.keys import all_keys, keymap_of, markdown
+from embedq_tui.console.keys import MODAL, all_keys, keymap_of, markdown
 from embedq_tui.desk import Options
 from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.keys import DEFAULTS
+from embedq_tui.screens.base import ConsoleScreen
+from embedq_tui.screens.filter_line import FilterLine
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
@@ -41,7 +43,7 @@ def test_names_are_unique_and_keys_do_not_clash() -> None:
     for key in all_keys():
         for pressed in key.keys.split():
             clash = taken["Everywhere"] | taken["Every screen"]
-            if key.place not in EVERYWHERE:
+            if key.place not in EVERYWHERE | MODAL:
                 assert pressed not in clash or key.id in ON_PURPOSE, key
             assert pressed not in taken[key.place], key
             taken[key.place].add(pressed)
@@ -92,6 +94,9 @@ def test_a_key_that_nobody_can_press_is_refused(wanted: str) -> None:
         ("tasks.cancel", "q", "app.quit"),
         ("tasks.cancel", "f7, j", "table.down"),
         ("tasks.cancel", "/", "tasks.filter"),
+        ("confirm.no", "y", "confirm.yes"),
+        ("confirm.yes", "escape", "dialog.back"),
+        ("dialog.down", "q", "outcome.close"),
     ],
 )
 def test_a_key_that_has_another_action_at_the_same_place_is_refused(
@@ -107,6 +112,7 @@ def test_keys_may_be_swapped_and_be_the_same_at_different_places() -> None:
     keymap_of({"tasks.cancel": "r", "tasks.retry": "x", "failures.retry": "w", "audit.older": "j, h"})
     keymap_of({"table.top": "f2, g", "app.probe": "n", "app.troubles": "f3, !"})
     keymap_of({"search.query": "f2", "search.back": "escape, f3"})
+    keymap_of({"confirm.yes": "q", "choose.down": "1", "help.close": "y", "filter.leave": "f2"})
 
 
 def test_texts_name_the_keys_that_are_bound() -> None:
@@ -142,6 +148,37 @@ async def test_texts_name_a_key_of_ones_own(database: Database, connection: Conn
         await until_text(pilot, "f9: roll back")
     async with console(database.settings, (120, 40)) as pilot:
         await until_text(pilot, "Workers (5), S")
+
+
+async def test_dialogs_obey_and_name_keys_of_ones_own(database: Database, connection: Connection) -> None:
+    await queue_tasks(connection, await add_articles(connection, ["one"]))
+    keymap = {"confirm.yes": "f5", "dialog.back": "f6", "choose.down": "f7", "help.close": "f8"}
+    keymap |= {"troubles.close": "f9", "filter.leave": "f10"}
+    app = Console(database.settings, Profile(), Options(OPERATOR, keymap=keymap_of(keymap)))
+    async with app.run_test(notifications=True) as pilot:
+        for opens, closes in (("question_mark", "f8"), ("exclamation_mark", "f9")):
+            await pilot.press(opens)
+            await until_shown(pilot, lambda screen, closes=closes: f" {closes} " in screen)  # type: ignore[misc]
+            await pilot.press("escape", closes)
+            await until(lambda: isinstance(app.screen, ConsoleScreen))
+        await pilot.press("2", "slash")
+        await until(lambda: isinstance(app.focused, FilterLine))
+        await pilot.press("f10")
+        await until(lambda: not isinstance(app.focused, FilterLine))
+        await until_text(pilot, "pending     normal")
+        await pilot.press("p")
+        await until_text(pilot, "Back (f6)")
+        await pilot.press("f7", "enter")
+        await until_text(pilot, "pending     low")
+        await pilot.press("x")
+        await until_shown(pilot, lambda _: isinstance(app.screen, Confirm))
+        await until_text(pilot, "(f5)")
+        await pilot.press("y", "escape", "f6")
+        await until(lambda: isinstance(app.screen, ConsoleScreen))
+        await pilot.press("x")
+        await until_shown(pilot, lambda _: isinstance(app.screen, Confirm))
+        await pilot.press("f5")
+        await until_text(pilot, "1 task cancelled")
 
 
 async def test_a_picture_of_what_is_shown_is_saved_to_the_file_that_is_named(tmp_path: Path) -> None:
