@@ -123,6 +123,34 @@ async def test_rows_that_say_they_are_older(connection: Connection) -> None:
     assert await news(tail, connection) == ["now"]
 
 
+@pytest.mark.parametrize("reconnects", [False, True])
+async def test_a_clock_that_is_set_back(database: Database, connection: Connection, reconnects: bool) -> None:
+    """As by a failover to a server whose clock is behind."""
+    tail, writer = AuditTail(AuditFilter(), late=timedelta(seconds=15)), await database.connect()
+    await write(connection, "long known", time="now() - interval '10 minutes'")
+    await news(tail, connection)
+    async with writer.transaction():
+        await write(writer, "open when it was set back")
+        await write(connection, "known")
+        assert await news(tail, connection) == ["known"]
+        session = await database.connect() if reconnects else connection
+        await session.execute(_BEHIND)
+        await write(session, "then", time="now()")
+        assert await news(tail, session) == ["then"]
+        await write(writer, "afterwards", time="now() - interval '10 minutes'")
+    assert sorted(await news(tail, session)) == ["afterwards", "open when it was set back"]
+    await write(session, "later", time="now()")
+    assert await news(tail, session) == ["later"]
+
+
+_BEHIND = """
+CREATE FUNCTION now() RETURNS timestamptz LANGUAGE sql STABLE
+AS $$ SELECT pg_catalog.now() - interval '10 minutes' $$;
+SET search_path = public, pg_catalog
+"""
+"""Whoever asks for the time in this session is told an earlier one."""
+
+
 @pytest.mark.parametrize("ahead", [True, False])
 async def test_a_server_that_is_another_one(database: Database, connection: Connection, ahead: bool) -> None:
     """As after a failover to a replica that lacked the last transactions: others get their numbers."""

@@ -5,13 +5,15 @@ position in the log would lose rows that commit late. So each poll compares the 
 the previous poll. The difference shows which transactions have ended in between, and from when on they can
 have written rows. From that time on the log is read again by its index on time, without the rows that were
 visible before: those are recognised by the transaction that wrote them or, if that is not conclusive, by
-their id. While nothing is committed, nothing is read.
+their id. While nothing is committed, nothing is read. That the server's clock was set back shows in the time
+that passed between two polls, there and here.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,6 +42,7 @@ class _Snapshot(NamedTuple):
 
     Attributes:
         at: The database's time just before the snapshot.
+        clock: The time of `time.monotonic` just before that.
         low: All transactions before this one have ended.
         high: This one and all later ones have not.
         open: Transactions that have not ended; includes all between `low` and `high`, unless `partial`.
@@ -47,6 +50,7 @@ class _Snapshot(NamedTuple):
     """
 
     at: datetime
+    clock: float
     low: int
     high: int
     open: frozenset[int]
@@ -54,6 +58,10 @@ class _Snapshot(NamedTuple):
 
     def has_ended(self, transaction: int) -> bool:
         return transaction < self.high and transaction not in self.open
+
+    def earliest_since(self, before: _Snapshot) -> datetime:
+        """The earliest time of the database since an earlier snapshot; its clock may have been set back."""
+        return min(before.at, self.at - timedelta(seconds=self.clock - before.clock))
 
 
 class AuditTail:
@@ -132,17 +140,20 @@ class AuditTail:
             # what they show in addition. So no transaction is kept open while the rows are shown.
             async for rows in self._read(connection, floor, self._before, by_id=changed):
                 yield rows
-        self._advance(seen, self._before.at)
+        self._advance(seen, self._before)
         self._connection = connection
 
     def _floor(self, seen: _Snapshot, before: _Snapshot, *, changed: bool) -> datetime | None:
         """The earliest timestamp that a newly visible row can have; None if there can be none."""
+        earliest = seen.earliest_since(before)
         if seen.partial:
-            starts = [before.at, *self._open_since.values()]
+            starts = [earliest, *self._open_since.values()]
         else:
-            starts = [since for each, since in self._open_since.items() if seen.has_ended(each)]
+            starts = [
+                min(since, earliest) for each, since in self._open_since.items() if seen.has_ended(each)
+            ]
             if changed or seen.high > before.high:
-                starts.append(before.at)
+                starts.append(earliest)
         return min(starts) - self._late if starts else None
 
     async def _read(
@@ -178,9 +189,10 @@ class AuditTail:
                 return
             parameters[1:3] = [rows[-1]["timestamp"], rows[-1]["id"]]
 
-    def _advance(self, seen: _Snapshot, before_at: datetime) -> None:
+    def _advance(self, seen: _Snapshot, before: _Snapshot) -> None:
         """Make this the previous snapshot, and forget rows that no poll will read again."""
-        self._open_since = {each: self._open_since.get(each, before_at) for each in seen.open}
+        earliest = seen.earliest_since(before)
+        self._open_since = {each: min(self._open_since.get(each, earliest), earliest) for each in seen.open}
         self._before = seen
         # Also keep them by time, in case the next poll uses a new connection.
         self._returned = {
@@ -247,14 +259,16 @@ FROM txid_current_snapshot() AS s
 class _Writers(NamedTuple):
     """Writing transactions at a time, as the lowest 32 bits of their numbers."""
 
+    clock: float
     at: datetime
     numbers: tuple[int, ...]
 
 
 async def _writers(connection: Connection) -> _Writers:
+    clock = monotonic()
     row: asyncpg.Record | None = await connection.fetchrow(_WRITERS, timeout=LOOK_S)
     assert row is not None
-    return _Writers(row["at"], tuple(row["writers"]))
+    return _Writers(clock, row["at"], tuple(row["writers"]))
 
 
 async def _snapshot(connection: Connection, writers: _Writers) -> _Snapshot:
@@ -264,4 +278,6 @@ async def _snapshot(connection: Connection, writers: _Writers) -> _Snapshot:
     low, high = ended["low"], ended["high"]
     above = {each for each in (_whole(number, high) for number in writers.numbers) if each >= high}
     oldest = {low} if low < high else set()
-    return _Snapshot(writers.at, low, high, frozenset({*ended["open"], *above, *oldest}), ended["partial"])
+    return _Snapshot(
+        writers.at, writers.clock, low, high, frozenset({*ended["open"], *above, *oldest}), ended["partial"]
+    )
