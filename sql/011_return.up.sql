@@ -113,11 +113,12 @@ BEGIN
     -- Only those due until then are looked through: a great many may be scheduled for later.
     SELECT max(a.created_at) INTO v_latest
     FROM (VALUES (1), (2), (3)) AS r(rank)
-    CROSS JOIN LATERAL (SELECT o.created_at FROM embedding_tasks o
+    CROSS JOIN LATERAL (SELECT o.created_at, o.scheduled_at FROM embedding_tasks o
           WHERE o.status = 'pending'
             AND (CASE o.priority WHEN 'high' THEN 1 WHEN 'normal' THEN 2 WHEN 'low' THEN 3 END) = r.rank
             AND o.created_at > now() + interval '1 minute' AND o.created_at < 'infinity'
-          ORDER BY o.created_at DESC LIMIT 1) AS a;
+          ORDER BY o.created_at DESC LIMIT 1000) AS a
+    WHERE a.scheduled_at <= a.created_at;
     IF v_latest IS NOT NULL THEN
         WITH due AS (
             UPDATE embedding_tasks t SET scheduled_at = clock_timestamp()

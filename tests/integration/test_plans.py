@@ -43,7 +43,8 @@ SELECT embedq_uuid(), 1 + n % ({0} / 10), 'update', (ARRAY['high', 'normal', 'lo
        now() + interval '1 day'
 FROM generate_series(1, {0} / 2) n;
 INSERT INTO embedding_tasks (id, article_id, operation, created_at, scheduled_at)
-SELECT embedq_uuid(), 1, 'update', now() + interval '1 hour', now() + interval '1 day';
+VALUES (embedq_uuid(), 1, 'update', now() + interval '1 hour', now() + interval '1 day'),
+       (embedq_uuid(), 1, 'update', '50000-01-01', '60000-01-01');
 INSERT INTO embedding_audit_logs (id, timestamp, level, category, message)
 SELECT embedq_uuid(), now() - n * interval '1 second', 'info', 'performance', 'm'
 FROM generate_series(1, {0}) n;
@@ -51,7 +52,7 @@ INSERT INTO performance_metrics (id, timestamp, metric_type, value)
 SELECT embedq_uuid(), now() - n * interval '1 second', 'queue_depth', 1 FROM generate_series(1, {0}) n;
 """
 """So many ended tasks, audit rows and metrics; a tenth of it due; half of it deferred, one
-by a program whose clock is ahead."""
+by a program whose clock is ahead, one by a program that has none."""
 
 
 OTHER_INDEXES = """
