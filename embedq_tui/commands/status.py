@@ -16,6 +16,7 @@ from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.deaths import DeadWorker, deaths
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow, overview
+from embedq_worker.queue.words import PROVIDER_STATES
 
 
 @click.command("status", epilog="Example: embedq-tui status --json")
@@ -160,8 +161,7 @@ def _times(queue: QueueFigures, now: datetime) -> Iterator[str]:
 
 
 def _provider(provider: ProviderRow, seen: Overview) -> Iterator[str]:
-    words = {"closed": "available", "cooling": "rate-limited", "open": "circuit breaker open, not claiming"}
-    line = f"Provider: {provider.key}: {words.get(provider.state, provider.state)}"
+    line = f"Provider: {provider.key}: {PROVIDER_STATES.get(provider.state, provider.state)}"
     if provider.state != "closed":
         line += f", {next_try(provider, seen, seen.at)}"
     if provider.failures:

@@ -11,9 +11,8 @@ from embedq_tui.rendering.lines import breaker_reason
 from embedq_tui.rendering.words import next_try
 from embedq_worker.database.listener import Hearing
 from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving
+from embedq_worker.queue.words import PROVIDER_STATES
 from embedq_worker.text import age
-
-_CIRCUIT = {"open": "circuit open", "cooling": "provider rate-limited"}
 
 _LIVE = {
     Code.STOPPED,
@@ -121,7 +120,7 @@ def unavailable(store: Store) -> Iterator[Trouble]:
     if seen is None or now is None:
         return
     for row in seen.held:
-        word = _CIRCUIT.get(row.state, row.state)
+        word = PROVIDER_STATES.get(row.state, row.state)
         if row.state == "open" and row.opened_at:
             word += f" for {age((now - row.opened_at).total_seconds())}"
         advice = f"{row.advice} ({try_now()})" if row.advice else try_now()

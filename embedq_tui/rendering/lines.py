@@ -17,7 +17,7 @@ from embedq_worker.insights.deaths import DeadWorker
 from embedq_worker.insights.events import Event
 from embedq_worker.insights.failures import FailureGroup
 from embedq_worker.insights.overview import Liveness, Overview, ProviderRow, QueueFigures, WorkerRow
-from embedq_worker.queue.words import UNANSWERED
+from embedq_worker.queue.words import PROVIDER_STATES, UNANSWERED
 from embedq_worker.text import age, printable_line
 
 WIDE, VERY_WIDE = 100, 150
@@ -131,12 +131,8 @@ def waiting(seen: Overview, now: datetime) -> Iterator[str]:
 
 def provider_line(provider: ProviderRow, seen: Overview, now: datetime) -> Text:
     """A provider and the state of its circuit breaker."""
-    words = {
-        "closed": ("available", GOOD),
-        "cooling": ("rate-limited", DOUBTFUL),
-        "open": ("held", BAD),
-    }
-    word, style = words.get(provider.state, (provider.state, ""))
+    word = PROVIDER_STATES.get(provider.state, provider.state)
+    style = {"closed": GOOD, "cooling": DOUBTFUL, "open": BAD}.get(provider.state, "")
     line = labelled("Provider").append(printable_line(word), style)
     if provider.opened_at and provider.state == "open":
         line.append(f" for {age((now - provider.opened_at).total_seconds())}")

@@ -51,7 +51,7 @@ def test_cancelled_tasks_are_not_shown_as_failures() -> None:
     assert alarm in {span.style for span in mixed.spans}
 
 
-@pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: too many requests"])
+@pytest.mark.parametrize("reason", [": All connection attempts failed", " answered 429: quota exceeded"])
 def test_why_a_provider_is_held_is_read_at_80_columns(reason: str) -> None:
     row = provider("open", PLACE + reason)
     line = provider_line(row, seen(row.key), AT).plain

@@ -20,6 +20,7 @@ from embedq_worker.insights.issues import Code, Issue, backlog, orders, serving,
 from embedq_worker.insights.overview import Overview, overview
 from embedq_worker.insights.shares import percentage, rounded
 from embedq_worker.insights.vitals import UNQUEUED_JUDGED, Ended, Vitals, vitals
+from embedq_worker.queue.words import PROVIDER_STATES
 from embedq_worker.schema.check import foremost, missing_objects
 from embedq_worker.schema.files import known_migrations
 from embedq_worker.schema.public import unsuitable_kinds
@@ -201,7 +202,7 @@ class _Findings:
                 seconds = self._age_s(provider.opened_at)
                 yield Issue(
                     Code.PROVIDER_OPEN,
-                    f"no requests to {provider.key} for {age(seconds)}: {provider.reason}",
+                    f"{provider.key}: {PROVIDER_STATES['open']} for {age(seconds)}: {provider.reason}",
                     provider.advice or "workers probe it and resume by themselves; test it: embedq-tui check",
                     round(seconds, 1),
                     0,
@@ -212,7 +213,7 @@ class _Findings:
             if provider.state == "cooling" and pause_s > longest:
                 yield Issue(
                     Code.PROVIDER_COOLING,
-                    f"no requests to {provider.key} for the next {age(pause_s)}, as it asked: "
+                    f"{provider.key}: {PROVIDER_STATES['cooling']} for the next {age(pause_s)}, as it asked: "
                     f"{provider.reason}",
                     "if that cannot be meant, try it at once: embedq-tui probe",
                     round(pause_s, 1),

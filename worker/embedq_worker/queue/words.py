@@ -1,4 +1,4 @@
-"""What the note of a worker begins with: by this, embedq knows what it has written."""
+"""Words of workers and providers: what the note of a worker begins with, by which embedq knows it; states."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ UNANSWERED = "no answer from the provider for "
 
 ALONE = "for this worker alone: "
 """Follows where the provider works for other workers."""
+
+PROVIDER_STATES = {"closed": "available", "cooling": "rate-limited", "open": "circuit open"}
+"""The states of a provider's circuit breaker, as people read them."""
