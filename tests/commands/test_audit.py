@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -45,7 +46,8 @@ async def messages(tui: Tui, *arguments: object) -> list[str]:
 async def test_filters(tui: Tui, connection: Connection) -> None:
     (article,) = await add_articles(connection, ["text"])
     task = uuid4()
-    await log(connection, "old", timestamp=await connection.fetchval("SELECT now() - interval '3 h'"))
+    old = await connection.fetchval("SELECT now() - interval '3 h'")
+    await log(connection, "old", timestamp=old)
     await log(connection, "of a task", task_id=task, article_id=article, level="warn", error="Broke 100%")
     await log(connection, "of an action", operation_id="op-1", category="bulk_operations")
     await log(connection, "grave", level="error", metadata='{"worker": "abcdef", "attempt": 2, "x": null}')
@@ -58,7 +60,10 @@ async def test_filters(tui: Tui, connection: Connection) -> None:
     assert await messages(tui, "--article", article) == ["of a task"]
     assert await messages(tui, "--article", "article-0") == ["of a task"]
     assert await messages(tui, "--operation", "op-1") == ["of an action"]
-    assert await messages(tui, "--since", "2h", "--text", "A") == ["of a task", "of an action", "grave"]
+    for since in ("2h", (old + timedelta(hours=1)).isoformat()):
+        found = await messages(tui, "--since", since, "--text", "A")
+        assert found == ["of a task", "of an action", "grave"]
+    assert await messages(tui, "--since", old.isoformat(), "--text", "ol") == ["old"]
     assert await messages(tui, "--text", "100%") == ["of a task"]
     assert await messages(tui, "--text", "%r") == []
     for option, value in (("--article", "no-such-article"), ("--operation", "ann")):

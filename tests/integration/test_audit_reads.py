@@ -60,10 +60,12 @@ async def test_pages_are_whole_and_read_nothing_else(connection: Connection) -> 
         after: Cursor | None = None
         while not found or after:
             page = await audit_page(connection, wanted, limit=size, after=after)
+            assert page.rows  # none follows the last row
             found += [(row.event.at, row.id) for row in page.rows]
             after = page.next
         assert len(set(found)) == len(found) == number, wanted
         assert found == sorted(found, reverse=True)
+    assert (await audit_page(connection, AuditFilter(), limit=0))[1:] == ((), None)
 
 
 async def test_names_are_looked_up_by_index(connection: Connection) -> None:

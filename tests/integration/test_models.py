@@ -54,13 +54,13 @@ async def test_articles_are_counted_exactly_up_to_a_bound(
                VALUES ($1, '', $2, $3, now())""",
             article,
             model,
-            0 if article == articles[0] else 1,
+            0 if article in (articles[0], articles[-1]) else 1,
         )
     found = await models(connection)
-    assert (dict(found.articles), found.complete) == ({"old": 6, "new": 5}, True)
+    assert (found.articles, found.complete) == ((("old", 6), ("new", 4)), True)
     monkeypatch.setattr(insight, "COUNTED", 6)
     found = await models(connection)
-    assert (dict(found.articles), found.complete) == ({"old": 6, "new": 5}, True)
+    assert (found.articles, found.complete) == ((("old", 6), ("new", 4)), True)
     monkeypatch.setattr(insight, "COUNTED", 4)
     found = await models(connection)
     assert (dict(found.articles), found.complete) == ({"old": 4, "new": 4}, False)

@@ -53,6 +53,13 @@ def test_what_cannot_be_understood_is_told(typed: str) -> None:
         parse_filter(typed)
 
 
+def test_only_known_words_get_into_a_statement() -> None:
+    with pytest.raises(UsageError):
+        AuditFilter(level="warn' OR true --")
+    with pytest.raises(UsageError):
+        AuditFilter(category="performance' OR true --")
+
+
 def test_another_level_keeps_the_rest() -> None:
     changed = parse_filter('level:info "timed out" article:intro').at_level("error")
     assert changed == parse_filter(changed.typed)
