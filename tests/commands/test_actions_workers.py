@@ -172,6 +172,7 @@ async def test_what_is_held_is_tried_at_once_by_a_worker(
         assert (answer.code, answer.err) == (ExitCode.OK, "")
         await until_tasks(connection, completed=1)
         assert await worker.stop() == 0
+    assert (await tui("probe", probed["key"])).code == ExitCode.OK  # it is not held
     assert (await tui("probe", "no such provider")).code == ExitCode.NO
 
 
@@ -194,6 +195,10 @@ async def test_where_no_worker_would_try_it_nobody_is_waited_for(tui: Tui, conne
         """INSERT INTO embedq_providers (key, state, reason, retry_at)
            VALUES ('m e', 'open', 'refused', now() + interval '5 min')"""
     )
+    await start_worker(connection, silent="10 min")
+    ending, elsewhere = await start_worker(connection), await start_worker(connection)
+    await connection.execute("UPDATE embedq_workers SET state = 'stopping' WHERE id = $1", ending)
+    await connection.execute("UPDATE embedq_workers SET provider = 'another' WHERE id = $1", elsewhere)
     answer = await tui("probe", "--json")
     [probed] = answer.document("probe")["providers"]
     assert (answer.code, probed["held"], probed["answered"], probed["workers"]) == (
