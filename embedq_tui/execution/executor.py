@@ -141,7 +141,7 @@ class Executor:
 
         def report(stage: Stage) -> None:
             nonlocal halted
-            halted = "" if stage.well or not stage.over else _ended(stage)
+            halted = "" if stage.well else _ended(stage)  # the last look counts
             progress.lines[stage.number - 1 :] = _stage_lines(stage, self.idle())
 
         async with self.link.connection() as connection:
