@@ -16,6 +16,7 @@ from embedq_tui.workflows.checking import check_database
 from embedq_worker.configuration.loading import load_settings
 from embedq_worker.database.connections import DirectConnection, open_pool
 from embedq_worker.database.following import follow
+from embedq_worker.database.line import Line
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.listener import Hearing, Listener
 from embedq_worker.errors import ExitCode
@@ -140,13 +141,23 @@ async def test_a_statement_there_may_take_its_time_while_new_connections_reach_t
         url = replica.url.replace("@", f"@127.0.0.1:{primary.port},")
         settings = load_settings(database_url=url)
         watch = LineWatch(settings, suspect_s=0.3, every_s=0.1)
+        lines: list[Line] = []
+
+        def opened(line: DirectConnection) -> None:
+            watch.add(line)
+            assert isinstance(line, Line)
+            lines.append(line)
+            if len(lines) == 2:
+                line.on_replica = None  # as if PostgreSQL 12 or 13, which do not say so
+
         primary.refuses = True
         async with (
-            open_pool(settings, "embedq-test", size=1, min_size=1, opened=watch.add) as pool,
+            open_pool(settings, "embedq-test", size=2, min_size=2, opened=opened) as pool,
             watch.looking(),
         ):
             primary.refuses = False
-            assert await pool.fetchval("SELECT pg_is_in_recovery() FROM pg_sleep(2)")
+            slow = "SELECT pg_is_in_recovery() FROM pg_sleep(2)"
+            assert all(await asyncio.gather(pool.fetchval(slow), pool.fetchval(slow)))
 
 
 async def add_failed(connection: Connection, slug: str) -> None:

@@ -165,7 +165,7 @@ async def open_pool(
         opened(connection)
         if isinstance(connection, Line):
             connection.ends_read_only = not settings.db_read_only
-        await _prepare(connection, read_committed, register_times, register_vectors)
+        await _prepare(connection, read_committed, register_times, register_vectors, _know_replica)
 
     pool = PatientPool(
         **_arguments(settings, application),
@@ -232,6 +232,12 @@ async def read_committed(connection: Connection) -> None:
         """SELECT set_config('default_transaction_isolation', 'read committed', false)
            WHERE current_setting('default_transaction_isolation') <> 'read committed'"""
     )
+
+
+async def _know_replica(connection: Connection) -> None:
+    """Find out whether the server of a connection is a replica, unless it said so itself."""
+    if isinstance(connection, Line) and connection.on_replica is None:
+        connection.on_replica = await connection.fetchval("SELECT pg_is_in_recovery()")
 
 
 def _arguments(settings: Settings, application: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Line(_Connection):
 
     Attributes:
         pid: Process ID of its server process, known also when it is closed.
-        on_replica: Its server was a replica when it was opened, as PostgreSQL 14 and later say.
+        on_replica: Its server was a replica when it was opened; None if it did not say, as before version 14.
         waits_since: Time of `time.monotonic`; None while no statement runs.
         blocker: For whose lock the statement that runs, or ran out of time, was found waiting.
         ends_read_only: Close the connection when a write is refused as read-only. A new one may be able to
@@ -59,7 +59,8 @@ class Line(_Connection):
     def __init__(self, protocol: Any, transport: Transport, *more: Any, **named: Any) -> None:
         super().__init__(protocol, transport, *more, **named)
         self.pid: int = protocol.get_server_pid()
-        self.on_replica = getattr(protocol.get_settings(), "in_hot_standby", "off") == "on"
+        said = getattr(protocol.get_settings(), "in_hot_standby", None)
+        self.on_replica = None if said is None else said == "on"
         self.waits_since: float | None = None
         self.blocker: Blocker | None = None
         self.ends_read_only = False

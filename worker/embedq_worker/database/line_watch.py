@@ -154,7 +154,9 @@ class LineWatch:
         try:
             async with asyncio.timeout(self._within_s), connected(self._settings, "embedq-watch") as other:
                 unserved = [
-                    line for line in lines if not await serves(other, line.pid, on_replica=line.on_replica)
+                    line
+                    for line in lines
+                    if not await serves(other, line.pid, on_replica=bool(line.on_replica))
                 ]
                 for line in lines:
                     await line.find_blocker(other)
