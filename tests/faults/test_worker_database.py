@@ -273,6 +273,34 @@ async def test_a_right_to_store_that_is_lacking_costs_no_attempt(
     assert await judge(connection, blameless=True) == []
 
 
+IDLE = """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'
+                         AND query LIKE '%embedq_claim(%'
+                         AND state_change < clock_timestamp() - interval '0.5 s')"""
+
+
+async def test_what_was_queued_while_the_database_was_away_is_claimed_as_soon_as_it_answers(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async with TcpProxy(database.url, deaf=True) as proxy:
+        variables = environment(
+            database,
+            stub,
+            DATABASE_URL=proxy.url,
+            EMBEDDING_WORKER_INTERVAL=3_600_000,
+            EMBEDDING_QUEUE_HEARTBEAT_INTERVAL=1000,
+        )
+        async with worker_process(variables) as worker:
+            await worker.started()
+            await until_true(connection, IDLE)
+            proxy.refuses = True
+            proxy.cut()
+            await worker.until_heard("no heartbeat")
+            await queued_articles(connection, 1)
+            proxy.refuses = False
+            await until_tasks(connection, completed=1)
+            assert await worker.stop() == 0
+
+
 # -- connections that are dead, and nobody says so
 
 
@@ -310,13 +338,14 @@ async def test_a_server_that_is_restarted_is_waited_for(stub: ProviderStub) -> N
         async with worker_process(variables, *BATCHES) as worker:
             await worker.started()
             await crashing.end(signal.SIGINT)
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(7.0)  # as long as a refusal lasts that is told
             await crashing.start()
             connection = await database.connect()
             await until_tasks(connection, completed=400, within_s=40)
             await worker.until_heard("listening again")
             assert await worker.stop() == 0
             assert worker.plain_lines == []
+            assert not worker.heard("refuses")  # it was away, and then back
         assert await judge(connection, blameless=True) == []
         await connection.close()
 

@@ -107,8 +107,10 @@ class Heartbeat:
                 continue
             if silent:
                 self._log.info("the database answers again")
+                self.changed.set()  # claim at once: no signal told of what was queued meanwhile
+            else:  # what was refused while it did not answer may be over
+                self._tell_refused()
             silent = False
-            self._tell_refused()
 
     def _tell_refused(self) -> None:
         """Log when the database begins or ceases to refuse what the worker has to write."""
