@@ -16,6 +16,9 @@ Log = structlog.typing.FilteringBoundLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Of sd-daemon(3): a line that begins with one in angle brackets has it in systemd's journal."""
+
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     # Local variables hold texts of articles, and perhaps secrets.
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -45,12 +48,31 @@ def open_log(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> 
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([_TRACEBACKS] if form == "json" else []),
-            renderer,
+            _with_priority(renderer) if _is_journal(stream) else renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         cache_logger_on_first_use=True,
     )
     return log
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether a stream is the one that systemd has connected to its journal, by `systemd.exec(5)`."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # it has none, or is closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _with_priority(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Begin each line with its priority, so that `journalctl -p` finds it; the journal takes it off."""
+
+    def render(logger: object, level: str, event: structlog.typing.EventDict) -> str:
+        lines = str(renderer(logger, level, event)).split("\n")
+        return "\n".join(f"<{_PRIORITIES.get(level, 6)}>{line}" for line in lines)
+
+    return render
 
 
 class LibraryLogs(logging.Handler):
