@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from embedq_worker.database.connections import connected
 from embedq_worker.insights.issues import Code
 from embedq_worker.insights.overview import overview
 from embedq_worker.queue.words import REFUSED
@@ -45,12 +46,13 @@ async def test_no_worker_while_work_is_due(connection: Connection, database: Dat
 
 
 async def test_sessions_that_are_read_only_by_default(connection: Connection, database: Database) -> None:
-    only_mine = await database.connect()
-    await only_mine.execute("SET default_transaction_read_only = on")
-    assert await codes(only_mine, database) == set()
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    assert await codes(await database.connect(), database) == {Code.READ_ONLY}
+    own = database.settings.model_copy(update={"db_read_only": True})
+    async with connected(own) as only_mine:
+        assert await codes(only_mine, database) == set()
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = true")
+        assert await codes(await database.connect(), database) == {Code.READ_ONLY}
+        assert await codes(only_mine, database) == {Code.READ_ONLY}
 
 
 async def test_heartbeats_from_before_a_clock_was_set_back_are_no_sign_of_life(

@@ -59,6 +59,7 @@ async def access(connection: Connection) -> Access:
 SHARED = {
     "configuration file": "all sessions of this server",
     "command line": "all sessions of this server",
+    "global": "all sessions of this server",
     "database": "sessions of this database",
 }
 """Which sessions a setting applies to, by the source of its value: those of every role."""

@@ -74,7 +74,8 @@ class Vitals(NamedTuple):
         ahead_s: Seconds until the latest time, by the database's clock, at which a waiting task was created;
             0 if that is not in the future. Of each priority, the 1,000 created last are read.
         read_only_by: Source of the setting, as in pg_settings, that makes sessions of this primary read-only;
-            None if they are not.
+            None if they are not. If the client asked for that itself, PostgreSQL no longer tells what the
+            server's configuration says; "database" if all sessions of the database are read-only anyway.
     """
 
     newest: Ended
@@ -173,7 +174,13 @@ SELECT (SELECT completed_at FROM embedding_tasks
             ORDER BY created_at DESC LIMIT 1000) AS a
         WHERE a.scheduled_at > now()) AS ahead_s,
        CASE WHEN current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery() THEN (
-           SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END AS read_only_by
+           SELECT CASE WHEN source = 'client' AND EXISTS (
+                      SELECT FROM pg_db_role_setting AS d, pg_options_to_table(d.setconfig) AS o
+                      WHERE d.setrole = 0 AND o.option_name = name AND o.option_value::bool
+                        AND d.setdatabase IN (0, (SELECT oid FROM pg_database
+                                                  WHERE datname = current_database())))
+                  THEN 'database' ELSE source END
+           FROM pg_settings WHERE name = 'default_transaction_read_only') END AS read_only_by
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
       FROM embedding_tasks WHERE status = 'processing') AS busy
 JOIN pg_class AS c ON c.oid = 'embedding_tasks'::regclass
