@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -20,11 +21,13 @@ from embedq_worker.database.line import Line
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.database.listener import Hearing, Listener
 from embedq_worker.errors import ExitCode
+from embedq_worker.insights.audit import AuditFilter
+from embedq_worker.insights.audit_tail import AuditTail
 from embedq_worker.insights.doctor import Check, Verdict
 from embedq_worker.waits import beside
 from tests.conftest import SERVER_VARIABLE
 from tests.console.running import console, until_shown, until_text
-from tests.support.content import statuses
+from tests.support.content import statuses, until_true
 from tests.support.databases import Connection, Database, Server
 from tests.support.postgres import embedded_binaries, running_server
 from tests.support.tcp_proxy import TcpProxy
@@ -93,6 +96,43 @@ async def test_what_is_followed_on_a_replica_is_heard_after_its_promotion(replic
                 await found.get()
                 if time.monotonic() - before < 1.0:
                     break
+
+
+async def test_audit_rows_that_are_committed_late_are_followed_there_too(
+    replica: Database, database: Database, connection: Connection
+) -> None:
+    """Although its snapshots do not list the transactions that are open."""
+    writer, other, there = await database.connect(), await database.connect(), await replica.connect()
+    tail = AuditTail(AuditFilter(), late=timedelta(0))
+
+    async def news() -> list[str]:
+        return [row.event.message async for rows in tail.news(there) for row in rows]
+
+    async def arrives(message: str) -> None:
+        await until_true(
+            there, "SELECT EXISTS (SELECT FROM embedding_audit_logs WHERE message = $1)", message
+        )
+
+    assert await news() == []
+    async with writer.transaction():
+        await writer.execute(AUDIT_ROW, "open for long")
+        await other.execute(AUDIT_ROW, "first")
+        await arrives("first")
+        assert await news() == ["first"]
+        async with connection.transaction():
+            await connection.execute(AUDIT_ROW, "late")
+            await other.execute(AUDIT_ROW, "early")
+            await arrives("early")
+            assert await news() == ["early"]
+        await arrives("late")
+        assert await news() == ["late"]
+    await arrives("open for long")
+    assert await news() == ["open for long"]
+    assert await news() == []
+
+
+AUDIT_ROW = """INSERT INTO embedding_audit_logs (timestamp, level, category, message)
+               VALUES (clock_timestamp(), 'info', 'performance', $1)"""
 
 
 async def test_who_meets_a_server_just_before_its_promotion_soon_listens(replica: Database) -> None:
