@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from embedq_worker.database.following import FailedLook, follow
-from embedq_worker.insights.audit import AuditFilter, AuditRow
+from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_page
 from embedq_worker.insights.audit_tail import AuditTail
 from tests.support.databases import Connection, Database, inspect
 from tests.support.postgres import embedded_binaries, running_server
@@ -49,6 +49,18 @@ async def test_a_row_is_told_when_it_is_committed(database: Database, connection
         await write(connection, "third")
         assert await news(tail, await database.connect()) == []
     assert await news(tail, connection) == ["third"]
+
+
+async def test_a_row_that_was_shown_before_is_not_told_again(connection: Connection) -> None:
+    """As the page that is shown first, which is read a moment after the tail began."""
+    tail = AuditTail(AuditFilter())
+    await tail.begin(connection)
+    await write(connection, "in between")
+    for row in (await audit_page(connection, AuditFilter())).rows:
+        tail.told(row)
+    await write(connection, "new")
+    assert await news(tail, connection) == ["new"]
+    assert await news(tail, connection) == []
 
 
 async def test_a_transaction_that_is_open_for_long(database: Database, connection: Connection) -> None:
