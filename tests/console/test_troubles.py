@@ -13,9 +13,11 @@ from embedq_tui.live.troubles import idle, troubles
 from embedq_tui.rates import Rates
 from embedq_tui.rendering.lines import drain_s, state_of
 from embedq_tui.rendering.styles import BAD, DOUBTFUL, GOOD
+from embedq_worker.database.listener import Heard, Hearing
+from embedq_worker.errors import EmbedqError
 from embedq_worker.insights.health import Health, Measure
 from embedq_worker.insights.issues import Code, Issue
-from embedq_worker.insights.overview import Overview, ProviderRow
+from embedq_worker.insights.overview import Control, Overview, ProviderRow
 from embedq_worker.queue.words import REFUSED
 from tests.console.canned_world import COUNTS, overview, provider, workers
 
@@ -35,18 +37,46 @@ def store(found: Overview) -> Store:
 @pytest.mark.parametrize("state", ["open", "cooling"])
 def test_only_a_provider_in_use_keeps_the_workers_from_claiming(state: str) -> None:
     due = datetime.now(UTC) + timedelta(minutes=5)
-    held = provider()._replace(state=state, reason="401", retry_at=due)
+    since = datetime.now(UTC) - timedelta(hours=2)
+    held = provider()._replace(state=state, reason="401", advice="set its key", retry_at=due, opened_at=since)
     former = held._replace(key="former")
     assert idle(store(seen(held, former)))
-    assert len(troubles(store(seen(held, former)))) == 1
+    [told] = troubles(store(seen(held, former)))
+    assert ("2 h" in told.message) is (state == "open")
+    assert "set its key" in told.advice
     assert not idle(store(seen(former)))
     assert not troubles(store(seen(provider(), former)))
 
 
-@pytest.mark.parametrize(("behind_s", "told"), [(60, True), (-60, True), (0, False)])
-def test_clocks_that_differ_are_a_problem(behind_s: int, told: bool) -> None:
+@pytest.mark.parametrize(("behind_s", "told"), [(60, ["ahead"]), (-60, ["behind"]), (0, [])])
+def test_clocks_that_differ_are_a_problem(behind_s: int, told: list[str]) -> None:
     now = datetime.now(UTC) - timedelta(seconds=behind_s)
-    assert bool(troubles(store(seen()._replace(at=now)))) is told
+    found = troubles(store(seen()._replace(at=now)))
+    assert [word for trouble in found for word in ("ahead", "behind") if word in trouble.message] == told
+    assert all("1 min" in trouble.message for trouble in found)
+
+
+def test_what_the_console_itself_lacks_is_a_problem() -> None:
+    kept = store(seen())
+    kept.heard(Heard(Hearing.DEAF))
+    [deaf] = troubles(kept)
+    kept.answered(Answer(Look(), None, EmbedqError("permission denied", "ask the owner")))
+    assert troubles(kept) == [("permission denied", "ask the owner"), deaf]
+    kept.heard(Heard(Hearing.LISTENING))
+    kept.answered(Answer(Look(), seen(), at=monotonic()))
+    assert not troubles(kept)
+
+
+def test_what_an_operator_ordered_comes_first_with_its_age() -> None:
+    since = datetime.now(UTC) - timedelta(hours=3)
+    nobody = seen()._replace(running=False)
+    for control in (Control(since, "ann", None, None), Control(None, None, since, "ann")):
+        kept = store(nobody._replace(control=control))
+        first = troubles(kept)[0].message
+        assert "ann" in first
+        assert "3 h" in first
+        assert idle(kept) == first
+    assert "ann" not in idle(store(nobody)) != ""
 
 
 @pytest.mark.parametrize("migrated", [True, False])
