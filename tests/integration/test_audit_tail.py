@@ -38,12 +38,13 @@ async def news(tail: AuditTail, session: Connection) -> list[str]:
 
 
 async def test_a_row_is_told_when_it_is_committed(database: Database, connection: Connection) -> None:
-    tail = AuditTail(AuditFilter(), late=NO_TIME)
+    tail = AuditTail(AuditFilter(), late=NO_TIME, page=2)
     await write(connection, "before")
     assert await news(tail, connection) == []
-    await write(connection, "first")
-    await write(connection, "second")
-    assert await news(tail, connection) == ["first", "second"]
+    several = ["first", "second", "another", "and another", "and one more"]
+    for message in several:
+        await write(connection, message)
+    assert await news(tail, connection) == several
     assert await news(tail, connection) == []
     async with connection.transaction():
         await write(connection, "third")
