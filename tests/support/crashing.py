@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 
 import asyncpg
 
@@ -82,6 +84,18 @@ class CrashingServer:
                     return
                 await asyncio.sleep(0.1)  # processes of the one before still hold its memory
 
+    def copy(self) -> Path:
+        """Copy its data while it is stopped; the copy is removed with the server."""
+        target = Path(mkdtemp(dir=self.folder.parent))
+        _copy(self.folder, target)
+        return target
+
+    def put_back(self, copy: Path) -> None:
+        """Have a copy's data instead of its own, while it is stopped."""
+        for one in self.folder.iterdir():
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        _copy(copy, self.folder)
+
     async def accepts(self) -> bool:
         """Wait until it accepts connections; False if it ended instead."""
         while self._postmaster is None or self._postmaster.returncode is None:
@@ -93,6 +107,10 @@ class CrashingServer:
                 await connection.close()
                 return True
         return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "-a", f"{source}/.", target], check=True)  # shutil would not keep the owner
 
 
 def _lives(pid: int) -> bool:
