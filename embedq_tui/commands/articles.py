@@ -16,7 +16,7 @@ from embedq_tui.commands.invocation import (
     limit_option,
     operator_command,
 )
-from embedq_tui.commands.output import Column, print_json, print_table, say
+from embedq_tui.commands.output import Column, print_json, print_table, progress, say
 from embedq_tui.rendering.words import ago
 from embedq_worker.errors import ExitCode
 from embedq_worker.insights.articles import ArticleFilter, ArticleRow, State, article_page
@@ -69,12 +69,20 @@ def command(
     """
     settings = invocation.settings()
     wanted = ArticleFilter(tuple(map(State, states)), folder or "", text or "")
-    page = ask(
-        settings,
-        lambda connection: article_page(
-            connection, settings, wanted, limit=limit, after=after, direction=sort, walk_s=math.inf
-        ),
-    )
+    with progress("Articles examined") as bar:
+        page = ask(
+            settings,
+            lambda connection: article_page(
+                connection,
+                settings,
+                wanted,
+                limit=limit,
+                after=after,
+                direction=sort,
+                walk_s=math.inf,
+                progress=bar.reached,
+            ),
+        )
     if invocation.as_json:
         print_json({"at": page.at, "articles": page.articles, "next": page.next})
     elif not page.articles:

@@ -185,3 +185,7 @@ async def test_a_page_reads_no_table_from_end_to_end(
                 )
             assert page.at
         await connection.execute("ANALYZE articles, embeddings, embedq_articles")
+    seen: list[int] = []
+    stale = ArticleFilter(states=(State.STALE,))
+    await article_page(connection, settings, stale, walk_s=30, progress=seen.append)
+    assert seen[0] < seen[1] < seen[-1] == 20_000

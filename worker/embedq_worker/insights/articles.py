@@ -6,7 +6,7 @@ is listed as stale is what a backfill queues as stale.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -122,6 +122,7 @@ async def article_page(
     after: int | None = None,
     direction: Direction = "oldest",
     walk_s: float = WALK_S,
+    progress: Callable[[int], None] = lambda articles: None,
 ) -> ArticlePage:
     """List articles by id, page by page.
 
@@ -137,6 +138,7 @@ async def article_page(
         after: `ArticlePage.next` of the page before, of the same filter and direction.
         direction: The highest or the lowest ids first.
         walk_s: Seconds after which no further statement is started.
+        progress: Called after each statement with the number of articles examined.
     """
     model = stored_model(settings)
     beyond = "a.id < $1::int" if direction == "newest" else "a.id > $1::int"
@@ -164,6 +166,7 @@ async def article_page(
         )
         found += rows
         looked_at += step["looked_at"]
+        progress(looked_at)
         place = step["last"] if step["last"] is not None else place
         more = step["looked_at"] == looked or step["cut"]
     end = await connection.fetchrow(
