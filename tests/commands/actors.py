@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from embedq_worker.schema.storage import inspect_storage
 from tests.support.databases import DIMENSIONS, Connection
+from tests.support.vector_storage import vector_column
 
 MODEL = "openai/stub"
 """Name under which the commands of the tests store and look for vectors."""
@@ -35,8 +35,8 @@ async def start_worker(connection: Connection, *, silent: str = "0 s") -> UUID:
 
 async def embed(connection: Connection, article: int, *, model: str = MODEL) -> None:
     """Store one vector for an article, as if a worker of ours had embedded its current text."""
-    pgvector = (await inspect_storage(connection)).schema is not None
-    column, kind = ("vector", "vector") if pgvector else ("vector_data", "jsonb")
+    column = await vector_column(connection)
+    kind = "jsonb" if column == "vector_data" else "vector"
     await connection.execute(
         f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, heading_path, text_content,
                                     content_hash, {column}, model)

@@ -28,6 +28,7 @@ from tests.console.running import (
 from tests.support.content import add_articles, until_tasks, until_true
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.provider_stub import ProviderStub, stub_vector
+from tests.support.vector_storage import vector_column
 from tests.support.waiting import until
 
 HOSTILE = "[/b][@click=\x1b]52;c;\u202e宽字"
@@ -36,10 +37,7 @@ HOSTILE = "[/b][@click=\x1b]52;c;\u202e宽字"
 async def embed(connection: Connection, settings: Settings, article: int, text: str) -> None:
     """What a worker that did this article would have left, as far as search looks at it."""
     vector = json.dumps(list(stub_vector(text, DIMENSIONS)))
-    column = await connection.fetchval(
-        """SELECT attname FROM pg_attribute WHERE attrelid = 'embeddings'::regclass
-           AND attname IN ('vector', 'vector_data') AND NOT attisdropped"""
-    )
+    column = await vector_column(connection)
     kind = "jsonb" if column == "vector_data" else "vector"
     await connection.execute(
         f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, heading_path, text_content,

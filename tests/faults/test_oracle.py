@@ -13,6 +13,7 @@ from tests.support.oracle import Kind, LocalEmbedding, install_witness, judge
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
 from tests.support.queue_world import World, open_world
+from tests.support.vector_storage import store_as_json
 from tests.support.worker_process import environment, run_worker_process
 
 ONE = "WHERE article_id = 3"
@@ -205,8 +206,7 @@ async def test_a_ghost_that_is_refused_leaves_nothing_to_be_found(
 
 
 async def test_vectors_of_the_local_model(database: Database, connection: Connection) -> None:
-    await connection.execute("ALTER TABLE embeddings DROP COLUMN IF EXISTS vector")
-    await connection.execute("ALTER TABLE embeddings ADD COLUMN IF NOT EXISTS vector_data jsonb")
+    await store_as_json(connection)
     chance = random.Random(3)
     words = ["queue", "worker", "vector", "article", "claim", "token", "heart", "beat"]
     articles = await add_articles(

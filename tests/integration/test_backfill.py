@@ -10,22 +10,19 @@ import pytest
 
 from embedq_worker.actions import backfill, bulk
 from embedq_worker.schema.needs import Category
-from embedq_worker.schema.storage import inspect_storage
 from tests.support.backfilling import BY, OPTIONS, found, look, queue_all
 from tests.support.content import add_articles, queue_tasks, wrong_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
 from tests.support.piping import Bench, bench
 from tests.support.provider_stub import ProviderStub
+from tests.support.vector_storage import store_as_json, vector_column
 
 
 @pytest.fixture(params=["vector", "jsonb"])
 async def anywhere(request: pytest.FixtureRequest, connection: Connection) -> None:
     """Both ways to store vectors."""
     if request.param == "jsonb":
-        await connection.execute(
-            """ALTER TABLE embeddings DROP COLUMN IF EXISTS vector;
-               ALTER TABLE embeddings ADD COLUMN IF NOT EXISTS vector_data jsonb"""
-        )
+        await store_as_json(connection)
 
 
 @pytest.fixture
@@ -41,17 +38,12 @@ async def storing_worker(anywhere: None, worker: Bench) -> Bench:
     return worker
 
 
-async def vectors(connection: Connection) -> str:
-    """The column of vectors."""
-    return "vector" if (await inspect_storage(connection)).schema else "vector_data"
-
-
 async def embeddings_of_another_program(
     connection: Connection, articles: list[int], *, model: str | None = None, age: str = "0"
 ) -> None:
     await connection.executemany(
         f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model, created_at,
-                                    {await vectors(connection)})
+                                    {await vector_column(connection)})
             VALUES ($1, 'x.md#0', 0, 'words', $2, clock_timestamp() - $3::text::interval,
                     '{[0.5] * DIMENSIONS}')""",
         [(article, model, age) for article in articles],
@@ -98,7 +90,7 @@ async def test_each_kind_of_damage_is_found(connection: Connection, worker: Benc
     # a chunk too many
     await change(
         f"""INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content, model,
-                                    {await vectors(connection)})
+                                    {await vector_column(connection)})
             VALUES ($1, 'x.md#7', 7, 'old', 'openai/stub', '{[0.5] * DIMENSIONS}')""",
         articles[4],
     )
@@ -123,9 +115,9 @@ async def test_chunks_without_a_vector_are_none(connection: Connection, storing_
     await storing_worker.work_off()
     assert await found(connection) == {}
     await connection.execute("UPDATE articles SET no_rag = true WHERE id = $1", excluded)
+    column = await vector_column(connection)
     await connection.execute(
-        f"UPDATE embeddings SET {await vectors(connection)} = NULL WHERE article_id <> $1 OR chunk_index = 1",
-        partly,
+        f"UPDATE embeddings SET {column} = NULL WHERE article_id <> $1 OR chunk_index = 1", partly
     )
     assert await found(connection) == {"missing": 1, "stale": 1, "no_rag": 1}
     await queue_all(connection)

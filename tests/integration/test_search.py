@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from embedq_worker.content.reference_corpus import python_topics
 from embedq_worker.content.search import SearchHit, search, snippet
 from embedq_worker.errors import SchemaError
+from tests.support.vector_storage import store_as_json
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Storage = Literal["exact", "hnsw", "ivfflat", "undeclared", "jsonb"]
@@ -114,10 +115,7 @@ NEEDS_PGVECTOR = [
 async def library(request: pytest.FixtureRequest, connection: Connection) -> Library:
     storage: Storage = request.param
     if storage == "jsonb":
-        await connection.execute(
-            """ALTER TABLE embeddings DROP COLUMN IF EXISTS vector;
-               ALTER TABLE embeddings ADD COLUMN IF NOT EXISTS vector_data jsonb"""
-        )
+        await store_as_json(connection)
     elif storage == "undeclared":
         await connection.execute("ALTER TABLE embeddings ALTER COLUMN vector TYPE vector")
     elif storage == "hnsw":

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from embedq_worker.content.chunking import embedding_input, split_markdown
 from tests.support.databases import DIMENSIONS, Connection
 from tests.support.provider_stub import stub_vector
+from tests.support.vector_storage import vector_column
 
 
 async def add_articles(
@@ -145,11 +146,7 @@ async def wrong_articles(connection: Connection, *, dimensions: int = DIMENSIONS
 
 
 async def _stored(connection: Connection) -> dict[int, dict[int, tuple[str, list[float]]]]:
-    columns = await connection.fetch(
-        """SELECT attname FROM pg_attribute WHERE attrelid = 'embeddings'::regclass
-           AND attname IN ('vector', 'vector_data')"""
-    )
-    column = "vector_data" if "vector_data" in {row["attname"] for row in columns} else "vector"
+    column = await vector_column(connection)
     rows = await connection.fetch(
         f"SELECT article_id, chunk_index, text_content, {column}::text AS vector FROM embeddings"
     )

@@ -31,6 +31,7 @@ from embedq_worker.queue.claims import (
 from embedq_worker.schema.storage import VectorStorage, inspect_storage
 from tests.support.content import add_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
+from tests.support.vector_storage import store_as_json
 
 MODEL = "test/model"
 PROVIDER = "test/model http://provider.test"
@@ -280,8 +281,8 @@ async def open_world(database: Database, storage: str | None = None) -> AsyncIte
     """
     psql = await database.connect()
     try:
-        if storage == "jsonb" and (await inspect_storage(psql)).schema is not None:
-            await psql.execute("ALTER TABLE embeddings DROP COLUMN vector, ADD COLUMN vector_data jsonb")
+        if storage == "jsonb":
+            await store_as_json(psql)
         async with open_pool(database.settings, "embedq-test", size=SIZE) as pool:
             yield World(database, psql, pool, await inspect_storage(psql))
     finally:

@@ -20,6 +20,7 @@ from embedq_worker.queue.claims import chunk_id
 from tests.support.databases import DIMENSIONS, Connection
 from tests.support.oracle.findings import Finding, Kind
 from tests.support.provider_stub import stub_vector
+from tests.support.vector_storage import vector_column
 
 _ARTICLES = """
 SELECT a.id, a.title, a.slug, a.content, a.no_rag, embedq_source(a.title, a.slug, a.content) AS source,
@@ -164,13 +165,10 @@ def _alike(one: Vector, other: Vector, tolerance: float) -> bool:
 
 
 async def _stored(connection: Connection) -> dict[int, Chunks]:
-    as_json: bool = await connection.fetchval(
-        """SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'embeddings'::regclass
-                          AND attname = 'vector_data' AND NOT attisdropped)"""
-    )
+    column = await vector_column(connection)
     rows = await connection.fetch(
         f"""SELECT article_id, chunk_index, chunk_id, heading_path, text_content, content_hash, model,
-                   {"vector_data" if as_json else "vector"}::text AS vector FROM embeddings"""
+                   {column}::text AS vector FROM embeddings"""
     )
     stored: dict[int, Chunks] = {}
     for row in rows:
