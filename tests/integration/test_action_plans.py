@@ -143,6 +143,12 @@ async def use(session: Connection, settings: Settings, rows: int) -> None:
         assert (await count_expired(session, days=365)).tasks == 0
 
 
+async def fill(session: Connection, rows: int) -> None:
+    """So many tasks of a tenth as many articles."""
+    for statement in FILL.format(rows).strip().split(";\n"):
+        await session.execute(statement.rstrip(";"), *([BULK] if "$1" in statement else []))
+
+
 async def index_scans(session: Connection, action: Action) -> int:
     """Index scans by an action on all tasks, which is rolled back."""
     scans = "SELECT idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'embedding_tasks'"
@@ -161,8 +167,7 @@ async def test_lists_and_actions_read_what_they_are_about(world: World, rows: in
     await world.psql.execute("ANALYZE")
     await world.psql.execute("TRUNCATE articles RESTART IDENTITY CASCADE")
     await world.psql.execute("ANALYZE")  # of almost nothing: what the planner believes from here on
-    for statement in FILL.format(rows).strip().split(";\n"):
-        await world.psql.execute(statement.rstrip(";"), *([BULK] if "$1" in statement else []))
+    await fill(world.psql, rows)
     for setting in ("force_generic_plan", "auto"):
         session = await world.database.connect()
         await session.execute(f"SET plan_cache_mode = {setting}")
@@ -170,6 +175,20 @@ async def test_lists_and_actions_read_what_they_are_about(world: World, rows: in
         await session.close()
     await world.psql.execute("ANALYZE")
     await use(world.psql, world.database.settings, rows)
+
+
+async def test_tasks_of_a_folder_of_few_articles_are_looked_up_by_article(world: World) -> None:
+    await fill(world.psql, 5_000)
+    await world.psql.execute(
+        "UPDATE articles SET folder = CASE WHEN id % 250 = 7 THEN 'few/' ELSE 'many' END"
+    )
+    await world.psql.execute("ANALYZE")
+    rows = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'embedding_tasks'"
+    for wanted, tasks in ((TaskFilter(folder="few"), 20), (TaskFilter(folder="none"), 0)):
+        async with world.psql.transaction():
+            before: int = await world.psql.fetchval(rows)
+            assert len((await list_tasks(world.psql, wanted)).tasks) == tasks
+            assert await world.psql.fetchval(rows) - before <= 100, wanted.describe()
 
 
 async def test_the_head_of_the_queue_is_looked_up_once_per_priority(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Run, carry_out, plan
 from embedq_worker.errors import UsageError
 from embedq_worker.insights.tasks import TaskRow, list_tasks
+from embedq_worker.queue import selection
 from embedq_worker.queue.selection import Cursor, Direction, Order, count_tasks, in_order_of_claims, select
 from embedq_worker.queue.wanted import TaskFilter
 from tests.support.queue_world import World
@@ -92,7 +93,11 @@ FILTERS: Sequence[tuple[TaskFilter, str]] = [
 ]
 
 
-async def test_pages_hold_each_task_once_and_in_order(various: World) -> None:
+@pytest.mark.parametrize("few", [0, selection.FEW_ARTICLES])
+async def test_pages_hold_each_task_once_and_in_order(
+    various: World, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(selection, "FEW_ARTICLES", few)
     for wanted, sql in FILTERS:
         rows = await various.psql.fetch(f"SELECT id FROM embedding_tasks WHERE {sql}")
         assert bool(rows) == (sql != "false"), wanted.describe()

@@ -32,6 +32,10 @@ def in_order_of_claims(wanted: TaskFilter) -> bool:
     return wanted.statuses in ((), ("pending",)) and wanted.operation is None
 
 
+FEW_ARTICLES = 300
+"""Articles of a folder up to which tasks are looked up by article. With more, a page is soon full anyway."""
+
+
 class Parameters(list[object]):
     """The values of a statement's parameters, from $1 on."""
 
@@ -171,17 +175,40 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
     at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     parameters = Parameters()
     common = " AND ".join(_conditions(wanted, parameters))
+    keyed, few = _by_key(wanted), None
+    if wanted.folder is not None and not (keyed or _narrow(wanted)):
+        few = await _few_articles(connection, wanted)
+    if few is not None:
+        keyed, common = True, f"t.article_id = ANY ({parameters.add(few)}::int[]) AND {common}"
     since, until = (
         parameters.add(at - given if isinstance(given, timedelta) else given) if given is not None else None
         for given in (wanted.since, wanted.until)
     )
     branches = tuple(
         branch._replace(where=" AND ".join(filter(None, (branch.where, common, within))))
-        for branch in (_ranked(wanted) if ranked else _walks(wanted))
+        for branch in (_ranked(wanted, keyed) if ranked else _walks(wanted, keyed))
         for within in [_within(branch.time or _UNKNOWN, since, until)]
     )
     return Selection(at, branches, tuple(parameters))
 
+
+async def _few_articles(connection: Connection, wanted: TaskFilter) -> list[int] | None:
+    """The articles of a folder, if they are few, and reading the articles is less than reading the tasks."""
+    found: list[int] | None = await connection.fetchval(
+        _ARTICLES_WITHIN,
+        str(wanted.folder).strip("/"),
+        list(wanted.statuses or STATUSES),
+        FEW_ARTICLES + 1,
+        timeout=FILTER_TIMEOUT_S,
+    )
+    return None if found is None or len(found) > FEW_ARTICLES else found
+
+
+_ARTICLES_WITHIN = """
+SELECT CASE WHEN (SELECT sum(n) FROM embedq_live_counts WHERE status = ANY ($2::text[]))
+                 > (SELECT reltuples FROM pg_class WHERE oid = 'articles'::regclass)
+            THEN ARRAY(SELECT a.id FROM articles a WHERE embedq_is_within(a.folder, $1) LIMIT $3) END
+"""
 
 BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 """Forces index scans, because the statistics of tables that change this fast are unreliable."""
@@ -281,14 +308,14 @@ def _conditions(wanted: TaskFilter, parameters: Parameters) -> Iterator[str]:
         yield STUCK.format(parameters.add(wanted.stuck.older_s), parameters.add(wanted.stuck.silent_s))
 
 
-def _walks(wanted: TaskFilter) -> Iterator[Branch]:
+def _walks(wanted: TaskFilter, keyed: bool) -> Iterator[Branch]:
     """The indexes to scan; for each, the rows with a time and those without."""
     statuses = [status for status in STATUSES if not wanted.statuses or status in wanted.statuses]
     if wanted.group is not None:
         statuses = [status for status in statuses if status == "failed"]
     if _claimed(wanted):
         statuses = [status for status in statuses if status == "processing"]
-    if _by_key(wanted):
+    if keyed:
         # The status is written so that no partial index of a status matches: with the statistics of a nearly
         # empty table, each of those would look as good as the key.
         words = ", ".join(f"'{status}'" for status in statuses)
@@ -315,9 +342,14 @@ def _claimed(wanted: TaskFilter) -> bool:
     return wanted.worker is not None or wanted.worker_begins is not None or wanted.stuck is not None
 
 
-def _ranked(wanted: TaskFilter) -> Iterator[Branch]:
+def _narrow(wanted: TaskFilter) -> bool:
+    """Whether the tasks to read are few in relation to all, whatever their folder."""
+    return wanted.operation is not None or wanted.group is not None or _claimed(wanted)
+
+
+def _ranked(wanted: TaskFilter, keyed: bool) -> Iterator[Branch]:
     """The same for pending tasks by priority, whatever the other conditions."""
-    if _by_key(wanted):
+    if keyed:
         yield from _by_rank("(t.status || '') = 'pending'", wanted)
     elif wanted.group is None and not _claimed(wanted):
         yield from _by_rank("t.status = 'pending'", wanted)
