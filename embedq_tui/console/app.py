@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.types import CSSPathType
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker, WorkerError, WorkerState
 
 from embedq_tui.capabilities import ascii_only, few_colours
 from embedq_tui.console.ascii_filter import KEY_NAMES, AsciiFilter
@@ -316,6 +317,23 @@ class Console(App[int]):
         from embedq_tui.screens.probing import try_providers
 
         await try_providers(self.desk)
+
+    @work(group="suspend", exit_on_error=False)
+    async def action_suspend(self) -> None:
+        """Suspend the console, without any connection: an open transaction would keep locks and dead rows."""
+        if not isinstance(self._driver, TerminalDriver) or self._driver.suspended:
+            return
+        if self.desk.about_to_ask:
+            self.notify("Not suspended: an operation is running. Stop it, or wait for its end", markup=False)
+            return
+        with self._driver.given_back():
+            self._type_ahead.forget()
+            if self._serving is not None:
+                self._serving.cancel()
+                with suppress(WorkerError):
+                    await self._serving.wait()
+            await self._driver.stop()
+            self._serve()
 
     async def action_quit(self) -> None:
         """Quit; asks what to do with a running worker."""

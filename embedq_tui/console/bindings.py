@@ -34,6 +34,15 @@ EVERYWHERE: list[BindingType] = [
         id="app.troubles",
         tooltip="Problems, with advice",
     ),
+    Binding(
+        "ctrl+z",
+        "suspend",
+        "Suspend",
+        show=False,
+        id="app.suspend",
+        priority=True,
+        tooltip="Suspend, even while typing; fg in the shell continues",
+    ),
     Binding("ctrl+r", "refresh", "Refresh", show=False, id="app.refresh"),
     Binding(
         "ctrl+o", "profiles", "Databases", show=False, id="app.profiles", tooltip="Switch to another database"

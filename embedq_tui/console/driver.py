@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import selectors
 import signal
 import termios
 from codecs import getincrementaldecoder
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from queue import Full
 from types import FrameType
@@ -30,6 +31,9 @@ ENDING = 15
 
 ENDS_WITHIN_S = 1.0
 """Seconds the final writes may take; a stuck terminal is left as it is."""
+
+LOOK_S = 0.05
+"""Seconds between looks whether the shell has put a suspended console into the foreground."""
 
 UNFINISHED_S = 0.05
 """Seconds between checks whether an incomplete key sequence has waited too long for its rest."""
@@ -106,6 +110,8 @@ class TerminalDriver(LinuxDriver):
 
     def disable_input(self) -> None:
         """Stop the reader thread."""
+        if self.suspended:
+            return
         if self._key_thread is not None and self._key_thread.is_alive():
             os.write(self._wakes, b"\0")
         super().disable_input()
@@ -136,12 +142,47 @@ class TerminalDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         """Restore the terminal, ahead of any output it has not taken yet."""
+        if self.suspended:
+            return
         self._buffer.drop()
         self._pace.settle()
         if (thread := self._writer_thread) is not None and thread._queue.qsize() > MAX_QUEUED_WRITES - ENDING:
             _clear(thread)
         self.write(ERASE)
         super().stop_application_mode()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the terminal has been given back for now."""
+        return self._writer_thread is None
+
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """Give the terminal back for the block; what is typed meanwhile is not for the console."""
+        self.suspend_application_mode()
+        yield
+        with suppress(termios.error):
+            termios.tcflush(self.fileno, termios.TCIFLUSH)
+        self.resume_application_mode()
+        self.redraw()
+
+    async def stop(self) -> None:
+        """Stop, with the rest of the shell's job, until the shell lets it go on in the foreground.
+
+        Where no shell could, as after `ssh -t host embedq-tui`, the kernel does not stop it.
+        """
+        while True:
+            ours = {
+                number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTSTP, signal.SIGCONT)
+            }
+            os.kill(0, signal.SIGTSTP)
+            for number, handler in ours.items():
+                signal.signal(number, handler)
+            if self._in_foreground():
+                return
+            await asyncio.sleep(LOOK_S)
+            if self._app._exit:  # another signal has woken it in order to end it, which cancels this
+                await asyncio.Event().wait()
 
     def close(self) -> None:
         """Stop the writer thread."""
@@ -153,22 +194,27 @@ class TerminalDriver(LinuxDriver):
             thread.join(ENDS_WITHIN_S)
 
     def _sigtstp_application(self, *_: object) -> None:
-        self._soon(super()._sigtstp_application)
+        self._soon(self._app.call_later, self._app.run_action, "suspend")
 
     def _sigcont_application(self, *_: object) -> None:
-        if self._must_signal_resume:  # it was suspended by Textual
-            super()._sigcont_application()
-        else:
-            self._soon(self._continued)
+        self._soon(self._continued)
 
     def _continued(self) -> None:
         """Stopped from outside until now: a shell may have changed the modes and overwritten the screen."""
-        with suppress(OSError, termios.error):
-            if os.tcgetpgrp(self.fileno) == os.getpgrp():  # in the background, it would be stopped again
+        if self.suspended:
+            return
+        if self._in_foreground():  # in the background, it would be stopped again
+            with suppress(termios.error):
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
         self._enable_bracketed_paste()
         signal.raise_signal(signal.SIGWINCH)  # of another size meanwhile, only the shell was told
         self._app.call_later(self.redraw)
+
+    def _in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
+        except OSError:  # the terminal is gone, or not this session's
+            return True
 
     def redraw(self) -> None:
         """Draw everything: the terminal no longer shows what was drawn."""

@@ -54,12 +54,20 @@ class TypeAhead:
         self._waiting: deque[Typed] = deque()
         self._since: float | None = None
         self._turn = 0
+        self._after = 0.0
 
     async def came(self, event: Typed) -> None:
         """Accept typed input."""
+        if event.time < self._after:
+            return
         self._waiting.append(event)
         if self._since is None or event.time - self._since > PATIENCE_S:
             await self._next()
+
+    def forget(self) -> None:
+        """Ignore what was typed until now."""
+        self._waiting.clear()
+        self._after = time.monotonic()
 
     async def _next(self) -> None:
         # Imported late, so that the first frame does not wait for them.

@@ -207,7 +207,7 @@ class Store:
 
     def sample(self) -> None:
         """Record how many tasks ended in this second."""
-        if self.overview is None or self.lost is not None:
+        if self.overview is None or self.lost is not None or self.overdue_s(()) is not None:
             self._before = None  # what ends meanwhile must not count for the second it is noticed in
             return
         queue = self.overview.queue

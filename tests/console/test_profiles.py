@@ -14,8 +14,8 @@ from embedq_tui.dialogs.dialog import Dialog
 from embedq_tui.profiles import Profile, load_profiles
 from tests.console.running import OPERATOR, ConsolePilot, shown, until_shown, until_text
 from tests.support.blocking import until_any_blocked
-from tests.support.content import queued_articles, until_true
-from tests.support.databases import Connection, Database, Server
+from tests.support.content import queued_articles, until_left
+from tests.support.databases import Database, Server
 from tests.support.waiting import until
 
 
@@ -97,15 +97,6 @@ async def test_an_answer_of_the_database_before_that_comes_late_is_dropped(
         assert isinstance(pilot.app, Console)
         assert pilot.app.desk.session.store.overview is not None
         assert pilot.app.desk.session.store.overview.queue.counts.pending == 5
-
-
-async def until_left(connection: Connection) -> None:
-    """Wait until the console holds no connection to a database any more."""
-    await until_true(
-        connection,
-        """SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-           AND application_name LIKE 'embedq-tui%')""",
-    )
 
 
 async def test_a_database_that_cannot_be_reached_is_lost_and_one_can_go_back(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.content import queued_articles
+from tests.support.content import queued_articles, until_left
 from tests.support.databases import Connection, Database
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.terminal import Terminal, terminal
@@ -121,23 +121,30 @@ def begin():
     os.tcsetpgrp(0, os.getpid())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
-def front(group, number):
-    os.tcsetpgrp(0, group)
-    os.killpg(child.pid, number)
-    os.write(1, b"$ " if number == signal.SIGSTOP else b"")
+def go_on(*_):
+    os.tcsetpgrp(0, child.pid)
+    os.killpg(child.pid, signal.SIGCONT)
+
+def end(*_):
+    os.killpg(child.pid, signal.SIGTERM)
+    os.killpg(child.pid, signal.SIGCONT)
 
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-m", "embedq_tui"], preexec_fn=begin)
-signal.signal(signal.SIGUSR1, lambda *_: front(os.getpgrp(), signal.SIGSTOP))
-signal.signal(signal.SIGUSR2, lambda *_: front(child.pid, signal.SIGCONT))
-sys.exit(child.wait())
+signal.signal(signal.SIGUSR1, lambda *_: os.killpg(child.pid, signal.SIGSTOP))
+signal.signal(signal.SIGUSR2, go_on)
+signal.signal(signal.SIGTERM, end)
+while os.WIFSTOPPED(status := os.waitpid(child.pid, os.WUNTRACED)[1]):
+    os.tcsetpgrp(0, os.getpgrp())
+    os.write(1, b"$ ")
+sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
 async def test_after_a_stop_the_terminal_is_its_own_again_whatever_its_size(database: Database) -> None:
     async with opened(database, "-c", SHELL) as program:
         program.process.send_signal(signal.SIGUSR1)
-        await program.until(lambda text: "$ " in text)
+        await program.until(lambda text: "$" in text)
         program.reset_modes()
         program.screen.reset()
         program.resize(100, 30)  # the shell hears of it
@@ -146,6 +153,65 @@ async def test_after_a_stop_the_terminal_is_its_own_again_whatever_its_size(data
         assert program.modes() == (False, False)
         program.type("q")
         assert await program.ended() == 0
+
+
+async def test_suspended_it_leaves_terminal_and_keys_to_the_shell_and_has_no_connection(
+    database: Database, connection: Connection
+) -> None:
+    async with opened(database, "-c", SHELL) as program:
+        program.type("\x1a")
+        await program.until(lambda text: "$" in text)
+        assert program.modes() == (True, True)
+        assert program.received.count(ALTERNATE_OFF) == 1
+        await until_left(connection)
+        await queued_articles(connection, 7)
+        program.type("2\n")
+        program.screen.reset()
+        program.process.send_signal(signal.SIGUSR2)
+        await program.until(lambda text: "live" in text and "7 pending" in text and "Quit" in text)
+        assert program.modes() == (False, False)
+        program.type("8")
+        await program.until(lambda text: "/ filter" in text)
+        program.type("\x7f")
+        await program.until(lambda text: "7 pending" in text)  # on the overview, where it was left
+        program.type("q")
+        assert await program.ended() == 0
+        assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 2
+
+
+async def test_suspended_it_ends_when_it_is_told_to(database: Database) -> None:
+    async with opened(database, "-c", SHELL) as program:
+        program.type("\x1a")
+        await program.until(lambda text: "$" in text)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == 128 + signal.SIGTERM
+        assert program.modes() == (True, True)
+        assert program.received.count(ALTERNATE_ON) == program.received.count(ALTERNATE_OFF) == 1
+
+
+async def test_it_is_not_suspended_where_no_shell_could_let_it_go_on(database: Database) -> None:
+    async with opened(database) as program:
+        program.type("\x1a")
+        await until(lambda: program.received.count(ALTERNATE_ON) == 2)
+        await program.until(lambda text: "live" in text)
+        program.type("q")
+        assert await program.ended() == 0
+
+
+async def test_it_is_not_suspended_in_the_middle_of_an_operation(
+    database: Database, connection: Connection
+) -> None:
+    await queued_articles(connection, 7)
+    async with opened(database, "-c", SHELL) as program:
+        program.type("2")
+        await program.until(lambda text: "article-0" in text)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE embedding_tasks IN ACCESS EXCLUSIVE MODE")
+            program.type("X")
+            await program.until(lambda text: "Counting" in text and " 1 s" in text)  # it has been seen
+            program.type("\x1a")
+            await program.until(lambda text: "Not suspended" in text)
+        await program.until(lambda text: "Cancel 7" in text)
 
 
 async def test_keys_that_come_at_once_arrive(database: Database) -> None:

@@ -186,6 +186,15 @@ async def until_true(
             await asyncio.sleep(0.02)
 
 
+async def until_left(connection: Connection) -> None:
+    """Wait until no console holds a connection to the database any more."""
+    await until_true(
+        connection,
+        """SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+           AND application_name LIKE 'embedq-tui%')""",
+    )
+
+
 async def queued(connection: Connection) -> list[tuple[str, str]]:
     """Slug and operation of the pending tasks; takes them away."""
     rows = await connection.fetch(

@@ -84,6 +84,18 @@ def test_what_ended_while_the_database_was_away_did_not_end_in_the_second_it_cam
     assert list(kept.ended) == [0, 2, 0, 3]
 
 
+def test_what_ended_while_the_console_was_suspended_did_not_end_in_the_second_it_went_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = store()
+    for now, completed in ((100.0, 10), (101.0, 12), (300.0, None), (301.0, 5_000), (302.0, 5_003)):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        if completed is not None:
+            kept.answered(look(completed)._replace(at=now))
+        kept.sample()
+    assert list(kept.ended) == [0, 2, 0, 3]
+
+
 def test_a_screen_is_as_old_as_the_oldest_answer_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     kept = store()
