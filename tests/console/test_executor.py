@@ -52,6 +52,7 @@ async def test_what_is_done_is_what_was_asked(database: Database, connection: Co
         outcome = await work.wait()
     assert isinstance(outcome, Outcome)
     assert (outcome.changed, len(outcome.ids)) == (7, 7)
+    assert str(outcome.operation_id) in app.told[-1]
     assert await statuses(connection) == {"pending": 7, "failed": 6}
     assert await connection.fetchval(
         """SELECT count(*) FROM embedding_audit_logs
@@ -160,7 +161,8 @@ async def test_each_task_that_was_left_out_is_told(database: Database, connectio
         work = app.begin(
             app.executor.carry_out(retry(TaskFilter(ids=(failed, waiting, unknown)), names=names))
         )
-        await app.dialog(Confirm)
+        question = said(await app.dialog(Confirm))
+        assert ["2"] in [re.findall(r"\d+", line) for line in question.splitlines()]  # cannot be retried
         await pilot.press("tab", "enter")
         screen = await app.dialog(Tell)
         shown = screen_text(app)
@@ -172,6 +174,16 @@ async def test_each_task_that_was_left_out_is_told(database: Database, connectio
         assert outcome is not None
         assert outcome.ids == [failed]
         assert app.screen is not screen
+
+        names = {failed: "retried", waiting: "waiting"}  # both are pending now
+        work = app.begin(app.executor.carry_out(reset(TaskFilter(ids=tuple(names)), names=names)))
+        await app.dialog(Tell)
+        shown = screen_text(app)
+        assert all(name in shown for name in names.values())
+        await pilot.press("enter")
+        outcome = await work.wait()
+        assert outcome is not None
+        assert outcome.ids == []
 
 
 async def test_tasks_of_a_status_that_is_never_acted_on_are_not_said_to_be_none(
@@ -247,6 +259,19 @@ async def test_a_stage_tells_what_it_waits_for(database: Database, connection: C
 
 
 # -- the rest
+
+
+async def test_nothing_is_done_to_a_database_of_another_version(
+    database: Database, connection: Connection
+) -> None:
+    one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
+    await connection.execute("DELETE FROM embedq_migrations WHERE version = 18")
+    async with bench(database) as (app, _):
+        assert await app.begin(app.executor.carry_out(retry(one))).wait() is None
+        undoing = app.begin(app.history.undo(UndoableOperation(uuid4(), "12 tasks cancelled")))
+        assert await undoing.wait() is None
+        assert len(app.told) == 2
+    assert await statuses(connection) == {"failed": 1}
 
 
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
