@@ -261,19 +261,6 @@ async def test_a_stage_tells_what_it_waits_for(database: Database, connection: C
 # -- the rest
 
 
-async def test_nothing_is_done_to_a_database_of_another_version(
-    database: Database, connection: Connection
-) -> None:
-    one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
-    await connection.execute("DELETE FROM embedq_migrations WHERE version = 18")
-    async with bench(database) as (app, _):
-        assert await app.begin(app.executor.carry_out(retry(one))).wait() is None
-        undoing = app.begin(app.history.undo(UndoableOperation(uuid4(), "12 tasks cancelled")))
-        assert await undoing.wait() is None
-        assert len(app.told) == 2
-    assert await statuses(connection) == {"failed": 1}
-
-
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
     await failed_tasks(connection, 1)
     async with bench(database, read_only=lambda: "a replica [/foo]") as (app, pilot):

@@ -104,6 +104,21 @@ async def test_where_nothing_may_be_changed_nothing_is_taken_back(
     assert await statuses(connection) == {"failed": 2}
 
 
+async def test_nothing_is_done_to_a_database_of_another_version(
+    database: Database, connection: Connection
+) -> None:
+    one = TaskFilter(ids=tuple(await failed_tasks(connection, 1)))
+    await queued_articles(connection, 1)
+    done = await carry_out(Run(connection, await plan(connection, CANCEL, PENDING), BY))
+    await connection.execute("DELETE FROM embedq_migrations WHERE version = 18")
+    async with bench(database) as (app, _):
+        assert await app.begin(app.executor.carry_out(retry(one))).wait() is None
+        undoing = app.begin(app.history.undo(UndoableOperation(done.operation_id, "1 task cancelled")))
+        assert await undoing.wait() is None
+        assert len(app.told) == 2
+    assert await statuses(connection) == {"failed": 2}
+
+
 async def test_how_many_were_passed_by_is_told(database: Database, connection: Connection) -> None:
     await queued_articles(connection, 5)
     other = await database.connect()
