@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -179,12 +181,36 @@ async def test_what_was_cancelled_is_not_read_without_end(
     assert (last.completed, last.failed, last.exact, last.error_rate) == (3, 4, False, 0.5714)
 
 
-@pytest.mark.parametrize(("by", "since"), [(Span.MINUTE, timedelta(hours=1)), (Span.DAY, timedelta(days=9))])
-async def test_other_periods(connection: Connection, by: Span, since: timedelta) -> None:
+@pytest.fixture
+def summer_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A local time zone in which two days of a year are not of 24 hours."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("summer_time")
+@pytest.mark.parametrize(
+    ("by", "since"),
+    [
+        (Span.MINUTE, timedelta(hours=2)),
+        (Span.HOUR, timedelta(days=3)),
+        (Span.DAY, timedelta(days=9)),
+        (Span.DAY, timedelta(days=300)),
+    ],
+)
+async def test_periods_begin_with_a_minute_an_hour_or_a_day(
+    connection: Connection, by: Span, since: timedelta
+) -> None:
     await connection.execute(ENDED, "completed", await hour(connection, 0) - timedelta(minutes=31), 3, None)
-    found = await metrics(connection, by=by, since=max(since, timedelta(hours=2)))
+    found = await metrics(connection, by=by, since=since)
     assert found.total.completed == 3
     assert all(one.until == two.since for one, two in zip(found.periods, found.periods[1:], strict=False))
+    assert found.periods[0].since <= found.at - since < found.periods[0].until
+    finer = {Span.MINUTE: "%S.%f", Span.HOUR: "%M:%S.%f", Span.DAY: "%H:%M:%S.%f"}[by]
+    assert {one.since.astimezone().strftime(finer).strip("0:.") for one in found.periods} == {""}
 
 
 async def test_too_many_periods(connection: Connection) -> None:
