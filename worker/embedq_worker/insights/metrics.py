@@ -173,7 +173,7 @@ def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asy
     more_completed, more_failed = completed == COUNTED, failed + ended.cancelled == COUNTED
     cut_off = more_completed or more_failed
     exact = not cut_off
-    if cut_off and (rates := found.get("error_rate")):
+    if rates := found.get("error_rate"):
         known, failures = int(rates["n"] or 0), round(rates["weighted"] or 0)
         completed = max(completed, known - failures) if more_completed else completed
         failed = max(failed, failures) if more_failed else failed
