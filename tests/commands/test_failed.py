@@ -11,21 +11,8 @@ from embedq_worker.errors import ExitCode
 from embedq_worker.insights.advice import UNKNOWN, advice_for
 from embedq_worker.insights.failures import failures
 from tests.commands.running import Tui
-from tests.support.content import add_articles
+from tests.support.content import add_articles, fail
 from tests.support.databases import Connection
-
-
-async def fail(connection: Connection, error: str | None, count: int = 1, *, completed: bool = True) -> None:
-    """Insert failed tasks whose errors differ in the number that replaces ``{}``."""
-    await connection.execute(
-        """INSERT INTO embedding_tasks (slug, operation, status, attempts, error_message, completed_at)
-           SELECT 'slug-' || n, 'update', 'failed', 3, replace($1, '{}', n::text),
-                  CASE WHEN $3 THEN now() - n * interval '1 minute' END
-           FROM generate_series(1, $2::int) AS n""",
-        error,
-        count,
-        completed,
-    )
 
 
 async def test_nothing_has_failed(tui: Tui) -> None:

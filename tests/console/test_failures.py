@@ -23,29 +23,12 @@ from tests.console.running import (
     until_shown,
     until_text,
 )
-from tests.support.content import statuses
+from tests.support.content import fail, statuses
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
 HOSTILE = "[/foo][@click=app.quit]x[/] \x1b]52;c;aGk=\x07\u202e 中\r\nsecond [red line"
 WITHIN_S = 20.0
-
-
-async def fail(connection: Connection, error: str | None, count: int) -> str:
-    """Insert failed tasks whose errors differ in the number that replaces ``{}``.
-
-    Returns:
-        The fingerprint of their group.
-    """
-    await connection.execute(
-        """INSERT INTO embedding_tasks (slug, operation, status, attempts, error_message, completed_at)
-           SELECT 'slug-' || n, 'update', 'failed', 3, replace($1, '{}', n::text),
-                  now() - n * interval '1 second'
-           FROM generate_series(1, $2::int) AS n""",
-        error,
-        count,
-    )
-    return str(await connection.fetchval("SELECT embedq_fingerprint(replace($1, '{}', '1'))", error))
 
 
 async def failures_screen(pilot: ConsolePilot, groups: int) -> FailuresScreen:

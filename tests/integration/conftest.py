@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from tests.support.backfilling import OPTIONS
 from tests.support.databases import Connection, Database
 from tests.support.legacy import make_legacy
+from tests.support.piping import Bench, bench
+from tests.support.provider_stub import ProviderStub
 from tests.support.queue_world import World, open_world
 
 
@@ -16,6 +19,14 @@ from tests.support.queue_world import World, open_world
 async def world(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[World]:
     """A queue; its storage is the parameter, see `BOTH_STORAGES`."""
     async with open_world(database, getattr(request, "param", None)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def worker(database: Database, stub: ProviderStub) -> AsyncIterator[Bench]:
+    """The pipeline of a worker that embeds with the model of `backfilling.OPTIONS`."""
+    async with bench(database, stub) as opened:
+        assert opened.scope.model == OPTIONS.model
         yield opened
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -13,8 +12,7 @@ from embedq_worker.schema.needs import Category
 from tests.support.backfilling import BY, OPTIONS, found, look, queue_all
 from tests.support.content import add_articles, queue_tasks, wrong_articles
 from tests.support.databases import DIMENSIONS, Connection, Database
-from tests.support.piping import Bench, bench
-from tests.support.provider_stub import ProviderStub
+from tests.support.piping import Bench
 from tests.support.vector_storage import store_as_json, vector_column
 
 
@@ -23,13 +21,6 @@ async def anywhere(request: pytest.FixtureRequest, connection: Connection) -> No
     """Both ways to store vectors."""
     if request.param == "jsonb":
         await store_as_json(connection)
-
-
-@pytest.fixture
-async def worker(database: Database, connection: Connection, stub: ProviderStub) -> AsyncIterator[Bench]:
-    async with bench(database, stub) as it:
-        assert it.scope.model == OPTIONS.model
-        yield it
 
 
 @pytest.fixture

@@ -17,16 +17,7 @@ from tests.support.backfilling import BY, OPTIONS, queue_all
 from tests.support.blocking import until_blocked
 from tests.support.content import add_articles, queue_tasks, statuses
 from tests.support.databases import Connection, Database
-from tests.support.piping import Bench, bench
-from tests.support.provider_stub import ProviderStub
-
-
-@pytest.fixture
-async def worker(database: Database, connection: Connection, stub: ProviderStub) -> AsyncIterator[Bench]:
-    async with bench(database, stub) as it:
-        assert it.scope.model == OPTIONS.model
-        yield it
-
+from tests.support.piping import Bench
 
 # -- stopping and going on
 

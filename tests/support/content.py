@@ -98,6 +98,24 @@ async def failed_tasks(connection: Connection, count: int, error: str = "boom") 
     return [row["id"] for row in rows]
 
 
+async def fail(connection: Connection, error: str | None, count: int = 1, *, completed: bool = True) -> str:
+    """Insert failed tasks without an article, whose errors differ in the number that replaces ``{}``.
+
+    Returns:
+        The fingerprint of their group.
+    """
+    await connection.execute(
+        """INSERT INTO embedding_tasks (slug, operation, status, attempts, error_message, completed_at)
+           SELECT 'slug-' || n, 'update', 'failed', 3, replace($1, '{}', n::text),
+                  CASE WHEN $3 THEN now() - n * interval '1 second' END
+           FROM generate_series(1, $2::int) AS n""",
+        error,
+        count,
+        completed,
+    )
+    return str(await connection.fetchval("SELECT embedq_fingerprint(replace($1, '{}', '1'))", error))
+
+
 async def end_pending_tasks(connection: Connection, *, failing: bool) -> None:
     """Keep completing pending tasks, as a worker of another program would."""
     while True:
