@@ -21,6 +21,8 @@ from embedq_tui.widgets.rows import Aged, Column, Row
 
 MARK = "●"
 
+_SIDEWAYS = {"scroll_left", "scroll_right", "cursor_left", "cursor_right"}
+
 SETTLE_S = 0.4
 """Seconds a row must have been under the cursor before a key press is taken to mean it."""
 
@@ -47,8 +49,8 @@ class KeyedTable(DataTable[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False, id="table.down"),
         Binding("k", "cursor_up", show=False, id="table.up"),
-        Binding("h", "scroll_left", show=False, id="table.left"),
-        Binding("l", "scroll_right", show=False, id="table.right"),
+        Binding("h", "scroll_left", "Scroll left", show=False, id="table.left"),
+        Binding("l", "scroll_right", "Scroll right", show=False, id="table.right"),
         Binding("g,home", "scroll_top", show=False, id="table.top"),
         Binding("G,end", "scroll_bottom", show=False, id="table.bottom"),
         Binding("space", "mark", "Mark", id="table.mark"),
@@ -229,7 +231,9 @@ class KeyedTable(DataTable[None]):
         self.post_message(self.AtEdge(self, forward=False, jumped=True))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to mark and to open only rows that can be; grey it out before they come."""
+        """Offer what applies: to mark or open rows that can be, greyed out before they come; to scroll."""
+        if action in _SIDEWAYS:  # else the keys are the screen's, and its help names them
+            return self.allow_horizontal_scroll
         there = bool(self._rows) if self.came else None
         if action in ("mark", "mark_all"):
             return self._markable and there

@@ -16,6 +16,7 @@ from embedq_tui.profiles import Profile, load_profiles
 from embedq_tui.rendering.keys import DEFAULTS
 from embedq_tui.screens.base import ConsoleScreen
 from embedq_tui.screens.filter_line import FilterLine
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.errors import SettingsError
 from tests.console.canned import CannedConsole
 from tests.console.canned_world import busy
@@ -55,6 +56,15 @@ async def test_each_key_of_an_action_is_shown_as_itself() -> None:
             await pilot.press(screen)
             bound = [active.binding for active in pilot.app.screen.active_bindings.values()]
             assert len({pilot.app.get_key_display(binding) for binding in bound}) == len(bound)
+
+
+@pytest.mark.parametrize("screen", ["7", "9"])
+async def test_help_names_the_keys_of_the_screen_that_its_table_passes_on(screen: str) -> None:
+    async with CannedConsole(busy()).run_test() as pilot:
+        await pilot.press(screen)
+        await until(lambda: isinstance(pilot.app.focused, KeyedTable))
+        bound = pilot.app.screen.active_bindings
+        assert {bound[key].node for key in ("left", "h", "right", "l")} == {pilot.app.screen}
 
 
 def test_an_operator_can_have_keys_of_ones_own(tmp_path: Path) -> None:
