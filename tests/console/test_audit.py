@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from embedq_tui.screens.audit import roll
+from embedq_tui.screens.audit.questions import FollowLog, OlderRows, OnePage
 from embedq_tui.screens.audit.render import LONGEST
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
@@ -161,6 +162,10 @@ async def test_a_key_that_is_held_down_reads_older_rows_once(
         goes_on.set()
         await until(lambda: under_cursor(screen) == f"old-{PAGE}")
         assert len(begun) == 1
+
+
+def test_the_first_page_may_take_as_long_as_any_other() -> None:
+    assert FollowLog.within_s == OlderRows.within_s == OnePage.within_s
 
 
 async def test_no_row_is_lost_over_a_lost_connection_and_late_commits(

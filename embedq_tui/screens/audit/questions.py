@@ -11,6 +11,9 @@ from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditPage, audit_page
 from embedq_worker.queue.selection import Cursor
 
+READ_S = 60.0
+"""Seconds for a page of the log, the first one too: with a filter on a rare text, all of it is read."""
+
 
 @dataclass(frozen=True, eq=False)
 class FollowLog(Question[int]):
@@ -19,6 +22,7 @@ class FollowLog(Question[int]):
     roll: AuditRoll
     hears = frozenset({TASKS, WORKERS, CONTROL, PROVIDER})
     every_s = 2.0
+    within_s = READ_S
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
         """Ask it once."""
@@ -31,7 +35,7 @@ class OnePage(Question[AuditPage]):
 
     wanted: AuditFilter
     after: Cursor | None
-    within_s = 60.0
+    within_s = READ_S
 
     async def ask(self, connection: Connection, settings: Settings) -> AuditPage:
         """Ask it once."""
@@ -43,7 +47,7 @@ class OlderRows(Question[int]):
     """The page before the rows shown, added to the roll."""
 
     roll: AuditRoll
-    within_s = 60.0
+    within_s = READ_S
 
     async def ask(self, connection: Connection, settings: Settings) -> int:
         """Ask it once."""
