@@ -14,7 +14,7 @@ from embedq_tui.screens.audit.questions import FollowLog, OlderRows, OnePage
 from embedq_tui.screens.audit.render import LONGEST
 from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
-from embedq_worker.actions.tasks import CANCEL, Run, carry_out, plan
+from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Action, Run, carry_out, plan
 from embedq_worker.configuration.loading import load_settings
 from embedq_worker.queue.wanted import TaskFilter
 from tests.console.running import ConsolePilot, console, enter, shown, type_filter, until_shown, until_text
@@ -260,30 +260,31 @@ async def test_all_of_a_row_is_shown_whatever_is_in_it(database: Database, conne
         assert not screen.has_class("-detailed")
 
 
-async def test_u_takes_back_the_operation_of_the_row(database: Database, connection: Connection) -> None:
+@pytest.mark.parametrize("action", [CANCEL, PRIORITISE["high"]], ids=lambda action: action.name)
+async def test_u_takes_back_the_operation_of_the_row(
+    database: Database, connection: Connection, action: Action
+) -> None:
     articles = await add_articles(connection, ["one", "two"])
     await queue_tasks(connection, articles)
-    run = Run(connection, await plan(connection, CANCEL, TaskFilter()), "ann@there")
-    await carry_out(run)
-    await log(connection, "something else")
+    await carry_out(Run(connection, await plan(connection, action, TaskFilter()), "ann@there"))
+    await log(connection, "something else", operation_id=str(uuid4()), metadata='{"action": "retry"}')
+    changed = "SELECT count(*) FROM embedding_tasks WHERE status = 'failed' OR priority = 'high'"
     async with console(database.settings, (120, 40)) as pilot:
         screen = await shows_audit(pilot)
         await pilot.press("u")  # this row has nothing to take back, nor has the session
-        await pilot.pause()
-        assert await statuses(connection) == {"failed"}
+        await until_text(pilot, "Nothing to undo")
+        assert await connection.fetchval(changed) == 2
         await pilot.press("k")
         await until(
-            lambda: screen._rows.current is not None and screen._rows.current.operation_id is not None
+            lambda: (
+                screen._rows.current is not None and screen._rows.current.event.message != "something else"
+            )
         )
         await pilot.press("u")
         await until_text(pilot, "Undo this for 2 tasks?")
         await pilot.press("y")
         await until_shown(pilot, lambda text: "2 tasks restored" in text)
-        assert await statuses(connection) == {"pending"}
-
-
-async def statuses(connection: Connection) -> set[str]:
-    return {row["status"] for row in await connection.fetch("SELECT status FROM embedding_tasks")}
+        assert await connection.fetchval(changed) == 0
 
 
 async def test_a_row_leads_to_its_task_and_into_a_file(
