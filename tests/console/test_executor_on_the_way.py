@@ -74,9 +74,13 @@ async def test_an_error_half_way_is_told(database: Database, connection: Connect
     )
     async with bench(database, (40, 8), batch_size=5) as (app, pilot):
         work = app.begin(app.executor.carry_out(RAISE))
-        told = said(await app.dialog(Tell))
+        dialog = await app.dialog(Tell)
+        told = said(dialog)
         assert "[/foo]" in told
         assert "\x1b" not in told
+        text = dialog.query_one("#text")  # taller than the terminal
+        await pilot.press("down", "pagedown", "up")
+        await until(lambda: text.scroll_y == text.max_scroll_y - 1)
         await pilot.press("enter")
         outcome = await work.wait()
         assert outcome is not None
