@@ -161,18 +161,19 @@ async def test_what_is_odd_and_harmless_is_put_up_with(scene: Scene) -> None:
     assert await wrong_articles(scene.connection) == []
 
 
-@pytest.mark.parametrize("poison", POISONS)
-async def test_a_poisonous_text_fails_alone_and_with_a_reason(scene: Scene, poison: str) -> None:
-    scene.stub.faults.turn(POISONS[poison])
-    articles = await scene.queue(8, poison=True)
-    await scene.drained()
-    assert await charged(scene.connection) == []
-    assert await wrong_articles(scene.connection) == [articles[-1]]
-    assert await statuses(scene.connection) == {"completed": 7, "failed": 1}
-    error = await scene.connection.fetchval(
-        "SELECT error_message FROM embedding_tasks WHERE status = 'failed'"
-    )
-    assert "correct the articles" in advice_for(error), error
+async def test_a_poisonous_text_fails_alone_and_with_a_reason(scene: Scene) -> None:
+    for name, knobs in POISONS.items():
+        scene.stub.faults.turn(knobs)
+        *_, poisonous = await scene.queue(8, poison=True)
+        await scene.drained()
+        assert await charged(scene.connection) == [], name
+        assert await wrong_articles(scene.connection) == [poisonous], name
+        assert await statuses(scene.connection) == {"completed": 7 * scene.made, "failed": 1}, name
+        error = await scene.connection.fetchval(
+            "SELECT error_message FROM embedding_tasks WHERE status = 'failed'"
+        )
+        assert "correct the articles" in advice_for(error), (name, error)
+        await scene.connection.execute("DELETE FROM articles WHERE id = $1", poisonous)
 
 
 @pytest.mark.slow
