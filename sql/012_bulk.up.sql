@@ -16,6 +16,10 @@ CREATE TABLE embedq_bulk_operations (
 );
 CREATE INDEX embedq_bulk_operations_recent_idx ON embedq_bulk_operations (started_at DESC);
 
+-- The trigger on articles (013) calls embedq_enqueue with the rights of its owner, so that must search pg_temp last, too,
+-- because any role can create tables there.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
+
 -- Queues a task per article, unless a pending task will do the same at least as early (a new article, operation create,
 -- has none); returns the articles queued. The caller holds the row locks of the articles. So a worker that has claimed
 -- one of those tasks in the meantime cannot complete it with the old text (008), and the tasks of an article are in the

@@ -360,3 +360,28 @@ async def test_a_role_that_knows_nothing_of_the_queue_can_save(
         assert await queued(connection) == [("s", "create")]
     finally:
         await connection.execute("DROP OWNED BY embedq_test_author; DROP ROLE embedq_test_author")
+
+
+async def test_a_role_cannot_slip_tables_of_its_own_under_the_trigger(
+    connection: Connection, editor: Connection
+) -> None:
+    """It runs with the rights of its owner, and so would whatever hangs on a table that it takes for ours."""
+    (article,) = await add_articles(connection, ["text"])
+    await store_chunk(connection, article)
+    await connection.execute("DELETE FROM embedding_tasks")
+    await editor.execute(
+        """CREATE TEMP TABLE embedding_tasks (LIKE public.embedding_tasks);
+           CREATE TEMP TABLE embedding_audit_logs (LIKE public.embedding_audit_logs);
+           CREATE TEMP TABLE embeddings (LIKE public.embeddings);
+           CREATE TEMP TABLE embedq_articles (LIKE public.embedq_articles);
+           CREATE FUNCTION pg_temp.theirs() RETURNS trigger LANGUAGE plpgsql
+           AS $$ BEGIN RAISE EXCEPTION 'as %', current_user; END $$;
+           CREATE TRIGGER theirs BEFORE INSERT ON pg_temp.embedding_tasks
+           FOR EACH ROW EXECUTE FUNCTION pg_temp.theirs()"""
+    )
+    await editor.execute("INSERT INTO articles (title, slug, content) VALUES ('T', 'new', 'text')")
+    await editor.execute("UPDATE articles SET no_rag = true WHERE slug = 'article-0'")
+    assert await queued(connection) == [("new", "create"), ("article-0", "delete")]
+    await editor.execute("DELETE FROM articles")
+    assert len(await queued(connection)) == 2
+    assert await connection.fetchval("SELECT count(*) FROM embeddings") == 0
