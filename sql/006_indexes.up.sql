@@ -31,7 +31,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_article_idx ON embedding_ta
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_failed_idx
     ON embedding_tasks (completed_at DESC, id DESC) WHERE status = 'failed';
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_failure_group_idx
-    ON embedding_tasks (embedq_fingerprint(error_message), completed_at DESC, id DESC) WHERE status = 'failed';
+    ON embedding_tasks (embedq_fingerprint(error_message), completed_at, id) WHERE status = 'failed';
 
 -- retention; the tasks completed last
 CREATE INDEX CONCURRENTLY IF NOT EXISTS embedq_tasks_completed_idx
