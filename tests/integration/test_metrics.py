@@ -68,9 +68,11 @@ async def test_what_ended_in_each_hour(connection: Connection) -> None:
     found = await look(connection)
     *_, before, last, now = found.periods
     assert (last.completed, last.failed, last.per_minute, last.error_rate) == (60, 0, 1.0, 0.0)
-    assert (before.completed, before.failed, before.error_rate) == (30, 10, 0.25)
+    assert (before.completed, before.failed, before.per_minute, before.error_rate) == (30, 10, 0.667, 0.25)
     assert (now.completed, now.error_rate) == (0, None)
-    assert (found.total.completed, found.total.failed, found.total.error_rate) == (90, 10, 0.1)
+    total = found.total
+    assert (total.completed, total.failed, total.error_rate) == (90, 10, 0.1)
+    assert total.per_minute == round(100 * timedelta(minutes=1) / (total.until - total.since), 3)
 
 
 async def test_what_happened_at_the_edge_of_two_hours_belongs_to_the_later(connection: Connection) -> None:
@@ -90,7 +92,10 @@ async def test_what_happened_at_the_edge_of_two_hours_belongs_to_the_later(conne
 async def test_percentiles_are_of_tasks_not_of_batches(connection: Connection) -> None:
     at = await hour(connection, 1)
     batch = '{"worker": "w", "tasks": %d, "wait_ms": %d}'
-    await measured(connection, "task_processing_time", 100, at, batch % (94, 5_000))
+    await measured(connection, "task_processing_time", 1, at - timedelta(hours=1), batch % (999, 1))
+    await measured(connection, "task_processing_time", 10, at, batch % (20, 4_000))
+    await measured(connection, "task_processing_time", 100, at, batch % (30, 5_000))
+    await measured(connection, "task_processing_time", 200, at, batch % (44, 5_000))
     await measured(connection, "task_processing_time", 900, at, batch % (5, 6_000))
     await measured(connection, "task_processing_time", 2_000, at, batch % (1, 7_000))
     processing = (await look(connection)).periods[-2].processing_ms
@@ -123,7 +128,9 @@ async def test_means_are_weighted_and_idle_intervals_count(connection: Connectio
     await measured(connection, "worker_utilization", 0.8, at)
     for depth in (10, 20, 30, 40):
         await measured(connection, "queue_depth", depth, at, '{"worker": "w"}')
-    last = (await look(connection)).periods[-2]
+    await measured(connection, "queue_depth", 50, at - timedelta(hours=1), '{"worker": "w"}')
+    *_, idle, last, _ = (await look(connection)).periods
+    assert (idle.utilization, idle.depth_mean) == (0, 50)
     assert (last.embedding_ms, last.claim_ms) == (110, 2)
     assert last.utilization == 0.2
     assert (last.depth_mean, last.depth_max) == (25, 40)
