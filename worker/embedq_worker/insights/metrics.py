@@ -178,7 +178,6 @@ def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asy
         completed = max(completed, known - failures) if more_completed else completed
         failed = max(failed, failures) if more_failed else failed
         cut_off = COUNTED in (completed, failed)
-    minutes = max((span[1] - span[0]).total_seconds() / 60, 1 / 60)
     depth = found.get("queue_depth")
     return Period(
         since=span[0],
@@ -186,7 +185,7 @@ def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asy
         completed=completed,
         failed=failed,
         exact=exact,
-        per_minute=round((completed + failed) / minutes, 3),
+        per_minute=_per_minute(completed + failed, *span),
         error_rate=None if cut_off or not completed + failed else rounded(failed / (completed + failed)),
         processing_ms=_spread(found.get("processing")),
         wait_ms=_spread(found.get("wait")),
@@ -201,15 +200,19 @@ def _period(span: tuple[datetime, datetime], ended: _Ended, found: dict[str, asy
 def _with_sums(total: Period, periods: Sequence[Period]) -> Period:
     """The total, with counts summed over the periods, which are more exact."""
     completed, failed = sum(one.completed for one in periods), sum(one.failed for one in periods)
-    ended, minutes = completed + failed, (total.until - total.since).total_seconds() / 60
+    ended = completed + failed
     known = ended and all(one.error_rate is not None for one in periods if one.completed + one.failed)
     return total._replace(
         completed=completed,
         failed=failed,
         exact=all(one.exact for one in periods),
-        per_minute=round(ended / max(minutes, 1 / 60), 3),
+        per_minute=_per_minute(ended, total.since, total.until),
         error_rate=rounded(failed / ended) if known else None,
     )
+
+
+def _per_minute(ended: int, since: datetime, until: datetime) -> float:
+    return round(ended / max((until - since).total_seconds() / 60, 1 / 60), 3)
 
 
 def _spread(row: asyncpg.Record | None) -> Spread | None:
