@@ -319,6 +319,18 @@ async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
         assert store.lost is None
 
 
+async def test_where_signals_arrive_it_does_not_poll(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "POLL_S", 0.01)
+    rare, often = Heeding(60.0), Heeding(0.01)
+    async with watching(database.settings) as it:
+        await until(lambda: it.session.store.hearing is Hearing.LISTENING)
+        it.session.subscribe([rare, often])
+        await until(lambda: len(often.asked) > 5)
+        assert len(rare.asked) == 1
+
+
 async def test_where_signals_do_not_arrive_it_polls_and_says_so(
     database: Database, connection: Connection
 ) -> None:
@@ -327,8 +339,10 @@ async def test_where_signals_do_not_arrive_it_polls_and_says_so(
         watching(load_settings(database_url=proxy.url)) as it,
     ):
         await until(lambda: it.session.store.hearing is Hearing.DEAF, within_s=10)
+        it.session.subscribe([Pending()])  # which signals ask, or else the clock once a minute
+        await until(lambda: bool(it.answers))
         await queued_articles(connection, 2)
-        await until(lambda: it.pending == 2, within_s=5)
+        await until(lambda: it.pending == it.answers[-1].value == 2, within_s=5)
 
 
 async def test_a_console_on_another_programs_database_shows_its_queue(
