@@ -195,6 +195,19 @@ async def test_an_article_of_many_requests_gets_through_although_each_third_fail
     assert await connection.fetchval("SELECT count(*) FROM embeddings") >= 12
 
 
+async def test_an_article_of_more_texts_than_a_slow_provider_embeds_in_time_gets_through(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    words = " ".join(f"word{number}" for number in range(600))
+    await queue_tasks(connection, await add_articles(connection, [words]))
+    stub.faults.turn({"max_inputs": 5, "max_inputs_status": 504})
+    async with bench(database, stub, concurrency=1, chunk_size=20, chunk_overlap=0) as it:
+        assert (await it.work_off())["stored"] == 1
+    assert max(stub.seen.sizes) >= 30
+    assert await connection.fetchval("SELECT attempts FROM embedding_tasks") == 1
+    assert await connection.fetchval("SELECT count(*) FROM embeddings") == max(stub.seen.sizes)
+
+
 async def test_an_outage_behind_a_gateway_that_caches_answers_costs_nobody_an_attempt(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -43,7 +43,7 @@ def unavailable(texts: Sequence[str]) -> dict[str, TextOutcome]:
 async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion, stub: ProviderStub) -> None:
     asked = 0
 
-    async def ask(texts: Sequence[str]) -> dict[str, TextOutcome]:
+    async def ask(texts: Sequence[str], smaller: int) -> dict[str, TextOutcome]:
         nonlocal asked
         asked += 1
         return unavailable(texts)
@@ -59,7 +59,7 @@ async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion
 async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicion: Suspicion) -> None:
     lacking = []
 
-    async def ask(texts: Sequence[str]) -> dict[str, TextOutcome]:
+    async def ask(texts: Sequence[str], smaller: int) -> dict[str, TextOutcome]:
         lacking.append(len(texts))
         outcomes = unavailable(texts)
         if len(lacking) == ASKED_AGAIN:

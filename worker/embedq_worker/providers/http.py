@@ -176,7 +176,7 @@ class JsonClient:
             raise ProviderUnavailable(
                 f"{self.endpoint} did not answer within {self._timeout_s:g} s",
                 f"is the server at {self.setting} overloaded, or still loading the model? "
-                "EMBEDDING_REQUEST_TIMEOUT sets the timeout",
+                "EMBEDDING_REQUEST_TIMEOUT sets the timeout, EMBEDDING_REQUEST_INPUTS the texts per request",
             ) from None
         except zlib.error:
             raise self.broken(BrokenAnswer("has a corrupt compression")) from None

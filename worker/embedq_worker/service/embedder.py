@@ -96,7 +96,9 @@ class Embedder:
         """Change the maximum number of requests in flight; those in flight continue."""
         self._slots.resize(concurrency)
 
-    async def embed(self, texts: Sequence[str], *, within_s: float | None = None) -> EmbedResult:
+    async def embed(
+        self, texts: Sequence[str], *, within_s: float | None = None, smaller: int = 1
+    ) -> EmbedResult:
         """Embed texts; identical ones are sent once.
 
         A text that the provider rejects fails alone: its request is bisected to find it. A text that is too
@@ -108,11 +110,13 @@ class Embedder:
         Args:
             texts: Any number, of any length.
             within_s: Seconds after which texts without a vector are `Unfinished`; None for no limit.
+            smaller: Factor by which requests have to be smaller than they may be.
 
         Returns:
             An outcome per text. Failures of the provider are outcomes, never raised.
         """
-        call = _Call(self._provider, self._slots, self._limits, self._limit)
+        limits = _divided(self._limits, len(texts), smaller)
+        call = _Call(self._provider, self._slots, limits, self._limit)
         call.outcomes.update((text, self._kept.pop(text)) for text in set(texts) & self._kept.keys())
         with suppress(TimeoutError):
             await in_time(lambda: call.embed(texts), within_s)
@@ -157,6 +161,13 @@ def pack(texts: Iterable[str], limits: RequestLimits) -> list[list[str]]:
         if len(room.texts) >= limits.inputs:
             open_packs.remove(room)
     return [p.texts for p in packs]
+
+
+def _divided(limits: RequestLimits, texts: int, by: int) -> RequestLimits:
+    """Limits for requests smaller by a factor than those for this number of texts would be."""
+    if by == 1:
+        return limits
+    return RequestLimits(max(1, min(limits.inputs, texts) // by), limits.tokens // by)
 
 
 @dataclass(slots=True, eq=False)

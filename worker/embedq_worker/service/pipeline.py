@@ -185,7 +185,9 @@ class Pipeline:
             await self._suspicion.ask_again(
                 tasks[0].id,
                 outcomes,
-                lambda lacking: self._ask(lacking, report, within_s=self._settings.deadline_s),
+                lambda lacking, smaller: self._ask(
+                    lacking, report, within_s=self._settings.deadline_s, smaller=smaller
+                ),
             )
         await self._settle(plans, outcomes, report)
         return report
@@ -251,9 +253,9 @@ class Pipeline:
     # -- asking the provider
 
     async def _ask(
-        self, texts: Sequence[str], report: BatchReport, *, within_s: float
+        self, texts: Sequence[str], report: BatchReport, *, within_s: float, smaller: int = 1
     ) -> dict[str, TextOutcome]:
-        result = await self._embedder.embed(texts, within_s=within_s)
+        result = await self._embedder.embed(texts, within_s=within_s, smaller=smaller)
         report.requests.extend(result.requests)
         return dict(zip(texts, result.outcomes, strict=True))
 

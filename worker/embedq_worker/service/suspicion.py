@@ -21,6 +21,9 @@ CONTROLS = 3
 """Consecutive times that the control text has to succeed before a text is blamed. That costs little, whereas
 another request for a text that is never answered costs a timeout."""
 
+SMALLER = 4
+"""Factor by which the requests for a suspect shrink each time it fails again."""
+
 MAY_BE_A_TEXT = (ProviderUnavailable, ProviderMisconfigured)
 """Failures that a single text may cause: it breaks the server, or a firewall takes it for an attack (403)."""
 
@@ -65,24 +68,25 @@ class Suspicion:
         self,
         task: UUID,
         outcomes: dict[str, TextOutcome],
-        ask: Callable[[Sequence[str]], Awaitable[Mapping[str, TextOutcome]]],
+        ask: Callable[[Sequence[str], int], Awaitable[Mapping[str, TextOutcome]]],
     ) -> None:
         """Retry the missing texts of a suspect until it has failed often enough to be charged.
 
         A provider that fails only now and then will embed them, or fail the control text, which clears the
-        suspect.
+        suspect. A slow one, or a gateway before it, may time out on the number of texts alone, so that each
+        try sends fewer of them per request.
 
         Args:
             task: Alone in its batch; does nothing if it is not a suspect.
             outcomes: By text; new outcomes replace those.
-            ask: Embeds texts.
+            ask: Embeds texts, in requests smaller by a factor.
         """
         failed = 0
         while task in self._suspects and failed < ASKED_AGAIN and (lacking := _lacking(outcomes)):
             if failed and not await self._embeds_others():
                 self._suspects.discard(task)
                 return
-            outcomes |= await ask(lacking)
+            outcomes |= await ask(lacking, SMALLER ** (failed + 1))
             failed = failed + 1 if len(_lacking(outcomes)) == len(lacking) else 0
 
     def clear(self, tasks: Iterable[UUID]) -> None:
