@@ -244,7 +244,9 @@ class Console(App[int]):
     def on_key(self, event: Key) -> None:
         """Say why changes are refused here."""
         active = self.screen.active_bindings.get(event.key)
-        if active is not None and active.node is self and not active.enabled:
+        if active is None or active.enabled:
+            return
+        if active.node is self or active.binding.action.startswith("app."):  # a dialog may pass it on
             self.desk.dialogs.refused()
 
     def action_show(self, name: str) -> None:

@@ -218,7 +218,7 @@ class WorkersScreen(ActionScreen):
         crashed = it.last_exit if it.state is WorkerState.WAITING else None
         if reason := crashed.describe() if crashed else it.reason:
             line.append(f": {printable_line(reason)}")
-        if it.state in (WorkerState.OFF, WorkerState.FAILED):
+        if it.state in (WorkerState.OFF, WorkerState.FAILED) and not self.session.read_only:
             line.append(f"; press {key('workers.start')} to start one")
         yield line
 
