@@ -38,3 +38,5 @@ class Keys(Footer):
         if shown != self._made_of:
             self._made_of = shown
             await self.recompose()
+            # Its keys watch whether it is compact: it would hold all it ever had, until that changes.
+            self.mutate_reactive(Footer.compact)

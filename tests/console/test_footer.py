@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
+from textual.widgets._footer import FooterKey
 
 from embedq_tui.screens import ENTRIES
 from embedq_tui.widgets.footer import Keys
@@ -27,6 +29,21 @@ async def test_going_through_the_screens_quickly_does_not_stop_the_drawing(datab
         await until(lambda: app.current_mode == "overview" and app._batch_count == 0)
         made = sum(1 for widget in app._registry if type(widget).__name__ == "FooterKey")
         assert made < 20 * len(ENTRIES)
+
+
+async def test_keys_that_were_replaced_are_not_held() -> None:
+    app = CannedConsole(busy())
+    async with app.run_test() as pilot:
+        await pilot.press("2")
+        for _ in range(10):
+            await pilot.press("slash")
+            await until_text(pilot, "esc Close")
+            await pilot.press("escape")
+            await until_text(pilot, "q Quit")
+        gc.collect()
+        keys = [thing for thing in gc.get_objects() if isinstance(thing, FooterKey)]
+        assert any(key.is_attached for key in keys)
+        assert sum(not key.is_attached for key in keys) < 20
 
 
 async def test_a_line_that_is_due_while_its_screen_goes_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
