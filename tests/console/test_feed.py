@@ -307,8 +307,12 @@ async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
         await queued_articles(connection, 3)
         assert it.pending == 0  # what was known is kept
         assert store.age_s() is not None
-        tries = store.lost.tries if store.lost else 0
-        await until(lambda: store.lost is not None and store.lost.tries > tries, within_s=10)
+        first = store.lost
+        assert first is not None
+        await until(lambda: store.lost is not None and store.lost.tries > first.tries, within_s=10)
+        assert store.lost is not None
+        assert store.lost.since == first.since
+        assert store.lost.retry_at > first.retry_at > first.since
         proxy.refuses = False
         it.session.again()
         await until(lambda: store.lost is None and it.pending == 3, within_s=20)
