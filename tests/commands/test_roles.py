@@ -136,8 +136,8 @@ async def test_a_member_of_a_group_that_lacks_what_is_new_is_not_told_to_join_it
 ) -> None:
     """As after each migration that makes a table, until `migrate roles` is run again."""
 
-    async def advice() -> tuple[str, str]:
-        async with as_role(hard, connection, f"{WORKER}; {OPERATOR}"):
+    async def advice(groups: str = f"{WORKER}; {OPERATOR}") -> tuple[str, str]:
+        async with as_role(hard, connection, groups):
             checks = (await hard("check", "--json")).document("check")["checks"]
             own = await asyncpg.connect(hard.variables["DATABASE_URL"])
             why_not = (await access(own)).why_not
@@ -145,6 +145,7 @@ async def test_a_member_of_a_group_that_lacks_what_is_new_is_not_told_to_join_it
         [rights] = [check["advice"] for check in checks if check["name"] == "rights"]
         return rights, why_not
 
+    assert ["GRANT" in each for each in await advice(VIEWER)] == [True, True]
     await connection.execute("REVOKE ALL ON embedq_workers FROM embedq_operator, embedq_worker")
     assert ["GRANT" in each or not each for each in await advice()] == [False, False]
     assert (await hard("migrate", "roles")).code == ExitCode.OK
