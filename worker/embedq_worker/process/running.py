@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Coroutine
-from contextlib import ExitStack
-from typing import TypeVar
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
 
 from embedq_worker.process.imports import uninterrupted
 
@@ -13,9 +15,11 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[object, object, T]) -> T:
-    """Like `asyncio.run`, but Ctrl-C while the loop is being made waits until it can cancel the coroutine.
+    """Like `asyncio.run`, with two differences.
 
-    Python would print a traceback about a loop that is half made, and complain of a coroutine never awaited.
+    Ctrl-C while the loop is being made waits until it can cancel the coroutine: Python would print a
+    traceback about a loop that is half made, and complain of a coroutine never awaited. And the end does not
+    wait for name servers.
 
     Args:
         main: The program.
@@ -34,4 +38,46 @@ def run(main: Coroutine[object, object, T]) -> T:
             deferred.close()
             return await main
 
-        return asyncio.run(interruptible())
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            return runner.run(interruptible())
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Looks up names in threads of their own.
+
+    While name servers do not answer, a lookup that was given up occupies its thread for up to a minute. In
+    asyncio's pool, such threads would leave none for other work, and the process could not end before them.
+    """
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """See `asyncio.loop.getaddrinfo`."""
+        found: asyncio.Future[list[Any]] = self.create_future()
+
+        def look_up() -> None:
+            addresses, failure = [], None
+            try:
+                addresses = socket.getaddrinfo(host, port, family, type, proto, flags)
+            except Exception as error:
+                failure = error
+            with suppress(RuntimeError):  # the loop is closed
+                self.call_soon_threadsafe(settle, addresses, failure)
+
+        def settle(addresses: list[Any], failure: Exception | None) -> None:
+            if found.done():
+                return
+            if failure is not None:
+                found.set_exception(failure)
+            else:
+                found.set_result(addresses)
+
+        threading.Thread(target=look_up, name="name lookup", daemon=True).start()
+        return await found
