@@ -64,6 +64,7 @@ class Key(NamedTuple):
         id: The binding id, used in keymaps.
         words: What it does.
         names: The keys, as Textual names them.
+        first: It comes before all others with the same key, those of dialogs included.
     """
 
     place: str
@@ -71,6 +72,7 @@ class Key(NamedTuple):
     id: str
     words: str
     names: tuple[str, ...]
+    first: bool
 
 
 def all_keys() -> Iterator[Key]:
@@ -103,7 +105,7 @@ def _named(place: str, bindings: Iterable[BindingType]) -> Iterator[Key]:
         if isinstance(binding, Binding) and binding.id:
             words = binding.tooltip or binding.description or binding.action.replace("_", " ").capitalize()
             names = tuple(binding.key.split(","))
-            yield Key(place, " ".join(map(format_key, names)), binding.id, words, names)
+            yield Key(place, " ".join(map(format_key, names)), binding.id, words, names, binding.priority)
 
 
 def keymap_of(wanted: Mapping[str, str]) -> Mapping[str, str]:
@@ -133,16 +135,18 @@ def _require_free(known: Iterable[Key], keymap: Mapping[str, str]) -> None:
     for key, names in held.items():
         for other, taken in held.items():
             clash = {*names} & {*taken} - {*key.names}
-            if clash and other.id != key.id and _meet(key.place, other.place):
+            if clash and other.id != key.id and _meet(key, other):
                 raise SettingsError(
                     f"[keys]: {key.id!r} and {other.id!r} have the same key: {format_key(min(clash))}",
                     f"choose another key, or bind {other.id!r} to another one too",
                 )
 
 
-def _meet(place: str, other: str) -> bool:
-    """Whether keys of both places work at the same time."""
-    places = {place, other}
+def _meet(key: Key, other: Key) -> bool:
+    """Whether both keys work at the same time."""
+    places = {key.place, other.place}
+    if any(one.first and one.place in _ANYWHERE for one in (key, other)):
+        return True
     if places & MODAL:
         return len(places) == 1 or ("Every dialog" in places and places <= _DIALOGS.keys())
     return len(places) == 1 or bool(places & _ANYWHERE) or ("Every list" in places and not places & _LISTLESS)

@@ -107,6 +107,7 @@ def test_a_key_that_nobody_can_press_is_refused(wanted: str) -> None:
         ("confirm.no", "y", "confirm.yes"),
         ("confirm.yes", "escape", "dialog.back"),
         ("dialog.down", "q", "outcome.close"),
+        ("dialog.back", "ctrl+z", "app.suspend"),  # which comes first everywhere
     ],
 )
 def test_a_key_that_has_another_action_at_the_same_place_is_refused(

@@ -121,6 +121,21 @@ async def test_of_the_marked_only_those_that_are_still_stuck(
     assert {row["id"] for row in rows} == set(gone[:2])
 
 
+async def test_marks_are_cleared_where_none_of_the_tasks_is_stuck_any_more(
+    database: Database, connection: Connection
+) -> None:
+    await claim(connection, 3, uuid4(), "20 min", "gone")
+    async with console(database.settings) as pilot:
+        screen = await stuck_screen(pilot, 3)
+        await pilot.press("space", "space")
+        await until(lambda: screen.frozen)
+        await connection.execute("UPDATE embedding_tasks SET status = 'pending', processed_at = NULL")
+        await pilot.press("r")
+        await until(lambda: pilot.app.screen is not screen, within_s=WITHIN_S)
+        await pilot.press("escape")
+        await until(lambda: not screen.frozen and not screen.table.keys, within_s=WITHIN_S)
+
+
 async def test_an_age_that_is_chosen_is_shown_where_the_screen_stood_still(
     database: Database, connection: Connection
 ) -> None:

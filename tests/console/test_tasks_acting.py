@@ -11,6 +11,7 @@ from textual.widgets._toast import Toast
 from embedq_tui.console.app import Console
 from embedq_tui.desk import Options
 from embedq_tui.profiles import Profile
+from embedq_tui.screens.tasks.questions import PAGE
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table
 from embedq_tui.widgets.keyed_table import SETTLE_S
@@ -95,6 +96,19 @@ async def test_marks_are_cleared_where_another_operator_has_left_nothing_to_do(
         await pilot.press("escape")
         await until(lambda: not table.keys and not table.marked)
         await until_shown(pilot, lambda screen: "frozen" not in screen and "marked" not in screen)
+
+
+async def test_tasks_that_newer_ones_push_off_the_page_stay_marked(
+    database: Database, connection: Connection
+) -> None:
+    await add_tasks(connection, PAGE + 1)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until(lambda: len(table.keys) == PAGE)
+        await pilot.press("a", "f")  # marking freezes the list
+        [newest] = await add_tasks(connection, 1, slug="new", ago_s=1)
+        await until(lambda: str(newest) in table.keys)
+        assert len(table.marked) == PAGE
 
 
 async def test_all_that_match_are_cancelled_after_their_number_was_typed(

@@ -186,8 +186,8 @@ class StuckScreen(ActionScreen):
         self.carry_out(found_out)
 
     def acted(self, outcome: Outcome) -> None:
-        """Unmark the tasks acted on, so that repeating the action does the rest."""
-        self.table.unmark(str(task) for task in outcome.ids)
+        """Unmark the tasks acted on, so that repeating the action does the rest; all if nothing was done."""
+        self.table.unmark(map(str, outcome.ids) if outcome.changed else None)
 
     @work(exclusive=True, group="minutes", exit_on_error=False)
     async def action_minutes(self) -> None:
