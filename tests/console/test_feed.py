@@ -13,7 +13,6 @@ import pytest
 
 from embedq_tui.live import feed, link
 from embedq_tui.live.feed import Lost
-from embedq_tui.live.link import Link
 from embedq_tui.live.questions import Answer, Question
 from embedq_tui.live.session import Session
 from embedq_tui.live.store import Judge, Look
@@ -366,28 +365,6 @@ async def test_a_console_on_another_programs_database_shows_its_queue(
         await until(lambda: it.pending == 1, within_s=10)
         assert it.session.store.overview is not None
         assert not it.session.store.overview.migrated
-
-
-async def test_who_is_cancelled_ends_although_the_connection_dies_meanwhile(database: Database) -> None:
-    async with TcpProxy(database.url) as proxy:
-        link = Link(load_settings(database_url=proxy.url))
-        begun = asyncio.Event()
-
-        async def sleep() -> None:
-            async with link.connection() as connection, connection.transaction():
-                begun.set()
-                await connection.execute("SELECT pg_sleep(60)")
-
-        async with link.opened():
-            asleep = asyncio.create_task(sleep())
-            await begun.wait()
-            proxy.swallow()
-            known = proxy.connections
-            asleep.cancel()
-            await until(lambda: proxy.connections > known)  # the server is asked to cancel it
-            proxy.cut()
-            await asyncio.wait([asleep], timeout=15)
-        assert asleep.cancelled()
 
 
 async def test_who_asks_to_look_now_does_not_wait_for_a_pause(
