@@ -47,9 +47,10 @@ async def test_no_worker_while_work_is_due(connection: Connection, database: Dat
 
 async def test_sessions_that_are_read_only_by_default(connection: Connection, database: Database) -> None:
     own = database.settings.model_copy(update={"db_read_only": True})
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET work_mem = '64MB'")  # not a boolean
     async with connected(own) as only_mine:
         assert await codes(only_mine, database) == set()
-        name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = true")
         assert await codes(await database.connect(), database) == {Code.READ_ONLY}
         assert await codes(only_mine, database) == {Code.READ_ONLY}

@@ -174,11 +174,14 @@ SELECT (SELECT completed_at FROM embedding_tasks
             ORDER BY created_at DESC LIMIT 1000) AS a
         WHERE a.scheduled_at > now()) AS ahead_s,
        CASE WHEN current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery() THEN (
-           SELECT CASE WHEN source = 'client' AND EXISTS (
-                      SELECT FROM pg_db_role_setting AS d, pg_options_to_table(d.setconfig) AS o
-                      WHERE d.setrole = 0 AND o.option_name = name AND o.option_value::bool
+           -- The database's overrides that of all roles. A scalar subquery, so that no other option is cast.
+           SELECT CASE WHEN source = 'client' AND (
+                      SELECT o.option_value::bool
+                      FROM pg_db_role_setting AS d, pg_options_to_table(d.setconfig) AS o
+                      WHERE d.setrole = 0 AND o.option_name = name
                         AND d.setdatabase IN (0, (SELECT oid FROM pg_database
-                                                  WHERE datname = current_database())))
+                                                  WHERE datname = current_database()))
+                      ORDER BY d.setdatabase DESC LIMIT 1)
                   THEN 'database' ELSE source END
            FROM pg_settings WHERE name = 'default_transaction_read_only') END AS read_only_by
 FROM (SELECT min(coalesce(processed_at, created_at)) AS oldest_claim_at, min(scheduled_at) AS claimed_due_at
