@@ -110,7 +110,8 @@ BEGIN
           WHERE o.status = 'pending' AND embedq_rank(o.priority) = r.rank AND o.scheduled_at IS NULL
           ORDER BY o.scheduled_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS timeless
     WHERE t.id = timeless.id;
-    -- Only those due until then are looked through: a great many may be scheduled for later.
+    -- Only those due until then are looked through: a great many may be scheduled for later. Only the newest thousand
+    -- that were created in the future are looked at: as many that are scheduled for later still hide those that were due.
     SELECT max(a.created_at) INTO v_latest
     FROM (VALUES (1), (2), (3)) AS r(rank)
     CROSS JOIN LATERAL (SELECT o.created_at, o.scheduled_at FROM embedding_tasks o

@@ -93,11 +93,16 @@ FILTERS: Sequence[tuple[TaskFilter, str]] = [
 ]
 
 
-@pytest.mark.parametrize("few", [0, selection.FEW_ARTICLES])
+@pytest.mark.parametrize(
+    ("few", "within_s"),
+    [(0, 60.0), (selection.FEW_ARTICLES, 60.0), (selection.FEW_ARTICLES, 1e-6)],
+    ids=["of many articles", "of few articles", "of articles that are not found in time"],
+)
 async def test_pages_hold_each_task_once_and_in_order(
-    various: World, monkeypatch: pytest.MonkeyPatch, few: int
+    various: World, monkeypatch: pytest.MonkeyPatch, few: int, within_s: float
 ) -> None:
     monkeypatch.setattr(selection, "FEW_ARTICLES", few)
+    monkeypatch.setattr(selection, "FEW_ARTICLES_S", within_s)
     for wanted, sql in FILTERS:
         rows = await various.psql.fetch(f"SELECT id FROM embedding_tasks WHERE {sql}")
         assert bool(rows) == (sql != "false"), wanted.describe()

@@ -44,3 +44,18 @@ def test_names_are_looked_up() -> None:
     assert run(main("127.0.0.1")) == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
     with pytest.raises(socket.gaierror):
         run(main("no such host"))
+
+
+def test_names_are_looked_up_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "name lookup":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> list[Any]:
+        return await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert run(main()) == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID, uuid4
 
@@ -49,7 +50,7 @@ async def test_a_control_text_that_fails_clears_the_suspect(suspicion: Suspicion
         return unavailable(texts)
 
     stub.faults.fault = Fault.STATUS
-    await suspicion.ask_again(TASK, unavailable(["a"]), ask)
+    await suspicion.ask_again(TASK, unavailable(["a"]), ask, within_s=60)
     assert asked == 1
     stub.faults.fault = Fault.NONE
     assert not suspicion.knows([TASK])
@@ -66,8 +67,21 @@ async def test_a_suspect_that_gets_on_is_asked_again_from_the_beginning(suspicio
             outcomes[texts[0]] = Embedded(stub_vector(texts[0], 8))
         return outcomes
 
-    await suspicion.ask_again(TASK, unavailable(["a", "b", "c"]), ask)
+    await suspicion.ask_again(TASK, unavailable(["a", "b", "c"]), ask, within_s=60)
     assert lacking == [3] * ASKED_AGAIN + [2] * ASKED_AGAIN
+
+
+async def test_a_suspect_that_gets_on_slowly_does_not_hold_its_slot_for_ever(suspicion: Suspicion) -> None:
+    tries = 0
+
+    async def ask(texts: Sequence[str], smaller: int) -> dict[str, TextOutcome]:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0.1)  # the timeout of the text that is never answered
+        return unavailable(texts) | {texts[0]: Embedded(stub_vector(texts[0], 8))}
+
+    await suspicion.ask_again(TASK, unavailable([str(n) for n in range(50)]), ask, within_s=0.25)
+    assert 1 <= tries <= 3
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])

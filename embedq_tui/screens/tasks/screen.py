@@ -153,10 +153,9 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
     def _show(self, asked: TaskList, page: TaskPage) -> None:
         here = self.table.keys if asked == self.pages.shown else ()
         others = self.pages.show(asked, page)
-        if (
-            not self.pages.following or self.pages.complete
-        ):  # else newer tasks may have pushed them off the page
-            self.table.unmark(set(here) - {str(task.id) for task in self.pages.tasks})  # they no longer match
+        # What has left the page no longer matches, unless newer tasks may have pushed it off.
+        if not self.pages.following or self.pages.complete:
+            self.table.unmark(set(here) - {str(task.id) for task in self.pages.tasks})
         marked = {UUID(key) for key in self.table.marked}
         self._known = {task.id: task for task in self._known.values() if task.id in marked}
         self._known |= {task.id: task for task in self.pages.tasks}

@@ -79,5 +79,8 @@ class _Loop(asyncio.SelectorEventLoop):
             else:
                 found.set_result(addresses)
 
-        threading.Thread(target=look_up, name="name lookup", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="name lookup", daemon=True).start()
+        except RuntimeError:  # the system has no thread left, but the pool may have one
+            return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
         return await found

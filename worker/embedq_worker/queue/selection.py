@@ -35,6 +35,9 @@ def in_order_of_claims(wanted: TaskFilter) -> bool:
 FEW_ARTICLES = 300
 """Articles of a folder up to which tasks are looked up by article. With more, a page is soon full anyway."""
 
+FEW_ARTICLES_S = 2.0
+"""Seconds to look for these articles, which may all be at the end of a big table."""
+
 
 class Parameters(list[object]):
     """The values of a statement's parameters, from $1 on."""
@@ -194,13 +197,16 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
 
 async def _few_articles(connection: Connection, wanted: TaskFilter) -> list[int] | None:
     """The articles of a folder, if they are few, and reading the articles is less than reading the tasks."""
-    found: list[int] | None = await connection.fetchval(
-        _ARTICLES_WITHIN,
-        str(wanted.folder).strip("/"),
-        list(wanted.statuses or STATUSES),
-        FEW_ARTICLES + 1,
-        timeout=FILTER_TIMEOUT_S,
-    )
+    try:
+        found: list[int] | None = await connection.fetchval(
+            _ARTICLES_WITHIN,
+            str(wanted.folder).strip("/"),
+            list(wanted.statuses or STATUSES),
+            FEW_ARTICLES + 1,
+            timeout=FEW_ARTICLES_S,
+        )
+    except TimeoutError:
+        return None
     return None if found is None or len(found) > FEW_ARTICLES else found
 
 

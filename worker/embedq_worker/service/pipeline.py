@@ -48,7 +48,7 @@ class PipelineSettings:
         chunk_size: Words per chunk.
         chunk_overlap: Words that neighbouring chunks share.
         deadline_s: Seconds in which a batch must be chunked and embedded; tasks embedded by then are stored.
-            A suspect has as many for each retry.
+            A suspect has as many for each retry, and no retry begins after that many.
         patience_s: Seconds for which a batch is kept while the database refuses what is to be written for it.
         backoff: Delay between the attempts of a task.
     """
@@ -188,6 +188,7 @@ class Pipeline:
                 lambda lacking, smaller: self._ask(
                     lacking, report, within_s=self._settings.deadline_s, smaller=smaller
                 ),
+                within_s=self._settings.deadline_s,
             )
         await self._settle(plans, outcomes, report)
         return report

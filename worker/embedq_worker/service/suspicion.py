@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from uuid import UUID
 
 from embedq_worker.providers.base import (
@@ -69,6 +70,8 @@ class Suspicion:
         task: UUID,
         outcomes: dict[str, TextOutcome],
         ask: Callable[[Sequence[str], int], Awaitable[Mapping[str, TextOutcome]]],
+        *,
+        within_s: float,
     ) -> None:
         """Retry the missing texts of a suspect until it has failed often enough to be charged.
 
@@ -80,9 +83,13 @@ class Suspicion:
             task: Alone in its batch; does nothing if it is not a suspect.
             outcomes: By text; new outcomes replace those.
             ask: Embeds texts, in requests smaller by a factor.
+            within_s: Seconds after which no further try begins. A text that is never answered may take many
+                tries until it alone is left, each a timeout.
         """
-        failed = 0
+        failed, ends = 0, monotonic() + within_s
         while task in self._suspects and failed < ASKED_AGAIN and (lacking := _lacking(outcomes)):
+            if monotonic() > ends:
+                return
             if failed and not await self._embeds_others():
                 self._suspects.discard(task)
                 return
