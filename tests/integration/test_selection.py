@@ -117,6 +117,52 @@ async def test_pages_hold_each_task_once_and_in_order(
         assert await count_tasks(various.psql, wanted, chosen) == len(rows), wanted.describe()
 
 
+@pytest.fixture
+async def busy(world: World) -> World:
+    """Few articles of one folder, with many tasks."""
+    await world.articles(3)
+    await world.psql.execute(
+        """UPDATE articles SET folder = 'docs';
+           INSERT INTO embedding_tasks (id, article_id, operation, status, completed_at)
+           SELECT embedq_uuid(), 1 + n % 3, 'update', 'completed', now() - n * interval '1 second'
+           FROM generate_series(1, 3000) AS n; ANALYZE"""
+    )
+    return world
+
+
+async def test_a_page_does_not_read_all_tasks_of_few_articles_that_have_many(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "FEW_TASKS", 100)
+    async with busy.psql.transaction():
+        assert len((await list_tasks(busy.psql, TaskFilter(folder="docs"), limit=5)).tasks) == 5
+        fetched = await busy.psql.fetchval(
+            "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'embedding_tasks'"
+        )
+    assert fetched < 300
+
+
+@pytest.mark.parametrize(
+    ("since", "looks"),
+    [(timedelta(minutes=1), False), (datetime(2020, 1, 1, tzinfo=UTC), True), (None, True)],
+)
+async def test_not_all_articles_are_read_for_the_tasks_of_the_last_hours(
+    busy: World, since: datetime | timedelta | None, looks: bool
+) -> None:
+    async with busy.psql.transaction():  # within one, no statistics are sent off
+        before = await scans_of_articles(busy)
+        await select(busy.psql, TaskFilter(folder="docs", since=since))
+        assert (await scans_of_articles(busy) > before) == looks
+
+
+async def scans_of_articles(world: World) -> int:
+    """How often the session has read the whole table."""
+    scans: int = await world.psql.fetchval(
+        "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'articles'"
+    )
+    return scans
+
+
 async def test_what_is_claimed_next_comes_first(various: World) -> None:
     by_rank = "ORDER BY embedq_rank(priority), scheduled_at NULLS LAST, id"
     for wanted, sql in FILTERS:

@@ -33,7 +33,12 @@ def in_order_of_claims(wanted: TaskFilter) -> bool:
 
 
 FEW_ARTICLES = 300
-"""Articles of a folder up to which tasks are looked up by article. With more, a page is soon full anyway."""
+FEW_TASKS = 10_000
+"""Articles of a folder, and their tasks, up to which these are looked up by article, all of them for each
+page. With more, a page is soon full anyway."""
+
+LATELY = timedelta(days=1)
+"""Tasks of so short a time are read faster than all articles."""
 
 FEW_ARTICLES_S = 2.0
 """Seconds to look for these articles, which may all be at the end of a big table."""
@@ -178,15 +183,14 @@ async def select(connection: Connection, wanted: TaskFilter, *, ranked: bool = F
     at: datetime = await connection.fetchval("SELECT clock_timestamp()")
     parameters = Parameters()
     common = " AND ".join(_conditions(wanted, parameters))
+    times = [at - time if isinstance(time, timedelta) else time for time in (wanted.since, wanted.until)]
+    lately = times[0] is not None and at - times[0] < LATELY
     keyed, few = _by_key(wanted), None
-    if wanted.folder is not None and not (keyed or _narrow(wanted)):
+    if wanted.folder is not None and not (keyed or lately or _narrow(wanted)):
         few = await _few_articles(connection, wanted)
     if few is not None:
         keyed, common = True, f"t.article_id = ANY ({parameters.add(few)}::int[]) AND {common}"
-    since, until = (
-        parameters.add(at - given if isinstance(given, timedelta) else given) if given is not None else None
-        for given in (wanted.since, wanted.until)
-    )
+    since, until = (parameters.add(time) if time is not None else None for time in times)
     branches = tuple(
         branch._replace(where=" AND ".join(filter(None, (branch.where, common, within))))
         for branch in (_ranked(wanted, keyed) if ranked else _walks(wanted, keyed))
@@ -207,13 +211,22 @@ async def _few_articles(connection: Connection, wanted: TaskFilter) -> list[int]
         )
     except TimeoutError:
         return None
-    return None if found is None or len(found) > FEW_ARTICLES else found
+    if found is None or len(found) > FEW_ARTICLES:
+        return None
+    async with connection.transaction(readonly=True):
+        await connection.execute(BY_INDEX)
+        tasks: int = await connection.fetchval(_TASKS_OF, found, FEW_TASKS + 1)
+    return found if tasks <= FEW_TASKS else None
 
 
 _ARTICLES_WITHIN = """
 SELECT CASE WHEN (SELECT sum(n) FROM embedq_live_counts WHERE status = ANY ($2::text[]))
                  > (SELECT reltuples FROM pg_class WHERE oid = 'articles'::regclass)
             THEN ARRAY(SELECT a.id FROM articles a WHERE embedq_is_within(a.folder, $1) LIMIT $3) END
+"""
+
+_TASKS_OF = """
+SELECT count(*) FROM (SELECT FROM embedding_tasks WHERE article_id = ANY ($1::int[]) LIMIT $2) AS t
 """
 
 BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
