@@ -202,7 +202,8 @@ $$;
 
 -- Steps of embedq_complete, which alone calls them: its settings hold in them, too.
 
--- An older task that would undo this one must not run after it. If it is pending, it is completed with this one (see
+-- An older task that would undo this one must not run after it. Tasks of one transaction have the same created_at: of these
+-- a delete counts as older, as of a program that replaces an article, or else the text might be lost. If it is pending, it is completed with this one (see
 -- embedq_complete_others); if it cannot be locked (held by another program, or locked by an open transaction), it has to
 -- end first: this one is contended. Returns the outcomes, and the number of such older tasks.
 CREATE FUNCTION embedq_hold_for_older(
@@ -219,7 +220,8 @@ BEGIN
     FROM unnest(p_task, p_article, p_outcome, p_made) AS p(task, article, outcome, made)
     CROSS JOIN LATERAL (SELECT n.id FROM embedding_tasks n
                         WHERE (n.article_id, n.status) BETWEEN (p.article, 'pending') AND (p.article, 'processing')
-                          AND n.created_at < p.made AND (n.operation = 'delete') <> (p.outcome = 'removed')
+                          AND (n.created_at, n.operation <> 'delete') < (p.made, p.outcome <> 'removed')
+                          AND (n.operation = 'delete') <> (p.outcome = 'removed')
                         OFFSET 0) AS o
     WHERE p.outcome IN ('stored', 'removed') AND p.article = ANY (p_shared);
     outcome := p_outcome;
@@ -339,13 +341,14 @@ BEGIN
                   SELECT o.id FROM embedding_tasks o
                   WHERE o.article_id = d.article
                     AND (o.article_id, o.status) BETWEEN (d.article, 'pending') AND (d.article, 'pending')
-                    AND (o.created_at <= d.made OR d.outcome = 'skipped'
+                    AND ((o.created_at, o.operation <> 'delete') <= (d.made, d.outcome <> 'removed')
+                         OR d.outcome = 'skipped'
                          OR (o.operation = 'delete') = (d.outcome = 'removed')
                             AND o.created_at < coalesce((
                                 SELECT min(u.created_at) FROM embedding_tasks u
                                 WHERE (u.article_id, u.status) BETWEEN (d.article, 'pending')
                                                                    AND (d.article, 'processing')
-                                  AND u.created_at > d.made
+                                  AND (u.created_at, u.operation <> 'delete') > (d.made, d.outcome <> 'removed')
                                   AND (u.operation = 'delete') <> (d.outcome = 'removed')), 'infinity'))
                   ORDER BY (o.operation = 'delete') <> (d.outcome = 'removed') DESC NULLS LAST
                   LIMIT 10000 + p_older

@@ -139,6 +139,40 @@ async def test_the_last_word_holds_in_whichever_order_tasks_are_claimed(world: W
         assert await world.texts(article) == ([] if case[0][-1] == "delete" else ["One line."]), case
 
 
+@pytest.mark.parametrize("operations", permutations(["delete", "create", "update"]))
+async def test_a_delete_in_one_transaction_with_others_is_not_the_last_word(
+    world: World, operations: tuple[str, ...]
+) -> None:
+    """As of a program that replaces an article: they were created at the same instant."""
+    article = await world.article()
+    await world.embed(article)
+    await world.psql.execute("UPDATE articles SET content = 'Other.'")
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (article_id, operation, scheduled_at)
+           SELECT $1, operation, now() - interval '1 s' / place
+           FROM unnest($2::text[]) WITH ORDINALITY AS t(operation, place)""",
+        article,
+        operations,
+    )
+    scope = await world.worker()
+    while tasks := await world.claim(scope):
+        assert set(await world.complete(scope, *tasks)) <= {"stored", "removed"}
+    assert await world.texts(article) == ["Other."]
+
+
+async def test_a_delete_of_the_same_instant_that_is_out_of_reach_is_waited_for(world: World) -> None:
+    article = await world.article()
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (article_id, operation, scheduled_at)
+           VALUES ($1, 'delete', now() + interval '1 h'), ($1, 'update', now())""",
+        article,
+    )
+    scope = await world.worker()
+    held = await world.claim_one(scope)
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'processing' WHERE operation = 'delete'")
+    assert await world.complete(scope, held) == ["contended"]
+
+
 async def test_a_delete_spares_older_updates_and_no_younger_ones(world: World) -> None:
     article = await world.article()
     older = await world.task(article, made_s=-90)
