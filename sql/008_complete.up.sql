@@ -291,7 +291,7 @@ BEGIN
         SELECT e.id FROM unnest(p_article, p_chunks, p_outcome) AS o(article, chunks, outcome)
         CROSS JOIN LATERAL (
             SELECT s.id FROM embeddings s
-            WHERE s.article_id = o.article AND (s.chunk_index >= o.chunks OR s.chunk_index < 0) OFFSET 0) AS e
+            WHERE s.article_id = o.article AND (s.chunk_index BETWEEN 0 AND o.chunks - 1) IS NOT TRUE OFFSET 0) AS e
         WHERE o.outcome = 'stored'));
     INSERT INTO embedq_articles AS s (article_id, source, model, chunks, embedded_at)
     SELECT o.article, o.source, p_model, o.chunks, p_now

@@ -151,6 +151,20 @@ async def test_chunks_of_a_foreign_worker_are_replaced(world: World) -> None:
 
 
 @BOTH_STORAGES
+async def test_a_chunk_of_another_program_that_has_no_place_is_removed(world: World) -> None:
+    """Else a backfill would queue their article for ever."""
+    article = await world.article("A.")
+    await world.psql.execute("ALTER TABLE embeddings ALTER chunk_index DROP NOT NULL")
+    await world.psql.execute(
+        """INSERT INTO embeddings (article_id, chunk_id, chunk_index, text_content)
+           VALUES ($1, 'x', NULL, 'B.')""",
+        article,
+    )
+    await world.embed(article)
+    assert await world.texts(article) == ["A."]
+
+
+@BOTH_STORAGES
 async def test_what_another_program_did_to_a_chunk_is_put_right(world: World) -> None:
     article = await world.article("A.\nB.")
     await world.embed(article)
