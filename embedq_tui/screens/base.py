@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -77,6 +78,7 @@ class ConsoleScreen(Screen[None], Backdrop):
         super().__init__()
         self._frozen_at: float | None = None
         self._held: dict[Question[Any], Answer[Any]] = {}
+        self._awaited: dict[Question[Any], float] = {}
         self._offered: tuple[object, ...] = ()
 
     # -- for subclasses to override
@@ -178,6 +180,10 @@ class ConsoleScreen(Screen[None], Backdrop):
                 self.take(answer)
             self.take_state()
 
+    def show_result(self) -> None:
+        """Even while frozen, show what is asked from now on, once: the result of an action."""
+        self._awaited = dict.fromkeys(self.questions(), time.monotonic())
+
     # -- wiring
 
     @property
@@ -231,11 +237,17 @@ class ConsoleScreen(Screen[None], Backdrop):
         """Show an answer, if its question is still current."""
         if not self.alive or answer.question not in tuple(self.questions()):
             return
-        if self.frozen:
+        awaited = answer.error is None and answer.at > self._awaited.get(answer.question, math.inf)
+        if awaited:
+            del self._awaited[answer.question]
+        if self.frozen and not awaited:
             self._held[answer.question] = answer
-        else:
-            self.answered(answer)
-            self._draw_what_ages()  # the one before may have been overdue
+            return
+        if self.frozen:
+            self._frozen_at = time.monotonic()
+            self._held.pop(answer.question, None)
+        self.answered(answer)
+        self._draw_what_ages()  # the one before may have been overdue
 
     def take_state(self) -> None:
         """Show what changed in the store."""

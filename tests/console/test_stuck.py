@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
+from embedq_tui.dialogs.outcome import Tell
 from embedq_tui.screens.stuck.screen import StuckScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_worker.schema.task_values import CANCELLED
@@ -134,6 +135,28 @@ async def test_marks_are_cleared_where_none_of_the_tasks_is_stuck_any_more(
         await until(lambda: pilot.app.screen is not screen, within_s=WITHIN_S)
         await pilot.press("escape")
         await until(lambda: not screen.frozen and not screen.table.keys, within_s=WITHIN_S)
+
+
+async def test_tasks_that_another_session_holds_locked_stay_marked(
+    database: Database, connection: Connection
+) -> None:
+    await claim(connection, 3, uuid4(), "20 min", "gone")
+    async with console(database.settings) as pilot:
+        screen = await stuck_screen(pilot, 3)
+        await pilot.press("space", "space")
+        await until(lambda: screen.frozen)
+        async with connection.transaction():
+            await connection.execute("SELECT FROM embedding_tasks FOR UPDATE")
+            await dialog(pilot, "r")
+            await pilot.press("y")
+            await until(lambda: isinstance(pilot.app.screen, Tell), within_s=WITHIN_S)
+        await pilot.press("escape")
+        await until(lambda: pilot.app.screen is screen)
+        assert len(screen.table.marked) == 2
+        assert screen.frozen
+        await dialog(pilot, "r")
+        await pilot.press("y")
+        await until_statuses(pilot, connection, pending=2, processing=1)
 
 
 async def test_an_age_that_is_chosen_is_shown_where_the_screen_stood_still(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 from textual.widgets import Button
@@ -11,7 +12,7 @@ from textual.widgets._toast import Toast
 from embedq_tui.console.app import Console
 from embedq_tui.desk import Options
 from embedq_tui.profiles import Profile
-from embedq_tui.screens.tasks.questions import PAGE
+from embedq_tui.screens.tasks.questions import PAGE, TaskList
 from embedq_tui.screens.tasks.screen import TasksScreen
 from embedq_tui.widgets import keyed_table
 from embedq_tui.widgets.keyed_table import SETTLE_S
@@ -96,6 +97,27 @@ async def test_marks_are_cleared_where_another_operator_has_left_nothing_to_do(
         await pilot.press("escape")
         await until(lambda: not table.keys and not table.marked)
         await until_shown(pilot, lambda screen: "frozen" not in screen and "marked" not in screen)
+
+
+async def test_marking_after_an_action_freezes_the_list(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 4)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await type_filter(pilot, "status:failed")
+        await until(lambda: len(table.keys) == 4)
+        await pilot.press("r")
+        await until(lambda: table.keys == keys(ids[1:]))
+        await pilot.press("a")
+        await until_text(pilot, "frozen")
+        await connection.execute("UPDATE embedding_tasks SET status = 'completed' WHERE id = $1", ids[3])
+        seen, asked_at = store(pilot), monotonic()
+        await until(
+            lambda: any(
+                isinstance(one, TaskList) and answer.at > asked_at for one, answer in seen.answers.items()
+            )
+        )
+        await pilot.pause()
+        assert table.keys == keys(ids[1:])
 
 
 async def test_tasks_that_newer_ones_push_off_the_page_stay_marked(

@@ -92,6 +92,7 @@ class StuckScreen(ActionScreen):
             self._found = found = answer.value
             self.table.show_header = bool(found.tasks)
             self.table.show(map(row_of, found.tasks), now=self.store.now() or found.at)
+            self.table.unmark(self.table.marked - set(self.table.keys))
         self._draw_head()
 
     def state_changed(self) -> None:
@@ -186,8 +187,9 @@ class StuckScreen(ActionScreen):
         self.carry_out(found_out)
 
     def acted(self, outcome: Outcome) -> None:
-        """Unmark the tasks acted on, so that repeating the action does the rest; all if nothing was done."""
-        self.table.unmark(map(str, outcome.ids) if outcome.changed else None)
+        """Unmark the tasks acted on, so that repeating the action does the rest, shown as it is now."""
+        self.show_result()
+        self.table.unmark(map(str, outcome.ids))
 
     @work(exclusive=True, group="minutes", exit_on_error=False)
     async def action_minutes(self) -> None:

@@ -106,7 +106,6 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         self.pages = Listing()
         self._problem = ""
         self._known: dict[UUID, TaskRow] = {}  # those on this page, and the marked ones on others
-        self._fresh_after: float | None = None
 
     def body(self) -> ComposeResult:
         """Quick filters, the filter, the table."""
@@ -128,14 +127,9 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
         return self.pages.questions()
 
     def take(self, answer: Answer[Any]) -> None:
-        """Even while frozen by marks, show a page turned to, and the result of an action."""
-        if self.frozen and answer.question == self.pages.asked:
-            fresh = self._fresh_after is not None and answer.at > self._fresh_after
-            if fresh or not self.pages.arrived:
-                self._fresh_after = None
-                self._frozen_at = time.monotonic()
-                self.answered(answer)
-                return
+        """Note that a page turned to while frozen is a new one."""
+        if self.frozen and answer.question == self.pages.asked and not self.pages.arrived:
+            self._frozen_at = time.monotonic()
         super().take(answer)
 
     def answered(self, answer: Answer[Any]) -> None:
@@ -278,7 +272,7 @@ class TasksScreen(PageList[TaskFilter], TaskActions):
 
     def acted(self, outcome: Outcome) -> None:
         """Unmark the tasks acted on, and show the rest as they are now."""
-        self._fresh_after = time.monotonic()
+        self.show_result()
         self.table.unmark(map(str, outcome.ids))
 
     def common_status(self) -> str | None:
